@@ -1,0 +1,33 @@
+"""The ``DJQUEUE`` setting, read once and typed.
+
+`settings()` never raises for a value that cannot work: the system checks report it with its place
+and a remedy. Whoever then asks for a connection anyway gets a `ConfigurationError` with the same
+words (see `Settings.connection`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from djqueue.conf.reader import read
+from djqueue.conf.values import ConnectionSettings, Problem, Route, Settings, did_you_mean
+
+__all__ = ["ConnectionSettings", "Problem", "Route", "Settings", "did_you_mean", "read", "settings"]
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """What ``DJQUEUE`` says, with every default filled in. Follows ``override_settings``."""
+    return read(getattr(django_settings, "DJQUEUE", None))
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "DJQUEUE":
+        settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="djqueue.conf")

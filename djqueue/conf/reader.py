@@ -1,0 +1,207 @@
+"""From the project's ``DJQUEUE`` dict to `Settings`. What is wrong is noted, never raised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from djqueue.conf.values import ConnectionSettings, Problem, Route, Settings, did_you_mean
+
+DEFAULT_CONNECTIONS: Mapping[str, Mapping[str, Any]] = {
+    "database": {"DRIVER": "database"},
+    "sync": {"DRIVER": "sync"},
+    "null": {"DRIVER": "null"},
+}
+
+
+class Kind(NamedTuple):
+    """What a value must be, in words and as a test."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+    secret: bool = False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(_is_text(item) for item in value)
+
+
+def _or_none(kind: Kind) -> Kind:
+    return Kind(
+        f"{kind.words}, or None", lambda v: v is None or kind.accepts(v), secret=kind.secret
+    )
+
+
+TEXT = Kind("a text that is not empty", _is_text)
+FLAG = Kind("True or False", lambda value: isinstance(value, bool))
+SECONDS = Kind("a number of seconds, 0 or more", lambda v: _is_number(v) and v >= 0)
+DURATION = Kind("a number of seconds above 0", lambda v: _is_number(v) and v > 0)
+TEXTS = Kind("a list of texts", _are_texts)
+KEYS = Kind("a list of texts", _are_texts, secret=True)
+DICT = Kind("a dict", lambda value: isinstance(value, Mapping))
+
+
+class Section:
+    """One dict of the setting. Takes values by key, and notes what does not fit."""
+
+    def __init__(
+        self, data: Any, where: str, problems: list[Problem], connection: str | None = None
+    ) -> None:
+        self.where = where
+        self.problems = problems
+        self.connection = connection
+        self.known: list[str] = []
+        self.is_dict = isinstance(data, Mapping)
+        self.data: Mapping[Any, Any] = data if self.is_dict else {}
+        if not self.is_dict:
+            self.note(
+                "djqueue.E001",
+                f"{where} is of type {type(data).__name__}, not a dict.",
+                f"Write {where} as a dict, or remove it to use the defaults.",
+            )
+
+    def take(self, key: str, default: Any, kind: Kind) -> Any:
+        """The value of `key` if it is of that kind; otherwise the default, and a note."""
+        self.known.append(key)
+        if key not in self.data:
+            return default
+        value = self.data[key]
+        if kind.accepts(value):
+            return value
+        shown = "not" if kind.secret else f"{value!r}, not"
+        self.note(
+            "djqueue.E003",
+            f'{self.where}["{key}"] is {shown} {kind.words}.',
+            f"Set it to {kind.words}, or remove it to use the default.",
+        )
+        return default
+
+    def section(self, key: str) -> Section:
+        """The dict under `key`; an empty one when it is not there."""
+        self.known.append(key)
+        return Section(
+            self.data.get(key, {}), f'{self.where}["{key}"]', self.problems, self.connection
+        )
+
+    def refuse_others(self) -> None:
+        """Note every key that nobody took."""
+        for key in self.data:
+            if key not in self.known:
+                self.problems.append(unknown_key(self.where, key, self.known, self.connection))
+
+    def note(self, id: str, message: str, hint: str) -> None:
+        self.problems.append(Problem(id, message, hint, self.connection))
+
+
+def unknown_key(where: str, key: object, known: list[str], connection: str | None) -> Problem:
+    """The words for a key that nothing reads."""
+    return Problem(
+        "djqueue.E002",
+        f"{where} has an unknown key {key!r}.",
+        f"{did_you_mean(key, known).lstrip()} Known keys: {', '.join(sorted(known))}.".lstrip(),
+        connection,
+        fatal=False,
+    )
+
+
+def read(raw: Any) -> Settings:
+    """`Settings` from the value of ``DJQUEUE``; None is as good as an empty dict."""
+    problems: list[Problem] = []
+    top = Section({} if raw is None else raw, "DJQUEUE", problems)
+    prune = top.section("PRUNE_AFTER")
+    results = top.section("RESULTS")
+    batches = top.section("BATCHES")
+    result = Settings(
+        default=top.take("DEFAULT", "database", TEXT),
+        connections=_connections(top),
+        after_commit=top.take("AFTER_COMMIT", True, FLAG),
+        middleware=tuple(top.take("MIDDLEWARE", (), TEXTS)),
+        failed_jobs=_failed_jobs(top),
+        batches=batches.take("DATABASE", "default", TEXT),
+        results=results.take("DATABASE", "default", TEXT),
+        results_keep_for=int(results.take("KEEP_FOR", 86400, DURATION)),
+        routes=_routes(top),
+        unknown_job_grace=float(top.take("UNKNOWN_JOB_GRACE", 600, SECONDS)),
+        prune_failed_jobs=_age(prune, "FAILED_JOBS", None),
+        prune_batches=_age(prune, "BATCHES", 7 * 86400),
+        encryption_keys=tuple(top.take("ENCRYPTION_KEYS", (), KEYS)),
+        closure_keys=tuple(top.take("CLOSURE_KEYS", (), KEYS)),
+        commands=_commands(top),
+    )
+    for section in (prune, results, batches, top):
+        section.refuse_others()
+    return replace(result, problems=tuple(problems))
+
+
+def _connections(top: Section) -> dict[str, ConnectionSettings]:
+    top.known.append("CONNECTIONS")
+    where = f'{top.where}["CONNECTIONS"]'
+    every = Section(top.data.get("CONNECTIONS", DEFAULT_CONNECTIONS), where, top.problems)
+    return {
+        str(name): _connection(
+            str(name), Section(data, f'{where}["{name}"]', top.problems, connection=str(name))
+        )
+        for name, data in every.data.items()
+    }
+
+
+def _connection(name: str, section: Section) -> ConnectionSettings:
+    if section.is_dict and "DRIVER" not in section.data:
+        section.note(
+            "djqueue.E003",
+            f'{section.where} has no "DRIVER".',
+            'Add one, for example "DRIVER": "database".',
+        )
+    driver = section.take("DRIVER", "", TEXT)
+    queue = section.take("QUEUE", "default", TEXT)
+    retry_after = float(section.take("RETRY_AFTER", 90, DURATION))
+    after_commit = section.take("AFTER_COMMIT", None, _or_none(FLAG))
+    options = {
+        key: value
+        for key, value in section.data.items()
+        if isinstance(key, str) and key.isupper() and key not in section.known
+    }
+    return ConnectionSettings(name, driver, queue, retry_after, after_commit, options)
+
+
+def _failed_jobs(top: Section) -> str | None:
+    if top.data.get("FAILED_JOBS", {}) is None:
+        top.known.append("FAILED_JOBS")
+        return None
+    section = top.section("FAILED_JOBS")
+    alias: str = section.take("DATABASE", "default", TEXT)
+    section.refuse_others()
+    return alias
+
+
+def _routes(top: Section) -> dict[str, Route]:
+    routes = {}
+    every = top.section("ROUTES")
+    for pattern, data in every.data.items():
+        section = Section(data, f'{every.where}["{pattern}"]', top.problems)
+        routes[str(pattern)] = Route(
+            section.take("connection", None, _or_none(TEXT)),
+            section.take("queue", None, _or_none(TEXT)),
+        )
+        section.refuse_others()
+    return routes
+
+
+def _age(section: Section, key: str, default: float | None) -> float | None:
+    value = section.take(key, default, _or_none(SECONDS))
+    return None if value is None else float(value)
+
+
+def _commands(top: Section) -> tuple[str, ...] | None:
+    value = top.take("COMMANDS", None, _or_none(TEXTS))
+    return None if value is None else tuple(value)

@@ -1,0 +1,136 @@
+"""What the ``DJQUEUE`` setting holds, as values that cannot be changed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from djqueue.errors import ConfigurationError, UnknownConnection
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """``' Did you mean "x"?'`` for the nearest of `known`, or an empty text. Case is ignored."""
+    by_fold = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(str(word).casefold(), by_fold, n=1)
+    return f' Did you mean "{by_fold[near[0]]}"?' if near else ""
+
+
+class Problem(NamedTuple):
+    """Something in the setting that is wrong. The system checks show it."""
+
+    id: str
+    message: str
+    hint: str
+    connection: str | None = None
+    """The connection it is about; None when it is about them all."""
+    fatal: bool = True
+    """False where a default can take the value's place without harm."""
+
+
+class Route(NamedTuple):
+    """Where ``DJQUEUE["ROUTES"]`` sends a job. None: as without a route."""
+
+    connection: str | None = None
+    queue: str | None = None
+
+
+NO_ROUTE = Route()
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """One of ``DJQUEUE["CONNECTIONS"]``."""
+
+    name: str
+    driver: str
+    """A short name (``database``, ``redis``, …) or a dotted path."""
+    queue: str = "default"
+    retry_after: float = 90.0
+    """Seconds without a sign of life after which a reserved job may be reserved again."""
+    after_commit: bool | None = None
+    """None: as ``DJQUEUE["AFTER_COMMIT"]`` says."""
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    """The driver's own keys, exactly as the project wrote them."""
+    defaults: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
+    """What the driver's keys are when the project says nothing. A `Driver` fills it in."""
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> ConnectionSettings:
+        """The same connection, knowing its driver's own keys."""
+        return replace(self, defaults=defaults)
+
+    def option(self, key: str) -> Any:
+        """The project's value of a driver's own key, else the driver's default for it."""
+        if key in self.options:
+            return self.options[key]
+        return self.defaults[key]
+
+    @property
+    def database(self) -> str:
+        """The alias of the database that holds the jobs, on drivers that keep them in one."""
+        return str(self.options.get("DATABASE", "default"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole setting. Durations are in seconds."""
+
+    default: str
+    connections: Mapping[str, ConnectionSettings]
+    after_commit: bool = True
+    middleware: tuple[str, ...] = ()
+    failed_jobs: str | None = "default"
+    """The database alias of the failed jobs; None keeps none."""
+    batches: str = "default"
+    results: str = "default"
+    results_keep_for: int = 86400
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    unknown_job_grace: float = 600.0
+    prune_failed_jobs: float | None = None
+    prune_batches: float | None = 7 * 86400.0
+    encryption_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Empty: derived from ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``."""
+    closure_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Empty: no closure is ever sent or run."""
+    commands: tuple[str, ...] | None = None
+    """The management commands that may be queued; None: every one that is not refused anyway."""
+    problems: tuple[Problem, ...] = ()
+
+    def connection(self, name: str | None = None) -> ConnectionSettings:
+        """The connection called `name`, or the default one.
+
+        Raises `UnknownConnection`, or `ConfigurationError` when a value that it needs is wrong.
+        """
+        wanted = self.default if name is None else name
+        for problem in self.problems:
+            if problem.fatal and problem.connection in (None, wanted):
+                raise ConfigurationError(f"{problem.message} {problem.hint}")
+        try:
+            return self.connections[wanted]
+        except KeyError:
+            raise UnknownConnection(
+                f'Unknown queue connection "{wanted}". DJQUEUE["CONNECTIONS"] defines: '
+                f"{', '.join(self.connections) or 'nothing'}."
+                f"{did_you_mean(wanted, self.connections)}"
+            ) from None
+
+    def route(self, job_name: str) -> Route:
+        """Where a job of that name goes: its exact name first, then the first pattern that fits."""
+        exact = self.routes.get(job_name)
+        if exact is not None:
+            return exact
+        for pattern, route in self.routes.items():
+            if fnmatchcase(job_name, pattern):
+                return route
+        return NO_ROUTE
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """Every database alias that djqueue keeps something in; the default connection's first."""
+        stores = [c for c in self.connections.values() if c.driver == "database"]
+        stores.sort(key=lambda connection: connection.name != self.default)
+        aliases = [connection.database for connection in stores]
+        aliases += [a for a in (self.failed_jobs, self.batches, self.results) if a is not None]
+        return tuple(dict.fromkeys(aliases))
