@@ -1,0 +1,302 @@
+"""The driver contract: text in, text out.
+
+A driver keeps opaque payloads in a store and hands each to one worker at a time. It has never
+heard of a job class. Times that callers pass are durations in seconds; the clock is the store's.
+Every write about a reserved job is conditional on the reservation's fencing number (kept in
+`Reservation.handle`); a write that finds another number changes nothing and reports the id as lost.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from djqueue.errors import Unsupported
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
+
+    from djqueue.conf import ConnectionSettings
+
+
+class State(str, enum.Enum):
+    """Where a stored job stands."""
+
+    WAITING = "waiting"
+    DELAYED = "delayed"
+    RESERVED = "reserved"
+    STUCK = "stuck"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class OutgoingJob(NamedTuple):
+    """What is pushed."""
+
+    id: str
+    """The dispatch's uuid. Pushing an id that the store holds already changes nothing where the
+    store can tell (see `Capabilities.idempotent_push`)."""
+    queue: str
+    name: str
+    payload: str
+    delay: float = 0.0
+    """Seconds from now, by the store's clock, before the job may be reserved."""
+    priority: int = 0
+    """-100 to 100; a larger one is reserved first, where `Capabilities.priorities`."""
+    message_group: str | None = None
+    deduplication_id: str | None = None
+
+
+class Reservation(NamedTuple):
+    """A job that a worker holds for a while."""
+
+    id: str
+    queue: str
+    name: str
+    payload: str
+    """Exactly as pushed; bytes that are no UTF-8 come as surrogate escapes."""
+    attempt: int
+    """The number of the attempt that begins with this reservation, from 1."""
+    interruptions: int
+    history: str
+    """What `Settlement.history` last stored for this job; empty at first."""
+    handle: Any
+    """The driver's own: row and fencing number, receipt, socket's job id. Opaque to callers."""
+
+
+class Verdict(enum.IntEnum):
+    """What becomes of a reserved job in the store."""
+
+    REMOVE = 0
+    """It is over (done, failed or deleted)."""
+    RELEASE = 1
+    """It goes back to its queue, after `Settlement.delay`, behind those that wait."""
+    RETURN = 2
+    """It was never begun: it goes back as if it had not been reserved. Its place and its attempt
+    number are as before."""
+    INTERRUPTED = 3
+    """Nobody saw its end: as RETURN, with one interruption more on record."""
+
+
+class Settlement(NamedTuple):
+    """A verdict about one reservation."""
+
+    reservation: Reservation
+    verdict: Verdict = Verdict.REMOVE
+    delay: float = 0.0
+    """RELEASE only: seconds until it may be reserved again."""
+    charged: bool = True
+    """RELEASE only: False leaves the attempt number as it was before this reservation."""
+    history: str | None = None
+    """RELEASE and INTERRUPTED: the text to hand out as `Reservation.history` from now on;
+    None leaves it."""
+
+
+class Exchange(NamedTuple):
+    """The answer of `Driver.exchange`."""
+
+    lost: set[str]
+    """Ids of settlements that changed nothing, because the reservation was no longer ours."""
+    reservations: list[Reservation]
+
+
+class QueueCounts(NamedTuple):
+    """How many jobs a queue holds. None where the store cannot tell."""
+
+    waiting: int | None
+    delayed: int | None
+    reserved: int | None
+    oldest_at: datetime | None = None
+    """When the waiting job that waits longest became available (aware)."""
+
+
+class StoredJob(NamedTuple):
+    """A job as an operator sees it."""
+
+    id: str
+    queue: str
+    name: str
+    payload: str
+    state: State
+    attempts: int
+    interruptions: int
+    priority: int
+    created_at: datetime | None
+    available_at: datetime | None
+    reserved_at: datetime | None
+    reserved_until: datetime | None
+    worker: str | None
+    """The name of the worker that holds it."""
+
+
+class WorkerIdentity(NamedTuple):
+    """Who reserves. Made anew at each start of a worker, and after a lease was lost."""
+
+    name: str
+    """As in ``--name``, or ``host:pid``."""
+    hostname: str
+    pid: int
+    queues: tuple[str, ...]
+    lease: float
+    """Seconds without a sign of life after which others take over what it held."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a store can do. A text is the reason why it cannot, for an operator to read."""
+
+    priorities: bool | str = True
+    peek: bool | str = True
+    remove: bool | str = True
+    find: bool | str = True
+    exact_counts: bool | str = True
+    idempotent_push: bool | str = True
+    fenced: bool | str = True
+    max_delay: float | None = None
+    max_payload: int | None = None
+    inline: bool = False
+    """Jobs run at once, in the process that pushes."""
+    discards: bool = False
+    """Jobs are thrown away."""
+
+
+class Wakeup(ABC):
+    """Tells an idle worker that something may have arrived. A hint only: polling alone is correct."""
+
+    def fileno(self) -> int | None:
+        """A descriptor that becomes readable, or None: then `arrived` is polled."""
+        return None
+
+    @abstractmethod
+    def arrived(self) -> bool:
+        """Whether something may be there since the last call. Never blocks."""
+
+    def set_idle(self, idle: bool) -> None:
+        """The worker goes to sleep, or is awake again: pushers need to wake only those asleep."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class Driver(ABC):
+    """A store of payloads. One instance belongs to one thread; nothing here blocks for long.
+
+    Client libraries are imported inside the driver only. Errors of the client library that mean
+    "the store cannot be reached" leave as `QueueUnavailable` with the original as ``__cause__``.
+    """
+
+    OPTIONS: ClassVar[dict[str, Any]] = {}
+    """Setting keys of this driver's own, with their defaults; any other key is a check error."""
+    EXTRA: ClassVar[str] = ""
+    """The pip extra that installs its client library, as in ``pip install "djqueue[redis]"``."""
+    capabilities: ClassVar[Capabilities] = Capabilities()
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.settings = settings.with_defaults(self.OPTIONS)
+
+    @classmethod
+    def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
+        """System check messages about this connection's settings; reaches no server."""
+        return []
+
+    # -- dispatching ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        """Store all of `jobs`, in order. Durable, or part of the caller's transaction, on return."""
+
+    # -- working -------------------------------------------------------------------------------
+
+    def join(self, worker: WorkerIdentity) -> None:
+        """`worker` will reserve through this instance. Called before the first `exchange`."""
+
+    def leave(self) -> None:
+        """The worker is about to end and holds nothing any more."""
+
+    @abstractmethod
+    def exchange(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> Exchange:
+        """Settle, then reserve up to `limit` jobs, queues asked strictly in order. The hot path."""
+
+    def settle(self, settlements: Sequence[Settlement]) -> set[str]:
+        """Settle alone; the ids that were lost. Joins an open transaction of its alias."""
+        return self.exchange(settlements, (), 0).lost
+
+    @abstractmethod
+    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
+        """The sign of life, for the worker and what it holds; the ids that are lost."""
+
+    def promote(self, queues: Sequence[str]) -> float | None:
+        """Make due what is due, a bounded slice a call; seconds until the next one, or None."""
+        return None
+
+    def recover(self, limit: int) -> list[Reservation]:
+        """Take over up to `limit` reservations whose worker is gone. They are the caller's now,
+        under a new fencing number, to be settled as INTERRUPTED or, when too many, REMOVE."""
+        return []
+
+    def watch(self, queues: Sequence[str]) -> Wakeup | None:
+        """Something that tells of new jobs in `queues`, or None: poll."""
+        return None
+
+    # -- inspecting ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def counts(self, queue: str) -> QueueCounts: ...
+
+    def queues(self) -> list[str]:
+        """Names of the queues that hold something, sorted; the configured one where unknown."""
+        return [self.settings.queue]
+
+    def peek(
+        self, queue: str, state: State, limit: int = 20, after: str | None = None
+    ) -> list[StoredJob]:
+        """Jobs of `queue` in `state`, next to run first; `after` is the id of the last one seen."""
+        raise Unsupported(self._reason("peek"))
+
+    def find(self, ids: Sequence[str]) -> list[StoredJob]:
+        """The stored jobs among `ids`."""
+        raise Unsupported(self._reason("find"))
+
+    def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
+        """Delete waiting, delayed and stuck ones among `ids`; how many. With `even_running` the
+        reserved ones too: their worker loses the reservation, and its outcome is ignored."""
+        raise Unsupported(self._reason("remove"))
+
+    def release(self, queue: str, ids: Sequence[str]) -> int:
+        """Stuck ones among `ids` back to waiting, one interruption more on record; how many."""
+        raise Unsupported(self._reason("remove"))
+
+    @abstractmethod
+    def clear(self, queue: str) -> int:
+        """Delete what waits or is delayed, never what runs; how many."""
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """In the parent: put away what cannot cross a fork. What can is kept."""
+
+    def after_fork_in_child(self) -> None:
+        """In the child: make every inherited descriptor harmless, so that no close, goodbye or
+        finaliser of the child reaches the parent's connection."""
+
+    def shares_transaction_with(self, alias: str) -> bool:
+        """Whether `settle` inside ``atomic(using=alias)`` commits with it."""
+        return False
+
+    def close(self) -> None:
+        """Close connections; the next call opens them again."""
+
+    def _reason(self, capability: str) -> str:
+        reason = getattr(self.capabilities, capability)
+        what = {"peek": "list its jobs", "find": "look up a job by id", "remove": "delete one job"}
+        return (
+            f'Connection "{self.settings.name}" cannot {what[capability]}: '
+            f"{reason if isinstance(reason, str) else 'its driver does not support it.'}"
+        )

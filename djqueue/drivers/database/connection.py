@@ -1,0 +1,61 @@
+"""A worker's own database connection: kept for life, tuned, and put in Django's place.
+
+Jobs run in other processes with Django's ordinary connections. In the worker's parent process the
+alias's connection is replaced by one without a pool (a pool has threads, which no fork survives)
+and, on SQLite, with immediate transactions and ``synchronous=NORMAL``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import load_backend
+
+
+def own_connection(alias: str, *, wal: bool = True) -> BaseDatabaseWrapper:
+    """Open the worker's connection to `alias` and make it Django's in this thread."""
+    connections[alias].close()
+    settings = connections.settings[alias]
+    options = {key: value for key, value in settings["OPTIONS"].items() if key != "pool"}
+    if settings["ENGINE"].endswith("sqlite3"):
+        options["transaction_mode"] = "IMMEDIATE"
+        options["init_command"] = _pragmas(
+            options.get("init_command", ""), wal and _is_file(settings)
+        )
+    own = {**settings, "OPTIONS": options, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": False}
+    wrapper: BaseDatabaseWrapper = load_backend(settings["ENGINE"]).DatabaseWrapper(own, alias)
+    connections[alias] = wrapper
+    wrapper.ensure_connection()
+    return wrapper
+
+
+def silence(descriptor: int) -> None:
+    """Make an inherited socket point nowhere, so that its goodbye reaches nobody."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, descriptor, inheritable=False)
+    os.close(null)
+
+
+def forget_connections() -> None:
+    """In a child: drop every inherited connection without a word on the wire.
+
+    The parent's own wrapper is removed too: the child makes Django's ordinary ones anew.
+    """
+    for alias in list(connections):
+        if hasattr(connections._connections, alias):
+            del connections[alias]
+
+
+def _is_file(settings: dict[str, Any]) -> bool:
+    name = str(settings["NAME"])
+    return ":memory:" not in name and "mode=memory" not in name
+
+
+def _pragmas(existing: str, wal: bool) -> str:
+    wanted = "PRAGMA synchronous=NORMAL"
+    if wal:
+        wanted = f"PRAGMA journal_mode=WAL; {wanted}"
+    return f"{existing}; {wanted}" if existing else wanted

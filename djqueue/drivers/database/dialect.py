@@ -1,0 +1,232 @@
+"""What the three database vendors share: the statements that differ only in how they tell time.
+
+Each vendor's file adds its own `exchange` and `take_over`. Everything runs through `rows` and
+`run`, which use Django's cursor, so that a push is part of the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from django.db import connections, transaction
+
+from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Verdict, Wakeup
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+PROMOTE_SLICE = 500
+"""Rows a promotion moves at once, so that no statement holds many rows for long."""
+
+COLUMNS = "id, uuid, queue, name, payload, attempts, interruptions, history, reservation"
+"""What a reservation is made of, in the order of `Dialect.reservation`."""
+
+
+class Holder(NamedTuple):
+    """The worker that reserves."""
+
+    worker: int
+    """Primary key of its row."""
+    hold_for: float
+    """Seconds after which a reservation whose worker has no row any more is anybody's."""
+
+
+class Dialect(ABC):
+    """The statements of one vendor, on one database alias."""
+
+    now: ClassVar[str]
+    """SQL for the store's clock at this statement."""
+    later: ClassVar[str]
+    """SQL for the store's clock plus a parameter in seconds."""
+    ignore_duplicate: ClassVar[str]
+    """The clause that makes a push of an id that is there already change nothing."""
+    skip_locked: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
+
+    def __init__(self, alias: str, *, owned: bool = False, prepare: bool = True) -> None:
+        self.alias = alias
+        self.owned = owned
+        """The connection is a worker's own: statements may use its session."""
+        self.prepare = prepare
+
+    # -- execution -----------------------------------------------------------------------------
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        return connections[self.alias]
+
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement that returns rows."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return list(cursor.fetchall())
+
+    def run(self, sql: str, params: Sequence[Any] = ()) -> int:
+        """Run a statement; how many rows it changed."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return int(cursor.rowcount)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One transaction around our own statements; part of an open one where there is one."""
+        if self.connection.in_atomic_block:
+            yield
+        else:
+            with transaction.atomic(using=self.alias):
+                yield
+
+    def encode_uuid(self, id: str) -> str:
+        """How this database stores a uuid."""
+        return id if self.connection.features.has_native_uuid_field else id.replace("-", "")
+
+    # -- push ----------------------------------------------------------------------------------
+
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        """Insert; ids that are there already change nothing."""
+        if len(jobs) == 1:
+            job = jobs[0]
+            self.run(self._insert(bool(job.delay), 1), self._insert_values(job))
+        else:
+            self.push_many(jobs)
+
+    def push_many(self, jobs: Sequence[OutgoingJob]) -> None:
+        """Insert in multi-row statements, in order."""
+        with self.transaction():
+            for delayed, some in _runs(jobs):
+                for chunk in _chunks(some, 50):
+                    values = [value for job in chunk for value in self._insert_values(job)]
+                    self.run(self._insert(delayed, len(chunk)), values)
+
+    def _insert(self, delayed: bool, count: int) -> str:
+        available_at = self.later if delayed else self.now
+        row = f"(%s, %s, %s, %s, %s, {available_at}, %s, 0, 0, 0, '', {self.now})"
+        return (
+            "INSERT INTO jobs (queue, name, payload, uuid, priority, available_at, line, attempts,"
+            f" reservation, interruptions, history, created_at) VALUES {', '.join([row] * count)}"
+            f" {self.ignore_duplicate}"
+        )
+
+    def _insert_values(self, job: OutgoingJob) -> tuple[Any, ...]:
+        fixed = (job.queue, job.name, job.payload, self.encode_uuid(job.id), job.priority)
+        return (*fixed, job.delay, None) if job.delay else (*fixed, -job.priority)
+
+    # -- settle and reserve --------------------------------------------------------------------
+
+    @abstractmethod
+    def exchange(
+        self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
+    ) -> Exchange:
+        """Delete the rows of `removals` and reserve up to `limit` rows, in one transaction."""
+
+    def put_back(self, settlement: Settlement) -> bool:
+        """Settle a verdict that keeps the row; False if the reservation was lost.
+
+        The fencing number grows here too: whatever its old holder still sends finds another one.
+        """
+        id, number = settlement.reservation.handle
+        verdict = settlement.verdict
+        sets = ["reserved_at = NULL, reserved_until = NULL, reserved_by = NULL"]
+        sets.append("reservation = reservation + 1")
+        params: list[Any] = []
+        if verdict is Verdict.RELEASE and settlement.delay > 0:
+            sets.append(f"line = NULL, available_at = {self.later}")
+            params.append(settlement.delay)
+        elif verdict is Verdict.RELEASE:
+            sets.append(f"line = -priority, available_at = {self.now}")
+        else:
+            sets.append("line = -priority")
+        if verdict is not Verdict.RELEASE or not settlement.charged:
+            sets.append("attempts = attempts - 1")
+        if verdict is Verdict.INTERRUPTED:
+            sets.append("interruptions = interruptions + 1")
+        if settlement.history is not None:
+            sets.append("history = %s")
+            params.append(settlement.history)
+        sql = f"UPDATE jobs SET {', '.join(sets)} WHERE id = %s AND reservation = %s"
+        return self.run(sql, [*params, id, number]) == 1
+
+    @abstractmethod
+    def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
+        """Make reservations of the dead worker `dead` ours, under a new fencing number.
+
+        None stands for reservations that are over and whose worker has no row at all.
+        """
+
+    def reservation(self, row: Sequence[Any]) -> Reservation:
+        """A reservation from a row of `COLUMNS`, read after the update."""
+        id, uuid, queue, name, payload, attempts, interruptions, history, number = row
+        return Reservation(
+            self.decode_uuid(uuid),
+            queue,
+            name,
+            payload,
+            attempts,
+            interruptions,
+            history,
+            (id, number),
+        )
+
+    def decode_uuid(self, stored: Any) -> str:
+        """The text form of a uuid as this database returns it."""
+        text = str(stored)
+        if len(text) == 32:
+            return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return text
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def next_due(self, queue: str) -> float | None:
+        """Seconds until the first delayed row of `queue` is due (negative: it is), or None."""
+        rows = self.rows(
+            f"SELECT {self.seconds_until('available_at')} FROM jobs WHERE queue = %s"
+            " AND line IS NULL AND reserved_by IS NULL ORDER BY available_at LIMIT 1",
+            [queue],
+        )
+        return float(rows[0][0]) if rows else None
+
+    def promote(self, queue: str) -> int:
+        """Put rows of `queue` that are due in line, at most `PROMOTE_SLICE`; how many."""
+        return self.run(
+            "UPDATE jobs SET line = -priority WHERE line IS NULL AND reserved_by IS NULL"
+            " AND id IN (SELECT id FROM (SELECT id FROM jobs WHERE queue = %s AND line IS NULL"
+            f" AND reserved_by IS NULL AND available_at <= {self.now}"
+            f" ORDER BY available_at LIMIT {PROMOTE_SLICE}{self.skip_locked}) AS due)",
+            [queue],
+        )
+
+    @abstractmethod
+    def seconds_until(self, column: str) -> str:
+        """SQL for the seconds from the store's clock to `column`."""
+
+    # -- wake-up -------------------------------------------------------------------------------
+
+    def watch(self, queues: Sequence[str], holder: Holder, *, listen: bool) -> Wakeup | None:
+        """How this vendor tells that something was pushed."""
+        return None
+
+    def before_fork(self) -> None:
+        """Put away what cannot cross a fork."""
+
+    def descriptor(self) -> int | None:
+        """The socket of the connection, if it is open and has one."""
+        return None
+
+
+def _runs(jobs: Sequence[OutgoingJob]) -> Iterator[tuple[bool, list[OutgoingJob]]]:
+    """Neighbours that are all delayed or all not, in order."""
+    run: list[OutgoingJob] = []
+    for job in jobs:
+        if run and bool(run[-1].delay) != bool(job.delay):
+            yield bool(run[-1].delay), run
+            run = []
+        run.append(job)
+    if run:
+        yield bool(run[-1].delay), run
+
+
+def _chunks(jobs: Sequence[OutgoingJob], size: int) -> Iterator[Sequence[OutgoingJob]]:
+    for start in range(0, len(jobs), size):
+        yield jobs[start : start + size]

@@ -1,0 +1,242 @@
+"""The driver that keeps jobs in a table: PostgreSQL, MySQL, MariaDB and SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+
+from djqueue.drivers.base import (
+    Capabilities,
+    Driver,
+    Exchange,
+    OutgoingJob,
+    QueueCounts,
+    Reservation,
+    Settlement,
+    State,
+    StoredJob,
+    Verdict,
+    Wakeup,
+    WorkerIdentity,
+)
+from djqueue.drivers.database import stored, workers
+from djqueue.drivers.database.connection import forget_connections, own_connection, silence
+from djqueue.drivers.database.dialect import Dialect, Holder
+from djqueue.errors import ConfigurationError, QueueUnavailable
+
+if TYPE_CHECKING:
+    from djqueue.conf import ConnectionSettings
+
+NOBODY = 0
+"""Holder of reservations made without `join`: in tests, in this process. No worker has this key,
+so only the reservation's own time brings such a job back."""
+
+
+class DatabaseDriver(Driver):
+    """Jobs are rows. A push inside the caller's transaction on the same alias is part of it."""
+
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "DATABASE": "default",
+        "WAL": True,
+        "LISTEN": True,
+        "PREPARE": True,
+    }
+    capabilities = Capabilities()
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        super().__init__(settings)
+        self.alias = settings.database
+        self._dialect = _dialect(self.alias)
+        self._holder = Holder(NOBODY, settings.retry_after)
+        self._identity: WorkerIdentity | None = None
+
+    # -- dispatching ---------------------------------------------------------------------------
+
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        if jobs:
+            try:
+                self._dialect.push(jobs)
+            except DatabaseError as error:
+                raise self._explained(error) from error
+
+    # -- working -------------------------------------------------------------------------------
+
+    def join(self, worker: WorkerIdentity) -> None:
+        """From now on this instance has the alias's connection for itself in this thread."""
+        options = self.settings.option
+        with self._reported():
+            if not self._dialect.owned:
+                own_connection(self.alias, wal=bool(options("WAL")))
+                self._dialect = _dialect(self.alias, owned=True, prepare=bool(options("PREPARE")))
+            key = workers.insert(self._dialect, worker, self.settings.name)
+        self._identity = worker
+        self._holder = Holder(key, self.settings.retry_after)
+
+    def leave(self) -> None:
+        with self._reported():
+            workers.delete(self._dialect, self._holder.worker)
+
+    def exchange(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> Exchange:
+        removals = [s for s in settlements if s.verdict is Verdict.REMOVE]
+        with self._reported():
+            lost: set[str] = set()
+            if len(removals) < len(settlements):
+                lost = self._put_back([s for s in settlements if s.verdict is not Verdict.REMOVE])
+            done = self._dialect.exchange(removals, queues, limit, self._holder)
+        return Exchange(done.lost | lost, done.reservations) if lost else done
+
+    def _put_back(self, settlements: Sequence[Settlement]) -> set[str]:
+        with self._dialect.transaction():
+            return {
+                settlement.reservation.id
+                for settlement in sorted(settlements, key=lambda s: s.reservation.handle)
+                if not self._dialect.put_back(settlement)
+            }
+
+    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
+        with self._reported():
+            if self._identity is not None and not workers.extend(
+                self._dialect, self._holder.worker, self._identity.lease
+            ):
+                return {reservation.id for reservation in reservations}
+            return workers.lost(self._dialect, reservations)
+
+    def promote(self, queues: Sequence[str]) -> float | None:
+        with self._reported():
+            dues = [due for queue in queues if (due := self._promote(queue)) is not None]
+        return min(dues, default=None)
+
+    def _promote(self, queue: str) -> float | None:
+        due = self._dialect.next_due(queue)
+        if due is not None and due <= 0:
+            self._dialect.promote(queue)
+            due = self._dialect.next_due(queue)
+        return None if due is None else max(due, 0.0)
+
+    def recover(self, limit: int) -> list[Reservation]:
+        with self._reported():
+            return workers.recover(self._dialect, self._holder, limit)
+
+    def watch(self, queues: Sequence[str]) -> Wakeup | None:
+        with self._reported():
+            listen = bool(self.settings.option("LISTEN"))
+            return self._dialect.watch(queues, self._holder, listen=listen)
+
+    # -- inspecting ----------------------------------------------------------------------------
+
+    def counts(self, queue: str) -> QueueCounts:
+        with self._reported():
+            return stored.counts(self.alias, queue)
+
+    def queues(self) -> list[str]:
+        with self._reported():
+            names = stored.jobs(self.alias).order_by("queue").values_list("queue", flat=True)
+            return sorted({self.settings.queue, *names.distinct()})
+
+    def peek(
+        self, queue: str, state: State, limit: int = 20, after: str | None = None
+    ) -> list[StoredJob]:
+        with self._reported():
+            return stored.peek(self.alias, queue, state, limit, after)
+
+    def find(self, ids: Sequence[str]) -> list[StoredJob]:
+        with self._reported():
+            return stored.describe(self.alias, stored.jobs(self.alias).filter(uuid__in=ids))
+
+    def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
+        with self._reported():
+            return stored.remove(self.alias, queue, ids, even_running=even_running)
+
+    def release(self, queue: str, ids: Sequence[str]) -> int:
+        with self._reported():
+            return stored.release(self.alias, queue, ids)
+
+    def clear(self, queue: str) -> int:
+        with self._reported():
+            return stored.clear(self.alias, queue)
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        self._dialect.before_fork()
+
+    def after_fork_in_child(self) -> None:
+        descriptor = self._dialect.descriptor()
+        if descriptor is not None:
+            silence(descriptor)
+        forget_connections()
+
+    def shares_transaction_with(self, alias: str) -> bool:
+        return alias == self.alias
+
+    def close(self) -> None:
+        connections[self.alias].close()
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: DatabaseError) -> Exception:
+        """What a database error means here. Others stay as they are."""
+        if self._tables_missing():
+            return ConfigurationError(
+                f'The table `jobs` does not exist in database "{self.alias}": djqueue\'s migrations'
+                " have not run there. Run `python manage.py migrate djqueue"
+                f"{'' if self.alias == 'default' else f' --database {self.alias}'}`."
+            )
+        if isinstance(error, OperationalError | InterfaceError):
+            return QueueUnavailable(
+                f'Database "{self.alias}" of connection "{self.settings.name}" did not do it:'
+                f" {error}"
+            )
+        return error
+
+    def _tables_missing(self) -> bool:
+        connection = connections[self.alias]
+        if connection.in_atomic_block or connection.connection is None:
+            return False
+        try:
+            return "jobs" not in connection.introspection.table_names()
+        except DatabaseError:
+            return False
+
+
+def _dialect(alias: str, *, owned: bool = False, prepare: bool = True) -> Dialect:
+    vendor = connections[alias].vendor
+    makers: dict[str, Callable[[], type[Dialect]]] = {
+        "postgresql": _postgresql,
+        "sqlite": _sqlite,
+        "mysql": _mysql,
+    }
+    if vendor not in makers:
+        raise ConfigurationError(
+            f'Database "{alias}" is {vendor}; the database driver works on PostgreSQL, MySQL,'
+            " MariaDB and SQLite. Name another alias in DATABASE, or another driver."
+        )
+    return makers[vendor]()(alias, owned=owned, prepare=prepare)
+
+
+def _postgresql() -> type[Dialect]:
+    from djqueue.drivers.database.postgresql import PostgresDialect
+
+    return PostgresDialect
+
+
+def _sqlite() -> type[Dialect]:
+    from djqueue.drivers.database.sqlite import SqliteDialect
+
+    return SqliteDialect
+
+
+def _mysql() -> type[Dialect]:
+    from djqueue.drivers.database.mysql import MysqlDialect
+
+    return MysqlDialect

@@ -1,0 +1,137 @@
+"""MySQL and MariaDB: no UPDATE … RETURNING, so a reserve is a short transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from django.db import OperationalError
+
+from djqueue.drivers.base import Exchange, Reservation, Settlement
+from djqueue.drivers.database.dialect import COLUMNS, Dialect, Holder
+
+Answer = TypeVar("Answer")
+_DEADLOCK, _LOCK_TIMEOUT = 1213, 1205
+_TRIES = 5
+
+
+class MysqlDialect(Dialect):
+    """Times are `UTC_TIMESTAMP(6)`, which is what Django stores with USE_TZ."""
+
+    now = "UTC_TIMESTAMP(6)"
+    later = "UTC_TIMESTAMP(6) + INTERVAL %s SECOND"
+    ignore_duplicate = "ON DUPLICATE KEY UPDATE queue = queue"
+
+    def seconds_until(self, column: str) -> str:
+        return f"TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), {column}) / 1000000"
+
+    def exchange(
+        self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
+    ) -> Exchange:
+        return self._repeat(lambda: self._exchange(removals, queues, limit, holder))
+
+    def _exchange(
+        self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
+    ) -> Exchange:
+        reservations: list[Reservation] = []
+        with self.transaction():
+            lost = self._remove(removals) if removals else set()
+            for queue in queues:
+                wanted = limit - len(reservations)
+                if wanted <= 0:
+                    break
+                rows = self.rows(
+                    f"SELECT {COLUMNS} FROM jobs WHERE queue = %s AND line IS NOT NULL"
+                    " ORDER BY line, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED",
+                    [queue, wanted],
+                )
+                if not rows:
+                    continue
+                self.run(
+                    "UPDATE jobs SET line = NULL, attempts = attempts + 1,"
+                    f" reservation = reservation + 1, reserved_at = {self.now},"
+                    f" reserved_until = {self.later}, reserved_by = %s WHERE id IN ({_marks(rows)})",
+                    [holder.hold_for, holder.worker, *(row[0] for row in rows)],
+                )
+                reservations += [self._reserved(row, attempts=1) for row in rows]
+        return Exchange(lost, reservations)
+
+    def _remove(self, removals: Sequence[Settlement]) -> set[str]:
+        """The rows are locked and compared first: a DELETE would not say which ones it missed."""
+        by_handle = {s.reservation.handle: s.reservation.id for s in removals}
+        ids = [id for id, _ in by_handle]
+        rows = self.rows(
+            f"SELECT id, reservation FROM jobs WHERE id IN ({_marks(ids)}) ORDER BY id FOR UPDATE",
+            ids,
+        )
+        ours = [id for id, number in rows if (id, number) in by_handle]
+        if ours:
+            self.run(f"DELETE FROM jobs WHERE id IN ({_marks(ours)})", ours)
+        gone = set(ours)
+        return {id for (row, _), id in by_handle.items() if row not in gone}
+
+    def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
+        return self._repeat(lambda: self._take_over(dead, limit, holder))
+
+    def _take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
+        gone, params = ("reserved_by = %s", [dead]) if dead is not None else (_ORPHANED, [])
+        with self.transaction():
+            rows = self.rows(
+                f"SELECT {COLUMNS} FROM jobs WHERE {gone} ORDER BY id LIMIT %s"
+                " FOR UPDATE SKIP LOCKED",
+                [*params, limit],
+            )
+            if rows:
+                self.run(
+                    f"UPDATE jobs SET reservation = reservation + 1, reserved_until = {self.later},"
+                    f" reserved_by = %s WHERE id IN ({_marks(rows)})",
+                    [holder.hold_for, holder.worker, *(row[0] for row in rows)],
+                )
+        return [self._reserved(row, attempts=0) for row in rows]
+
+    def promote(self, queue: str) -> int:
+        return self._repeat(lambda: super(MysqlDialect, self).promote(queue))
+
+    def put_back(self, settlement: Settlement) -> bool:
+        return self._repeat(lambda: super(MysqlDialect, self).put_back(settlement))
+
+    def _reserved(self, row: Sequence[Any], *, attempts: int) -> Reservation:
+        """The row was read before the update: add what the update added."""
+        values = list(row)
+        values[5] += attempts
+        values[8] += 1
+        return self.reservation(values)
+
+    def _repeat(self, action: Callable[[], Answer]) -> Answer:
+        """InnoDB chooses a victim now and then, whatever the order of locks; it may try again.
+        Not inside somebody's transaction, which is rolled back as a whole by then."""
+        for _ in range(_TRIES - 1):
+            try:
+                return action()
+            except OperationalError as error:
+                code = error.args[0] if error.args else None
+                if code not in (_DEADLOCK, _LOCK_TIMEOUT) or self.connection.in_atomic_block:
+                    raise
+        return action()
+
+    def descriptor(self) -> int | None:
+        raw = self.connection.connection
+        return None if raw is None else _fileno(raw)
+
+
+def _fileno(raw: Any) -> int | None:
+    """mysqlclient offers fileno(); PyMySQL keeps a socket."""
+    if callable(getattr(raw, "fileno", None)):
+        return int(raw.fileno())
+    socket = getattr(raw, "_sock", None)
+    return int(socket.fileno()) if socket is not None else None
+
+
+_ORPHANED = (
+    "reserved_by IS NOT NULL AND reserved_until < UTC_TIMESTAMP(6)"
+    " AND NOT EXISTS (SELECT 1 FROM djqueue_workers w WHERE w.id = jobs.reserved_by)"
+)
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join(["%s"] * len(values))

@@ -1,0 +1,200 @@
+"""PostgreSQL: one statement settles and reserves; LISTEN wakes; COPY pushes in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
+from djqueue.drivers.database.dialect import COLUMNS, Dialect, Holder
+from djqueue.drivers.database.listen import CHANNEL, ListenWakeup, can_listen
+
+COPY_FROM = 50
+"""Jobs from which COPY is faster than one INSERT."""
+
+_HELD = ", ".join(f"jobs.{column}" for column in COLUMNS.split(", "))
+
+
+class PostgresDialect(Dialect):
+    """Times are `statement_timestamp()`: `now()` stands still inside a transaction."""
+
+    now = "statement_timestamp()"
+    later = "statement_timestamp() + make_interval(secs => %s)"
+    ignore_duplicate = "ON CONFLICT (uuid) DO NOTHING"
+
+    def seconds_until(self, column: str) -> str:
+        return f"extract(epoch FROM {column} - statement_timestamp())"
+
+    # -- execution -----------------------------------------------------------------------------
+
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """On a worker's own connection: a prepared statement, without Django's wrapper."""
+        raw = self.connection.connection
+        if not (self.owned and self.prepare and raw is not None and hasattr(raw, "pgconn")):
+            return super().rows(sql, params)
+        with self.connection.wrap_database_errors:
+            import psycopg  # the vendor's client, needed here only
+
+            with psycopg.Cursor(raw) as cursor:
+                return list(cursor.execute(sql, params, prepare=True).fetchall())
+
+    # -- push ----------------------------------------------------------------------------------
+
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        super().push(jobs)
+        if len(jobs) > 1:
+            self._wake({job.queue for job in jobs})
+
+    def _insert(self, delayed: bool, count: int) -> str:
+        """A push of one job wakes an idle worker in the same statement."""
+        insert = super()._insert(delayed, count)
+        return f"WITH pushed AS ({insert}) {_WAKE}" if count == 1 else insert
+
+    def _insert_values(self, job: OutgoingJob) -> tuple[Any, ...]:
+        return super()._insert_values(job)
+
+    def push_many(self, jobs: Sequence[OutgoingJob]) -> None:
+        """COPY where nothing is delayed. It cannot skip a duplicate: then rows are inserted."""
+        copyable = len(jobs) >= COPY_FROM and not any(job.delay for job in jobs)
+        if not copyable or not hasattr(self._raw_connection(), "pgconn"):
+            return super().push_many(jobs)
+        try:
+            with transaction.atomic(using=self.alias):
+                self._copy(jobs)
+        except IntegrityError:
+            super().push_many(jobs)
+
+    def _copy(self, jobs: Sequence[OutgoingJob]) -> None:
+        lines = [
+            f"{_escape(job.queue)}\t{_escape(job.name)}\t{_escape(job.payload)}\t{job.id}"
+            f"\t{job.priority}\t{-job.priority}\t0\t0\t0\t\n"
+            for job in jobs
+        ]
+        columns = "queue, name, payload, uuid, priority, line, attempts, reservation"
+        with self.connection.cursor() as cursor:
+            statement = f"COPY jobs ({columns}, interruptions, history) FROM STDIN"
+            with cursor.copy(statement) as copy:
+                copy.write("".join(lines))
+
+    def _raw_connection(self) -> Any:
+        self.connection.ensure_connection()
+        return self.connection.connection
+
+    def _wake(self, queues: set[str]) -> None:
+        for queue in sorted(queues):
+            self.rows(_WAKE_QUEUE, [queue])
+
+    # -- settle and reserve --------------------------------------------------------------------
+
+    def exchange(
+        self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
+    ) -> Exchange:
+        handles = [settlement.reservation.handle for settlement in removals]
+        queues = queues if limit > 0 else ()
+        params: list[Any] = []
+        if handles:
+            params += [[id for id, _ in handles], [number for _, number in handles]]
+        if queues:
+            params += [queues[0], limit]
+            for queue in queues[1:]:
+                params += [queue, limit]
+            params += [holder.hold_for, holder.worker]
+        if not params:
+            return Exchange(set(), [])
+        lost: set[str] = set()
+        reservations: list[Reservation] = []
+        by_handle = {s.reservation.handle: s.reservation.id for s in removals}
+        for row in self.rows(_exchange(bool(handles), len(queues)), params):
+            if row[1] is None:
+                lost.add(by_handle[row[0], row[8]])
+            else:
+                reservations.append(self.reservation(row))
+        return Exchange(lost, reservations)
+
+    def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
+        gone, params = ("reserved_by = %s", [dead]) if dead is not None else (_ORPHANED, [])
+        sql = (
+            f"WITH taken AS MATERIALIZED (SELECT id FROM jobs WHERE {gone}"
+            " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)"
+            " UPDATE jobs SET reservation = reservation + 1, reserved_by = %s,"
+            " reserved_until = statement_timestamp() + make_interval(secs => %s)"
+            f" FROM taken WHERE jobs.id = taken.id RETURNING {_HELD}"
+        )
+        params = [*params, limit, holder.worker, holder.hold_for]
+        return [self.reservation(row) for row in self.rows(sql, params)]
+
+    # -- wake-up -------------------------------------------------------------------------------
+
+    def watch(self, queues: Sequence[str], holder: Holder, *, listen: bool) -> Wakeup | None:
+        if listen and self.owned and can_listen(self):
+            return ListenWakeup(self, frozenset(queues), holder.worker)
+        return None
+
+    def descriptor(self) -> int | None:
+        raw = self.connection.connection
+        if raw is None or raw.closed:
+            return None
+        return int(raw.fileno())
+
+
+_IDLE = "FROM djqueue_workers WHERE idle AND alive_until > statement_timestamp() LIMIT 1"
+_WAKE = f"SELECT pg_notify('{CHANNEL}', '') {_IDLE}"
+_WAKE_QUEUE = f"SELECT pg_notify('{CHANNEL}', %s) {_IDLE}"
+_ORPHANED = (
+    "reserved_by IS NOT NULL AND reserved_until < statement_timestamp()"
+    " AND NOT EXISTS (SELECT 1 FROM djqueue_workers w WHERE w.id = jobs.reserved_by)"
+)
+
+
+@lru_cache(maxsize=64)
+def _exchange(settling: bool, queues: int) -> str:
+    """One statement: remove what is over, then take from each queue what is still wanted.
+
+    `taken` is materialised, or the planner may run a sub-select with LIMIT once a row and take
+    more than was asked. Lost settlements come as rows with only an id and a number.
+    """
+    parts: list[str] = []
+    selects: list[str] = []
+    if settling:
+        parts.append(
+            "settled AS MATERIALIZED (SELECT * FROM unnest(%s::bigint[], %s::bigint[])"
+            " AS s (id, number)), gone AS (DELETE FROM jobs USING settled"
+            " WHERE jobs.id = settled.id AND jobs.reservation = settled.number RETURNING jobs.id)"
+        )
+        nothing = "NULL::uuid, NULL, NULL, NULL, NULL, NULL, NULL"
+        selects.append(
+            f"SELECT id, {nothing}, number, 0, NULL, NULL FROM settled"
+            " WHERE NOT EXISTS (SELECT 1 FROM gone WHERE gone.id = settled.id)"
+        )
+    for index in range(queues):
+        before = "".join(f" - (SELECT count(*) FROM taken{i})" for i in range(index))
+        parts.append(
+            f"taken{index} AS MATERIALIZED (SELECT id, {index} AS place, line, available_at"
+            " FROM jobs WHERE queue = %s AND line IS NOT NULL ORDER BY line, available_at, id"
+            f" LIMIT (%s::bigint{before}) FOR UPDATE SKIP LOCKED)"
+        )
+    if queues:
+        taken = " UNION ALL ".join(f"SELECT * FROM taken{index}" for index in range(queues))
+        parts.append(
+            f"taken AS MATERIALIZED ({taken}), reserved AS (UPDATE jobs SET line = NULL,"
+            " attempts = attempts + 1, reservation = reservation + 1,"
+            " reserved_at = statement_timestamp(),"
+            " reserved_until = statement_timestamp() + make_interval(secs => %s),"
+            " reserved_by = %s FROM taken WHERE jobs.id = taken.id"
+            f" RETURNING {_HELD}, taken.place, taken.line, taken.available_at)"
+        )
+        selects.append("SELECT * FROM reserved")
+    order = " ORDER BY 10, 11, 12, 1" if queues else ""
+    return f"WITH {', '.join(parts)} {' UNION ALL '.join(selects)}{order}"
+
+
+def _escape(text: str) -> str:
+    """A value in COPY's text format."""
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    if "\n" in text or "\t" in text or "\r" in text:
+        text = text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    return text

@@ -1,0 +1,159 @@
+"""What operators ask of the jobs table: counting, looking, deleting. Plain ORM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from djqueue.drivers.base import QueueCounts, State, StoredJob
+
+if TYPE_CHECKING:
+    from djqueue.models import QueuedJob
+
+
+def jobs(alias: str) -> QuerySet[QueuedJob]:
+    from djqueue.models import QueuedJob
+
+    return QueuedJob.objects.using(alias)
+
+
+def in_state(state: State) -> Q:
+    """The rows of a state.
+
+    A delayed row that is due but not yet in line counts as waiting: a worker promotes it before
+    it reserves. Stuck means reserved, the lease over, and nobody has taken it yet.
+    """
+    if state is State.WAITING:
+        return Q(line__isnull=False) | Q(
+            line__isnull=True, reserved_by__isnull=True, available_at__lte=Now()
+        )
+    if state is State.DELAYED:
+        return Q(line__isnull=True, reserved_by__isnull=True, available_at__gt=Now())
+    stuck = Q(reserved_by__isnull=False) & _lease_over()
+    if state is State.STUCK:
+        return stuck
+    return Q(reserved_by__isnull=False) & ~_lease_over()
+
+
+def _lease_over() -> Q:
+    from djqueue.models import Worker
+
+    row = Worker.objects.filter(pk=OuterRef("reserved_by"))
+    dead = Exists(row.filter(alive_until__lt=Now()))
+    return Q(dead) | (Q(reserved_until__lt=Now()) & ~Q(Exists(row)))
+
+
+def counts(alias: str, queue: str) -> QueueCounts:
+    here = jobs(alias).filter(queue=queue)
+    waiting = here.filter(in_state(State.WAITING))
+    oldest = waiting.order_by("available_at").values_list("available_at", flat=True).first()
+    return QueueCounts(
+        waiting.count(),
+        here.filter(in_state(State.DELAYED)).count(),
+        here.filter(reserved_by__isnull=False).count(),
+        oldest,
+    )
+
+
+def peek(alias: str, queue: str, state: State, limit: int, after: str | None) -> list[StoredJob]:
+    order = _ORDER[state]
+    here = jobs(alias).filter(in_state(state), queue=queue).order_by(*order)
+    if after is not None:
+        here = _behind(here, alias, after, order)
+    return describe(alias, here[:limit])
+
+
+_ORDER = {
+    State.WAITING: ("line", "available_at", "id"),
+    State.DELAYED: ("available_at", "id"),
+    State.RESERVED: ("id",),
+    State.STUCK: ("id",),
+}
+
+
+def _behind(
+    here: QuerySet[QueuedJob], alias: str, after: str, order: Sequence[str]
+) -> QuerySet[QueuedJob]:
+    """Only rows behind the one whose uuid is `after`; all of them if it is gone."""
+    last = jobs(alias).filter(uuid=after).values(*order).first()
+    if last is None:
+        return here
+    behind, equal = Q(), Q()
+    for column in order:
+        if last[column] is None:
+            continue
+        behind |= equal & Q(**{f"{column}__gt": last[column]})
+        equal &= Q(**{column: last[column]})
+    return here.filter(behind)
+
+
+def describe(alias: str, rows: QuerySet[QueuedJob]) -> list[StoredJob]:
+    """Stored jobs, with the state and the worker's name of each."""
+    from djqueue.models import Worker
+
+    found = list(rows.annotate(now=Now()))
+    holders = {row.reserved_by for row in found if row.reserved_by is not None}
+    workers = {row.pk: row for row in Worker.objects.using(alias).filter(pk__in=holders)}
+    return [_stored(row, workers.get(row.reserved_by)) for row in found]
+
+
+def _stored(row: Any, worker: Any) -> StoredJob:
+    if row.reserved_by is not None:
+        over = worker.alive_until < row.now if worker else row.reserved_until < row.now
+        state = State.STUCK if over else State.RESERVED
+    else:
+        waits = row.line is not None or row.available_at <= row.now
+        state = State.WAITING if waits else State.DELAYED
+    return StoredJob(
+        id=str(row.uuid),
+        queue=row.queue,
+        name=row.name,
+        payload=row.payload,
+        state=state,
+        attempts=row.attempts,
+        interruptions=row.interruptions,
+        priority=row.priority,
+        created_at=row.created_at,
+        available_at=row.available_at,
+        reserved_at=row.reserved_at,
+        reserved_until=row.reserved_until,
+        worker=worker.name if worker else None,
+    )
+
+
+def remove(alias: str, queue: str, ids: Sequence[str], *, even_running: bool) -> int:
+    rows = jobs(alias).filter(queue=queue, uuid__in=ids)
+    if not even_running:
+        rows = rows.filter(Q(reserved_by__isnull=True) | in_state(State.STUCK))
+    return rows._raw_delete(alias)
+
+
+def release(alias: str, queue: str, ids: Sequence[str]) -> int:
+    """The condition is part of the statement: a worker may have taken the job meanwhile."""
+    return (
+        jobs(alias)
+        .filter(in_state(State.STUCK), queue=queue, uuid__in=ids)
+        .update(
+            reserved_at=None,
+            reserved_until=None,
+            reserved_by=None,
+            line=-F("priority"),
+            reservation=F("reservation") + 1,
+            attempts=F("attempts") - 1,
+            interruptions=F("interruptions") + 1,
+        )
+    )
+
+
+def clear(alias: str, queue: str) -> int:
+    """In slices of ascending ids, so that no transaction grows with the queue."""
+    removed = 0
+    while True:
+        waiting = jobs(alias).filter(queue=queue, reserved_by__isnull=True).order_by("id")
+        ids = list(waiting.values_list("id", flat=True)[:1000])
+        if not ids:
+            return removed
+        removed += jobs(alias).filter(id__in=ids, reserved_by__isnull=True)._raw_delete(alias)

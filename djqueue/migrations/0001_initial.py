@@ -1,0 +1,172 @@
+from django.db import migrations, models
+
+from djqueue.migrations._tuning import tune
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = []
+
+    operations = [
+        migrations.CreateModel(
+            name="Control",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("scope", models.CharField(max_length=200, unique=True)),
+                ("value", models.BigIntegerField(default=0)),
+                ("until", models.DateTimeField(null=True)),
+                ("reason", models.CharField(default="", max_length=255)),
+                ("by", models.CharField(default="", max_length=255)),
+                ("updated_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "control",
+                "verbose_name_plural": "controls",
+                "db_table": "djqueue_controls",
+            },
+        ),
+        migrations.CreateModel(
+            name="JobBatch",
+            fields=[
+                ("id", models.CharField(max_length=36, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=255, verbose_name="name")),
+                ("total_jobs", models.PositiveIntegerField(default=0, verbose_name="jobs")),
+                ("pending_jobs", models.PositiveIntegerField(default=0, verbose_name="pending")),
+                ("failed_jobs", models.PositiveIntegerField(default=0, verbose_name="failed")),
+                ("failed_job_ids", models.TextField(default="")),
+                ("options", models.TextField(default="")),
+                ("cancelled_at", models.DateTimeField(null=True, verbose_name="cancelled at")),
+                ("created_at", models.DateTimeField(verbose_name="created at")),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished at")),
+            ],
+            options={
+                "verbose_name": "job batch",
+                "verbose_name_plural": "job batches",
+                "db_table": "job_batches",
+            },
+        ),
+        migrations.CreateModel(
+            name="FailedJob",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("uuid", models.UUIDField(unique=True, verbose_name="id")),
+                ("connection", models.CharField(max_length=255, verbose_name="connection")),
+                ("queue", models.CharField(max_length=80, verbose_name="queue")),
+                ("payload", models.TextField(verbose_name="payload")),
+                ("exception", models.TextField(verbose_name="exception")),
+                ("failed_at", models.DateTimeField(verbose_name="failed at")),
+                ("name", models.CharField(default="", max_length=255, verbose_name="job")),
+                ("attempts", models.PositiveIntegerField(default=0, verbose_name="attempts")),
+                (
+                    "exception_class",
+                    models.CharField(default="", max_length=255, verbose_name="exception class"),
+                ),
+                (
+                    "exception_message",
+                    models.CharField(default="", max_length=1000, verbose_name="message"),
+                ),
+                ("fingerprint", models.CharField(default="", max_length=40)),
+                ("history", models.TextField(default="")),
+            ],
+            options={
+                "verbose_name": "failed job",
+                "verbose_name_plural": "failed jobs",
+                "db_table": "failed_jobs",
+                "permissions": (("retry_failedjob", "Can retry failed jobs"),),
+                "indexes": [
+                    models.Index(fields=["failed_at"], name="djqueue_failed_at"),
+                    models.Index(
+                        fields=["connection", "queue", "failed_at"], name="djqueue_failed_queue"
+                    ),
+                    models.Index(fields=["fingerprint"], name="djqueue_failed_print"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="QueuedJob",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("queue", models.CharField(max_length=80, verbose_name="queue")),
+                ("payload", models.TextField(verbose_name="payload")),
+                ("attempts", models.PositiveIntegerField(default=0, verbose_name="attempts")),
+                ("reserved_at", models.DateTimeField(null=True, verbose_name="reserved at")),
+                ("available_at", models.DateTimeField(verbose_name="available at")),
+                ("created_at", models.DateTimeField(verbose_name="created at")),
+                ("uuid", models.UUIDField(unique=True, verbose_name="id")),
+                ("name", models.CharField(max_length=255, verbose_name="job")),
+                ("priority", models.SmallIntegerField(default=0, verbose_name="priority")),
+                ("line", models.SmallIntegerField(null=True)),
+                ("reserved_until", models.DateTimeField(null=True, verbose_name="reserved until")),
+                ("reserved_by", models.BigIntegerField(null=True, verbose_name="reserved by")),
+                ("reservation", models.BigIntegerField(default=0)),
+                (
+                    "interruptions",
+                    models.PositiveIntegerField(default=0, verbose_name="interruptions"),
+                ),
+                ("history", models.TextField(default="")),
+                ("unique_key", models.CharField(max_length=255, null=True, unique=True)),
+                ("batch_id", models.CharField(max_length=36, null=True)),
+            ],
+            options={
+                "verbose_name": "job",
+                "verbose_name_plural": "jobs",
+                "db_table": "jobs",
+                "permissions": (
+                    ("release_job", "Can release stuck jobs and run delayed ones now"),
+                    ("force_delete_job", "Can delete jobs that are running"),
+                    ("view_payload", "Can see arguments and payloads"),
+                    ("edit_payload", "Can change arguments before a retry"),
+                    ("pause_queue", "Can pause and resume queues"),
+                    ("clear_queue", "Can clear queues"),
+                    ("bulk_operations", "Can act on more than 1,000 jobs at once"),
+                    ("view_dashboard", "Can see the queue dashboard"),
+                ),
+                "indexes": [
+                    models.Index(
+                        fields=["queue", "line", "available_at", "id"], name="djqueue_jobs_line"
+                    ),
+                    models.Index(fields=["reserved_by"], name="djqueue_jobs_held"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Run",
+            fields=[
+                ("uuid", models.UUIDField(primary_key=True, serialize=False)),
+                ("ended", models.BooleanField(default=False)),
+                ("reservation", models.BigIntegerField(default=0)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("interruptions", models.PositiveIntegerField(default=0)),
+                ("history", models.TextField(default="")),
+                ("updated_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "run",
+                "verbose_name_plural": "runs",
+                "db_table": "djqueue_runs",
+                "indexes": [models.Index(fields=["updated_at"], name="djqueue_runs_updated")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Worker",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=255, verbose_name="name")),
+                ("hostname", models.CharField(max_length=255, verbose_name="host")),
+                ("pid", models.IntegerField(verbose_name="process")),
+                ("connection", models.CharField(max_length=255, verbose_name="connection")),
+                ("queues", models.TextField(verbose_name="queues")),
+                ("started_at", models.DateTimeField(verbose_name="started at")),
+                ("alive_until", models.DateTimeField(verbose_name="alive until")),
+                ("idle", models.BooleanField(default=False, verbose_name="idle")),
+            ],
+            options={
+                "verbose_name": "worker",
+                "verbose_name_plural": "workers",
+                "db_table": "djqueue_workers",
+                "indexes": [models.Index(fields=["alive_until"], name="djqueue_workers_alive")],
+            },
+        ),
+        migrations.RunPython(tune, migrations.RunPython.noop),
+    ]

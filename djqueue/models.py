@@ -1,0 +1,192 @@
+"""The tables. Models hold no behaviour: the hot path is hand-written SQL in `djqueue.drivers`.
+
+Everything that runs before the app registry is ready reaches these classes inside a function.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class QueuedJob(models.Model):
+    """A job that waits, is delayed, or is held by a worker."""
+
+    id = models.BigAutoField(primary_key=True)
+    queue = models.CharField(_("queue"), max_length=80)
+    payload = models.TextField(_("payload"))
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    reserved_at = models.DateTimeField(_("reserved at"), null=True)
+    available_at = models.DateTimeField(_("available at"))
+    created_at = models.DateTimeField(_("created at"))
+
+    uuid = models.UUIDField(_("id"), unique=True)
+    name = models.CharField(_("job"), max_length=255)
+    priority = models.SmallIntegerField(_("priority"), default=0)
+    line = models.SmallIntegerField(null=True)
+    """Minus the priority while the row may be reserved, else NULL. With the index below, neither
+    delayed nor reserved rows stand in the way of a reserve."""
+    reserved_until = models.DateTimeField(_("reserved until"), null=True)
+    reserved_by = models.BigIntegerField(_("reserved by"), null=True)
+    """Primary key of the `Worker` that holds it."""
+    reservation = models.BigIntegerField(default=0)
+    """The fencing number: one more at each reserve and at each take-over, never less."""
+    interruptions = models.PositiveIntegerField(_("interruptions"), default=0)
+    history = models.TextField(default="")
+    """What earlier attempts left, for the failed row: JSON, empty at first."""
+    unique_key = models.CharField(max_length=255, null=True, unique=True)
+    batch_id = models.CharField(max_length=36, null=True)
+
+    class Meta:
+        db_table = "jobs"
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        indexes = (
+            models.Index(fields=["queue", "line", "available_at", "id"], name="djqueue_jobs_line"),
+            models.Index(fields=["reserved_by"], name="djqueue_jobs_held"),
+        )
+        permissions = (
+            ("release_job", "Can release stuck jobs and run delayed ones now"),
+            ("force_delete_job", "Can delete jobs that are running"),
+            ("view_payload", "Can see arguments and payloads"),
+            ("edit_payload", "Can change arguments before a retry"),
+            ("pause_queue", "Can pause and resume queues"),
+            ("clear_queue", "Can clear queues"),
+            ("bulk_operations", "Can act on more than 1,000 jobs at once"),
+            ("view_dashboard", "Can see the queue dashboard"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.uuid}"
+
+
+class JobBatch(models.Model):
+    """A group of jobs that are followed together."""
+
+    id = models.CharField(primary_key=True, max_length=36)
+    name = models.CharField(_("name"), max_length=255)
+    total_jobs = models.PositiveIntegerField(_("jobs"), default=0)
+    pending_jobs = models.PositiveIntegerField(_("pending"), default=0)
+    failed_jobs = models.PositiveIntegerField(_("failed"), default=0)
+    failed_job_ids = models.TextField(default="")
+    options = models.TextField(default="")
+    cancelled_at = models.DateTimeField(_("cancelled at"), null=True)
+    created_at = models.DateTimeField(_("created at"))
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+
+    class Meta:
+        db_table = "job_batches"
+        verbose_name = _("job batch")
+        verbose_name_plural = _("job batches")
+
+    def __str__(self) -> str:
+        return self.name or self.id
+
+
+class FailedJob(models.Model):
+    """A job that was given up, with all that is known about why."""
+
+    id = models.BigAutoField(primary_key=True)
+    uuid = models.UUIDField(_("id"), unique=True)
+    connection = models.CharField(_("connection"), max_length=255)
+    queue = models.CharField(_("queue"), max_length=80)
+    payload = models.TextField(_("payload"))
+    exception = models.TextField(_("exception"))
+    failed_at = models.DateTimeField(_("failed at"))
+
+    name = models.CharField(_("job"), max_length=255, default="")
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    exception_class = models.CharField(_("exception class"), max_length=255, default="")
+    exception_message = models.CharField(_("message"), max_length=1000, default="")
+    fingerprint = models.CharField(max_length=40, default="")
+    """Equal for failures of one job with one exception class at one place of the code."""
+    history = models.TextField(default="")
+    """JSON: one entry an attempt that ended badly."""
+
+    class Meta:
+        db_table = "failed_jobs"
+        verbose_name = _("failed job")
+        verbose_name_plural = _("failed jobs")
+        indexes = (
+            models.Index(fields=["failed_at"], name="djqueue_failed_at"),
+            models.Index(fields=["connection", "queue", "failed_at"], name="djqueue_failed_queue"),
+            models.Index(fields=["fingerprint"], name="djqueue_failed_print"),
+        )
+        permissions = (("retry_failedjob", "Can retry failed jobs"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.uuid}"
+
+
+class Worker(models.Model):
+    """A running worker. On database connections this row is the lease of all that it holds."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(_("name"), max_length=255)
+    hostname = models.CharField(_("host"), max_length=255)
+    pid = models.IntegerField(_("process"))
+    connection = models.CharField(_("connection"), max_length=255)
+    queues = models.TextField(_("queues"))
+    """Comma-separated, in the order they are asked."""
+    started_at = models.DateTimeField(_("started at"))
+    alive_until = models.DateTimeField(_("alive until"))
+    """The end of its lease, by the database's clock."""
+    idle = models.BooleanField(_("idle"), default=False)
+    """Asleep: a dispatch to one of its queues wakes it."""
+
+    class Meta:
+        db_table = "djqueue_workers"
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        indexes = (models.Index(fields=["alive_until"], name="djqueue_workers_alive"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Control(models.Model):
+    """What operators told the workers: paused queues, and how often to restart."""
+
+    id = models.BigAutoField(primary_key=True)
+    scope = models.CharField(max_length=200, unique=True)
+    """``restart``, ``pause:*`` or ``pause:<connection>:<queue>``."""
+    value = models.BigIntegerField(default=0)
+    """For ``restart`` a number that only grows: a worker that sees another one than at its start
+    stops."""
+    until = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=255, default="")
+    by = models.CharField(max_length=255, default="")
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "djqueue_controls"
+        verbose_name = _("control")
+        verbose_name_plural = _("controls")
+
+    def __str__(self) -> str:
+        return self.scope
+
+
+class Run(models.Model):
+    """A guard row: what is known in SQL about a job whose store is another one.
+
+    It makes an `atomic` job's end part of the job's own transaction, and keeps the numbers that
+    such a store cannot keep.
+    """
+
+    uuid = models.UUIDField(primary_key=True)
+    ended = models.BooleanField(default=False)
+    reservation = models.BigIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)
+    interruptions = models.PositiveIntegerField(default=0)
+    history = models.TextField(default="")
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "djqueue_runs"
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        indexes = (models.Index(fields=["updated_at"], name="djqueue_runs_updated"),)
+
+    def __str__(self) -> str:
+        return str(self.uuid)

@@ -1,0 +1,210 @@
+"""The stored form of a dispatched job.
+
+A payload is one ASCII JSON object:
+
+    {"v":1,"name":"shop.SendReceipt","options":{"tries":3},
+     "id":"…","sent":1790000000.123,"arguments":{…}}
+
+What comes before ``,"id":`` (the head) is the same for every dispatch of a job with the same
+options: it is encoded once and, on the worker, parsed once. A quote inside a JSON string is
+escaped, so the separator cannot occur within the head. Stores never look inside a payload.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from djqueue.errors import InvalidPayload, QueueError
+
+VERSION = 1
+_SEPARATOR = ',"id":'
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}\Z")
+_TAGGED_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_.-]*\Z")
+
+_encode = json.JSONEncoder(
+    ensure_ascii=True, allow_nan=False, separators=(",", ":"), check_circular=False
+).encode
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What decides about retries and time, as it was at the dispatch. None: the worker's default.
+
+    Durations are in seconds. ``tries`` and ``timeout`` of 0 mean no limit.
+    """
+
+    tries: int | None = None
+    timeout: float | None = None
+    backoff: tuple[float, ...] | None = None
+    max_exceptions: int | None = None
+    max_interruptions: int = 3
+    fail_on_timeout: bool = False
+    delete_when_missing: bool = False
+    atomic: bool | str = False
+
+
+_LIMIT_DEFAULTS = {field.name: field.default for field in fields(Limits)}
+
+
+@dataclass(frozen=True)
+class Head:
+    """The part of a payload that does not depend on the single dispatch."""
+
+    name: str
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A payload, read."""
+
+    id: str
+    head: Head
+    sent: float
+    """When it was dispatched, seconds since the epoch by the dispatcher's clock."""
+    arguments: Mapping[str, Any]
+    retry_until: float | None = None
+    """Seconds since the epoch; no attempt begins after it, and it beats ``tries``."""
+    tags: tuple[str, ...] = ()
+    context: Mapping[str, Any] = MappingProxyType({})
+
+
+def check_queue_name(name: str, *, tagged: bool = False) -> str:
+    """Return `name` if a queue may be called that; `tagged` allows one ``{tag}`` (Redis)."""
+    if isinstance(name, str) and (
+        _QUEUE_NAME.match(name) or (tagged and len(name) <= 80 and _TAGGED_QUEUE_NAME.match(name))
+    ):
+        return name
+    raise QueueError(
+        f"{name!r} is not a queue name: use letters, digits and _ . - only, at most 80. "
+        "Nothing was queued."
+    )
+
+
+@lru_cache(maxsize=1024)
+def encode_head(name: str, limits: Limits) -> str:
+    """The text of a payload up to its id."""
+    options = {key: value for key, value in vars(limits).items() if value != _LIMIT_DEFAULTS[key]}
+    return f'{{"v":{VERSION},"name":{_encode(name)},"options":{_encode(options)}'
+
+
+def encode(
+    head: str,
+    id: str,
+    sent: float,
+    arguments: Mapping[str, Any],
+    retry_until: float | None = None,
+    tags: tuple[str, ...] = (),
+    context: Mapping[str, Any] | None = None,
+) -> str:
+    """The text to store. `arguments` are JSON values already; ValueError for nan and inf."""
+    middle = ""
+    if retry_until is not None:
+        middle += f',"retry_until":{retry_until!r}'
+    if tags:
+        middle += f',"tags":{_encode(tags)}'
+    if context:
+        middle += f',"context":{_encode(context)}'
+    body = _encode(arguments) if arguments else "{}"
+    return f'{head}{_SEPARATOR}"{id}","sent":{sent!r}{middle},"arguments":{body}}}'
+
+
+def head_of(text: str) -> Head | None:
+    """The head of a payload, or None if it is damaged. Costs a dictionary lookup when known."""
+    head, separator, _ = text.partition(_SEPARATOR)
+    if not separator or len(head) > 4096:
+        return None
+    return _parse_head(head)
+
+
+@lru_cache(maxsize=4096)
+def _parse_head(text: str) -> Head | None:
+    try:
+        return _head(json.loads(text + "}"))
+    except (ValueError, RecursionError, InvalidPayload):
+        return None
+
+
+def decode(text: str) -> Payload:
+    """Read a stored text; `InvalidPayload` says what is wrong with it."""
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise InvalidPayload("The payload is nested too deeply to be one of djqueue's.") from None
+    except ValueError as error:
+        raise InvalidPayload(f"The payload is not JSON: {error}.") from None
+    if not isinstance(data, dict):
+        raise InvalidPayload(f"The payload is a JSON {type(data).__name__}, not an object.")
+    return Payload(
+        id=_expect(data, "id", str),
+        head=_parse_head(text.partition(_SEPARATOR)[0]) or _head(data),
+        sent=float(_expect(data, "sent", (int, float))),
+        arguments=_expect(data, "arguments", dict),
+        retry_until=_expect(data, "retry_until", (int, float, type(None)), None),
+        tags=tuple(str(tag) for tag in _expect(data, "tags", list, [])),
+        context=_expect(data, "context", dict, {}),
+    )
+
+
+def _head(data: Any) -> Head:
+    if not isinstance(data, dict):
+        raise InvalidPayload("The payload is not a JSON object.")
+    version = _expect(data, "v", int)
+    if version != VERSION:
+        raise InvalidPayload(
+            f"The payload is of version {version}; this code reads version {VERSION}. "
+            "It was probably dispatched by a newer release: update the workers, then retry it."
+        )
+    options = _expect(data, "options", dict)
+    return Head(_expect(data, "name", str), _limits(options))
+
+
+def _limits(options: Mapping[str, Any]) -> Limits:
+    number = (int, float)
+    backoff = _expect(options, "backoff", (list, type(None)), None)
+    if backoff is not None and not all(_is(item, number) and item >= 0 for item in backoff):
+        raise InvalidPayload('The payload\'s "backoff" is not a list of seconds.')
+    limits = Limits(
+        tries=_expect(options, "tries", (int, type(None)), None),
+        timeout=_expect(options, "timeout", (*number, type(None)), None),
+        backoff=None if backoff is None else tuple(backoff),
+        max_exceptions=_expect(options, "max_exceptions", (int, type(None)), None),
+        max_interruptions=_expect(options, "max_interruptions", int, 3),
+        fail_on_timeout=_expect(options, "fail_on_timeout", bool, False),
+        delete_when_missing=_expect(options, "delete_when_missing", bool, False),
+        atomic=_expect(options, "atomic", (bool, str), False),
+    )
+    for name in ("tries", "timeout", "max_exceptions", "max_interruptions"):
+        value = getattr(limits, name)
+        if value is not None and not 0 <= value < 2**31:
+            raise InvalidPayload(f'The payload\'s "{name}" is {value!r}, out of range.')
+    return limits
+
+
+_REQUIRED = object()
+
+
+def _expect(data: Mapping[str, Any], key: str, types: Any, default: Any = _REQUIRED) -> Any:
+    value = data.get(key, default)
+    if value is _REQUIRED:
+        raise InvalidPayload(f'The payload has no "{key}".')
+    if not _is(value, types):
+        raise InvalidPayload(f'The payload\'s "{key}" is of type {type(value).__name__}.')
+    return value
+
+
+def _is(value: Any, types: Any) -> bool:
+    """isinstance, but True and False are no numbers."""
+    if isinstance(value, bool):
+        return types is bool or (isinstance(types, tuple) and bool in types)
+    return isinstance(value, types)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
