@@ -1,0 +1,48 @@
+"""What the attempts of a job left behind: a short JSON text that travels beside its payload.
+
+    {"errors": 2, "attempts": [{"attempt": 1, "at": "2026-…", "class": "…", "message": "…"}, …]}
+
+``errors`` counts attempts that ended in an exception, a timeout or a dead process; interruptions
+are entries but no errors. The newest `KEEP` entries are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+KEEP = 20
+MESSAGE_LIMIT = 500
+
+
+class History(NamedTuple):
+    """A history, read."""
+
+    errors: int
+    attempts: list[dict[str, Any]]
+
+
+def read(text: str) -> History:
+    """The history in `text`; an empty or damaged text is an empty history."""
+    try:
+        data = json.loads(text) if text else {}
+        return History(int(data.get("errors", 0)), list(data.get("attempts", [])))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return History(0, [])
+
+
+def add(text: str, attempt: int, kind: str, class_name: str, message: str, *, error: bool) -> str:
+    """`text` with one entry more."""
+    history = read(text)
+    entry = {
+        "attempt": attempt,
+        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "kind": kind,
+        "class": class_name,
+        "message": message[:MESSAGE_LIMIT],
+    }
+    attempts = [*history.attempts, entry][-KEEP:]
+    return json.dumps(
+        {"errors": history.errors + error, "attempts": attempts}, separators=(",", ":")
+    )
