@@ -1,0 +1,151 @@
+"""Starts the database under test before Django looks for it, and the other servers on demand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests import databases, services
+
+_Service = TypeVar("_Service", bound=services.Server | services.RedisCluster)
+
+_SERVER = pytest.StashKey[services.Server | None]()
+# Markers that name the only vendor a test is for.
+_VENDORS = ("postgresql", "mariadb")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the database server, once for all processes of this run."""
+    if hasattr(config, "workerinput"):
+        return  # a process of pytest-xdist uses its controller's
+    Path(databases.folder()).mkdir(exist_ok=True)
+    config.stash[_SERVER] = server = databases.server()
+    if server is not None and not config.option.collectonly:
+        try:
+            server.start()
+        except services.MissingProgram as missing:
+            pytest.exit(str(missing), returncode=1 if _must_have_all() else 0)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what `pytest_configure` started."""
+    if hasattr(config, "workerinput"):
+        return
+    server = config.stash.get(_SERVER, None)
+    if server is not None:
+        server.stop()
+    shutil.rmtree(databases.folder(), ignore_errors=True)
+
+
+def pytest_report_header() -> str:
+    return f"djqueue: database under test: {databases.vendor()}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs against the database, and skip what is for another vendor."""
+    for item in items:
+        if item.get_closest_marker("django_db"):
+            item.add_marker("database")
+        for name in _VENDORS:
+            if item.get_closest_marker(name):
+                item.add_marker("database")
+                if databases.vendor() != name:
+                    reason = f"for {name}: run with DJQUEUE_TEST_DB={name}"
+                    item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Create the test databases (pytest-django), then tell child processes where they are."""
+    from tests import support
+
+    os.environ.update(support.environment())
+    yield
+
+
+def _must_have_all() -> bool:
+    return os.environ.get("CI") == "true"
+
+
+def _started(service: _Service) -> Iterator[_Service]:
+    """Start a service for a fixture; skip, or fail in CI, where its program is missing."""
+    try:
+        service.start()
+    except services.MissingProgram as missing:
+        if _must_have_all():
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing).replace(": skipped:", ":"))
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[services.PostgreSQL]:
+    """A PostgreSQL server beside the database under test."""
+    yield from _started(services.PostgreSQL(fsync=False))
+
+
+@pytest.fixture(scope="session")
+def postgresql_tls_server() -> Iterator[services.PostgreSQL]:
+    """A PostgreSQL server that takes encrypted connections only."""
+    yield from _started(services.PostgreSQL(fsync=False, tls=True))
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[services.MariaDB]:
+    """A MariaDB server beside the database under test."""
+    yield from _started(services.MariaDB(fsync=False))
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_server(request: pytest.FixtureRequest) -> Iterator[services.PgBouncer]:
+    """PgBouncer, in transaction mode: before the database under test where that is PostgreSQL."""
+    server = request.config.stash.get(_SERVER, None)
+    if not isinstance(server, services.PostgreSQL):
+        server = request.getfixturevalue("postgresql_server")
+    yield from _started(services.PgBouncer(server))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[services.Redis]:
+    """A Redis server."""
+    yield from _started(services.Redis())
+
+
+@pytest.fixture(scope="session")
+def redis_aof_server() -> Iterator[services.Redis]:
+    """A Redis server whose data survives a restart and a kill."""
+    yield from _started(services.Redis(aof=True))
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[services.RedisCluster]:
+    """A Redis Cluster of three masters."""
+    yield from _started(services.RedisCluster())
+
+
+@pytest.fixture(scope="session")
+def beanstalkd_server() -> Iterator[services.Beanstalkd]:
+    """A beanstalkd in memory."""
+    yield from _started(services.Beanstalkd())
+
+
+@pytest.fixture(scope="session")
+def beanstalkd_binlog_server() -> Iterator[services.Beanstalkd]:
+    """A beanstalkd whose jobs survive a restart and a kill."""
+    yield from _started(services.Beanstalkd(binlog=True))
+
+
+@pytest.fixture(scope="session")
+def sqs_server() -> Iterator[services.SQS]:
+    """An SQS server, with the credentials its clients need in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for service in _started(services.SQS()):
+            for name, value in service.environment.items():
+                patch.setenv(name, value)
+            yield service

@@ -1,0 +1,197 @@
+"""Helpers for tests that start other processes: commands, workers, and waiting for them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import connections
+
+from tests.services.processes import descendants
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parent.parent
+# What a test may override and its child processes then see too.
+SHARED_SETTINGS = (
+    "CACHES",
+    "DATABASE_ROUTERS",
+    "DEFAULT_FROM_EMAIL",
+    "DJQUEUE",
+    "EMAIL_BACKEND",
+    "INSTALLED_APPS",
+    "LANGUAGE_CODE",
+    "LOGGING",
+    "SECRET_KEY",
+    "SECRET_KEY_FALLBACKS",
+    "TASKS",
+    "TIME_ZONE",
+    "USE_TZ",
+)
+
+
+def environment(overrides: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return the variables that bring a child process to this test's settings and databases.
+
+    `overrides` are settings that differ there.
+    """
+    shared = {name: getattr(settings, name) for name in SHARED_SETTINGS if hasattr(settings, name)}
+    shared["DATABASES"] = {alias: _database(alias) for alias in connections}
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.worker_settings",
+        "DJQUEUE_TEST_SETTINGS": json.dumps({**shared, **(overrides or {})}),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _database(alias: str) -> dict[str, Any]:
+    # Django has put the test database's name into NAME by now.
+    return {key: value for key, value in connections[alias].settings_dict.items() if key != "TEST"}
+
+
+def run_command(
+    *arguments: object,
+    overrides: Mapping[str, Any] | None = None,
+    stdin: str | None = None,
+    check: bool = False,
+    timeout: float = 60.0,
+    **env: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a management command in a process of its own, in this test's databases.
+
+    Its exit code, stdout and stderr are in the answer; `check` makes a failure an error with them.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "django", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment(overrides), **env},
+        input=stdin if stdin is not None else "",
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if check and done.returncode:
+        text = f"{done.stdout}\n{done.stderr}"
+        raise AssertionError(f"{arguments[0]} ended with {done.returncode}:\n{text}")
+    return done
+
+
+class WorkerProcess:
+    """A worker in a process of its own, with all that it printed."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str], output: Path) -> None:
+        self._output = output
+        with output.open("wb") as stream:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def children(self) -> list[int]:
+        """Process ids of everything the worker has started, nearest first."""
+        return descendants(self.pid)
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far, to stdout and stderr."""
+        return self._output.read_text(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def send(self, signum: int) -> None:
+        self.process.send_signal(signum)
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """Wait for its end and return the exit code; AssertionError with its output if it goes on."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            text = f"The worker still runs after {timeout} s. Its output:\n{self.output}"
+            raise AssertionError(text) from None
+
+    def stop(self, timeout: float = 30.0) -> int:
+        """Ask it to stop in an orderly way, and wait for that."""
+        self.send(signal.SIGTERM)
+        return self.wait(timeout)
+
+    def kill(self) -> None:
+        """Kill the parent alone, with SIGKILL; its children have to notice themselves."""
+        self.process.kill()
+        self.process.wait()
+
+    def kill_everything(self) -> None:
+        """Kill it and all its children at once."""
+        everything = [self.pid, *self.children] if self.is_running else self.children
+        for pid in everything:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def start_worker(
+    *arguments: object,
+    overrides: Mapping[str, Any] | None = None,
+    command: str = "queue_work",
+    **env: str,
+) -> Iterator[WorkerProcess]:
+    """Start ``queue_work`` with these arguments; it is gone when the block ends, however it ends.
+
+    Its output is shown when the block raises.
+    """
+    line = [sys.executable, "-m", "django", command, *map(str, arguments)]
+    with tempfile.TemporaryDirectory(prefix="djqueue-worker-") as folder:
+        worker = WorkerProcess(line, {**environment(overrides), **env}, Path(folder) / "output")
+        try:
+            yield worker
+        except BaseException:
+            print(f"Output of {command} {arguments}:\n{worker.output}")
+            raise
+        finally:
+            _end(worker)
+
+
+def _end(worker: WorkerProcess) -> None:
+    """Stop a worker as an operator would; what is left a few seconds later is killed."""
+    if worker.is_running:
+        worker.send(signal.SIGCONT)
+        worker.send(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.process.wait(10)
+    worker.kill_everything()
+
+
+def wait_until(
+    predicate: Callable[[], T], timeout: float = 10.0, what: str = "", every: float = 0.02
+) -> T:
+    """Ask until the answer is true, and return it; AssertionError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (answer := predicate()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Not within {timeout} s: {what or predicate}")
+        time.sleep(every)
+    return answer
