@@ -99,8 +99,9 @@ class Section:
             if key not in self.known:
                 self.problems.append(unknown_key(self.where, key, self.known, self.connection))
 
-    def note(self, id: str, message: str, hint: str) -> None:
-        self.problems.append(Problem(id, message, hint, self.connection))
+    def note(self, code: str, message: str, hint: str) -> None:
+        """Note a problem of this section; `code` is the id of the check that shows it."""
+        self.problems.append(Problem(code, message, hint, self.connection))
 
 
 def unknown_key(where: str, key: object, known: list[str], connection: str | None) -> Problem:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from djqueue.errors import ConfigurationError, UnknownConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
@@ -66,6 +68,11 @@ class ConnectionSettings:
         if key in self.options:
             return self.options[key]
         return self.defaults[key]
+
+    @property
+    def uses_database(self) -> bool:
+        """Whether the jobs are kept in one of the project's databases."""
+        return self.driver == "database" or "DATABASE" in self.options
 
     @property
     def database(self) -> str:
@@ -128,9 +135,14 @@ class Settings:
 
     @property
     def databases(self) -> tuple[str, ...]:
-        """Every database alias that djqueue keeps something in; the default connection's first."""
-        stores = [c for c in self.connections.values() if c.driver == "database"]
+        """Every database alias that djqueue keeps something in; `job_database` first."""
+        stores = [c for c in self.connections.values() if c.uses_database]
         stores.sort(key=lambda connection: connection.name != self.default)
         aliases = [connection.database for connection in stores]
         aliases += [a for a in (self.failed_jobs, self.batches, self.results) if a is not None]
         return tuple(dict.fromkeys(aliases))
+
+    @property
+    def job_database(self) -> str:
+        """The database alias of the default connection, or else of the first that has one."""
+        return self.databases[0]

@@ -7,14 +7,17 @@ so it may import its client library at its top: a package that is not installed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from django.utils.module_loading import import_string
 
 from djqueue.conf import ConnectionSettings, did_you_mean
 from djqueue.drivers.base import Driver
 from djqueue.errors import ConfigurationError, MissingPackage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["EXTRAS", "SHORT_NAMES", "driver_class", "driver_path", "make_driver"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from djqueue.drivers.base import (
     Capabilities,
@@ -16,6 +15,9 @@ from djqueue.drivers.base import (
     State,
     StoredJob,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class NullDriver(Driver):

@@ -1,0 +1,135 @@
+"""The jobs that the running code knows, by their stored names.
+
+A payload names its job, and only a name found here is ever run: nothing is imported because a
+payload says so. Modules that define jobs fill the registry as they are imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple, Protocol
+
+from djqueue.conf import did_you_mean
+from djqueue.errors import UnknownJob
+
+__all__ = [
+    "Duplicate",
+    "Origin",
+    "Registry",
+    "Spec",
+    "all",
+    "duplicates",
+    "find",
+    "register",
+    "unregister",
+]
+
+
+class Spec(Protocol):
+    """What the registry knows of a job."""
+
+    @property
+    def name(self) -> str:
+        """The name that payloads carry."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Names that older payloads carry."""
+
+    @property
+    def job_class(self) -> type:
+        """The job's class; for a function, the class made for it."""
+
+
+class Origin(NamedTuple):
+    """Where a job is written. The same file imported under two module names is one place."""
+
+    file: str
+    qualname: str
+
+    def __str__(self) -> str:
+        return f"{self.qualname} in {self.file}"
+
+
+class Duplicate(NamedTuple):
+    """A name that several jobs go by."""
+
+    name: str
+    origins: tuple[Origin, ...]
+
+
+def origin(spec: Spec) -> Origin:
+    """Where the job of `spec` is written."""
+    module = spec.job_class.__module__
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Origin(file or module, spec.job_class.__qualname__)
+
+
+class Registry:
+    """Names to jobs. Several jobs under one name are kept, for the system check to tell."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, list[Spec]] = {}
+        self._aliased: dict[str, list[Spec]] = {}
+
+    def register(self, spec: Spec) -> None:
+        """Make `spec` known. A job of the same name and place (a reload) gives way to it."""
+        place = origin(spec)
+        for known in self._named.get(spec.name, ()):
+            if origin(known) == place:
+                self._forget(known)
+                break
+        self._named.setdefault(spec.name, []).append(spec)
+        for alias in spec.aliases:
+            self._aliased.setdefault(alias, []).append(spec)
+
+    def find(self, name: str) -> Spec:
+        """The job called `name`, now or formerly; `UnknownJob` if no running code knows it."""
+        known = self._named.get(name) or self._aliased.get(name)
+        if not known:
+            raise UnknownJob(
+                f'No running code knows a job called "{name}".'
+                f"{did_you_mean(name, [*self._named, *self._aliased])} If it was renamed, give "
+                f'the job that took its place aliases=["{name}"].'
+            )
+        return known[0]
+
+    def all(self) -> list[Spec]:
+        """Every job by name, each once, sorted."""
+        return [self._named[name][0] for name in sorted(self._named)]
+
+    def duplicates(self) -> list[Duplicate]:
+        """Names, aliases included, that more than one job goes by; sorted."""
+        found = []
+        for name in sorted({*self._named, *self._aliased}):
+            specs = [*self._named.get(name, ()), *self._aliased.get(name, ())]
+            places = tuple(dict.fromkeys(origin(spec) for spec in specs))
+            if len(places) > 1:
+                found.append(Duplicate(name, places))
+        return found
+
+    def unregister(self, name: str) -> None:
+        """Forget every job called `name`. For tests that define jobs of their own."""
+        for spec in list(self._named.get(name, ())):
+            self._forget(spec)
+
+    def _forget(self, spec: Spec) -> None:
+        _remove(self._named, spec.name, spec)
+        for alias in spec.aliases:
+            _remove(self._aliased, alias, spec)
+
+
+def _remove(index: dict[str, list[Spec]], name: str, spec: Spec) -> None:
+    remaining = [known for known in index.get(name, ()) if known is not spec]
+    if remaining:
+        index[name] = remaining
+    else:
+        index.pop(name, None)
+
+
+_jobs = Registry()
+register = _jobs.register
+find = _jobs.find
+all = _jobs.all  # noqa: A001 - always read as registry.all
+duplicates = _jobs.duplicates
+unregister = _jobs.unregister

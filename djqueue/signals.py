@@ -1,0 +1,103 @@
+"""What djqueue announces, as Django signals:
+
+    @receiver(job_failed)
+    def tell_the_team(sender, job, error, **kwargs): ...
+
+The sender is the job's class, for a worker's signals the class of the worker. ``job`` has ``id``,
+``name``, ``queue``, ``connection`` and ``attempt``; ``error`` is an exception, ``delay`` and
+``duration`` are seconds. A receiver that raises is logged and changes nothing. Receivers
+should accept ``**kwargs``: later versions may say more.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.dispatch import Signal
+
+__all__ = [
+    "announce",
+    "job_cancelled",
+    "job_errored",
+    "job_failed",
+    "job_queued",
+    "job_released",
+    "job_started",
+    "job_succeeded",
+    "job_timed_out",
+    "queue_busy",
+    "worker_looping",
+    "worker_started",
+    "worker_stopping",
+]
+
+logger = logging.getLogger("djqueue")
+
+job_queued = Signal()
+"""A job was handed to its store. ``job``, ``delay``."""
+
+job_started = Signal()
+"""An attempt begins. ``job``."""
+
+job_succeeded = Signal()
+"""A job is done. ``job``, ``duration``."""
+
+job_errored = Signal()
+"""An attempt ended with an exception; what becomes of the job follows. ``job``, ``error``,
+``duration``."""
+
+job_released = Signal()
+"""A job goes back to its queue. ``job``, ``delay``, and ``error`` if that is the reason."""
+
+job_failed = Signal()
+"""A job was given up, and its failed row is stored. ``job``, ``error``."""
+
+job_timed_out = Signal()
+"""An attempt ran longer than its timeout. ``job``, ``error``, ``duration``."""
+
+job_cancelled = Signal()
+"""A job was cancelled. ``job``."""
+
+worker_started = Signal()
+"""A worker is about to reserve its first job. ``worker``: its name, ``connection``, ``queues``."""
+
+worker_looping = Signal()
+"""A worker is about to look for jobs. ``worker``, ``connection``, ``queues``."""
+
+worker_stopping = Signal()
+"""A worker holds nothing any more and ends. ``worker``, ``connection``, ``queues``, ``reason``."""
+
+queue_busy = Signal()
+"""``queue_monitor`` found more waiting, or waiting longer, than allowed. ``connection``,
+``queue``, ``size``, ``oldest``: the longest wait in seconds, or None where nothing waits."""
+
+
+def announce(signal: Signal, sender: Any, **arguments: Any) -> None:
+    """Send `signal`. Never raises: a receiver that does is logged. Nearly free without receivers.
+
+    What is costly to make should be made only after asking ``signal.has_listeners(sender)``.
+    """
+    if not signal.receivers:
+        return
+    try:
+        answers = signal.send_robust(sender, **arguments)
+    except Exception:  # an `async def` receiver cannot be called from an event loop's own thread
+        logger.exception("The %s signal could not be sent. The job is not affected.", _name(signal))
+        return
+    for receiver, answer in answers:
+        if isinstance(answer, Exception):
+            logger.error(
+                "A receiver of the %s signal raised %s: %r. The job is not affected.",
+                _name(signal),
+                type(answer).__name__,
+                receiver,
+                exc_info=answer,
+            )
+
+
+def _name(signal: Signal) -> str:
+    for name, value in globals().items():
+        if value is signal:
+            return name
+    return repr(signal)
