@@ -15,9 +15,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any
 
 from djqueue.errors import InvalidPayload, QueueError
@@ -72,7 +71,7 @@ class Payload:
     retry_until: float | None = None
     """Seconds since the epoch; no attempt begins after it, and it beats ``tries``."""
     tags: tuple[str, ...] = ()
-    context: Mapping[str, Any] = MappingProxyType({})
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_queue_name(name: str, *, tagged: bool = False) -> str:
