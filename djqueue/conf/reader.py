@@ -14,6 +14,8 @@ DEFAULT_CONNECTIONS: Mapping[str, Mapping[str, Any]] = {
     "sync": {"DRIVER": "sync"},
     "null": {"DRIVER": "null"},
 }
+CONNECTION_KEYS = ("DRIVER", "QUEUE", "RETRY_AFTER", "AFTER_COMMIT")
+"""The keys of every connection; all others are the driver's."""
 
 
 class Kind(NamedTuple):

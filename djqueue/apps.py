@@ -1,0 +1,22 @@
+"""djqueue as a Django app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class DjqueueConfig(AppConfig):
+    """Registers the system checks and finds the project's jobs."""
+
+    name = "djqueue"
+    label = "djqueue"
+    verbose_name = _("Queue")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Called by Django once every model is there."""
+        from djqueue import checks, discovery
+
+        checks.register()
+        discovery.discover()

@@ -1,0 +1,30 @@
+"""System checks: what cannot work is told at start-up, with a hint, not at the first dispatch.
+
+Every id is explained in ``docs/reference/checks.md``. A driver checks its own keys in
+`djqueue.drivers.base.Driver.check`.
+"""
+
+from __future__ import annotations
+
+from django.core import checks
+
+from djqueue.checks.connections import check_connections
+from djqueue.checks.databases import check_databases
+from djqueue.checks.deployment import check_deployment
+from djqueue.checks.jobs import check_jobs
+from djqueue.checks.routing import check_routing
+from djqueue.checks.setting import check_setting
+from djqueue.checks.tables import check_tables
+
+__all__ = ["TAG", "register"]
+
+TAG = "djqueue"
+"""``manage.py check --tag djqueue`` runs these alone."""
+
+
+def register() -> None:
+    """Make the checks known to Django. Calling it again changes nothing."""
+    for check in (check_setting, check_connections, check_databases, check_routing, check_jobs):
+        checks.register(check, TAG)
+    checks.register(check_tables, TAG, checks.Tags.database)
+    checks.register(check_deployment, TAG, deploy=True)

@@ -1,0 +1,110 @@
+"""Whether each connection's driver is there and knows the keys it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as django_settings
+from django.core import checks
+
+from djqueue.checks.setting import queue_name, unknown_connection
+from djqueue.conf import ConnectionSettings, Settings, settings
+from djqueue.conf.reader import CONNECTION_KEYS, unknown_key
+from djqueue.drivers import driver_class
+from djqueue.errors import ConfigurationError, MissingPackage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from djqueue.drivers.base import Driver
+
+
+def check_connections(**_: Any) -> list[checks.CheckMessage]:
+    """Drivers, their packages and keys; queues; what a failover connection fails over to."""
+    ours = settings()
+    found: list[checks.CheckMessage] = []
+    for connection in ours.connections.values():
+        # Without a driver there is nothing to check, and the setting's own check has said so.
+        if connection.driver:
+            found += _connection(connection, ours)
+    return found
+
+
+def _connection(connection: ConnectionSettings, ours: Settings) -> Iterator[checks.CheckMessage]:
+    where = f'DJQUEUE["CONNECTIONS"]["{connection.name}"]'
+    # Only redis has tags; what a driver of the project's own allows is its own affair.
+    tagged = connection.driver in {"redis", "failover", "deferred"} or "." in connection.driver
+    yield from queue_name(f'{where}["QUEUE"]', connection.queue, tagged=tagged)
+    if connection.driver in {"failover", "deferred"}:
+        yield from _members(where, connection, ours)
+    try:
+        driver = driver_class(connection)
+    except MissingPackage as error:
+        message, _, remedy = str(error).partition(" Run: ")
+        yield checks.Error(message, hint=f"Run: {remedy}", id="djqueue.E006")
+    except ConfigurationError as error:
+        yield checks.Error(
+            str(error),
+            hint=f'Correct {where}["DRIVER"]: a short name, or the dotted path of a driver class.',
+            id="djqueue.E005",
+        )
+    else:
+        yield from _unknown_keys(where, connection, driver)
+        yield from driver.check(connection.with_defaults(driver.OPTIONS))
+
+
+def _unknown_keys(
+    where: str, connection: ConnectionSettings, driver: type[Driver]
+) -> Iterator[checks.CheckMessage]:
+    known = [*CONNECTION_KEYS, *driver.OPTIONS]
+    for key in _raw(connection.name):
+        if key not in known:
+            problem = unknown_key(where, key, known, connection.name)
+            yield checks.Error(problem.message, hint=problem.hint, id=problem.id)
+
+
+def _raw(name: str) -> Mapping[Any, Any]:
+    """The connection's dict as the project wrote it, lower-case keys and all."""
+    raw: Any = getattr(django_settings, "DJQUEUE", None)
+    every = raw.get("CONNECTIONS") if isinstance(raw, Mapping) else None
+    for key, value in every.items() if isinstance(every, Mapping) else ():
+        if str(key) == name and isinstance(value, Mapping):
+            return value
+    return {}
+
+
+def _members(
+    where: str, connection: ConnectionSettings, ours: Settings
+) -> Iterator[checks.CheckMessage]:
+    members = connection.options.get("CONNECTIONS")
+    if not isinstance(members, (list, tuple)) or not members:
+        yield checks.Error(
+            f'{where}["CONNECTIONS"] is {members!r}, not a list of connections.',
+            hint='Name the connections to try, in order: "CONNECTIONS": ["redis", "database"].',
+            id="djqueue.E008",
+        )
+        return
+    for member in members:
+        if not isinstance(member, str) or member not in ours.connections:
+            yield unknown_connection(f'A member of {where}["CONNECTIONS"]', member, ours)
+    if connection.name in reachable(connection.name, ours):
+        yield checks.Error(
+            f'{where}["CONNECTIONS"] leads back to "{connection.name}" itself.',
+            hint=f'Remove "{connection.name}" from the connections it fails over to.',
+            id="djqueue.E008",
+        )
+
+
+def reachable(name: str, ours: Settings) -> set[str]:
+    """The connections that `name` may pass jobs on to, directly or by way of others."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        connection = ours.connections.get(waiting.pop())
+        members = connection.options.get("CONNECTIONS") if connection else None
+        for member in members if isinstance(members, (list, tuple)) else ():
+            if isinstance(member, str) and member not in seen:
+                seen.add(member)
+                waiting.append(member)
+    return seen

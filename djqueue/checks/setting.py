@@ -1,0 +1,103 @@
+"""Whether the ``DJQUEUE`` setting can be read, and what it names beside connections exists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core import checks
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from djqueue.conf import Settings, did_you_mean, settings
+from djqueue.errors import QueueError
+from djqueue.payload import check_queue_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def check_setting(**_: Any) -> list[checks.CheckMessage]:
+    """Keys, types, names of connections and databases, dotted paths, names of queues."""
+    ours = settings()
+    found: list[checks.CheckMessage] = [
+        checks.Error(problem.message, hint=problem.hint, id=problem.id) for problem in ours.problems
+    ]
+    found += _default(ours)
+    found += _aliases(ours)
+    found += _middleware(ours)
+    found += _routes(ours)
+    return found
+
+
+def _default(ours: Settings) -> Iterator[checks.CheckMessage]:
+    if ours.default not in ours.connections:
+        yield unknown_connection('DJQUEUE["DEFAULT"]', ours.default, ours)
+
+
+def _aliases(ours: Settings) -> Iterator[checks.CheckMessage]:
+    places = [
+        (f'DJQUEUE["CONNECTIONS"]["{connection.name}"]["DATABASE"]', connection.database)
+        for connection in ours.connections.values()
+        if connection.uses_database
+    ]
+    places.append(('DJQUEUE["BATCHES"]["DATABASE"]', ours.batches))
+    places.append(('DJQUEUE["RESULTS"]["DATABASE"]', ours.results))
+    if ours.failed_jobs is not None:
+        places.append(('DJQUEUE["FAILED_JOBS"]["DATABASE"]', ours.failed_jobs))
+    known = list(connections.settings)
+    for where, alias in places:
+        if alias not in known:
+            yield checks.Error(
+                f'{where} is "{alias}", which is no alias in DATABASES.',
+                hint=(
+                    f"{did_you_mean(alias, known)} Name one of: {', '.join(known)}; or add "
+                    f'"{alias}" to DATABASES.'
+                ).lstrip(),
+                id="djqueue.E007",
+            )
+
+
+def _middleware(ours: Settings) -> Iterator[checks.CheckMessage]:
+    for path in ours.middleware:
+        try:
+            callable_there = callable(import_string(path))
+            reason = "is not callable"
+        except ImportError as error:
+            callable_there, reason = False, f"cannot be imported: {error}"
+        if not callable_there:
+            yield checks.Error(
+                f'DJQUEUE["MIDDLEWARE"] names "{path}", which {reason}.',
+                hint="Correct the dotted path to a callable (job, next), or remove it.",
+                id="djqueue.E012",
+            )
+
+
+def _routes(ours: Settings) -> Iterator[checks.CheckMessage]:
+    for pattern, route in ours.routes.items():
+        where = f'DJQUEUE["ROUTES"]["{pattern}"]'
+        if route.connection is not None and route.connection not in ours.connections:
+            yield unknown_connection(f'{where}["connection"]', route.connection, ours)
+        if route.queue is not None:
+            yield from queue_name(f'{where}["queue"]', route.queue, tagged=True)
+
+
+def unknown_connection(where: str, name: object, ours: Settings) -> checks.CheckMessage:
+    """The words for a name that is not in ``CONNECTIONS``."""
+    known = ours.connections
+    return checks.Error(
+        f'{where} is "{name}", which is not in DJQUEUE["CONNECTIONS"].',
+        hint=f"{did_you_mean(name, known)} Defined: {', '.join(known) or 'nothing'}.".lstrip(),
+        id="djqueue.E004",
+    )
+
+
+def queue_name(where: str, name: str, *, tagged: bool) -> Iterator[checks.CheckMessage]:
+    """An error if no queue may be called `name`."""
+    try:
+        check_queue_name(name, tagged=tagged)
+    except QueueError:
+        yield checks.Error(
+            f'{where} is "{name}", which is not a queue name.',
+            hint="Use letters, digits and _ . - only, at most 80; on redis also one {tag}.",
+            id="djqueue.E013",
+        )
