@@ -13,6 +13,7 @@
     ├── QueueUnavailable            a store cannot be reached, or refused the request
     ├── Unsupported                 this store cannot do that, with the reason
     ├── NotInJob                    current_job() outside a job (also LookupError)
+    ├── JobNotFound                 no job has that id (also LookupError)
     ├── ResultNotStored             no result is kept for this job
     ├── JobFailed                   the job whose result was asked for has failed
     └── AttemptError                why an attempt ended without an answer
@@ -86,6 +87,10 @@ class Unsupported(QueueError):
 
 class NotInJob(QueueError, LookupError):
     """``current_job()`` was called outside a job."""
+
+
+class JobNotFound(QueueError, LookupError):
+    """No job has that id, or several have one that begins or ends like it."""
 
 
 class ResultNotStored(QueueError):

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from djqueue.conf import ConnectionSettings
 
+SEARCH_PAGE = 500
+"""Jobs that `Driver.search` looks at in one go."""
+
 
 class State(str, enum.Enum):
     """Where a stored job stands."""
@@ -263,6 +266,23 @@ class Driver(ABC):
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
         """The stored jobs among `ids`."""
         raise Unsupported(self._reason("find"))
+
+    def search(self, part: str, limit: int = 20) -> list[StoredJob]:
+        """Up to `limit` stored jobs whose id begins or ends with `part`: lower-case hexadecimal
+        digits without hyphens. This one looks at every job, so a store that can do better should."""
+        found: list[StoredJob] = []
+        for queue in self.queues():
+            for state in State:
+                after = None
+                while len(found) < limit:
+                    page = self.peek(queue, state, SEARCH_PAGE, after)
+                    digits = ((job, job.id.replace("-", "")) for job in page)
+                    found += [job for job, id in digits if id.startswith(part) or id.endswith(part)]
+                    if len(page) < SEARCH_PAGE:
+                        break
+                    after = page[-1].id
+        # A stuck job is among the reserved ones too where a store cannot tell them apart.
+        return list({job.id: job for job in found}.values())[:limit]
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
         """Delete waiting, delayed and stuck ones among `ids`; how many. With `even_running` the

@@ -148,6 +148,10 @@ class DatabaseDriver(Driver):
         with self._reported():
             return stored.describe(self.alias, stored.jobs(self.alias).filter(uuid__in=ids))
 
+    def search(self, part: str, limit: int = 20) -> list[StoredJob]:
+        with self._reported():
+            return stored.search(self.alias, part, limit)
+
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
         with self._reported():
             return stored.remove(self.alias, queue, ids, even_running=even_running)

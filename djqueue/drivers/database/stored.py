@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from djqueue import ids
 from djqueue.drivers.base import QueueCounts, State, StoredJob
 
 if TYPE_CHECKING:
@@ -90,6 +91,12 @@ def _behind(
     return here.filter(behind)
 
 
+def search(alias: str, part: str, limit: int) -> list[StoredJob]:
+    """Looks through the ids alone, but through all of them."""
+    like = Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
+    return describe(alias, jobs(alias).filter(like).order_by("id")[:limit])
+
+
 def describe(alias: str, rows: QuerySet[QueuedJob]) -> list[StoredJob]:
     """Stored jobs, with the state and the worker's name of each."""
     from djqueue.models import Worker
@@ -124,18 +131,18 @@ def _stored(row: Any, worker: Any) -> StoredJob:
     )
 
 
-def remove(alias: str, queue: str, ids: Sequence[str], *, even_running: bool) -> int:
-    rows = jobs(alias).filter(queue=queue, uuid__in=ids)
+def remove(alias: str, queue: str, uuids: Sequence[str], *, even_running: bool) -> int:
+    rows = jobs(alias).filter(queue=queue, uuid__in=uuids)
     if not even_running:
         rows = rows.filter(Q(reserved_by__isnull=True) | in_state(State.STUCK))
     return rows._raw_delete(alias)
 
 
-def release(alias: str, queue: str, ids: Sequence[str]) -> int:
+def release(alias: str, queue: str, uuids: Sequence[str]) -> int:
     """The condition is part of the statement: a worker may have taken the job meanwhile."""
     return (
         jobs(alias)
-        .filter(in_state(State.STUCK), queue=queue, uuid__in=ids)
+        .filter(in_state(State.STUCK), queue=queue, uuid__in=uuids)
         .update(
             reserved_at=None,
             reserved_until=None,
@@ -153,7 +160,7 @@ def clear(alias: str, queue: str) -> int:
     removed = 0
     while True:
         waiting = jobs(alias).filter(queue=queue, reserved_by__isnull=True).order_by("id")
-        ids = list(waiting.values_list("id", flat=True)[:1000])
-        if not ids:
+        keys = list(waiting.values_list("id", flat=True)[:1000])
+        if not keys:
             return removed
-        removed += jobs(alias).filter(id__in=ids, reserved_by__isnull=True)._raw_delete(alias)
+        removed += jobs(alias).filter(id__in=keys, reserved_by__isnull=True)._raw_delete(alias)
