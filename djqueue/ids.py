@@ -23,8 +23,8 @@ def digits(text: str) -> str:
     if _DIGITS.match(found):
         return found
     raise JobNotFound(
-        f'"{text}" is no id: an id is the uuid that dispatch() returned, or enough of its beginning '
-        "or end to be the only one. It has the digits 0-9 and a-f only."
+        f'"{text}" is no id: an id is the uuid that dispatch() returned, or enough of its '
+        "beginning or end to be the only one. It has the digits 0-9 and a-f only."
     )
 
 

@@ -269,15 +269,16 @@ class Driver(ABC):
 
     def search(self, part: str, limit: int = 20) -> list[StoredJob]:
         """Up to `limit` stored jobs whose id begins or ends with `part`: lower-case hexadecimal
-        digits without hyphens. This one looks at every job, so a store that can do better should."""
+        digits without hyphens. Looks at every job here; a store that can do better should.
+        """
         found: list[StoredJob] = []
         for queue in self.queues():
             for state in State:
                 after = None
                 while len(found) < limit:
                     page = self.peek(queue, state, SEARCH_PAGE, after)
-                    digits = ((job, job.id.replace("-", "")) for job in page)
-                    found += [job for job, id in digits if id.startswith(part) or id.endswith(part)]
+                    pairs = ((job, job.id.replace("-", "")) for job in page)
+                    found += [job for job, x in pairs if x.startswith(part) or x.endswith(part)]
                     if len(page) < SEARCH_PAGE:
                         break
                     after = page[-1].id
