@@ -1,0 +1,257 @@
+"""The store of failed jobs: what was given up, with all that is known about why.
+
+A row has everything that running the job again needs. What looks through many rows goes by
+ascending row number, at most `SLICE` at a time, and stops at the newest row there was when it
+began: what fails meanwhile is not swept in.
+"""
+
+from __future__ import annotations
+
+import uuid as uuids
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import connections
+from django.db.models import Q
+from django.utils import timezone
+
+from djqueue import ids
+from djqueue.conf import settings
+from djqueue.errors import JobNotFound, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from djqueue.drivers.base import Reservation
+    from djqueue.models import FailedJob
+    from djqueue.running.outcome import ErrorReport
+
+__all__ = [
+    "ALL",
+    "Found",
+    "Selection",
+    "count",
+    "failed_before",
+    "find",
+    "forget",
+    "listed",
+    "record",
+    "resolve",
+    "slices",
+    "storable",
+    "store",
+    "table",
+]
+
+SLICE = 500
+CANDIDATES = 5
+"""Ids that an error names when a part of an id fits several."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which failed jobs are meant: those that fit everything that is given; all, if nothing is."""
+
+    ids: tuple[str, ...] | None = None
+    """Whole uuids, as `resolve` returns them."""
+    connection: str | None = None
+    queue: str | None = None
+    name: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    rows: tuple[int, int] | None = None
+    """The first and the last row number, both included."""
+
+    def condition(self) -> Q:
+        """The rows, as a condition of the ORM."""
+        wanted: dict[str, Any] = {
+            "uuid__in": self.ids,
+            "connection": self.connection,
+            "queue": self.queue,
+            "name": self.name,
+            "failed_at__gte": self.since,
+            "failed_at__lt": self.before,
+            "id__range": self.rows,
+        }
+        return Q(**{key: value for key, value in wanted.items() if value is not None})
+
+
+ALL = Selection()
+
+
+class Found(NamedTuple):
+    """What ids stand for."""
+
+    selection: Selection
+    unknown: list[JobNotFound]
+    """One for each id that no failed job has, or that fits several; they say which."""
+
+
+def store() -> str:
+    """The alias of the database with the failed jobs; `Unsupported` where none are kept."""
+    alias = settings().failed_jobs
+    if alias is None:
+        raise Unsupported(
+            'No failed jobs are kept: DJQUEUE["FAILED_JOBS"] is None. Set it to '
+            '{"DATABASE": "default"} to keep those that fail from now on.'
+        )
+    return alias
+
+
+def record(reservation: Reservation, connection: str, error: ErrorReport, history: str) -> None:
+    """Keep a job that is given up, as a part of whatever transaction is open.
+
+    Recorded twice, a job has one row: the newer one. Does nothing where no failed jobs are kept.
+    """
+    from djqueue.models import FailedJob
+
+    alias = settings().failed_jobs
+    if alias is None:
+        return
+    row = FailedJob(
+        uuid=_uuid(reservation.id),
+        connection=connection,
+        queue=reservation.queue[:80],
+        payload=storable(reservation.payload),
+        exception=error.traceback,
+        failed_at=timezone.now(),
+        name=storable(reservation.name)[:255],
+        attempts=reservation.attempt,
+        exception_class=error.class_name,
+        exception_message=error.message,
+        fingerprint=error.fingerprint(reservation.name),
+        history=history,
+    )
+    columns = [f.name for f in FailedJob._meta.concrete_fields if f.name not in ("id", "uuid")]
+    # MySQL looks at every unique key, and refuses to be told which one.
+    told = connections[alias].features.supports_update_conflicts_with_target
+    FailedJob.objects.using(alias).bulk_create(
+        [row],
+        update_conflicts=True,
+        unique_fields=["uuid"] if told else None,
+        update_fields=columns,
+    )
+
+
+def storable(text: str) -> str:
+    """`text` as every database takes it: what is no character is spelled out."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _uuid(text: str) -> uuids.UUID:
+    """A job's uuid; one that is made from its id where a damaged payload has another kind of id."""
+    try:
+        return uuids.UUID(text)
+    except ValueError:
+        return uuids.uuid5(uuids.NAMESPACE_OID, storable(text))
+
+
+def find(text: str) -> FailedJob:
+    """The failed job whose id is `text`, or begins or ends like it. Raises `JobNotFound`."""
+    part = ids.digits(text)
+    if len(part) == ids.LENGTH:
+        found = list(table().filter(uuid=part))
+    else:
+        like = Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
+        found = list(table().filter(like).order_by("-id")[: CANDIDATES + 1])
+    if len(found) == 1:
+        return found[0]
+    raise not_found("failed job", text, [str(row.uuid) for row in found])
+
+
+def not_found(kind: str, text: str, candidates: Sequence[str]) -> JobNotFound:
+    """The words for an id that no job has, or that fits `candidates`."""
+    if not candidates:
+        hint = " Row numbers are for --range alone." if text.isdigit() else ""
+        return JobNotFound(
+            f'No {kind} has the id "{text}". An id is the uuid that dispatch() returned, or enough '
+            f"of its beginning or end to be the only one.{hint}"
+        )
+    more = " and more" if len(candidates) > CANDIDATES else ""
+    return JobNotFound(
+        f'No {kind} has exactly the id "{text}", and several begin or end like it: '
+        f"{', '.join(candidates[:CANDIDATES])}{more}. Give more of the one that is meant."
+    )
+
+
+def resolve(texts: Sequence[str]) -> Found:
+    """The failed jobs that ids, or parts of ids, stand for."""
+    found: dict[str, None] = {}
+    unknown = []
+    for text in texts:
+        try:
+            found[str(find(text).uuid)] = None
+        except JobNotFound as error:  # noqa: PERF203 - a handful, typed by somebody
+            unknown.append(error)
+    return Found(Selection(ids=tuple(found)), unknown)
+
+
+def count(selection: Selection = ALL) -> int:
+    """How many failed jobs fit."""
+    return table().filter(selection.condition()).count()
+
+
+def listed(selection: Selection = ALL, limit: int | None = None) -> Iterator[FailedJob]:
+    """Failed jobs that fit, newest first, without their payloads and tracebacks."""
+    rows = table().filter(selection.condition()).order_by("-id")
+    rows = rows.defer("payload", "exception", "history")
+    page = list(rows[: _page(limit)])
+    while page:
+        yield from page
+        if limit is not None:
+            limit -= len(page)
+        page = list(rows.filter(id__lt=page[-1].pk)[: _page(limit)])
+
+
+def _page(limit: int | None) -> int:
+    return SLICE if limit is None else min(limit, SLICE)
+
+
+def slices(selection: Selection) -> Iterator[list[int]]:
+    """Row numbers of what fits, ascending, up to the newest one there is now."""
+    rows = table().filter(selection.condition())
+    newest = rows.order_by("-id").values_list("id", flat=True).first()
+    last = 0
+    while newest is not None and last < newest:
+        page = rows.filter(id__gt=last, id__lte=newest).order_by("id")
+        keys = list(page.values_list("id", flat=True)[:SLICE])
+        if not keys:
+            return
+        yield keys
+        last = keys[-1]
+
+
+def forget(
+    selection: Selection = ALL, on_progress: Callable[[int], object] = lambda done: None
+) -> int:
+    """Delete the failed jobs that fit; how many were deleted by this call.
+
+    They go in statements of at most `SLICE` rows. `on_progress` is called after each, with the
+    number of rows that have been looked at.
+    """
+    forgotten = seen = 0
+    for keys in slices(selection):
+        # The condition once more: a row may have got other values since it was read.
+        rows = table().filter(selection.condition(), id__in=keys)
+        forgotten += rows._raw_delete(rows.db)
+        seen += len(keys)
+        on_progress(seen)
+    return forgotten
+
+
+def failed_before(seconds: float) -> Selection:
+    """What failed more than so long ago."""
+    return Selection(before=timezone.now() - timedelta(seconds=seconds))
+
+
+def table() -> QuerySet[FailedJob]:
+    """All failed jobs, for the ORM. Raises as `store`."""
+    from djqueue.models import FailedJob
+
+    return FailedJob.objects.using(store())

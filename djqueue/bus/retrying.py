@@ -1,0 +1,152 @@
+"""Retrying failed jobs: each is moved from the store of failed jobs back to its queue.
+
+A job keeps its id and its arguments; its attempts are counted from 0, and what earlier attempts
+left behind stays behind. A ``retry_until`` is dropped: it was counted from the dispatch, and most
+often it is why the job was given up.
+
+The row is deleted and the job pushed in one transaction, at most `failed.SLICE` of them at a time.
+The delete comes first and its row count decides, so of two operators who retry the same job one
+does. Where the jobs are kept in that database too, a retry happens as a whole or not at all. Any
+other store has the job before the deletion is committed: if the process dies in between, the row
+is still there although the job runs, and retrying it again pushes the same id again. No job is
+ever lost that way.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import transaction
+
+from djqueue import registry
+from djqueue.bus import failed
+from djqueue.bus.connections import queues
+from djqueue.drivers.base import OutgoingJob
+from djqueue.errors import QueueError, QueueUnavailable, UnknownJob
+from djqueue.jobs.spec import JobSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from djqueue.drivers.base import Driver
+    from djqueue.models import FailedJob
+
+__all__ = ["Retried", "retry"]
+
+
+class Retried(NamedTuple):
+    """What `retry` did."""
+
+    moved: int
+    """Jobs that are in their queues again."""
+    gone: int
+    """Jobs that somebody else retried or deleted meanwhile."""
+    refused: dict[str, int]
+    """Reasons why jobs were left where they are, and how many each."""
+
+
+def retry(
+    selection: failed.Selection = failed.ALL,
+    on_progress: Callable[[int], object] = lambda done: None,
+) -> Retried:
+    """Move the failed jobs that fit back to their queues, oldest first.
+
+    `on_progress` is called after each slice, with the number of rows that have been looked at.
+    When a store cannot be reached the error says how many were moved before; the rest are as they
+    were.
+    """
+    moved = gone = seen = 0
+    refused: dict[str, int] = {}
+    for keys in failed.slices(selection):
+        for connection, rows in _by_connection(keys).items():
+            reason = _refusal(connection)
+            if reason is not None:
+                refused[reason] = refused.get(reason, 0) + len(rows)
+                continue
+            try:
+                done = _move(queues[connection].driver, rows)
+            except QueueUnavailable as error:
+                raise QueueUnavailable(
+                    f"{error} {moved:,} jobs were retried before; the others are as they were."
+                ) from error
+            moved += done
+            gone += len(rows) - done
+        seen += len(keys)
+        on_progress(seen)
+    return Retried(moved, gone, refused)
+
+
+def _by_connection(keys: Sequence[int]) -> dict[str, list[FailedJob]]:
+    rows: dict[str, list[FailedJob]] = {}
+    for row in failed.table().filter(id__in=keys).order_by("id").defer("exception", "history"):
+        rows.setdefault(row.connection, []).append(row)
+    return rows
+
+
+def _refusal(connection: str) -> str | None:
+    """Why jobs that failed on `connection` cannot go back there; None if they can."""
+    try:
+        capabilities = queues[connection].driver.capabilities
+    except QueueError as error:
+        return str(error)
+    if capabilities.inline or capabilities.discards:
+        return (
+            f'Connection "{connection}" keeps no jobs, so none can go back to it. Give it a driver '
+            "that does, or dispatch the job anew."
+        )
+    return None
+
+
+def _move(driver: Driver, rows: Sequence[FailedJob]) -> int:
+    with transaction.atomic(using=failed.store()):
+        taken = _take(rows)
+        driver.push([_outgoing(row) for row in taken])
+    return len(taken)
+
+
+def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:
+    """Delete the rows; those of them that were still there."""
+    alias = failed.store()
+    with transaction.atomic(using=alias):
+        complete = _delete([row.pk for row in rows]) == len(rows)
+        if not complete:  # some were gone, and a count does not say which
+            transaction.set_rollback(True, using=alias)
+    return rows if complete else [row for row in rows if _delete([row.pk])]
+
+
+def _delete(keys: Sequence[int]) -> int:
+    rows = failed.table().filter(id__in=keys)
+    return rows._raw_delete(rows.db)
+
+
+def _outgoing(row: FailedJob) -> OutgoingJob:
+    return OutgoingJob(
+        id=str(row.uuid),
+        queue=row.queue,
+        name=row.name,
+        payload=_without_retry_until(row.payload),
+        priority=_priority(row.name),
+    )
+
+
+def _priority(name: str) -> int:
+    """That of the job's class: no payload and no failed row says what ``using()`` said."""
+    try:
+        spec = registry.find(name)
+    except UnknownJob:
+        return 0
+    return spec.options.priority if isinstance(spec, JobSpec) else 0
+
+
+def _without_retry_until(text: str) -> str:
+    """The payload without its ``retry_until``; a damaged one as it is, to fail as it did."""
+    if '"retry_until":' not in text:
+        return text
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(data, dict) or data.pop("retry_until", None) is None:
+        return text
+    return json.dumps(data, separators=(",", ":"))
