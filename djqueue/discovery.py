@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import pkgutil
+import sysconfig
 import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["ImportFailure", "discover", "errors"]
 
 MODULES = ("jobs", "listeners")
+NOT_THE_PROJECT = (
+    "<frozen ",
+    __file__,
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
+"""How the names of files begin that belong to Python, to installed packages and to this module."""
 
 logger = logging.getLogger("djqueue")
 
@@ -35,11 +42,13 @@ class ImportFailure(NamedTuple):
 
     @property
     def place(self) -> str:
-        """File and line that raised."""
-        frames = traceback.extract_tb(self.error.__traceback__)
+        """File and line that raised: the last one that is the project's own, if any is."""
         if isinstance(self.error, SyntaxError) and self.error.filename:
             return f"{self.error.filename}:{self.error.lineno}"
-        return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else self.module
+        frames = traceback.extract_tb(self.error.__traceback__)
+        own = [frame for frame in frames if not frame.filename.startswith(NOT_THE_PROJECT)]
+        last = (own or frames)[-1]
+        return f"{last.filename}:{last.lineno}"
 
 
 _failures: list[ImportFailure] = []

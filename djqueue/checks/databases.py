@@ -44,9 +44,8 @@ def _vendor(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:
             'as DATABASE of the connection and of "FAILED_JOBS", "BATCHES" and "RESULTS".',
             id="djqueue.E014",
         )
-    elif vendor == "sqlite":
-        if sqlite3.sqlite_version_info < SQLITE_RETURNING:
-            yield too_old(alias, "SQLite", sqlite3.sqlite_version, "3.35")
+    elif vendor == "sqlite" and sqlite3.sqlite_version_info < SQLITE_RETURNING:
+        yield too_old(alias, "SQLite", sqlite3.sqlite_version, "3.35")
 
 
 def too_old(alias: str, product: str, version: str, needed: str) -> checks.CheckMessage:

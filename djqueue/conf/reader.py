@@ -154,7 +154,7 @@ def _connections(top: Section) -> dict[str, ConnectionSettings]:
         str(name): _connection(
             str(name), Section(data, f'{where}["{name}"]', top.problems, connection=str(name))
         )
-        for name, data in every.data.items()
+        for name, data in (every.data if every.is_dict else DEFAULT_CONNECTIONS).items()
     }
 
 

@@ -1,0 +1,18 @@
+"""A driver of a project's own."""
+
+from __future__ import annotations
+
+from django.core import checks
+
+from djqueue.drivers.null import NullDriver
+
+
+class ShelfDriver(NullDriver):
+    OPTIONS = {"SHELF": "left"}
+
+    @classmethod
+    def check(cls, settings):
+        if settings.option("SHELF") == "top":
+            text = f"{settings.name}: top is too high"
+            return [checks.Error(text, hint="Take a lower one.", id="djqueue.E001")]
+        return []

@@ -1,0 +1,212 @@
+"""What `djqueue.conf.settings` makes of the DJQUEUE setting."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import override_settings
+
+from djqueue.conf import ConnectionSettings, Route, did_you_mean, read, settings
+from djqueue.errors import ConfigurationError, UnknownConnection
+
+
+def test_without_the_setting_there_are_three_connections():
+    ours = read(None)
+    assert list(ours.connections) == ["database", "sync", "null"]
+    assert ours.connection() == ConnectionSettings("database", "database")
+    assert ours.connection().database == "default"
+    assert ours.problems == ()
+
+
+def test_every_default_is_what_the_reference_says():
+    ours = read({})
+    assert ours.after_commit is True
+    assert ours.middleware == ()
+    assert (ours.failed_jobs, ours.batches, ours.results) == ("default", "default", "default")
+    assert ours.results_keep_for == 86400
+    assert ours.unknown_job_grace == 600
+    assert ours.prune_failed_jobs is None
+    assert ours.prune_batches == 7 * 86400
+    assert ours.commands is None
+    connection = ours.connection()
+    assert (connection.queue, connection.retry_after, connection.after_commit) == (
+        "default",
+        90,
+        None,
+    )
+
+
+def test_every_key_of_the_reference_is_read():
+    ours = read(
+        {
+            "DEFAULT": "main",
+            "CONNECTIONS": {
+                "main": {
+                    "DRIVER": "database",
+                    "DATABASE": "queue",
+                    "QUEUE": "mail",
+                    "RETRY_AFTER": 30,
+                    "AFTER_COMMIT": False,
+                    "WAL": False,
+                },
+            },
+            "AFTER_COMMIT": False,
+            "MIDDLEWARE": ["shop.middleware.audit"],
+            "FAILED_JOBS": None,
+            "BATCHES": {"DATABASE": "queue"},
+            "RESULTS": {"DATABASE": "other", "KEEP_FOR": 60},
+            "ROUTES": {"reports.*": {"queue": "slow"}},
+            "UNKNOWN_JOB_GRACE": 0,
+            "PRUNE_AFTER": {"FAILED_JOBS": 10, "BATCHES": None},
+            "ENCRYPTION_KEYS": ["a", "b"],
+            "CLOSURE_KEYS": ["c"],
+            "COMMANDS": ["send_reports"],
+        }
+    )
+    assert ours.problems == ()
+    main = ours.connection()
+    assert (main.queue, main.retry_after, main.after_commit) == ("mail", 30.0, False)
+    assert main.database == "queue"
+    assert main.options == {"DATABASE": "queue", "WAL": False}
+    assert ours.after_commit is False
+    assert ours.middleware == ("shop.middleware.audit",)
+    assert ours.failed_jobs is None
+    assert (ours.batches, ours.results, ours.results_keep_for) == ("queue", "other", 60)
+    assert (ours.unknown_job_grace, ours.prune_failed_jobs, ours.prune_batches) == (0, 10, None)
+    assert (ours.encryption_keys, ours.closure_keys) == (("a", "b"), ("c",))
+    assert ours.commands == ("send_reports",)
+
+
+def test_settings_follow_override_settings_and_are_cached_in_between():
+    before = settings()
+    assert settings() is before
+    with override_settings(DJQUEUE={"DEFAULT": "null"}):
+        assert settings().default == "null"
+    assert settings() == before
+
+
+def test_settings_follow_a_deleted_setting():
+    with override_settings(DJQUEUE={"DEFAULT": "null"}):
+        with override_settings():
+            del django_settings.DJQUEUE
+        assert settings().default == "null"
+    assert settings().default == "database"
+
+
+def test_nothing_can_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings().default = "x"  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings().connection().queue = "x"  # type: ignore[misc]
+
+
+def test_an_unknown_connection_is_told_with_the_known_ones_and_the_nearest():
+    with pytest.raises(UnknownConnection) as caught:
+        settings().connection("databse")
+    assert str(caught.value) == (
+        'Unknown queue connection "databse". DJQUEUE["CONNECTIONS"] defines: database, sync, null. '
+        'Did you mean "database"?'
+    )
+
+
+def test_a_wrong_value_is_refused_where_its_connection_is_used_and_nowhere_else():
+    ours = read(
+        {
+            "DEFAULT": "good",
+            "CONNECTIONS": {
+                "good": {"DRIVER": "null"},
+                "bad": {"DRIVER": "null", "RETRY_AFTER": "90"},
+            },
+        }
+    )
+    assert ours.connection().name == "good"
+    with pytest.raises(ConfigurationError, match=r"\"RETRY_AFTER\"\] is '90', not a number of sec"):
+        ours.connection("bad")
+
+
+def test_a_wrong_value_beside_the_connections_is_refused_at_any_use():
+    with pytest.raises(ConfigurationError, match=r'DJQUEUE\["MIDDLEWARE"\] is'):
+        read({"MIDDLEWARE": "shop.middleware.audit"}).connection()
+
+
+def test_an_unknown_key_stops_nothing_at_run_time():
+    ours = read({"DEFALT": "null"})
+    assert ours.connection().name == "database"
+    assert [problem.id for problem in ours.problems] == ["djqueue.E002"]
+
+
+@pytest.mark.parametrize("raw", [[], "database", 3, {"CONNECTIONS": ["database"]}])
+def test_what_is_no_dict_is_a_problem_and_no_traceback(raw):
+    ours = read(raw)
+    assert [problem.id for problem in ours.problems] == ["djqueue.E001"]
+    with pytest.raises(ConfigurationError, match="not a dict"):
+        ours.connection()
+
+
+def test_secrets_are_neither_shown_by_problems_nor_by_repr():
+    wrong = read({"CLOSURE_KEYS": "hush", "ENCRYPTION_KEYS": "hush"})
+    assert "hush" not in repr(wrong.problems)
+    right = read(
+        {
+            "CLOSURE_KEYS": ["hush"],
+            "ENCRYPTION_KEYS": ["hush"],
+            "CONNECTIONS": {"redis": {"DRIVER": "redis", "URL": "redis://:hush@host"}},
+        }
+    )
+    assert right.problems == ()
+    assert "hush" not in repr(right)
+
+
+def test_an_option_is_the_projects_else_the_drivers_default():
+    connection = ConnectionSettings("redis", "redis", options={"BLOCK_FOR": None})
+    connection = connection.with_defaults({"BLOCK_FOR": 5, "CLUSTER": False})
+    assert connection.option("BLOCK_FOR") is None
+    assert connection.option("CLUSTER") is False
+    with pytest.raises(KeyError):
+        connection.option("URL")
+
+
+def test_an_exact_route_beats_patterns_and_the_first_pattern_wins():
+    ours = read(
+        {
+            "ROUTES": {
+                "shop.*": {"queue": "shop"},
+                "shop.Send*": {"queue": "never"},
+                "shop.SendReceipt": {"connection": "null"},
+            }
+        }
+    )
+    assert ours.route("shop.SendReceipt") == Route(connection="null")
+    assert ours.route("shop.SendInvoice") == Route(queue="shop")
+    assert ours.route("Shop.SendInvoice") == Route()
+
+
+def test_databases_begins_with_the_default_connections():
+    ours = read(
+        {
+            "DEFAULT": "second",
+            "CONNECTIONS": {
+                "first": {"DRIVER": "database"},
+                "second": {"DRIVER": "database", "DATABASE": "queue"},
+                "third": {"DRIVER": "null"},
+            },
+            "RESULTS": {"DATABASE": "other"},
+        }
+    )
+    assert ours.databases == ("queue", "default", "other")
+    assert ours.job_database == "queue"
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("retry_after", ' Did you mean "RETRY_AFTER"?'),
+        ("RETRY_AFETR", ' Did you mean "RETRY_AFTER"?'),
+        ("zzz", ""),
+        (3, ""),
+    ],
+)
+def test_did_you_mean(word, answer):
+    assert did_you_mean(word, ["RETRY_AFTER", "QUEUE"]) == answer
