@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -23,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the database server, once for all processes of this run."""
     if hasattr(config, "workerinput"):
         return  # a process of pytest-xdist uses its controller's
-    Path(databases.folder()).mkdir(exist_ok=True)
+    databases.folder().mkdir(exist_ok=True)
     config.stash[_SERVER] = server = databases.server()
     if server is not None and not config.option.collectonly:
         try:
@@ -60,12 +59,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> Iterator[None]:
+def django_db_setup(django_db_setup: None) -> None:
     """Create the test databases (pytest-django), then tell child processes where they are."""
     from tests import support
 
     os.environ.update(support.environment())
-    yield
 
 
 def _must_have_all() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from tests.services import MariaDB, PostgreSQL
@@ -28,13 +29,13 @@ def port() -> int:
     return int(os.environ.setdefault("DJQUEUE_TEST_PORT", str(free_port())))
 
 
-def folder() -> str:
+def folder() -> Path:
     """Return the folder of SQLite's files, the same in every process of this run.
 
     conftest makes it and removes it: importing the settings must leave nothing behind.
     """
-    name = f"djqueue-tests-{os.getpid()}"
-    return os.environ.setdefault("DJQUEUE_TEST_FOLDER", os.path.join(tempfile.gettempdir(), name))
+    place = Path(tempfile.gettempdir()) / f"djqueue-tests-{os.getpid()}"
+    return Path(os.environ.setdefault("DJQUEUE_TEST_FOLDER", str(place)))
 
 
 def databases() -> dict[str, dict[str, Any]]:
@@ -50,7 +51,7 @@ def server() -> PostgreSQL | MariaDB | None:
 
 def _database(vendor: str, alias: str) -> dict[str, Any]:
     if vendor == "sqlite":
-        name = os.path.join(folder(), f"{alias}.sqlite3")
+        name = str(folder() / f"{alias}.sqlite3")
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "TEST": {"NAME": name}}
     if vendor == "postgresql":
         engine, user, password = "postgresql", PostgreSQL.user, PostgreSQL.password

@@ -126,7 +126,7 @@ class WorkerProcess:
         self.process.send_signal(signum)
 
     def wait(self, timeout: float = 30.0) -> int:
-        """Wait for its end and return the exit code; AssertionError with its output if it goes on."""
+        """Wait for its end and return the exit code; an error with its output if it goes on."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:

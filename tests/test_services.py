@@ -39,7 +39,9 @@ class TestDatabases:
 
     def test_a_child_process_sees_the_settings_of_the_test(self, settings):
         settings.TIME_ZONE = "Asia/Tokyo"
-        script = "from django.conf import settings; print(settings.TIME_ZONE, settings.LANGUAGE_CODE)"
+        script = (
+            "from django.conf import settings; print(settings.TIME_ZONE, settings.LANGUAGE_CODE)"
+        )
         done = support.run_command(
             "shell", "--no-imports", "-c", script, check=True, overrides={"LANGUAGE_CODE": "sv"}
         )
@@ -50,7 +52,7 @@ class TestServers:
     def test_postgresql_takes_encrypted_connections_only(self, postgresql_tls_server):
         server = postgresql_tls_server
         assert "t" in server.psql("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
-        with pytest.raises(services.ServerFailed, match="no pg_hba.conf entry"):
+        with pytest.raises(services.ServerFailed, match=r"no pg_hba\.conf entry"):
             server.run("psql", "-X", "-c", "SELECT 1", server.url.replace("require", "disable"))
 
     def test_pgbouncer_hands_on_to_postgresql(self, pgbouncer_server):
@@ -78,7 +80,9 @@ class TestServers:
         assert "cluster_size:3" in info
 
     @pytest.mark.beanstalkd
-    def test_beanstalkd_with_its_binlog_keeps_its_jobs_through_a_kill(self, beanstalkd_binlog_server):
+    def test_beanstalkd_with_its_binlog_keeps_its_jobs_through_a_kill(
+        self, beanstalkd_binlog_server
+    ):
         server = beanstalkd_binlog_server
         assert server.ask(b"put 0 0 60 5\r\nhello\r\n").startswith(b"INSERTED 1")
         server.kill9()

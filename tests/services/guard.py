@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 # How long a server may take to stop by itself before it is killed, in seconds.
@@ -30,6 +31,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
+        self._stops: dict[int, Callable[[], None]] = {}
         self._process = subprocess.Popen(
             [sys.executable, "-S", str(Path(__file__)), str(self.owner)],
             stdin=subprocess.PIPE,
@@ -44,15 +46,22 @@ class Guard:
             atexit.register(cls._instance.close)
         return cls._instance
 
-    def watch(self, pid: int, stop_signal: int, folder: Path) -> None:
+    def watch(self, pid: int, stop_signal: int, folder: Path, stop: Callable[[], None]) -> None:
+        """See that a process group ends: with `stop` at exit, with the signal after a crash."""
+        self._stops[pid] = stop
         self._tell(f"+ {pid} {int(stop_signal)} {folder}\n")
 
     def forget(self, pid: int) -> None:
+        self._stops.pop(pid, None)
         self._tell(f"- {pid}\n")
 
     def close(self) -> None:
         # A forked child inherits the handler and must not end its parent's guard.
-        if self.owner == os.getpid() and self._process.stdin is not None:
+        if self.owner != os.getpid():
+            return
+        for stop in list(self._stops.values()):
+            stop()
+        if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
             self._process.wait()
@@ -68,20 +77,28 @@ def _listen(owner: int) -> dict[int, tuple[int, str]]:
     """Return what was started and not stopped, once the owner is gone."""
     watched: dict[int, tuple[int, str]] = {}
     pending = b""
-    while os.getppid() == owner:
-        if not select.select([0], [], [], 1.0)[0]:
+    while True:
+        # Asked before reading: what an owner said just before its end is in the pipe by then.
+        is_orphan = os.getppid() != owner
+        if not select.select([0], [], [], 0.0 if is_orphan else 1.0)[0]:
+            if is_orphan:
+                break
             continue
         data = os.read(0, 65536)
         if not data:
             break
         *lines, pending = (pending + data).split(b"\n")
         for line in lines:
-            action, pid, *rest = line.decode().split(" ", 3)
-            if action == "+":
-                watched[int(pid)] = (int(rest[0]), rest[1])
-            else:
-                watched.pop(int(pid), None)
+            _note(watched, line.decode())
     return watched
+
+
+def _note(watched: dict[int, tuple[int, str]], line: str) -> None:
+    action, pid, *rest = line.split(" ", 3)
+    if action == "+":
+        watched[int(pid)] = (int(rest[0]), rest[1])
+    else:
+        watched.pop(int(pid), None)
 
 
 def _send(pid: int, signum: int) -> bool:
@@ -98,7 +115,7 @@ def _stop(watched: dict[int, tuple[int, str]]) -> None:
         _send(pid, signal.SIGCONT)
         _send(pid, stop_signal)
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and any([_send(pid, 0) for pid in watched]):
+    while time.monotonic() < deadline and any(_send(pid, 0) for pid in watched):
         time.sleep(0.05)
     for pid, (_, folder) in watched.items():
         _send(pid, signal.SIGKILL)

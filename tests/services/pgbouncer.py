@@ -28,7 +28,7 @@ ignore_startup_parameters = extra_float_digits,options
 
 
 class PgBouncer(Server):
-    """A pooler for all databases of a running server; no state of a session outlives a transaction."""
+    """A pooler for all databases of a running server, in transaction mode unless told otherwise."""
 
     requirement = programs.PGBOUNCER
     run_as: ClassVar[tuple[str, ...]] = ("postgres",)

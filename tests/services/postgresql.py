@@ -105,5 +105,6 @@ class PostgreSQL(Server):
 
     def psql(self, sql: str) -> str:
         """Run SQL with `psql`, without any Python driver."""
-        psql = programs.require(programs.Requirement("psql", ("psql",), ("postgresql-client",)))
-        return self.run(str(psql), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, self.url)
+        psql = programs.require(programs.PSQL)
+        options = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1")
+        return self.run(str(psql), *options, "-c", sql, self.url)

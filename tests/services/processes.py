@@ -38,5 +38,6 @@ def _pairs_of_proc() -> list[tuple[int, int]]:
 
 
 def _pairs_of_ps() -> list[tuple[int, int]]:
-    table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
-    return [(int(pid), int(parent)) for pid, parent in map(str.split, table.stdout.splitlines())]
+    command = ["ps", "-A", "-o", "pid=,ppid="]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [(int(pid), int(parent)) for pid, parent in map(str.split, table.splitlines())]

@@ -42,6 +42,7 @@ class Requirement:
 
 
 POSTGRESQL = Requirement("PostgreSQL", ("postgres", "initdb"), ("postgresql",))
+PSQL = Requirement("psql", ("psql",), ("postgresql-client",))
 MARIADB = Requirement("MariaDB", ("mariadbd", "mariadb-install-db"), ("mariadb-server",))
 REDIS = Requirement("Redis", ("redis-server", "redis-cli"), ("redis-server",))
 BEANSTALKD = Requirement("beanstalkd", ("beanstalkd",), ("beanstalkd",))
@@ -55,6 +56,7 @@ MARIADB_CLIENT = Requirement("mysqlclient", ("mariadb_config",), ("libmariadb-de
 
 REQUIREMENTS = (
     POSTGRESQL,
+    PSQL,
     MARIADB,
     REDIS,
     BEANSTALKD,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ class Redis(Server):
 
     requirement = programs.REDIS
 
-    def __init__(self, *, aof: bool = False, port: int | None = None, cluster: bool = False) -> None:
+    def __init__(
+        self, *, aof: bool = False, port: int | None = None, cluster: bool = False
+    ) -> None:
         super().__init__(port)
         self.aof = aof
         self.cluster = cluster
@@ -28,7 +31,13 @@ class Redis(Server):
         return f"redis://{self.host}:{self.port}/0"
 
     def command(self) -> list[str]:
-        command = [str(programs.require(self.requirement)), "--bind", HOST, "--port", str(self.port)]
+        command = [
+            str(programs.require(self.requirement)),
+            "--bind",
+            HOST,
+            "--port",
+            str(self.port),
+        ]
         command += ["--dir", str(self.folder), "--save", ""]
         command += ["--appendonly", "yes", "--appendfsync", "always"] if self.aof else []
         if self.cluster:
@@ -97,4 +106,8 @@ class RedisCluster:
         # It returns once the nodes agree, but each may still say "down" for a moment.
         first.cli("--cluster", "create", *addresses, "--cluster-replicas", "0", "--cluster-yes")
         for node in self.nodes:
-            node.wait_for(lambda node=node: "cluster_state:ok" in node.cli("cluster", "info"))
+            node.wait_for(functools.partial(_is_agreed, node))
+
+
+def _is_agreed(node: Redis) -> bool:
+    return "cluster_state:ok" in node.cli("cluster", "info")

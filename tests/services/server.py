@@ -172,15 +172,16 @@ class Server:
 
     def ask(self, request: bytes, port: int | None = None) -> bytes:
         """Send one request and return the beginning of the answer; empty when there is none."""
-        with contextlib.suppress(OSError):
-            with socket.create_connection((HOST, port or self.port), 1.0) as connection:
-                connection.settimeout(1.0)
-                connection.sendall(request)
-                return connection.recv(4096)
+        address = (HOST, port or self.port)
+        with contextlib.suppress(OSError), socket.create_connection(address, 1.0) as connection:
+            connection.settimeout(1.0)
+            connection.sendall(request)
+            return connection.recv(4096)
         return b""
 
     def run(self, *command: str, timeout: float = 60.0) -> str:
         """Run a program as the server's user to its end and return its output."""
+        user = self._user()
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -192,7 +193,9 @@ class Server:
             errors="replace",
             timeout=timeout,
             check=False,
-            **self._user_arguments(),
+            user=user and user.pw_uid,
+            group=user and user.pw_gid,
+            extra_groups=user and [],
         )
         if done.returncode:
             raise ServerFailed(f"{command[0]} ended with {done.returncode}:\n{done.stdout}")
@@ -232,18 +235,13 @@ class Server:
                 return pwd.getpwnam(name)
         raise ServerFailed(f"There is no user to run as: none of {', '.join(self.run_as)}, nobody.")
 
-    def _user_arguments(self) -> dict[str, object]:
-        user = self._user()
-        if user is None:
-            return {}
-        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
     def _environment(self) -> dict[str, str]:
         # A developer's PGHOST or PGDATA must not reach a server of the tests.
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
         return {**kept, "HOME": str(self.folder), "LC_ALL": "C"}
 
     def _spawn(self) -> None:
+        user = self._user()
         with (self.folder / "log").open("ab") as log:
             # A process group of its own: Ctrl-C reaches the tests alone, which then stop it.
             self._process = subprocess.Popen(
@@ -254,9 +252,11 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **self._user_arguments(),
+                user=user and user.pw_uid,
+                group=user and user.pw_gid,
+                extra_groups=user and [],
             )
-        Guard.get().watch(self._process.pid, self.stop_signal, self.folder)
+        Guard.get().watch(self._process.pid, self.stop_signal, self.folder, self.stop)
 
     def wait_for(self, predicate: Callable[[], bool]) -> None:
         """Wait until the predicate holds; `ServerFailed` when the server ends or takes too long."""
