@@ -162,6 +162,8 @@ class Capabilities:
     fenced: bool | str = True
     max_delay: float | None = None
     max_payload: int | None = None
+    tagged_queues: bool = False
+    """The name of a queue may hold one ``{tag}``."""
     inline: bool = False
     """Jobs run at once, in the process that pushes."""
     discards: bool = False

@@ -1,0 +1,39 @@
+"""djqueue: a job queue for Django.
+
+    from djqueue import Inject, Job, job
+
+    class SendReceipt(Job, queue="mail", tries=3):
+        order: Order
+
+        def handle(self) -> None: ...
+
+    SendReceipt(order).dispatch()
+
+Everything here can be imported before the app registry is ready.
+"""
+
+from djqueue.bus.connections import queues
+from djqueue.bus.dispatched import find
+from djqueue.bus.dispatching import dispatch, dispatch_sync
+from djqueue.bus.many import dispatch_many
+from djqueue.errors import QueueError
+from djqueue.jobs.base import Job, field
+from djqueue.jobs.function import job
+from djqueue.jobs.inject import Inject
+from djqueue.running.current import current_job
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Inject",
+    "Job",
+    "QueueError",
+    "current_job",
+    "dispatch",
+    "dispatch_many",
+    "dispatch_sync",
+    "field",
+    "find",
+    "job",
+    "queues",
+]

@@ -1,0 +1,1 @@
+"""From a job to its store: dispatching, connections, controls."""

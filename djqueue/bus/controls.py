@@ -1,0 +1,114 @@
+"""What operators tell the workers: paused queues, and restarts. Rows of `djqueue.models.Control`.
+
+They live in SQL, whatever the connections are, so that no cache that is flushed forgets them. The
+clock is the database's.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
+from django.db.models.functions import Now
+
+from djqueue.conf import settings
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from djqueue.models import Control
+
+__all__ = [
+    "EVERY_QUEUE",
+    "is_paused",
+    "pause",
+    "paused_queues",
+    "request_restart",
+    "restart_generation",
+    "resume",
+]
+
+EVERY_QUEUE = "*"
+_RESTART = "restart"
+_PAUSE = "pause:"
+
+
+def pause(
+    connection: str | None = None,
+    queue: str | None = None,
+    *,
+    for_: timedelta | float | None = None,
+    reason: str = "",
+    by: str = "",
+) -> None:
+    """Pause a queue of a connection; without both, every queue of every connection.
+
+    `for_` is a `timedelta` or seconds; None is until `resume`. A second pause replaces the first.
+    """
+    until = None
+    if for_ is not None:
+        span = for_ if isinstance(for_, timedelta) else timedelta(seconds=for_)
+        until = ExpressionWrapper(Now() + Value(span), output_field=DateTimeField())
+    _controls().update_or_create(
+        scope=_scope(connection, queue),
+        defaults={"until": until, "reason": reason[:255], "by": by[:255], "updated_at": Now()},
+    )
+
+
+def resume(connection: str | None = None, queue: str | None = None) -> int:
+    """End the pause of a queue; without both, every pause there is. How many there were.
+
+    A pause of every queue goes on for all when one of them is resumed.
+    """
+    rows = _controls()
+    if connection is None and queue is None:
+        return rows.filter(scope__startswith=_PAUSE).delete()[0]
+    return rows.filter(scope=_scope(connection, queue)).delete()[0]
+
+
+def is_paused(connection: str, queue: str) -> bool:
+    """Whether workers leave that queue alone."""
+    scopes = (_scope(None, None), _scope(connection, queue))
+    return _paused().filter(scope__in=scopes).exists()
+
+
+def paused_queues(connection: str) -> set[str]:
+    """The paused queues of a connection; `EVERY_QUEUE` among them if all are."""
+    start = f"{_PAUSE}{connection}:"
+    scopes = _paused().values_list("scope", flat=True)
+    found = scopes.filter(Q(scope__startswith=start) | Q(scope=_scope(None, None)))
+    return {scope.removeprefix(start).removeprefix(_PAUSE) for scope in found}
+
+
+def request_restart(by: str = "") -> None:
+    """Ask every worker, wherever it runs, to stop when its jobs have ended."""
+    rows = _controls()
+    row, created = rows.get_or_create(
+        scope=_RESTART, defaults={"value": 1, "by": by[:255], "updated_at": Now()}
+    )
+    if not created:
+        rows.filter(pk=row.pk).update(value=F("value") + 1, by=by[:255], updated_at=Now())
+
+
+def restart_generation() -> int:
+    """A number that grows with each `request_restart`. A worker compares it with its start's."""
+    return _controls().filter(scope=_RESTART).values_list("value", flat=True).first() or 0
+
+
+def _scope(connection: str | None, queue: str | None) -> str:
+    if connection is None and queue is None:
+        return f"{_PAUSE}{EVERY_QUEUE}"
+    known = settings().connection(connection)
+    return f"{_PAUSE}{known.name}:{queue or known.queue}"
+
+
+def _controls() -> QuerySet[Control]:
+    from djqueue.models import Control
+
+    return Control.objects.using(settings().databases[0])
+
+
+def _paused() -> QuerySet[Control]:
+    live = Q(until=None) | Q(until__gt=Now())
+    return _controls().filter(live, scope__startswith=_PAUSE)

@@ -1,0 +1,157 @@
+"""`DispatchedJob`: a job after its dispatch, here or in any other process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from djqueue import registry
+from djqueue.bus.connections import queues
+from djqueue.bus.ids import check_id
+from djqueue.conf import settings
+from djqueue.drivers.base import State, StoredJob
+from djqueue.errors import QueueUnavailable, ResultNotStored, UnknownJob, Unsupported
+from djqueue.running.current import CurrentJob
+from djqueue.signals import announce, job_cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from djqueue.bus.connections import QueueConnection
+    from djqueue.bus.sending import Deferred
+
+__all__ = ["DispatchedJob", "find"]
+
+R = TypeVar("R")
+
+_STATUS = {
+    State.WAITING: "waiting",
+    State.DELAYED: "delayed",
+    State.RESERVED: "running",
+    State.STUCK: "running",
+}
+
+
+class DispatchedJob(Generic[R]):
+    """A dispatched job, by its id. Nothing is remembered: `status` and `cancel` ask the store."""
+
+    __slots__ = ("_connection", "_created", "_deferred", "_queue", "existing", "id")
+
+    def __init__(
+        self,
+        id: str,
+        connection: str | None = None,
+        queue: str | None = None,
+        *,
+        created: bool | None = True,
+        deferred: Deferred | None = None,
+    ) -> None:
+        self.id = id
+        """A UUID. Known before the commit; it never changes."""
+        self.existing: str | None = None
+        """The id of the job that was there already, where `created` is False."""
+        self._connection = connection
+        self._queue = queue
+        self._created = created
+        self._deferred = deferred
+
+    @property
+    def created(self) -> bool | None:
+        """Whether the dispatch made a job. None while it waits for a commit."""
+        if self._created is None and self._deferred is not None and self._deferred.sent:
+            self._created = True
+        return self._created
+
+    @property
+    def status(self) -> str:
+        """``waiting delayed running failed`` or ``unknown``, as the store says at this moment.
+
+        A job leaves no trace when it is done: without a stored result its end is ``unknown``.
+        """
+        stored = self._locate()
+        if stored is not None:
+            return _STATUS[stored.state]
+        return "failed" if _has_failed(self.id) else "unknown"
+
+    @property
+    def progress(self) -> None:
+        """None: this job reports none."""
+        return
+
+    def result(self, timeout: float | None = None) -> R:
+        """What ``handle()`` returned. Raises `ResultNotStored` at once where nothing keeps it."""
+        raise ResultNotStored(
+            f"No result is kept for job {self.id}. dispatch_sync() returns what a job returns."
+        )
+
+    def cancel(self) -> bool:
+        """Remove the job at once, even while it runs; whether there was one to remove.
+
+        One that runs sees ``current_job().is_cancelled``, and its outcome is ignored. One that
+        waits for a commit is not sent. Raises `Unsupported` where a store cannot delete one job.
+        """
+        if self._deferred is not None and self._deferred.discard(self.id):
+            return True
+        stored = self._locate()
+        if stored is None or self._connection is None:
+            return False
+        driver = queues[self._connection].driver
+        if not driver.remove(stored.queue, [self.id], even_running=True):
+            return False
+        job = CurrentJob(self.id, stored.name, stored.queue, self._connection, stored.attempts)
+        announce(job_cancelled, _class_of(stored.name), job=job)
+        return True
+
+    def _locate(self) -> StoredJob | None:
+        """The job in its store. Remembers which connection has it."""
+        unavailable: QueueUnavailable | None = None
+        for connection in self._candidates():
+            try:
+                found = connection.driver.find([self.id])
+            except Unsupported:
+                continue
+            except QueueUnavailable as error:
+                unavailable = error
+                continue
+            if found:
+                self._connection = connection.name
+                return found[0]
+        if unavailable is not None:
+            raise unavailable
+        return None
+
+    def _candidates(self) -> Iterator[QueueConnection]:
+        known = settings()
+        names = (
+            [known.default, *known.connections] if self._connection is None else [self._connection]
+        )
+        return (queues[name] for name in dict.fromkeys(names))
+
+    def __repr__(self) -> str:
+        return f"<DispatchedJob {self.id}>"
+
+
+def find(id: str, connection: str | None = None, queue: str | None = None) -> DispatchedJob[Any]:
+    """The job that was dispatched with that id, in any process; its `status` tells of it.
+
+    Without a connection each is asked, the default one first. `QueueError` if `id` is no UUID,
+    `UnknownConnection` if there is no such connection.
+    """
+    if connection is not None:
+        settings().connection(connection)
+    return DispatchedJob(check_id(id), connection, queue)
+
+
+def _has_failed(id: str) -> bool:
+    alias = settings().failed_jobs
+    if alias is None:
+        return False
+    from djqueue.models import FailedJob
+
+    return FailedJob.objects.using(alias).filter(uuid=id).exists()
+
+
+def _class_of(name: str) -> type | None:
+    try:
+        return registry.find(name).job_class
+    except UnknownJob:
+        return None

@@ -1,0 +1,143 @@
+"""From a job to its store.
+
+`dispatch` is the whole way: bind and encode (`prepare`), then into the store at once or after the
+commit (`djqueue.bus.sending`). It is short because web requests wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from asyncio import _get_running_loop
+from time import time_ns
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+
+from djqueue.bus.connections import queues
+from djqueue.bus.dispatched import DispatchedJob
+from djqueue.bus.ids import new_id
+from djqueue.bus.plans import Plan, plan_of
+from djqueue.bus.sending import Deferred, Sendable, send
+from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
+from djqueue.drivers.base import OutgoingJob
+from djqueue.errors import NotSerializable, Unsupported
+from djqueue.jobs.durations import seconds_until
+from djqueue.jobs.spec import JobSpec, spec_of
+from djqueue.payload import encode
+from djqueue.running.here import run_here
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from djqueue.jobs.base import Job
+    from djqueue.jobs.handles import Handles
+
+__all__ = ["adispatch", "dispatch", "dispatch_sync", "prepare", "refuse_event_loop"]
+
+R = TypeVar("R")
+
+
+@overload
+def dispatch(job: Handles[Coroutine[Any, Any, R]]) -> DispatchedJob[R]: ...
+@overload
+def dispatch(job: Handles[R]) -> DispatchedJob[R]: ...
+def dispatch(job: Any) -> DispatchedJob[Any]:
+    """Queue `job`: the same as ``job.dispatch()``."""
+    spec = spec_of(job)
+    refuse_event_loop("dispatch()", "await adispatch()")
+    plan, sendable = prepare(job, spec)
+    outgoing = sendable.outgoing
+    aliases = aliases_to_wait_for(queues[plan.connection].driver) if plan.after_commit else ()
+    if not aliases:
+        send(plan.connection, (sendable,), inline=plan.inline)
+        return DispatchedJob(outgoing.id, plan.connection, outgoing.queue, created=True)
+    deferred = Deferred(plan.connection, inline=plan.inline)
+    deferred.add(sendable)
+    dispatched: DispatchedJob[Any] = DispatchedJob(
+        outgoing.id, plan.connection, outgoing.queue, created=None, deferred=deferred
+    )
+    when_all_commit(aliases, deferred.publish)
+    return dispatched
+
+
+async def adispatch(job: Any) -> DispatchedJob[Any]:
+    """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
+    dispatched: DispatchedJob[Any] = await sync_to_async(dispatch)(job)
+    return dispatched
+
+
+@overload
+def dispatch_sync(job: Handles[Coroutine[Any, Any, R]]) -> R: ...
+@overload
+def dispatch_sync(job: Handles[R]) -> R: ...
+def dispatch_sync(job: Any) -> Any:
+    """Run `job` here and now, stored and loaded as a queued one; what ``handle()`` returned.
+
+    Its error reaches the caller, after ``failed()`` was called.
+    """
+    spec = spec_of(job)
+    refuse_event_loop("dispatch_sync()", "await sync_to_async(dispatch_sync)(job)")
+    plan, sendable = prepare(job, spec)
+    return run_here(sendable.outgoing, plan.connection)
+
+
+def prepare(job: Job, spec: JobSpec) -> tuple[Plan, Sendable]:
+    """Check and encode `job`. Nothing is stored yet."""
+    using = job._using
+    plan = plan_of(spec, using)
+    nanoseconds = time_ns()
+    now = nanoseconds / 1_000_000_000
+    id = new_id(nanoseconds)
+    options = spec.options
+    when, tags, until = options.delay, options.tags, options.retry_until
+    if using:
+        when, tags = using.get("delay", when), using.get("tags", tags)
+    if spec.per_instance:
+        tags, until = spec.tags(job, tags), spec.retry_until(job)
+    delay = 0.0 if when is None else seconds_until(when, now)
+    payload = encode(
+        plan.head,
+        id,
+        now,
+        spec.encode(job),
+        None if until is None else now + seconds_until(until, now),
+        tags,
+    )
+    if plan.max_payload is not None and len(payload) > plan.max_payload:
+        raise NotSerializable(
+            f"{spec.name} would be stored in {len(payload):,} bytes, and connection "
+            f'"{plan.connection}" takes at most {plan.max_payload:,}. Pass a reference to the data '
+            "(a model, a file's name) in place of the data. Nothing was queued."
+        )
+    if plan.max_delay is not None and delay > plan.max_delay:
+        raise Unsupported(
+            f'Connection "{plan.connection}" delays a job by at most {plan.max_delay:g} s; '
+            f"{spec.name} asks for {delay:g} s. Nothing was queued."
+        )
+    outgoing = OutgoingJob(
+        id,
+        plan.queue,
+        spec.name,
+        payload,
+        delay,
+        plan.priority,
+        _for_job(options.message_group, job),
+        _for_job(options.deduplication_id, job),
+    )
+    return plan, Sendable(outgoing, job, spec.job_class)
+
+
+def refuse_event_loop(called: str, instead: str) -> None:
+    """Raise `SynchronousOnlyOperation` in a thread that runs an event loop, on every driver.
+
+    As with the ORM, ``DJANGO_ALLOW_ASYNC_UNSAFE`` lifts it (in notebooks).
+    """
+    if _get_running_loop() is not None and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        raise SynchronousOnlyOperation(
+            f"{called} speaks to the store and would block the event loop: use {instead}."
+        )
+
+
+def _for_job(option: Any, job: Job) -> str | None:
+    return option(job) if callable(option) else option

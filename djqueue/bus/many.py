@@ -1,0 +1,90 @@
+"""`dispatch_many`: any number of jobs in bounded memory."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from djqueue.bus.connections import queues
+from djqueue.bus.dispatching import prepare, refuse_event_loop
+from djqueue.bus.sending import Deferred, Sendable, send
+from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
+from djqueue.errors import QueueError
+from djqueue.jobs.spec import spec_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from djqueue.bus.plans import Plan
+    from djqueue.jobs.base import Job
+
+__all__ = ["CHUNK", "MOST_DEFERRED", "dispatch_many"]
+
+CHUNK = 1_000
+MOST_DEFERRED = 10_000
+
+
+def dispatch_many(jobs: Iterable[Job]) -> int:
+    """Queue all of `jobs`, 1,000 at a time; how many there were.
+
+    Each chunk is taken from the iterable and checked as a whole before any of it is written, and
+    earlier chunks stay queued when a later one is refused: wrap the call in ``atomic()`` for all
+    or none. Jobs that have to wait for a commit wait in memory, at most 10,000 of them.
+    """
+    refuse_event_loop("dispatch_many()", "await sync_to_async(dispatch_many)(jobs)")
+    waiting = _Waiting()
+    count = 0
+    for chunk in _chunks(iter(jobs)):
+        for (connection, after_commit, inline), group in _by_connection(chunk):
+            aliases = aliases_to_wait_for(queues[connection].driver) if after_commit else []
+            if aliases:
+                waiting.add(connection, inline, aliases, group)
+            else:
+                send(connection, group, inline=inline)
+        count += len(chunk)
+    waiting.start()
+    return count
+
+
+class _Waiting:
+    """Jobs for after the commit. Nothing is registered before all are there: a refusal in the
+    middle leaves none behind.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._deferred: dict[tuple[str, tuple[str, ...]], Deferred] = {}
+
+    def add(
+        self, connection: str, inline: bool, aliases: list[str], jobs: Sequence[Sendable]
+    ) -> None:
+        self._count += len(jobs)
+        if self._count > MOST_DEFERRED:
+            raise QueueError(
+                f'dispatch_many() has more than {MOST_DEFERRED:,} jobs for connection "{connection}" '
+                f"that would wait in memory for the commit on {', '.join(aliases)}. Call it after "
+                "the transaction, in smaller parts, or with jobs that are "
+                "using(after_commit=False). None of the waiting ones was queued."
+            )
+        key = (connection, tuple(aliases))
+        deferred = self._deferred.setdefault(key, Deferred(connection, inline=inline))
+        for job in jobs:
+            deferred.add(job)
+
+    def start(self) -> None:
+        for (_, aliases), deferred in self._deferred.items():
+            when_all_commit(list(aliases), deferred.publish)
+
+
+def _chunks(jobs: Iterator[Job]) -> Iterator[list[tuple[Plan, Sendable]]]:
+    # Taken before anything is written: the iterable may be a query on the connection that writes.
+    while taken := list(islice(jobs, CHUNK)):
+        yield [prepare(job, spec_of(job)) for job in taken]
+
+
+def _by_connection(chunk: list[tuple[Plan, Sendable]]) -> Iterable[tuple[Any, list[Sendable]]]:
+    groups: dict[tuple[str, bool, bool], list[Sendable]] = {}
+    for plan, sendable in chunk:
+        key = (plan.connection, plan.after_commit, plan.inline)
+        groups.setdefault(key, []).append(sendable)
+    return groups.items()

@@ -1,0 +1,83 @@
+"""The last step of a dispatch: into the store now, or when its transactions have committed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from djqueue.bus.connections import queues
+from djqueue.errors import QueueError
+from djqueue.running.current import CurrentJob
+from djqueue.running.here import run_here
+from djqueue.signals import announce, job_queued
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from djqueue.drivers.base import OutgoingJob
+
+__all__ = ["Deferred", "Sendable", "send"]
+
+
+class Sendable(NamedTuple):
+    """A job, ready to be pushed."""
+
+    outgoing: OutgoingJob
+    instance: Any
+    sender: type
+    """The job's class, for the signal."""
+
+
+def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
+    """Push `jobs` in order, or run them on an inline connection; errors reach the caller."""
+    if inline:
+        for job in jobs:
+            _announce(connection, (job,))
+            run_here(job.outgoing, connection)
+        return
+    queues[connection].driver.push([job.outgoing for job in jobs])
+    _announce(connection, jobs)
+
+
+def _announce(connection: str, jobs: Sequence[Sendable]) -> None:
+    if not job_queued.receivers:
+        return
+    for outgoing, instance, sender in jobs:
+        job = CurrentJob(outgoing.id, outgoing.name, outgoing.queue, connection, 0, instance)
+        announce(job_queued, sender, job=job, delay=outgoing.delay)
+
+
+class Deferred:
+    """Jobs of one connection that wait for a commit."""
+
+    def __init__(self, connection: str, *, inline: bool) -> None:
+        self._connection = connection
+        self._inline = inline
+        self.jobs: dict[str, Sendable] = {}
+        self.sent = False
+
+    def add(self, job: Sendable) -> None:
+        """Let `job` wait too."""
+        self.jobs[job.outgoing.id] = job
+
+    def discard(self, id: str) -> bool:
+        """Keep a job from being sent; whether it was still waiting."""
+        return self.jobs.pop(id, None) is not None
+
+    def publish(self) -> None:
+        """Send what waits."""
+        jobs = list(self.jobs.values())
+        self.jobs.clear()
+        if not jobs:
+            return
+        try:
+            send(self._connection, jobs, inline=self._inline)
+        except Exception as error:  # told on with the jobs it is about; the caller logs it
+            if self._inline:
+                raise
+            first = jobs[0].outgoing
+            others = f" and {len(jobs) - 1} others" if len(jobs) > 1 else ""
+            raise QueueError(
+                f"The transaction was committed, but {first.name} {first.id}{others} could not be "
+                f'queued on connection "{self._connection}": {error}'
+            ) from error
+        self.sent = True

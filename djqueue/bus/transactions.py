@@ -1,0 +1,69 @@
+"""When a dispatched job may become visible: not before what its dispatcher wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from django.db import connections, transaction
+
+from djqueue.errors import QueueError
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from djqueue.drivers.base import Driver
+
+__all__ = ["aliases_to_wait_for", "when_all_commit"]
+
+
+def aliases_to_wait_for(driver: Driver) -> list[str]:
+    """The database aliases whose commit a push to `driver` has to wait for.
+
+    Every alias that is in a transaction, unless there is one only and the store is a part of it:
+    then the push commits and rolls back with it. The transactions that `TestCase` wraps around a
+    test do not count, as they never commit.
+
+    Raises `QueueError` where a transaction is managed by hand: Django tells nobody of its end.
+    """
+    found = list(_in_transaction())
+    if not found or (len(found) == 1 and driver.shares_transaction_with(found[0].alias)):
+        return []
+    for connection in found:
+        if not connection.in_atomic_block:
+            raise QueueError(
+                f'The transaction on database "{connection.alias}" is managed by hand (autocommit '
+                f'is off), so nothing tells connection "{driver.settings.name}" when it commits. '
+                "Use transaction.atomic(), or dispatch with using(after_commit=False). Nothing "
+                "was queued."
+            )
+    return [connection.alias for connection in found]
+
+
+def when_all_commit(aliases: list[str], publish: Callable[[], None]) -> None:
+    """Call `publish` after the last of `aliases` has committed; never if one rolls back.
+
+    That includes the rollback of a savepoint that is open now. An error of `publish` is logged by
+    Django and keeps no other callback from running: what was to be committed is committed.
+    """
+    remaining = set(aliases)
+
+    def wait_for(alias: str) -> None:
+        def committed() -> None:
+            remaining.discard(alias)
+            if not remaining:
+                publish()
+
+        transaction.on_commit(committed, using=alias, robust=True)
+
+    for alias in aliases:
+        wait_for(alias)
+
+
+def _in_transaction() -> Iterator[BaseDatabaseWrapper]:
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            if not all(block._from_testcase for block in connection.atomic_blocks):
+                yield connection
+        elif connection.connection is not None and not connection.autocommit:
+            yield connection

@@ -1,0 +1,204 @@
+"""`@job`: a function as a job."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import types
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, cast, overload
+
+from djqueue import arguments
+from djqueue.bus import dispatching
+from djqueue.errors import InvalidJob
+from djqueue.jobs.base import Job
+from djqueue.jobs.declaration import refuse_generator
+from djqueue.jobs.inject import injected
+from djqueue.jobs.options import checked_overrides
+from djqueue.jobs.shown import show
+from djqueue.jobs.signature import Signature, read_signature
+from djqueue.jobs.wrong_turns import WrongTurn
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from djqueue.bus.dispatched import DispatchedJob
+    from djqueue.jobs.options import OptionKeywords, Overrides
+
+__all__ = ["FunctionJob", "JobFunction", "job"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Returned = TypeVar("Returned")
+"""What a plain call returns: the result, or a coroutine that gives it."""
+
+
+class FunctionJob(Job):
+    """A call of a ``@job`` function, not made yet. The arguments are attributes too."""
+
+    arguments: dict[str, Any]
+    _function: ClassVar[Callable[..., Any]]
+    _signature: ClassVar[Signature]
+
+    def _arguments(self) -> Mapping[str, Any]:
+        return self.arguments
+
+    @classmethod
+    def _from_arguments(cls, values: Mapping[str, Any]) -> Job:
+        return cls({**cls._signature.defaults, **values})
+
+    @classmethod
+    def _annotations(cls) -> Mapping[str, Any]:
+        found = arguments.resolve_annotations(cls._function)
+        signature = cls._signature
+        types_ = {name: found.get(name, Any) for name in signature.names}
+        if signature.star:
+            types_[signature.star] = tuple[types_[signature.star], ...]
+        if signature.double_star:
+            types_[signature.double_star] = dict[str, types_[signature.double_star]]
+        return types_
+
+    @classmethod
+    def _required(cls) -> frozenset[str]:
+        return frozenset(cls._signature.names) - frozenset(cls._signature.defaults)
+
+    def __getattr__(self, name: str) -> Any:
+        values = self.__dict__.get("arguments", {})
+        if name in values:
+            return values[name]
+        raise AttributeError(f"{type(self).__name__!r} has neither attribute nor argument {name!r}")
+
+    def __repr__(self) -> str:
+        return show(type(self).__qualname__, self.arguments)
+
+
+class JobFunction(Generic[P, R, Returned]):
+    """What ``@job`` makes of a function: called it runs, dispatched it is queued."""
+
+    if not TYPE_CHECKING:
+        delay = WrongTurn(
+            "Jobs are sent with dispatch(), as in send_mail.dispatch(user); later with "
+            "send_mail.using(delay=60).dispatch(user)."
+        )
+        apply_async = WrongTurn(
+            "Jobs are sent with dispatch(), as in send_mail.dispatch(user); with other options by "
+            'send_mail.using(queue="high", delay=60).dispatch(user).'
+        )
+
+    def __init__(self, function: Callable[P, Returned], options: Mapping[str, Any]) -> None:
+        self._call = injected(function)
+        self.job_class = _make_class(function, self._call, options)
+        """The class of its jobs, and the sender of its signals."""
+        self._bind = self.job_class._signature.bind
+        self._using: Mapping[str, Any] = {}
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Returned:
+        """An ordinary call: nothing is queued; what `Inject` makes is made."""
+        return self._call(*args, **kwargs)
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """The job of this call, not sent: for ``chain()``, ``batch()`` and ``dispatch_many()``."""
+        bound = self.job_class(self._bind(*args, **kwargs))
+        if self._using:
+            bound._using = self._using
+        return bound
+
+    def using(self, **overrides: Unpack[Overrides]) -> Self:
+        """A copy that is dispatched with other options; what is not named stays."""
+        given = checked_overrides(overrides, f"{self.job_class.__name__}.using()")
+        configured = copy.copy(self)
+        configured._using = {**self._using, **given}
+        return configured
+
+    def dispatch(self, *args: P.args, **kwargs: P.kwargs) -> DispatchedJob[R]:
+        """Queue a call. TypeError for wrong arguments, otherwise as `Job.dispatch`."""
+        return dispatching.dispatch(self.bind(*args, **kwargs))
+
+    async def adispatch(self, *args: P.args, **kwargs: P.kwargs) -> DispatchedJob[R]:
+        """``dispatch()`` for coroutines."""
+        return await dispatching.adispatch(self.bind(*args, **kwargs))
+
+    def dispatch_sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the call here and now as a job, stored and loaded as a queued one; its value."""
+        return cast("R", dispatching.dispatch_sync(self.bind(*args, **kwargs)))
+
+    def __repr__(self) -> str:
+        return f"<job {self.job_class.__qualname__}>"
+
+
+class _Decorator:
+    """``@job(queue="mail")``, which still has to see its function."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]]
+    ) -> JobFunction[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> JobFunction[P, R, R]: ...
+    def __call__(self, function: Callable[..., Any]) -> JobFunction[..., Any, Any]:
+        return JobFunction(function, self._options)
+
+
+@overload
+def job(
+    function: Callable[P, Coroutine[Any, Any, R]], /
+) -> JobFunction[P, R, Coroutine[Any, Any, R]]: ...
+@overload
+def job(function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
+@overload
+def job(**options: Unpack[OptionKeywords]) -> _Decorator: ...
+def job(
+    function: Callable[..., Any] | None = None, /, **options: Unpack[OptionKeywords]
+) -> JobFunction[..., Any, Any] | _Decorator:
+    """Make a job of a function; options as `Job` takes them.
+
+        @job(queue="mail", tries=5)
+        def send_registration_mail(user: User, *, template: str = "welcome") -> None: ...
+
+    Parameters whose default is `Inject` are no arguments. What `Job` keeps for itself (``queue``,
+    ``tags`` and so on) is free for the names of parameters.
+    """
+    decorator = _Decorator(options)
+    return decorator if function is None else decorator(function)
+
+
+def _make_class(
+    function: Callable[..., Any], call: Callable[..., Any], options: Mapping[str, Any]
+) -> type[FunctionJob]:
+    if not inspect.isfunction(function):
+        raise InvalidJob(
+            f"@job decorates functions, not {function!r:.100}. For a class, derive from djqueue.Job."
+        )
+    where = f"@job {function.__qualname__}"
+    if not function.__name__.isidentifier():
+        raise InvalidJob(f"{where}: a lambda has no name that a queue could keep. Use def.")
+    refuse_generator(function, where)
+    signature = read_signature(function)
+
+    if inspect.iscoroutinefunction(function):
+
+        async def handle(self: FunctionJob) -> Any:
+            return await signature.call(call, self.arguments)
+
+    else:
+
+        def handle(self: FunctionJob) -> Any:
+            return signature.call(call, self.arguments)
+
+    body = {
+        "__module__": function.__module__,
+        "__qualname__": function.__qualname__,
+        "__doc__": function.__doc__,
+        "_function": staticmethod(function),
+        "_signature": signature,
+        "handle": handle,
+    }
+    made = types.new_class(
+        function.__name__, (FunctionJob,), dict(options), lambda namespace: namespace.update(body)
+    )
+    return cast("type[FunctionJob]", made)
