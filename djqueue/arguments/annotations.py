@@ -1,0 +1,201 @@
+"""Annotations, from how they are written to the classes they name.
+
+Names are resolved as late as possible (at the first dispatch or run), and each for itself: one
+that cannot be found does not spoil the others.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import importlib
+import inspect
+import sys
+import types
+import typing
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class _UnresolvedMeta(type):
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return unresolved(f"{cls.__name__}.{name}")
+
+    def __getitem__(cls, item: object) -> Any:
+        return cls
+
+
+class Unresolved(metaclass=_UnresolvedMeta):
+    """The base of the stand-ins for names that could not be found; they count as `Any`."""
+
+    text: ClassVar[str] = ""
+
+
+def unresolved(text: str) -> _UnresolvedMeta:
+    """A stand-in for a name, or for a whole annotation that makes no sense."""
+    return _UnresolvedMeta(text, (Unresolved,), {"text": text})
+
+
+def resolve_annotations(target: Any) -> dict[str, Any]:
+    """The annotations of a function or a class (with those it inherits), by name.
+
+    ``return`` is among them. Names of ``if TYPE_CHECKING:`` imports are found too. What cannot be
+    found is an `Unresolved` inside the annotation: anything goes there, except values that only an
+    annotation can name, whose refusal then says so. Call it when the project's modules are all
+    imported, not while a class is being made.
+    """
+    if isinstance(target, type):
+        found: dict[str, Any] = {}
+        for cls in reversed(target.__mro__):
+            module = sys.modules.get(cls.__module__)
+            names = {**vars(cls), **_type_parameters(cls), cls.__name__: cls}
+            for name, annotation in _written(cls).items():
+                found[name] = _resolve(annotation, module, names)
+        return found
+    function = inspect.unwrap(target)
+    function = getattr(function, "__func__", function)
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    names = _type_parameters(function)
+    return {name: _resolve(one, module, names) for name, one in _written(function).items()}
+
+
+def _written(target: Any) -> Mapping[str, Any]:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(target, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(target)
+
+
+def _type_parameters(target: Any) -> dict[str, Any]:
+    return {one.__name__: one for one in getattr(target, "__type_params__", ())}
+
+
+def _resolve(annotation: Any, module: types.ModuleType | None, names: Mapping[str, Any]) -> Any:
+    if isinstance(annotation, typing.ForwardRef):  # of a TypedDict or NamedTuple, perhaps inherited
+        module = sys.modules.get(str(annotation.__forward_module__), module)
+        annotation = annotation.__forward_arg__
+    text = annotation if isinstance(annotation, str) else "its annotation"
+    # `typing` evaluates names inside generics too, but gives up at the first it does not find.
+    holder = type("holder", (), {"__annotations__": {"one": annotation}})
+    namespace = vars(module) if module is not None else {}
+    try:
+        return typing.get_type_hints(holder, namespace, dict(names), include_extras=True)["one"]
+    except NameError as error:
+        if not error.name or error.name in names:
+            return unresolved(text)
+        missing = _imported_for_typing(module, error.name)
+        return _resolve(annotation, module, {**names, error.name: missing})
+    except Exception:  # noqa: BLE001 - an annotation is any expression of the project's
+        return unresolved(text)
+
+
+def _imported_for_typing(module: types.ModuleType | None, name: str) -> Any:
+    """What the module imports under this name for type checkers only."""
+    source = _typing_imports(module).get(name) if module is not None else None
+    if source is None:
+        return unresolved(name)
+    try:
+        imported = importlib.import_module(source[0])
+        return getattr(imported, source[1]) if source[1] else imported
+    except Exception:  # noqa: BLE001 - the project's module may do anything when imported
+        return unresolved(name)
+
+
+@lru_cache(maxsize=256)
+def _typing_imports(module: types.ModuleType) -> Mapping[str, tuple[str, str]]:
+    """Name to (module, name in it or "") of the imports under ``if TYPE_CHECKING:``."""
+    try:
+        tree = ast.parse(inspect.getsource(module))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    found: dict[str, tuple[str, str]] = {}
+    for block in ast.walk(tree):
+        if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING"):
+            for statement in block.body:
+                found.update(_imports(statement, module.__package__ or ""))
+    return found
+
+
+def _imports(statement: ast.stmt, package: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    if isinstance(statement, ast.ImportFrom):
+        parents = package.split(".")
+        base = parents[: len(parents) - statement.level + 1] if statement.level else []
+        source = ".".join([*base, *([statement.module] if statement.module else [])])
+        for alias in statement.names:
+            yield alias.asname or alias.name, (source, alias.name)
+    elif isinstance(statement, ast.Import):
+        for alias in statement.names:
+            if alias.asname:
+                yield alias.asname, (alias.name, "")
+            else:
+                root = alias.name.partition(".")[0]
+                yield root, (root, "")
+
+
+def alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The classes and generic aliases an annotation allows, without the wrapping.
+
+    Unions, Annotated, NewType, type aliases, type variables and qualifiers are opened; None is
+    left out; a Literal gives the enums of its members.
+    """
+    found: dict[int, Any] = {}
+    _collect(annotation, found, 0)
+    return tuple(found.values())
+
+
+def _collect(annotation: Any, found: dict[int, Any], depth: int) -> None:
+    if depth > 50:  # an alias of itself
+        annotation = Any
+    if isinstance(annotation, (str, typing.ForwardRef)):
+        text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
+        annotation = unresolved(text)
+    opened = _open(annotation)
+    if opened is None:
+        found[id(annotation)] = annotation
+        return
+    for inner in opened:
+        _collect(inner, found, depth + 1)
+
+
+def _open(annotation: Any) -> tuple[Any, ...] | None:
+    """What is inside a wrapping; None for what is no wrapping."""
+    origin = typing.get_origin(annotation)
+    if annotation is None or annotation is type(None):
+        return ()
+    if isinstance(annotation, typing.TypeVar):
+        return annotation.__constraints__ or (annotation.__bound__ or Any,)
+    if origin is typing.Union or origin is types.UnionType:
+        return typing.get_args(annotation)
+    if origin is typing.Literal:
+        return tuple(type(one) for one in annotation.__args__ if isinstance(one, enum.Enum))
+    if origin is typing.Annotated or getattr(origin, "_name", None) in _QUALIFIERS:
+        return (typing.get_args(annotation)[0],)
+    if isinstance(annotation, typing.NewType):
+        return (annotation.__supertype__,)
+    if type(origin).__name__ == "TypeAliasType":  # `type Pair[T] = tuple[T, T]`
+        parameters = dict(zip(origin.__type_params__, annotation.__args__, strict=False))
+        return (substitute(origin.__value__, parameters),)
+    if type(annotation).__name__ == "TypeAliasType":
+        return (annotation.__value__,)
+    return None
+
+
+_QUALIFIERS = ("ClassVar", "Final", "Required", "NotRequired", "ReadOnly")
+
+
+def substitute(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
+    """An annotation with type variables replaced; those not given count as `Any`."""
+    if not arguments:
+        return annotation
+    if isinstance(annotation, typing.TypeVar):
+        return arguments.get(annotation, annotation)
+    parameters = getattr(annotation, "__parameters__", ())
+    if isinstance(annotation, type) or not parameters:
+        return annotation
+    return annotation[tuple(arguments.get(one, Any) for one in parameters)]

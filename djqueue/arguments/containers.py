@@ -1,0 +1,176 @@
+"""Values with parts: list, tuple, set, frozenset, dict."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from djqueue.arguments.scalars import is_plain, part
+from djqueue.arguments.trouble import Damaged, Trouble, deeper, deeper_stored, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from djqueue.arguments.plan import Plan
+
+TAG = "$"
+"""The key that makes a JSON object a value of another type: ``{"$": "date", "v": …}``."""
+
+
+def _pack_list(value: list[Any], plan: Plan, depth: int) -> list[Any]:
+    return _pack_items(value, plan.item, deeper(depth))
+
+
+def _pack_items(values: Iterable[Any], plan: Plan, depth: int) -> list[Any]:
+    packed: list[Any] = []
+    try:
+        for value in values:
+            packed.append(plan.pack(value, depth))  # noqa: PERF401 - its length is the error's index
+    except Trouble as trouble:
+        trouble.at(f"[{len(packed)}]")
+        raise
+    return packed
+
+
+def _pack_tuple(value: tuple[Any, ...], plan: Plan, depth: int) -> Any:
+    depth = deeper(depth)
+    packed: list[Any] = []
+    try:
+        for index, item in enumerate(value):
+            packed.append(plan.position(index, len(value)).pack(item, depth))
+    except Trouble as trouble:
+        trouble.at(f"[{len(packed)}]")
+        raise
+    return {TAG: "tuple", "v": packed}
+
+
+def _pack_set(value: set[Any] | frozenset[Any], plan: Plan, depth: int) -> Any:
+    depth = deeper(depth)
+    try:
+        packed = [plan.item.pack(item, depth) for item in value]
+    except Trouble as trouble:
+        trouble.at("{…}")
+        raise
+    # Equal sets are stored alike in every process: unique keys are hashes of what is stored.
+    packed.sort(key=_canonical)
+    return {TAG: type(value).__name__, "v": packed}
+
+
+def _canonical(packed: Any) -> str:
+    return json.dumps(packed, sort_keys=True)
+
+
+def _pack_dict(value: dict[Any, Any], plan: Plan, depth: int) -> Any:
+    depth = deeper(depth)
+    key: Any = None
+    try:
+        if TAG not in value and all(type(key) is str and is_plain(key) for key in value):
+            packed = {}
+            for key, item in value.items():
+                packed[key] = plan.entry(key).pack(item, depth)
+            return packed
+        pairs = []
+        for key, item in value.items():
+            packed_key = plan.key.pack(key, depth)
+            pairs.append([packed_key, plan.entry(key).pack(item, depth)])
+    except Trouble as trouble:
+        trouble.at(_step(key))
+        raise
+    return {TAG: "dict", "v": pairs}
+
+
+def _step(key: Any) -> str:
+    return f"[{shown(key) if type(key) in (str, int) else type(key).__name__}]"
+
+
+PACK: Mapping[type, Callable[[Any, Plan, int], Any]] = {
+    list: _pack_list,
+    tuple: _pack_tuple,
+    set: _pack_set,
+    frozenset: _pack_set,
+    dict: _pack_dict,
+}
+
+
+def unpack_list(data: list[Any], plan: Plan, depth: int) -> list[Any]:
+    """The inverse of packing a list."""
+    item, depth = plan.item, deeper_stored(depth)
+    values: list[Any] = []
+    try:
+        for stored in data:
+            values.append(item.unpack(stored, depth))  # noqa: PERF401 - as in `_pack_items`
+    except Trouble as trouble:
+        trouble.at(f"[{len(values)}]")
+        raise
+    return values
+
+
+def unpack_object(data: dict[str, Any], plan: Plan, depth: int) -> dict[str, Any]:
+    """The inverse of packing a dict whose keys are all text."""
+    depth = deeper_stored(depth)
+    values: dict[str, Any] = {}
+    key = ""
+    try:
+        for key, stored in data.items():
+            values[key] = plan.entry(key).unpack(stored, depth)
+    except Trouble as trouble:
+        trouble.at(_step(key))
+        raise
+    return values
+
+
+def _unpack_tuple(data: Mapping[str, Any], plan: Plan, depth: int) -> tuple[Any, ...]:
+    stored, depth = part(data, "v", list), deeper_stored(depth)
+    values: list[Any] = []
+    try:
+        for index, item in enumerate(stored):
+            values.append(plan.position(index, len(stored)).unpack(item, depth))
+    except Trouble as trouble:
+        trouble.at(f"[{len(values)}]")
+        raise
+    return tuple(values)
+
+
+def _unpack_set(data: Mapping[str, Any], plan: Plan, depth: int) -> set[Any]:
+    values: set[Any] = set()
+    for item in unpack_list(part(data, "v", list), plan, depth):
+        _hashable(item)
+        values.add(item)
+    return values
+
+
+def _unpack_frozenset(data: Mapping[str, Any], plan: Plan, depth: int) -> frozenset[Any]:
+    return frozenset(_unpack_set(data, plan, depth))
+
+
+def _unpack_pairs(data: Mapping[str, Any], plan: Plan, depth: int) -> dict[Any, Any]:
+    depth = deeper_stored(depth)
+    values: dict[Any, Any] = {}
+    for pair in part(data, "v", list):
+        if type(pair) is not list or len(pair) != 2:
+            raise Damaged("a dict is not stored as pairs of a key and a value")
+        key = plan.key.unpack(pair[0], depth)
+        _hashable(key)
+        try:
+            values[key] = plan.entry(key).unpack(pair[1], depth)
+        except Trouble as trouble:
+            trouble.at(_step(key))
+            raise
+    return values
+
+
+def _hashable(value: Any) -> None:
+    try:
+        hash(value)
+    except Exception as error:  # noqa: BLE001 - a dataclass may have a __hash__ of the project's
+        raise Damaged(
+            f"a {type(value).__name__} cannot be in a set or the key of a dict: {error}"
+        ) from None
+
+
+UNPACK: Mapping[str, Callable[[Mapping[str, Any], Plan, int], Any]] = {
+    "tuple": _unpack_tuple,
+    "set": _unpack_set,
+    "frozenset": _unpack_frozenset,
+    "dict": _unpack_pairs,
+}

@@ -1,0 +1,216 @@
+"""Model instances and querysets: stored as references, fetched anew when the job runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.core.exceptions import FieldError, ObjectDoesNotExist, ValidationError
+from django.db import DEFAULT_DB_ALIAS, DataError, connections, router
+from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
+
+from djqueue.arguments.key_order import InOrderOfKeys
+from djqueue.arguments.scalars import PACK, pack_str, part, unpack_text
+from djqueue.arguments.trouble import Damaged, Gone, Refused, brief, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from djqueue.arguments.plan import Plan
+
+MAX_KEYS = 10_000
+"""A queryset of more rows is refused."""
+
+# What a lookup by a key of a wrong type or size raises, depending on the field and the database.
+_WRONG_KEY = (TypeError, ValueError, OverflowError, ValidationError, FieldError, DataError)
+
+
+def pack_model(value: Model, plan: Plan) -> Any:
+    """The reference to a saved instance."""
+    model = type(value)
+    label = model._meta.label
+    _check_named(model, plan.models)
+    if value._state.adding:
+        raise Refused(f"is a {label} that is not saved, so no job could find it. Save it first.")
+    if value.pk is None or (isinstance(value.pk, tuple) and None in value.pk):
+        raise Refused(f"is a {label} without a primary key: it was deleted. Pass its values.")
+    # Never a read replica, where the row may not have arrived. Without a router it is the
+    # database the instance came from.
+    alias = router.db_for_write(model, instance=value)
+    return {"$": "model", **_source(model, alias), "k": _pack_key(value.pk, model)}
+
+
+def pack_queryset(value: QuerySet[Any], plan: Plan) -> Any:
+    """The keys of a queryset's rows, in its order."""
+    model = value.model
+    label = model._meta.label
+    _check_named(model, plan.item.models)
+    if value.query.combinator:
+        raise Refused(
+            f"is a combined queryset of {label} (union() and its like), which could not come back "
+            "as one. Pass list() of it, or the parts."
+        )
+    if not issubclass(value._iterable_class, ModelIterable):
+        raise Refused(
+            f"is a queryset of values of {label}, not of instances. Pass list() of it, or leave "
+            "out values(), values_list() or dates()."
+        )
+    keys = _keys(value)
+    if len(keys) > MAX_KEYS:
+        raise Refused(
+            f"is a queryset of more than {MAX_KEYS:,} {label} rows. Pass the filter as arguments, "
+            "and query in the job."
+        )
+    hints = {"instance": _row(model, value.db, keys[0])} if keys else {}
+    alias = router.db_for_write(model, **hints)
+    packed = [_pack_key(key, model) for key in keys]
+    stored = {"$": "queryset", **_source(model, alias), "k": packed}
+    if type(value) is not QuerySet:
+        stored["c"] = type(value).__qualname__
+    return stored
+
+
+def _keys(queryset: QuerySet[Any]) -> list[Any]:
+    rows = queryset._result_cache
+    if rows is None:
+        keys = list(queryset.values_list("pk", flat=True)[: MAX_KEYS + 1])
+    else:
+        keys = [row.pk for row in rows[: MAX_KEYS + 1]]
+    return list(dict.fromkeys(keys))
+
+
+def _check_named(model: type[Model], named: Sequence[type] | None) -> None:
+    if named is not None and not issubclass(model, tuple(named)):
+        names = " or ".join(one.__qualname__ for one in named)
+        raise Refused(f"is a {model._meta.label}, but annotated {names}. Correct one of the two.")
+    try:
+        registered = apps.get_model(model._meta.label_lower) is model
+    except LookupError:
+        registered = False
+    if not registered:
+        raise Refused(
+            f"is a {model._meta.label} that is not the installed model of that name (as in a "
+            "migration), so it could not come back. Pass its pk."
+        )
+
+
+def _source(model: type[Model], alias: str) -> dict[str, str]:
+    label = model._meta.label_lower
+    return {"m": label} if alias == DEFAULT_DB_ALIAS else {"m": label, "db": alias}
+
+
+def _key_fields(model: type[Model]) -> Sequence[Any]:
+    return model._meta.pk_fields
+
+
+def _row(model: type[Model], alias: str | None, key: Any) -> Model:
+    """An instance of which only the key is known (the rest is deferred)."""
+    fields = _key_fields(model)
+    parts = key if len(fields) > 1 else (key,)
+    known = dict(zip((field.attname for field in fields), parts, strict=True))
+    names = [one.attname for one in model._meta.concrete_fields if one.attname in known]
+    row: Model = model.from_db(alias, names, [known[name] for name in names])
+    return row
+
+
+def _pack_key(key: Any, model: type[Model]) -> Any:
+    """A key in its own type; as the field's text where that is a class of somebody's own."""
+    fields = _key_fields(model)
+    parts = key if len(fields) > 1 else (key,)
+    packed = []
+    for value, field in zip(parts, fields, strict=True):
+        pack = PACK.get(type(value))
+        if pack is not None:
+            packed.append(pack(value))
+        else:
+            text = field.value_to_string(_row(model, None, key))
+            packed.append({"$": "key", "v": pack_str(text)})
+    return packed if len(fields) > 1 else packed[0]
+
+
+def _unpack_key(stored: Any, model: type[Model], plan: Plan) -> Any:
+    fields = _key_fields(model)
+    parts = stored if len(fields) > 1 else [stored]
+    if not isinstance(parts, list) or len(parts) != len(fields):
+        raise Damaged(f"a key of {model._meta.label} has not {len(fields)} parts")
+    values = []
+    for one, field in zip(parts, fields, strict=True):
+        if isinstance(one, dict) and one.get("$") == "key":
+            value = field.to_python(unpack_text(one.get("v")))
+        else:
+            value = plan.unpack_scalar(one)
+        if value is None:
+            raise Damaged(f"a key of {model._meta.label} is null")
+        values.append(value)
+    return tuple(values) if len(fields) > 1 else values[0]
+
+
+def unpack_model(data: Mapping[str, Any], plan: Plan) -> Model:
+    """The row as it is now. Soft-deleted rows are found: the base manager filters nothing."""
+    model, alias = _sought(data, plan.models)
+    try:
+        key = _unpack_key(data.get("k"), model, plan)
+        instance: Model = model._base_manager.using(alias).get(pk=key)
+    except ObjectDoesNotExist:
+        raise Gone(f"{model._meta.object_name} {_shown_key(key)} no longer exists") from None
+    except _WRONG_KEY as error:
+        raise Damaged(f"it has no key of {model._meta.label}: {brief(error)}") from None
+    return instance
+
+
+def unpack_queryset(data: Mapping[str, Any], plan: Plan) -> QuerySet[Any]:
+    """A lazy queryset of the rows there still are, in the stored order."""
+    model, alias = _sought(data, plan.item.models)
+    stored = part(data, "k", list)
+    if len(stored) > MAX_KEYS:
+        raise Damaged(f"it is a queryset of more than {MAX_KEYS:,} keys")
+    try:
+        keys = [_unpack_key(one, model, plan) for one in stored]
+        rows: QuerySet[Any] = _queryset_class(model, data.get("c"))(model=model, using=alias)
+        rows = rows.filter(pk__in=keys).order_by(*_order(model, keys)) if keys else rows.none()
+    except _WRONG_KEY as error:
+        raise Damaged(f"it has no keys of {model._meta.label}: {brief(error)}") from None
+    return rows
+
+
+def _order(model: type[Model], keys: list[Any]) -> Sequence[Any]:
+    if all(type(key) is int for key in keys):
+        if keys == sorted(keys):
+            return ["pk"]
+        if keys == sorted(keys, reverse=True):
+            return ["-pk"]
+    fields = _key_fields(model)
+    parts = keys if len(fields) > 1 else [(key,) for key in keys]
+    return [InOrderOfKeys(fields, parts)]
+
+
+def _queryset_class(model: type[Model], name: Any) -> type[QuerySet[Any]]:
+    """The model's own queryset class of that name, for its methods; else the plain one."""
+    if name is not None:
+        for manager in model._meta.managers:
+            found = type(manager.all())
+            if found.__qualname__ == name:
+                return found
+    return QuerySet
+
+
+def _sought(data: Mapping[str, Any], named: Sequence[type] | None) -> tuple[type[Model], str]:
+    """The installed model and the database that a reference names, if the annotation allows."""
+    label, alias = part(data, "m", str), data.get("db", DEFAULT_DB_ALIAS)
+    try:
+        model = apps.get_model(label)
+    except (LookupError, ValueError):
+        raise Damaged(f"there is no model {shown(label)} here") from None
+    if named is not None and not issubclass(model, tuple(named)):
+        names = " or ".join(one.__qualname__ for one in named)
+        raise Damaged(f"it is a {model._meta.label}, where the annotation says {names}")
+    if model._meta.swapped:
+        raise Damaged(f"{model._meta.label} was replaced by {model._meta.swapped}")
+    if not isinstance(alias, str) or alias not in connections:
+        raise Damaged(f"there is no database {shown(alias)} here")
+    return model, alias
+
+
+def _shown_key(key: Any) -> str:
+    return shown(key) if isinstance(key, str) else str(key)[:100]

@@ -1,0 +1,173 @@
+"""Classes of the project that only an annotation can name: Enum, NamedTuple, dataclass.
+
+A payload never says which class to use. It says which of those the annotation names it means,
+where there are several.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from djqueue.arguments.annotations import resolve_annotations, substitute
+from djqueue.arguments.scalars import part
+from djqueue.arguments.trouble import Damaged, Refused, Trouble, deeper, deeper_stored, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from djqueue.arguments.plan import Plan
+
+_ABSENT = object()
+
+
+def kind_of(cls: type) -> str | None:
+    """The tag for instances of this class, or None if it is of no such kind."""
+    if issubclass(cls, enum.Enum):
+        return "enum"
+    if issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple):
+        return "namedtuple"
+    return "dataclass" if dataclasses.is_dataclass(cls) else None
+
+
+class Named:
+    """One such class, as an annotation names it."""
+
+    def __init__(self, leaf: Any, cls: type, plan_of: Callable[[Any], Plan]) -> None:
+        self.cls = cls
+        self.tag = kind_of(cls)
+        self.label = cls.__qualname__
+        self._leaf = leaf
+        self._plan_of = plan_of
+
+    @cached_property
+    def plans(self) -> Mapping[str, Plan]:
+        """The plan of each field."""
+        annotations = resolve_annotations(self.cls)
+        parameters = getattr(self.cls, "__parameters__", ())
+        arguments = dict(zip(parameters, getattr(self._leaf, "__args__", ()), strict=False))
+        return {
+            name: self._plan_of(substitute(annotations.get(name, Any), arguments))
+            for name in self._field_names
+        }
+
+    @cached_property
+    def _field_names(self) -> tuple[str, ...]:
+        if self.tag == "namedtuple":
+            return tuple(getattr(self.cls, "_fields", ()))
+        return tuple(field.name for field in dataclasses.fields(self.cls))
+
+    @cached_property
+    def _parameters(self) -> frozenset[str]:
+        """The fields that a dataclass's constructor takes."""
+        parameters = inspect.signature(self.cls).parameters.values()
+        for one in parameters:
+            variadic = one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+            if one.default is one.empty and not variadic and one.name not in self._field_names:
+                raise Refused(
+                    f"is a {self.label}, which cannot be made again: its constructor needs "
+                    f'"{one.name}", which is not a field. Give that a default.'
+                )
+        return frozenset(one.name for one in parameters) & frozenset(self._field_names)
+
+    def pack(self, value: Any, depth: int) -> Any:
+        """The tagged form of an instance."""
+        if self.tag == "enum":
+            return {"$": "enum", "t": self.label, "v": _member(value)}
+        if self.tag == "dataclass":
+            _ = self._parameters
+        depth = deeper(depth)
+        packed = {}
+        name = ""
+        try:
+            for name, plan in self.plans.items():
+                item = getattr(value, name, _ABSENT)
+                if item is _ABSENT:
+                    raise Refused("was never set. Give the field a value.")
+                packed[name] = plan.pack(item, depth)
+        except Trouble as trouble:
+            trouble.at(f".{name}")
+            raise
+        return {"$": self.tag, "t": self.label, "v": packed}
+
+    def unpack(self, data: Mapping[str, Any], depth: int) -> Any:
+        """The instance of a tagged form."""
+        if self.tag == "enum":
+            return self._unpack_member(part(data, "v", (str, int)))
+        stored, depth = part(data, "v", dict), deeper_stored(depth)
+        values = {}
+        for name, item in stored.items():
+            plan = self.plans.get(name)
+            if plan is None:
+                raise Damaged(f"{self.label} has no field {shown(name)} any more")
+            try:
+                values[name] = plan.unpack(item, depth)
+            except Trouble as trouble:
+                trouble.at(f".{name}")
+                raise
+        return self._tuple(values) if self.tag == "namedtuple" else self._instance(values)
+
+    def _unpack_member(self, stored: str | int) -> Any:
+        members: Mapping[str, Any] = getattr(self.cls, "__members__", {})
+        if isinstance(stored, str) and stored in members:
+            return members[stored]
+        if isinstance(stored, int) and issubclass(self.cls, enum.Flag):
+            try:
+                return self.cls(stored)
+            except Exception:  # noqa: BLE001 - an Enum may have a _missing_ of the project's
+                raise Damaged(f"{self.label} has no flags {shown(stored)}") from None
+        raise Damaged(f"{self.label} has no member {shown(stored)}")
+
+    def _tuple(self, values: dict[str, Any]) -> Any:
+        # Fields that were added since the dispatch have their defaults.
+        values = {**getattr(self.cls, "_field_defaults", {}), **values}
+        for name in self._field_names:
+            if name not in values:
+                raise Damaged(f'{self.label} is stored without its "{name}"')
+        # As `_make` does, and not the constructor, which a subclass may have overridden.
+        return tuple.__new__(self.cls, [values[name] for name in self._field_names])
+
+    def _instance(self, values: dict[str, Any]) -> Any:
+        known = {name: value for name, value in values.items() if name in self._parameters}
+        try:
+            instance = self.cls(**known)
+        except Exception as error:  # __post_init__ is the project's code
+            raise Damaged(
+                f"{self.label} refused its stored fields with a {type(error).__name__}"
+            ) from error
+        # What __post_init__ made of the values before the dispatch is not made of them again.
+        for name, value in values.items():
+            if getattr(instance, name, _ABSENT) is not value:
+                object.__setattr__(instance, name, value)
+        return instance
+
+
+def _member(value: enum.Enum) -> str | int:
+    """Its name, which is stable and always text; flags may be combinations without a name."""
+    if isinstance(value, enum.Flag):
+        return int(value.value)
+    if type(value).__members__.get(value.name) is not value:
+        raise Refused(
+            f"is a value that {type(value).__qualname__} made up and has no name for. "
+            "Pass its value."
+        )
+    return value.name
+
+
+def choose(named: Iterable[Named], data: Mapping[str, Any]) -> Named:
+    """The class that a tagged value means, of those the annotation names.
+
+    The stored name decides between several; one alone is taken whatever it is called now, so
+    that a class may be renamed while jobs wait.
+    """
+    tag, label = data["$"], part(data, "t", str)
+    candidates = [one for one in named if one.tag == tag]
+    for one in candidates:
+        if one.label == label:
+            return one
+    if len(candidates) == 1:
+        return candidates[0]
+    raise Damaged(f"it is the {tag} {shown(label)}, which the annotation does not name")

@@ -1,0 +1,294 @@
+"""What an annotation says about a value, worked out once.
+
+Only what encoding needs is taken from it: the classes that a payload cannot name, and where they
+are nested. Everything else travels as what it is, whatever the annotation says; a type checker
+looks after that.
+"""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Model, QuerySet
+from django.utils.functional import SimpleLazyObject
+
+from djqueue.arguments import containers, models, scalars
+from djqueue.arguments.annotations import Unresolved, alternatives, resolve_annotations
+from djqueue.arguments.named import Named, choose, kind_of
+from djqueue.arguments.refusals import refusal
+from djqueue.arguments.trouble import Damaged, Gone, Refused, Where, brief, shown
+from djqueue.errors import InvalidPayload, ModelMissing, NotSerializable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PASSED_ON = frozenset((bool, type(None)))
+_NAMED_TAGS = frozenset(("enum", "namedtuple", "dataclass"))
+
+
+class Plan:
+    """How values of one annotation are stored and brought back. Made by `compile`."""
+
+    def __init__(self, alternatives: tuple[Any, ...]) -> None:
+        self._alternatives = alternatives
+
+    # The public pair: whole arguments, with the errors users see.
+
+    def encode(self, value: Any, where: Where) -> Any:
+        """The JSON value to store; `NotSerializable` says where, what type, and what to do."""
+        kind = type(value)
+        if kind in _PASSED_ON or (kind is str and value.isascii()):
+            return value
+        try:
+            return self.pack(value, 0)
+        except Refused as refused:
+            raise NotSerializable(f"{refused.place(where)} {refused.text}") from refused.__cause__
+        except RecursionError:
+            raise NotSerializable(
+                f"{Refused('').place(where)} is nested too deeply. Pass a flatter value."
+            ) from None
+
+    def decode(self, data: Any, where: Where) -> Any:
+        """The value that was stored; `InvalidPayload` or `ModelMissing` if it cannot."""
+        kind = type(data)
+        if kind is str or kind is int or kind in _PASSED_ON:
+            return data
+        try:
+            return self.unpack(data, 0)
+        except Gone as gone:
+            job, _, argument = gone.place(where).partition(": ")
+            raise ModelMissing(
+                f"{gone.text}, so {job} could not start ({argument or 'an argument'}). It was "
+                "probably deleted, or the job was dispatched before its transaction committed. "
+                "Use `after_commit=True`, or `delete_when_missing=True` to drop such jobs."
+            ) from None
+        except Damaged as damaged:
+            raise InvalidPayload(
+                f"{damaged.place(where)} is stored in a way that cannot be read: {damaged.text}. "
+                "The job was dispatched by other code than runs here, or its payload was altered."
+            ) from damaged.__cause__
+        except RecursionError:
+            raise InvalidPayload(
+                f"{Damaged('').place(where)} is nested too deeply to be one of djqueue's values."
+            ) from None
+
+    # Parts of values, inside the package.
+
+    def pack(self, value: Any, depth: int) -> Any:
+        """The stored form of a value `depth` containers deep."""
+        kind = type(value)
+        scalar = scalars.PACK.get(kind)
+        if scalar is not None:
+            return scalar(value)
+        container = containers.PACK.get(kind)
+        if container is not None:
+            return container(value, self, depth)
+        named = self.named.get(kind)
+        if named is not None:
+            return named.pack(value, depth)
+        if isinstance(value, Model):
+            if kind is SimpleLazyObject:  # request.user, loaded by now
+                value = vars(value)["_wrapped"]
+            return models.pack_model(value, self)
+        if isinstance(value, QuerySet):
+            return models.pack_queryset(value, self)
+        stand_in = scalars.packer_of_test_clock(kind)
+        if stand_in is not None:
+            return stand_in(value)
+        raise refusal(value, self)
+
+    def unpack(self, data: Any, depth: int) -> Any:
+        """The value of a stored form `depth` containers deep."""
+        kind = type(data)
+        if kind is str or kind is int or kind in _PASSED_ON:
+            return data
+        if kind is list:
+            return containers.unpack_list(data, self, depth)
+        if kind is dict:
+            if containers.TAG in data:
+                return self._unpack_tagged(data, depth)
+            return containers.unpack_object(data, self, depth)
+        return self.unpack_scalar(data)
+
+    def unpack_scalar(self, data: Any) -> Any:
+        """The value of a stored form that has no parts."""
+        kind = type(data)
+        if kind is str or kind is int or kind in _PASSED_ON:
+            return data
+        if kind is float and math.isfinite(data):
+            return data
+        unpack = scalars.UNPACK.get(_tag(data)) if kind is dict else None
+        if unpack is None:
+            raise Damaged(f"a {kind.__name__} is not expected here")
+        try:
+            return unpack(data)
+        except scalars.UNPACK_ERRORS as error:
+            raise Damaged(f"it is not a {shown(data['$'])}: {brief(error)}") from None
+
+    def _unpack_tagged(self, data: Mapping[str, Any], depth: int) -> Any:
+        tag = _tag(data)
+        if tag in scalars.UNPACK:
+            return self.unpack_scalar(data)
+        unpack = containers.UNPACK.get(tag)
+        if unpack is not None:
+            return unpack(data, self, depth)
+        if tag in _NAMED_TAGS:
+            return choose(self.named.values(), data).unpack(data, depth)
+        if tag == "model":
+            return models.unpack_model(data, self)
+        if tag == "queryset":
+            return models.unpack_queryset(data, self)
+        raise Damaged(f"there is no type {shown(tag)}")
+
+    # What the annotation says.
+
+    @cached_property
+    def named(self) -> Mapping[type, Named]:
+        """The Enum, NamedTuple and dataclass classes it names."""
+        found: dict[type, Named] = {}
+        for leaf in self._alternatives:
+            cls = typing.get_origin(leaf) or leaf
+            if isinstance(cls, type) and kind_of(cls):
+                found[cls] = Named(leaf, cls, compile)
+        labels = [one.label for one in found.values()]
+        for one in found.values():
+            if labels.count(one.label) > 1:
+                one.label = f"{one.cls.__module__}.{one.label}"
+        return found
+
+    @cached_property
+    def models(self) -> Sequence[type] | None:
+        """The models it names; None where any model may be."""
+        named = [one for one in self._alternatives if _is_class_of(one, Model)]
+        open_ = any(not _is_closed(one) for one in self._alternatives)
+        return None if open_ or not named else named
+
+    @cached_property
+    def unresolved(self) -> Sequence[str]:
+        """The names in it that were not found."""
+        return [one.text for one in self._alternatives if _is_class_of(one, Unresolved)]
+
+    @cached_property
+    def item(self) -> Plan:
+        """The plan for the items of a list, set or queryset."""
+        return _merge(one for leaf in self._alternatives for one in _item_annotations(leaf))
+
+    @cached_property
+    def key(self) -> Plan:
+        """The plan for the keys of a dict."""
+        return _merge(arguments[0] for arguments in self._mappings)
+
+    @cached_property
+    def value(self) -> Plan:
+        """The plan for the values of a dict."""
+        return _merge(arguments[1] for arguments in self._mappings)
+
+    def entry(self, key: Any) -> Plan:
+        """The plan for the value at this key of a dict."""
+        fields = self._fields
+        return fields.get(key, self.value) if fields and isinstance(key, str) else self.value
+
+    def position(self, index: int, length: int) -> Plan:
+        """The plan for one item of a tuple of this length."""
+        fixed = self._tuples.get(length)
+        return fixed[index] if fixed else self.item
+
+    @cached_property
+    def _mappings(self) -> Sequence[tuple[Any, Any]]:
+        found = []
+        for leaf in self._alternatives:
+            arguments = typing.get_args(leaf)
+            if len(arguments) == 2 and _is_class_of(typing.get_origin(leaf), Mapping):
+                found.append(arguments)
+        return found
+
+    @cached_property
+    def _tuples(self) -> Mapping[int, Sequence[Plan]]:
+        """Length to the plans of the items, of tuples whose items are annotated one by one."""
+        shapes: dict[int, list[tuple[Any, ...]]] = {}
+        for leaf in self._alternatives:
+            arguments = typing.get_args(leaf)
+            if typing.get_origin(leaf) is tuple and Ellipsis not in arguments:
+                shapes.setdefault(len(arguments), []).append(arguments)
+        return {
+            length: [
+                _merge([*column, *self.item._alternatives]) for column in zip(*found, strict=True)
+            ]
+            for length, found in shapes.items()
+        }
+
+    @cached_property
+    def _fields(self) -> Mapping[str, Plan]:
+        """The plans for the keys that TypedDicts name."""
+        found: dict[str, list[Any]] = {}
+        for leaf in self._alternatives:
+            if _is_class_of(leaf, dict) and "__total__" in vars(leaf):
+                for name, annotation in resolve_annotations(leaf).items():
+                    found.setdefault(name, []).append(annotation)
+        return {
+            name: _merge([*annotations, *self.value._alternatives])
+            for name, annotations in found.items()
+        }
+
+
+def compile(annotation: Any) -> Plan:  # noqa: A001 - as `re.compile`
+    """The plan of an annotation (as `resolve_annotations` gives it); the same one each time."""
+    try:
+        return _compile(annotation)
+    except TypeError:  # Annotated[int, []] cannot be hashed
+        return Plan(alternatives(annotation))
+
+
+@lru_cache(maxsize=4096)
+def _compile(annotation: Any) -> Plan:
+    return _plan(alternatives(annotation))
+
+
+@lru_cache(maxsize=4096)
+def _plan(alternatives: tuple[Any, ...]) -> Plan:
+    return Plan(alternatives)
+
+
+def _merge(annotations: Iterable[Any]) -> Plan:
+    """The plan for what any of these annotations allows; without any, for everything."""
+    found: dict[int, Any] = {}
+    for annotation in annotations:
+        found.update((id(one), one) for one in alternatives(annotation))
+    try:
+        return _plan(tuple(found.values()))
+    except TypeError:
+        return Plan(tuple(found.values()))
+
+
+def _item_annotations(leaf: Any) -> tuple[Any, ...]:
+    origin, arguments = typing.get_origin(leaf), typing.get_args(leaf)
+    if origin is tuple:
+        return arguments[:1] if Ellipsis in arguments else ()
+    if len(arguments) == 1 and _is_class_of(origin, Iterable):
+        return arguments
+    return ()
+
+
+def _is_class_of(leaf: Any, base: type) -> bool:
+    return isinstance(leaf, type) and issubclass(leaf, base)
+
+
+def _is_closed(leaf: Any) -> bool:
+    """Whether a model instance can be no instance of this."""
+    cls = typing.get_origin(leaf) or leaf
+    return isinstance(cls, type) and (
+        issubclass(cls, (Model, *containers.PACK, *scalars.PACK, QuerySet))
+        or kind_of(cls) is not None
+        or cls.__module__ == "collections.abc"
+    )
+
+
+def _tag(data: Mapping[str, Any]) -> str:
+    tag = data.get(containers.TAG)
+    if isinstance(tag, str):
+        return tag
+    raise Damaged(f"a tag is of type {type(tag).__name__}")

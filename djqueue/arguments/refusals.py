@@ -1,0 +1,105 @@
+"""What to do about values that a queue cannot carry."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import enum
+import io
+import types
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from django.core.files import File
+from django.db.models import Manager
+from django.db.models.query import RawQuerySet
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.functional import LazyObject, Promise
+
+from djqueue.arguments.named import kind_of
+from djqueue.arguments.trouble import Refused, type_name
+
+if TYPE_CHECKING:
+    from djqueue.arguments.plan import Plan
+
+_FUNCTIONS = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.CodeType,
+    types.ModuleType,
+    type,
+)
+
+_REMEDIES: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (Promise, "It is a lazy translation: call str() on it."),
+    (HttpRequest, "Pass what the job needs of it, as its user or a part of its data."),
+    (HttpResponseBase, "Pass its content or its status."),
+    (File, "Save it with a storage and pass its name."),
+    (io.IOBase, "Save it with a storage and pass its name, or pass what it holds."),
+    ((bytearray, memoryview), "Call bytes() on it."),
+    (Manager, "Pass its .all(), or the filter as arguments."),
+    (RawQuerySet, "Pass a list of keys."),
+    (LazyObject, "Pass the object inside it."),
+    (
+        (Awaitable, AsyncIterator),
+        "Await it and pass the result.",
+    ),
+    (Iterator, "It can be read once only: call list() on it."),
+    ((range, collections.deque), "Call list() on it."),
+    (
+        (collections.abc.KeysView, collections.abc.ValuesView, collections.abc.ItemsView),
+        "Call list() on it.",
+    ),
+    (_FUNCTIONS, "Code does not travel as an argument: pass a name, and look it up in the job."),
+    (BaseException, "Pass its str(), or what the job needs of it."),
+    (dt.tzinfo, "Pass its name, and make it in the job."),
+)
+
+_PLAIN: tuple[type, ...] = (
+    *(bool, int, float, complex, str, bytes, list, dict, tuple, set, frozenset),
+    *(dt.datetime, dt.date, dt.time, dt.timedelta),
+)
+
+
+def refusal(value: Any, plan: Plan) -> Refused:
+    """Why this value is refused, and what to do. Never shows the value, which may be a secret."""
+    kind = type(value)
+    start = f"is of type {type_name(kind)}, which a queue cannot carry."
+    what = kind_of(kind)
+    if what is not None:
+        return Refused(f"is the {what} {type_name(kind)}, {_annotate(kind, plan)}")
+    for types_, remedy in _REMEDIES:
+        if isinstance(value, types_):
+            return Refused(f"{start} {remedy}")
+    for base in _PLAIN:
+        if issubclass(kind, base):
+            if base is complex:
+                break
+            return Refused(
+                f"is of type {type_name(kind)}, a subclass of {type_name(base)} that would come "
+                f"back without its class. {_convert(base)}"
+            )
+    return Refused(
+        f"{start} Pass plain values (None, bool, int, float, str, list, dict, dates, Decimal, "
+        "UUID), a saved model instance, or a dataclass that the annotation names."
+    )
+
+
+def _annotate(kind: type, plan: Plan) -> str:
+    instead = "its .value" if issubclass(kind, enum.Enum) else "a dict or a tuple"
+    for name in plan.unresolved:
+        return (
+            f'and the annotation "{name}" that should name it could not be resolved. Import that '
+            f"name where the module can find it when it runs, or pass {instead}."
+        )
+    return (
+        "which only an annotation can bring back. "
+        f"Annotate the argument with {kind.__qualname__}, or pass {instead}."
+    )
+
+
+def _convert(base: type) -> str:
+    if issubclass(base, (dt.date, dt.time, dt.timedelta)):
+        return f"Make a {type_name(base)} of it."
+    return f"Call {base.__name__}() on it."
