@@ -33,9 +33,6 @@ def check_connections(**_: Any) -> list[checks.CheckMessage]:
 
 def _connection(connection: ConnectionSettings, ours: Settings) -> Iterator[checks.CheckMessage]:
     where = f'DJQUEUE["CONNECTIONS"]["{connection.name}"]'
-    # Only redis has tags; what a driver of the project's own allows is its own affair.
-    tagged = connection.driver in {"redis", "failover", "deferred"} or "." in connection.driver
-    yield from queue_name(f'{where}["QUEUE"]', connection.queue, tagged=tagged)
     if connection.driver in {"failover", "deferred"}:
         yield from _members(where, connection, ours)
     try:
@@ -50,6 +47,8 @@ def _connection(connection: ConnectionSettings, ours: Settings) -> Iterator[chec
             id="djqueue.E005",
         )
     else:
+        tagged = driver.capabilities.tagged_queues
+        yield from queue_name(f'{where}["QUEUE"]', connection.queue, tagged=tagged)
         yield from _unknown_keys(where, connection, driver)
         yield from driver.check(connection.with_defaults(driver.OPTIONS))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from django.core import checks
@@ -9,20 +10,19 @@ from django.core import checks
 from djqueue import discovery, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
-def check_jobs(*, databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
+def check_jobs(**_: Any) -> list[checks.CheckMessage]:
     """Modules of jobs that failed to import, and names that two jobs share."""
-    return [*_import_failures(during_migrate=databases is not None), *_duplicates()]
+    return [*_import_failures(), *_duplicates()]
 
 
-def _import_failures(*, during_migrate: bool) -> Iterator[checks.CheckMessage]:
-    # A module that reads a table as it is imported fails until `migrate` has made that table:
-    # an error would forbid the only thing that helps. Django tells us of `migrate` by `databases`.
-    kind, code = (
-        (checks.Warning, "djqueue.W010") if during_migrate else (checks.Error, "djqueue.E010")
-    )
+def _import_failures() -> Iterator[checks.CheckMessage]:
+    # A module that reads a table as it is imported fails until `migrate` has made that table: an
+    # error would forbid the only thing that helps. Django tells a check nothing about its command.
+    migrating = sys.argv[1:2] == ["migrate"]
+    kind, code = (checks.Warning, "djqueue.W010") if migrating else (checks.Error, "djqueue.E010")
     for failure in discovery.errors():
         error = failure.error
         yield kind(

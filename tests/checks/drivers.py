@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from django.core import checks
 
+from djqueue.drivers.base import Capabilities
 from djqueue.drivers.null import NullDriver
 
 
 class ShelfDriver(NullDriver):
     OPTIONS = {"SHELF": "left"}
+    capabilities = Capabilities(tagged_queues=True)
 
     @classmethod
     def check(cls, settings):

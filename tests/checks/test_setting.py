@@ -172,7 +172,7 @@ def test_names_that_no_queue_may_have(ids, name):
     assert ids({**connections(), "ROUTES": {"a": {"queue": name}}}) == ["djqueue.E013"]
 
 
-def test_a_tag_is_for_redis(ids):
+def test_a_tag_is_for_drivers_that_have_them(ids):
     assert ids(connections(x={"DRIVER": "null", "QUEUE": "{mail}"})) == ["djqueue.E013"]
     own = {"DRIVER": "tests.checks.drivers.ShelfDriver", "QUEUE": "{mail}"}
     assert ids(connections(x=own)) == []
