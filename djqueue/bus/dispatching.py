@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from djqueue.jobs.base import Job
     from djqueue.jobs.handles import Handles
+    from djqueue.jobs.options import PerJob
 
 __all__ = ["adispatch", "dispatch", "dispatch_sync", "prepare", "refuse_event_loop"]
 
@@ -139,5 +140,5 @@ def refuse_event_loop(called: str, instead: str) -> None:
         )
 
 
-def _for_job(option: Any, job: Job) -> str | None:
+def _for_job(option: PerJob | None, job: Job) -> str | None:
     return option(job) if callable(option) else option

@@ -61,7 +61,8 @@ class _Waiting:
         self._count += len(jobs)
         if self._count > MOST_DEFERRED:
             raise QueueError(
-                f'dispatch_many() has more than {MOST_DEFERRED:,} jobs for connection "{connection}" '
+                f"dispatch_many() has more than {MOST_DEFERRED:,} jobs for connection "
+                f'"{connection}" '
                 f"that would wait in memory for the commit on {', '.join(aliases)}. Call it after "
                 "the transaction, in smaller parts, or with jobs that are "
                 "using(after_commit=False). None of the waiting ones was queued."

@@ -63,7 +63,9 @@ def when_all_commit(aliases: list[str], publish: Callable[[], None]) -> None:
 def _in_transaction() -> Iterator[BaseDatabaseWrapper]:
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block:
-            if not all(block._from_testcase for block in connection.atomic_blocks):
+            blocks = connection.atomic_blocks
+            # Private to Django, and the only sign there is.
+            if not all(getattr(block, "_from_testcase", False) for block in blocks):
                 yield connection
         elif connection.connection is not None and not connection.autocommit:
             yield connection

@@ -40,7 +40,7 @@ NOT_CALLED = frozenset({"middleware", "unique_id"})
 
 def declare(cls: type[Job], root: type[Job], keywords: Mapping[str, Any]) -> None:
     """Turn `cls`, a new subclass of `root` (`Job`), into a job. Raises `InvalidJob`."""
-    where = f"class {cls.__qualname__}"
+    where = f"{'@job' if '_function' in cls.__dict__ else 'class'} {cls.__qualname__}"
     own = checked(keywords, where)
     _refuse_body(cls, where)
     _make_dataclass(cls, where)
@@ -93,7 +93,7 @@ def _make_dataclass(cls: type[Job], where: str) -> None:
     if own_hash is None:
         # Equal jobs are two jobs: in a set both stay. Dataclasses with __eq__ cannot be hashed.
         cls.__hash__ = object.__hash__  # type: ignore[method-assign]
-    names = {field.name for field in dataclasses.fields(cls)}
+    names = {field.name for field in _fields(cls)}
     extra = set(inspect.signature(cls).parameters) - names
     if extra:
         raise InvalidJob(
@@ -117,8 +117,12 @@ def _remedy(error: str) -> str:
     return error
 
 
+def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls)
+
+
 def _refuse_fields(cls: type[Job], root: type[Job], where: str) -> None:
-    for field in dataclasses.fields(cls):
+    for field in _fields(cls):
         if field.name in RESERVED_OPTIONS:
             raise InvalidJob(
                 f"{where}: a field cannot be called {field.name!r}. If the option is meant, it is "
@@ -127,7 +131,8 @@ def _refuse_fields(cls: type[Job], root: type[Job], where: str) -> None:
             )
         if field.name in RESERVED_METHODS or field.name in dir(root):
             raise InvalidJob(
-                f"{where}: a field cannot be called {field.name!r}, which is a name of Job's own. "
+                f"{where}: a field cannot be called {field.name!r}, a name that Job keeps for "
+                f"itself. "
                 f"Take another name, as job_{field.name.lstrip('_')}."
             )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import Any, Union
+from typing import Any
 
 __all__ = ["LONGEST", "When", "check_when", "seconds_until"]
 
-When = Union[float, timedelta, datetime]
+When = float | timedelta | datetime
 """Seconds or a `timedelta`, counted from the dispatch, or an aware `datetime`."""
 
 LONGEST = 2**31 - 1

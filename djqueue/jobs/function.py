@@ -52,12 +52,14 @@ class FunctionJob(Job):
     def _annotations(cls) -> Mapping[str, Any]:
         found = arguments.resolve_annotations(cls._function)
         signature = cls._signature
-        types_ = {name: found.get(name, Any) for name in signature.names}
+        named: dict[str, Any] = {name: found.get(name, Any) for name in signature.names}
         if signature.star:
-            types_[signature.star] = tuple[types_[signature.star], ...]
+            named[signature.star] = types.GenericAlias(tuple, (named[signature.star], ...))
         if signature.double_star:
-            types_[signature.double_star] = dict[str, types_[signature.double_star]]
-        return types_
+            named[signature.double_star] = types.GenericAlias(
+                dict, (str, named[signature.double_star])
+            )
+        return named
 
     @classmethod
     def _required(cls) -> frozenset[str]:
@@ -172,7 +174,8 @@ def _make_class(
 ) -> type[FunctionJob]:
     if not inspect.isfunction(function):
         raise InvalidJob(
-            f"@job decorates functions, not {function!r:.100}. For a class, derive from djqueue.Job."
+            f"@job decorates functions, not {function!r:.100}. For a class, derive from "
+            "djqueue.Job."
         )
     where = f"@job {function.__qualname__}"
     if not function.__name__.isidentifier():
@@ -180,15 +183,11 @@ def _make_class(
     refuse_generator(function, where)
     signature = read_signature(function)
 
-    if inspect.iscoroutinefunction(function):
+    async def handle_async(self: FunctionJob) -> Any:
+        return await signature.call(call, self.arguments)
 
-        async def handle(self: FunctionJob) -> Any:
-            return await signature.call(call, self.arguments)
-
-    else:
-
-        def handle(self: FunctionJob) -> Any:
-            return signature.call(call, self.arguments)
+    def handle(self: FunctionJob) -> Any:
+        return signature.call(call, self.arguments)
 
     body = {
         "__module__": function.__module__,
@@ -196,7 +195,7 @@ def _make_class(
         "__doc__": function.__doc__,
         "_function": staticmethod(function),
         "_signature": signature,
-        "handle": handle,
+        "handle": handle_async if inspect.iscoroutinefunction(function) else handle,
     }
     made = types.new_class(
         function.__name__, (FunctionJob,), dict(options), lambda namespace: namespace.update(body)

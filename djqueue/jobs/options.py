@@ -1,4 +1,5 @@
-"""The options of a job: what a class takes as keywords, ``@job`` as arguments, ``using()`` a part of.
+"""The options of a job: what a class takes as keywords, ``@job`` as arguments, and a part of
+them ``using()``.
 
 Unknown options and values that cannot work are refused where they are written, with the spelling
 that works.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from djqueue.errors import InvalidJob
-from djqueue.jobs.inject import Marker
+from djqueue.jobs.inject import Marker, markers
 
 __all__ = ["Signature", "read_signature"]
 
@@ -46,8 +47,9 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     taken = [each for each in every if not isinstance(each.default, Marker)]
     star = next((each.name for each in taken if each.kind is each.VAR_POSITIONAL), None)
     double_star = next((each.name for each in taken if each.kind is each.VAR_KEYWORD), None)
-    injected = [each for each in every if isinstance(each.default, Marker)]
-    for each in injected:
+    for each in every:
+        if not isinstance(each.default, Marker):
+            continue
         if each.kind is each.POSITIONAL_ONLY or (star and each.kind in _POSITIONAL):
             raise InvalidJob(
                 f"{function.__qualname__}(): the injected parameter {each.name!r} would take an "
@@ -85,16 +87,29 @@ def _make_binder(
         each if each.default is each.empty else each.replace(default=None) for each in parameters
     ]
     pairs = ", ".join(f"{each.name!r}: {each.name}" for each in parameters)
-    namespace: dict[str, Any] = {}
-    exec(f"def bind{inspect.Signature(shown)}: return {{{pairs}}}", namespace)  # noqa: S102 - above
+    # Else **kwargs would take them, as they are no parameters here.
+    refused = "".join(
+        f"\n if {marker!r} in {each.name}: refuse({marker!r})"
+        for each in parameters
+        if each.kind is each.VAR_KEYWORD
+        for marker in markers(function)
+    )
+    name = f"{function.__qualname__}.dispatch"
+    namespace: dict[str, Any] = {"refuse": functools.partial(_refuse, name)}
+    source = f"def bind{inspect.Signature(shown)}:{refused}\n return {{{pairs}}}"
+    exec(source, namespace)  # noqa: S102 - see above
     bind: Any = namespace["bind"]
     given = [each for each in parameters if each.default is not each.empty]
     bind.__defaults__ = tuple(each.default for each in given if each.kind in _POSITIONAL)
     bind.__kwdefaults__ = {
         each.name: each.default for each in given if each.kind not in _POSITIONAL
     }
-    bind.__qualname__ = f"{function.__qualname__}.dispatch"
+    bind.__qualname__ = name
     return cast("Callable[..., dict[str, Any]]", bind)
+
+
+def _refuse(called: str, name: str) -> None:
+    raise TypeError(f"{called}() got an unexpected keyword argument {name!r}: Inject makes it")
 
 
 def _without_injected(every: list[inspect.Parameter]) -> Iterator[inspect.Parameter]:

@@ -89,20 +89,25 @@ class JobSpec:
         """What the ``backoff()`` of the job's own says now; None if its class has none."""
         if "backoff" not in self.per_instance:
             return None
-        return checked({"backoff": job.backoff()}, f"{self.name}.backoff()")["backoff"]
+        value: tuple[float, ...] | None = self._computed("backoff", job.backoff())
+        return value
 
     def retry_until(self, job: Job) -> When | None:
         """Until when the job may be tried, by its own method or its option."""
         if "retry_until" not in self.per_instance:
             return self.options.retry_until
-        own = {"retry_until": job.retry_until()}
-        return checked(own, f"{self.name}.retry_until()")["retry_until"]
+        value: When | None = self._computed("retry_until", job.retry_until())
+        return value
 
     def tags(self, job: Job, given: tuple[str, ...]) -> tuple[str, ...]:
         """Its own ``tags()``; `given` (the options with those of ``using()``) if it has none."""
         if "tags" not in self.per_instance:
             return given
-        return checked({"tags": job.tags()}, f"{self.name}.tags()")["tags"]
+        value: tuple[str, ...] = self._computed("tags", job.tags())
+        return value
+
+    def _computed(self, name: str, value: Any) -> Any:
+        return checked({name: value}, f"{self.name}.{name}()")[name]
 
     def _mismatch(self, unknown: list[str], missing: list[str]) -> str:
         parts = [f"it has {', '.join(unknown)}, which the code does not take"] if unknown else []
