@@ -1,0 +1,201 @@
+"""Stored jobs, chosen by id or by where they are, and what operators do to them.
+
+An id is looked for on the default connection first, then on the others: what it names is acted
+upon where it was found. Every act is conditional in its store, so a job that a worker took
+meanwhile is left alone, and each returns what really changed.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from djqueue import ids
+from djqueue.bus.connections import queues
+from djqueue.bus.failed import SLICE, not_found
+from djqueue.drivers.base import State, StoredJob
+from djqueue.errors import ConfigurationError, JobNotFound, QueueUnavailable, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from djqueue.drivers.base import Driver
+
+__all__ = [
+    "EVERY_STATE",
+    "Chosen",
+    "Located",
+    "Place",
+    "choose",
+    "delete",
+    "locate",
+    "matching",
+    "places",
+    "release",
+    "running",
+]
+
+EVERY_STATE = (State.RESERVED, State.STUCK, State.WAITING, State.DELAYED)
+
+
+class Located(NamedTuple):
+    """A stored job, and the connection it is on."""
+
+    connection: str
+    job: StoredJob
+
+
+class Place(NamedTuple):
+    """What remains of a job when many are chosen."""
+
+    connection: str
+    queue: str
+    id: str
+
+
+class Chosen(NamedTuple):
+    """What ids stand for."""
+
+    places: list[Place]
+    unknown: list[JobNotFound]
+    """One for each id that no stored job has, or that fits several; they say which."""
+
+
+def locate(text: str, connection: str | None = None) -> Located:
+    """The stored job whose id is `text`, or begins or ends like it. Raises `JobNotFound`.
+
+    Without a `connection` every one is asked; one that cannot be reached is named in the error.
+    """
+    part = ids.digits(text)
+    silent = []
+    for name in [connection] if connection is not None else _names():
+        try:
+            found = _search(queues[name].driver, part)
+        except (QueueUnavailable, ConfigurationError, Unsupported) as error:
+            if connection is not None:
+                raise
+            silent.append(f" Connection {name} was not looked at. {error}")
+            continue
+        if len(found) == 1:
+            return Located(name, found[0])
+        if found:
+            raise not_found("job", text, [job.id for job in found])
+    missing = not_found("job", text, ())
+    raise JobNotFound(f"{missing}{''.join(silent)}")
+
+
+def _names() -> list[str]:
+    """Every connection, the default one first."""
+    return list(dict.fromkeys([queues[None].name, *queues]))
+
+
+def _search(driver: Driver, part: str) -> list[StoredJob]:
+    if driver.capabilities.inline or driver.capabilities.discards:
+        return []
+    if len(part) < ids.LENGTH:
+        return driver.search(part)
+    return driver.find([ids.as_begin(part)])
+
+
+def choose(texts: Sequence[str], connection: str | None = None) -> Chosen:
+    """The stored jobs that ids, or parts of ids, stand for."""
+    places: dict[Place, None] = {}
+    unknown = []
+    for text in texts:
+        try:
+            found = locate(text, connection)
+        except JobNotFound as error:  # noqa: PERF203 - a handful, typed by somebody
+            unknown.append(error)
+        else:
+            places[Place(found.connection, found.job.queue, found.job.id)] = None
+    return Chosen(list(places), unknown)
+
+
+def matching(
+    connection: str | None,
+    queue: str | None = None,
+    states: Iterable[State] = EVERY_STATE,
+    name: str | None = None,
+    limit: int | None = None,
+) -> Iterator[Located]:
+    """Stored jobs by queue, state and name; those that run first, then as they would run."""
+    asked = queues[connection]
+    names = asked.driver.queues() if queue is None else [asked.check(queue)]
+    found = (
+        Located(asked.name, job)
+        for state in states
+        for each in names
+        for job in _pages(asked.driver, each, state)
+        if name is None or job.name == name
+    )
+    return islice(found, limit)
+
+
+def _pages(driver: Driver, queue: str, state: State) -> Iterator[StoredJob]:
+    after = None
+    while True:
+        page = driver.peek(queue, state, SLICE, after)
+        yield from page
+        if len(page) < SLICE or page[-1].id == after:
+            return
+        after = page[-1].id
+
+
+def places(found: Iterable[Located]) -> list[Place]:
+    """Where jobs are. All of them are read before the first is touched: acting upon some moves
+    others from page to page.
+    """
+    found_at = (Place(each.connection, each.job.queue, each.job.id) for each in found)
+    return list(dict.fromkeys(found_at))
+
+
+def delete(
+    chosen: Sequence[Place],
+    *,
+    even_running: bool = False,
+    on_progress: Callable[[int], object] = lambda done: None,
+) -> int:
+    """Delete waiting, delayed and stuck jobs; how many. With `even_running` the others too: the
+    attempt that runs goes on, and its outcome is ignored.
+    """
+
+    def remove(driver: Driver, queue: str, uuids: Sequence[str]) -> int:
+        return driver.remove(queue, uuids, even_running=even_running)
+
+    return _act(chosen, remove, on_progress)
+
+
+def release(
+    chosen: Sequence[Place], *, on_progress: Callable[[int], object] = lambda done: None
+) -> int:
+    """Stuck jobs back to waiting, one interruption more on record; how many."""
+    return _act(chosen, lambda driver, queue, uuids: driver.release(queue, uuids), on_progress)
+
+
+def _act(
+    chosen: Sequence[Place],
+    action: Callable[[Driver, str, Sequence[str]], int],
+    on_progress: Callable[[int], object],
+) -> int:
+    by_queue: dict[tuple[str, str], list[str]] = {}
+    for place in chosen:
+        by_queue.setdefault((place.connection, place.queue), []).append(place.id)
+    changed = seen = 0
+    for (connection, queue), uuids in by_queue.items():
+        driver = queues[connection].driver
+        for start in range(0, len(uuids), SLICE):
+            part = uuids[start : start + SLICE]
+            changed += action(driver, queue, part)
+            seen += len(part)
+            on_progress(seen)
+    return changed
+
+
+def running(chosen: Sequence[Place]) -> list[Located]:
+    """Those of `chosen` that a worker runs at this moment."""
+    return [
+        Located(place.connection, job)
+        for place in chosen
+        for job in queues[place.connection].driver.find([place.id])
+        if job.state is State.RESERVED
+    ]

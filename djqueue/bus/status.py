@@ -1,0 +1,196 @@
+"""How the queues are doing: what they hold, who reads them, and what is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from djqueue.bus import controls
+from djqueue.bus.connections import QueueConnection, queues
+from djqueue.conf import settings
+from djqueue.drivers.base import QueueCounts, State
+from djqueue.errors import QueueError
+from djqueue.signals import announce, queue_busy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from djqueue.models import Worker
+
+__all__ = ["Busy", "Problem", "QueueStatus", "Report", "monitor", "report", "split_target"]
+
+
+class QueueStatus(NamedTuple):
+    """One queue at one moment."""
+
+    connection: str
+    queue: str
+    counts: QueueCounts
+    paused: bool
+    workers: int
+    """Workers that are alive and read it."""
+    stuck: int = 0
+
+    @property
+    def oldest(self) -> float | None:
+        """Seconds that the job that waits longest has been waiting; None where nothing waits."""
+        at = self.counts.oldest_at
+        return None if at is None else max((timezone.now() - at).total_seconds(), 0.0)
+
+
+class Problem(NamedTuple):
+    """What is wrong, and what to do about it."""
+
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.remedy}"
+
+
+class Report(NamedTuple):
+    """What `report` found."""
+
+    queues: list[QueueStatus]
+    workers: list[Worker]
+    problems: list[Problem]
+    unreachable: list[str]
+    """Why connections could not be asked."""
+
+
+class Busy(NamedTuple):
+    """A queue that `monitor` looked at."""
+
+    status: QueueStatus
+    over: tuple[str, ...]
+    """Which thresholds are exceeded: ``max``, ``max_age``."""
+
+
+def report(connection: str | None = None) -> Report:
+    """Every queue of one connection, or of all; those that keep no jobs are left out."""
+    found: list[QueueStatus] = []
+    workers: list[Worker] = []
+    unreachable = []
+    for name in [connection] if connection is not None else list(queues):
+        try:
+            asked = queues[name]
+            capabilities = asked.driver.capabilities
+            if connection is not None or not (capabilities.inline or capabilities.discards):
+                alive = _alive(asked)
+                found += _statuses(asked, alive)
+                workers += alive
+        except QueueError as error:  # noqa: PERF203 - the others are asked all the same
+            unreachable.append(f"Connection {name} could not be asked. {error}")
+    return Report(found, workers, [each for one in found for each in _problems(one)], unreachable)
+
+
+def _statuses(asked: QueueConnection, workers: Sequence[Worker]) -> list[QueueStatus]:
+    read = [queue for worker in workers for queue in worker.queues.split(",")]
+    paused = controls.paused_queues(asked.name)
+    every = controls.EVERY_QUEUE in paused
+    names = {*asked.driver.queues(), *read, *(paused - {controls.EVERY_QUEUE})}
+    return [
+        QueueStatus(
+            connection=asked.name,
+            queue=queue,
+            counts=asked.driver.counts(queue),
+            paused=every or queue in paused,
+            workers=read.count(queue),
+            stuck=_stuck(asked, queue),
+        )
+        for queue in sorted(names)
+    ]
+
+
+def _stuck(asked: QueueConnection, queue: str, at_most: int = 1000) -> int:
+    if asked.driver.capabilities.peek is not True:
+        return 0
+    return len(asked.driver.peek(queue, State.STUCK, at_most))
+
+
+def _alive(asked: QueueConnection) -> list[Worker]:
+    from djqueue.models import Worker
+
+    own = asked.settings.database if asked.settings.uses_database else settings().job_database
+    rows = Worker.objects.using(own).filter(connection=asked.name, alive_until__gt=Now())
+    return list(rows.order_by("name", "id"))
+
+
+def _problems(one: QueueStatus) -> Iterable[Problem]:
+    place = f"{one.connection}:{one.queue}"
+    held = (one.counts.waiting or 0) + (one.counts.delayed or 0)
+    if one.paused and held:
+        yield Problem(
+            f"{place} holds {_jobs(held)} and is paused.",
+            f"Let workers go on with: python manage.py queue_resume {place}",
+        )
+    elif held and not one.workers:
+        waits = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
+        yield Problem(
+            f"{place} holds {_jobs(held)}{waits}, and no worker reads it.",
+            f"Start one: python manage.py queue_work {one.connection} --queue {one.queue}",
+        )
+    if one.stuck:
+        remedy = (
+            "A worker that reads it takes them over within seconds."
+            if one.workers
+            else "Start a worker, which takes them over, or put them back by hand:"
+            f" python manage.py queue_release --stuck --queue {one.queue}"
+            f" --connection {one.connection}"
+        )
+        yield Problem(f"{place} has {_jobs(one.stuck)} whose worker is gone.", remedy)
+
+
+def monitor(
+    targets: Sequence[str], max_size: int | None = None, max_age: float | None = None
+) -> list[Busy]:
+    """Look at queues, given as ``connection:queue`` or ``queue``, and announce `queue_busy` for
+    each that has `max_size` waiting jobs or more, or one that waits for `max_age` seconds or more.
+    """
+    found = []
+    for target in targets:
+        name, queue = split_target(target)
+        asked = queues[name]
+        one = QueueStatus(
+            asked.name, queue, asked.driver.counts(queue), controls.is_paused(asked.name, queue), 0
+        )
+        size, oldest = one.counts.waiting or 0, one.oldest
+        over = []
+        if max_size is not None and size >= max_size:
+            over.append("max")
+        if max_age is not None and oldest is not None and oldest >= max_age:
+            over.append("max_age")
+        if over:
+            announce(
+                queue_busy,
+                type(asked.driver),
+                connection=asked.name,
+                queue=queue,
+                size=size,
+                oldest=oldest,
+            )
+        found.append(Busy(one, tuple(over)))
+    return found
+
+
+def split_target(text: str) -> tuple[str, str]:
+    """``connection:queue``, or a queue of the default connection. Raises `UnknownConnection`, and
+    `QueueError` for what cannot be a queue.
+    """
+    name, colon, queue = text.rpartition(":")
+    asked = queues[name if colon else None]
+    return asked.name, asked.check(queue)
+
+
+def span(seconds: float) -> str:
+    """``"42 s"``, ``"11 min"``, ``"3 h"``, ``"2 days"``: the largest unit that fits."""
+    for length, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length or (length < 86400 and seconds >= length):
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number:,} jobs"
