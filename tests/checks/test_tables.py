@@ -11,9 +11,13 @@ from djqueue.checks import tables
 ALL = ["default", "queue", "other"]
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(databases=ALL)
 def test_a_migrated_database_has_nothing_to_say(ids):
     assert ids(databases=ALL) == []
+
+
+def test_a_database_that_holds_nothing_of_ours_is_not_connected_to():
+    assert tables.check_tables(databases=["queue", "other"]) == []
 
 
 def test_without_databases_nothing_is_connected_to(ids):
