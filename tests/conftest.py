@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
+from django.test import TransactionTestCase
 
 from tests import databases, services
 
@@ -45,10 +46,11 @@ def pytest_report_header() -> str:
     return f"djqueue: database under test: {databases.vendor()}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs against the database, and skip what is for another vendor."""
     for item in items:
-        if item.get_closest_marker("django_db"):
+        if _uses_database(item):
             item.add_marker("database")
         for name in _VENDORS:
             if item.get_closest_marker(name):
@@ -56,6 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 if databases.vendor() != name:
                     reason = f"for {name}: run with DJQUEUE_TEST_DB={name}"
                     item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _uses_database(item: pytest.Item) -> bool:
+    fixtures = {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
+    is_django_test = issubclass(getattr(item, "cls", None) or object, TransactionTestCase)
+    return bool(fixtures or is_django_test or item.get_closest_marker("django_db"))
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 # Debian puts servers where an ordinary user's PATH does not look.
 _SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin", "/opt/homebrew/bin", "/usr/local/bin")
+_OTHER_NAMES = {"chromium": ("chromium", "chromium-browser", "google-chrome")}
 
 
 class MissingProgram(Exception):
@@ -27,18 +29,24 @@ class Requirement:
     programs: tuple[str, ...]
     packages: tuple[str, ...] = ()
     module: str | None = None
+    file: str = ""
     how: str = ""
+    # What the tests can do without, so that even CI goes on when it is missing.
+    is_optional: bool = False
 
     def missing(self) -> list[str]:
+        if self.file:
+            return [] if Path(self.file).exists() else [self.file]
         if self.module is not None:
             return [] if importlib.util.find_spec(self.module) else [self.module]
         return [program for program in self.programs if find(program) is None]
 
     def explain(self) -> str:
-        kind = "module" if self.module else "program"
+        kind = "file" if self.file else "module" if self.module else "program"
         names = " and ".join(f"`{name}`" for name in self.missing() or self.programs)
         how = self.how or f"apt-get install {' '.join(self.packages)}"
-        return f"{self.service}: skipped: no {names} {kind} found. Install it with: {how}"
+        outcome = "not built" if self.is_optional else "skipped"
+        return f"{self.service}: {outcome}: no {names} {kind} found. Install it with: {how}"
 
 
 POSTGRESQL = Requirement("PostgreSQL", ("postgres", "initdb"), ("postgresql",))
@@ -51,8 +59,21 @@ MOTO = Requirement("SQS", (), module="moto", how='pip install -e ".[test]"')
 CHROMIUM = Requirement("browser", ("chromium",), ("chromium",))
 # Not servers: what building mysqlclient needs, and the certificate of PostgreSQL's TLS option.
 OPENSSL = Requirement("TLS", ("openssl",), ("openssl",))
-COMPILER = Requirement("mysqlclient", ("gcc", "pkg-config"), ("gcc", "pkg-config"))
-MARIADB_CLIENT = Requirement("mysqlclient", ("mariadb_config",), ("libmariadb-dev",))
+COMPILER = Requirement(
+    "mysqlclient", ("gcc", "pkg-config"), ("build-essential", "pkg-config"), is_optional=True
+)
+MARIADB_CLIENT = Requirement(
+    "mysqlclient", ("mariadb_config",), ("libmariadb-dev",), is_optional=True
+)
+# Debian splits these two off its own Python; others have them.
+PYTHON_HEADERS = Requirement(
+    "mysqlclient",
+    (),
+    ("python3-dev",),
+    file=str(Path(sysconfig.get_path("include")) / "Python.h"),
+    is_optional=True,
+)
+PYTHON_VENV = Requirement("virtual environments", (), ("python3-venv",), module="ensurepip")
 
 REQUIREMENTS = (
     POSTGRESQL,
@@ -65,14 +86,16 @@ REQUIREMENTS = (
     OPENSSL,
     COMPILER,
     MARIADB_CLIENT,
+    *((PYTHON_HEADERS, PYTHON_VENV) if sys.prefix == "/usr" else ()),
 )
 
 
 def find(program: str) -> Path | None:
     """Return the newest place of a program, or None."""
-    found = shutil.which(program)
-    if found:
-        return Path(found)
+    for name in _OTHER_NAMES.get(program, (program,)):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
     versions = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"),
         key=lambda folder: float(folder.parent.name) if folder.parent.name.isdigit() else 0.0,

@@ -1,0 +1,59 @@
+# make test     the whole suite, on SQLite, PostgreSQL and MariaDB
+# make demo     the demonstration project, with a worker, in a browser
+# make check    lint, types, migrations, layers
+# make bench    throughput and latency
+# make torture  workers killed at random, and what they left behind counted
+#
+# PYTHON, VENV and DJANGO choose the interpreter, the folder and the Django release; ARGS goes to
+# the program, as in: make test ARGS="-k unique". Several may run at once on one checkout.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_VENV ?= .venv-demo
+DJANGO ?=
+DATABASES ?= sqlite,postgresql,mariadb
+ARGS ?=
+
+BIN = $(VENV)/bin
+DJANGO_OPTION = $(if $(DJANGO),--django $(DJANGO))
+
+.PHONY: test demo check lint types migrations layers bench torture services test-venv dev-venv
+.DEFAULT_GOAL := test
+
+test: services test-venv
+	@$(BIN)/python .ci/test.py --databases $(DATABASES) $(ARGS)
+
+demo:
+	@$(PYTHON) .ci/venv.py $(DEMO_VENV) --extras demo $(DJANGO_OPTION)
+	@$(DEMO_VENV)/bin/python manage.py demo $(ARGS)
+
+check: lint types migrations layers
+
+lint: dev-venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: dev-venv
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+migrations: dev-venv
+	$(BIN)/python -m django makemigrations djqueue --check --dry-run --settings tests.settings
+
+layers: dev-venv
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+bench: services test-venv
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+torture: services test-venv
+	@$(BIN)/python -m tests.torture $(ARGS)
+
+services:
+	@$(PYTHON) -m tests.services install
+
+test-venv:
+	@$(PYTHON) .ci/venv.py $(VENV) --extras test,mysql $(DJANGO_OPTION)
+
+dev-venv:
+	@$(PYTHON) .ci/venv.py $(VENV) --extras dev $(DJANGO_OPTION)
