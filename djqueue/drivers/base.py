@@ -153,6 +153,8 @@ class WorkerIdentity(NamedTuple):
 class Capabilities:
     """What a store can do. A text is the reason why it cannot, for an operator to read."""
 
+    ordered: bool | str = True
+    """Jobs of a queue are reserved in the order that is promised to users."""
     priorities: bool | str = True
     peek: bool | str = True
     remove: bool | str = True
@@ -160,6 +162,8 @@ class Capabilities:
     exact_counts: bool | str = True
     idempotent_push: bool | str = True
     fenced: bool | str = True
+    """Reservations have fencing numbers, and their attempts, interruptions and history are kept
+    beside the payload. Where not, guard rows in SQL do both."""
     max_delay: float | None = None
     max_payload: int | None = None
     tagged_queues: bool = False
@@ -245,6 +249,25 @@ class Driver(ABC):
         """Take over up to `limit` reservations whose worker is gone. They are the caller's now,
         under a new fencing number, to be settled as INTERRUPTED or, when too many, REMOVE."""
         return []
+
+    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+        """Reservations of this worker that are not among `known`: the store gave them in an answer
+        that never arrived. Asked after a connection broke."""
+        return []
+
+    @property
+    def window(self) -> int:
+        """The most jobs a child is handed at a time: the key WINDOW, of drivers that have it."""
+        return int(self.settings.options.get("WINDOW", 100))
+
+    def remarks(self) -> list[str]:
+        """What a worker's banner should say about this store."""
+        return []
+
+    @property
+    def lease(self) -> float:
+        """Seconds that a reservation lasts after a sign of life."""
+        return self.settings.retry_after
 
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
         """Something that tells of new jobs in `queues`, or None: poll."""

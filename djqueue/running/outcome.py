@@ -12,7 +12,11 @@ from djqueue.decision import Action, Decision, Happened
 
 MESSAGE_LIMIT = 1000
 TRACEBACK_LIMIT = 64 * 1024
-_LIBRARY = (f"{os.sep}site-packages{os.sep}", f"{os.sep}lib{os.sep}python", f"{os.sep}djqueue{os.sep}")
+_LIBRARY = (
+    f"{os.sep}site-packages{os.sep}",
+    f"{os.sep}lib{os.sep}python",
+    f"{os.sep}djqueue{os.sep}",
+)
 
 
 class ErrorReport(NamedTuple):
@@ -53,7 +57,9 @@ DONE = Outcome(Happened.RETURNED, Decision(Action.DONE))
 def report(error: BaseException) -> ErrorReport:
     """Describe an exception. Never raises, whatever the exception's own methods do."""
     cls = type(error)
-    name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    name = (
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    )
     return ErrorReport(
         class_name=_clean(name, 255),
         message=_clean(_message(error), MESSAGE_LIMIT),
@@ -73,7 +79,9 @@ def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, error.__traceback__))
     except Exception as broken:  # as above: causes and contexts are user objects too
-        return f"{type(error).__name__}: <its traceback could not be made: {type(broken).__name__}>\n"
+        return (
+            f"{type(error).__name__}: <its traceback could not be made: {type(broken).__name__}>\n"
+        )
 
 
 def _clean(text: str, limit: int, *, keep_end: bool = False) -> str:

@@ -44,6 +44,7 @@ class Dialect(ABC):
     ignore_duplicate: ClassVar[str]
     """The clause that makes a push of an id that is there already change nothing."""
     skip_locked: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
+    columns: ClassVar[str] = COLUMNS
 
     def __init__(self, alias: str, *, owned: bool = False, prepare: bool = True) -> None:
         self.alias = alias
@@ -154,6 +155,11 @@ class Dialect(ABC):
 
         None stands for reservations that are over and whose worker has no row at all.
         """
+
+    def held_by(self, worker: int) -> list[Reservation]:
+        """Everything that `worker` holds."""
+        sql = f"SELECT {self.columns} FROM jobs WHERE reserved_by = %s"
+        return [self.reservation(row) for row in self.rows(sql, [worker])]
 
     def reservation(self, row: Sequence[Any]) -> Reservation:
         """A reservation from a row of `COLUMNS`, read after the update."""

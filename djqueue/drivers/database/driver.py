@@ -30,6 +30,7 @@ from djqueue.errors import ConfigurationError, QueueUnavailable
 if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
 
+LONGEST_LEASE = 20.0
 NOBODY = 0
 """Holder of reservations made without `join`: in tests, in this process. No worker has this key,
 so only the reservation's own time brings such a job back."""
@@ -43,6 +44,7 @@ class DatabaseDriver(Driver):
         "WAL": True,
         "LISTEN": True,
         "PREPARE": True,
+        "WINDOW": 100,
     }
     capabilities = Capabilities()
 
@@ -103,6 +105,7 @@ class DatabaseDriver(Driver):
             if self._identity is not None and not workers.extend(
                 self._dialect, self._holder.worker, self._identity.lease
             ):
+                self.join(self._identity)
                 return {reservation.id for reservation in reservations}
             return workers.lost(self._dialect, reservations)
 
@@ -121,6 +124,17 @@ class DatabaseDriver(Driver):
     def recover(self, limit: int) -> list[Reservation]:
         with self._reported():
             return workers.recover(self._dialect, self._holder, limit)
+
+    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+        with self._reported():
+            handles = {reservation.handle for reservation in known}
+            held = self._dialect.held_by(self._holder.worker)
+            return [reservation for reservation in held if reservation.handle not in handles]
+
+    @property
+    def lease(self) -> float:
+        """A worker's row costs one small write to renew, so the lease may be short."""
+        return min(self.settings.retry_after, LONGEST_LEASE)
 
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
         with self._reported():

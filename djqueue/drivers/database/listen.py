@@ -26,13 +26,20 @@ class ListenWakeup(Wakeup):
         self._dialect = dialect
         self._worker = worker
         self._raw = _raw(dialect)
+        self._heard = False
+        # One that arrives while a statement runs is read by the client, and told here.
+        self._raw.add_notify_handler(self._hear)
+
+    def _hear(self, notification: Any) -> None:
+        self._heard = True
 
     def fileno(self) -> int | None:
         raw = self._raw
         return None if raw.closed else int(raw.fileno())
 
     def arrived(self) -> bool:
-        return bool(receive(self._raw))
+        heard, self._heard = self._heard, False
+        return bool(receive(self._raw)) or heard
 
     def set_idle(self, idle: bool) -> None:
         self._dialect.run(

@@ -24,6 +24,7 @@ class SqliteDialect(Dialect):
     later = _TIME.format(", %s || ' seconds'")
     ignore_duplicate = "ON CONFLICT (uuid) DO NOTHING"
     skip_locked = ""
+    columns = _READ
 
     def seconds_until(self, column: str) -> str:
         return f"(julianday({column}) - julianday('now')) * 86400.0"

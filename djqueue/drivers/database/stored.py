@@ -140,18 +140,19 @@ def remove(alias: str, queue: str, uuids: Sequence[str], *, even_running: bool) 
 
 def release(alias: str, queue: str, uuids: Sequence[str]) -> int:
     """The condition is part of the statement: a worker may have taken the job meanwhile."""
-    return (
-        jobs(alias)
-        .filter(in_state(State.STUCK), queue=queue, uuid__in=uuids)
-        .update(
-            reserved_at=None,
-            reserved_until=None,
-            reserved_by=None,
-            line=-F("priority"),
-            reservation=F("reservation") + 1,
-            attempts=F("attempts") - 1,
-            interruptions=F("interruptions") + 1,
-        )
+    return put_back(jobs(alias).filter(in_state(State.STUCK), queue=queue, uuid__in=uuids))
+
+
+def put_back(stuck: QuerySet[QueuedJob]) -> int:
+    """Rows whose worker is gone back in line: a new fencing number, an interruption on record."""
+    return stuck.update(
+        reserved_at=None,
+        reserved_until=None,
+        reserved_by=None,
+        line=-F("priority"),
+        reservation=F("reservation") + 1,
+        attempts=F("attempts") - 1,
+        interruptions=F("interruptions") + 1,
     )
 
 

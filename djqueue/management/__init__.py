@@ -1,0 +1,1 @@
+"""The command line. Commands parse arguments and call the library."""

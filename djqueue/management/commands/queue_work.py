@@ -1,0 +1,116 @@
+"""Run jobs until told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from djqueue import discovery
+from djqueue.bus.connections import queues
+from djqueue.conf import settings
+from djqueue.drivers import make_driver
+from djqueue.errors import QueueError
+from djqueue.worker.alone import WorkerAlone
+from djqueue.worker.banner import banner
+from djqueue.worker.options import WorkerOptions
+from djqueue.worker.parent import Worker
+from djqueue.worker.report import Lines
+
+
+class Command(BaseCommand):
+    help = "Run the jobs of a connection's queues. One line a job; Ctrl-C finishes the current job."
+    requires_system_checks = ()  # workers start often; `check` has its own command
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add = parser.add_argument
+        add("connection", nargs="?", help="One of DJQUEUE['CONNECTIONS']; the default one.")
+        add("--queue", help="Queues, best first: high,default. The connection's own.")
+        add("--once", action="store_true", help="Run one job, if there is one, and stop.")
+        add("--stop-when-empty", action="store_true", help="Stop when nothing waits.")
+        add("--sleep", type=float, default=3.0, help="Seconds between looks, without a wake-up.")
+        add("--tries", type=int, help="Attempts of a job that says nothing itself; 0: no limit.")
+        add("--timeout", type=float, help="Seconds such a job may run; 0: no limit.")
+        add("--backoff", help="Seconds before its next attempt, or a list: 10,60.")
+        add("--max-jobs", type=int, help="Stop after so many.")
+        add("--max-time", type=float, help="Stop after so many seconds.")
+        add("--memory", type=int, help="MB of a child after a job; above it the worker ends: 12.")
+        add("--memory-kill", type=int, help="MB of a child during a job; above it, it is killed.")
+        add("--rest", type=float, default=0.0, help="Seconds of rest after each job.")
+        add("--grace", type=float, default=30.0, help="Seconds a job may go on after TERM.")
+        add("--workers", default="1", help="Children; auto: one a core; 0: run jobs right here.")
+        add("--max-workers", type=int, help="At most so many with --workers auto.")
+        add("--name", help="How the worker is called in listings.")
+        add("--json", action="store_true", help="One JSON object a line.")
+
+    def handle(self, **given: Any) -> None:
+        try:
+            options = self._options(given)
+            driver = make_driver(settings().connection(options.connection))
+            self._refuse(driver.capabilities.inline or driver.capabilities.discards, options)
+            report = Lines(
+                options, self.stdout._out, as_json=given["json"], verbosity=given["verbosity"]
+            )
+            report.started(banner(options, driver, given["verbosity"]))
+            made = Worker if options.workers else WorkerAlone
+            reason = made(options, driver, report).run()
+        except QueueError as error:
+            raise CommandError(str(error)) from error
+        if reason.exit_code:
+            sys.exit(reason.exit_code)
+
+    def _options(self, given: dict[str, Any]) -> WorkerOptions:
+        connection = queues[given["connection"]]
+        names = (given["queue"] or connection.settings.queue).split(",")
+        typed = {
+            key: given[key]
+            for key in ("tries", "timeout", "max_jobs", "max_time", "memory", "memory_kill", "name")
+            if given[key] is not None
+        }
+        if given["backoff"] is not None:
+            typed["backoff"] = self._seconds(given["backoff"])
+        workers = self._workers(given["workers"], given["max_workers"])
+        return WorkerOptions(
+            connection=connection.name,
+            queues=tuple(dict.fromkeys(connection.check(name.strip()) for name in names)),
+            once=given["once"],
+            stop_when_empty=given["stop_when_empty"],
+            sleep=given["sleep"],
+            rest=given["rest"],
+            grace=given["grace"],
+            workers=workers,
+            sources={key: "command line" for key in (*typed, "workers", "grace")},
+            **{**typed, **({"max_jobs": 1} if given["once"] else {})},
+        )
+
+    def _workers(self, wanted: str, most: int | None) -> int:
+        if wanted == "auto":
+            cores = os.cpu_count() or 1
+            return min(cores, most) if most else cores
+        if not wanted.isdigit():
+            raise CommandError(f"--workers takes a number or auto, not {wanted!r}.", returncode=2)
+        return int(wanted)
+
+    def _seconds(self, text: str) -> tuple[float, ...]:
+        try:
+            return tuple(float(part) for part in text.split(","))
+        except ValueError:
+            raise CommandError(
+                f"--backoff takes seconds, or a list like 10,60; not {text!r}.", returncode=2
+            ) from None
+
+    def _refuse(self, keeps_nothing: bool, options: WorkerOptions) -> None:
+        if failures := discovery.errors():
+            first = failures[0]
+            raise CommandError(
+                f"{first.module} could not be imported, so its jobs would be unknown: {first.error}"
+                " Mend it, then start the worker again."
+            )
+        if keeps_nothing:
+            raise CommandError(
+                f'Connection "{options.connection}" keeps no jobs, so there is nothing to work on.'
+                " Name another connection, or change DEFAULT in DJQUEUE."
+            )

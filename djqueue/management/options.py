@@ -1,0 +1,117 @@
+"""Options that several commands have, and what their texts mean."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from djqueue.bus.failed import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.core.management.base import CommandParser
+
+__all__ = [
+    "USAGE",
+    "add_failed_filters",
+    "add_force",
+    "add_json",
+    "duration",
+    "failed_selection",
+    "limit_of",
+    "moment_ago",
+    "row_range",
+]
+
+USAGE = 2
+"""The exit code for wrong usage, and for a question that nobody can be asked."""
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)\Z")
+_RANGE = re.compile(r"(\d+)-(\d+)\Z")
+
+
+def duration(text: str) -> float:
+    """Seconds: ``90``, ``90s``, ``30m``, ``12h``, ``7d``, ``2w``."""
+    found = _DURATION.match(text.strip().lower())
+    if found is None or not math.isfinite(float(found[1])):
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no duration: write seconds, or a number with s, m, h, d or w, as in 30m.'
+        )
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def moment_ago(text: str) -> datetime:
+    """A moment: a duration back from now, or a date and time."""
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is not None:
+        return timezone.make_aware(found) if timezone.is_naive(found) else found
+    return timezone.now() - timedelta(seconds=duration(text))
+
+
+def row_range(text: str) -> tuple[int, int]:
+    """The first and the last row number: ``5-90``."""
+    found = _RANGE.match(text.strip())
+    if found is None or int(found[1]) > int(found[2]):
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no range of row numbers: write the first and the last one, as in 5-90. '
+            "Row numbers are those of queue_failed, not ids."
+        )
+    return int(found[1]), int(found[2])
+
+
+def add_json(parser: CommandParser) -> None:
+    """``--json``."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def add_force(parser: CommandParser, *, dry_run: bool = True) -> None:
+    """``--force`` and ``--dry-run``."""
+    parser.add_argument("--force", "--no-input", action="store_true", help="do not ask first")
+    if dry_run:
+        parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+
+
+def add_limit(parser: CommandParser) -> None:
+    """``--limit``."""
+    parser.add_argument("--limit", type=int, default=50, help="at most so many; 0 is all (50)")
+
+
+def limit_of(options: Mapping[str, Any]) -> int | None:
+    """One more than is to be shown, so that a rest can be told of; None for all."""
+    limit = options["limit"]
+    if limit < 0:
+        raise CommandError("--limit is a number of jobs, or 0 for all.", returncode=USAGE)
+    return limit + 1 if limit else None
+
+
+def add_failed_filters(parser: CommandParser, *, rows: bool = False) -> None:
+    """``--queue --name --since``, and ``--range`` with `rows`."""
+    parser.add_argument("--queue", help="only those of this queue")
+    parser.add_argument("--name", help="only this job, by its stored name, as in shop.SendReceipt")
+    parser.add_argument(
+        "--since", type=moment_ago, help="only those that failed in the last 90s, 30m, 12h, 7d"
+    )
+    if rows:
+        parser.add_argument("--range", type=row_range, help="row numbers, as in 5-90")
+
+
+def failed_selection(options: Mapping[str, Any]) -> Selection:
+    """The failed jobs that the filters of `add_failed_filters` leave."""
+    return Selection(
+        queue=options["queue"],
+        name=options["name"],
+        since=options["since"],
+        rows=options.get("range"),
+    )

@@ -1,0 +1,120 @@
+"""What commands print: tables on a terminal, plain lines in a pipe, JSON lines when asked to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from datetime import datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from django.core.management.base import OutputWrapper
+    from typing_extensions import Self
+
+__all__ = ["Progress", "json_line", "moment", "write_rows"]
+
+GAP = "  "
+BAR = 30
+
+
+def json_line(data: Mapping[str, Any]) -> str:
+    """One object on one line; times in ISO 8601."""
+    return json.dumps(data, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def moment(value: datetime | None) -> str:
+    """A time as tables show it."""
+    return "-" if value is None else value.isoformat(sep=" ", timespec="seconds")
+
+
+def write_rows(
+    out: OutputWrapper, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """A table with a head on a terminal; otherwise one line a row, its cells parted by tabs."""
+    cells = ([_cell(value) for value in row] for row in rows)
+    if not out.isatty():
+        for row in cells:
+            out.write("\t".join(row))
+    elif find_spec("rich") is not None:
+        _write_with_rich(out, columns, list(cells))
+    else:
+        _write_table(out, columns, list(cells))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return moment(value)
+    text = "-" if value is None or value == "" else str(value)
+    # One row is one line, whatever an exception's message holds.
+    return " ".join(text.split())
+
+
+def _write_table(out: OutputWrapper, columns: Sequence[str], rows: list[list[str]]) -> None:
+    heads = [column.upper() for column in columns]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    room = shutil.get_terminal_size().columns
+    for row in [heads, *rows]:
+        line = GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        out.write(line if len(line) <= room else f"{line[: room - 1]}…")
+
+
+def _write_with_rich(out: OutputWrapper, columns: Sequence[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*(column.upper() for column in columns), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(file=out._out).print(table)  # its own width and colours; NO_COLOR is honoured
+
+
+class Progress:
+    """How far a long operation is, on stderr: a bar on a terminal, otherwise a line every 10 s.
+
+    Nothing is shown for what takes less than 2 s.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._begun = self._told = time.monotonic()
+        self._shown = False
+        self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, done: int) -> None:
+        """`done` of all are done."""
+        now = time.monotonic()
+        since_begun, since_told = now - self._begun, now - self._told
+        if since_begun < 2 or since_told < (0.1 if self._terminal else 10):
+            return
+        self._told = now
+        self._shown = True
+        text = f"{done:,}/{self._total:,}  {100 * done // max(self._total, 1)}%"
+        if not self._terminal:
+            sys.stderr.write(f"{text}\n")
+            return
+        full = BAR * done // max(self._total, 1)
+        sys.stderr.write(f"\r  {'█' * full}{'░' * (BAR - full)}  {text}\x1b[K")
+        sys.stderr.flush()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._shown and self._terminal:
+            sys.stderr.write("\r\x1b[K")

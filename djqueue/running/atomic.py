@@ -1,0 +1,130 @@
+"""``atomic=True``: the job's own end is part of the transaction that its work is in.
+
+What ``handle()`` writes there is committed together with the job's removal from its queue, or not
+at all. Where the queue lives in another store, a guard row in `djqueue_runs` takes the place of
+the removal: an attempt that finds it has nothing left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from djqueue.conf import settings
+from djqueue.decision import Happened
+from djqueue.drivers.base import Reservation, Settlement, Verdict
+from djqueue.errors import LeaseLost
+from djqueue.running.current import CurrentJob
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver
+
+DriverOfThread = Callable[[], "Driver"]
+"""Gives the driver through which an atomic job settles itself, on this thread's connections."""
+
+
+class Frame:
+    """What a job runs in: here, no transaction of ours."""
+
+    settled = False
+    """The job has left its queue already, in its own transaction."""
+
+    @contextmanager
+    def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
+        yield
+
+
+class AlreadyDone(LeaseLost):
+    """An earlier attempt has committed; only its removal from the queue is missing."""
+
+
+class _Undo(Exception):
+    """Rolls the transaction back for ``fail()``, and goes no further."""
+
+
+def frame_for(wanted: bool | str, connection: str, driver: DriverOfThread | None) -> Frame:
+    """The frame that a job's ``atomic`` option asks for."""
+    if wanted is False or driver is None:
+        return Frame()
+    return InTransaction(wanted, connection, driver())
+
+
+class InTransaction(Frame):
+    """A transaction on `alias`, of which the settlement is the last statement."""
+
+    def __init__(self, wanted: bool | str, connection: str, driver: Driver) -> None:
+        own = settings().connection(connection)
+        self._driver = driver
+        default = own.database if driver.shares_transaction_with(own.database) else "default"
+        self._alias = wanted if isinstance(wanted, str) else default
+        self._joined = driver.shares_transaction_with(self._alias)
+
+    @contextmanager
+    def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
+        from django.db import transaction
+
+        try:
+            with _immediate(self._alias), transaction.atomic(using=self._alias):
+                if not self._joined:
+                    self._guard(reservation)
+                yield
+                if job.verdict is Happened.FAILED:
+                    raise _Undo
+                if self._joined:
+                    self._settle(job, reservation)
+                elif job.verdict is Happened.RELEASED:
+                    self._unguard(reservation)
+        except _Undo:
+            pass
+
+    def _settle(self, job: CurrentJob, reservation: Reservation) -> None:
+        if job.verdict is Happened.RELEASED:
+            settlement = Settlement(reservation, Verdict.RELEASE, job.delay)
+        else:
+            settlement = Settlement(reservation)
+        if self._driver.settle([settlement]):
+            raise LeaseLost(
+                f"{job.name} {job.id} was taken over or deleted while it ran; what it wrote in its"
+                " transaction was rolled back."
+            )
+        self.settled = True
+
+    def _guard(self, reservation: Reservation) -> None:
+        """One row a job: whoever inserts it second has nothing to do. It is rolled back with the
+        transaction, and removed when it is too old for the job to come again."""
+        from django.utils import timezone
+
+        from djqueue.models import Run
+
+        row, new = Run.objects.using(self._alias).get_or_create(
+            uuid=reservation.id, defaults={"ended": True, "updated_at": timezone.now()}
+        )
+        if not new and row.ended:
+            raise AlreadyDone(
+                f"{reservation.name} {reservation.id} was done by an earlier attempt."
+            )
+
+    def _unguard(self, reservation: Reservation) -> None:
+        """A released job commits what it wrote, and runs again."""
+        from djqueue.models import Run
+
+        Run.objects.using(self._alias).filter(uuid=reservation.id).delete()
+
+
+@contextmanager
+def _immediate(alias: str) -> Iterator[None]:
+    """On SQLite take the write lock at BEGIN: a transaction that has read cannot take it later
+    once somebody else has written."""
+    from django.db import connections
+
+    connection: Any = connections[alias]
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
+        yield
+        return
+    mode = connection.transaction_mode
+    connection.transaction_mode = "IMMEDIATE"
+    try:
+        yield
+    finally:
+        connection.transaction_mode = mode

@@ -1,0 +1,56 @@
+"""A job whose name no running code knows: held back, since a deploy may be on its way."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from djqueue import history
+from djqueue.decision import Action, Decision, Happened
+from djqueue.drivers.base import Reservation
+from djqueue.errors import UnknownJob
+from djqueue.running.outcome import Outcome, report
+
+KIND = "unknown"
+AGAIN = 15.0
+"""Seconds until another worker, which may be newer, is asked."""
+
+
+def hold_back(reservation: Reservation, error: UnknownJob, grace: float) -> Outcome:
+    """Release it uncharged until `grace` seconds after it was first found unknown; then fail it."""
+    text = reservation.history
+    since = _first_seen(text)
+    if since is not None and time.time() - since >= grace:
+        text = _remember(reservation, error)
+        return Outcome(Happened.FAILED, Decision(Action.FAIL), report(error), text)
+    if since is None:
+        if grace <= 0:
+            return Outcome(
+                Happened.FAILED, Decision(Action.FAIL), report(error), _remember(reservation, error)
+            )
+        text = _remember(reservation, error)
+    delay = min(AGAIN, grace)
+    decision = Decision(Action.RETRY, delay)
+    return Outcome(Happened.RELEASED, decision, report(error), text, charged=False)
+
+
+def _remember(reservation: Reservation, error: UnknownJob) -> str:
+    described = report(error)
+    return history.add(
+        reservation.history,
+        reservation.attempt,
+        KIND,
+        described.class_name,
+        described.message,
+        error=False,
+    )
+
+
+def _first_seen(text: str) -> float | None:
+    for entry in history.read(text).attempts:
+        if entry.get("kind") == KIND:
+            try:
+                return datetime.fromisoformat(str(entry["at"])).timestamp()
+            except (KeyError, ValueError):
+                return None
+    return None

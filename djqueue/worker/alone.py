@@ -1,0 +1,100 @@
+"""A worker without children: jobs run in this process, one at a time.
+
+For a debugger (``--workers 0``) and for tests. The same runner and the same finish, but nobody
+watches: no hard timeouts, and a job that kills its process kills the worker.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from djqueue.bus import controls
+from djqueue.conf import settings
+from djqueue.drivers.base import Reservation
+from djqueue.running.outcome import ErrorReport
+from djqueue.running.reset import connections_after
+from djqueue.running.runner import Runner
+from djqueue.worker.finish import Finisher
+from djqueue.worker.options import StopReason, WorkerOptions
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver
+    from djqueue.worker.report import Report
+
+
+class WorkerAlone:
+    """Runs jobs through `driver` on this thread's own connections."""
+
+    def __init__(
+        self, options: WorkerOptions, driver: Driver, report: Report, *, reset: bool = True
+    ) -> None:
+        self.options = options
+        self.driver = driver
+        self.report = report
+        self.done = 0
+        self.started = time.monotonic()
+        self.reason: StopReason | None = None
+        self.error: BaseException | None = None
+        """What the last job raised, if it did."""
+        self._reset = reset
+        self._runner = Runner(
+            options.connection, options.rules(settings().unknown_job_grace), driver=lambda: driver
+        )
+        self._finish = Finisher(driver, options.connection, self._given_up)
+
+    def run(self) -> StopReason:
+        """Work until there is a reason to stop, or Ctrl-C."""
+        try:
+            while self.reason is None:
+                if not self.step():
+                    self.reason = self._nothing_there()
+                elif self.options.max_jobs and self.done >= self.options.max_jobs:
+                    self.reason = StopReason.ONCE if self.options.once else StopReason.MAX_JOBS
+                elif (
+                    self.options.max_time
+                    and time.monotonic() - self.started > self.options.max_time
+                ):
+                    self.reason = StopReason.MAX_TIME
+        except KeyboardInterrupt:
+            self.reason = StopReason.SIGNAL
+        self.report.stopped(self)
+        return self.reason
+
+    def step(self) -> bool:
+        """Run the next job; False if none may be reserved."""
+        paused = controls.paused_queues(self.options.connection)
+        if controls.EVERY_QUEUE in paused:
+            return False
+        queues = [queue for queue in self.options.queues if queue not in paused]
+        self.driver.promote(queues)
+        reservations = self.driver.exchange((), queues, 1).reservations
+        for reservation in reservations:
+            self._run(reservation)
+        return bool(reservations)
+
+    def _run(self, reservation: Reservation) -> None:
+        outcome = self._runner.run(reservation)
+        self.error = self._runner.error
+        if self._reset:
+            connections_after(reservation.name)
+        self.done += 1
+        self.report.ended(reservation, outcome)
+        self._finish.add(reservation, outcome)
+        self._finish.store_failures()
+        settlements = self._finish.taken()
+        if settlements:
+            self._finish.settled(settlements, self.driver.settle(settlements))
+        self.report.flush()
+
+    def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
+        assert self.error is not None
+        self._runner.failed(reservation, self.error)
+
+    def _nothing_there(self) -> StopReason | None:
+        if self.options.once:
+            return StopReason.ONCE
+        if self.options.stop_when_empty:
+            return StopReason.EMPTY
+        time.sleep(self.options.sleep)
+        return None

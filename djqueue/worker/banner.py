@@ -1,0 +1,60 @@
+"""What a worker says before it begins: its limits, where they come from, and what nobody reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from djqueue.errors import QueueError
+from djqueue.worker.options import WorkerOptions
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver
+
+
+def banner(options: WorkerOptions, driver: Driver, verbosity: int) -> Iterator[str]:
+    queues = ", ".join(options.queues)
+    yield f"Processing jobs from {queues} on {options.connection}. Worker {options.name}."
+    yield "  " + " · ".join(_limits(options, verbosity))
+    yield f"  Stop with Ctrl-C: it finishes the current job first (pid {os.getpid()})."
+    yield from _said_by_driver(driver)
+    yield from _unread(options, driver)
+
+
+def _limits(options: WorkerOptions, verbosity: int) -> Iterator[str]:
+    children = f"{options.workers} children" if options.workers != 1 else "1 child"
+    values = {
+        "workers": children if options.workers else "in this process: no hard timeouts",
+        "tries": f"tries {options.tries or 'without limit'}",
+        "timeout": f"timeout {options.timeout:g} s" if options.timeout else "no timeout",
+        "backoff": f"backoff {', '.join(f'{s:g}' for s in options.backoff) or '0'} s",
+        "grace": f"grace {options.grace:g} s",
+        "memory": f"memory {options.memory} MB" if options.memory else "",
+        "memory_kill": f"memory-kill {options.memory_kill} MB" if options.memory_kill else "",
+        "max_jobs": f"max-jobs {options.max_jobs}" if options.max_jobs else "",
+        "max_time": f"max-time {options.max_time:g} s" if options.max_time else "",
+    }
+    for key, text in values.items():
+        if text:
+            source = options.sources.get(key, "default")
+            yield f"{text} ({source})" if verbosity > 1 or source == "default" else text
+
+
+def _said_by_driver(driver: Driver) -> Iterator[str]:
+    for line in driver.remarks():
+        yield f"  {line}"
+
+
+def _unread(options: WorkerOptions, driver: Driver) -> Iterator[str]:
+    """The most common reason why nothing happens."""
+    try:
+        others = [queue for queue in driver.queues() if queue not in options.queues]
+        waiting = {queue: driver.counts(queue).waiting or 0 for queue in others}
+    except QueueError:
+        return
+    for queue, count in waiting.items():
+        if count:
+            jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
+            both = ",".join((*options.queues, queue))
+            yield f"  {jobs} on {queue}, which this worker does not read: --queue {both}"

@@ -1,0 +1,258 @@
+"""A child: runs one job at a time, in a process group of its own.
+
+User code runs here and nowhere else. The child knows nothing of the store, except that an `atomic`
+job settles itself in its own transaction.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import resource
+import select
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.dispatch import Signal
+
+from djqueue import errors, signals
+from djqueue.conf import settings
+from djqueue.decision import Happened
+from djqueue.drivers import make_driver
+from djqueue.payload import head_of
+from djqueue.running.outcome import ErrorReport
+from djqueue.running.reset import connections_after
+from djqueue.running.rules import Rules
+from djqueue.running.runner import Runner
+from djqueue.running.timer import AlarmTimer
+from djqueue.worker.memory import resident
+from djqueue.worker.wire import (
+    TOKEN,
+    Item,
+    Page,
+    WindowReader,
+    encode_outcome,
+    encode_told,
+)
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver
+
+_LOOK_EVERY = 0.05
+"""Seconds between two looks at the child's own memory."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a child is told when it starts. Plain values, so that it survives an exec."""
+
+    connection: str
+    worker: str
+    queues: tuple[str, ...]
+    rules: Rules
+    memory: int
+    """Bytes; 0 means no limit."""
+    work: int
+    tokens: int
+    outcomes: int
+    page: int
+    dump: int
+    life: int
+    """The last six are file descriptors; `life` ends when the parent does."""
+    parent: int
+    """The parent's process id."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Assignment:
+        rules = data.pop("rules")
+        rules = Rules(**{**rules, "backoff": tuple(rules["backoff"])})
+        return cls(**{**data, "queues": tuple(data["queues"]), "rules": rules})
+
+
+def main(assignment: Assignment) -> None:
+    """Run until the parent closes the token pipe, or an attempt has spoilt this process."""
+    _become_a_child(assignment)
+    child = Child(assignment)
+    try:
+        child.run()
+    except EOFError:
+        pass
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+class Child:
+    """One thread of control: token, job, outcome, and again."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._told = assignment
+        self._page = Page(assignment.page)
+        self._windows = WindowReader(assignment.work)
+        self._items: deque[Item] = deque()
+        self._index = 0
+        self._timer = AlarmTimer()
+        self._driver: Driver | None = None
+        self._errors: dict[str, BaseException] = {}
+        self._looked = 0.0
+        self._runner = Runner(
+            assignment.connection,
+            assignment.rules,
+            timer=self._timer,
+            cancelled=lambda: self._page.cancelled() == self._index,
+            driver=self._own_driver,
+        )
+
+    def run(self) -> None:
+        """Begin what there is a token for, until the parent closes the pipe."""
+        while True:
+            try:
+                token = os.read(self._told.tokens, TOKEN.size)
+            except BlockingIOError:
+                self._wait()
+                continue
+            if not token:
+                return
+            (index,) = TOKEN.unpack(token)
+            item = self._take(index)
+            if item.notice is not None:
+                self._tell(item)
+            elif self._attempt(item):
+                return
+
+    def _wait(self) -> None:
+        """Nothing to do: sleep until there is."""
+        if signals.worker_looping.receivers:
+            self._worker_signal(signals.worker_looping)
+        select.select([self._told.tokens], [], [])
+
+    def _take(self, index: int) -> Item:
+        """Item `index`. Earlier ones have been taken back from us."""
+        while True:
+            while self._items:
+                item = self._items.popleft()
+                if item.index == index:
+                    return item
+            self._items.extend(self._windows.read())
+
+    def _attempt(self, item: Item) -> bool:
+        """Run a job and report it; whether this process must not be used again."""
+        self._index = item.index
+        reservation = item.reservation
+        head = head_of(reservation.payload)
+        timeout = self._told.rules.timeout_of(head.limits) if head else self._told.rules.timeout
+        self._page.begin(item.index, time.monotonic(), timeout)
+        outcome = self._runner.run(reservation)
+        connections_after(reservation.name)
+        if outcome.error is not None and self._runner.error is not None:
+            self._errors[reservation.id] = self._runner.error
+        self._page.end()
+        memory = self._memory(outcome.duration) if self._told.memory else 0
+        os.write(self._told.outcomes, encode_outcome(item.index, outcome, memory))
+        return outcome.happened is Happened.TIMED_OUT
+
+    def _tell(self, item: Item) -> None:
+        """Deliver a notice: user code that has to follow a stored outcome."""
+        assert item.notice is not None
+        self._index = item.index
+        reservation = item.reservation
+        self._page.begin(item.index, time.monotonic(), self._told.rules.timeout or 60.0)
+        if reservation.name == WORKER_NOTICE:
+            stopping = item.notice.class_name == "stopping"
+            signal_of = signals.worker_stopping if stopping else signals.worker_started
+            self._worker_signal(signal_of, **({"reason": item.notice.message} if stopping else {}))
+        else:
+            error = self._errors.pop(reservation.id, None) or _rebuilt(item.notice)
+            if isinstance(error, errors.TimeoutExceeded) and item.notice.place == HARD:
+                self._announce_timeout(item, error)
+            self._runner.failed(reservation, error)
+            connections_after(reservation.name)
+        self._page.end()
+        os.write(self._told.outcomes, encode_told(item.index))
+
+    def _announce_timeout(self, item: Item, error: BaseException) -> None:
+        """The child that ran the job was killed; this one says so."""
+        signals.announce(signals.job_timed_out, None, job=item.reservation, error=error, duration=0)
+
+    def _worker_signal(self, which: Signal, **more: Any) -> None:
+        """Worker signals are sent here, since the parent runs no user code."""
+        told = self._told
+        signals.announce(
+            which,
+            type(self),
+            worker=told.worker,
+            connection=told.connection,
+            queues=told.queues,
+            **more,
+        )
+
+    def _memory(self, duration: float) -> int:
+        """Bytes in use, if above the limit. Looked at now and then only: it costs a file read."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_EVERY and duration < _LOOK_EVERY:
+            return 0
+        self._looked = now
+        used = resident(os.getpid())
+        return used if used > self._told.memory else 0
+
+    def _own_driver(self) -> Driver:
+        """A driver on this process's own connections."""
+        if self._driver is None:
+            self._driver = make_driver(settings().connection(self._told.connection))
+        return self._driver
+
+
+WORKER_NOTICE = ""
+"""The name of a reservation that stands for the worker itself."""
+HARD = "hard"
+"""The place of a timeout that the parent enforced."""
+
+
+def _rebuilt(notice: ErrorReport) -> BaseException:
+    """The error of a job whose process is gone."""
+    name = notice.class_name.rpartition(".")[2]
+    cls = getattr(errors, name, None)
+    if isinstance(cls, type) and issubclass(cls, errors.QueueError):
+        return cls(notice.message)
+    return errors.JobFailed(f"{notice.class_name}: {notice.message}")
+
+
+def _become_a_child(assignment: Assignment) -> None:
+    """Signals, group and crash dump of a process that runs user code."""
+    os.setpgid(0, 0)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    # Ctrl-C goes to the terminal's foreground group, which is the parent's: it decides.
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable(file=assignment.dump, all_threads=True)
+    _die_with_parent(assignment.life, assignment.parent)
+
+
+def _die_with_parent(life: int, parent: int) -> None:
+    """No user code runs unsupervised: when the parent is gone, so is this process."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        return
+
+    def watch() -> None:
+        os.read(life, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="djqueue-life").start()

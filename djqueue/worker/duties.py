@@ -1,0 +1,188 @@
+"""What a worker does by the clock: signs of life, timeouts, controls, promotion, sweeping."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError
+
+from djqueue.bus import controls, pruning
+from djqueue.errors import QueueUnavailable
+from djqueue.worker import postmortem
+from djqueue.worker.options import StopReason
+
+if TYPE_CHECKING:
+    from djqueue.worker.parent import Worker
+
+logger = logging.getLogger("djqueue.worker")
+
+LOOK_AT_CONTROLS = 1.0
+WATCH = 0.05
+"""Seconds between looks at what runs, while something runs."""
+SAMPLE_MEMORY = 0.25
+PROMOTE_AT_LEAST = 1.0
+SWEEP_SLICE = 100
+PRUNE_EVERY = 3600.0
+NEVER = float("inf")
+
+
+class Duties:
+    """Each duty has a time at which it is next due."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.rest_until = 0.0
+        self._paused: set[str] = set()
+        self._generation: int | None = None
+        self._said_lost = False
+        now = time.monotonic()
+        self._due: dict[Callable[[float], float], float] = {
+            self._renew: 0.0,
+            self._read_controls: now,
+            self._promote: now,
+            self._watch: now,
+            self._sample_memory: now if worker.options.memory_kill else NEVER,
+            self._sweep: now + worker.lease.every,
+            self._prune: now + random.uniform(60, 300),
+            self._stop_in_time: now,
+        }
+
+    def run(self, now: float) -> None:
+        """Do what is due."""
+        for duty, due in self._due.items():
+            if now >= due:
+                self._due[duty] = duty(now)
+
+    def next_at(self, now: float) -> float:
+        """When something is due next."""
+        due = min(self._due.values())
+        start = self._worker.crew.start_at
+        if start is not None and self._worker.reason is None:
+            due = min(due, max(start, now))
+        return max(due, self.rest_until) if self.rest_until > now and due > now else due
+
+    def open_queues(self) -> tuple[str, ...]:
+        """The worker's queues that are not paused, in order."""
+        if not self._paused:
+            return self._worker.options.queues
+        if controls.EVERY_QUEUE in self._paused:
+            return ()
+        return tuple(q for q in self._worker.options.queues if q not in self._paused)
+
+    # -- the duties: each returns when it is next due -------------------------------------------
+
+    def _renew(self, now: float) -> float:
+        """The sign of life; without one in time, the children end before the lease does."""
+        worker = self._worker
+        lease = worker.lease
+        if now >= lease.over_at and worker.crew.processes:
+            worker.report.event("warning", "The store was away for too long: stopping the jobs.")
+            worker.abort(
+                "Its worker could not reach the store and stopped it before its lease ended."
+            )
+        if now >= lease.next_at:
+            try:
+                lost = lease.renew(list(worker.crew.held()))
+            except QueueUnavailable as error:
+                worker.store_failed(error)
+            else:
+                self._tell_cancelled(lost)
+        return lease.next_at
+
+    def _tell_cancelled(self, lost: set[str]) -> None:
+        for process in self._worker.crew.processes if lost else ():
+            for item in process.held.values():
+                if item.reservation.id in lost:
+                    process.cancel(item)
+
+    def _read_controls(self, now: float) -> float:
+        """Pauses and restarts. While the database is away the last known ones hold."""
+        worker = self._worker
+        try:
+            paused = controls.paused_queues(worker.options.connection)
+            generation = controls.restart_generation()
+        except DatabaseError as error:
+            logger.info("The controls could not be read: %s", error)
+            return now + LOOK_AT_CONTROLS
+        for queue in sorted(paused ^ self._paused):
+            what = "paused" if queue in paused else "resumed"
+            worker.report.event("info", f"Queue {queue} is {what}.")
+        if self._paused - paused:
+            worker.look_now()
+        self._paused = paused
+        if self._generation is None:
+            self._generation = generation
+        elif generation != self._generation:
+            worker.stop(StopReason.RESTART)
+        return now + LOOK_AT_CONTROLS
+
+    def _promote(self, now: float) -> float:
+        """Delayed jobs that are due go in line."""
+        worker = self._worker
+        if not worker.accepting:
+            return now + PROMOTE_AT_LEAST
+        due: list[float | None] = []
+        if not worker.with_store(lambda: due.append(worker.driver.promote(self.open_queues()))):
+            return now + PROMOTE_AT_LEAST
+        wait = due[0]
+        if wait is not None and wait < PROMOTE_AT_LEAST:
+            # It has just been, or will be, promoted by the next call: look when it is there.
+            worker.look_now()
+            return now + wait + 0.001
+        return now + PROMOTE_AT_LEAST
+
+    def _watch(self, now: float) -> float:
+        """Timeouts, and jobs that keep others waiting."""
+        worker = self._worker
+        worker.crew.enforce_timeouts(now, worker.options.kill_grace)
+        worker.relieve(now)
+        worker.report.still_running(worker.crew.processes, now)
+        if worker.end_at is not None and now >= worker.end_at:
+            worker.abort(f"It was stopped by a shutdown after --grace {worker.options.grace:g} s.")
+        busy = any(process.held for process in worker.crew.processes)
+        return now + (WATCH if busy else 1.0)
+
+    def _sample_memory(self, now: float) -> float:
+        self._worker.crew.enforce_memory(self._worker.options.memory_kill << 20)
+        return now + SAMPLE_MEMORY
+
+    def _sweep(self, now: float) -> float:
+        """Take over what dead workers held. Not after an outage, before all have said hello."""
+        worker = self._worker
+        again = now + worker.lease.every * random.uniform(0.8, 1.2)
+        if not worker.lease.may_judge or not worker.accepting:
+            return again
+        try:
+            taken = worker.driver.recover(SWEEP_SLICE)
+        except QueueUnavailable as error:
+            worker.store_failed(error)
+            return again
+        for reservation in taken:
+            why = "Its worker gave no sign of life any more; nobody saw how the attempt ended."
+            worker.note(reservation, postmortem.interrupted(reservation, worker.rules, why))
+        return now if len(taken) == SWEEP_SLICE else again
+
+    def _prune(self, now: float) -> float:
+        try:
+            pruning.prune()
+        except DatabaseError as error:
+            logger.warning("Old rows could not be pruned: %s", error)
+        return now + PRUNE_EVERY
+
+    def _stop_in_time(self, now: float) -> float:
+        options = self._worker.options
+        if not options.max_time:
+            return NEVER
+        end = self._worker.started + options.max_time
+        if now < end:
+            return end
+        self._worker.stop(StopReason.MAX_TIME)
+        return NEVER
+
+    def wake(self) -> None:
+        """Something runs from now on: watch it closely."""
+        self._due[self._watch] = 0.0

@@ -1,0 +1,152 @@
+"""What follows from an outcome, and in which order it is stored.
+
+An end that nothing follows rides in the next `exchange`. A failure needs its row in the failed
+jobs: where both live in one database, one transaction settles first and writes the row only for
+what was still ours; elsewhere the row comes first, since a job must never be in neither place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import DatabaseError, transaction
+
+from djqueue.bus import failed
+from djqueue.conf import settings
+from djqueue.decision import Action
+from djqueue.drivers.base import Reservation, Settlement, Verdict
+from djqueue.errors import QueueUnavailable
+from djqueue.running.outcome import ErrorReport, Outcome
+from djqueue.worker.postmortem import limits_of
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver
+
+logger = logging.getLogger("djqueue.worker")
+
+
+class Failure(NamedTuple):
+    """A job to be given up."""
+
+    reservation: Reservation
+    error: ErrorReport
+    history: str
+
+
+class Finisher:
+    """Collects what is over until it is stored. Nothing is forgotten before the store has it."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        connection: str,
+        given_up: Callable[[Reservation, ErrorReport], None],
+    ) -> None:
+        self._driver = driver
+        self._connection = connection
+        self._given_up = given_up
+        self.settlements: list[Settlement] = []
+        """What the next exchange is to settle."""
+        self.failures: list[Failure] = []
+        self.unsure = False
+        """A store broke off: what it was told last may have been stored or not."""
+
+    def add(self, reservation: Reservation, outcome: Outcome) -> None:
+        """Take note of an attempt's end."""
+        action = outcome.decision.action
+        if outcome.settled:
+            return
+        if action is Action.DONE:
+            self.settlements.append(Settlement(reservation))
+        elif action is Action.RETRY:
+            self.settlements.append(
+                Settlement(
+                    reservation,
+                    Verdict.RELEASE,
+                    outcome.decision.delay,
+                    outcome.charged,
+                    outcome.history,
+                )
+            )
+        elif action is Action.INTERRUPT:
+            self.settlements.append(
+                Settlement(reservation, Verdict.INTERRUPTED, history=outcome.history)
+            )
+        else:
+            assert outcome.error is not None
+            history = outcome.history or reservation.history
+            self.failures.append(Failure(reservation, outcome.error, history))
+
+    def give_back(self, reservations: Sequence[Reservation]) -> None:
+        """They were never begun."""
+        self.settlements += [Settlement(r, Verdict.RETURN) for r in reservations]
+
+    def taken(self) -> list[Settlement]:
+        """What to settle now. Handed back by `broke_off` when the store could not be reached."""
+        settlements, self.settlements = self.settlements, []
+        return settlements
+
+    def broke_off(self, settlements: list[Settlement]) -> None:
+        self.settlements = settlements + self.settlements
+        self.unsure = True
+
+    def settled(self, settlements: Sequence[Settlement], lost: set[str]) -> None:
+        """The store has answered."""
+        for settlement in settlements if lost else ():
+            if settlement.reservation.id in lost:
+                self._lost(settlement.reservation)
+        self.unsure = False
+
+    def store_failures(self) -> None:
+        """Write the failed rows and remove the jobs, then have them told. `QueueUnavailable`
+        leaves everything to be tried again."""
+        while self.failures:
+            some = self.failures[:100]
+            try:
+                self._store(some)
+            except DatabaseError as error:
+                self.unsure = True
+                raise QueueUnavailable(f"Failed jobs could not be stored: {error}") from error
+            except QueueUnavailable:
+                self.unsure = True
+                raise
+            del self.failures[: len(some)]
+
+    def _store(self, failures: list[Failure]) -> None:
+        settlements = [Settlement(failure.reservation) for failure in failures]
+        alias = settings().failed_jobs
+        if alias is None:
+            lost = self._driver.settle(settlements)
+        elif self._driver.shares_transaction_with(alias):
+            with transaction.atomic(using=alias):
+                lost = self._driver.settle(settlements)
+                self._record([f for f in failures if f.reservation.id not in lost])
+        else:
+            with transaction.atomic(using=alias):
+                self._record(failures)
+            lost = self._driver.settle(settlements)
+            if lost:
+                failed.forget(failed.Selection(ids=tuple(lost)))
+        for failure in failures:
+            if failure.reservation.id in lost:
+                self._lost(failure.reservation)
+            else:
+                self._given_up(failure.reservation, failure.error)
+
+    def _record(self, failures: Sequence[Failure]) -> None:
+        for failure in failures:
+            failed.record(failure.reservation, self._connection, failure.error, failure.history)
+
+    def _lost(self, reservation: Reservation) -> None:
+        """Somebody else has the job, or an earlier try of ours was stored after all."""
+        known = self.unsure or limits_of(reservation).atomic
+        logger.log(
+            logging.INFO if known else logging.WARNING,
+            "Lost %s %s (attempt %d): it was taken over, deleted or cancelled while it ran; its"
+            " outcome was ignored.",
+            reservation.name,
+            reservation.id,
+            reservation.attempt,
+        )

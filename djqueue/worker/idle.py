@@ -1,0 +1,124 @@
+"""How a worker without work waits: for a call of the store where it can call, else by polling."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from typing import TYPE_CHECKING
+
+from djqueue.drivers.base import Wakeup
+from djqueue.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver
+    from djqueue.worker.options import WorkerOptions
+
+POLL_SOON = 0.01
+POLL_LATER = 0.05
+"""Seconds between two looks at a change counter, in the first `LIVELY` seconds after work and
+after that."""
+LIVELY = 2.0
+BUSY_FOR = 1.0
+"""Seconds of work after which pushers are told not to wake this worker."""
+
+
+class Idle:
+    """The wake-up of the store, opened anew after the connection broke."""
+
+    def __init__(
+        self, driver: Driver, options: WorkerOptions, selector: selectors.BaseSelector
+    ) -> None:
+        self._driver = driver
+        self._options = options
+        self._selector = selector
+        self._wakeup: Wakeup | None = None
+        self._watching = False
+        self._registered: int | None = None
+        self._idle = False
+        self._busy_since: float | None = None
+        self._worked_at = 0.0
+        self._heard = False
+        self._look_again = 0.0
+
+    @property
+    def polled(self) -> bool:
+        """The store has a change counter, and no descriptor."""
+        return self._wakeup is not None and self._registered is None
+
+    def prepare(self, now: float, *, idle: bool) -> Wakeup | None:
+        """Before sleeping: listen, and let pushers know whether they have to call."""
+        try:
+            self._watch()
+            self._tell(now, idle)
+        except QueueUnavailable:
+            self.close()
+        return self._wakeup
+
+    def _watch(self) -> None:
+        if self._watching:
+            return
+        self._wakeup = self._driver.watch(self._options.queues)
+        self._watching = True
+        if self._wakeup is not None:
+            descriptor = self._wakeup.fileno()
+            if descriptor is not None:
+                self._selector.register(descriptor, selectors.EVENT_READ, self._wakeup)
+                self._registered = descriptor
+
+    def _tell(self, now: float, idle: bool) -> None:
+        if self._wakeup is None:
+            return
+        if idle:
+            self._busy_since = None
+            if not self._idle:
+                self._wakeup.set_idle(True)
+                self._idle = True
+                self._heard = True  # what came before pushers knew has called nobody
+        elif self._busy_since is None:
+            self._busy_since = now
+        elif self._idle and now - self._busy_since > BUSY_FOR:
+            self._wakeup.set_idle(False)
+            self._idle = False
+
+    def heard(self) -> bool:
+        """Whether the store has called since the last time."""
+        heard, self._heard = self._heard, False
+        now = time.monotonic()
+        if self._wakeup is not None and (self._registered is not None or now >= self._look_again):
+            if self.polled:
+                self._look_again = now + self._interval(now)
+            try:
+                heard = self._wakeup.arrived() or heard
+            except QueueUnavailable:
+                self.close()
+        return heard
+
+    def heard_something(self) -> None:
+        self._heard = True
+
+    def _interval(self, now: float) -> float:
+        return POLL_SOON if now - self._worked_at < LIVELY else POLL_LATER
+
+    def answered(self, got: int, now: float) -> None:
+        """The store was asked for jobs and gave so many."""
+        if got:
+            self._worked_at = now
+
+    def next_poll(self, now: float) -> float:
+        """When to ask again without having been called."""
+        return now + max(self._options.sleep, 0.001)
+
+    def wake_at(self, ask_at: float) -> float:
+        """When the loop has to wake for the sake of polling."""
+        return min(ask_at, self._look_again) if self.polled else ask_at
+
+    def close(self) -> None:
+        """Stop listening; the next `prepare` begins anew."""
+        if self._registered is not None:
+            self._selector.unregister(self._registered)
+            self._registered = None
+        wakeup, self._wakeup = self._wakeup, None
+        self._watching = self._idle = False
+        self._heard = True
+        if wakeup is not None:
+            wakeup.close()

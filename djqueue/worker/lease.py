@@ -1,0 +1,65 @@
+"""The worker's sign of life, and what it may conclude from its own and from others'.
+
+A worker that cannot renew ends its children before its lease does, since others take its jobs over
+then. It judges others only if its own last two signs were on time: after an outage everybody says
+hello before anybody is declared dead.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from djqueue.drivers.base import Reservation
+from djqueue.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver
+
+logger = logging.getLogger("djqueue.worker")
+
+
+class Lease:
+    """All times are on the monotonic clock of this machine."""
+
+    def __init__(self, driver: Driver, length: float) -> None:
+        self._driver = driver
+        self.length = length
+        self.every = length / 4
+        self._margin = min(length / 8, 3.0)
+        self._on_time = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """The worker has just joined."""
+        self._renewed = time.monotonic()
+        self._on_time = 0
+        self.next_at = self._renewed + self.every * random.uniform(0.8, 1.0)
+
+    @property
+    def over_at(self) -> float:
+        """When the children must be gone."""
+        return self._renewed + self.length - self._margin
+
+    @property
+    def may_judge(self) -> bool:
+        """Whether expired reservations of others may be taken over."""
+        return self._on_time >= 2
+
+    def renew(self, held: Sequence[Reservation]) -> set[str]:
+        """Say hello; the ids among `held` that are lost. The time counts from before the request."""
+        asked = time.monotonic()
+        self.next_at = asked + 0.5
+        late = asked - self._renewed > self.every * 2
+        try:
+            lost = self._driver.extend(held)
+        except QueueUnavailable:
+            self._on_time = 0
+            raise
+        self._renewed = asked
+        self._on_time = 0 if late else self._on_time + 1
+        self.next_at = asked + self.every * random.uniform(0.8, 1.0)
+        return lost

@@ -1,0 +1,154 @@
+"""What the parent knows of one child."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+
+from djqueue.drivers.base import Reservation
+from djqueue.running.outcome import ErrorReport
+from djqueue.worker.start import Ends
+from djqueue.worker.wire import (
+    TOKEN,
+    Item,
+    OutcomeReader,
+    Page,
+    Running,
+    Told,
+    encode_window,
+)
+
+
+class Process:
+    """A child: its pipes and what it holds. All descriptors are non-blocking here."""
+
+    def __init__(self, pid: int, ends: Ends) -> None:
+        self.pid = pid
+        self.ends = ends
+        self.started = time.monotonic()
+        self.held: dict[int, Item] = {}
+        """What was handed over and is not answered, by index, in order."""
+        self.doomed: str | None = None
+        """Why we have killed it, or are about to."""
+        self.aborted_at: float | None = None
+        self.spoilt = False
+        """It will end by itself after a soft timeout; nothing more is handed over."""
+        self.full = False
+        """Nothing more is handed over until it is empty."""
+        self._page = Page(ends.page)
+        self._reader = OutcomeReader()
+        self._next = 1
+        self._unsent = b""
+        self._tokens = b""
+
+    # -- handing over --------------------------------------------------------------------------
+
+    def hand_over(
+        self, reservations: Sequence[Reservation], notice: ErrorReport | None = None
+    ) -> None:
+        """Give the child a window; payloads go first, then the permission to begin them."""
+        items = []
+        for reservation in reservations:
+            item = Item(self._next, reservation, notice)
+            self.held[item.index] = item
+            self._next += 1
+            items.append(item)
+        self._unsent += encode_window(items)
+        self._tokens += b"".join(TOKEN.pack(item.index) for item in items)
+        self.send()
+
+    def send(self) -> bool:
+        """Write what the pipes take; whether something is left."""
+        try:
+            while self._unsent:
+                sent = self.ends.work.send(self._unsent)
+                self._unsent = self._unsent[sent:]
+            if self._tokens:
+                os.write(self.ends.tokens, self._tokens)
+                self._tokens = b""
+        except BlockingIOError:
+            return True
+        except (BrokenPipeError, ConnectionResetError):
+            self._unsent = self._tokens = b""
+        return False
+
+    def take_back(self) -> list[Item]:
+        """What was not begun, in order. It is no longer the child's.
+
+        A payload that is half on its way is still sent to its end: without a token the child
+        skips it, but without its rest it would not understand the next one.
+        """
+        try:
+            taken = os.read(self.ends.tokens_back, 1 << 16)
+        except BlockingIOError:
+            taken = b""
+        taken, self._tokens = taken + self._tokens, b""
+        indices = [index for (index,) in TOKEN.iter_unpack(taken)]
+        return [self.held.pop(index) for index in indices if index in self.held]
+
+    # -- listening -----------------------------------------------------------------------------
+
+    def answers(self) -> Iterator[tuple[Item, Told]]:
+        """What the child has reported since the last call."""
+        while True:
+            try:
+                data = os.read(self.ends.outcomes, 1 << 16)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            for told in self._reader.feed(data):
+                item = self.held.pop(told.index, None)
+                self.full = self.full and bool(self.held)
+                if item is not None:
+                    yield item, told
+            if len(data) < 1 << 16:
+                return
+
+    def running(self) -> tuple[Item, Running] | None:
+        """The item that runs at this moment, and since when."""
+        running = self._page.running()
+        item = self.held.get(running.index) if running else None
+        return (item, running) if item and running else None
+
+    def cancel(self, item: Item) -> None:
+        """Tell the job that its outcome will be ignored."""
+        self._page.cancel(item.index)
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def abort(self, why: str, *, dump: bool) -> None:
+        """End it: with `dump` first SIGABRT, which writes every thread's stack, then `kill`."""
+        if self.doomed is None:
+            self.doomed = why
+            self.aborted_at = time.monotonic()
+            if dump:
+                _signal(self.pid, signal.SIGABRT)
+            else:
+                self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL for the whole group: what the job has started ends with it."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            _signal(self.pid, signal.SIGKILL)
+
+    def dump(self) -> str:
+        """What faulthandler wrote when it died."""
+        size = os.fstat(self.ends.dump).st_size
+        return os.pread(self.ends.dump, min(size, 1 << 16), 0).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        self._page.close()
+        self.ends.close()
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Only ever for a child that we have not waited for: its number is still its own."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,206 @@
+"""What a worker prints: one line a job."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, TextIO
+
+from djqueue.decision import Action, Happened
+from djqueue.drivers.base import Reservation
+from djqueue.running.outcome import Outcome
+
+if TYPE_CHECKING:
+    from djqueue.worker.options import WorkerOptions
+    from djqueue.worker.parent import Worker
+    from djqueue.worker.process import Process
+
+SHOW_RUNNING_AFTER = 0.1
+"""Seconds after which a job that still runs gets a line of its own."""
+_COLOURS = {"DONE": "32", "FAIL": "31", "RELEASED": "33", "RUNNING": "36"}
+_WRITE_AT_ONCE = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
+
+
+class Report:
+    """Says nothing: for workers inside tests and other programs."""
+
+    def started(self, lines: Iterable[str]) -> None:
+        """The banner."""
+
+    def event(self, level: str, text: str) -> None:
+        """Something about the worker itself."""
+
+    def ended(self, reservation: Reservation, outcome: Outcome) -> None:
+        """An attempt is over."""
+
+    def still_running(self, processes: Iterable[Process], now: float) -> None:
+        """Look for jobs that have been running for long enough to be mentioned."""
+
+    def stopped(self, worker: Worker) -> None:
+        """The worker ends."""
+
+    def flush(self, *, wait: bool = False) -> None:
+        """Write what has gathered."""
+
+
+class Lines(Report):
+    """Text for people and log files, or JSON, one object a line."""
+
+    def __init__(
+        self, options: WorkerOptions, stream: TextIO, *, as_json: bool, verbosity: int
+    ) -> None:
+        self._options = options
+        self._stream = stream
+        self._json = as_json
+        self._verbosity = verbosity
+        self._terminal = stream.isatty()
+        self._waiting: list[str] = []
+        self._left_out = 0
+        self._shown: set[str] = set()
+        self._second = 0
+        self._stamp = ""
+
+    def started(self, lines: Iterable[str]) -> None:
+        if not self._json:
+            for line in lines:
+                self._put(line)
+        else:
+            self._object("started", None)
+        self.flush()
+
+    def event(self, level: str, text: str) -> None:
+        if self._json:
+            self._object(level, None, error=text)
+        else:
+            self._put(f"{self._time()}  {level.upper():<8}{text}")
+
+    def ended(self, reservation: Reservation, outcome: Outcome) -> None:
+        self._shown.discard(reservation.id)
+        if self._verbosity == 0 and outcome.decision.action is Action.DONE:
+            return
+        state = _STATES[outcome.decision.action]
+        if self._json:
+            self._object(state.lower(), reservation, outcome)
+            return
+        self._put(self._line(reservation, state, _duration(outcome.duration)))
+        if outcome.error is not None:
+            self._put(f"{' ' * 21}{_why(outcome)}")
+
+    def still_running(self, processes: Iterable[Process], now: float) -> None:
+        for process in processes:
+            found = process.running()
+            if found is None or found[0].notice is not None:
+                continue
+            reservation = found[0].reservation
+            if now - found[1].since > SHOW_RUNNING_AFTER and reservation.id not in self._shown:
+                self._shown.add(reservation.id)
+                if self._json:
+                    self._object("running", reservation)
+                elif self._verbosity:
+                    self._put(self._line(reservation, "RUNNING", ""))
+        self.flush()
+
+    def stopped(self, worker: Worker) -> None:
+        reason = worker.reason.value if worker.reason else "an error"
+        took = time.monotonic() - worker.started
+        if self._json:
+            self._object("stopped", None, error=reason)
+        else:
+            jobs = "1 job" if worker.done == 1 else f"{worker.done} jobs"
+            self._put(f"{self._time()}  Stopped after {jobs} in {took:.1f} s. Reason: {reason}.")
+        self.flush(wait=True)
+
+    def _line(self, reservation: Reservation, state: str, duration: str) -> str:
+        shown = f"\x1b[{_COLOURS[state]}m{state}\x1b[0m" if self._terminal else state
+        name, queue = _one_line(reservation.name), _one_line(reservation.queue)
+        line = f"{self._time()}  {name}  {reservation.id}  {queue}  {reservation.attempt}  {shown}"
+        return f"{line}  {duration}" if duration else line
+
+    def _object(
+        self,
+        event: str,
+        reservation: Reservation | None,
+        outcome: Outcome | None = None,
+        error: str | None = None,
+    ) -> None:
+        if outcome is not None and outcome.error is not None:
+            error = f"{outcome.error.class_name}: {outcome.error.message}"
+        data = {
+            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "event": event,
+            "id": reservation.id if reservation else None,
+            "name": reservation.name if reservation else None,
+            "queue": reservation.queue if reservation else None,
+            "connection": self._options.connection,
+            "attempt": reservation.attempt if reservation else None,
+            "duration": round(outcome.duration, 6) if outcome else None,
+            "error": error,
+        }
+        self._put(json.dumps(data))
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _time(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return self._stamp
+
+    def _put(self, line: str) -> None:
+        self._waiting.append(line)
+
+    def flush(self, *, wait: bool = False) -> None:
+        """Write, as far as the reader keeps up: a full pipe must not stop the signs of life."""
+        if not self._waiting:
+            return
+        text = "\n".join(self._waiting) + "\n"
+        self._waiting.clear()
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError):  # a stream in memory
+            self._stream.write(text)
+            return
+        data = text.encode(self._stream.encoding or "utf-8", "backslashreplace")
+        for start in range(0, len(data), _WRITE_AT_ONCE):
+            if not wait and not select.select([], [descriptor], [], 0)[1]:
+                self._left_out += data.count(b"\n", start)
+                return
+            if self._left_out:
+                os.write(descriptor, f"… {self._left_out} lines left out: nobody read\n".encode())
+                self._left_out = 0
+            os.write(descriptor, data[start : start + _WRITE_AT_ONCE])
+
+
+_STATES = {
+    Action.DONE: "DONE",
+    Action.RETRY: "RELEASED",
+    Action.INTERRUPT: "RELEASED",
+    Action.FAIL: "FAIL",
+}
+
+
+def _why(outcome: Outcome) -> str:
+    assert outcome.error is not None
+    what = f"{outcome.error.class_name}: {outcome.error.message}".splitlines()
+    first = _one_line(what[0] if what else "")
+    if outcome.happened is Happened.INTERRUPTED and outcome.decision.action is Action.INTERRUPT:
+        return "↳ interrupted; it runs again, and the attempt does not count"
+    if outcome.decision.action is Action.RETRY:
+        return f"↳ {first} · again in {outcome.decision.delay:g} s"
+    return f"↳ {first}"
+
+
+def _one_line(text: str) -> str:
+    """Text from outside must not forge a line, nor move the cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.2f}ms" if seconds < 1 else f"{seconds:.2f}s"

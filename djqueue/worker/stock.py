@@ -1,0 +1,77 @@
+"""What the parent has reserved and not yet handed to a child, and how it is dealt out."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from djqueue.drivers.base import Reservation
+from djqueue.running.outcome import ErrorReport
+from djqueue.worker.postmortem import limits_of
+from djqueue.worker.process import Process
+
+
+def goes_alone(reservation: Reservation) -> bool:
+    """Whether it must not share a window: a job that may have killed its worker would count an
+    interruption for its neighbours, and one that allows none must not be such a neighbour."""
+    return reservation.interruptions > 0 or limits_of(reservation).max_interruptions == 0
+
+
+class Stock:
+    """Reservations and notices on their way to a child."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[Reservation] = deque()
+        self.notices: deque[tuple[Reservation, ErrorReport]] = deque()
+        self.met_loner = False
+        """The last jobs that came in had one that goes alone."""
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def add(self, reservations: Sequence[Reservation]) -> None:
+        self.jobs.extend(reservations)
+        self.met_loner = any(goes_alone(reservation) for reservation in reservations)
+
+    def put_first(self, reservations: Iterable[Reservation]) -> None:
+        """They were taken back from a child: they are next."""
+        self.jobs.extendleft(reversed(list(reservations)))
+
+    def tell(self, processes: Sequence[Process]) -> None:
+        """Hand out the notices, to the emptiest child each. They need no reservation."""
+        while self.notices and processes:
+            reservation, error = self.notices.popleft()
+            emptiest = min(processes, key=lambda process: len(process.held))
+            emptiest.hand_over([reservation], error)
+
+    def deal(self, processes: Sequence[Process], capacity: int) -> int:
+        """Hand out jobs, evenly, at most `capacity` to a child; how many."""
+        dealt = 0
+        able = [p for p in processes if not p.full and len(p.held) < capacity]
+        for position, process in enumerate(able):
+            if not self.jobs:
+                break
+            share = math.ceil(len(self.jobs) / (len(able) - position))
+            window = self._window(process, min(share, capacity - len(process.held)))
+            if window:
+                process.hand_over(window)
+                dealt += len(window)
+        return dealt
+
+    def _window(self, process: Process, size: int) -> list[Reservation]:
+        window: list[Reservation] = []
+        while self.jobs and len(window) < size:
+            if goes_alone(self.jobs[0]):
+                if not process.held and not window:
+                    process.full = True
+                    window.append(self.jobs.popleft())
+                break
+            window.append(self.jobs.popleft())
+        return window
+
+    def surplus(self) -> list[Reservation]:
+        """What no child could be given; it goes back to the store."""
+        surplus = list(self.jobs)
+        self.jobs.clear()
+        return surplus

@@ -1,0 +1,206 @@
+"""What parent and child say to each other.
+
+Three one-way channels and a shared page:
+
+- **work** (parent → child): windows, JSON arrays behind their length. They travel ahead.
+- **tokens** (parent → child): eight bytes an item, the permission to begin it. The parent holds the
+  reading end too: what it can read back was never begun, and what it cannot was. The kernel makes
+  that exact, whatever dies when.
+- **outcomes** (child → parent): one write an item. What is in the pipe survives the child.
+- the **page**: what runs since when, written by the child; what is cancelled, written by the parent.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from djqueue.decision import Action, Decision, Happened
+from djqueue.drivers.base import Reservation
+from djqueue.running.outcome import ErrorReport, Outcome
+
+TOKEN = struct.Struct("<Q")
+_LENGTH = struct.Struct("<I")
+_OUTCOME = struct.Struct("<QBdI")
+_PLAIN, _FULL, _TOLD, _MEMORY = range(4)
+
+PAGE_SIZE = mmap.PAGESIZE
+_RUNNING = struct.Struct("<Qdd")
+_CANCELLED = struct.Struct("<Q")
+_CANCELLED_AT = _RUNNING.size
+
+
+class Item(NamedTuple):
+    """Something for a child to do."""
+
+    index: int
+    """Its number among all that this child was ever given; it only grows."""
+    reservation: Reservation
+    notice: ErrorReport | None = None
+    """The job was given up for this: tell it, do not run it."""
+
+
+class Told(NamedTuple):
+    """A child's answer about one item."""
+
+    index: int
+    outcome: Outcome | None
+    """None: a notice was delivered."""
+    memory: int = 0
+    """Bytes the child occupies, where that is above ``--memory``."""
+
+
+# -- windows --------------------------------------------------------------------------------------
+
+
+def encode_window(items: Sequence[Item]) -> bytes:
+    body = json.dumps(items, separators=(",", ":"), check_circular=False).encode("ascii")
+    return _LENGTH.pack(len(body)) + body
+
+
+class WindowReader:
+    """The child's end of the work channel. Blocks."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self) -> list[Item]:
+        """The next window; EOFError when the parent is gone."""
+        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
+        return [
+            Item(index, _reservation(fields), ErrorReport(*notice) if notice else None)
+            for index, fields, notice in json.loads(self._exactly(length))
+        ]
+
+    def _exactly(self, count: int) -> bytes:
+        chunks = []
+        while count:
+            chunk = os.read(self._descriptor, min(count, 1 << 20))
+            if not chunk:
+                raise EOFError
+            chunks.append(chunk)
+            count -= len(chunk)
+        return b"".join(chunks)
+
+
+def _reservation(fields: list[Any]) -> Reservation:
+    """JSON has made a list of the handle."""
+    *rest, handle = fields
+    return Reservation(*rest, tuple(handle) if isinstance(handle, list) else handle)
+
+
+# -- outcomes -------------------------------------------------------------------------------------
+
+
+def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
+    """A plain success is 21 bytes; anything else brings a JSON body."""
+    plain = outcome.happened is Happened.RETURNED and not outcome.settled
+    if plain and not memory:
+        return _OUTCOME.pack(index, _PLAIN, outcome.duration, 0)
+    fields: dict[str, Any] = {
+        "happened": outcome.happened.value,
+        "action": outcome.decision.action.value,
+        "delay": outcome.decision.delay,
+        "error": outcome.error,
+        "history": outcome.history,
+        "settled": outcome.settled,
+        "charged": outcome.charged,
+        "memory": memory,
+    }
+    body = json.dumps(fields).encode("ascii")
+    return _OUTCOME.pack(index, _FULL, outcome.duration, len(body)) + body
+
+
+def encode_told(index: int) -> bytes:
+    return _OUTCOME.pack(index, _TOLD, 0.0, 0)
+
+
+class OutcomeReader:
+    """The parent's end. Fed with whatever bytes have arrived."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> Iterator[Told]:
+        """The answers that are complete by now. A last, torn one of a dead child never is."""
+        buffer = self._buffer + data if self._buffer else data
+        position, end, head = 0, len(buffer), _OUTCOME.size
+        while end - position >= head:
+            index, kind, duration, length = _OUTCOME.unpack_from(buffer, position)
+            if end - position - head < length:
+                break
+            position += head
+            if kind == _PLAIN:
+                yield Told(index, Outcome(Happened.RETURNED, _DONE, duration=duration))
+            elif kind == _TOLD:
+                yield Told(index, None)
+            else:
+                yield _full(index, duration, buffer[position : position + length])
+            position += length
+        self._buffer = buffer[position:]
+
+
+_DONE = Decision(Action.DONE)
+
+
+def _full(index: int, duration: float, body: bytes) -> Told:
+    data = json.loads(body)
+    outcome = Outcome(
+        Happened(data["happened"]),
+        Decision(Action(data["action"]), data["delay"]),
+        ErrorReport(*data["error"]) if data["error"] else None,
+        data["history"],
+        data["settled"],
+        data["charged"],
+        duration,
+    )
+    return Told(index, outcome, data["memory"])
+
+
+# -- page -----------------------------------------------------------------------------------------
+
+
+class Running(NamedTuple):
+    """What a child runs at this moment."""
+
+    index: int
+    since: float
+    """On the monotonic clock, which all processes of a machine share."""
+    timeout: float
+    """Seconds; 0 means no limit."""
+
+
+class Page:
+    """Shared memory of one child and its parent."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, PAGE_SIZE)
+
+    def begin(self, index: int, since: float, timeout: float) -> None:
+        """Child: item `index` begins."""
+        _RUNNING.pack_into(self._map, 0, index, since, timeout)
+
+    def end(self) -> None:
+        """Child: nothing runs."""
+        _RUNNING.pack_into(self._map, 0, 0, 0.0, 0.0)
+
+    def running(self) -> Running | None:
+        """Parent: what runs, or None."""
+        running = Running(*_RUNNING.unpack_from(self._map, 0))
+        again = Running(*_RUNNING.unpack_from(self._map, 0))
+        return running if running.index and running == again else None
+
+    def cancel(self, index: int) -> None:
+        """Parent: item `index` was cancelled."""
+        _CANCELLED.pack_into(self._map, _CANCELLED_AT, index)
+
+    def cancelled(self) -> int:
+        """Child: the last cancelled item."""
+        return int(_CANCELLED.unpack_from(self._map, _CANCELLED_AT)[0])
+
+    def close(self) -> None:
+        self._map.close()
