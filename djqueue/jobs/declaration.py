@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 from djqueue import registry
@@ -42,9 +43,10 @@ def declare(cls: type[Job], root: type[Job], keywords: Mapping[str, Any]) -> Non
     """Turn `cls`, a new subclass of `root` (`Job`), into a job. Raises `InvalidJob`."""
     where = f"{'@job' if '_function' in cls.__dict__ else 'class'} {cls.__qualname__}"
     own = checked(keywords, where)
-    _refuse_body(cls, where)
+    annotated = _annotated(cls)
+    _refuse_fields(cls, root, annotated, where)
+    _refuse_body(cls, annotated, where)
     _make_dataclass(cls, where)
-    _refuse_fields(cls, root, where)
     if "handle" in cls.__dict__:
         _prepare_handle(cls, where)
     cls._own_options = own
@@ -55,8 +57,22 @@ def declare(cls: type[Job], root: type[Job], keywords: Mapping[str, Any]) -> Non
         registry.register(cls._spec)
 
 
-def _refuse_body(cls: type[Job], where: str) -> None:
-    annotated = _own_annotations(cls)
+def _refuse_fields(cls: type[Job], root: type[Job], names: set[str], where: str) -> None:
+    for name in names:
+        if name in RESERVED_OPTIONS:
+            raise InvalidJob(
+                f"{where}: a field cannot be called {name!r}. If the option is meant, it is a "
+                f"class keyword: class {cls.__name__}(Job, {name}=…). For an argument take "
+                f"another name, as job_{name}."
+            )
+        if name in RESERVED_METHODS or name in dir(root):
+            raise InvalidJob(
+                f"{where}: a field cannot be called {name!r}, a name that Job keeps for itself. "
+                f"Take another name, as job_{name.lstrip('_')}."
+            )
+
+
+def _refuse_body(cls: type[Job], annotated: set[str], where: str) -> None:
     for name, value in cls.__dict__.items():
         method = inspect.isfunction(value)
         if name in NOT_CALLED and name not in annotated:
@@ -78,9 +94,16 @@ def _refuse_body(cls: type[Job], where: str) -> None:
         )
 
 
-def _own_annotations(cls: type[Job]) -> set[str]:
+def _annotated(cls: type[Job]) -> set[str]:
     """Names annotated in the body, those of class variables left out."""
-    found = inspect.get_annotations(cls)
+    found: Mapping[str, Any]
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        # What an annotation names may not be there yet.
+        found = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
+    else:
+        found = inspect.get_annotations(cls)
     return {name for name, annotation in found.items() if "ClassVar" not in str(annotation)}
 
 
@@ -93,8 +116,8 @@ def _make_dataclass(cls: type[Job], where: str) -> None:
     if own_hash is None:
         # Equal jobs are two jobs: in a set both stay. Dataclasses with __eq__ cannot be hashed.
         cls.__hash__ = object.__hash__  # type: ignore[method-assign]
-    names = {field.name for field in _fields(cls)}
-    extra = set(inspect.signature(cls).parameters) - names
+    fields: Any = dataclasses.fields(cls)  # type: ignore[arg-type] - it became one just now
+    extra = set(inspect.signature(cls).parameters) - {field.name for field in fields}
     if extra:
         raise InvalidJob(
             f"{where}: {', '.join(sorted(extra))} is an InitVar, and would be gone when the job "
@@ -115,26 +138,6 @@ def _remedy(error: str) -> str:
             "field(kw_only=True)."
         )
     return error
-
-
-def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(cls)
-
-
-def _refuse_fields(cls: type[Job], root: type[Job], where: str) -> None:
-    for field in _fields(cls):
-        if field.name in RESERVED_OPTIONS:
-            raise InvalidJob(
-                f"{where}: a field cannot be called {field.name!r}. If the option is meant, it is "
-                f"a class keyword: class {cls.__name__}(Job, {field.name}=…). For an argument "
-                f"take another name, as job_{field.name}."
-            )
-        if field.name in RESERVED_METHODS or field.name in dir(root):
-            raise InvalidJob(
-                f"{where}: a field cannot be called {field.name!r}, a name that Job keeps for "
-                f"itself. "
-                f"Take another name, as job_{field.name.lstrip('_')}."
-            )
 
 
 def _prepare_handle(cls: type[Job], where: str) -> None:

@@ -69,7 +69,7 @@ class FunctionJob(Job):
         values = self.__dict__.get("arguments", {})
         if name in values:
             return values[name]
-        raise AttributeError(f"{type(self).__name__!r} has neither attribute nor argument {name!r}")
+        return super().__getattribute__(name)  # for its error
 
     def __repr__(self) -> str:
         return show(type(self).__qualname__, self.arguments)
@@ -89,8 +89,7 @@ class JobFunction(Generic[P, R, Returned]):
         )
 
     def __init__(self, function: Callable[P, Returned], options: Mapping[str, Any]) -> None:
-        self._call = injected(function)
-        self.job_class = _make_class(function, self._call, options)
+        self.job_class, self._call = _make_class(function, options)
         """The class of its jobs, and the sender of its signals."""
         self._bind = self.job_class._signature.bind
         self._using: Mapping[str, Any] = {}
@@ -170,8 +169,9 @@ def job(
 
 
 def _make_class(
-    function: Callable[..., Any], call: Callable[..., Any], options: Mapping[str, Any]
-) -> type[FunctionJob]:
+    function: Callable[..., Returned], options: Mapping[str, Any]
+) -> tuple[type[FunctionJob], Callable[..., Returned]]:
+    """The class of its jobs, and the function with what `Inject` makes."""
     if not inspect.isfunction(function):
         raise InvalidJob(
             f"@job decorates functions, not {function!r:.100}. For a class, derive from "
@@ -182,9 +182,11 @@ def _make_class(
         raise InvalidJob(f"{where}: a lambda has no name that a queue could keep. Use def.")
     refuse_generator(function, where)
     signature = read_signature(function)
+    call = injected(function)
 
     async def handle_async(self: FunctionJob) -> Any:
-        return await signature.call(call, self.arguments)
+        coroutine: Any = signature.call(call, self.arguments)
+        return await coroutine
 
     def handle(self: FunctionJob) -> Any:
         return signature.call(call, self.arguments)
@@ -200,4 +202,4 @@ def _make_class(
     made = types.new_class(
         function.__name__, (FunctionJob,), dict(options), lambda namespace: namespace.update(body)
     )
-    return cast("type[FunctionJob]", made)
+    return cast("type[FunctionJob]", made), call

@@ -1,0 +1,1 @@
+"""Job classes and functions."""

@@ -1,0 +1,110 @@
+"""`JobSpec`: from a job to stored arguments and back."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from djqueue import Job
+from djqueue.errors import InvalidJob, InvalidPayload, NotSerializable
+from tests.app.models import Note
+
+if TYPE_CHECKING:
+    from tests.app.models import Author
+
+
+class Parcel(Job, name="test.jobs.Parcel", tries=2, timeout=9, backoff=3, atomic="other"):
+    weight: Decimal
+    note: Note | None = None
+    author: Author | None = None
+    """Its name is known to type checkers only."""
+
+    def handle(self) -> Decimal:
+        return self.weight * 2
+
+    def failed(self, error):
+        seen.append((self.weight, error))
+
+
+class Computed(Job, name="test.jobs.Computed", backoff=1, tags=["class"]):
+    kind: str = "fine"
+
+    def handle(self):
+        pass
+
+    def backoff(self):
+        return [1, 2] if self.kind == "fine" else -1
+
+    def tags(self):
+        return [*super().tags(), self.kind]
+
+    def retry_until(self):
+        return 60
+
+    async def failed(self, error):
+        seen.append(error)
+
+
+seen: list[object] = []
+
+
+def test_arguments_come_back_as_what_they_were(db):
+    note = Note.objects.create(text="x")
+    loaded = Parcel._spec.load(Parcel._spec.encode(Parcel(Decimal("1.50"), note)))
+    assert (loaded.weight, loaded.note, loaded.author) == (Decimal("1.50"), note, None)
+    assert type(loaded) is Parcel
+    assert Parcel._spec.call(loaded) == 3
+
+
+def test_limits_are_those_of_the_options():
+    limits = Parcel._spec.limits
+    assert (limits.tries, limits.timeout, limits.backoff) == (2, 9, (3,))
+    assert limits.atomic == "other"
+
+
+def test_an_argument_that_cannot_be_stored_is_named():
+    with pytest.raises(NotSerializable, match=r'test.jobs.Parcel: argument "note"'):
+        Parcel._spec.encode(Parcel(Decimal(1), object()))
+
+
+def test_arguments_of_other_code_are_refused():
+    with pytest.raises(InvalidPayload, match="it lacks weight"):
+        Parcel._spec.load({})
+    with pytest.raises(InvalidPayload, match="it has size, which the code does not take"):
+        Parcel._spec.load({"weight": 1, "size": 2})
+
+
+def test_methods_beat_options():
+    job = Computed()
+    spec = Computed._spec
+    assert spec.per_instance == {"backoff", "tags", "retry_until"}
+    assert spec.backoff(job) == (1, 2)
+    assert spec.retry_until(job) == 60
+    assert spec.tags(job, ("given",)) == ("class", "fine")
+
+
+def test_a_method_that_gives_nonsense_is_named():
+    with pytest.raises(InvalidJob, match=r"test.jobs.Computed.backoff\(\): backoff=-1"):
+        Computed._spec.backoff(Computed("bad"))
+
+
+def test_without_methods_the_options_hold():
+    spec, job = Parcel._spec, Parcel(Decimal(1))
+    assert not spec.per_instance
+    assert (spec.backoff(job), spec.retry_until(job), spec.tags(job, ("a",))) == (
+        None,
+        None,
+        ("a",),
+    )
+    assert (job.backoff(), job.display_name()) == ((3,), "test.jobs.Parcel")
+    assert list(job.using(tags=["b"]).tags()) == ["b"]
+
+
+def test_failed_is_called_whether_it_is_async_or_not():
+    seen.clear()
+    error = ValueError()
+    Parcel._spec.failed(Parcel(Decimal(1)), error)
+    Computed._spec.failed(Computed(), error)
+    assert seen == [(1, error), error]
