@@ -1,0 +1,22 @@
+"""The admin: jobs, failed jobs, batches and workers.
+
+Importing this registers them with the project's ``admin.site``; a project with a site of its own
+registers the same classes with that one.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from djqueue.admin.batches import JobBatchAdmin
+from djqueue.admin.failed import FailedJobAdmin
+from djqueue.admin.jobs import QueuedJobAdmin
+from djqueue.admin.workers import WorkerAdmin
+from djqueue.models import FailedJob, JobBatch, QueuedJob, Worker
+
+__all__ = ["FailedJobAdmin", "JobBatchAdmin", "QueuedJobAdmin", "WorkerAdmin"]
+
+admin.site.register(QueuedJob, QueuedJobAdmin)
+admin.site.register(FailedJob, FailedJobAdmin)
+admin.site.register(JobBatch, JobBatchAdmin)
+admin.site.register(Worker, WorkerAdmin)

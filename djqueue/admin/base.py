@@ -1,0 +1,125 @@
+"""What every screen has in common: read-only, one database at a time, no heavy columns in lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db import DEFAULT_DB_ALIAS
+from django.http import HttpRequest, QueryDict
+from django.utils.html import format_html
+
+from djqueue.admin.filters import DATABASE
+from djqueue.admin.paginator import CappedPaginator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from django.db.models import Model, QuerySet
+    from django.http import HttpResponse
+    from django.utils.functional import _StrPromise
+    from django.utils.safestring import SafeString
+
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+
+def column(
+    label: _StrPromise, *, ordering: str | None = None
+) -> Callable[[Callable[[Any, Any], object]], Callable[[Any, Any], SafeString]]:
+    """A list column whose cells carry its label: on a phone each row becomes a card of them."""
+
+    def decorate(method: Callable[[Any, Any], object]) -> Callable[[Any, Any], SafeString]:
+        @admin.display(description=label, ordering=ordering)
+        def cell(self: Any, row: Any) -> SafeString:
+            return format_html(
+                '<span class="djq-label" aria-hidden="true">{}</span>'
+                '<span class="djq-value">{}</span>',
+                label,
+                method(self, row),
+            )
+
+        cell.__name__ = method.__name__
+        cell.__doc__ = method.__doc__
+        return cell
+
+    return decorate
+
+
+class LightChangeList(ChangeList):
+    """A list that leaves the columns in the database which it does not show."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """The rows of the list, without `ReadOnlyAdmin.heavy_columns`."""
+        rows = super().get_queryset(request, exclude_parameters)
+        return rows.defer(*self.model_admin.heavy_columns)
+
+
+class ReadOnlyAdmin(_ModelAdmin):
+    """Rows that only djqueue itself writes: nothing here is added, edited or deleted by form."""
+
+    heavy_columns: ClassVar[Sequence[str]] = ()
+    """Columns that lists never load."""
+    paginator = CappedPaginator
+    list_per_page = 100
+    list_max_show_all = 0
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    # No field is a form's: the page is drawn by `detail`.
+    fieldsets = ((None, {"fields": ()}),)
+
+    class Media:
+        """A style sheet of our own; no script, and nothing inline."""
+
+        css = {"all": ("djqueue/admin.css",)}
+
+    # -- which database ------------------------------------------------------------------------
+
+    def databases(self) -> Mapping[str, Sequence[str]]:
+        """The aliases with rows of this model and what to call each; the first is the default."""
+        return {DEFAULT_DB_ALIAS: [DEFAULT_DB_ALIAS]}
+
+    def alias(self, request: HttpRequest) -> str:
+        """The database that a request is about. Pages keep it from the list they came from."""
+        kept = QueryDict(request.GET.get("_changelist_filters", ""))
+        asked = request.GET.get(DATABASE) or kept.get(DATABASE)
+        known = self.databases()
+        return asked if asked in known else next(iter(known))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The rows of the database in question."""
+        return super().get_queryset(request).using(self.alias(request))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Lists without heavy columns."""
+        return LightChangeList
+
+    # -- read-only -----------------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Never: jobs are dispatched by code."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Never: what a worker may be reading is not edited under its hands."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Never by Django's own delete pages, which ask no worker. The actions have theirs."""
+        return False
+
+    # -- the page of one row -------------------------------------------------------------------
+
+    def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the page of `row` shows: ``facts``, pairs of a label and a value, and more."""
+        return {"facts": []}
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Django's page with `detail` in the place of the form's fields."""
+        row = context["original"]
+        context.update(self.detail(request, row), title=self.opts.verbose_name, subtitle=str(row))
+        return super().render_change_form(request, context, *args, **kwargs)

@@ -1,0 +1,184 @@
+"""Failed jobs, with all that is known about why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, DELETION
+from django.db import DEFAULT_DB_ALIAS
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from djqueue.admin import failed_changes
+from djqueue.admin.base import column
+from djqueue.admin.contents import VISIBLE, attempts, contents
+from djqueue.admin.filters import FailedConnectionFilter, FailedQueueFilter, FailedWhenFilter
+from djqueue.admin.operator import OperatorAdmin, Verb
+from djqueue.admin.outcome import Wording, plural
+from djqueue.admin.search import condition
+from djqueue.admin.words import moment, pill
+from djqueue.conf import settings
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+RETRY = Verb(
+    name="retry",
+    label=_("Retry"),
+    permissions=("djqueue.retry_failedjob",),
+    apply=failed_changes.retry,
+    wording=Wording(
+        plural("Retried %(count)d job", "Retried %(count)d jobs"),
+        plural("%(count)d job was not retried", "%(count)d jobs were not retried"),
+        _("Back in their queues, with their attempts counted from the beginning."),
+    ),
+    flag=CHANGE,
+)
+FORGET = Verb(
+    name="forget",
+    label=_("Forget"),
+    permissions=("djqueue.delete_failedjob",),
+    apply=failed_changes.forget,
+    wording=Wording(
+        plural("Forgot %(count)d failed job", "Forgot %(count)d failed jobs"),
+        plural(
+            "%(count)d failed job was not forgotten", "%(count)d failed jobs were not forgotten"
+        ),
+    ),
+    flag=DELETION,
+    destructive=True,
+)
+SHORT = 100
+"""Characters of an error in the list."""
+
+
+class FailedJobAdmin(OperatorAdmin):
+    """Failed jobs, newest first."""
+
+    verbs = (RETRY, FORGET)
+    heavy_columns = ("payload", "exception", "history")
+    list_display = ("job", "error", "queue_name", "connection_name", "tried", "failed")
+    list_filter = (FailedWhenFilter, FailedConnectionFilter, FailedQueueFilter)
+    # What is searched is up to `search`; Django wants to see a name here to draw the box.
+    search_fields = ("name",)
+    search_help_text = _(
+        "Id, or a part of it · job:shop.SendMail · queue:mail · exc:TimeoutError · a part of the"
+        " message"
+    )
+    ordering = ("-id",)
+    actions = ("retry_jobs", "forget_jobs")
+
+    def databases(self) -> Mapping[str, Sequence[str]]:
+        """The one that failed jobs are kept in."""
+        alias = settings().failed_jobs or DEFAULT_DB_ALIAS
+        return {alias: [alias]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Nothing where no failed jobs are kept: the table may not be looked after."""
+        rows = super().get_queryset(request)
+        return rows if settings().failed_jobs is not None else rows.none()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By id, name, queue, exception class and message."""
+        return queryset.filter(condition(search_term, free="exception_message")), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, or a word about why there is none."""
+        context = {"not_kept": settings().failed_jobs is None, **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    # -- columns -------------------------------------------------------------------------------
+
+    @admin.display(description=_("job"))
+    def job(self, row: Any) -> SafeString:
+        """The name, and enough of the id to know it again."""
+        return format_html('{} <span class="djq-id">{}</span>', row.name, str(row.uuid)[:8])
+
+    @column(_("error"))
+    def error(self, row: Any) -> SafeString:
+        """The exception, in short; its module is on the job's page."""
+        message = row.exception_message
+        return format_html(
+            '<span class="djq-error" title="{}">{}</span> {}',
+            row.exception_class,
+            row.exception_class.rpartition(".")[2],
+            message if len(message) <= SHORT else f"{message[: SHORT - 1]}…",
+        )
+
+    @column(_("queue"))
+    def queue_name(self, row: Any) -> str:
+        """Its queue."""
+        return str(row.queue)
+
+    @column(_("connection"))
+    def connection_name(self, row: Any) -> str:
+        """Its connection."""
+        return str(row.connection)
+
+    @column(_("attempts"))
+    def tried(self, row: Any) -> int:
+        """How many attempts there were."""
+        return int(row.attempts)
+
+    @column(_("failed"), ordering="failed_at")
+    def failed(self, row: Any) -> SafeString | str:
+        """When it was given up."""
+        return moment(row.failed_at, timezone.now())
+
+    # -- actions -------------------------------------------------------------------------------
+
+    def has_retry_jobs_permission(self, request: HttpRequest) -> bool:
+        """For the list's menu."""
+        return RETRY.allowed(request)
+
+    def has_forget_jobs_permission(self, request: HttpRequest) -> bool:
+        """For the list's menu."""
+        return FORGET.allowed(request)
+
+    @admin.action(description=_("Retry selected failed jobs"), permissions=["retry_jobs"])
+    def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Back to their queues."""
+        return self.run(request, queryset, RETRY)
+
+    @admin.action(description=_("Forget selected failed jobs"), permissions=["forget_jobs"])
+    def forget_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Delete their records."""
+        return self.run(request, queryset, FORGET)
+
+    # -- the page of a failed job --------------------------------------------------------------
+
+    def summary(self, row: Any) -> str:
+        """The error, for a question."""
+        return f"{row.exception_class}: {row.exception_message[:SHORT]}"
+
+    def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """All there is to know about a failure."""
+        visible = request.user.has_perm(VISIBLE)
+        now = timezone.now()
+        return {
+            **super().detail(request, row),
+            "pill": pill("failed", _("Failed")),
+            "error_class": row.exception_class,
+            "error_message": row.exception_message,
+            "facts": [
+                (_("Id"), row.uuid),
+                (_("Connection"), row.connection),
+                (_("Queue"), row.queue),
+                (_("Attempts"), row.attempts),
+                (_("Failed at"), moment(row.failed_at, now, full=True)),
+                (_("Row"), row.pk),
+            ],
+            "traceback": row.exception,
+            "contents": contents(row.payload, self.admin_site.name, visible=visible),
+            "values_visible": visible,
+            "attempts": attempts(row.history),
+        }

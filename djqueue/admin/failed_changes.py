@@ -1,0 +1,95 @@
+"""What operators do to failed jobs: retry them, or forget them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from django.db import connections, transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from djqueue.admin import audit
+from djqueue.admin.outcome import Kept, Named, Reason, Result
+from djqueue.admin.words import relative
+from djqueue.bus import failed
+from djqueue.bus.retrying import retry as move_back
+from djqueue.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from djqueue.admin.job_changes import Picked
+    from djqueue.models import FailedJob
+
+RETRIED = Reason(_("it was already retried by %(user)s %(ago)s."), "")
+FORGOTTEN = Reason(_("it was already forgotten by %(user)s %(ago)s."), "")
+GONE = Reason(
+    _("it was already retried or forgotten."),
+    _("they were already retried or forgotten."),
+)
+_BY = {"retry": RETRIED, "forget": FORGOTTEN}
+
+
+def retry(picked: Picked) -> Result:
+    """Back to their queues. Of two operators who retry the same job, one does."""
+    return _change(picked, _retry)
+
+
+def forget(picked: Picked) -> Result:
+    """Delete the record of the failure, and with it the way to retry it."""
+    return _change(picked, _forget)
+
+
+def _change(picked: Picked, act: Callable[[failed.Selection], list[Kept]]) -> Result:
+    """Lock the rows, act on those that are there, and tell which were not."""
+    with transaction.atomic(using=picked.alias):
+        rows = _locked(picked)
+        uuids = tuple(str(row.uuid) for row in rows.values())
+        kept = act(failed.Selection(ids=uuids)) if rows else []
+        left = set(_table(picked).filter(pk__in=rows).values_list("pk", flat=True)) if kept else ()
+        changed = [Named(pk, str(row)) for pk, row in rows.items() if pk not in left]
+    gone = [key for key in picked.keys if key not in rows]
+    return Result(changed, _missing(gone) + kept)
+
+
+def _retry(selection: failed.Selection) -> list[Kept]:
+    try:
+        done = move_back(selection)
+    except QueueUnavailable as error:
+        # What had been moved before stays moved, and is logged; the error says so.
+        return [Kept(Reason(str(error), str(error)))]
+    refused = []
+    for text, count in done.refused.items():
+        reason = Reason(text, text)
+        refused += [Kept(reason)] * count
+    return refused
+
+
+def _forget(selection: failed.Selection) -> list[Kept]:
+    failed.forget(selection)
+    return []
+
+
+def _table(picked: Picked) -> QuerySet[FailedJob]:
+    return failed.table().using(picked.alias)
+
+
+def _locked(picked: Picked) -> dict[int, FailedJob]:
+    rows = _table(picked).filter(pk__in=picked.keys).order_by("pk")
+    if connections[picked.alias].features.has_select_for_update:
+        list(rows.select_for_update().values_list("pk", flat=True))
+    else:
+        # SQLite: the first statement has to be a write, or somebody can come in between.
+        rows.order_by().update(attempts=F("attempts"))
+    return {row.pk: row for row in rows.only("pk", "name", "uuid")}
+
+
+def _missing(keys: Sequence[int]) -> list[Kept]:
+    if len(keys) == 1:
+        act = audit.last_act(failed.table().model, keys[0])
+        if act is not None and act.verb in _BY:
+            ago = relative(act.at, timezone.now())
+            return [Kept(_BY[act.verb], {"user": act.user, "ago": ago})]
+    return [Kept(GONE) for _key in keys]

@@ -1,0 +1,73 @@
+"""Which queues there are, without reading a table of a million rows for each page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import connections
+
+from djqueue.conf import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LIMIT = 200
+"""Names that a filter offers. More are reached by the search (``queue:NAME``)."""
+
+# A walk from name to name along the index: it costs a look-up a queue, however many jobs there are.
+_JOBS = """
+WITH RECURSIVE names(queue) AS (
+    SELECT MIN(queue) FROM jobs
+    UNION ALL
+    SELECT (SELECT queue FROM jobs WHERE queue > names.queue ORDER BY queue LIMIT 1)
+    FROM names WHERE names.queue IS NOT NULL
+)
+SELECT queue FROM names WHERE queue IS NOT NULL LIMIT %s
+"""
+_FAILED_CONNECTIONS = """
+WITH RECURSIVE names(connection) AS (
+    SELECT MIN(connection) FROM failed_jobs
+    UNION ALL
+    SELECT (SELECT connection FROM failed_jobs WHERE connection > names.connection
+            ORDER BY connection LIMIT 1)
+    FROM names WHERE names.connection IS NOT NULL
+)
+SELECT connection FROM names WHERE connection IS NOT NULL LIMIT %s
+"""
+_FAILED_QUEUES = """
+WITH RECURSIVE names(queue) AS (
+    SELECT MIN(queue) FROM failed_jobs WHERE connection = %s
+    UNION ALL
+    SELECT (SELECT queue FROM failed_jobs WHERE connection = %s AND queue > names.queue
+            ORDER BY queue LIMIT 1)
+    FROM names WHERE names.queue IS NOT NULL
+)
+SELECT queue FROM names WHERE queue IS NOT NULL LIMIT %s
+"""
+
+
+def of_jobs(alias: str) -> list[str]:
+    """Names of the queues in a jobs table, and of those the settings know there."""
+    stores = [c for c in settings().connections.values() if c.uses_database]
+    return _sorted([c.queue for c in stores if c.database == alias], _names(alias, _JOBS))
+
+
+def of_failed_jobs(alias: str, connection: str | None) -> list[str]:
+    """Names of the queues whose failed jobs are kept, of one connection or of all."""
+    several = [connection] if connection else connections_of_failed_jobs(alias)
+    return _sorted(*(_names(alias, _FAILED_QUEUES, name, name) for name in several))
+
+
+def connections_of_failed_jobs(alias: str) -> list[str]:
+    """Names of the connections whose failed jobs are kept; some may have left the settings."""
+    return _names(alias, _FAILED_CONNECTIONS)
+
+
+def _names(alias: str, sql: str, *parameters: str) -> list[str]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql, [*parameters, LIMIT])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _sorted(*names: Iterable[str]) -> list[str]:
+    return sorted({name for some in names for name in some})[:LIMIT]

@@ -1,0 +1,115 @@
+"""Workers: who is there, what they listen to, and who is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Count, IntegerField, OuterRef, Subquery
+from django.db.models.functions import Coalesce, Now
+from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from djqueue.admin import stores
+from djqueue.admin.base import ReadOnlyAdmin, column
+from djqueue.admin.filters import DatabaseFilter
+from djqueue.admin.words import moment, pill, span
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+    from django.utils.safestring import SafeString
+
+
+class WorkerAdmin(ReadOnlyAdmin):
+    """Workers, living ones first; lost ones stay for an hour."""
+
+    list_display = ("worker", "connection_name", "queue_names", "life", "doing", "started")
+    list_filter = (DatabaseFilter,)
+    ordering = ("-alive_until",)
+    actions = None
+
+    def databases(self) -> Mapping[str, Sequence[str]]:
+        """The databases that connections keep jobs in: workers of a connection report there."""
+        return stores.with_jobs()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With the database's clock, and how many jobs each holds."""
+        from djqueue.models import QueuedJob
+
+        held = (
+            QueuedJob.objects.filter(reserved_by=OuterRef("pk"))
+            .order_by()
+            .values("reserved_by")
+            .annotate(held=Count("pk"))
+            .values("held")
+        )
+        counted = Coalesce(Subquery(held, output_field=IntegerField()), 0)
+        return super().get_queryset(request).annotate(now=Now(), held=counted)
+
+    @admin.display(description=_("worker"))
+    def worker(self, row: Any) -> SafeString:
+        """Its name; host and process where the name says something else."""
+        place = f"{row.hostname}:{row.pid}"
+        if row.name == place:
+            return format_html("{}", row.name)
+        return format_html('{} <span class="djq-id">{}</span>', row.name, place)
+
+    @column(_("connection"))
+    def connection_name(self, row: Any) -> str:
+        """What it reserves from."""
+        return str(row.connection)
+
+    @column(_("queues"))
+    def queue_names(self, row: Any) -> str:
+        """In the order they are asked."""
+        return ", ".join(row.queues.split(","))
+
+    @column(_("life"))
+    def life(self, row: Any) -> SafeString:
+        """Alive while its lease lasts."""
+        return _life(row)
+
+    @column(_("doing"))
+    def doing(self, row: Any) -> SafeString | str:
+        """Idle or busy; of a lost one, what it left behind."""
+        return _doing(row)
+
+    @column(_("started"), ordering="started_at")
+    def started(self, row: Any) -> SafeString | str:
+        """When it began."""
+        return moment(row.started_at, row.now)
+
+    def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """The columns, and more exactly."""
+        return {
+            "pill": _life(row),
+            "facts": [
+                (_("Connection"), row.connection),
+                (_("Queues"), ", ".join(row.queues.split(","))),
+                (_("Host"), row.hostname),
+                (_("Process"), row.pid),
+                (_("Doing"), _doing(row)),
+                (_("Started"), moment(row.started_at, row.now, full=True)),
+                (_("Its lease lasts until"), moment(row.alive_until, row.now, full=True)),
+            ],
+        }
+
+
+def _life(row: Any) -> SafeString:
+    silent = (row.now - row.alive_until).total_seconds()
+    if silent <= 0:
+        return pill("alive", gettext("Alive"))
+    text = gettext("Lost · lease over for %(span)s") % {"span": span(silent)}
+    return pill("lost", text)
+
+
+def _doing(row: Any) -> SafeString | str:
+    held = ngettext("%(count)d job", "%(count)d jobs", row.held) % {"count": row.held}
+    if row.now > row.alive_until:
+        return gettext("held %(jobs)s") % {"jobs": held}
+    if row.held:
+        return pill("busy", gettext("Busy · %(jobs)s") % {"jobs": held})
+    return pill("idle", gettext("Idle"))
