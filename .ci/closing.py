@@ -14,8 +14,8 @@ from collections.abc import Sequence
 # "=== 3 failed, 120 passed, 2 skipped in 12.34s (0:00:12) ===", with or without the bars.
 _CLOSING = re.compile(r"^(?:=+ )?((?:\d+ [a-z]+,? ?)+)in [\d.]+s(?: \([\d:]+\))?(?: =+)?$")
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
-_ORDER = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warnings", "error")
-_SINGULAR = {"warning": "warnings", "errors": "error"}
+_ORDER = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
+_SINGULAR = {"warnings": "warning", "errors": "error"}
 
 
 class Closing:
@@ -78,8 +78,16 @@ class Closing:
             print(f"FAILED: {name}")
         if self.failed and not self.counts["failed"] and not self.counts["error"]:
             self.counts["error"] += len(self.failed)
-        words = [f"{self.counts[word]} {word}" for word in _ORDER if self.counts[word]]
+        words = [f"{number} {spelt(word, number)}" for word, number in self._in_order()]
         took = time.monotonic() - self.started
         text = f" {', '.join(words) or 'no tests ran'} in {took:.2f}s "
         print(text.center(80, "="), flush=True)
         return 1 if self.failed else 0
+
+    def _in_order(self) -> list[tuple[str, int]]:
+        return [(word, self.counts[word]) for word in _ORDER if self.counts[word]]
+
+
+def spelt(word: str, number: int) -> str:
+    """Spell a word of the closing line as pytest does: two of them have a plural."""
+    return f"{word}s" if number > 1 and word in _SINGULAR.values() else word
