@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
-from djqueue import registry
+from djqueue import payload, registry
 from djqueue.bus import failed
 from djqueue.bus.connections import queues
 from djqueue.drivers.base import OutgoingJob
-from djqueue.errors import QueueError, QueueUnavailable, UnknownJob
+from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
 from djqueue.jobs.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -121,22 +121,27 @@ def _delete(keys: Sequence[int]) -> int:
 
 
 def _outgoing(row: FailedJob) -> OutgoingJob:
-    return OutgoingJob(
-        id=str(row.uuid),
-        queue=row.queue,
-        name=row.name,
-        payload=_without_retry_until(row.payload),
-        priority=_priority(row.name),
+    job = OutgoingJob(str(row.uuid), row.queue, row.name, _without_retry_until(row.payload))
+    try:
+        spec = registry.find(row.name)
+    except UnknownJob:
+        return job  # its queue may be read by other code than this
+    if not isinstance(spec, JobSpec):
+        return job
+    # Those of the job's class: neither payload nor failed row says what using() said.
+    return job._replace(
+        priority=spec.options.priority, message_group=_message_group(spec, row.payload)
     )
 
 
-def _priority(name: str) -> int:
-    """That of the job's class: no payload and no failed row says what ``using()`` said."""
+def _message_group(spec: JobSpec, text: str) -> str | None:
+    option = spec.options.message_group
+    if not callable(option):
+        return option
     try:
-        spec = registry.find(name)
-    except UnknownJob:
-        return 0
-    return spec.options.priority if isinstance(spec, JobSpec) else 0
+        return option(spec.load(payload.decode(text).arguments))
+    except PayloadError:
+        return None  # it cannot run either; the next attempt says so
 
 
 def _without_retry_until(text: str) -> str:

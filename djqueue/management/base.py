@@ -49,9 +49,7 @@ class QueueCommand(BaseCommand):
 
     def usage(self, text: str) -> CommandError:
         """The error for a wrong call."""
-        return CommandError(
-            f"{text} See: python manage.py help {self._name()}", returncode=USAGE
-        )
+        return CommandError(f"{text} See: python manage.py help {self._name()}", returncode=USAGE)
 
     def confirm(self, what: str, options: Mapping[str, Any]) -> None:
         """Ask before `what` is done, which is a sentence; ``--force`` answers yes."""
@@ -68,10 +66,6 @@ class QueueCommand(BaseCommand):
         self.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise CommandError("Stopped. Nothing was changed.")
-
-    def tell(self, text: str) -> None:
-        """A sentence about what was done; on stderr where stdout is for data."""
-        self.stdout.write(text)
 
     def rows(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table on a terminal, lines in a pipe."""

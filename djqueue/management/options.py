@@ -24,6 +24,7 @@ __all__ = [
     "add_failed_filters",
     "add_force",
     "add_json",
+    "add_limit",
     "duration",
     "failed_selection",
     "limit_of",

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from djqueue.bus.connections import queues
+from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.options import add_force
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(QueueCommand):
+    help = "Delete everything that waits in a queue or is delayed; what runs is spared."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("connection", nargs="?", help="the default one, if not given")
+        parser.add_argument("--queue", help="one or several: high,default (the connection's own)")
+        add_force(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asked = queues[options["connection"]]
+        names = options["queue"].split(",") if options["queue"] else [None]
+        chosen = [asked.check(name) for name in dict.fromkeys(names)]
+        counts = [asked.counts(name) for name in chosen]
+        held = sum((each.waiting or 0) + (each.delayed or 0) for each in counts)
+        places = ", ".join(f"{asked.name}:{name}" for name in chosen)
+        if options["dry_run"]:
+            self.stdout.write(f"{number_of(held, 'job')} would be deleted from {places}.")
+            return
+        if held:
+            self.confirm(f"This deletes {number_of(held, 'job')} from {places}.", options)
+        cleared = sum(map(asked.clear, chosen))
+        self.stdout.write(f"Deleted {number_of(cleared, 'job')} from {places}.")

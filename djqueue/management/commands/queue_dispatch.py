@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from djqueue import registry
+from djqueue.bus.dispatching import dispatch, dispatch_sync
+from djqueue.bus.plans import plan_of
+from djqueue.jobs import typed
+from djqueue.jobs.spec import JobSpec, spec_of
+from djqueue.management.base import USAGE, QueueCommand
+from djqueue.management.options import add_json, duration
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from djqueue.jobs.base import Job
+
+
+class Command(QueueCommand):
+    help = "Dispatch a job by its stored name, as in: queue_dispatch shop.SendReceipt order=42"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="as in shop.SendReceipt")
+        parser.add_argument("arguments", nargs="*", metavar="argument=value")
+        parser.add_argument("--args", help="""all arguments as JSON: '{"order": 42}'""")
+        parser.add_argument("--connection")
+        parser.add_argument("--queue")
+        parser.add_argument("--delay", type=duration, help="seconds, or 30m, 12h, 7d")
+        parser.add_argument("--sync", action="store_true", help="run it here, now")
+        add_json(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        job = self._job(options)
+        given = {name: options[name] for name in ("connection", "queue", "delay")}
+        job = job.using(**{name: value for name, value in given.items() if value is not None})
+        if options["sync"]:
+            self._write_value(dispatch_sync(job), options)
+            return
+        spec = spec_of(job)
+        plan = plan_of(spec, job._using)
+        dispatched = dispatch(job)
+        told = {"id": dispatched.id, "name": spec.name}
+        if options["json"]:
+            self.json({**told, "queue": plan.queue, "connection": plan.connection})
+        else:
+            self.stdout.write(
+                f"Dispatched {spec.name} to {plan.connection}:{plan.queue}: {dispatched.id}"
+            )
+
+    def _job(self, options: dict[str, Any]) -> Job:
+        spec = registry.find(options["name"])
+        if not isinstance(spec, JobSpec):
+            raise CommandError(f"{spec.name} cannot be dispatched from here.")
+        if options["args"] is not None and options["arguments"]:
+            raise self.usage("Give argument=value, or --args with all of them, not both.")
+        try:
+            if options["args"] is not None:
+                return typed.from_json(spec, self._object(options["args"]))
+            return typed.from_texts(spec, dict(map(self._pair, options["arguments"])))
+        except TypeError as error:
+            raise CommandError(str(error), returncode=USAGE) from error
+
+    def _pair(self, text: str) -> tuple[str, str]:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise self.usage(f'"{text}" is not written as argument=value. Nothing was queued.')
+        return name, value
+
+    def _object(self, text: str) -> dict[str, Any]:
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self.usage(f"--args is not JSON: {error}. Nothing was queued.") from None
+        if not isinstance(data, dict):
+            raise self.usage("--args is not a JSON object. Nothing was queued.")
+        return data
+
+    def _write_value(self, value: Any, options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.json({"name": options["name"], "value": value})
+        else:
+            self.stdout.write(f"Done: {value!r}" if value is not None else "Done.")

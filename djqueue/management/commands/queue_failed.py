@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from djqueue.bus import failed
+from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.options import (
+    add_failed_filters,
+    add_json,
+    add_limit,
+    failed_selection,
+    limit_of,
+)
+from djqueue.management.rows import failed_object
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(QueueCommand):
+    help = "The failed jobs, newest first."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_failed_filters(parser)
+        add_limit(parser)
+        add_json(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        selection = failed_selection(options)
+        found = list(failed.listed(selection, limit_of(options)))
+        shown = found[: options["limit"]] if options["limit"] else found
+        objects = [failed_object(row) for row in shown]
+        if options["json"]:
+            for each in objects:
+                self.json(each)
+        else:
+            columns = ("id", "row", "name", "queue", "failed_at", "exception_class")
+            shown_as = (*columns, "message")
+            self.rows(
+                shown_as,
+                ([*(each[key] for key in columns), each["exception_message"]] for each in objects),
+            )
+        if len(found) > len(shown):
+            total = number_of(failed.count(selection), "failed job")
+            self.stderr.write(f"These are {len(shown)} of {total}; --limit 0 shows all.")

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from djqueue.bus import failed
+from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.options import add_force
+from djqueue.management.output import Progress
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(QueueCommand):
+    help = "Delete all failed jobs, or those that failed a while ago. It asks first."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--hours", type=float, help="only those that failed longer ago")
+        add_force(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        hours = options["hours"]
+        selection = failed.ALL if hours is None else failed.failed_before(hours * 3600)
+        count = failed.count(selection)
+        if options["dry_run"]:
+            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted.")
+            return
+        if count:
+            self.confirm(f"This deletes {number_of(count, 'failed job')}.", options)
+        with Progress(count) as progress:
+            forgotten = failed.forget(selection, progress)
+        self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.")

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from djqueue.bus import failed
+from djqueue.bus.failed import ALL, Selection
+from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.options import add_failed_filters, add_force, failed_selection
+from djqueue.management.output import Progress
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(QueueCommand):
+    help = "Delete failed jobs, by id or by filter. They cannot be retried after that."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("ids", nargs="*", metavar="ID")
+        add_failed_filters(parser, rows=True)
+        add_force(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        filters = failed_selection(options)
+        if bool(options["ids"]) == (filters != ALL):
+            raise self.usage("Give ids, or filters such as --queue; queue_flush deletes them all.")
+        if options["ids"]:
+            found = failed.resolve(options["ids"])
+            known = len(found.selection.ids or ())
+            self._forget(found.selection, known, options)
+            self.report_unknown(found.unknown, known)
+            return
+        count = failed.count(filters)
+        if not count:
+            raise self.nothing_matched("No failed job matched. Nothing was changed.")
+        if not options["dry_run"]:
+            self.confirm(f"This deletes {number_of(count, 'failed job')}.", options)
+        self._forget(filters, count, options)
+
+    def _forget(self, selection: Selection, count: int, options: dict[str, Any]) -> None:
+        if options["dry_run"]:
+            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted.")
+        elif count:
+            with Progress(count) as progress:
+                forgotten = failed.forget(selection, progress)
+            self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.")

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from djqueue.bus.selecting import EVERY_STATE, matching
+from djqueue.drivers.base import State
+from djqueue.management.base import QueueCommand
+from djqueue.management.options import add_json, add_limit, limit_of
+from djqueue.management.rows import job_object
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(QueueCommand):
+    help = "The jobs that a connection holds: those that run first, then as they would run."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("connection", nargs="?", help="the default one, if not given")
+        parser.add_argument("--queue", help="only this queue")
+        parser.add_argument("--state", choices=[state.value for state in State])
+        parser.add_argument("--name", help="only this job, by its stored name")
+        add_limit(parser)
+        add_json(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        states = [State(options["state"])] if options["state"] else EVERY_STATE
+        found = list(
+            matching(
+                options["connection"], options["queue"], states, options["name"], limit_of(options)
+            )
+        )
+        shown = found[: options["limit"]] if options["limit"] else found
+        objects = [job_object(each) for each in shown]
+        if options["json"]:
+            for each in objects:
+                self.json(each)
+        else:
+            columns = ("id", "name", "queue", "state", "attempts", "available_at")
+            self.rows(columns, ([each[column] for column in columns] for each in objects))
+        if len(found) > len(shown):
+            self.stderr.write(f"These are the first {len(shown)}; --limit 0 shows all.")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from djqueue.bus.status import monitor, span
+from djqueue.management.base import OVER, QueueCommand, number_of
+from djqueue.management.options import add_json, duration
+from djqueue.management.rows import queue_object
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from djqueue.bus.status import Busy
+
+
+class Command(QueueCommand):
+    help = (
+        "Exit with 4, and send the signal queue_busy, when a queue holds too many waiting jobs or "
+        "one waits too long."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("queues", help="as in redis:default,database:mail")
+        parser.add_argument("--max", type=int, default=1000, help="alert at so many waiting (1000)")
+        parser.add_argument(
+            "--max-age", type=duration, help="alert when one waits for so long: 300, 5m"
+        )
+        add_json(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        targets = [each for each in options["queues"].split(",") if each]
+        if not targets:
+            raise self.usage("Name the queues to look at, as in redis:default,database:mail.")
+        found = monitor(targets, options["max"], options["max_age"])
+        if options["json"]:
+            for each in found:
+                self.json({**queue_object(each.status), "over": list(each.over)})
+        else:
+            columns = ("queue", "waiting", "delayed", "reserved", "oldest", "status")
+            self.rows(columns, map(_row, found))
+        over = [each for each in found if each.over]
+        if over:
+            raise CommandError("\n".join(map(_alert, over)), returncode=OVER)
+
+
+def _row(busy: Busy) -> tuple[object, ...]:
+    one = busy.status
+    return (
+        f"{one.connection}:{one.queue}",
+        one.counts.waiting,
+        one.counts.delayed,
+        one.counts.reserved,
+        None if one.oldest is None else span(one.oldest),
+        "ALERT" if busy.over else "OK",
+    )
+
+
+def _alert(busy: Busy) -> str:
+    one = busy.status
+    waiting = number_of(one.counts.waiting or 0, "waiting job")
+    oldest = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
+    return (
+        f"{one.connection}:{one.queue} has {waiting}{oldest}: start more workers with "
+        f"python manage.py queue_work {one.connection} --queue {one.queue}"
+    )

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from djqueue.bus import controls
+from djqueue.bus.status import span, split_target
+from djqueue.management.base import QueueCommand
+from djqueue.management.options import duration
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(QueueCommand):
+    help = "Let workers begin no more jobs of a queue; those that run end as usual."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("queues", nargs="*", metavar="[connection:]queue")
+        parser.add_argument("--all", action="store_true", help="every queue of every connection")
+        parser.add_argument(
+            "--for", type=duration, dest="for_", metavar="30m", help="until then; or queue_resume"
+        )
+        parser.add_argument("--reason", default="", help="why, for others to read")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if bool(options["queues"]) == options["all"]:
+            raise self.usage("Name the queues to pause, or --all.")
+        details = {"for_": options["for_"], "reason": options["reason"], "by": self.operator()}
+        until = "until queue_resume" if options["for_"] is None else f"for {span(options['for_'])}"
+        if options["all"]:
+            controls.pause(**details)
+            self.stdout.write(f"Every queue is paused {until}.")
+        for connection, queue in map(split_target, options["queues"]):
+            controls.pause(connection, queue, **details)
+            self.stdout.write(f"{connection}:{queue} is paused {until}.")

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from djqueue.bus import failed
+from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.output import Progress
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(QueueCommand):
+    help = "Delete failed jobs that are old enough. It never asks: it is meant for a timetable."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--hours", type=float, default=168, help="those that failed longer ago (168: a week)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["hours"] < 0:
+            raise self.usage("--hours is 0 or more.")
+        selection = failed.failed_before(options["hours"] * 3600)
+        if options["dry_run"]:
+            count = number_of(failed.count(selection), "failed job")
+            self.stdout.write(f"{count} would be deleted.")
+            return
+        with Progress(failed.count(selection)) as progress:
+            forgotten = failed.forget(selection, progress)
+        self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.")

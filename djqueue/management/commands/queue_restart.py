@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from typing import Any
+
+from djqueue.bus import controls
+from djqueue.management.base import QueueCommand
+
+
+class Command(QueueCommand):
+    help = "Ask every worker to stop when its jobs have ended, for a supervisor to start it anew."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        controls.request_restart(by=self.operator())
+        self.stdout.write("Every worker stops when the jobs it runs have ended.")

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from djqueue.bus import controls
+from djqueue.bus.status import split_target
+from djqueue.management.base import QueueCommand
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(QueueCommand):
+    help = "End the pause of a queue."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("queues", nargs="*", metavar="[connection:]queue")
+        parser.add_argument("--all", action="store_true", help="end every pause there is")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if bool(options["queues"]) == options["all"]:
+            raise self.usage("Name the queues to resume, or --all.")
+        if options["all"]:
+            ended = controls.resume()
+            self.stdout.write("No queue is paused any more." if ended else "No queue was paused.")
+        for connection, queue in map(split_target, options["queues"]):
+            self._resume(connection, queue)
+
+    def _resume(self, connection: str, queue: str) -> None:
+        place = f"{connection}:{queue}"
+        ended = controls.resume(connection, queue)
+        if controls.is_paused(connection, queue):
+            self.stdout.write(
+                f"{place} stays paused, because every queue is. "
+                "End that with: python manage.py queue_resume --all"
+            )
+        else:
+            self.stdout.write(f"{place} is resumed." if ended else f"{place} was not paused.")

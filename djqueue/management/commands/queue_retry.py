@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from djqueue.bus import failed
+from djqueue.bus.failed import ALL, Selection
+from djqueue.bus.retrying import retry
+from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.options import add_failed_filters, add_force, failed_selection
+from djqueue.management.output import Progress
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(QueueCommand):
+    help = (
+        "Move failed jobs back to their queues, under the same ids. Attempts are counted from 0 "
+        "again, and a retry_until is dropped."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("ids", nargs="*", metavar="ID", help="ids, or the word all")
+        add_failed_filters(parser, rows=True)
+        add_force(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        ids, filters = options["ids"], failed_selection(options)
+        by_id = ids != ["all"] and bool(ids)
+        if by_id and ("all" in ids or filters != ALL):
+            raise self.usage("Give ids, or the word all, or filters such as --queue: one of them.")
+        if not ids and filters == ALL:
+            raise self.usage("Say what to retry: ids, the word all, or filters such as --queue.")
+        if by_id:
+            found = failed.resolve(ids)
+            known = len(found.selection.ids or ())
+            self._retry(found.selection, known, options)
+            self.report_unknown(found.unknown, known)
+            return
+        count = failed.count(filters)
+        if not count and filters != ALL:
+            raise self.nothing_matched("No failed job matched. Nothing was changed.")
+        if not count:
+            self.stdout.write("There are no failed jobs.")
+            return
+        if not options["dry_run"]:
+            self.confirm(f"This retries {number_of(count, 'failed job')}.", options)
+        self._retry(filters, count, options)
+
+    def _retry(self, selection: Selection, count: int, options: dict[str, Any]) -> None:
+        if options["dry_run"]:
+            self.stdout.write(f"{number_of(count, 'failed job')} would be retried.")
+            return
+        if not count:
+            return
+        with Progress(count) as progress:
+            done = retry(selection, progress)
+        self.stdout.write(f"Retried {number_of(done.moved, 'job')}.")
+        if done.gone:
+            self.stderr.write(
+                f"{number_of(done.gone, 'job')} had been retried or forgotten by somebody else."
+            )
+        if done.refused:
+            raise CommandError(
+                "\n".join(
+                    f"{number_of(number, 'job')} not retried: {reason}"
+                    for reason, number in done.refused.items()
+                )
+            )
