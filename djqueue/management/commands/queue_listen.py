@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from djqueue.management.commands import queue_work
+from djqueue.management.listening import Listener, worker_command
+
+
+class Command(queue_work.Command):
+    help = (
+        "queue_work for development: takes what queue_work takes, and restarts the worker when "
+        "the code changes, after the jobs that run have ended."
+    )
+
+    _arguments: tuple[str, ...] = ()
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        self._arguments = tuple(argv[2:])
+        super().run_from_argv(argv)
+
+    def handle(self, **given: Any) -> None:
+        # What the worker would refuse is refused here, before there is anything to watch.
+        self._options(given)
+        bounded = any(given[key] for key in ("once", "stop_when_empty", "max_jobs", "max_time"))
+        listener = Listener(worker_command(self._arguments), self.stderr.write)
+        code = listener.run(bounded=bounded)
+        if code:
+            sys.exit(code)
