@@ -51,6 +51,8 @@ def column(
 class LightChangeList(ChangeList):
     """A list that leaves the columns in the database which it does not show."""
 
+    model_admin: ReadOnlyAdmin
+
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         """The rows of the list, without `ReadOnlyAdmin.heavy_columns`."""
         rows = super().get_queryset(request, exclude_parameters)
@@ -86,7 +88,7 @@ class ReadOnlyAdmin(_ModelAdmin):
         kept = QueryDict(request.GET.get("_changelist_filters", ""))
         asked = request.GET.get(DATABASE) or kept.get(DATABASE)
         known = self.databases()
-        return asked if asked in known else next(iter(known))
+        return asked if asked and asked in known else next(iter(known))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The rows of the database in question."""

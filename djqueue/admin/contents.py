@@ -159,9 +159,14 @@ def attempts(text: str) -> list[Attempt]:
             error=str(entry.get("class", "")),
             message=str(entry.get("message", "")),
         )
-        for entry in history.read(text).attempts
-        if isinstance(entry, dict)
+        for entry in _entries(text)
     ]
+
+
+def _entries(text: str) -> list[dict[str, Any]]:
+    """What is stored may have been written by anybody."""
+    entries: list[Any] = history.read(text).attempts
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _moment(value: object) -> datetime | None:

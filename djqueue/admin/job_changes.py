@@ -78,7 +78,8 @@ def with_state(rows: QuerySet[Any]) -> QuerySet[Any]:
         default=Value(State.WAITING.value),
         output_field=CharField(),
     )
-    return rows.annotate(now=Now(), state=state, holder=Subquery(worker))
+    annotated: QuerySet[Any] = rows.annotate(now=Now(), state=state, holder=Subquery(worker))
+    return annotated
 
 
 class Row(NamedTuple):

@@ -61,7 +61,7 @@ class Verb:
 
     def allowed(self, request: HttpRequest) -> bool:
         """Whether the user may."""
-        return request.user.has_perms(self.permissions)  # type: ignore[union-attr]
+        return request.user.has_perms(self.permissions)
 
 
 class OperatorAdmin(ReadOnlyAdmin):
@@ -149,7 +149,6 @@ class OperatorAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "media": self.media,
             "title": verb.label,
             "question": verb.question or "",
             "verb": verb,
@@ -164,7 +163,7 @@ class OperatorAdmin(ReadOnlyAdmin):
             "checkbox": ACTION_CHECKBOX_NAME,
             "back": self._where_now(request, picked.keys[0] if on_page else -1),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/djqueue/confirm.html", context)
 
     def summary(self, row: Any) -> SafeString | str:
@@ -206,7 +205,10 @@ class OperatorAdmin(ReadOnlyAdmin):
         page, args = ("change", [pk]) if there else ("changelist", [])
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
         url = reverse(name, args=args, current_app=self.admin_site.name)
-        kept = {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
+        kept: dict[str, Any] = {
+            "preserved_filters": self.get_preserved_filters(request),
+            "opts": self.opts,
+        }
         return add_preserved_filters(kept, url)
 
     def buttons(self, request: HttpRequest, row: Any) -> list[Verb]:

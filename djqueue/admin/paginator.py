@@ -28,7 +28,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable
         return self.object_list.order_by().values("pk")[: CAP + 1].count()
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]  # Django's is a cached_property as well
+    def count(self) -> int:
         """How many rows the pages show."""
         return min(self._seen, CAP)
 

@@ -47,7 +47,8 @@ class WorkerAdmin(ReadOnlyAdmin):
             .values("held")
         )
         counted = Coalesce(Subquery(held, output_field=IntegerField()), 0)
-        return super().get_queryset(request).annotate(now=Now(), held=counted)
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(now=Now(), held=counted)
+        return rows
 
     @admin.display(description=_("worker"))
     def worker(self, row: Any) -> SafeString:

@@ -1,0 +1,163 @@
+"""The list of jobs: what it shows, how it is filtered and searched, and what it costs."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+
+from djqueue.admin import paginator
+from tests.admin.support import JOBS, client, delayed, running, stuck, waiting
+
+pytestmark = pytest.mark.django_db
+
+TWO_DATABASES = {
+    "CONNECTIONS": {
+        "database": {"DRIVER": "database"},
+        "reports": {"DRIVER": "database", "DATABASE": "queue"},
+        "cache-queue": {"DRIVER": "redis", "URL": "redis://localhost:1/0"},
+        "sync": {"DRIVER": "sync"},
+    }
+}
+
+
+def _names(response: object) -> list[str]:
+    return [row.name for row in response.context["cl"].result_list]  # type: ignore[attr-defined]
+
+
+def test_every_state_is_a_text() -> None:
+    waiting()
+    delayed(hours=2)
+    running()
+    stuck()
+    page = client().get(JOBS).content.decode()
+    for text in (">Waiting<", "Delayed · in 1 h", "Running · 2 s", "Stuck · taken 3 h ago"):
+        assert text in page
+
+
+@pytest.mark.parametrize("state", ["waiting", "delayed", "running", "stuck"])
+def test_the_state_filter_shows_that_state_alone(state: str) -> None:
+    makers = {"waiting": waiting, "delayed": delayed, "running": running, "stuck": stuck}
+    for name, make in makers.items():
+        make(name=f"shop.{name}")
+    assert _names(client().get(JOBS, {"state": state})) == [f"shop.{state}"]
+
+
+def test_a_delayed_job_that_is_due_counts_as_waiting() -> None:
+    delayed(hours=-1)
+    assert len(_names(client().get(JOBS, {"state": "waiting"}))) == 1
+
+
+def test_queues_are_offered_by_name_and_without_reading_every_row() -> None:
+    for queue in ("mail", "mail", "pdf"):
+        waiting(queue=queue)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        page = client().get(JOBS, {"queue": "mail"})
+    assert len(_names(page)) == 2
+    offered = page.content.decode()
+    assert "?queue=pdf" in offered
+    assert "?queue=default" in offered  # of the settings: empty, but known
+    assert not [q for q in queries if "DISTINCT" in q["sql"].upper()]
+
+
+def test_neither_the_list_nor_its_count_loads_a_payload() -> None:
+    waiting()
+    with CaptureQueriesContext(connection) as queries:
+        client("delete_queuedjob").get(JOBS, {"q": "SendReceipt"})
+    statements = [q["sql"] for q in queries if "FROM" in q["sql"] and "jobs" in q["sql"]]
+    assert statements
+    for sql in statements:
+        assert "payload" not in sql
+        assert "history" not in sql
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rows() -> None:
+    browser = client()
+    stuck()
+    with CaptureQueriesContext(connection) as few:
+        browser.get(JOBS)
+    for _ in range(20):
+        stuck()
+    with CaptureQueriesContext(connection) as many:
+        browser.get(JOBS)
+    assert len(few) == len(many)
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("job:shop.SendMail", ["shop.SendMail"]),
+        ("job:sendmail", ["shop.SendMail"]),
+        ("job:Send*", ["shop.SendMails", "shop.SendMail"]),
+        ("queue:pdf", ["shop.MakePdf"]),
+        ("queue:pdf job:SendMail", []),
+        ("akepd", ["shop.MakePdf"]),
+        ("'unclosed", []),
+        ("job:", []),
+        ("0123456789abcdef0123456789abcdef", ["shop.MakePdf"]),
+        ("01234567-89ab-cdef-0123-456789abcdef", ["shop.MakePdf"]),
+        ("01234567-89", ["shop.MakePdf"]),
+        ("9abcdef", ["shop.MakePdf"]),
+        ("id:0123", ["shop.MakePdf"]),
+        ("99999999999999999999", []),
+    ],
+)
+def test_search(search: str, found: list[str]) -> None:
+    waiting("shop.SendMail", uuid="11111111-1111-4111-8111-111111111111")
+    waiting("shop.SendMails", uuid="22222222-2222-4222-8222-222222222222")
+    waiting("shop.MakePdf", queue="pdf", uuid="01234567-89ab-cdef-0123-456789abcdef")
+    assert _names(client().get(JOBS, {"q": search})) == found
+
+
+def test_digits_are_a_row_number() -> None:
+    row = waiting()
+    assert _names(client().get(JOBS, {"q": str(row.pk)})) == ["shop.SendReceipt"]
+
+
+def test_the_count_stops_at_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paginator, "CAP", 3)
+    for _ in range(5):
+        waiting()
+    page = client().get(JOBS)
+    assert page.context["cl"].result_count == 3
+    assert "3+ jobs" in page.content.decode()
+
+
+def test_an_empty_list_says_so_and_how_to_see_more() -> None:
+    browser = client()
+    assert "There are no jobs." in browser.get(JOBS).content.decode()
+    assert "Clear them" in browser.get(JOBS, {"state": "stuck"}).content.decode()
+
+
+@override_settings(DJQUEUE=TWO_DATABASES)
+def test_jobs_elsewhere_are_named_with_the_command_that_shows_them() -> None:
+    page = client().get(JOBS).content.decode()
+    assert "queue_jobs cache-queue" in page
+    assert "queue_jobs sync" not in page
+
+
+def test_with_database_connections_alone_nothing_is_elsewhere() -> None:
+    assert "Not shown here" not in client().get(JOBS).content.decode()
+
+
+@pytest.mark.django_db(databases=["default", "queue"])
+@override_settings(DJQUEUE=TWO_DATABASES)
+def test_jobs_of_several_databases_are_told_apart() -> None:
+    waiting("shop.Here")
+    there = waiting("shop.There", using="queue", queue="reports")
+    browser = client("delete_queuedjob")
+    assert _names(browser.get(JOBS)) == ["shop.Here"]
+    page = browser.get(JOBS, {"database": "queue"})
+    assert _names(page) == ["shop.There"]
+    assert "?database=queue&amp;queue=reports" in page.content.decode()
+    link = f"{JOBS}{there.pk}/change/?_changelist_filters=database%3Dqueue"
+    assert link in page.content.decode()
+    assert "shop.There" in browser.get(link).content.decode()
+    assert _names(browser.get(JOBS, {"database": "nonsense"})) == ["shop.Here"]
+
+
+def test_without_the_permission_there_is_no_list() -> None:
+    assert client(view=False).get(JOBS).status_code == 403
