@@ -1,0 +1,178 @@
+"""Failed jobs: the list, retrying and forgetting, and two operators at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+
+from djqueue.models import FailedJob, QueuedJob
+from tests.admin.support import FAILED, act, client, exists, failed, logged, press, said
+
+pytestmark = pytest.mark.django_db
+
+ALL = ("retry_failedjob", "delete_failedjob")
+
+
+def _names(**query: str) -> list[str]:
+    page = client().get(FAILED, query)
+    return [row.name for row in page.context["cl"].result_list]
+
+
+def test_the_list_shows_job_and_error() -> None:
+    failed(queue="mail", exception_message="x" * 200)
+    page = client().get(FAILED).content.decode()
+    for text in ("shop.SendReceipt", ">OutOfStock<", "x" * 99 + "…", "mail", "3 min ago"):
+        assert text in page
+    assert "x" * 100 not in page
+
+
+def test_the_list_loads_no_payload_and_no_traceback() -> None:
+    failed()
+    with CaptureQueriesContext(connection) as queries:
+        client(*ALL).get(FAILED, {"q": "order", "connection": "database", "queue": "default"})
+    statements = [q["sql"] for q in queries if "failed_jobs" in q["sql"]]
+    assert statements
+    for sql in statements:
+        for column in ("payload", '"exception"', "history", "DISTINCT"):
+            assert column not in sql
+
+
+def test_filters() -> None:
+    failed("shop.Mail", queue="mail")
+    failed("shop.Pdf", queue="pdf", connection="redis")
+    FailedJob.objects.filter(name="shop.Pdf").update(failed_at="2020-01-01T00:00:00Z")
+    assert _names(queue="mail") == ["shop.Mail"]
+    assert _names(connection="redis") == ["shop.Pdf"]
+    assert _names(failed="15m") == ["shop.Mail"]
+    assert _names(failed="older") == ["shop.Pdf"]
+    page = client().get(FAILED, {"connection": "redis"}).content.decode()
+    assert "connection=redis&amp;queue=pdf" in page
+    assert "queue=mail" not in page
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("exc:OutOfStock", ["shop.Pdf"]),
+        ("exc:shop.errors.OutOfStock", ["shop.Pdf"]),
+        ("exc:*Error", ["shop.Mail"]),
+        ("refused", ["shop.Mail"]),
+        ("job:Pdf", ["shop.Pdf"]),
+    ],
+)
+def test_search(search: str, found: list[str]) -> None:
+    failed("shop.Mail", exception_class="OSError", exception_message="Connection refused")
+    failed("shop.Pdf")
+    assert _names(q=search) == found
+
+
+@pytest.mark.parametrize(
+    ("action", "verb", "permission"),
+    [
+        ("retry_jobs", "retry", "retry_failedjob"),
+        ("forget_jobs", "forget", "delete_failedjob"),
+    ],
+)
+def test_an_action_needs_exactly_its_permission(action: str, verb: str, permission: str) -> None:
+    row = failed()
+    browser = client(*(code for code in ALL if code != permission))
+    assert f'value="{action}"' not in browser.get(FAILED).content.decode()
+    assert f"/act/{verb}/" not in browser.get(f"{FAILED}{row.pk}/change/").content.decode()
+    act(browser, FAILED, action, [row])
+    assert press(browser, row, verb).status_code == 403
+    assert exists(row)
+    assert logged() == []
+
+    browser = client(permission)
+    assert f"/act/{verb}/" in browser.get(f"{FAILED}{row.pk}/change/").content.decode()
+    act(browser, FAILED, action, [row])
+    assert not exists(row)
+    row = failed()
+    assert press(browser, row, verb).url == FAILED
+    assert not exists(row)
+    assert [json.loads(entry.change_message)["verb"] for entry in logged()] == [verb, verb]
+
+
+def test_a_retried_job_is_in_its_queue_again() -> None:
+    row = failed(queue="mail")
+    response = act(client(*ALL), FAILED, "retry_jobs", [row])
+    assert said(response) == [
+        "Retried 1 job. Back in their queues, with their attempts counted from the beginning."
+    ]
+    job = QueuedJob.objects.get()
+    assert (job.uuid, job.queue, job.attempts, job.payload) == (row.uuid, "mail", 0, row.payload)
+
+
+def test_of_two_operators_who_retry_the_same_job_one_does() -> None:
+    row = failed()
+    first, second = client(*ALL), client(*ALL)
+    act(first, FAILED, "retry_jobs", [row])
+    [kept] = said(act(second, FAILED, "retry_jobs", [row]))
+    assert kept == "1 job was not retried: it was already retried by user0 0 s ago."
+    assert QueuedJob.objects.count() == 1
+    assert len(logged()) == 1
+
+
+def test_what_an_operator_forgot_cannot_be_retried() -> None:
+    row = failed()
+    act(client(*ALL), FAILED, "forget_jobs", [row])
+    [kept] = said(press(client(*ALL), row, "retry"))
+    assert "already forgotten by user0" in kept
+
+
+def test_what_was_retried_elsewhere_is_not_attributed() -> None:
+    rows = [failed(), failed()]
+    FailedJob.objects.all().delete()
+    [kept] = said(act(client(*ALL), FAILED, "retry_jobs", rows))
+    assert kept == "2 jobs were not retried: they were already retried or forgotten."
+
+
+def test_a_job_of_an_unknown_connection_stays_and_the_reason_is_shown() -> None:
+    here, there = failed(), failed(connection="100% gone")
+    retried, kept = said(act(client(*ALL), FAILED, "retry_jobs", [here, there]))
+    assert retried.startswith("Retried 1 job.")
+    assert kept.startswith('1 job was not retried: Unknown queue connection "100% gone".')
+    assert exists(there)
+    assert len(logged()) == 1
+
+
+def _unreachable(*args: Any, **kwargs: Any) -> Any:
+    from djqueue.errors import QueueUnavailable
+
+    raise QueueUnavailable("The store cannot be reached.")
+
+
+def test_a_store_that_cannot_be_reached_leaves_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from djqueue.drivers.database import DatabaseDriver
+
+    monkeypatch.setattr(DatabaseDriver, "push", _unreachable)
+    row = failed()
+    [kept] = said(act(client(*ALL), FAILED, "retry_jobs", [row]))
+    assert "The store cannot be reached." in kept
+    assert exists(row)
+    assert logged() == []
+
+
+def test_all_that_match_are_retried_after_a_question() -> None:
+    rows = [failed(), failed()]
+    other = failed(queue="mail")
+    browser = client(*ALL)
+    url = f"{FAILED}?queue=default"
+    page = act(browser, url, "retry_jobs", rows[:1], select_across="1")
+    assert "2 failed jobs" in page.content.decode()
+    form = {"select_across": "1", "confirmed": "yes", "newest": str(page.context["newest"])}
+    said_ = said(act(browser, url, "retry_jobs", rows[:1], **form))
+    assert said_[0].startswith("Retried 2 jobs.")
+    assert exists(other)
+
+
+@override_settings(DJQUEUE={"FAILED_JOBS": None})
+def test_where_none_are_kept_the_page_says_so() -> None:
+    page = client().get(FAILED)
+    assert page.status_code == 200
+    assert "No failed jobs are kept" in page.content.decode()

@@ -1,0 +1,215 @@
+"""The page of one row: what it shows, what it hides, and what it escapes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.template import Context, Template
+from django.test import RequestFactory
+from django.utils import translation
+
+from djqueue import history
+from djqueue.models import JobBatch
+from tests.admin.support import (
+    BATCHES,
+    FAILED,
+    JOBS,
+    WORKERS,
+    client,
+    failed,
+    reserve,
+    running,
+    stuck,
+    text_of,
+    waiting,
+    worker,
+)
+
+pytestmark = pytest.mark.django_db
+
+CANARY = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+SECRET = "hunter2-canary"
+ARGUMENTS: dict[str, Any] = {
+    "copies": 2,
+    "note": "two\nlines",
+    "when": {"$": "date", "v": "2026-02-03"},
+    "password": SECRET,
+    "login": {"API_Token": SECRET, "deep": [{"client_secret": SECRET, "user": "anna"}]},
+    "pairs": {"$": "dict", "v": [["Authorization", SECRET], [3, "three"]]},
+    "card_number": {"$": "str", "v": SECRET},
+    "nothing": None,
+}
+
+
+def _page(row: Any, *permissions: str) -> str:
+    url = {"queuedjob": JOBS, "failedjob": FAILED, "worker": WORKERS, "jobbatch": BATCHES}
+    response = client(*permissions).get(f"{url[row._meta.model_name]}{row.pk}/change/")
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+@pytest.mark.parametrize("make", [waiting, failed])
+def test_arguments_are_shown_to_those_who_may_see_them(make: Any) -> None:
+    row = make(payload=text_of("shop.SendReceipt", ARGUMENTS, tries=3, backoff=(10.0, 60.0)))
+    page = _page(row, "view_payload")
+    for text in ("copies", "2026-02-03", "two\nlines", "anna", "three", "tries", "Stored payload"):
+        assert text in page
+    assert SECRET not in page
+
+
+@pytest.mark.parametrize("make", [waiting, failed])
+def test_without_the_permission_only_names_are_shown(make: Any) -> None:
+    row = make(payload=text_of("shop.SendReceipt", ARGUMENTS))
+    page = _page(row)
+    assert "copies" in page
+    assert "Values are hidden" in page
+    for text in ("2026-02-03", "anna", "Stored payload", SECRET):
+        assert text not in page
+
+
+def test_a_model_argument_links_to_its_page_where_it_has_one() -> None:
+    user = User.objects.create_user("bob")
+    reference = {"$": "model", "m": "auth.User", "k": user.pk, "db": "default"}
+    elsewhere = {"$": "model", "m": "app.Note", "k": 1, "db": "default"}
+    row = waiting(payload=text_of("shop.A", {"user": reference, "note": elsewhere}))
+    from django.contrib import admin
+
+    page = _page(row, "view_payload")
+    if admin.site.is_registered(User):
+        assert f"/admin/auth/user/{user.pk}/change/" in page
+    assert "app.Note 1" in page
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "[]", '{"v":99,"name":"x","options":{},"id":"1"}'])
+def test_a_damaged_payload_is_shown_as_damaged(text: str) -> None:
+    assert "payload" in _page(waiting(payload=text), "view_payload").lower()
+
+
+def test_context_is_never_shown() -> None:
+    text = text_of("shop.A", {})
+    data = {**json.loads(text), "context": {"hidden": {"key": SECRET}, "user_id": SECRET}}
+    assert SECRET not in _page(waiting(payload=json.dumps(data)), "view_payload")
+
+
+def test_a_long_value_is_cut() -> None:
+    row = waiting(payload=text_of("shop.A", {"rows": "x" * 200_000}))
+    page = _page(row, "view_payload")
+    assert len(page) < 200_000
+    assert "more characters are not shown" in page
+
+
+def test_attempts_and_traceback() -> None:
+    text = history.add("", 1, "raised", "shop.errors.OutOfStock", "none left", error=True)
+    text = history.add(text, 2, "timed out", "djqueue.errors.TimeoutExceeded", "60 s", error=True)
+    page = _page(failed(history=text))
+    assert "no such order" in page
+    assert "Attempt 1" in page
+    assert "Timed out" in page
+    assert "none left" in page
+    assert "Attempt 1" in _page(waiting(history=text))
+
+
+def test_a_damaged_history_is_no_history() -> None:
+    for text in ("x", "[]", '{"attempts": [1, {"attempt": "a", "at": 5}]}'):
+        _page(waiting(history=text))
+
+
+def test_a_stuck_job_is_explained() -> None:
+    page = _page(stuck())
+    assert "no sign of life" in page
+    assert "gone-1:99" in page
+
+
+def test_what_is_stored_is_escaped_everywhere() -> None:
+    columns = {"name": CANARY, "queue": CANARY[:80], "payload": text_of(CANARY, {CANARY: CANARY})}
+    text = history.add("", 1, CANARY, CANARY, CANARY, error=True)
+    holder = worker(CANARY)
+    job = reserve(waiting(**columns, history=text, batch_id=CANARY[:36]), holder)
+    broken = failed(
+        **columns,
+        history=text,
+        connection=CANARY,
+        exception=CANARY,
+        exception_class=CANARY,
+        exception_message=CANARY,
+    )
+    batch = JobBatch.objects.create(id=CANARY[:36], name=CANARY, created_at="2026-01-01T00:00:00Z")
+    everything = ("view_payload", "delete_queuedjob", "force_delete_job", "retry_failedjob")
+    pages = [_page(row, *everything) for row in (job, broken, holder)]
+    browser = client(*everything)
+    pages += [browser.get(url).content.decode() for url in (JOBS, FAILED, WORKERS, BATCHES)]
+    pages.append(browser.get(JOBS, {"queue": CANARY, "q": CANARY}).content.decode())
+    form = {"seen": f"{job.pk}:1"}
+    pages.append(browser.post(f"{JOBS}{job.pk}/act/force_delete/", form).content.decode())
+    pages.append(browser.post(f"{JOBS}{job.pk}/act/delete/", form, follow=True).content.decode())
+    assert batch.pk
+    for page in pages:
+        assert "<script>alert" not in page
+        assert "<img src=x" not in page
+
+
+def test_nothing_is_inline() -> None:
+    running()
+    browser = client("view_payload", "delete_queuedjob", "force_delete_job")
+    for url in (JOBS, FAILED, WORKERS, BATCHES):
+        page = browser.get(url).content.decode()
+        assert not re.search(r"<script(?![^>]*\bsrc=)", page)
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=", page)
+
+
+def test_workers_are_alive_or_lost_idle_or_busy() -> None:
+    busy, lost = worker("web-1:1"), worker("web-2:2", lost=True)
+    worker("web-3:3")
+    reserve(waiting(), busy)
+    reserve(waiting(), lost)
+    page = client().get(WORKERS).content.decode()
+    for text in ("Alive", "Busy · 1 job", "Idle", "Lost · lease over for 3 h", "held 1 job"):
+        assert text in page
+    assert "high, default" in page
+    assert "4211" in _page(busy)
+
+
+def test_batches_show_how_far_they_are() -> None:
+    batch = JobBatch.objects.create(
+        id="b" * 36,
+        name="Import",
+        total_jobs=200,
+        pending_jobs=20,
+        failed_jobs=3,
+        created_at="2026-01-01T00:00:00Z",
+    )
+    assert "180 of 200, 3 failed" in client().get(BATCHES).content.decode()
+    assert "In progress" in _page(batch)
+
+
+@pytest.mark.parametrize("url", [JOBS, FAILED, WORKERS, BATCHES])
+def test_every_list_is_empty_without_an_error(url: str) -> None:
+    assert client().get(url).status_code == 200
+    assert client().get(url, {"q": "x", "p": "2"}, follow=True).status_code == 200
+
+
+def test_the_screens_are_in_the_app_list() -> None:
+    page = client().get("/admin/").content.decode()
+    for url in (JOBS, FAILED, WORKERS, BATCHES):
+        assert f'href="{url}"' in page
+    assert "/add/" not in page
+
+
+def test_pages_work_in_another_language() -> None:
+    running()
+    with translation.override("de"):
+        browser = client("delete_queuedjob")
+        assert browser.get(JOBS, headers={"accept-language": "de"}).status_code == 200
+
+
+def test_our_style_sheet_carries_the_nonce_of_a_policy() -> None:
+    template = Template('{% load djqueue_admin %}{% djqueue_style "djqueue/admin.css" %}')
+    assert 'nonce="abc"' in template.render(Context({"csp_nonce": "abc"}))
+    request = RequestFactory().get("/")
+    assert "nonce" not in template.render(Context({"request": request}))
+    request.csp_nonce = "def"  # type: ignore[attr-defined]
+    assert 'nonce="def"' in template.render(Context({"request": request}))
