@@ -38,7 +38,6 @@ class Duties:
         self.rest_until = 0.0
         self._paused: set[str] = set()
         self._generation: int | None = None
-        self._said_lost = False
         now = time.monotonic()
         self._due: dict[Callable[[float], float], float] = {
             self._renew: 0.0,
@@ -183,6 +182,10 @@ class Duties:
         self._worker.stop(StopReason.MAX_TIME)
         return NEVER
 
-    def wake(self) -> None:
-        """Something runs from now on: watch it closely."""
-        self._due[self._watch] = 0.0
+    def promote_in(self, seconds: float) -> None:
+        """A job of ours is due then."""
+        self._due[self._promote] = min(self._due[self._promote], time.monotonic() + seconds + 0.001)
+
+    def watch_closely(self) -> None:
+        """Something runs from now on."""
+        self._due[self._watch] = min(self._due[self._watch], time.monotonic() + WATCH)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from djqueue.conf import settings
 from djqueue.decision import Happened
-from djqueue.drivers.base import Reservation, Wakeup, WorkerIdentity
+from djqueue.drivers.base import Reservation, Settlement, Verdict, Wakeup, WorkerIdentity
 from djqueue.errors import QueueUnavailable
 from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.worker.child import HARD, WORKER_NOTICE
@@ -72,6 +72,10 @@ class Worker:
         self._patience = 0.0
         self.end_at: float | None = None
         self._paused_by_signal = False
+        self._again = False
+        """A settlement has put something in line: the next answer may be short without meaning
+        that the queue is empty."""
+        self._ends_when_empty = options.stop_when_empty or options.once
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -153,6 +157,7 @@ class Worker:
         if self._stock.jobs:
             if now >= self._duties.rest_until:
                 self._stock.deal(able, self._capacity(now))
+                self._duties.watch_closely()
             if surplus := self._stock.surplus():
                 self._give_back(surplus)
 
@@ -198,15 +203,33 @@ class Worker:
             return
         self._store_came_back()
         self._finish.settled(settlements, answer.lost)
+        self._expect(settlements)
         self._begun += len(answer.reservations)
         self._stock.add(answer.reservations)
         self._hand_out(now)
         if room:
-            self._idle.answered(len(answer.reservations), now)
-            short = len(answer.reservations) < room
-            self._ask_at = self._idle.next_poll(now) if short else now
-            if not answer.reservations:
+            self._answered(len(answer.reservations), room, now)
+        elif self._again:
+            self.look_now()
+
+    def _answered(self, got: int, room: int, now: float) -> None:
+        self._idle.answered(got, now)
+        if got == room or self._again:
+            self._ask_at = now
+        else:
+            self._ask_at = self._idle.next_poll(now)
+            if not got:
                 self._nothing_there()
+        self._again = False
+
+    def _expect(self, settlements: list[Settlement]) -> None:
+        """What has just gone back to its queue will call nobody."""
+        for settlement in settlements:
+            if settlement.verdict is not Verdict.REMOVE:
+                if settlement.delay:
+                    self._duties.promote_in(settlement.delay)
+                else:
+                    self._again = True
 
     def _nothing_there(self) -> None:
         if any(process.held for process in self.crew.processes):
@@ -269,6 +292,8 @@ class Worker:
                 self._ended(process, item, told, told.outcome, now)
         if process.spoilt:
             self._take_back(process)
+        if self._ends_when_empty and not self._busy():
+            self.look_now()
 
     def _ended(
         self, process: Process, item: Item, told: Told, outcome: Outcome, now: float

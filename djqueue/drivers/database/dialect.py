@@ -163,7 +163,7 @@ class Dialect(ABC):
 
     def reservation(self, row: Sequence[Any]) -> Reservation:
         """A reservation from a row of `COLUMNS`, read after the update."""
-        id, uuid, queue, name, payload, attempts, interruptions, history, number = row
+        id, uuid, queue, name, payload, attempts, interruptions, history, number = row[:9]
         return Reservation(
             self.decode_uuid(uuid),
             queue,

@@ -22,24 +22,26 @@ _ECHO_SECONDS = 1.0
 class ListenWakeup(Wakeup):
     """The worker's own connection, which listens beside everything else it does."""
 
-    def __init__(self, dialect: Dialect, queues: frozenset[str], worker: int) -> None:
+    def __init__(self, dialect: Dialect, worker: int) -> None:
         self._dialect = dialect
         self._worker = worker
-        self._raw = _raw(dialect)
+        dialect.connection.ensure_connection()
+        self._raw: Any = dialect.connection.connection
         self._heard = False
-        # One that arrives while a statement runs is read by the client, and told here.
+        # What arrives together with the answer to a statement is told to handlers only.
         self._raw.add_notify_handler(self._hear)
-
-    def _hear(self, notification: Any) -> None:
-        self._heard = True
+        dialect.run(f"LISTEN {CHANNEL}")
 
     def fileno(self) -> int | None:
         raw = self._raw
         return None if raw.closed else int(raw.fileno())
 
     def arrived(self) -> bool:
+        self._raw.pgconn.consume_input()
+        while self._raw.pgconn.notifies():
+            self._heard = True
         heard, self._heard = self._heard, False
-        return bool(receive(self._raw)) or heard
+        return heard
 
     def set_idle(self, idle: bool) -> None:
         self._dialect.run(
@@ -48,33 +50,16 @@ class ListenWakeup(Wakeup):
 
     def close(self) -> None:
         if not self._raw.closed:
+            self._raw.remove_notify_handler(self._hear)
             self._dialect.run(f"UNLISTEN {CHANNEL}")
 
+    def hears(self) -> bool:
+        """Whether notifications arrive here at all."""
+        self._dialect.rows("SELECT pg_notify(%s, 'echo')", [CHANNEL])
+        deadline = time.monotonic() + _ECHO_SECONDS
+        while not (heard := self.arrived()) and (left := deadline - time.monotonic()) > 0:
+            select.select([self._raw.fileno()], [], [], left)
+        return heard
 
-def can_listen(dialect: Dialect) -> bool:
-    """Listen, and find out whether notifications arrive here at all."""
-    raw = _raw(dialect)
-    if not hasattr(raw, "pgconn"):  # psycopg2, which Django supports still
-        return False
-    dialect.run(f"LISTEN {CHANNEL}")
-    dialect.rows("SELECT pg_notify(%s, 'echo')", [CHANNEL])
-    deadline = time.monotonic() + _ECHO_SECONDS
-    while (left := deadline - time.monotonic()) > 0:
-        if receive(raw):
-            return True
-        select.select([raw.fileno()], [], [], left)
-    return False
-
-
-def receive(raw: Any) -> list[str]:
-    """The payloads of all notifications that have arrived. Never blocks."""
-    raw.pgconn.consume_input()
-    payloads = []
-    while notification := raw.pgconn.notifies():
-        payloads.append(notification.extra.decode())
-    return payloads
-
-
-def _raw(dialect: Dialect) -> Any:
-    dialect.connection.ensure_connection()
-    return dialect.connection.connection
+    def _hear(self, notification: object) -> None:
+        self._heard = True

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
 from djqueue.drivers.database.dialect import COLUMNS, Dialect, Holder
-from djqueue.drivers.database.listen import CHANNEL, ListenWakeup, can_listen
+from djqueue.drivers.database.listen import CHANNEL, ListenWakeup
 
 COPY_FROM = 50
 """Jobs from which COPY is faster than one INSERT."""
@@ -76,7 +76,8 @@ class PostgresDialect(Dialect):
         columns = "queue, name, payload, uuid, priority, line, attempts, reservation"
         with self.connection.cursor() as cursor:
             statement = f"COPY jobs ({columns}, interruptions, history) FROM STDIN"
-            with cursor.copy(statement) as copy:
+            # Django's cursor wraps no errors here.
+            with self.connection.wrap_database_errors, cursor.copy(statement) as copy:
                 copy.write("".join(lines))
 
     def _raw_connection(self) -> Any:
@@ -129,8 +130,12 @@ class PostgresDialect(Dialect):
     # -- wake-up -------------------------------------------------------------------------------
 
     def watch(self, queues: Sequence[str], holder: Holder, *, listen: bool) -> Wakeup | None:
-        if listen and self.owned and can_listen(self):
-            return ListenWakeup(self, frozenset(queues), holder.worker)
+        if not (listen and self.owned and hasattr(self._raw_connection(), "pgconn")):
+            return None  # psycopg2, which Django supports still, has no pgconn
+        wakeup = ListenWakeup(self, holder.worker)
+        if wakeup.hears():
+            return wakeup
+        wakeup.close()
         return None
 
     def descriptor(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from djqueue import ids
@@ -78,16 +78,21 @@ _ORDER = {
 def _behind(
     here: QuerySet[QueuedJob], alias: str, after: str, order: Sequence[str]
 ) -> QuerySet[QueuedJob]:
-    """Only rows behind the one whose uuid is `after`; all of them if it is gone."""
-    last = jobs(alias).filter(uuid=after).values(*order).first()
-    if last is None:
+    """Only rows behind the one whose uuid is `after`; all of them if it is gone.
+
+    Compared within the database: a time that went through Python may come back as another text.
+    """
+    last = jobs(alias).filter(uuid=after)
+    row = last.values(*order).first()
+    if row is None:
         return here
     behind, equal = Q(), Q()
     for column in order:
-        if last[column] is None:
+        if row[column] is None:
             continue
-        behind |= equal & Q(**{f"{column}__gt": last[column]})
-        equal &= Q(**{column: last[column]})
+        value = Subquery(last.values(column))
+        behind |= equal & Q(**{f"{column}__gt": value})
+        equal &= Q(**{column: value})
     return here.filter(behind)
 
 
