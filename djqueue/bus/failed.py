@@ -187,7 +187,7 @@ def resolve(texts: Sequence[str]) -> Found:
     for text in texts:
         try:
             found[str(find(text).uuid)] = None
-        except JobNotFound as error:  # noqa: PERF203 - a handful, typed by somebody
+        except JobNotFound as error:
             unknown.append(error)
     return Found(Selection(ids=tuple(found)), unknown)
 

@@ -104,7 +104,7 @@ def choose(texts: Sequence[str], connection: str | None = None) -> Chosen:
     for text in texts:
         try:
             found = locate(text, connection)
-        except JobNotFound as error:  # noqa: PERF203 - a handful, typed by somebody
+        except JobNotFound as error:
             unknown.append(error)
         else:
             places[Place(found.connection, found.job.queue, found.job.id)] = None
@@ -132,12 +132,16 @@ def matching(
 
 
 def _pages(driver: Driver, queue: str, state: State) -> Iterator[StoredJob]:
+    """Each job once, although workers take jobs away while the pages are turned."""
+    seen: set[str] = set()
     after = None
     while True:
         page = driver.peek(queue, state, SLICE, after)
-        yield from page
-        if len(page) < SLICE or page[-1].id == after:
+        new = [job for job in page if job.id not in seen]
+        yield from new
+        if not new or len(page) < SLICE:
             return
+        seen.update(job.id for job in new)
         after = page[-1].id
 
 

@@ -81,7 +81,7 @@ def report(connection: str | None = None) -> Report:
                 alive = _alive(asked)
                 found += _statuses(asked, alive)
                 workers += alive
-        except QueueError as error:  # noqa: PERF203 - the others are asked all the same
+        except QueueError as error:
             unreachable.append(f"Connection {name} could not be asked. {error}")
     return Report(found, workers, [each for one in found for each in _problems(one)], unreachable)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["from_json", "from_texts"]
 
 
-class _Unfit(Exception):  # noqa: N818 - never leaves this module
+class _Unfit(Exception):
     """A value that is not of the class that was tried."""
 
 
@@ -70,7 +70,7 @@ def _make(spec: JobSpec, given: Mapping[str, Any], read: Callable[[Any, Any], An
     for name, value in given.items():
         try:
             values[name] = read(value, annotations[name])
-        except _Unfit as error:  # noqa: PERF203 - a handful
+        except _Unfit as error:
             raise TypeError(
                 f'{spec.name}: argument "{name}" {error}. Nothing was queued.'
             ) from None
@@ -99,7 +99,7 @@ def _of_text(text: str, annotation: Any) -> Any:
         for reading in readings:
             try:
                 return _convert(reading, leaf)
-            except _Unfit as error:  # noqa: PERF203 - a handful
+            except _Unfit as error:
                 unfit = unfit or error
     if readings[-1] is None:
         return None
@@ -114,7 +114,7 @@ def _of_data(data: Any, annotation: Any) -> Any:
     for leaf in sorted(alternatives(annotation), key=lambda leaf: type(data) is not leaf) or [Any]:
         try:
             return _convert(data, leaf)
-        except _Unfit as error:  # noqa: PERF203 - a handful
+        except _Unfit as error:
             unfit = unfit or error
     raise unfit or _Unfit("has a value that does not fit")
 
