@@ -82,7 +82,7 @@ def _resolve(annotation: Any, module: types.ModuleType | None, names: Mapping[st
         annotation = annotation.__forward_arg__
     text = annotation if isinstance(annotation, str) else "its annotation"
     # `typing` evaluates names inside generics too, but gives up at the first it does not find.
-    holder = type("holder", (), {"__annotations__": {"one": annotation}})
+    holder = type("holder", (), {"__annotations__": {"one": _with_references(annotation)}})
     namespace = vars(module) if module is not None else {}
     try:
         return typing.get_type_hints(holder, namespace, dict(names), include_extras=True)["one"]
@@ -93,6 +93,18 @@ def _resolve(annotation: Any, module: types.ModuleType | None, names: Mapping[st
         return _resolve(annotation, module, {**names, error.name: missing})
     except Exception:  # noqa: BLE001 - an annotation is any expression of the project's
         return unresolved(text)
+
+
+def _with_references(annotation: Any) -> Any:
+    """``list["Colour"]`` as Python 3.11 and later read it by themselves."""
+    if type(annotation) is not types.GenericAlias:
+        return annotation
+    arguments = tuple(
+        typing.ForwardRef(one) if isinstance(one, str) else _with_references(one)
+        for one in annotation.__args__
+    )
+    origin: Any = annotation.__origin__
+    return types.GenericAlias(origin, arguments)
 
 
 def _imported_for_typing(module: types.ModuleType | None, name: str) -> Any:
@@ -189,6 +201,11 @@ def _open(annotation: Any) -> tuple[Any, ...] | None:
 _QUALIFIERS = ("ClassVar", "Final", "Required", "NotRequired", "ReadOnly")
 
 
+def is_class(leaf: Any) -> bool:
+    """Whether it is a class; to Python 3.10 ``list[int]`` is an instance of `type`, too."""
+    return isinstance(leaf, type) and typing.get_origin(leaf) is None
+
+
 def substitute(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
     """An annotation with type variables replaced; those not given count as `Any`."""
     if not arguments:
@@ -196,6 +213,6 @@ def substitute(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
     if isinstance(annotation, typing.TypeVar):
         return arguments.get(annotation, annotation)
     parameters = getattr(annotation, "__parameters__", ())
-    if isinstance(annotation, type) or not parameters:
+    if is_class(annotation) or not parameters:
         return annotation
     return annotation[tuple(arguments.get(one, Any) for one in parameters)]

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from django.db.models import Field
     from django.db.models.sql.compiler import SQLCompiler
 
+_HUNDRED = 100
+
 
 class InOrderOfKeys(Expression):
     """The position of a row's key in `keys`, each a tuple with a value for each of `fields`.
 
-    One CASE with the positions written out. Django's `Case` would take two parameters and three
-    objects a key, which is slow for thousands, and more than some databases take.
+    A CASE with the positions written out: Django's `Case` would take a parameter and three objects
+    more for each key. It looks for the right hundred keys first, and then among them, because
+    databases try one WHEN after the other, for each row.
     """
 
     def __init__(self, fields: Sequence[Field[Any, Any]], keys: Sequence[tuple[Any, ...]]) -> None:
@@ -41,10 +44,37 @@ class InOrderOfKeys(Expression):
         """The CASE and its parameters."""
         columns = [compiler.compile(column)[0] for column in self.columns]
         matches = " AND ".join(f"{column} = %s" for column in columns)
-        cases = " ".join(f"WHEN {matches} THEN {place}" for place in range(len(self.keys)))
-        values = tuple(
+        # Where the key has several columns, an IN would need row values, which not all have.
+        step = _HUNDRED if len(columns) == 1 else max(len(self.keys), 1)
+        cases: list[str] = []
+        values: list[Any] = []
+        for start in range(0, len(self.keys), step):
+            chunk = self._values(self.keys[start : start + step], connection)
+            places = range(start, min(start + step, len(self.keys)))
+            case = f"CASE {' '.join(f'WHEN {matches} THEN {place}' for place in places)} END"
+            if len(self.keys) <= step:
+                return case, chunk
+            cases.append(f"WHEN {columns[0]} IN ({', '.join(['%s'] * len(chunk))}) THEN {case}")
+            values += chunk * 2
+        return f"CASE {' '.join(cases)} END", tuple(values)
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        """A place in an array: PostgreSQL may compile a long CASE for seconds (its JIT)."""
+        if len(self.columns) > 1:
+            return self.as_sql(compiler, connection)
+        column = compiler.compile(self.columns[0])[0]
+        marks = ", ".join(["%s"] * len(self.keys))
+        kind = self.fields[0].rel_db_type(connection)
+        sql = f"array_position(ARRAY[{marks}]::{kind}[], {column})"
+        return sql, self._values(self.keys, connection)
+
+    def _values(
+        self, keys: Sequence[tuple[Any, ...]], connection: BaseDatabaseWrapper
+    ) -> tuple[Any, ...]:
+        return tuple(
             field.get_db_prep_value(value, connection)
-            for key in self.keys
+            for key in keys
             for field, value in zip(self.fields, key, strict=True)
         )
-        return f"CASE {cases} END", values

@@ -17,7 +17,7 @@ from django.db.models import Model, QuerySet
 from django.utils.functional import SimpleLazyObject
 
 from djqueue.arguments import containers, models, scalars
-from djqueue.arguments.annotations import Unresolved, alternatives, resolve_annotations
+from djqueue.arguments.annotations import Unresolved, alternatives, is_class, resolve_annotations
 from djqueue.arguments.named import Named, choose, kind_of
 from djqueue.arguments.refusals import refusal
 from djqueue.arguments.trouble import Damaged, Gone, Refused, Where, brief, shown
@@ -274,7 +274,7 @@ def _item_annotations(leaf: Any) -> tuple[Any, ...]:
 
 
 def _is_class_of(leaf: Any, base: type) -> bool:
-    return isinstance(leaf, type) and issubclass(leaf, base)
+    return is_class(leaf) and issubclass(leaf, base)
 
 
 def _is_closed(leaf: Any) -> bool:

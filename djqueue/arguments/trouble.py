@@ -21,7 +21,7 @@ MAX_DEPTH = 64
 _LAST_NAME = re.compile(r'"([^"]+)"$')
 
 
-class Trouble(Exception):  # noqa: N818 - never leaves the package
+class Trouble(Exception):
     """The base of the three; `path` leads from the whole value to the part that is to blame."""
 
     def __init__(self, text: str) -> None:
