@@ -126,9 +126,7 @@ class QueueConnections:
         state: tuple[Settings, dict[str, QueueConnection]] | None
         state = getattr(self._local, "state", None)
         if state is None or state[0] is not current:
-            if state is not None:
-                for connection in state[1].values():
-                    connection.close()
+            # Not closed: a connection may be the project's own, in the middle of a transaction.
             state = self._local.state = (current, {})
         return state
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from djqueue import registry
 from djqueue.errors import InvalidJob
@@ -116,7 +116,7 @@ def _make_dataclass(cls: type[Job], where: str) -> None:
     if own_hash is None:
         # Equal jobs are two jobs: in a set both stay. Dataclasses with __eq__ cannot be hashed.
         cls.__hash__ = object.__hash__  # type: ignore[method-assign]
-    fields: Any = dataclasses.fields(cls)  # type: ignore[arg-type] - it became one just now
+    fields = dataclasses.fields(cast("Any", cls))  # which it became just now
     extra = set(inspect.signature(cls).parameters) - {field.name for field in fields}
     if extra:
         raise InvalidJob(

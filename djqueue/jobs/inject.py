@@ -6,9 +6,12 @@ import functools
 import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from djqueue.errors import InvalidJob
+
+if TYPE_CHECKING:
+    from contextlib import _GeneratorContextManager
 
 __all__ = ["Inject", "Marker", "injected", "markers"]
 
@@ -33,6 +36,8 @@ class Marker:
         return f"Inject({getattr(self.factory, '__qualname__', self.factory)!s})"
 
 
+@overload
+def Inject(factory: Callable[[], _GeneratorContextManager[T, Any, Any]]) -> T: ...
 @overload
 def Inject(factory: Callable[[], Generator[T, None, None]]) -> T: ...
 @overload

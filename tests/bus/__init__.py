@@ -1,0 +1,1 @@
+"""Dispatching, connections and controls."""

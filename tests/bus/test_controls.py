@@ -1,0 +1,86 @@
+"""Pauses and restarts, as every process sees them."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from djqueue import queues
+from djqueue.bus import controls
+from djqueue.errors import UnknownConnection
+from djqueue.models import Control
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_queue_is_paused_until_it_is_resumed():
+    assert not controls.is_paused("memory", "mail")
+    controls.pause("memory", "mail", reason="deploy", by="ann")
+    assert controls.is_paused("memory", "mail")
+    assert not controls.is_paused("memory", "other")
+    assert not controls.is_paused("sync", "mail")
+    assert controls.paused_queues("memory") == {"mail"}
+    row = Control.objects.get()
+    assert (row.scope, row.reason, row.by, row.until) == (
+        "pause:memory:mail",
+        "deploy",
+        "ann",
+        None,
+    )
+    assert controls.resume("memory", "mail") == 1
+    assert controls.resume("memory", "mail") == 0
+    assert controls.paused_queues("memory") == set()
+
+
+def test_without_names_the_default_is_meant_where_one_is_missing():
+    controls.pause("memory")
+    assert controls.paused_queues("memory") == {"kept"}
+    controls.pause(queue="mail")
+    assert controls.paused_queues("database") == {"mail"}
+
+
+def test_everything_can_be_paused():
+    controls.pause("memory", "mail")
+    controls.pause()
+    assert controls.is_paused("database", "any")
+    assert controls.paused_queues("memory") == {"mail", controls.EVERY_QUEUE}
+    assert controls.resume("memory", "mail") == 1
+    assert controls.is_paused("memory", "mail")
+    controls.pause("memory", "mail")
+    assert controls.resume() == 2
+    assert not controls.is_paused("memory", "mail")
+
+
+@pytest.mark.parametrize("span", [timedelta(hours=1), 3600])
+def test_a_pause_may_end_by_itself(span):
+    controls.pause("memory", "mail", for_=span)
+    assert controls.is_paused("memory", "mail")
+    row = Control.objects.get()
+    assert (row.until - row.updated_at).total_seconds() == pytest.approx(3600, abs=1)
+    controls.pause("memory", "mail", for_=0.05)
+    time.sleep(0.1)
+    assert not controls.is_paused("memory", "mail")
+    assert controls.paused_queues("memory") == set()
+
+
+def test_a_connection_pauses_its_own_queues():
+    connection = queues["memory"]
+    connection.pause("mail", reason="deploy")
+    connection.pause(for_=timedelta(minutes=5))
+    assert (connection.is_paused("mail"), connection.is_paused()) == (True, True)
+    assert (connection.resume("mail"), connection.resume("mail")) == (True, False)
+    assert connection.is_paused()
+
+
+def test_an_unknown_connection_is_refused():
+    with pytest.raises(UnknownConnection):
+        controls.pause("nowhere", "mail")
+
+
+def test_a_restart_raises_the_generation():
+    before = controls.restart_generation()
+    controls.request_restart()
+    controls.request_restart(by="ann")
+    assert (before, controls.restart_generation()) == (0, 2)

@@ -1,0 +1,22 @@
+"""The driver of ``sync`` connections keeps nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from djqueue import queues
+from djqueue.errors import Unsupported
+
+
+def test_it_holds_nothing_and_finds_nothing():
+    connection = queues["sync"]
+    assert connection.driver.capabilities.inline
+    assert (connection.size(), connection.is_empty(), connection.peek()) == (0, True, [])
+    assert (connection.clear(), connection.remove(None, ["x"])) == (0, 0)
+    assert connection.driver.exchange([], ["default"], 3) == (set(), [])
+    assert (connection.driver.find(["x"]), connection.driver.queues()) == ([], [])
+
+
+def test_a_push_past_the_dispatcher_says_that_jobs_run_at_once():
+    with pytest.raises(Unsupported, match="runs at once"):
+        queues["sync"].driver.push([])

@@ -1,0 +1,1 @@
+"""What type checkers are told; nothing here is run."""

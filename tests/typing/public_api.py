@@ -1,0 +1,173 @@
+"""What type checkers know of the public interface. Checked by mypy and pyright, never run.
+
+Every line with an ignore comment has to be an error: both checkers tell of an ignore that is not
+needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from typing_extensions import assert_type
+
+from djqueue import (
+    Inject,
+    Job,
+    current_job,
+    dispatch,
+    dispatch_many,
+    dispatch_sync,
+    field,
+    find,
+    job,
+    queues,
+)
+from djqueue.bus.dispatched import DispatchedJob
+from djqueue.drivers.base import QueueCounts, StoredJob
+from djqueue.running.current import CurrentJob
+
+
+class Gateway:
+    """Something to inject."""
+
+
+def get_gateway() -> Gateway:
+    return Gateway()
+
+
+@contextmanager
+def open_gateway() -> Generator[Gateway, None, None]:
+    yield Gateway()
+
+
+def yield_gateway() -> Iterator[Gateway]:
+    yield Gateway()
+
+
+# -- classes ----------------------------------------------------------------------------------
+
+
+class Invoice(Job, queue="pdf", tries=3, backoff=[10, 60], timeout=120):
+    number: int
+    copies: int = 1
+    lines: list[str] = field(default_factory=list[str])
+
+    def handle(self, gateway: Gateway = Inject(get_gateway)) -> str:
+        assert_type(self.job, CurrentJob)
+        return str(gateway)
+
+    def failed(self, error: BaseException) -> None: ...
+
+    def backoff(self) -> list[int]:
+        return [self.copies]
+
+
+class Later(Job):
+    async def handle(
+        self,
+        first: Gateway = Inject(open_gateway),
+        second: Gateway = Inject(yield_gateway),
+    ) -> bytes:
+        return b""
+
+
+class Child(Invoice, tries=None):
+    paid: bool = False
+
+
+assert_type(Invoice(1, copies=2), Invoice)
+assert_type(Invoice(1).using(queue="high", delay=timedelta(hours=1)), Invoice)
+assert_type(Invoice(1).dispatch(), DispatchedJob[str])
+assert_type(Invoice(1).dispatch().result(), str)
+assert_type(Invoice(1).dispatch_sync(), str)
+assert_type(Later().dispatch(), DispatchedJob[bytes])
+assert_type(Later().dispatch_sync(), bytes)
+assert_type(Child(1, paid=True).dispatch_sync(), str)
+assert_type(dispatch(Invoice(1)), DispatchedJob[str])
+assert_type(dispatch(Later()), DispatchedJob[bytes])
+assert_type(dispatch_sync(Invoice(1)), str)
+assert_type(dispatch_sync(Later()), bytes)
+
+
+Invoice("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Invoice()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Invoice(1, colour=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Invoice(1).number = "x"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+Invoice(1).using(queue=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Invoice(1).using(atomic=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Invoice(1).delay()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+dispatch(Invoice)  # type: ignore[call-overload]
+
+
+class WrongValue(Job, tries="3"):  # type: ignore[arg-type]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
+    pass
+
+
+class WrongOption(Job, trys=3):  # type: ignore[call-arg]  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
+    pass
+
+
+async def in_a_view() -> None:
+    assert_type(await Invoice(1).adispatch(), DispatchedJob[str])
+    assert_type(await Later().adispatch(), DispatchedJob[bytes])
+    assert_type(await mail.adispatch("ann"), DispatchedJob[bool])
+    assert_type(await fetch.adispatch(1), DispatchedJob[float])
+    assert_type(await fetch(1), float)
+
+
+# -- functions --------------------------------------------------------------------------------
+
+
+@job(queue="mail", tries=5)
+def mail(user: str, *, template: str = "welcome", gateway: Gateway = Inject(get_gateway)) -> bool:
+    return bool(gateway)
+
+
+@job
+async def fetch(number: int) -> float:
+    return float(number)
+
+
+@job
+def plain() -> None: ...
+
+
+assert_type(mail.dispatch("ann", template="vip"), DispatchedJob[bool])
+assert_type(mail.dispatch("ann").result(), bool)
+assert_type(mail.dispatch_sync("ann"), bool)
+assert_type(mail("ann"), bool)
+assert_type(mail.bind("ann"), Job)
+assert_type(mail.using(delay=60).dispatch_sync("ann"), bool)
+assert_type(fetch.dispatch(1), DispatchedJob[float])
+assert_type(fetch.dispatch_sync(1), float)
+assert_type(dispatch(mail.bind("ann")), DispatchedJob[Any])
+plain.dispatch()
+
+mail.dispatch(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+mail.dispatch()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+mail.dispatch("ann", colour=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+mail.bind("ann", 2)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+mail.using(tries="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+plain.dispatch(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@job(trys=3)  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportCallIssue, reportUntypedFunctionDecorator]
+def wrong_option() -> None: ...
+
+
+# -- the rest ---------------------------------------------------------------------------------
+
+assert_type(dispatch_many(Invoice(number) for number in range(3)), int)
+assert_type(dispatch_many([Invoice(1), mail.bind("ann")]), int)
+assert_type(find("id", connection="redis"), DispatchedJob[Any])
+assert_type(find("id").status, str)
+assert_type(find("id").created, "bool | None")
+assert_type(find("id").cancel(), bool)
+assert_type(current_job(), CurrentJob)
+assert_type(current_job(None), "CurrentJob | None")
+assert_type(queues["redis"].counts("mail"), QueueCounts)
+assert_type(queues["redis"].peek("mail", state="delayed"), list[StoredJob])
+dispatch_many([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
