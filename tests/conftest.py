@@ -11,6 +11,7 @@ import pytest
 from django.test import TransactionTestCase
 
 from tests import databases, services
+from tests.services.guard import Guard
 
 _Service = TypeVar("_Service", bound=services.Server | services.RedisCluster)
 
@@ -24,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return  # a process of pytest-xdist uses its controller's
     databases.folder().mkdir(exist_ok=True)
+    Guard.get().remove(databases.folder())
     config.stash[_SERVER] = server = databases.server()
     if server is not None and not config.option.collectonly:
         try:

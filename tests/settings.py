@@ -50,4 +50,3 @@ TEMPLATES = [
 
 # Fast, and never for anything but tests.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

@@ -32,6 +32,7 @@ SHARED_SETTINGS = (
     "INSTALLED_APPS",
     "LANGUAGE_CODE",
     "LOGGING",
+    "MAILERS",
     "SECRET_KEY",
     "SECRET_KEY_FALLBACKS",
     "TASKS",
@@ -45,7 +46,9 @@ def environment(overrides: Mapping[str, Any] | None = None) -> dict[str, str]:
 
     `overrides` are settings that differ there.
     """
-    shared = {name: getattr(settings, name) for name in SHARED_SETTINGS if hasattr(settings, name)}
+    shared = {
+        name: getattr(settings, name) for name in SHARED_SETTINGS if settings.is_overridden(name)
+    }
     shared["DATABASES"] = {alias: _database(alias) for alias in connections}
     return {
         "DJANGO_SETTINGS_MODULE": "tests.worker_settings",

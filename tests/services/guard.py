@@ -1,9 +1,10 @@
 """The last resort: a process that stops servers whose owner died without stopping them.
 
-The owner tells it over a pipe what it starts (``+ pid signal folder``) and what it has stopped
-(``- pid``). When the pipe ends, or the owner is no longer its parent, whatever is left is stopped
-and its folder removed. This works for a crash, ``kill -9`` and a closed terminal alike, on every
-system, and whichever thread started the server.
+The owner tells it over a pipe what it starts (``+ pid signal folder``), what it has stopped
+(``- pid``), and which folders nobody needs after its end (``/ folder``). When the pipe ends, or
+the owner is no longer its parent, whatever is left is stopped and the folders are removed. This
+works for a crash, ``kill -9`` and a closed terminal alike, on every system, and whichever thread
+started the server.
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ class Guard:
         self._stops.pop(pid, None)
         self._tell(f"- {pid}\n")
 
+    def remove(self, folder: Path) -> None:
+        """See that a folder is gone when its owner is."""
+        self._tell(f"/ {folder}\n")
+
     def close(self) -> None:
         # A forked child inherits the handler and must not end its parent's guard.
         if self.owner != os.getpid():
@@ -73,9 +78,46 @@ class Guard:
             stdin.flush()
 
 
-def _listen(owner: int) -> dict[int, tuple[int, str]]:
+class _Watched:
+    """What there is to do when the owner is gone."""
+
+    def __init__(self) -> None:
+        self.signals: dict[int, int] = {}  # by process id
+        self.folders: dict[int, str] = {}
+        self.more_folders: list[str] = []
+
+    def note(self, line: str) -> None:
+        action, _, rest = line.partition(" ")
+        if action == "/":
+            self.more_folders.append(rest)
+        elif action == "+":
+            pid, signum, folder = rest.split(" ", 2)
+            self.signals[int(pid)] = int(signum)
+            self.folders[int(pid)] = folder
+        else:
+            self.signals.pop(int(rest), None)
+            self.folders.pop(int(rest), None)
+
+    def stop(self) -> None:
+        self._send(dict.fromkeys(self.signals, signal.SIGCONT), 0.0)
+        self._send(self.signals, _PATIENCE)
+        self._send(dict.fromkeys(self.signals, signal.SIGKILL), 1.0)
+        for folder in (*self.folders.values(), *self.more_folders):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @staticmethod
+    def _send(signals: dict[int, int], patience: float) -> None:
+        """Signal process groups, and wait until they are gone or patience is."""
+        left = [pid for pid, signum in signals.items() if _signal(pid, signum)]
+        deadline = time.monotonic() + patience
+        while left and time.monotonic() < deadline:
+            time.sleep(0.05)
+            left = [pid for pid in left if _signal(pid, 0)]
+
+
+def _listen(owner: int) -> _Watched:
     """Return what was started and not stopped, once the owner is gone."""
-    watched: dict[int, tuple[int, str]] = {}
+    watched = _Watched()
     pending = b""
     while True:
         # Asked before reading: what an owner said just before its end is in the pipe by then.
@@ -89,19 +131,11 @@ def _listen(owner: int) -> dict[int, tuple[int, str]]:
             break
         *lines, pending = (pending + data).split(b"\n")
         for line in lines:
-            _note(watched, line.decode())
+            watched.note(line.decode())
     return watched
 
 
-def _note(watched: dict[int, tuple[int, str]], line: str) -> None:
-    action, pid, *rest = line.split(" ", 3)
-    if action == "+":
-        watched[int(pid)] = (int(rest[0]), rest[1])
-    else:
-        watched.pop(int(pid), None)
-
-
-def _send(pid: int, signum: int) -> bool:
+def _signal(pid: int, signum: int) -> bool:
     """Signal a process group; whether it is still there."""
     try:
         os.killpg(pid, signum)
@@ -110,19 +144,7 @@ def _send(pid: int, signum: int) -> bool:
     return True
 
 
-def _stop(watched: dict[int, tuple[int, str]]) -> None:
-    for pid, (stop_signal, _) in watched.items():
-        _send(pid, signal.SIGCONT)
-        _send(pid, stop_signal)
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and any(_send(pid, 0) for pid in watched):
-        time.sleep(0.05)
-    for pid, (_, folder) in watched.items():
-        _send(pid, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 if __name__ == "__main__":
     # Ctrl-C is for the owner, which stops its servers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _stop(_listen(int(sys.argv[1])))
+    _listen(int(sys.argv[1])).stop()
