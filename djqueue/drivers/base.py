@@ -108,6 +108,15 @@ class Exchange(NamedTuple):
     reservations: list[Reservation]
 
 
+class Promotion(NamedTuple):
+    """The answer of `Driver.promote`."""
+
+    moved: int
+    """Jobs that may be reserved from now on."""
+    due_in: float | None
+    """Seconds until the next delayed job is due (0: at once), or None if there is none."""
+
+
 class QueueCounts(NamedTuple):
     """How many jobs a queue holds. None where the store cannot tell."""
 
@@ -241,9 +250,9 @@ class Driver(ABC):
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         """The sign of life, for the worker and what it holds; the ids that are lost."""
 
-    def promote(self, queues: Sequence[str]) -> float | None:
-        """Make due what is due, a bounded slice a call; seconds until the next one, or None."""
-        return None
+    def promote(self, queues: Sequence[str]) -> Promotion:
+        """Put in line what has become due, a bounded slice a call."""
+        return Promotion(0, None)
 
     def recover(self, limit: int) -> list[Reservation]:
         """Take over up to `limit` reservations whose worker is gone. They are the caller's now,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError
 
 from djqueue.bus import controls, pruning
+from djqueue.drivers.base import Promotion
 from djqueue.errors import QueueUnavailable
 from djqueue.worker import postmortem
 from djqueue.worker.options import StopReason
@@ -124,15 +125,15 @@ class Duties:
         worker = self._worker
         if not worker.accepting:
             return now + PROMOTE_AT_LEAST
-        due: list[float | None] = []
-        if not worker.with_store(lambda: due.append(worker.driver.promote(self.open_queues()))):
+        answers: list[Promotion] = []
+        if not worker.with_store(
+            lambda: answers.append(worker.driver.promote(self.open_queues()))
+        ):
             return now + PROMOTE_AT_LEAST
-        wait = due[0]
-        if wait is not None and wait < PROMOTE_AT_LEAST:
-            # It has just been, or will be, promoted by the next call: look when it is there.
+        moved, due_in = answers[0]
+        if moved:
             worker.look_now()
-            return now + wait + 0.001
-        return now + PROMOTE_AT_LEAST
+        return now + min(PROMOTE_AT_LEAST, PROMOTE_AT_LEAST if due_in is None else due_in + 0.001)
 
     def _watch(self, now: float) -> float:
         """Timeouts, and jobs that keep others waiting."""

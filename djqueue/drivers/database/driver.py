@@ -13,6 +13,7 @@ from djqueue.drivers.base import (
     Driver,
     Exchange,
     OutgoingJob,
+    Promotion,
     QueueCounts,
     Reservation,
     Settlement,
@@ -109,17 +110,19 @@ class DatabaseDriver(Driver):
                 return {reservation.id for reservation in reservations}
             return workers.lost(self._dialect, reservations)
 
-    def promote(self, queues: Sequence[str]) -> float | None:
+    def promote(self, queues: Sequence[str]) -> Promotion:
         with self._reported():
-            dues = [due for queue in queues if (due := self._promote(queue)) is not None]
-        return min(dues, default=None)
+            promotions = [self._promote(queue) for queue in queues]
+        dues = [due for _, due in promotions if due is not None]
+        return Promotion(sum(moved for moved, _ in promotions), min(dues, default=None))
 
-    def _promote(self, queue: str) -> float | None:
+    def _promote(self, queue: str) -> Promotion:
         due = self._dialect.next_due(queue)
+        moved = 0
         if due is not None and due <= 0:
-            self._dialect.promote(queue)
+            moved = self._dialect.promote(queue)
             due = self._dialect.next_due(queue)
-        return None if due is None else max(due, 0.0)
+        return Promotion(moved, None if due is None else max(due, 0.0))
 
     def recover(self, limit: int) -> list[Reservation]:
         with self._reported():

@@ -50,7 +50,8 @@ class MysqlDialect(Dialect):
                 self.run(
                     "UPDATE jobs SET line = NULL, attempts = attempts + 1,"
                     f" reservation = reservation + 1, reserved_at = {self.now},"
-                    f" reserved_until = {self.later}, reserved_by = %s WHERE id IN ({_marks(rows)})",
+                    f" reserved_until = {self.later}, reserved_by = %s"
+                    f" WHERE id IN ({_marks(rows)})",
                     [holder.hold_for, holder.worker, *(row[0] for row in rows)],
                 )
                 reservations += [self._reserved(row, attempts=1) for row in rows]
@@ -104,7 +105,9 @@ class MysqlDialect(Dialect):
 
     def _repeat(self, action: Callable[[], Answer]) -> Answer:
         """InnoDB chooses a victim now and then, whatever the order of locks; it may try again.
-        Not inside somebody's transaction, which is rolled back as a whole by then."""
+
+        Not inside somebody's transaction, which is rolled back as a whole by then.
+        """
         for _ in range(_TRIES - 1):
             try:
                 return action()
@@ -120,7 +123,7 @@ class MysqlDialect(Dialect):
 
 
 def _fileno(raw: Any) -> int | None:
-    """mysqlclient offers fileno(); PyMySQL keeps a socket."""
+    """The socket: mysqlclient offers fileno(), PyMySQL keeps one."""
     if callable(getattr(raw, "fileno", None)):
         return int(raw.fileno())
     socket = getattr(raw, "_sock", None)

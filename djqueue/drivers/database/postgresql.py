@@ -124,8 +124,8 @@ class PostgresDialect(Dialect):
             " reserved_until = statement_timestamp() + make_interval(secs => %s)"
             f" FROM taken WHERE jobs.id = taken.id RETURNING {_HELD}"
         )
-        params = [*params, limit, holder.worker, holder.hold_for]
-        return [self.reservation(row) for row in self.rows(sql, params)]
+        values = [*params, limit, holder.worker, holder.hold_for]
+        return [self.reservation(row) for row in self.rows(sql, values)]
 
     # -- wake-up -------------------------------------------------------------------------------
 

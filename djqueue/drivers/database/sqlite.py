@@ -42,8 +42,10 @@ class SqliteDialect(Dialect):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """BEGIN IMMEDIATE on a worker's own connection: a transaction that read first and writes
-        later fails at once when somebody else wrote between."""
+        """BEGIN IMMEDIATE on a worker's own connection.
+
+        A transaction that reads first fails at its first write when somebody else wrote between.
+        """
         if not self.owned or self.connection.in_atomic_block:
             with super().transaction():
                 yield

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def jobs(alias: str) -> QuerySet[QueuedJob]:
+    """All rows on that database."""
     from djqueue.models import QueuedJob
 
     return QueuedJob.objects.using(alias)
@@ -48,6 +49,7 @@ def _lease_over() -> Q:
 
 
 def counts(alias: str, queue: str) -> QueueCounts:
+    """How many rows of a queue are in each state."""
     here = jobs(alias).filter(queue=queue)
     waiting = here.filter(in_state(State.WAITING))
     oldest = waiting.order_by("available_at").values_list("available_at", flat=True).first()
@@ -60,6 +62,7 @@ def counts(alias: str, queue: str) -> QueueCounts:
 
 
 def peek(alias: str, queue: str, state: State, limit: int, after: str | None) -> list[StoredJob]:
+    """A page of the jobs in a state."""
     order = _ORDER[state]
     here = jobs(alias).filter(in_state(state), queue=queue).order_by(*order)
     if after is not None:
@@ -109,7 +112,7 @@ def describe(alias: str, rows: QuerySet[QueuedJob]) -> list[StoredJob]:
     found = list(rows.annotate(now=Now()))
     holders = {row.reserved_by for row in found if row.reserved_by is not None}
     workers = {row.pk: row for row in Worker.objects.using(alias).filter(pk__in=holders)}
-    return [_stored(row, workers.get(row.reserved_by)) for row in found]
+    return [_stored(row, workers.get(row.reserved_by or 0)) for row in found]
 
 
 def _stored(row: Any, worker: Any) -> StoredJob:
@@ -137,6 +140,7 @@ def _stored(row: Any, worker: Any) -> StoredJob:
 
 
 def remove(alias: str, queue: str, uuids: Sequence[str], *, even_running: bool) -> int:
+    """Delete rows of a queue, as `Driver.remove` says."""
     rows = jobs(alias).filter(queue=queue, uuid__in=uuids)
     if not even_running:
         rows = rows.filter(Q(reserved_by__isnull=True) | in_state(State.STUCK))

@@ -1,0 +1,188 @@
+"""Jobs that workers under test run. What they do is in the ledger, a file outside every store."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+
+from django.db import connection, transaction
+from django.utils import timezone, translation
+
+from djqueue import Job, current_job, job
+from tests.app.models import Note
+from tests.ledger import write
+
+
+@job(name="app.record")
+def record(number: int, seconds: float = 0.0) -> None:
+    """Run for so long, and leave a line at the beginning and one at the end."""
+    write("begin", number)
+    if seconds:
+        time.sleep(seconds)
+    write("end", number)
+
+
+@job(name="app.sturdy", tries=20, max_interruptions=50)
+def sturdy(number: int, seconds: float = 0.0) -> None:
+    """The same, for runs in which processes are killed."""
+    write("begin", number)
+    if seconds:
+        time.sleep(seconds)
+    write("end", number)
+
+
+@job(name="app.frail", tries=2, max_interruptions=50)
+def frail(number: int, seconds: float = 0.0) -> None:
+    """The same with two tries."""
+    write("begin", number)
+    if seconds:
+        time.sleep(seconds)
+    write("end", number)
+
+
+@job(name="app.insert_note", tries=20, max_interruptions=50, atomic=True)
+def insert_note(number: int, seconds: float = 0.0) -> None:
+    """Insert a row, in the transaction that ends the job."""
+    write("begin", number)
+    Note.objects.create(text=str(number))
+    if seconds:
+        time.sleep(seconds)
+
+
+@job(name="app.boom", tries=1)
+def boom(message: str = "boom") -> None:
+    write("begin", message)
+    raise ValueError(message)
+
+
+@job(name="app.boom_thrice", tries=3, backoff=[0, 0])
+def boom_thrice() -> None:
+    write("begin", current_job().attempt)
+    raise ValueError("boom")
+
+
+@job(name="app.sleeps_on", timeout=1)
+def sleeps_on(seconds: float = 60.0) -> None:
+    write("begin")
+    time.sleep(seconds)
+
+
+@job(name="app.loops_in_c", timeout=1)
+def loops_in_c() -> None:
+    """One call that never comes back to the interpreter."""
+    write("begin")
+    libc = ctypes.PyDLL(None)  # PyDLL keeps the interpreter's lock
+    while True:
+        libc.usleep(ctypes.c_uint(60_000_000))
+
+
+@job(name="app.swallows", timeout=1)
+def swallows() -> None:
+    """Catches what it can, and goes on."""
+    write("begin")
+    while True:
+        try:
+            time.sleep(60)
+        except Exception:
+            pass
+
+
+@job(name="app.swallows_everything", timeout=1)
+def swallows_everything() -> None:
+    write("begin")
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+
+
+@job(name="app.kills_itself", tries=3, backoff=0)
+def kills_itself(number: int = signal.SIGKILL) -> None:
+    write("begin", current_job().attempt)
+    os.kill(os.getpid(), number)
+    time.sleep(5)
+
+
+@job(name="app.exits")
+def exits(code: int = 3) -> None:
+    write("begin")
+    os._exit(code)
+
+
+@job(name="app.allocates_without_end")
+def allocates_without_end() -> None:
+    write("begin")
+    hoard = []
+    while True:
+        hoard.append(bytearray(4 << 20))
+        time.sleep(0.01)
+
+
+@job(name="app.keeps_memory")
+def keeps_memory(megabytes: int) -> None:
+    write("begin")
+    _HOARD.append(bytearray(os.urandom(1 << 20) * megabytes))
+
+
+_HOARD: list[bytearray] = []
+
+
+@job(name="app.leaves_transaction_open")
+def leaves_transaction_open() -> None:
+    write("begin")
+    transaction.atomic().__enter__()
+    Note.objects.create(text="never committed")
+
+
+@job(name="app.changes_state")
+def changes_state() -> None:
+    translation.activate("de")
+    timezone.activate("Asia/Seoul")
+    connection.ensure_connection()
+
+
+@job(name="app.tells_state")
+def tells_state() -> None:
+    write("state", f"{translation.get_language()} {timezone.get_current_timezone_name()}")
+
+
+@job(name="app.runs_until_cancelled", timeout=30)
+def runs_until_cancelled() -> None:
+    write("begin")
+    while not current_job().is_cancelled:
+        time.sleep(0.05)
+    write("cancelled")
+
+
+@job(name="app.ends_as_told", tries=2, timeout=20)
+def ends_as_told(how: str, seconds: float) -> None:
+    write("begin")
+    time.sleep(seconds)
+    if how == "raise":
+        raise ValueError(how)
+    if how == "release":
+        current_job().release()
+    if how == "fail":
+        current_job().fail(how)
+    write("end")
+
+
+class Tells(Job, name="app.Tells", tries=1):
+    """Has a `failed()`."""
+
+    how: str
+
+    def handle(self) -> None:
+        write("begin", self.how)
+        if self.how == "raise":
+            raise ValueError("no")
+        if self.how == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "hang":
+            time.sleep(60)
+
+    def failed(self, error: BaseException) -> None:
+        write("failed", f"{type(error).__name__}: {error}"[:60])

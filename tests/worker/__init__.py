@@ -1,0 +1,1 @@
+"""Workers, in real processes, on the database under test."""
