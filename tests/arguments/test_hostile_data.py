@@ -112,6 +112,13 @@ def test_what_no_dispatch_stores_is_an_invalid_payload(data: Any, wrap: Any) -> 
     assert text.isprintable()
 
 
+@pytest.mark.parametrize("zone", ["../../../etc/passwd", "/etc/localtime", "os.path", "A" * 10_000])
+def test_a_zone_is_not_looked_for_outside_the_time_zone_database(zone: str) -> None:
+    data = {"$": "datetime", "v": "2024-01-01T00:00:00", "z": zone}
+    with pytest.raises(InvalidPayload, match="is not the name of a time zone"):
+        arguments.decode(data, Any, WHERE)
+
+
 @pytest.mark.parametrize("levels", [65, 900, 200_000])
 @pytest.mark.parametrize("shape", ["[", '{"a":', '{"$":"tuple","v":[', '{"$":"dict","v":[[1,'])
 def test_nesting_has_an_end(levels: int, shape: str) -> None:

@@ -122,6 +122,7 @@ def test_filters_distinct_annotations_and_joins_decide_which_rows(notes: list[No
     assert list(round_trip(busy)) == [king]
     joined = Author.objects.filter(books__title="x").order_by("-name")
     assert list(round_trip(joined)) == [poe, king]
+    assert stored(joined)["k"] == [poe.pk, king.pk]
     books = Book.objects.select_related("author").distinct().order_by("-pk")
     assert list(round_trip(books)) == list(books)
     assert list(round_trip(king.books.all())) == list(king.books.all())
