@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from djqueue.arguments.scalars import is_plain, part
-from djqueue.arguments.trouble import Damaged, Trouble, deeper, deeper_stored, shown
+from djqueue.arguments.trouble import ArgumentError, Damaged, deeper, deeper_stored, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ def _pack_items(values: Iterable[Any], plan: Plan, depth: int) -> list[Any]:
     try:
         for value in values:
             packed.append(plan.pack(value, depth))  # noqa: PERF401 - its length is the error's index
-    except Trouble as trouble:
+    except ArgumentError as trouble:
         trouble.at(f"[{len(packed)}]")
         raise
     return packed
@@ -38,7 +38,7 @@ def _pack_tuple(value: tuple[Any, ...], plan: Plan, depth: int) -> Any:
     try:
         for index, item in enumerate(value):
             packed.append(plan.position(index, len(value)).pack(item, depth))
-    except Trouble as trouble:
+    except ArgumentError as trouble:
         trouble.at(f"[{len(packed)}]")
         raise
     return {TAG: "tuple", "v": packed}
@@ -48,7 +48,7 @@ def _pack_set(value: set[Any] | frozenset[Any], plan: Plan, depth: int) -> Any:
     depth = deeper(depth)
     try:
         packed = [plan.item.pack(item, depth) for item in value]
-    except Trouble as trouble:
+    except ArgumentError as trouble:
         trouble.at("{…}")
         raise
     # Equal sets are stored alike in every process: unique keys are hashes of what is stored.
@@ -73,7 +73,7 @@ def _pack_dict(value: dict[Any, Any], plan: Plan, depth: int) -> Any:
         for key, item in value.items():
             packed_key = plan.key.pack(key, depth)
             pairs.append([packed_key, plan.entry(key).pack(item, depth)])
-    except Trouble as trouble:
+    except ArgumentError as trouble:
         trouble.at(_step(key))
         raise
     return {TAG: "dict", "v": pairs}
@@ -107,7 +107,7 @@ def unpack_list(data: list[Any], plan: Plan, depth: int) -> list[Any]:
     try:
         for stored in data:
             values.append(item.unpack(stored, depth))  # noqa: PERF401 - as in `_pack_items`
-    except Trouble as trouble:
+    except ArgumentError as trouble:
         trouble.at(f"[{len(values)}]")
         raise
     return values
@@ -121,7 +121,7 @@ def unpack_object(data: dict[str, Any], plan: Plan, depth: int) -> dict[str, Any
     try:
         for key, stored in data.items():
             values[key] = plan.entry(key).unpack(stored, depth)
-    except Trouble as trouble:
+    except ArgumentError as trouble:
         trouble.at(_step(key))
         raise
     return values
@@ -133,7 +133,7 @@ def _unpack_tuple(data: Mapping[str, Any], plan: Plan, depth: int) -> tuple[Any,
     try:
         for index, item in enumerate(stored):
             values.append(plan.position(index, len(stored)).unpack(item, depth))
-    except Trouble as trouble:
+    except ArgumentError as trouble:
         trouble.at(f"[{len(values)}]")
         raise
     return tuple(values)
@@ -161,7 +161,7 @@ def _unpack_pairs(data: Mapping[str, Any], plan: Plan, depth: int) -> dict[Any, 
         _hashable(key)
         try:
             values[key] = plan.entry(key).unpack(pair[1], depth)
-        except Trouble as trouble:
+        except ArgumentError as trouble:
             trouble.at(_step(key))
             raise
     return values

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.arguments.annotations import resolve_annotations, substitute
 from djqueue.arguments.scalars import part
-from djqueue.arguments.trouble import Damaged, Refused, Trouble, deeper, deeper_stored, shown
+from djqueue.arguments.trouble import ArgumentError, Damaged, Refused, deeper, deeper_stored, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,7 +88,7 @@ class Named:
                 if item is _ABSENT:
                     raise Refused("was never set. Give the field a value.")
                 packed[name] = plan.pack(item, depth)
-        except Trouble as trouble:
+        except ArgumentError as trouble:
             trouble.at(f".{name}")
             raise
         return {"$": self.tag, "t": self.label, "v": packed}
@@ -105,7 +105,7 @@ class Named:
                 raise Damaged(f"{self.label} has no field {shown(name)} any more")
             try:
                 values[name] = plan.unpack(item, depth)
-            except Trouble as trouble:
+            except ArgumentError as trouble:
                 trouble.at(f".{name}")
                 raise
         return self._tuple(values) if self.tag == "namedtuple" else self._instance(values)

@@ -21,7 +21,7 @@ MAX_DEPTH = 64
 _LAST_NAME = re.compile(r'"([^"]+)"$')
 
 
-class Trouble(Exception):
+class ArgumentError(Exception):
     """The base of the three; `path` leads from the whole value to the part that is to blame."""
 
     def __init__(self, text: str) -> None:
@@ -42,15 +42,15 @@ class Trouble(Exception):
         return f"{start} ({name[1] if name else 'value'}{self.path})"
 
 
-class Refused(Trouble):
+class Refused(ArgumentError):
     """A value that a queue cannot carry; the text says its type and what to do about it."""
 
 
-class Damaged(Trouble):
+class Damaged(ArgumentError):
     """A stored value that is not what `encode` makes."""
 
 
-class Gone(Trouble):
+class Gone(ArgumentError):
     """A model instance that was deleted meanwhile; the text names it."""
 
 
