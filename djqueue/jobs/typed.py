@@ -131,7 +131,8 @@ def _convert(data: Any, leaf: Any) -> Any:
         if issubclass(cls, Model):
             return _instance(data, cls)
         if issubclass(cls, QuerySet):
-            return _queryset(data, leaf)
+            # QuerySet[Order] is QuerySet when the program runs, so nothing names the model.
+            raise _Unfit("is a queryset, which cannot be written as text: dispatch it from code")
         if cls in (list, tuple, set, frozenset):
             return _items(data, cls, typing.get_args(leaf))
         if cls is dict or cls is Mapping:
@@ -199,13 +200,6 @@ def _instance(key: Any, model: type[Model]) -> Model:
         return model._base_manager.get(pk=tuple(key) if isinstance(key, list) else key)
     except ObjectDoesNotExist:
         raise _Unfit(f"is {_shown(key)}, and there is no {model._meta.label} of that key") from None
-
-
-def _queryset(keys: Any, leaf: Any) -> QuerySet[Any]:
-    model = next(iter(typing.get_args(leaf)), None)
-    if not (isinstance(model, type) and issubclass(model, Model)):
-        raise _Unfit("is a queryset whose annotation names no model, so it cannot be given here")
-    return model._base_manager.filter(pk__in=_exactly(list)(keys))
 
 
 def _items(data: Any, cls: type, annotations: tuple[Any, ...]) -> Any:

@@ -35,9 +35,11 @@ class QueueCommand(BaseCommand):
     """
 
     requires_system_checks = ()
+    _color = True
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run, with every error told as one line."""
+        self._color = not options["no_color"]
         try:
             return super().execute(*args, **options)
         except JobNotFound as error:
@@ -69,7 +71,7 @@ class QueueCommand(BaseCommand):
 
     def rows(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table on a terminal, lines in a pipe."""
-        write_rows(self.stdout, columns, rows)
+        write_rows(self.stdout, columns, rows, color=self._color)
 
     def json(self, data: Mapping[str, Any]) -> None:
         """One JSON object on a line."""

@@ -38,7 +38,11 @@ def moment(value: datetime | None) -> str:
 
 
 def write_rows(
-    out: OutputWrapper, columns: Sequence[str], rows: Iterable[Sequence[object]]
+    out: OutputWrapper,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    color: bool = True,
 ) -> None:
     """A table with a head on a terminal; otherwise one line a row, its cells parted by tabs."""
     cells = ([_cell(value) for value in row] for row in rows)
@@ -46,7 +50,7 @@ def write_rows(
         for row in cells:
             out.write("\t".join(row))
     elif find_spec("rich") is not None:
-        _write_with_rich(out, columns, list(cells))
+        _write_with_rich(out, columns, list(cells), color=color)
     else:
         _write_table(out, columns, list(cells))
 
@@ -68,16 +72,24 @@ def _write_table(out: OutputWrapper, columns: Sequence[str], rows: list[list[str
         out.write(line if len(line) <= room else f"{line[: room - 1]}…")
 
 
-def _write_with_rich(out: OutputWrapper, columns: Sequence[str], rows: list[list[str]]) -> None:
+def _write_with_rich(
+    out: OutputWrapper, columns: Sequence[str], rows: list[list[str]], *, color: bool
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*(column.upper() for column in columns), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        # An id is there to be copied: never cut, never on two lines.
+        table.add_column(column.upper(), overflow="fold", no_wrap=column == "id")
     for row in rows:
         table.add_row(*map(Text, row))
-    # Beside Django's own styles: rich honours NO_COLOR by itself.
-    Console(file=out._out).print(table)  # type: ignore[arg-type]  # the stubs call it a method
+    console = Console(
+        file=out._out,  # type: ignore[arg-type]  # the stubs take it for a method
+        color_system="auto" if color else None,
+    )
+    console.print(table)
 
 
 class Progress:

@@ -13,7 +13,7 @@ from djqueue.management.output import Progress
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from djqueue.bus.selecting import Place
+    from djqueue.bus.selecting import Located, Place
 
 
 class Command(QueueCommand):
@@ -79,7 +79,7 @@ class Command(QueueCommand):
             return
         running = selecting.running(places)
         texts = [
-            f"{each.job.id} was not deleted: worker {each.job.worker} is running it. Wait, or use "
+            f"{each.job.id} was not deleted: {_who(each)} is running it. Wait, or use "
             "--even-running: the job goes, the attempt that runs continues, and its outcome is "
             "ignored."
             for each in running
@@ -87,3 +87,7 @@ class Command(QueueCommand):
         if left > len(running):
             texts.append(f"{number_of(left - len(running), 'job')} had ended meanwhile.")
         raise CommandError("\n".join(texts))
+
+
+def _who(found: Located) -> str:
+    return f"worker {found.job.worker}" if found.job.worker else "a worker"

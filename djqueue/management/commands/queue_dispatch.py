@@ -25,7 +25,10 @@ class Command(QueueCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="as in shop.SendReceipt")
         parser.add_argument("arguments", nargs="*", metavar="argument=value")
-        parser.add_argument("--args", help="""all arguments as JSON: '{"order": 42}'""")
+        # Django keeps options["data"] for itself.
+        parser.add_argument(
+            "--args", dest="data", help="""all arguments as JSON: '{"order": 42}'"""
+        )
         parser.add_argument("--connection")
         parser.add_argument("--queue")
         parser.add_argument("--delay", type=duration, help="seconds, or 30m, 12h, 7d")
@@ -54,11 +57,11 @@ class Command(QueueCommand):
         spec = registry.find(options["name"])
         if not isinstance(spec, JobSpec):
             raise CommandError(f"{spec.name} cannot be dispatched from here.")
-        if options["args"] is not None and options["arguments"]:
+        if options["data"] is not None and options["arguments"]:
             raise self.usage("Give argument=value, or --args with all of them, not both.")
         try:
-            if options["args"] is not None:
-                return typed.from_json(spec, self._object(options["args"]))
+            if options["data"] is not None:
+                return typed.from_json(spec, self._object(options["data"]))
             return typed.from_texts(spec, dict(map(self._pair, options["arguments"])))
         except TypeError as error:
             raise CommandError(str(error), returncode=USAGE) from error

@@ -1,0 +1,281 @@
+"""queue_jobs, queue_show, queue_delete, queue_release, queue_clear."""
+
+from __future__ import annotations
+
+import pytest
+
+from djqueue import queues
+from djqueue.management import output
+from djqueue.models import QueuedJob
+from tests.app.models import Note
+from tests.commands.jobs import Empty, Send
+
+pytestmark = pytest.mark.django_db(databases=["default", "queue"])
+
+KEYS = ["id", "name", "queue", "connection", "state", "attempts"]
+KEYS += ["available_at", "reserved_at", "created_at"]
+
+
+def left():
+    return {str(job.uuid) for job in QueuedJob.objects.all()}
+
+
+# -- queue_jobs ----------------------------------------------------------------------------------
+
+
+def test_jobs_are_listed_in_the_order_they_run(run, reserve):
+    first = Send(1).dispatch().id
+    reserve("mail")
+    delayed = Send(3).using(delay=60).dispatch().id
+    second = Send(2).dispatch().id
+    done = run("queue_jobs", "--json")
+    assert done.code == 0
+    assert [(each["id"], each["state"]) for each in done.objects] == [
+        (first, "reserved"),
+        (second, "waiting"),
+        (delayed, "delayed"),
+    ]
+    assert list(done.objects[0]) == KEYS
+    assert done.objects[0]["reserved_at"].endswith("+00:00")
+    assert done.objects[1]["reserved_at"] is None
+
+
+def test_jobs_are_filtered_and_limited(run):
+    Send(1).dispatch()
+    Empty().dispatch()
+    later = Empty().using(delay=60).dispatch().id
+    assert len(run("queue_jobs", "--queue", "mail", "--json").lines) == 1
+    assert len(run("queue_jobs", "--name", "test.commands.Empty", "--json").lines) == 2
+    assert [j["id"] for j in run("queue_jobs", "--state", "delayed", "--json").objects] == [later]
+    done = run("queue_jobs", "database", "--limit", 2)
+    assert len(done.lines) == 2
+    assert "the first 2" in done.err
+
+
+def test_a_pipe_gets_a_line_a_job_without_a_head(run):
+    id = Send(1).dispatch().id
+    (line,) = run("queue_jobs").lines
+    assert line.split("\t")[:5] == [id, "test.commands.Send", "mail", "waiting", "0"]
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_a_terminal_gets_a_table(run, monkeypatch, rich):
+    if not rich:
+        monkeypatch.setattr(output, "find_spec", lambda name: None)
+    monkeypatch.setenv("COLUMNS", "160")
+    id = Send(1).dispatch().id
+    head, row = run("queue_jobs", terminal=True).lines
+    assert head.split()[:3] == ["ID", "NAME", "QUEUE"]
+    assert row.split()[:3] == [id, "test.commands.Send", "mail"]
+    assert head.index("QUEUE") == row.index("mail")
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = run("queue_jobs", terminal=True).lines
+    assert all(len(line.rstrip()) <= 60 for line in narrow)
+    assert id in "\n".join(narrow)
+
+
+def test_a_connection_that_does_not_exist_is_an_error(run):
+    done = run("queue_jobs", "databse")
+    assert done.code == 1
+    assert 'Did you mean "database"?' in done.err
+
+
+# -- queue_show ----------------------------------------------------------------------------------
+
+
+def test_a_waiting_job_is_shown_with_its_arguments(run):
+    note = Note.objects.create(text="n")
+    id = Send(7, text="hello", note=note).dispatch().id
+    done = run("queue_show", id[-8:])
+    assert done.code == 0
+    assert f"id: {id}" in done.lines
+    assert "state: waiting" in done.lines
+    assert "    number: 7" in done.lines
+    assert '    text: "hello"' in done.lines
+    (shown,) = run("queue_show", id, "--json").objects
+    assert list(shown)[: len(KEYS)] == KEYS
+    assert shown["arguments"]["number"] == 7
+
+
+def test_secrets_are_masked_at_any_depth(run, fail):
+    secrets = {"Password": "x1", "list": [{"auth": {"accessToken": "x2", "user": "anna"}}]}
+    pairs = {"$": "dict", "v": [["client_secret", "x3"], [5, "five"]]}
+    id = fail(authorization="x4", inner=secrets, pairs=pairs)
+    done = run("queue_show", id)
+    assert done.code == 0
+    assert not any(secret in done.out for secret in ("x1", "x2", "x3", "x4"))
+    assert "anna" in done.out
+    assert "five" in done.out
+
+
+def test_a_failed_job_is_shown_with_its_traceback(run, fail):
+    id = fail(number=3)
+    done = run("queue_show", id[:12])
+    assert "state: failed" in done.lines
+    assert "exception message: it failed\nbadly" in done.out
+    assert "Traceback (most recent call last)" in done.out
+    (shown,) = run("queue_show", id, "--json").objects
+    assert shown["exception_class"] == "ValueError"
+    assert shown["arguments"] == {"number": 3}
+
+
+def test_a_damaged_payload_is_said_to_be_damaged(run):
+    id = Empty().dispatch().id
+    QueuedJob.objects.update(payload="{")
+    assert "damaged: The payload is not JSON" in run("queue_show", id).out
+
+
+def test_an_id_that_nobody_has_ends_with_3(run):
+    done = run("queue_show", "aaaaaaaa")
+    assert done.code == 3
+    assert 'has the id "aaaaaaaa"' in done.err
+
+
+# -- queue_delete --------------------------------------------------------------------------------
+
+
+def test_ids_act_at_once(run):
+    waiting, delayed = Send(1).dispatch().id, Send(2).using(delay=9).dispatch().id
+    kept = Send(3).dispatch().id
+    done = run("queue_delete", waiting, delayed[-10:])
+    assert (done.code, done.out) == (0, "Deleted 2 jobs.\n")
+    assert left() == {kept}
+
+
+def test_a_running_job_is_deleted_only_when_told_so(run, reserve):
+    id = Send(1).dispatch().id
+    reserve("mail")
+    done = run("queue_delete", id)
+    assert done.code == 1
+    assert f"{id} was not deleted: a worker is running it" in done.err
+    assert "--even-running" in done.err
+    assert left() == {id}
+    assert run("queue_delete", id, "--even-running").code == 0
+    assert left() == set()
+
+
+def test_a_stuck_job_is_deleted_like_a_waiting_one(run, reserve):
+    id = Send(1).dispatch().id
+    reserve("mail", stuck=True)
+    assert run("queue_delete", id).code == 0
+    assert left() == set()
+
+
+def test_what_is_known_is_done_and_what_is_not_is_told(run):
+    id = Send(1).dispatch().id
+    done = run("queue_delete", id, "aaaaaaaa")
+    assert done.code == 1
+    assert "Deleted 1 job." in done.out
+    assert 'No job has the id "aaaaaaaa"' in done.err
+    assert run("queue_delete", "aaaaaaaa").code == 3
+
+
+def test_an_id_of_several_names_them_and_deletes_none(run):
+    ids = sorted(Send(number).dispatch().id for number in range(2))
+    QueuedJob.objects.filter(uuid=ids[0]).update(uuid="0190aaaabbbb7ccc8dddeeeeffff0001")
+    QueuedJob.objects.filter(uuid=ids[1]).update(uuid="0190aaaabbbb7ccc8dddeeeeffff0002")
+    done = run("queue_delete", "0190aaaa-bbbb")
+    assert done.code == 3
+    assert "0190aaaa-bbbb-7ccc-8ddd-eeeeffff0002" in done.err
+    assert len(left()) == 2
+
+
+def test_a_filter_asks_first(run):
+    Send(1).dispatch()
+    kept = Empty().dispatch().id
+    done = run("queue_delete", "--queue", "mail")
+    assert done.code == 2
+    assert "This deletes 1 job. Input is not a terminal" in done.err
+    assert "--force" in done.err
+    assert run("queue_delete", "--queue", "mail", answer="n\n").code == 1
+    assert "1 job would be deleted" in run("queue_delete", "--queue", "mail", "--dry-run").out
+    assert len(left()) == 2
+    assert run("queue_delete", "--queue", "mail", answer="y\n").code == 0
+    assert left() == {kept}
+    assert run("queue_delete", "--name", "test.commands.Empty", "--force").code == 0
+    assert left() == set()
+
+
+def test_a_filter_that_fits_nothing_ends_with_3(run):
+    done = run("queue_delete", "--queue", "mail", "--state", "stuck")
+    assert (done.code, done.err) == (3, "No job matched. Nothing was changed.\n")
+
+
+def test_states_narrow_a_filter(run, reserve):
+    stuck = Send(1).dispatch().id
+    reserve("mail", stuck=True)
+    running = Send(2).dispatch().id
+    reserve("mail")
+    waiting = Send(3).dispatch().id
+    assert run("queue_delete", "--queue", "mail", "--state", "stuck", "--force").code == 0
+    assert left() == {running, waiting}
+    assert run("queue_delete", "--queue", "mail", "--force").code == 0
+    assert left() == {running}
+    assert run("queue_delete", "--queue", "mail", "--state", "reserved", "--force").code == 2
+    assert run("queue_delete", "--queue", "mail", "--even-running", "--force").code == 0
+    assert left() == set()
+    assert stuck
+
+
+def test_a_wrong_call_of_delete_ends_with_2(run):
+    assert run("queue_delete").code == 2
+    assert run("queue_delete", "aaaa", "--queue", "mail").code == 2
+
+
+# -- queue_release -------------------------------------------------------------------------------
+
+
+def test_a_stuck_job_goes_back_to_waiting(run, reserve):
+    id = Send(1).dispatch().id
+    reserve("mail", stuck=True)
+    done = run("queue_release", id)
+    assert (done.code, done.out) == (0, "Released 1 job.\n")
+    (job,) = queues["database"].peek("mail")
+    assert (job.id, job.attempts, job.interruptions) == (id, 0, 1)
+
+
+def test_only_stuck_jobs_are_released(run, reserve):
+    id = Send(1).dispatch().id
+    reserve("mail")
+    done = run("queue_release", id)
+    assert done.code == 1
+    assert "only stuck jobs are" in done.err
+    assert run("queue_release", "aaaaaaaa").code == 3
+    assert run("queue_release").code == 2
+
+
+def test_every_stuck_job_is_released_after_asking(run, reserve):
+    for number in range(3):
+        Send(number).dispatch()
+    reserve("mail", 2, stuck=True)
+    assert run("queue_release", "--stuck").code == 2
+    assert run("queue_release", "--stuck", "--queue", "other", "--force").code == 3
+    done = run("queue_release", "--stuck", answer="yes\n")
+    assert (done.code, done.out) == (0, "Released 2 jobs.\n")
+    assert queues["database"].counts("mail").waiting == 3
+
+
+# -- queue_clear ---------------------------------------------------------------------------------
+
+
+def test_clear_spares_what_runs_and_asks_first(run, reserve):
+    running = Send(1).dispatch().id
+    reserve("mail")
+    Send(2).dispatch()
+    Send(3).using(delay=60).dispatch()
+    other = Empty().dispatch().id
+    assert run("queue_clear", "--queue", "mail").code == 2
+    assert "2 jobs would be deleted" in run("queue_clear", "--queue", "mail", "--dry-run").out
+    done = run("queue_clear", "database", "--queue", "mail", "--force")
+    assert (done.code, done.out) == (0, "Deleted 2 jobs from database:mail.\n")
+    assert left() == {running, other}
+
+
+def test_clear_takes_several_queues_and_the_default_one(run):
+    Send(1).dispatch()
+    Empty().dispatch()
+    assert run("queue_clear", "--force").out == "Deleted 1 job from database:default.\n"
+    done = run("queue_clear", "--queue", "mail,default", "--force")
+    assert done.out == "Deleted 1 job from database:mail, database:default.\n"
+    assert run("queue_clear").code == 0
+    assert run("queue_clear", "--queue", "no queue", "--force").code == 1
