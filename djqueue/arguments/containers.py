@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from djqueue.arguments.scalars import is_plain, part
-from djqueue.arguments.trouble import ArgumentError, Damaged, deeper, deeper_stored, shown
+from djqueue.arguments.trouble import ArgumentError, DamagedError, deeper, deeper_stored, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -156,7 +156,7 @@ def _unpack_pairs(data: Mapping[str, Any], plan: Plan, depth: int) -> dict[Any, 
     values: dict[Any, Any] = {}
     for pair in part(data, "v", list):
         if type(pair) is not list or len(pair) != 2:
-            raise Damaged("a dict is not stored as pairs of a key and a value")
+            raise DamagedError("a dict is not stored as pairs of a key and a value")
         key = plan.key.unpack(pair[0], depth)
         _hashable(key)
         try:
@@ -171,7 +171,7 @@ def _hashable(value: Any) -> None:
     try:
         hash(value)
     except Exception as error:  # noqa: BLE001 - a dataclass may have a __hash__ of the project's
-        raise Damaged(
+        raise DamagedError(
             f"a {type(value).__name__} cannot be in a set or the key of a dict: {error}"
         ) from None
 

@@ -12,7 +12,7 @@ from django.db.models.query import ModelIterable
 
 from djqueue.arguments.key_order import InOrderOfKeys
 from djqueue.arguments.scalars import PACK, pack_str, part, unpack_text
-from djqueue.arguments.trouble import Damaged, Gone, Refused, brief, shown
+from djqueue.arguments.trouble import DamagedError, GoneError, RefusedError, brief, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,9 +32,11 @@ def pack_model(value: Model, plan: Plan) -> Any:
     label = model._meta.label
     _check_named(model, plan.models)
     if value._state.adding:
-        raise Refused(f"is a {label} that is not saved, so no job could find it. Save it first.")
+        raise RefusedError(
+            f"is a {label} that is not saved, so no job could find it. Save it first."
+        )
     if value.pk is None or (isinstance(value.pk, tuple) and None in value.pk):
-        raise Refused(f"is a {label} without a primary key: it was deleted. Pass its values.")
+        raise RefusedError(f"is a {label} without a primary key: it was deleted. Pass its values.")
     # Never a read replica, where the row may not have arrived. Without a router it is the
     # database the instance came from.
     alias = router.db_for_write(model, instance=value)
@@ -47,18 +49,18 @@ def pack_queryset(value: QuerySet[Any], plan: Plan) -> Any:
     label = model._meta.label
     _check_named(model, plan.item.models)
     if value.query.combinator:
-        raise Refused(
+        raise RefusedError(
             f"is a combined queryset of {label} (union() and its like), which could not come back "
             "as one. Pass list() of it, or the parts."
         )
     if not issubclass(value._iterable_class, ModelIterable):
-        raise Refused(
+        raise RefusedError(
             f"is a queryset of values of {label}, not of instances. Pass list() of it, or leave "
             "out values(), values_list() or dates()."
         )
     keys = _keys(value)
     if len(keys) > MAX_KEYS:
-        raise Refused(
+        raise RefusedError(
             f"is a queryset of more than {MAX_KEYS:,} {label} rows. Pass the filter as arguments, "
             "and query in the job."
         )
@@ -83,13 +85,15 @@ def _keys(queryset: QuerySet[Any]) -> list[Any]:
 def _check_named(model: type[Model], named: Sequence[type] | None) -> None:
     if named is not None and not issubclass(model, tuple(named)):
         names = " or ".join(one.__qualname__ for one in named)
-        raise Refused(f"is a {model._meta.label}, but annotated {names}. Correct one of the two.")
+        raise RefusedError(
+            f"is a {model._meta.label}, but annotated {names}. Correct one of the two."
+        )
     try:
         registered = apps.get_model(model._meta.label_lower) is model
     except LookupError:
         registered = False
     if not registered:
-        raise Refused(
+        raise RefusedError(
             f"is a {model._meta.label} that is not the installed model of that name (as in a "
             "migration), so it could not come back. Pass its pk."
         )
@@ -133,7 +137,7 @@ def _unpack_key(stored: Any, model: type[Model], plan: Plan) -> Any:
     fields = _key_fields(model)
     parts = stored if len(fields) > 1 else [stored]
     if not isinstance(parts, list) or len(parts) != len(fields):
-        raise Damaged(f"a key of {model._meta.label} has not {len(fields)} parts")
+        raise DamagedError(f"a key of {model._meta.label} has not {len(fields)} parts")
     values = []
     for one, field in zip(parts, fields, strict=True):
         if isinstance(one, dict) and one.get("$") == "key":
@@ -141,7 +145,7 @@ def _unpack_key(stored: Any, model: type[Model], plan: Plan) -> Any:
         else:
             value = plan.unpack_scalar(one)
         if value is None:
-            raise Damaged(f"a key of {model._meta.label} is null")
+            raise DamagedError(f"a key of {model._meta.label} is null")
         values.append(value)
     return tuple(values) if len(fields) > 1 else values[0]
 
@@ -153,9 +157,9 @@ def unpack_model(data: Mapping[str, Any], plan: Plan) -> Model:
         key = _unpack_key(data.get("k"), model, plan)
         instance: Model = model._base_manager.using(alias).get(pk=key)
     except ObjectDoesNotExist:
-        raise Gone(f"{model._meta.object_name} {_shown_key(key)} no longer exists") from None
+        raise GoneError(f"{model._meta.object_name} {_shown_key(key)} no longer exists") from None
     except _WRONG_KEY as error:
-        raise Damaged(f"it has no key of {model._meta.label}: {brief(error)}") from None
+        raise DamagedError(f"it has no key of {model._meta.label}: {brief(error)}") from None
     return instance
 
 
@@ -164,13 +168,13 @@ def unpack_queryset(data: Mapping[str, Any], plan: Plan) -> QuerySet[Any]:
     model, alias = _sought(data, plan.item.models)
     stored = part(data, "k", list)
     if len(stored) > MAX_KEYS:
-        raise Damaged(f"it is a queryset of more than {MAX_KEYS:,} keys")
+        raise DamagedError(f"it is a queryset of more than {MAX_KEYS:,} keys")
     try:
         keys = [_unpack_key(one, model, plan) for one in stored]
         rows: QuerySet[Any] = _queryset_class(model, data.get("c"))(model=model, using=alias)
         rows = rows.filter(pk__in=keys).order_by(*_order(model, keys)) if keys else rows.none()
     except _WRONG_KEY as error:
-        raise Damaged(f"it has no keys of {model._meta.label}: {brief(error)}") from None
+        raise DamagedError(f"it has no keys of {model._meta.label}: {brief(error)}") from None
     return rows
 
 
@@ -201,14 +205,14 @@ def _sought(data: Mapping[str, Any], named: Sequence[type] | None) -> tuple[type
     try:
         model = apps.get_model(label)
     except (LookupError, ValueError):
-        raise Damaged(f"there is no model {shown(label)} here") from None
+        raise DamagedError(f"there is no model {shown(label)} here") from None
     if named is not None and not issubclass(model, tuple(named)):
         names = " or ".join(one.__qualname__ for one in named)
-        raise Damaged(f"it is a {model._meta.label}, where the annotation says {names}")
+        raise DamagedError(f"it is a {model._meta.label}, where the annotation says {names}")
     if model._meta.swapped:
-        raise Damaged(f"{model._meta.label} was replaced by {model._meta.swapped}")
+        raise DamagedError(f"{model._meta.label} was replaced by {model._meta.swapped}")
     if not isinstance(alias, str) or alias not in connections:
-        raise Damaged(f"there is no database {shown(alias)} here")
+        raise DamagedError(f"there is no database {shown(alias)} here")
     return model, alias
 
 

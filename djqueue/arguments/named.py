@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.arguments.annotations import resolve_annotations, substitute
 from djqueue.arguments.scalars import part
-from djqueue.arguments.trouble import ArgumentError, Damaged, Refused, deeper, deeper_stored, shown
+from djqueue.arguments.trouble import (
+    ArgumentError,
+    DamagedError,
+    RefusedError,
+    deeper,
+    deeper_stored,
+    shown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,7 +74,7 @@ class Named:
         for one in parameters:
             variadic = one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
             if one.default is one.empty and not variadic and one.name not in self._field_names:
-                raise Refused(
+                raise RefusedError(
                     f"is a {self.label}, which cannot be made again: its constructor needs "
                     f'"{one.name}", which is not a field. Give that a default.'
                 )
@@ -86,7 +93,7 @@ class Named:
             for name, plan in self.plans.items():
                 item = getattr(value, name, _ABSENT)
                 if item is _ABSENT:
-                    raise Refused("was never set. Give the field a value.")
+                    raise RefusedError("was never set. Give the field a value.")
                 packed[name] = plan.pack(item, depth)
         except ArgumentError as trouble:
             trouble.at(f".{name}")
@@ -102,7 +109,7 @@ class Named:
         for name, item in stored.items():
             plan = self.plans.get(name)
             if plan is None:
-                raise Damaged(f"{self.label} has no field {shown(name)} any more")
+                raise DamagedError(f"{self.label} has no field {shown(name)} any more")
             try:
                 values[name] = plan.unpack(item, depth)
             except ArgumentError as trouble:
@@ -118,15 +125,15 @@ class Named:
             try:
                 return self.cls(stored)
             except Exception:  # noqa: BLE001 - an Enum may have a _missing_ of the project's
-                raise Damaged(f"{self.label} has no flags {shown(stored)}") from None
-        raise Damaged(f"{self.label} has no member {shown(stored)}")
+                raise DamagedError(f"{self.label} has no flags {shown(stored)}") from None
+        raise DamagedError(f"{self.label} has no member {shown(stored)}")
 
     def _tuple(self, values: dict[str, Any]) -> Any:
         # Fields that were added since the dispatch have their defaults.
         values = {**getattr(self.cls, "_field_defaults", {}), **values}
         for name in self._field_names:
             if name not in values:
-                raise Damaged(f'{self.label} is stored without its "{name}"')
+                raise DamagedError(f'{self.label} is stored without its "{name}"')
         # As `_make` does, and not the constructor, which a subclass may have overridden.
         return tuple.__new__(self.cls, [values[name] for name in self._field_names])
 
@@ -135,7 +142,7 @@ class Named:
         try:
             instance = self.cls(**known)
         except Exception as error:  # __post_init__ is the project's code
-            raise Damaged(
+            raise DamagedError(
                 f"{self.label} refused its stored fields with a {type(error).__name__}"
             ) from error
         # What __post_init__ made of the values before the dispatch is not made of them again.
@@ -150,7 +157,7 @@ def _member(value: enum.Enum) -> str | int:
     if isinstance(value, enum.Flag):
         return int(value.value)
     if type(value).__members__.get(value.name) is not value:
-        raise Refused(
+        raise RefusedError(
             f"is a value that {type(value).__qualname__} made up and has no name for. "
             "Pass its value."
         )
@@ -170,4 +177,4 @@ def choose(named: Iterable[Named], data: Mapping[str, Any]) -> Named:
             return one
     if len(candidates) == 1:
         return candidates[0]
-    raise Damaged(f"it is the {tag} {shown(label)}, which the annotation does not name")
+    raise DamagedError(f"it is the {tag} {shown(label)}, which the annotation does not name")

@@ -20,7 +20,7 @@ from djqueue.arguments import containers, models, scalars
 from djqueue.arguments.annotations import Unresolved, alternatives, is_class, resolve_annotations
 from djqueue.arguments.named import Named, choose, kind_of
 from djqueue.arguments.refusals import refusal
-from djqueue.arguments.trouble import Damaged, Gone, Refused, Where, brief, shown
+from djqueue.arguments.trouble import DamagedError, GoneError, RefusedError, Where, brief, shown
 from djqueue.errors import InvalidPayload, ModelMissing, NotSerializable
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ class Plan:
             return value
         try:
             return self.pack(value, 0)
-        except Refused as refused:
+        except RefusedError as refused:
             raise NotSerializable(f"{refused.place(where)} {refused.text}") from refused.__cause__
         except RecursionError:
             raise NotSerializable(
-                f"{Refused('').place(where)} is nested too deeply. Pass a flatter value."
+                f"{RefusedError('').place(where)} is nested too deeply. Pass a flatter value."
             ) from None
 
     def decode(self, data: Any, where: Where) -> Any:
@@ -59,21 +59,21 @@ class Plan:
             return data
         try:
             return self.unpack(data, 0)
-        except Gone as gone:
+        except GoneError as gone:
             job, _, argument = gone.place(where).partition(": ")
             raise ModelMissing(
                 f"{gone.text}, so {job} could not start ({argument or 'an argument'}). It was "
                 "probably deleted, or the job was dispatched before its transaction committed. "
                 "Use `after_commit=True`, or `delete_when_missing=True` to drop such jobs."
             ) from None
-        except Damaged as damaged:
+        except DamagedError as damaged:
             raise InvalidPayload(
                 f"{damaged.place(where)} is stored in a way that cannot be read: {damaged.text}. "
                 "The job was dispatched by other code than runs here, or its payload was altered."
             ) from damaged.__cause__
         except RecursionError:
             raise InvalidPayload(
-                f"{Damaged('').place(where)} is nested too deeply to be one of djqueue's values."
+                f"{DamagedError('').place(where)} is nested too deeply to be one of djqueue's values."
             ) from None
 
     # Parts of values, inside the package.
@@ -123,11 +123,11 @@ class Plan:
             return data
         unpack = scalars.UNPACK.get(_tag(data)) if kind is dict else None
         if unpack is None:
-            raise Damaged(f"a {kind.__name__} is not expected here")
+            raise DamagedError(f"a {kind.__name__} is not expected here")
         try:
             return unpack(data)
         except scalars.UNPACK_ERRORS as error:
-            raise Damaged(f"it is not a {shown(data['$'])}: {brief(error)}") from None
+            raise DamagedError(f"it is not a {shown(data['$'])}: {brief(error)}") from None
 
     def _unpack_tagged(self, data: Mapping[str, Any], depth: int) -> Any:
         tag = _tag(data)
@@ -142,7 +142,7 @@ class Plan:
             return models.unpack_model(data, self)
         if tag == "queryset":
             return models.unpack_queryset(data, self)
-        raise Damaged(f"there is no type {shown(tag)}")
+        raise DamagedError(f"there is no type {shown(tag)}")
 
     # What the annotation says.
 
@@ -291,4 +291,4 @@ def _tag(data: Mapping[str, Any]) -> str:
     tag = data.get(containers.TAG)
     if isinstance(tag, str):
         return tag
-    raise Damaged(f"a tag is of type {type(tag).__name__}")
+    raise DamagedError(f"a tag is of type {type(tag).__name__}")

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import LazyObject, Promise
 
 from djqueue.arguments.named import kind_of
-from djqueue.arguments.trouble import Refused, type_name
+from djqueue.arguments.trouble import RefusedError, type_name
 
 if TYPE_CHECKING:
     from djqueue.arguments.plan import Plan
@@ -62,25 +62,25 @@ _PLAIN: tuple[type, ...] = (
 )
 
 
-def refusal(value: Any, plan: Plan) -> Refused:
+def refusal(value: Any, plan: Plan) -> RefusedError:
     """Why this value is refused, and what to do. Never shows the value, which may be a secret."""
     kind = type(value)
     start = f"is of type {type_name(kind)}, which a queue cannot carry."
     what = kind_of(kind)
     if what is not None:
-        return Refused(f"is the {what} {type_name(kind)}, {_annotate(kind, plan)}")
+        return RefusedError(f"is the {what} {type_name(kind)}, {_annotate(kind, plan)}")
     for types_, remedy in _REMEDIES:
         if isinstance(value, types_):
-            return Refused(f"{start} {remedy}")
+            return RefusedError(f"{start} {remedy}")
     for base in _PLAIN:
         if issubclass(kind, base):
             if base is complex:
                 break
-            return Refused(
+            return RefusedError(
                 f"is of type {type_name(kind)}, a subclass of {type_name(base)} that would come "
                 f"back without its class. {_convert(base)}"
             )
-    return Refused(
+    return RefusedError(
         f"{start} Pass plain values (None, bool, int, float, str, list, dict, dates, Decimal, "
         "UUID), a saved model instance, or a dataclass that the annotation names."
     )

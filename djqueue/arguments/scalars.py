@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils.safestring import SafeString
 
-from djqueue.arguments.trouble import Damaged, Refused, shown, type_name
+from djqueue.arguments.trouble import DamagedError, RefusedError, shown, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,14 +49,16 @@ def pack_int(value: int) -> int:
     # The first half is for speed: comparing with a number of 4,300 digits takes its time.
     if -(2**63) <= value < 2**63 or -INT_LIMIT < value < INT_LIMIT:
         return value
-    raise Refused("is an int of more than 4,300 digits. Pass it as bytes or as a hexadecimal str.")
+    raise RefusedError(
+        "is an int of more than 4,300 digits. Pass it as bytes or as a hexadecimal str."
+    )
 
 
 def pack_float(value: float) -> float:
     """The same, unless it is nan or infinite."""
     if math.isfinite(value):
         return value
-    raise Refused(f"is the float {value}, which JSON cannot carry. Pass None instead.")
+    raise RefusedError(f"is the float {value}, which JSON cannot carry. Pass None instead.")
 
 
 def _pack_safe(value: SafeString) -> Any:
@@ -85,7 +87,7 @@ def _pack_timedelta(value: dt.timedelta) -> Any:
 
 def _pack_decimal(value: Decimal) -> Any:
     if not value.is_finite():
-        raise Refused(f"is the Decimal {value}, which is no number. Pass None instead.")
+        raise RefusedError(f"is the Decimal {value}, which is no number. Pass None instead.")
     return {"$": "decimal", "v": str(value)}
 
 
@@ -107,7 +109,7 @@ def _pack_zone(value: dt.datetime | dt.time) -> dict[str, Any]:
         if name != dt.timezone(offset).tzname(None):
             packed["n"] = pack_str(name)
         return packed
-    raise Refused(
+    raise RefusedError(
         f"has a time zone of type {type_name(type(zone))}, which has no name to find it by. "
         "Use zoneinfo.ZoneInfo or datetime.timezone."
     )
@@ -146,7 +148,7 @@ def part(data: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> An
     value = data.get(key)
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise Damaged(f'the "{key}" of a {shown(data.get("$"))} is of type {type(value).__name__}')
+    raise DamagedError(f'the "{key}" of a {shown(data.get("$"))} is of type {type(value).__name__}')
 
 
 def unpack_text(data: Any) -> str:
@@ -155,7 +157,7 @@ def unpack_text(data: Any) -> str:
         return data
     if isinstance(data, dict) and data.get("$") == "str":
         return _raw(data).decode("utf-8", "surrogatepass")
-    raise Damaged(f"a text is of type {type(data).__name__}")
+    raise DamagedError(f"a text is of type {type(data).__name__}")
 
 
 def _raw(data: Mapping[str, Any]) -> bytes:
@@ -169,28 +171,28 @@ def _unpack_date(data: Mapping[str, Any]) -> dt.date:
 def _unpack_datetime(data: Mapping[str, Any]) -> dt.datetime:
     value = dt.datetime.fromisoformat(part(data, "v", str))
     if value.tzinfo is not None:
-        raise Damaged("a datetime is stored with an offset inside its text")
+        raise DamagedError("a datetime is stored with an offset inside its text")
     return value.replace(tzinfo=_zone(data), fold=_fold(data))
 
 
 def _unpack_time(data: Mapping[str, Any]) -> dt.time:
     value = dt.time.fromisoformat(part(data, "v", str))
     if value.tzinfo is not None:
-        raise Damaged("a time is stored with an offset inside its text")
+        raise DamagedError("a time is stored with an offset inside its text")
     return value.replace(tzinfo=_zone(data), fold=_fold(data))
 
 
 def _unpack_timedelta(data: Mapping[str, Any]) -> dt.timedelta:
     parts = part(data, "v", list)
     if len(parts) != 3 or any(type(number) is not int for number in parts):
-        raise Damaged("a timedelta is not three whole numbers")
+        raise DamagedError("a timedelta is not three whole numbers")
     return dt.timedelta(*parts)
 
 
 def _unpack_decimal(data: Mapping[str, Any]) -> Decimal:
     value = Decimal(part(data, "v", str))
     if not value.is_finite():
-        raise Damaged("a Decimal is not a number")
+        raise DamagedError("a Decimal is not a number")
     return value
 
 
@@ -206,11 +208,11 @@ def _zone(data: Mapping[str, Any]) -> dt.tzinfo | None:
         offset = dt.timedelta(microseconds=zone)
         return dt.timezone(offset, unpack_text(data["n"])) if "n" in data else dt.timezone(offset)
     if len(zone) > 80 or not _ZONE.match(zone):
-        raise Damaged(f"{shown(zone)} is not the name of a time zone")
+        raise DamagedError(f"{shown(zone)} is not the name of a time zone")
     try:
         return ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
-        raise Damaged(
+        raise DamagedError(
             f"this machine's time zone database has no {shown(zone)} "
             "(`pip install tzdata` brings a current one)"
         ) from None

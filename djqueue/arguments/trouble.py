@@ -42,22 +42,22 @@ class ArgumentError(Exception):
         return f"{start} ({name[1] if name else 'value'}{self.path})"
 
 
-class Refused(ArgumentError):
+class RefusedError(ArgumentError):
     """A value that a queue cannot carry; the text says its type and what to do about it."""
 
 
-class Damaged(ArgumentError):
+class DamagedError(ArgumentError):
     """A stored value that is not what `encode` makes."""
 
 
-class Gone(ArgumentError):
+class GoneError(ArgumentError):
     """A model instance that was deleted meanwhile; the text names it."""
 
 
 def deeper(depth: int) -> int:
     """The depth one container further in, when a value is encoded."""
     if depth >= MAX_DEPTH:
-        raise Refused(
+        raise RefusedError(
             f"is nested more than {MAX_DEPTH} levels deep, or contains itself. "
             "Pass a flatter value."
         )
@@ -67,7 +67,7 @@ def deeper(depth: int) -> int:
 def deeper_stored(depth: int) -> int:
     """The depth one container further in, when a stored value is read."""
     if depth >= MAX_DEPTH:
-        raise Damaged(f"it is nested more than {MAX_DEPTH} levels deep")
+        raise DamagedError(f"it is nested more than {MAX_DEPTH} levels deep")
     return depth + 1
 
 
