@@ -165,6 +165,12 @@ def put_back(stuck: QuerySet[QueuedJob]) -> int:
     )
 
 
+def hasten(alias: str, queue: str) -> int:
+    """A row that is due but not in line: whoever reserves next promotes it."""
+    delayed = jobs(alias).filter(queue=queue, line__isnull=True, reserved_by__isnull=True)
+    return delayed.update(available_at=Now(), line=-F("priority"))
+
+
 def clear(alias: str, queue: str) -> int:
     """In slices of ascending ids, so that no transaction grows with the queue."""
     removed = 0

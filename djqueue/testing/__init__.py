@@ -1,0 +1,38 @@
+"""Helpers for the tests of projects and of drivers. Importing this needs no settings.
+
+with fake_queue() as queue:                 # records instead of running
+    client.post("/orders/", {...})
+    queue.assert_dispatched(SendReceipt, where=lambda job: job.copies == 2)
+
+work()                                      # or: run what waits, as a worker would
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from djqueue.testing.contract import DriverContract
+    from djqueue.testing.faking import FakeQueue, fake_queue
+    from djqueue.testing.working import work
+
+__all__ = ["DriverContract", "FakeQueue", "fake_queue", "work"]
+
+_HOMES = {
+    "DriverContract": "djqueue.testing.contract",
+    "FakeQueue": "djqueue.testing.faking",
+    "fake_queue": "djqueue.testing.faking",
+    "work": "djqueue.testing.working",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

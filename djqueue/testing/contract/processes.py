@@ -1,0 +1,132 @@
+"""Connections that are closed, processes that fork, workers that race."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from djqueue.drivers.base import Settlement, Verdict
+from djqueue.testing.contract.setup import ContractSetup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from djqueue.drivers.base import Driver, OutgoingJob
+
+
+class Processes(ContractSetup):
+    """One driver over its life, and several at once."""
+
+    def test_a_closed_driver_opens_again(self) -> None:
+        self.push()
+        self.pusher.close()
+        self.pusher.close()
+        self.push()
+        assert len(self.reserve(2)) == 2
+
+    def test_a_worker_that_leaves_may_close(self) -> None:
+        self.push()
+        self.settle(self.reserve()[0])
+        self.driver.leave()
+        self.driver.close()
+        self.push()
+        assert len(self.reserve(driver=self.other)) == 1
+
+    def test_a_driver_that_never_joined_may_reserve_and_settle(self) -> None:
+        ids = self.push(2)
+        held = self.reserve(2, self.pusher)
+        assert set(self.ids(held)) == set(ids)
+        assert self.pusher.extend(held) == set()
+        assert self.pusher.settle([Settlement(r) for r in held]) == set()
+        assert self.nothing_is_left(self.pusher)
+
+    # -- forks ----------------------------------------------------------------------------------
+
+    def test_a_child_that_ends_takes_nothing_from_its_parent(self) -> None:
+        self.push(3)
+        held = self.reserve(2)
+        wakeup = self.driver.watch([self.queue])
+        for _ in range(3):
+            self._fork(self.driver, lambda driver: driver.close())
+        assert self.driver.extend(held) == set()
+        assert self.driver.settle([Settlement(r) for r in held]) == set()
+        assert len(self.reserve()) == 1
+        if wakeup is not None:
+            wakeup.set_idle(True)
+            self.until(lambda: not wakeup.arrived(), 1.0)
+            self.push_elsewhere()
+            assert self.until(wakeup.arrived, 3.0)
+            wakeup.close()
+
+    def test_a_child_may_push(self) -> None:
+        held = self.reserve() if self.push() else []
+        job = self.job()
+        self._fork(self.driver, lambda driver: driver.push([job]))
+        assert self.ids(self.reserve()) == [job.id]
+        assert self.driver.settle([Settlement(r) for r in held]) == set()
+
+    def _fork(self, driver: Driver, then: Callable[[Driver], None]) -> None:
+        """Run `then` with the driver in a child, as a worker's child does."""
+        driver.before_fork()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                driver.after_fork_in_child()
+                then(driver)
+                code = 0
+            except BaseException:  # noqa: BLE001  nothing may get out of this process
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    # -- races ----------------------------------------------------------------------------------
+
+    def test_workers_at_once_never_share_a_job(self) -> None:
+        jobs = [self.job() for _ in range(self.crowd)]
+        seen = self._race(jobs, [Verdict.REMOVE])
+        assert sorted(seen) == sorted(job.id for job in jobs)
+
+    def test_workers_at_once_that_hand_back_lose_nothing(self) -> None:
+        self.needs("fenced")
+        jobs = [self.job() for _ in range(self.crowd // 4)]
+        seen = self._race(jobs, [Verdict.RETURN, Verdict.RELEASE, Verdict.REMOVE])
+        assert sorted(seen) == sorted(job.id for job in jobs)
+
+    def _race(self, jobs: list[OutgoingJob], verdicts: list[Verdict]) -> list[str]:
+        """Three workers take the jobs of one queue while they are pushed; ids that were removed."""
+        self.driver.counts(self.queue)  # what is made once in a store is made before
+        pushed = threading.Event()
+        with ThreadPoolExecutor(3) as pool:
+            racers = [pool.submit(self._run, n, verdicts, pushed) for n in range(3)]
+            try:
+                for start in range(0, len(jobs), 20):
+                    self.pusher.push(jobs[start : start + 20])
+            finally:
+                pushed.set()
+        return [id for racer in racers for id in racer.result()]
+
+    def _run(self, number: int, verdicts: list[Verdict], pushed: threading.Event) -> list[str]:
+        """One of them, until nothing comes any more. Each job gets the verdict whose turn it is."""
+        driver = self.open(f"racer-{number}")
+        removed: list[str] = []
+        settlements: list[Settlement] = []
+        turn, idle = number, 0
+        while settlements or idle < 25 or not pushed.is_set():
+            lost, held = driver.exchange(settlements, [self.queue], 7)
+            assert lost == set()
+            settlements = []
+            for reservation in held:
+                turn += 1
+                verdict = verdicts[turn % len(verdicts)]
+                settlements.append(Settlement(reservation, verdict))
+                if verdict is Verdict.REMOVE:
+                    removed.append(reservation.id)
+            idle = 0 if held else idle + 1
+            self.wait(0 if held else 0.02)
+        driver.close()
+        return removed

@@ -1,0 +1,168 @@
+"""`fake_queue`: jobs are recorded instead of run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from djqueue.bus.recording import recorders
+from djqueue.jobs.base import Job
+from djqueue.jobs.function import JobFunction
+from djqueue.running.here import run_here
+from djqueue.testing.decorating import decorated
+from djqueue.testing.nearest import nearest
+from djqueue.testing.recorded import Recorded, RecordedJob
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from djqueue.bus.dispatched import DispatchedJob
+    from djqueue.bus.plans import Plan
+    from djqueue.bus.sending import Sendable
+
+__all__ = ["FakeQueue", "fake_queue"]
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Wanted = type[Job] | JobFunction[..., Any, Any]
+Where = Callable[[Any], object]
+
+
+class FakeQueue:
+    """Every dispatch of the process while it is in use: on any connection, from any thread, before
+    the commit. Arguments are checked and encoded as they always are; nothing reaches a store.
+    """
+
+    def __init__(self) -> None:
+        self.recorded: list[Recorded] = []
+        """Each dispatch with its connection, queue and delay, in order."""
+        self._pending: dict[str, Recorded] = {}
+        """What `run` has not run yet."""
+
+    # -- using it ------------------------------------------------------------------------------
+
+    def __enter__(self) -> FakeQueue:
+        recorders.open(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        recorders.close(self)
+
+    def __call__(self, target: Decorated) -> Decorated:
+        """Decorate a test function, or a class for each of its tests, with a fake of its own."""
+        return decorated(target, FakeQueue)
+
+    def record(self, plan: Plan, job: Sendable) -> DispatchedJob[Any]:
+        """Take a dispatch. Called by `dispatch`."""
+        recorded = Recorded.of(plan, job)
+        self.recorded.append(recorded)
+        self._pending[recorded.id] = recorded
+        return RecordedJob(recorded, self._pending)
+
+    def run(self) -> int:
+        """Run what is recorded and has not run yet, delayed or not, and what those jobs dispatch
+        themselves; how many jobs ran.
+
+        Each runs once, in order, stored and loaded as on the ``sync`` connection; an error reaches
+        the caller, after ``failed()`` was called.
+        """
+        count = 0
+        with recorders.opened(self):
+            while self._pending:
+                recorded = self._pending.pop(next(iter(self._pending)))
+                count += 1
+                run_here(recorded.outgoing, recorded.connection)
+        return count
+
+    # -- asking it -----------------------------------------------------------------------------
+
+    def dispatched(self, job: Wanted, where: Where | None = None) -> list[Any]:
+        """The recorded jobs of a class (subclasses included) or of a ``@job`` function, in order;
+        those only for which ``where(job)`` is true.
+        """
+        return [recorded.job for recorded in self._of(job) if where is None or where(recorded.job)]
+
+    def assert_dispatched(
+        self, job: Wanted, times: int | None = None, where: Where | None = None
+    ) -> None:
+        """Fail unless `job` was dispatched: so many `times`, or at least once."""
+        __tracebackhide__ = True
+        found = len(self.dispatched(job, where))
+        if times is None and not found:
+            raise AssertionError(
+                f"{_named(job, where)} was not dispatched.\n{self._nearest(job, where)}"
+            )
+        if times is not None and found != times:
+            raise AssertionError(
+                f"{_named(job, where)} was dispatched {_times(found)}, not {_times(times)}.\n"
+                f"{self._nearest(job, where)}"
+            )
+
+    def assert_not_dispatched(self, job: Wanted, where: Where | None = None) -> None:
+        """Fail if `job` was dispatched."""
+        __tracebackhide__ = True
+        found = len(self.dispatched(job, where))
+        if found:
+            raise AssertionError(
+                f"{_named(job, where)} was dispatched {_times(found)}.\n{self._nearest(job, where)}"
+            )
+
+    def assert_nothing_dispatched(self) -> None:
+        """Fail if any job was dispatched."""
+        __tracebackhide__ = True
+        if self.recorded:
+            jobs = "1 job was" if len(self.recorded) == 1 else f"{len(self.recorded)} jobs were"
+            lines = nearest("", [], [], self.recorded)
+            raise AssertionError(f"{jobs} dispatched.\n{lines}")
+
+    def _of(self, job: Wanted) -> Iterator[Recorded]:
+        wanted = _class_of(job)
+        return (recorded for recorded in self.recorded if isinstance(recorded.job, wanted))
+
+    def _nearest(self, job: Wanted, where: Where | None) -> str:
+        same = list(self._of(job))
+        matching = [each for each in same if where is None or where(each.job)]
+        return nearest(_class_of(job).__name__, matching, same, self.recorded)
+
+    def __repr__(self) -> str:
+        return f"<FakeQueue: {len(self.recorded)} recorded>"
+
+
+@overload
+def fake_queue() -> FakeQueue: ...
+@overload
+def fake_queue(target: Decorated) -> Decorated: ...
+def fake_queue(target: Any = None) -> Any:
+    """Record jobs instead of running them.
+
+        with fake_queue() as queue:
+            register(user)
+        queue.assert_dispatched(send_registration_mail, where=lambda job: job.user == user)
+
+    Also a decorator, which gives the fake to the argument that a call lacks, and a pytest fixture.
+    """
+    return FakeQueue() if target is None else FakeQueue()(target)
+
+
+def _class_of(job: object) -> type[Job]:
+    if isinstance(job, JobFunction):
+        return job.job_class
+    if isinstance(job, type) and issubclass(job, Job):
+        return job
+    if isinstance(job, Job):
+        name = type(job).__name__
+        raise TypeError(f"{job!r} is one job: give its class, {name}, and say more with where=.")
+    raise TypeError(f"{job!r:.200} is neither a job class nor a function decorated with @job.")
+
+
+def _named(job: Wanted, where: Where | None) -> str:
+    name = _class_of(job).__name__
+    return name if where is None else f"{name}, where where= holds,"
+
+
+def _times(number: int) -> str:
+    return {0: "not at all", 1: "once", 2: "twice"}.get(number, f"{number} times")

@@ -1,0 +1,105 @@
+"""`work`: run what waits, in the process of the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+
+from djqueue.bus.connections import QueueConnection, queues
+from djqueue.worker.alone import WorkerAlone
+from djqueue.worker.options import WorkerOptions
+from djqueue.worker.report import Report
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Reservation
+    from djqueue.running.outcome import Outcome
+
+__all__ = ["work"]
+
+
+def work(
+    connection: str | None = None,
+    queue: str | None = None,
+    max_jobs: int | None = None,
+    delayed: bool = False,
+    raise_errors: bool = False,
+) -> int:
+    """Run what waits, in this process as a worker would; how many attempts that were.
+
+    All queues of the connection (the default one) or those of `queue`, best first and separated
+    by commas; also what the jobs themselves dispatch. With `delayed`, jobs that would run later
+    run now too, among them those that wait for their next try. With `raise_errors` the first
+    error of a job is raised here, once its outcome is stored.
+
+    It works on the test's own database connections and leaves them as they are, so it works
+    inside a `TestCase`. There, as everywhere in one, ``on_commit()`` callbacks do not run.
+    """
+    asked = queues[connection]
+    capabilities = asked.driver.capabilities
+    done = 0
+    if capabilities.inline or capabilities.discards:
+        return done
+    while max_jobs is None or done < max_jobs:
+        names = _names(asked, queue)
+        if delayed:
+            for name in names:
+                asked.driver.hasten(name)
+        worker = _WorkerInTest(asked, names)
+        if not worker.step():
+            break
+        done += 1
+        if raise_errors and worker.error is not None:
+            raise worker.error
+    return done
+
+
+def _names(asked: QueueConnection, queue: str | None) -> tuple[str, ...]:
+    if queue is None:
+        return tuple(asked.driver.queues())
+    return tuple(asked.check(name.strip()) for name in queue.split(","))
+
+
+class _WorkerInTest(WorkerAlone):
+    def __init__(self, asked: QueueConnection, names: tuple[str, ...]) -> None:
+        options = WorkerOptions(asked.name, names, stop_when_empty=True)
+        super().__init__(options, asked.driver, Report())
+        # No deploy will bring a job that is unknown here.
+        self._runner.rules = options.rules(unknown_grace=0)
+
+    def attempt(self, reservation: Reservation) -> Outcome:
+        """Nothing is closed or rolled back behind the job: the transaction is the test's."""
+        savepoints = [
+            _Savepoint(each)
+            for each in connections.all(initialized_only=True)
+            if each.in_atomic_block and not each.needs_rollback
+        ]
+        outcome = self._runner.run(reservation)
+        for savepoint in savepoints:
+            savepoint.end()
+        return outcome
+
+
+@dataclass
+class _Savepoint:
+    """What a job that breaks the test's transaction is taken back to.
+
+    On a worker only the job's own transaction would break. A job that merely raises keeps what it
+    wrote before, as it does there.
+    """
+
+    database: Any
+
+    def __post_init__(self) -> None:
+        self._id = self.database.savepoint()
+
+    def end(self) -> None:
+        """Keep what the job wrote, if the database lets us."""
+        if not self.database.in_atomic_block:
+            return
+        if self.database.needs_rollback or not self.database.is_usable():
+            self.database.needs_rollback = False
+            self.database.savepoint_rollback(self._id)
+        else:
+            self.database.savepoint_commit(self._id)
