@@ -73,7 +73,7 @@ class Plan:
             ) from damaged.__cause__
         except RecursionError:
             raise InvalidPayload(
-                f"{DamagedError('').place(where)} is nested too deeply to be one of djqueue's values."
+                f"{DamagedError('').place(where)} is nested too deeply to be a value of djqueue's."
             ) from None
 
     # Parts of values, inside the package.
