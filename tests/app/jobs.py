@@ -74,8 +74,9 @@ def loops_in_c() -> None:
     """One call that never comes back to the interpreter."""
     write("begin")
     libc = ctypes.PyDLL(None)  # PyDLL keeps the interpreter's lock
-    while True:
-        libc.usleep(ctypes.c_uint(60_000_000))
+    mutex = ctypes.create_string_buffer(128)
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_lock(mutex)  # waits for itself, and no signal wakes it
 
 
 @job(name="app.swallows", timeout=1)
@@ -100,7 +101,7 @@ def swallows_everything() -> None:
 
 
 @job(name="app.kills_itself", tries=3, backoff=0)
-def kills_itself(number: int = signal.SIGKILL) -> None:
+def kills_itself(number: int = 9) -> None:
     write("begin", current_job().attempt)
     os.kill(os.getpid(), number)
     time.sleep(5)

@@ -1,0 +1,112 @@
+"""Reservations outlive nobody: what a dead worker held comes back, and a stale one changes
+nothing."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from djqueue import find, queues
+from djqueue.models import FailedJob, QueuedJob, Worker
+from tests.app import jobs
+from tests.ledger import Ledger
+from tests.support import start_worker, wait_until
+
+SHORT_LEASE = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": 3}}}
+
+
+@pytest.fixture(autouse=True)
+def short_lease(settings: object) -> None:
+    settings.DJQUEUE = SHORT_LEASE  # type: ignore[attr-defined]
+
+
+def test_the_jobs_of_a_killed_worker_run_elsewhere(ledger: Ledger) -> None:
+    jobs.sturdy.dispatch(1, 1.0)
+    with start_worker() as first:
+        wait_until(lambda: ledger.lines("begin"))
+        first.kill()
+        with start_worker():
+            wait_until(lambda: ledger.lines("end"), timeout=15)
+    assert ledger.details("begin") == ["1", "1"]
+    # Nobody saw the end of the first run: the attempt keeps its number.
+    assert [line.attempt for line in ledger.lines("begin")] == [1, 1]
+    assert not QueuedJob.objects.exists()
+
+
+def test_a_worker_that_slept_through_its_lease_changes_nothing(ledger: Ledger) -> None:
+    jobs.sturdy.dispatch(1, 2.0)
+    with start_worker() as stale:
+        wait_until(lambda: ledger.lines("begin"))
+        frozen = [stale.pid, *stale.children]
+        for pid in frozen:
+            _send(pid, signal.SIGSTOP)
+        with start_worker():
+            wait_until(lambda: len(ledger.lines("begin")) == 2, timeout=15)
+            for pid in reversed(frozen):
+                _send(pid, signal.SIGCONT)
+            wait_until(lambda: not QueuedJob.objects.exists(), timeout=15)
+        # Awake again, it has a new lease and works on.
+        jobs.record.dispatch(2)
+        wait_until(lambda: "2" in ledger.details("end"), timeout=15)
+    assert not FailedJob.objects.exists()
+
+
+@pytest.mark.parametrize("how", ["return", "raise", "release", "fail"])
+def test_a_job_deleted_while_it_runs_does_not_come_back(ledger: Ledger, how: str) -> None:
+    id = jobs.ends_as_told.dispatch(how, 1.0).id
+    with start_worker() as worker:
+        wait_until(lambda: ledger.lines("begin"))
+        assert queues["database"].driver.remove("default", [id], even_running=True) == 1
+        wait_until(lambda: id in worker.output.split("RUNNING", 1)[-1], timeout=10)
+        time.sleep(0.3)
+        jobs.record.dispatch(1)
+        wait_until(lambda: "1" in ledger.details("end"))
+        assert "it was taken over, deleted or cancelled" in worker.output
+    assert not QueuedJob.objects.exists()
+    assert not FailedJob.objects.exists()
+
+
+def test_a_cancelled_job_sees_it(ledger: Ledger) -> None:
+    handle = jobs.runs_until_cancelled.dispatch()
+    with start_worker():
+        wait_until(lambda: ledger.lines("begin"))
+        found = find(handle.id)
+        assert found.status == "running"
+        found.cancel()
+        wait_until(lambda: ledger.lines("cancelled"), timeout=6)
+    assert not FailedJob.objects.exists()
+
+
+def test_a_job_many_times_as_long_as_the_lease_runs_once(ledger: Ledger) -> None:
+    jobs.record.dispatch(1, 8.0)
+    with start_worker(), start_worker():
+        wait_until(lambda: ledger.lines("end"), timeout=20)
+    assert len(ledger.lines("begin")) == 1
+
+
+def test_a_job_whose_workers_die_too_often_is_given_up(ledger: Ledger) -> None:
+    jobs.record.dispatch(1, 30.0)
+    for death in range(4):
+        with start_worker("--tries", 1) as worker:
+            wait_until(lambda: len(ledger.lines("begin")) > death, timeout=20)  # noqa: B023
+            worker.kill()
+    with start_worker():
+        failed = wait_until(FailedJob.objects.first, timeout=20)
+    assert failed is not None
+    assert failed.exception_class == "djqueue.errors.WorkerLost"
+    assert "interrupted 4 times" in failed.exception_message
+
+
+def test_rows_of_workers_that_ended_are_gone(ledger: Ledger) -> None:
+    with start_worker() as worker:
+        wait_until(Worker.objects.exists)
+        worker.stop()
+    assert not Worker.objects.exists()
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    import os
+
+    os.kill(pid, number)
