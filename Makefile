@@ -17,7 +17,7 @@ ARGS ?=
 BIN = $(VENV)/bin
 DJANGO_OPTION = $(if $(DJANGO),--django $(DJANGO))
 
-.PHONY: test demo check lint types migrations layers bench torture services test-venv dev-venv
+.PHONY: test demo check lint types mypy pyright migrations layers bench torture services test-venv dev-venv
 .DEFAULT_GOAL := test
 
 test: services test-venv
@@ -30,12 +30,16 @@ demo:
 check: lint types migrations layers
 
 lint: dev-venv
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
 
-types: dev-venv
+types: mypy pyright
+
+mypy: dev-venv
 	$(BIN)/mypy
-	$(BIN)/pyright
+
+pyright: dev-venv
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 migrations: dev-venv
 	$(BIN)/python -m django makemigrations djqueue --check --dry-run --settings tests.settings

@@ -26,6 +26,7 @@ LAYERS: dict[str, list[str]] = {
         "discovery",
         "management",
         "pytest_plugin",
+        "templatetags",
         "testing",
         "",  # djqueue itself: the names that users import
     ],
