@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, QueryDict
 from django.utils.html import format_html
+from django.utils.text import capfirst
 
 from djqueue.admin.filters import DATABASE
 from djqueue.admin.paginator import CappedPaginator
@@ -98,6 +99,13 @@ class ReadOnlyAdmin(_ModelAdmin):
         """Lists without heavy columns."""
         return LightChangeList
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, called by what is in it."""
+        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
     # -- read-only -----------------------------------------------------------------------------
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -118,10 +126,14 @@ class ReadOnlyAdmin(_ModelAdmin):
         """What the page of `row` shows: ``facts``, pairs of a label and a value, and more."""
         return {"facts": []}
 
+    def title(self, row: Any) -> str:
+        """What the page of `row` is called."""
+        return str(row.name)
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Django's page with `detail` in the place of the form's fields."""
         row = context["original"]
-        context.update(self.detail(request, row), title=self.opts.verbose_name, subtitle=str(row))
+        context.update(self.detail(request, row), title=self.title(row), subtitle=None)
         return super().render_change_form(request, context, *args, **kwargs)

@@ -58,6 +58,10 @@ class JobBatchAdmin(ReadOnlyAdmin):
         """When its last job was settled."""
         return moment(row.finished_at, timezone.now())
 
+    def title(self, row: Any) -> str:
+        """Its name, or its id if it has none."""
+        return str(row)
+
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Its numbers."""
         now = timezone.now()

@@ -62,7 +62,7 @@ class FailedJobAdmin(OperatorAdmin):
 
     verbs = (RETRY, FORGET)
     heavy_columns = ("payload", "exception", "history")
-    list_display = ("job", "error", "queue_name", "connection_name", "tried", "failed")
+    list_display = ("job", "error", "queue_name", "tried", "failed")
     list_filter = (FailedWhenFilter, FailedConnectionFilter, FailedQueueFilter)
     # What is searched is up to `search`; Django wants to see a name here to draw the box.
     search_fields = ("name",)
@@ -115,14 +115,9 @@ class FailedJobAdmin(OperatorAdmin):
         )
 
     @column(_("queue"))
-    def queue_name(self, row: Any) -> str:
-        """Its queue."""
-        return str(row.queue)
-
-    @column(_("connection"))
-    def connection_name(self, row: Any) -> str:
-        """Its connection."""
-        return str(row.connection)
+    def queue_name(self, row: Any) -> SafeString:
+        """Its queue, and the connection that is on."""
+        return format_html('{} <span class="djq-under">{}</span>', row.queue, row.connection)
 
     @column(_("attempts"))
     def tried(self, row: Any) -> int:

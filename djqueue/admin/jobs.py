@@ -21,8 +21,6 @@ from djqueue.admin.words import NOTHING, moment, state_pill
 from djqueue.drivers.base import State
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
@@ -89,7 +87,7 @@ class QueuedJobAdmin(OperatorAdmin):
 
     verbs = (RUN_NOW, RELEASE, DELETE, FORCE_DELETE)
     heavy_columns = ("payload", "history")
-    list_display = ("job", "queue_name", "status", "tried", "available", "created")
+    list_display = ("job", "queue_name", "status", "tried", "created")
     list_filter = (DatabaseFilter, StateFilter, QueueFilter)
     # What is searched is up to `search`; Django wants to see a name here to draw the box.
     search_fields = ("name",)
@@ -143,11 +141,6 @@ class QueuedJobAdmin(OperatorAdmin):
     def tried(self, row: Any) -> int:
         """How many attempts have begun."""
         return int(row.attempts)
-
-    @column(_("available"))
-    def available(self, row: Any) -> SafeString | str:
-        """When a worker may take it, or could have."""
-        return moment(row.available_at, row.now)
 
     @column(_("created"), ordering="id")
     def created(self, row: Any) -> SafeString | str:
@@ -226,8 +219,8 @@ _EXPLANATIONS = {
 
 def _pill(row: Any) -> SafeString:
     state = State(row.state)
-    since: datetime | None = row.reserved_at
-    return state_pill(state, row.available_at if state is State.DELAYED else since, row.now)
+    held = state in (State.RESERVED, State.STUCK)
+    return state_pill(state, row.reserved_at if held else row.available_at, row.now)
 
 
 def _facts(row: Any) -> list[tuple[Any, Any]]:

@@ -67,9 +67,9 @@ def moment(value: dt.datetime | None, now: dt.datetime, *, full: bool = False) -
 def state_pill(state: State, since: dt.datetime | None, now: dt.datetime) -> SafeString:
     """The state of a job with how long it has lasted, or for a delayed job will last."""
     label = STATES[state]
-    if since is None or state is State.WAITING:
+    if since is None:
         return pill(state.value, label)
-    if state is State.RESERVED:
+    if state in (State.RESERVED, State.WAITING):
         return pill(state.value, f"{label} · {span((now - since).total_seconds())}")
     if state is State.STUCK:
         ago = gettext("taken %(ago)s") % {"ago": relative(since, now)}

@@ -1,0 +1,262 @@
+"""The screens in a real browser: wide and narrow, light and dark, under a strict policy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+from django.contrib.auth.models import User  # noqa: E402
+from django.test import override_settings  # noqa: E402
+
+from djqueue import history  # noqa: E402
+from tests.admin.support import (  # noqa: E402
+    BATCHES,
+    FAILED,
+    JOBS,
+    WORKERS,
+    delayed,
+    exists,
+    failed,
+    logged,
+    reserve,
+    running,
+    stuck,
+    text_of,
+    waiting,
+)
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+CHROMIUM = os.environ.get("DJQUEUE_TEST_CHROMIUM") or shutil.which("chromium")
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
+    " --disable-background-networking --disable-component-update --disable-sync"
+)
+POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
+SCREENSHOTS = os.environ.get("DJQUEUE_TEST_SCREENSHOTS")
+SCREENS = [(1280, 900, "light"), (1280, 900, "dark"), (360, 740, "light"), (360, 740, "dark")]
+
+# The least contrast of a text on its own background, of all elements that fit the selector.
+CONTRAST = """
+selector => {
+  const channel = c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const light = color => {
+    const [r, g, b] = color.match(/[0-9.]+/g).map(Number);
+    return 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  };
+  return Math.min(...[...document.querySelectorAll(selector)].map(element => {
+    const style = getComputedStyle(element);
+    let behind = element;
+    while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") {
+      behind = behind.parentElement;
+    }
+    const [a, b] = [light(style.color), light(getComputedStyle(behind).backgroundColor)];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  }));
+}
+"""
+OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
+
+
+@pytest.fixture(scope="session")
+def server(django_db_setup: None, request: Any) -> Any:
+    """pytest-django's live server, started once the test databases are there: before that they
+    are in memory, and it would share this thread's connections to them.
+    """
+    return request.getfixturevalue("live_server")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    if not CHROMIUM:
+        pytest.skip("needs chromium")
+    with pytest.MonkeyPatch.context() as patch, playwright.sync_playwright() as started:
+        # Playwright's own event loop runs in this thread; the queries here are the test's.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS.split())
+        yield browser
+        browser.close()
+
+
+class Operator:
+    """Somebody who is logged in, at a screen of a size and a colour scheme."""
+
+    def __init__(self, browser: Any, server: str, screen: tuple[int, int, str]) -> None:
+        width, height, scheme = screen
+        self.screen = f"{width}-{scheme}"
+        self.context = browser.new_context(
+            base_url=server, viewport={"width": width, "height": height}, color_scheme=scheme
+        )
+        self.complaints: list[str] = []
+        self.page = self.context.new_page()
+        self.page.on("console", self._listen)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.route("**/*", lambda route: self._serve(route, server))
+        user = User.objects.create_superuser("anna", password="secret")
+        self.page.goto("/admin/")
+        self.page.fill("[name=username]", user.username)
+        self.page.fill("[name=password]", "secret")
+        self.follow(self.page.locator("[type=submit]"))
+
+    def follow(self, link: Any) -> None:
+        """Click, and wait for the page that follows."""
+        with self.page.expect_navigation():
+            link.click()
+
+    def close(self) -> None:
+        self.page.unroute_all(behavior="ignoreErrors")
+        self.context.close()
+
+    def _listen(self, entry: Any) -> None:
+        if entry.type in ("error", "warning"):
+            self.complaints.append(entry.text)
+
+    def _serve(self, route: Any, server: str) -> None:
+        if not route.request.url.startswith(server):
+            self.complaints.append(f"a request to {route.request.url}")
+            route.abort()
+            return
+        response = route.fetch(max_redirects=0)
+        headers = {**response.headers, "content-security-policy": POLICY}
+        route.fulfill(response=response, headers=headers)
+
+    def look(self, name: str, url: str = "") -> None:
+        """Open a page, or stay; it must fit the screen and break no rule."""
+        if url:
+            self.page.goto(url)
+        if SCREENSHOTS:
+            path = Path(SCREENSHOTS) / f"{name}-{self.screen}.png"
+            self.page.screenshot(path=path, full_page=True)
+        assert self.page.evaluate(OVERFLOW) <= 0, f"{name} is wider than the screen"
+        assert self.complaints == []
+
+    def messages(self) -> list[str]:
+        return [item.inner_text() for item in self.page.query_selector_all(".messagelist li")]
+
+    def choose(self, action: str, row: Any) -> None:
+        self.page.check(f"input[name=_selected_action][value='{row.pk}']")
+        self.page.select_option("select[name=action]", action)
+        self.follow(self.page.locator("button[name=index]"))
+
+
+@pytest.fixture(params=SCREENS, ids=lambda screen: f"{screen[0]}-{screen[2]}")
+def operator(request: Any, chromium: Any, server: Any) -> Iterator[Operator]:
+    found = Operator(chromium, server.url, request.param)
+    yield found
+    found.close()
+
+
+def _fill() -> dict[str, Any]:
+    arguments = {
+        "order": {"$": "model", "m": "auth.User", "k": 1, "db": "default"},
+        "lines": [{"sku": "A-1", "count": 3}],
+        "api_token": "x",
+        "note": "A long note that wraps, " * 8,
+    }
+    attempts = history.add("", 1, "raised", "shop.errors.OutOfStock", "none left", error=True)
+    trace = (
+        "Traceback (most recent call last):\n" + 'File "/srv/shop/jobs.py", line 42, in x\n' * 20
+    )
+    text = text_of("shop.billing.GenerateInvoicePdfForCustomer", arguments, tries=3, timeout=120)
+    found = {
+        "waiting": waiting(queue="mail"),
+        "delayed": delayed(queue="reports", hours=4),
+        "running": running(),
+        "stuck": stuck(
+            name="shop.billing.GenerateInvoicePdfForCustomer",
+            queue="a-rather-long-queue-name.for-reports",
+            payload=text,
+            history=attempts,
+        ),
+        "failed": failed(payload=text, exception=trace, history=attempts),
+    }
+    failed(
+        "shop.billing.GenerateInvoicePdfForCustomer",
+        exception_class="requests.exceptions.ConnectionError",
+        exception_message="HTTPSConnectionPool(host='example.com', port=443): Max retries " * 3,
+        connection="redis",
+    )
+    return found
+
+
+ELSEWHERE = {
+    "CONNECTIONS": {
+        "database": {"DRIVER": "database"},
+        "cache-queue": {"DRIVER": "redis", "URL": "redis://localhost:1/0"},
+    }
+}
+
+
+@override_settings(DJQUEUE=ELSEWHERE)
+def test_every_page_fits_the_screen_and_can_be_read(operator: Operator) -> None:
+    rows = _fill()
+    pages = {
+        "jobs": JOBS,
+        "no-jobs": f"{JOBS}?queue=nothing",
+        "job": f"{JOBS}{rows['stuck'].pk}/change/",
+        "running-job": f"{JOBS}{rows['running'].pk}/change/",
+        "failed-jobs": FAILED,
+        "failed-job": f"{FAILED}{rows['failed'].pk}/change/",
+        "workers": WORKERS,
+        "batches": BATCHES,
+    }
+    for name, url in pages.items():
+        operator.look(name, url)
+        for selector in (".djq-pill", ".djq-note", ".djq-act button", ".djq-error", ".djq-pre"):
+            if operator.page.query_selector(selector):
+                assert operator.page.evaluate(CONTRAST, selector) >= 4.5, (name, selector)
+
+
+def test_a_stuck_job_is_found_and_deleted(operator: Operator) -> None:
+    rows = _fill()
+    operator.page.goto(JOBS)
+    operator.follow(operator.page.get_by_role("link", name="Stuck", exact=True))
+    shown = operator.page.query_selector_all("input[name=_selected_action]")
+    assert [box.get_attribute("value") for box in shown] == [str(rows["stuck"].pk)]
+    operator.choose("delete_jobs", rows["stuck"])
+    assert operator.messages() == ["Deleted 1 job."]
+    operator.look("deleted")
+    assert not exists(rows["stuck"])
+    assert len(logged()) == 1
+
+
+def test_a_job_taken_after_the_page_was_made_is_spared(operator: Operator) -> None:
+    row = waiting()
+    operator.page.goto(JOBS)
+    reserve(row)
+    operator.choose("delete_jobs", row)
+    [told] = operator.messages()
+    assert "worker web-1:4211 started it" in told
+    operator.look("spared")
+    assert exists(row)
+
+
+def test_a_running_job_is_deleted_after_a_question(operator: Operator) -> None:
+    row = running()
+    operator.page.goto(f"{JOBS}{row.pk}/change/")
+    button = operator.page.get_by_role("button", name="Delete even though running")
+    operator.follow(button)
+    operator.look("question")
+    assert exists(row)
+    operator.follow(operator.page.get_by_role("link", name="No, take me back"))
+    operator.follow(button)
+    operator.follow(button)
+    assert "goes on" in operator.messages()[0]
+    assert not exists(row)
+
+
+def test_a_failed_job_is_retried_with_the_keyboard_alone(operator: Operator) -> None:
+    row = failed()
+    operator.page.goto(f"{FAILED}{row.pk}/change/")
+    operator.page.get_by_role("button", name="Retry").focus()
+    operator.page.keyboard.press("Enter")
+    operator.page.wait_for_url(f"**{FAILED}")
+    assert operator.messages()[0].startswith("Retried 1 job.")
+    assert not exists(row)
