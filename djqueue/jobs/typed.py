@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["from_json", "from_texts"]
 
 
-class _Unfit(Exception):
+class _UnfitError(Exception):
     """A value that is not of the class that was tried."""
 
 
@@ -70,7 +70,7 @@ def _make(spec: JobSpec, given: Mapping[str, Any], read: Callable[[Any, Any], An
     for name, value in given.items():
         try:
             values[name] = read(value, annotations[name])
-        except _Unfit as error:
+        except _UnfitError as error:
             raise TypeError(
                 f'{spec.name}: argument "{name}" {error}. Nothing was queued.'
             ) from None
@@ -93,30 +93,30 @@ def _of_text(text: str, annotation: Any) -> Any:
         # Where anything goes, 42 is a number although it was typed.
         place = 0 if any(map(_is_open, leaves)) else 1
         readings.insert(place, json.loads(text, parse_constant=_refuse))
-    unfit: _Unfit | None = None
+    unfit: _UnfitError | None = None
     # A text is text only where nothing else takes it: `int | str` given 42 is a number.
     for leaf in sorted(leaves, key=lambda leaf: leaf is str) or [Any]:
         for reading in readings:
             try:
                 return _convert(reading, leaf)
-            except _Unfit as error:
+            except _UnfitError as error:
                 unfit = unfit or error
     if readings[-1] is None:
         return None
-    raise unfit or _Unfit("has a value that does not fit")
+    raise unfit or _UnfitError("has a value that does not fit")
 
 
 def _of_data(data: Any, annotation: Any) -> Any:
     """What was written as JSON."""
     if data is None:
         return None
-    unfit: _Unfit | None = None
+    unfit: _UnfitError | None = None
     for leaf in sorted(alternatives(annotation), key=lambda leaf: type(data) is not leaf) or [Any]:
         try:
             return _convert(data, leaf)
-        except _Unfit as error:
+        except _UnfitError as error:
             unfit = unfit or error
-    raise unfit or _Unfit("has a value that does not fit")
+    raise unfit or _UnfitError("has a value that does not fit")
 
 
 def _convert(data: Any, leaf: Any) -> Any:
@@ -132,7 +132,9 @@ def _convert(data: Any, leaf: Any) -> Any:
             return _instance(data, cls)
         if issubclass(cls, QuerySet):
             # QuerySet[Order] is QuerySet when the program runs, so nothing names the model.
-            raise _Unfit("is a queryset, which cannot be written as text: dispatch it from code")
+            raise _UnfitError(
+                "is a queryset, which cannot be written as text: dispatch it from code"
+            )
         if cls in (list, tuple, set, frozenset):
             return _items(data, cls, typing.get_args(leaf))
         if cls is dict or cls is Mapping:
@@ -140,7 +142,7 @@ def _convert(data: Any, leaf: Any) -> Any:
         if dataclasses.is_dataclass(cls) or hasattr(cls, "_fields"):
             return _fields(data, cls)
     except (ValueError, TypeError, KeyError, OverflowError, InvalidOperation, ValidationError):
-        raise _Unfit(f"is {_shown(data)}, which is no {cls.__name__}") from None
+        raise _UnfitError(f"is {_shown(data)}, which is no {cls.__name__}") from None
     return data
 
 
@@ -199,7 +201,9 @@ def _instance(key: Any, model: type[Model]) -> Model:
     try:
         return model._base_manager.get(pk=tuple(key) if isinstance(key, list) else key)
     except ObjectDoesNotExist:
-        raise _Unfit(f"is {_shown(key)}, and there is no {model._meta.label} of that key") from None
+        raise _UnfitError(
+            f"is {_shown(key)}, and there is no {model._meta.label} of that key"
+        ) from None
 
 
 def _items(data: Any, cls: type, annotations: tuple[Any, ...]) -> Any:

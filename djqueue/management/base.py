@@ -7,6 +7,7 @@ threshold is exceeded.
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,13 @@ class QueueCommand(BaseCommand):
         """Run, with every error told as one line."""
         self._color = not options["no_color"]
         try:
-            return super().execute(*args, **options)
+            done = super().execute(*args, **options)
+            self.stdout.flush()
+            return done
+        except BrokenPipeError:
+            # Who reads has seen enough. Nothing may be left for Python to write when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
         except JobNotFound as error:
             raise CommandError(str(error), returncode=NOTHING_MATCHED) from error
         except QueueError as error:

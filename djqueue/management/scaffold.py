@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from django.apps import AppConfig
 
-__all__ = ["AlreadyThere", "Made", "write_job"]
+__all__ = ["Made", "ScaffoldError", "write_job"]
 
 _CLASS = '''class {name}(Job):
     """What this job does."""
@@ -30,7 +30,7 @@ def {name}() -> None:
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
 
 
-class AlreadyThere(Exception):
+class ScaffoldError(Exception):
     """The module has that name already, or cannot be read."""
 
 
@@ -52,7 +52,7 @@ def write_job(config: AppConfig, name: str, *, function: bool = False) -> Made:
     source = path.read_text(encoding="utf-8") if path.exists() else ""
     module = _parsed(source, path)
     if name in _defined(module):
-        raise AlreadyThere(
+        raise ScaffoldError(
             f"{path} has a {name} already. Choose another name. Nothing was written."
         )
     if imported not in _imported(module):
@@ -72,7 +72,7 @@ def _parsed(source: str, path: Path) -> ast.Module:
     try:
         return ast.parse(source)
     except SyntaxError as error:
-        raise AlreadyThere(
+        raise ScaffoldError(
             f"{path} is no Python that can be read: {error}. Mend it. Nothing was written."
         ) from None
 

@@ -15,6 +15,7 @@ from djqueue.models import Control, QueuedJob, Worker
 from djqueue.signals import queue_busy
 from tests.commands.conftest import DJQUEUE
 from tests.commands.jobs import Empty, Send
+from tests.support import run_command
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 
@@ -146,6 +147,18 @@ def test_the_age_alerts_too(run, busy):
     assert list(found) == [*KEYS, "over"]
     assert found["over"] == ["max_age"]
     assert len(busy) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_shell_sees_the_exit_codes():
+    Empty().dispatch()
+    assert run_command("queue_monitor", "default", "--max", 1).returncode == 4
+    done = run_command("queue_clear")
+    assert done.returncode == 2
+    assert "Input is not a terminal, so it cannot ask." in done.stderr
+    assert run_command("queue_show", "aaaaaaaa").returncode == 3
+    assert run_command("queue_jobs", "nowhere").returncode == 1
+    assert run_command("queue_jobs", "--state", "lost").returncode == 2
 
 
 def test_a_queue_that_cannot_be_is_an_error(run):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from djqueue import queues
@@ -9,6 +13,7 @@ from djqueue.management import output
 from djqueue.models import QueuedJob
 from tests.app.models import Note
 from tests.commands.jobs import Empty, Send
+from tests.support import environment
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 
@@ -78,6 +83,17 @@ def test_a_connection_that_does_not_exist_is_an_error(run):
     done = run("queue_jobs", "databse")
     assert done.code == 1
     assert 'Did you mean "database"?' in done.err
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reader_may_go_away():
+    for number in range(300):
+        Send(number).dispatch()
+    command = f"{sys.executable} -m django queue_jobs --limit 0 | head -1"
+    env = {**os.environ, **environment()}
+    shell = ["bash", "-c", f"set -o pipefail; {command}"]
+    done = subprocess.run(shell, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- queue_show ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from django.apps import AppConfig, apps
 from django.core.management import load_command_class
 
 from djqueue.management import commands
-from djqueue.management.scaffold import AlreadyThere, write_job
+from djqueue.management.scaffold import ScaffoldError, write_job
 from tests.support import ROOT, start_worker, wait_until
 
 REFERENCE = ROOT / "docs" / "reference" / "commands.md"
@@ -84,11 +84,11 @@ def test_a_package_of_jobs_gets_a_file(app, tmp_path):
 def test_nothing_is_overwritten(app, tmp_path):
     write_job(app, "SendReceipt")
     before = (tmp_path / "jobs.py").read_text()
-    with pytest.raises(AlreadyThere, match="has a SendReceipt already"):
+    with pytest.raises(ScaffoldError, match="has a SendReceipt already"):
         write_job(app, "SendReceipt")
     assert (tmp_path / "jobs.py").read_text() == before
     (tmp_path / "jobs.py").write_text("def (")
-    with pytest.raises(AlreadyThere, match="no Python that can be read"):
+    with pytest.raises(ScaffoldError, match="no Python that can be read"):
         write_job(app, "Other")
 
 

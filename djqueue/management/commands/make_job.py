@@ -6,7 +6,7 @@ from django.apps import apps
 from django.core.management.base import CommandError
 
 from djqueue.management.base import QueueCommand
-from djqueue.management.scaffold import AlreadyThere, write_job
+from djqueue.management.scaffold import ScaffoldError, write_job
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -29,6 +29,6 @@ class Command(QueueCommand):
             raise self.usage(f'"{options["name"]}" is no name that Python accepts.')
         try:
             made = write_job(config, options["name"], function=options["function"])
-        except AlreadyThere as error:
+        except ScaffoldError as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"Wrote {made.name} into {made.path}. Queue it with: {made.call}")

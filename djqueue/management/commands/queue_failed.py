@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from djqueue.bus import failed
@@ -27,9 +28,8 @@ class Command(QueueCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         selection = failed_selection(options)
-        found = list(failed.listed(selection, limit_of(options)))
-        shown = found[: options["limit"]] if options["limit"] else found
-        objects = [failed_object(row) for row in shown]
+        found = failed.listed(selection, limit_of(options))
+        objects = map(failed_object, islice(found, options["limit"] or None))
         if options["json"]:
             for each in objects:
                 self.json(each)
@@ -40,6 +40,6 @@ class Command(QueueCommand):
                 shown_as,
                 ([*(each[key] for key in columns), each["exception_message"]] for each in objects),
             )
-        if len(found) > len(shown):
+        if next(found, None) is not None:
             total = number_of(failed.count(selection), "failed job")
-            self.stderr.write(f"These are {len(shown)} of {total}; --limit 0 shows all.")
+            self.stderr.write(f"These are {options['limit']} of {total}; --limit 0 shows all.")

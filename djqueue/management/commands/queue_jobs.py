@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from djqueue.bus.selecting import EVERY_STATE, matching
@@ -25,18 +26,15 @@ class Command(QueueCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         states = [State(options["state"])] if options["state"] else EVERY_STATE
-        found = list(
-            matching(
-                options["connection"], options["queue"], states, options["name"], limit_of(options)
-            )
+        found = matching(
+            options["connection"], options["queue"], states, options["name"], limit_of(options)
         )
-        shown = found[: options["limit"]] if options["limit"] else found
-        objects = [job_object(each) for each in shown]
+        objects = map(job_object, islice(found, options["limit"] or None))
         if options["json"]:
             for each in objects:
                 self.json(each)
         else:
             columns = ("id", "name", "queue", "state", "attempts", "available_at")
             self.rows(columns, ([each[column] for column in columns] for each in objects))
-        if len(found) > len(shown):
-            self.stderr.write(f"These are the first {len(shown)}; --limit 0 shows all.")
+        if next(found, None) is not None:
+            self.stderr.write(f"These are the first {options['limit']}; --limit 0 shows all.")
