@@ -87,7 +87,7 @@ def _started(service: _Service) -> Iterator[_Service]:
     except services.MissingProgram as missing:
         if _must_have_all():
             pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing).replace(": skipped:", ":"))
+        pytest.skip(str(missing))
     yield service
     service.stop()
 

@@ -44,9 +44,10 @@ class Requirement:
     def explain(self) -> str:
         kind = "file" if self.file else "module" if self.module else "program"
         names = " and ".join(f"`{name}`" for name in self.missing() or self.programs)
+        plural = "s" if " and " in names else ""
         how = self.how or f"apt-get install {' '.join(self.packages)}"
         outcome = "not built" if self.is_optional else "skipped"
-        return f"{self.service}: {outcome}: no {names} {kind} found. Install it with: {how}"
+        return f"{self.service}: {outcome}: no {names} {kind}{plural} found. Install it with: {how}"
 
 
 POSTGRESQL = Requirement("PostgreSQL", ("postgres", "initdb"), ("postgresql",))
