@@ -18,6 +18,7 @@ from djqueue.bus.connections import queues
 from djqueue.bus.dispatched import DispatchedJob
 from djqueue.bus.ids import new_id
 from djqueue.bus.plans import Plan, plan_of
+from djqueue.bus.recording import recorders
 from djqueue.bus.sending import Deferred, Sendable, send
 from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
 from djqueue.drivers.base import OutgoingJob
@@ -49,6 +50,8 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     refuse_event_loop("dispatch()", "await adispatch()")
     plan, sendable = prepare(job, spec)
     outgoing = sendable.outgoing
+    if (recorder := recorders.innermost) is not None:
+        return recorder.record(plan, sendable)
     aliases = aliases_to_wait_for(queues[plan.connection].driver) if plan.after_commit else ()
     if not aliases:
         send(plan.connection, (sendable,), inline=plan.inline)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.bus.connections import queues
 from djqueue.bus.dispatching import prepare, refuse_event_loop
+from djqueue.bus.recording import recorders
 from djqueue.bus.sending import Deferred, Sendable, send
 from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
 from djqueue.errors import QueueError
@@ -35,13 +36,17 @@ def dispatch_many(jobs: Iterable[Job]) -> int:
     waiting = _Waiting()
     count = 0
     for chunk in _chunks(iter(jobs)):
+        count += len(chunk)
+        if (recorder := recorders.innermost) is not None:
+            for plan, sendable in chunk:
+                recorder.record(plan, sendable)
+            continue
         for (connection, after_commit, inline), group in _by_connection(chunk):
             aliases = aliases_to_wait_for(queues[connection].driver) if after_commit else []
             if aliases:
                 waiting.add(connection, inline, aliases, group)
             else:
                 send(connection, group, inline=inline)
-        count += len(chunk)
     waiting.start()
     return count
 

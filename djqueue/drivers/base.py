@@ -328,6 +328,13 @@ class Driver(ABC):
         """Stuck ones among `ids` back to waiting, one interruption more on record; how many."""
         raise Unsupported(self._reason("remove"))
 
+    def hasten(self, queue: str) -> int:
+        """Make every delayed job of `queue` due at once; how many. Tests do not wait."""
+        raise Unsupported(
+            f'Connection "{self.settings.name}" cannot run delayed jobs before their time: its '
+            "driver has no way to. Dispatch them without a delay."
+        )
+
     @abstractmethod
     def clear(self, queue: str) -> int:
         """Delete what waits or is delayed, never what runs; how many."""

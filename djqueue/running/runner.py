@@ -78,6 +78,7 @@ class Runner:
             spec = registry.find(payload.head.name)
             job.name = payload.head.name
         except UnknownJob as error:
+            self.error = error
             return unknown.hold_back(reservation, error, self.rules.unknown_grace)
         except PayloadError as error:
             return self._cannot_run(job, error, reservation)

@@ -1,10 +1,7 @@
 """Helpers for the tests of projects and of drivers. Importing this needs no settings.
 
-with fake_queue() as queue:                 # records instead of running
-    client.post("/orders/", {...})
-    queue.assert_dispatched(SendReceipt, where=lambda job: job.copies == 2)
-
-work()                                      # or: run what waits, as a worker would
+`fake_queue` records jobs instead of running them, `work` runs what waits as a worker would, and
+`DriverContract` is the suite that every driver passes.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def decorated(target: Target, make: Make) -> Target:
 
 def _function(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
     signature = inspect.signature(function)
-    wrapper: Callable[..., Any]
+    wrapper: Any
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
@@ -50,8 +50,8 @@ def _function(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
         wrapper = synchronous
     # pytest must not look for a fixture to fill the parameter with.
     others = [each for each in signature.parameters.values() if each.name != ARGUMENT]
-    wrapper.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
-    return wrapper
+    wrapper.__signature__ = signature.replace(parameters=others)
+    return cast("Callable[..., Any]", wrapper)
 
 
 def _given(

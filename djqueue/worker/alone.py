@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from djqueue.bus import controls
 from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
-from djqueue.running.outcome import ErrorReport
+from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.running.reset import connections_after
 from djqueue.running.runner import Runner
 from djqueue.worker.finish import Finisher
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 class WorkerAlone:
     """Runs jobs through `driver` on this thread's own connections."""
 
-    def __init__(
-        self, options: WorkerOptions, driver: Driver, report: Report, *, reset: bool = True
-    ) -> None:
+    def __init__(self, options: WorkerOptions, driver: Driver, report: Report) -> None:
         self.options = options
         self.driver = driver
         self.report = report
@@ -37,7 +35,6 @@ class WorkerAlone:
         self.reason: StopReason | None = None
         self.error: BaseException | None = None
         """What the last job raised, if it did."""
-        self._reset = reset
         self._runner = Runner(
             options.connection, options.rules(settings().unknown_job_grace), driver=lambda: driver
         )
@@ -73,11 +70,15 @@ class WorkerAlone:
             self._run(reservation)
         return bool(reservations)
 
-    def _run(self, reservation: Reservation) -> None:
+    def attempt(self, reservation: Reservation) -> Outcome:
+        """Run one attempt, and clean up behind the job."""
         outcome = self._runner.run(reservation)
+        connections_after(reservation.name)
+        return outcome
+
+    def _run(self, reservation: Reservation) -> None:
+        outcome = self.attempt(reservation)
         self.error = self._runner.error
-        if self._reset:
-            connections_after(reservation.name)
         self.done += 1
         self.report.ended(reservation, outcome)
         self._finish.add(reservation, outcome)

@@ -177,6 +177,10 @@ class DatabaseDriver(Driver):
         with self._reported():
             return stored.release(self.alias, queue, ids)
 
+    def hasten(self, queue: str) -> int:
+        with self._reported():
+            return stored.hasten(self.alias, queue)
+
     def clear(self, queue: str) -> int:
         with self._reported():
             return stored.clear(self.alias, queue)

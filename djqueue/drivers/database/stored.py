@@ -166,7 +166,7 @@ def put_back(stuck: QuerySet[QueuedJob]) -> int:
 
 
 def hasten(alias: str, queue: str) -> int:
-    """A row that is due but not in line: whoever reserves next promotes it."""
+    """In line at once, behind what waits there already."""
     delayed = jobs(alias).filter(queue=queue, line__isnull=True, reserved_by__isnull=True)
     return delayed.update(available_at=Now(), line=-F("priority"))
 
