@@ -130,10 +130,13 @@ class Child:
                 return
 
     def _wait(self) -> None:
-        """Nothing to do: sleep until there is."""
+        """Nothing to do: sleep until there is. A payload larger than the pipe takes comes before
+        its token, and has to be read away."""
         if signals.worker_looping.receivers:
             self._worker_signal(signals.worker_looping)
-        select.select([self._told.tokens], [], [])
+        readable, _, _ = select.select([self._told.tokens, self._told.work], [], [])
+        if self._told.work in readable and self._told.tokens not in readable:
+            self._items.extend(self._windows.read())
 
     def _take(self, index: int) -> Item:
         """Item `index`. Earlier ones have been taken back from us."""

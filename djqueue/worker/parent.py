@@ -72,6 +72,8 @@ class Worker:
         self._patience = 0.0
         self.end_at: float | None = None
         self._paused_by_signal = False
+        self._unsent = False
+        """A window is larger than its pipe, and only half on its way."""
         self._again = False
         """A settlement has put something in line: the next answer may be short without meaning
         that the queue is empty."""
@@ -153,6 +155,7 @@ class Worker:
 
     def _hand_out(self, now: float) -> None:
         able = self.crew.able()
+        self._unsent = any([process.send() for process in self.crew.processes])
         self._stock.tell(able)
         if self._stock.jobs:
             if now >= self._duties.rest_until:
@@ -442,6 +445,8 @@ class Worker:
             deadlines.append(max(now, self._store_at))
         if self._stock.notices and self.crew.able():
             deadlines.append(now)
+        if self._unsent:
+            deadlines.append(now + GATHER)
         if self.end_at is not None:
             deadlines.append(self.end_at)
         if self._room(now):

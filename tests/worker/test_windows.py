@@ -1,0 +1,144 @@
+"""What a child has begun is known exactly, whatever kills it when."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from djqueue import job
+from djqueue.conf import settings
+from djqueue.drivers import make_driver
+from djqueue.drivers.base import Reservation
+from djqueue.running.rules import Rules
+from djqueue.worker.crew import Burial, Crew
+from djqueue.worker.process import Process
+from djqueue.worker.start import Team
+from tests import ledger as ledgers
+from tests.app import jobs
+from tests.ledger import Ledger
+
+WINDOW = 100
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    with ledgers.kept() as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    team = Team("null", "test", ("default",), Rules(), 0)
+    crew = Crew(1, team, make_driver(settings().connection("null")))
+    yield crew
+    crew.close()
+
+
+def reservations(count: int, seconds: float = 0.0) -> list[Reservation]:
+    """Jobs as a driver would hand them out."""
+    from djqueue.bus.dispatching import prepare
+
+    made = []
+    for number in range(count):
+        bound = jobs.record.bind(number, seconds)
+        outgoing = prepare(bound, bound._spec)[1].outgoing
+        made.append(
+            Reservation(outgoing.id, "default", "app.record", outgoing.payload, 1, 0, "", number)
+        )
+    return made
+
+
+def born(crew: Crew) -> Process:
+    (process,) = crew.start_missing(time.monotonic() + 60)
+    return process
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_done_and_dead_and_taken_back_are_the_window(
+    crew: Crew, ledger: Ledger, seed: int, request: pytest.FixtureRequest
+) -> None:
+    chance = random.Random(seed)
+    window = reservations(WINDOW)
+    for _ in range(int(os.environ.get("DJQUEUE_TEST_WINDOWS", "100")) // 10):
+        ledger.path.unlink(missing_ok=True)
+        process = born(crew)
+        process.hand_over(window)
+        time.sleep(chance.uniform(0, 0.02))
+        process.kill()
+        (burial,) = _bury(crew)
+        done = {item.reservation.id for item, _ in process.answers()}
+        taken_back = {item.reservation.id for item in process.take_back()}
+        dead = {item.reservation.id for item in process.held.values()}
+        assert os.WTERMSIG(burial.status) == signal.SIGKILL
+        assert len(dead) <= 1
+        assert len(done) + len(dead) + len(taken_back) == WINDOW
+        begun = set(ledger.count("begin"))
+        assert done <= begun <= done | dead
+        process.close()
+
+
+def test_a_job_that_runs_for_long_lets_the_others_go(crew: Crew, ledger: Ledger) -> None:
+    process = born(crew)
+    process.hand_over([*reservations(1, 5.0), *reservations(20)])
+    deadline = time.monotonic() + 5
+    while not list(crew.behind_a_long_one(time.monotonic())):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    taken = process.take_back()
+    assert len(taken) == 20
+    assert len(process.held) == 1
+    process.kill()
+    process.close()
+
+
+def test_what_was_taken_back_is_skipped_and_what_follows_runs(crew: Crew, ledger: Ledger) -> None:
+    process = born(crew)
+    process.hand_over([*reservations(1, 0.3), *reservations(20)])
+    while not ledger.lines("begin"):
+        time.sleep(0.01)
+    back = process.take_back()
+    later = reservations(5)
+    process.hand_over(later)
+    answered = 0
+    deadline = time.monotonic() + 10
+    while answered < 6 and time.monotonic() < deadline:
+        answered += len(list(process.answers()))
+        time.sleep(0.01)
+    begun = set(ledger.count("begin"))
+    assert {reservation.id for reservation in later} <= begun
+    assert not {item.reservation.id for item in back} & begun
+    assert not process.held
+
+
+def test_a_payload_larger_than_every_buffer_arrives(crew: Crew, ledger: Ledger) -> None:
+    process = born(crew)
+    bound = swallow.bind("x" * 5_000_000)
+    from djqueue.bus.dispatching import prepare
+
+    outgoing = prepare(bound, bound._spec)[1].outgoing
+    process.hand_over([Reservation(outgoing.id, "default", "big", outgoing.payload, 1, 0, "", 0)])
+    deadline = time.monotonic() + 10
+    while process.held and time.monotonic() < deadline:
+        process.send()
+        for _, told in process.answers():
+            assert told.outcome is not None
+            assert told.outcome.error is None, told.outcome.error
+        time.sleep(0.005)
+    assert ledger.details("length") == ["5000000"]
+
+
+@job(name="tests.swallow")
+def swallow(text: str) -> None:
+    ledgers.write("length", len(text))
+
+
+def _bury(crew: Crew) -> list[Burial]:
+    burials: list[Burial] = []
+    while not burials:
+        burials = list(crew.bury())
+    return burials
