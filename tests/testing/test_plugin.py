@@ -12,7 +12,7 @@ import pytest
 from tests.support import ROOT
 
 # By its module, whether or not djqueue is installed with its entry points.
-PLUGINS = "-p no:djqueue -p djqueue.pytest_plugin -p no:cacheprovider".split()
+PLUGINS = ["-p", "no:djqueue", "-p", "djqueue.pytest_plugin", "-p", "no:cacheprovider"]
 SETTINGS = """
 SECRET_KEY = "x"
 INSTALLED_APPS = ["djqueue"]
