@@ -165,6 +165,13 @@ def test_cancelled_before_the_commit_it_is_not_sent(memory):
     assert dispatched.cancel() is False
 
 
+def test_cancelled_after_the_commit_it_is_removed_from_its_store(memory):
+    with transaction.atomic():
+        dispatched = on("memory").dispatch()
+    assert dispatched.cancel() is True
+    assert memory == []
+
+
 # -- the database -----------------------------------------------------------------------------
 
 
