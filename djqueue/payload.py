@@ -76,9 +76,7 @@ class Payload:
 
 def check_queue_name(name: str, *, tagged: bool = False) -> str:
     """Return `name` if a queue may be called that; `tagged` allows one ``{tag}`` (Redis)."""
-    if isinstance(name, str) and (
-        _QUEUE_NAME.match(name) or (tagged and len(name) <= 80 and _TAGGED_QUEUE_NAME.match(name))
-    ):
+    if _QUEUE_NAME.match(name) or (tagged and len(name) <= 80 and _TAGGED_QUEUE_NAME.match(name)):
         return name
     raise QueueError(
         f"{name!r} is not a queue name: use letters, digits and _ . - only, at most 80. "

@@ -184,7 +184,7 @@ class Capabilities:
 
 
 class Wakeup(ABC):
-    """Tells an idle worker that something may have arrived. A hint only: polling alone is correct."""
+    """Tells an idle worker that something may have arrived. A hint: polling alone is correct."""
 
     def fileno(self) -> int | None:
         """A descriptor that becomes readable, or None: then `arrived` is polled."""
@@ -226,7 +226,7 @@ class Driver(ABC):
 
     @abstractmethod
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        """Store all of `jobs`, in order. Durable, or part of the caller's transaction, on return."""
+        """Store `jobs` in order. On return they are durable, or part of the caller's transaction."""
 
     # -- working -------------------------------------------------------------------------------
 
@@ -256,12 +256,14 @@ class Driver(ABC):
 
     def recover(self, limit: int) -> list[Reservation]:
         """Take over up to `limit` reservations whose worker is gone. They are the caller's now,
-        under a new fencing number, to be settled as INTERRUPTED or, when too many, REMOVE."""
+        under a new fencing number, to be settled as INTERRUPTED or, when too many, REMOVE.
+        """
         return []
 
     def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
         """Reservations of this worker that are not among `known`: the store gave them in an answer
-        that never arrived. Asked after a connection broke."""
+        that never arrived. Asked after a connection broke.
+        """
         return []
 
     @property
@@ -321,7 +323,8 @@ class Driver(ABC):
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
         """Delete waiting, delayed and stuck ones among `ids`; how many. With `even_running` the
-        reserved ones too: their worker loses the reservation, and its outcome is ignored."""
+        reserved ones too: their worker loses the reservation, and its outcome is ignored.
+        """
         raise Unsupported(self._reason("remove"))
 
     def release(self, queue: str, ids: Sequence[str]) -> int:
@@ -346,7 +349,8 @@ class Driver(ABC):
 
     def after_fork_in_child(self) -> None:
         """In the child: make every inherited descriptor harmless, so that no close, goodbye or
-        finaliser of the child reaches the parent's connection."""
+        finaliser of the child reaches the parent's connection.
+        """
 
     def shares_transaction_with(self, alias: str) -> bool:
         """Whether `settle` inside ``atomic(using=alias)`` commits with it."""

@@ -32,6 +32,7 @@ class Frame:
 
     @contextmanager
     def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
+        """Run the block, which is the job, in the frame."""
         yield
 
 
@@ -39,7 +40,7 @@ class AlreadyDone(LeaseLost):
     """An earlier attempt has committed; only its removal from the queue is missing."""
 
 
-class _Undo(Exception):
+class _UndoError(Exception):
     """Rolls the transaction back for ``fail()``, and goes no further."""
 
 
@@ -62,6 +63,7 @@ class InTransaction(Frame):
 
     @contextmanager
     def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
+        """Commit what the job wrote together with its end, or roll both back."""
         from django.db import transaction
 
         try:
@@ -70,12 +72,12 @@ class InTransaction(Frame):
                     self._guard(reservation)
                 yield
                 if job.verdict is Happened.FAILED:
-                    raise _Undo
+                    raise _UndoError
                 if self._joined:
                     self._settle(job, reservation)
                 elif job.verdict is Happened.RELEASED:
                     self._unguard(reservation)
-        except _Undo:
+        except _UndoError:
             pass
 
     def _settle(self, job: CurrentJob, reservation: Reservation) -> None:
@@ -92,7 +94,8 @@ class InTransaction(Frame):
 
     def _guard(self, reservation: Reservation) -> None:
         """One row a job: whoever inserts it second has nothing to do. It is rolled back with the
-        transaction, and removed when it is too old for the job to come again."""
+        transaction, and removed when it is too old for the job to come again.
+        """
         from django.utils import timezone
 
         from djqueue.models import Run
@@ -115,13 +118,15 @@ class InTransaction(Frame):
 @contextmanager
 def _immediate(alias: str) -> Iterator[None]:
     """On SQLite take the write lock at BEGIN: a transaction that has read cannot take it later
-    once somebody else has written."""
+    once somebody else has written.
+    """
     from django.db import connections
 
     connection: Any = connections[alias]
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         yield
         return
+    connection.ensure_connection()  # which is when Django reads the mode from the settings
     mode = connection.transaction_mode
     connection.transaction_mode = "IMMEDIATE"
     try:

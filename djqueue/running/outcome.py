@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ class ErrorReport(NamedTuple):
 
     def fingerprint(self, job: str) -> str:
         """Equal for failures of `job` with this class at this place."""
-        text = "\0".join((job, self.class_name, self.place))
+        text = f"{job}\0{self.class_name}\0{self.place}"
         return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -71,14 +72,14 @@ def report(error: BaseException) -> ErrorReport:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # the job's own exception class may do anything in __str__
+    except Exception as broken:  # noqa: BLE001 - the job's own exception class may do anything in __str__
         return f"<its text could not be made: {type(broken).__name__}>"
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except Exception as broken:  # as above: causes and contexts are user objects too
+    except Exception as broken:  # noqa: BLE001 - as above: causes and contexts are user objects too
         return (
             f"{type(error).__name__}: <its traceback could not be made: {type(broken).__name__}>\n"
         )
@@ -98,7 +99,7 @@ def _place(trace: TracebackType | None) -> str:
     own, last = "", ""
     while trace is not None:
         code = trace.tb_frame.f_code
-        last = f"{os.path.basename(code.co_filename)}:{code.co_name}"
+        last = f"{Path(code.co_filename).name}:{code.co_name}"
         if not any(part in code.co_filename for part in _LIBRARY):
             own = last
         trace = trace.tb_next

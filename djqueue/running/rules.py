@@ -20,9 +20,11 @@ class Rules:
     unknown_grace: float = 600.0
 
     def timeout_of(self, limits: Limits) -> float:
+        """Seconds that a job with `limits` may run; 0 means no limit."""
         return self.timeout if limits.timeout is None else limits.timeout
 
     def tries_of(self, limits: Limits) -> int:
+        """How often a job with `limits` may be tried; 0 means no limit."""
         return self.tries if limits.tries is None else limits.tries
 
     def facts(

@@ -60,7 +60,8 @@ class Runner:
 
     def run(self, reservation: Reservation) -> Outcome:
         """Run one attempt. Raises nothing that a job may raise, but for `SystemExit` and
-        `KeyboardInterrupt`, which end the process as they would anywhere."""
+        `KeyboardInterrupt`, which end the process as they would anywhere.
+        """
         self.error = self.value = None
         job = CurrentJob(
             reservation.id,
@@ -98,7 +99,7 @@ class Runner:
             return self._cannot_run(job, error, reservation)
         except (PayloadError, MaxAttemptsExceeded) as error:
             return self._cannot_run(job, error, reservation)
-        except Exception as error:  # decoding runs the project's code: fields, managers, enums
+        except Exception as error:  # noqa: BLE001 - decoding runs the project's code: fields, managers, enums
             return self._ended(Happened.RAISED, spec, payload, reservation, job, error, began)
         signals.announce(signals.job_started, sender, job=job)
         timeout = self.rules.timeout_of(payload.head.limits)
@@ -106,14 +107,14 @@ class Runner:
         try:
             self.value = self._call(spec, job, reservation, timeout, frame)
         except JobTimeout as rang:
-            error = self._timed_out(job, timeout, payload, rang)
-            signals.announce(signals.job_timed_out, sender, job=job, error=error, duration=timeout)
-            return self._ended(Happened.TIMED_OUT, spec, payload, reservation, job, error, began)
+            late = self._timed_out(job, timeout, payload, rang)
+            signals.announce(signals.job_timed_out, sender, job=job, error=late, duration=timeout)
+            return self._ended(Happened.TIMED_OUT, spec, payload, reservation, job, late, began)
         except LeaseLost as lost:
             self.error = lost
             settled = not isinstance(lost, AlreadyDone)
             return Outcome(Happened.DELETED, _DELETED, settled=settled)
-        except Exception as error:  # whatever the job raises is its outcome
+        except Exception as error:  # noqa: BLE001 - whatever the job raises is its outcome
             return self._ended(Happened.RAISED, spec, payload, reservation, job, error, began)
         happened = job.verdict or Happened.RETURNED
         return self._ended(
@@ -162,9 +163,9 @@ class Runner:
         own = payload.head.limits.timeout is not None
         tries = self.rules.tries_of(payload.head.limits)
         error = TimeoutExceeded(
-            f"{job.name} ran longer than its timeout of {timeout:g} s{'' if own else ' (the default)'}"
-            f" and was stopped (attempt {job.attempt}{f' of {tries}' if tries else ''})."
-            " Raise `timeout` on the job, or split it."
+            f"{job.name} ran longer than its timeout of {timeout:g} s"
+            f"{'' if own else ' (the default)'} and was stopped (attempt {job.attempt}"
+            f"{f' of {tries}' if tries else ''}). Raise `timeout` on the job, or split it."
         )
         return error.with_traceback(rang.__traceback__)
 
@@ -241,15 +242,15 @@ class Runner:
         sender: Any = None
         try:
             payload = decode(reservation.payload)
-            spec = registry.find(payload.head.name)
+            spec: Any = registry.find(payload.head.name)
             sender = spec.job_class
             job.instance = spec.load(payload.arguments)
-        except Exception:  # whatever made the job fail may stop it from being made here too
+        except Exception:  # noqa: BLE001 - whatever made the job fail may stop it from being made here too
             job.instance = None
         if job.instance is not None:
             try:
                 spec.failed(job.instance, error)
-            except Exception:  # the project's code; the job is given up whatever it does
+            except Exception:  # noqa: BLE001 - the project's code; the job is given up whatever it does
                 signals.logger.exception("%s.failed() raised. The job stays failed.", job.name)
         signals.announce(signals.job_failed, sender, job=job, error=error)
 
@@ -276,7 +277,7 @@ def _own_backoff(spec: Any, job: CurrentJob) -> tuple[float, ...] | None:
         return None
     try:
         backoff: tuple[float, ...] | None = spec.backoff(job.instance)
-    except Exception:  # the project's code; a retry must not depend on it
+    except Exception:  # noqa: BLE001 - the project's code; a retry must not depend on it
         signals.logger.exception("%s.backoff() raised; the stored backoff is used.", job.name)
         return None
     return backoff

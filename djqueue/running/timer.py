@@ -36,11 +36,13 @@ class AlarmTimer(Timer):
         signal.signal(signal.SIGALRM, self._ring)
 
     def start(self, seconds: float) -> None:
+        """Ring after `seconds`, and then again and again."""
         self.rang = False
         self._armed = True
         signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
 
     def stop(self) -> None:
+        """Ring no more."""
         self._armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from djqueue.bus import controls
 from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
+from djqueue.errors import JobFailed
 from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.running.reset import connections_after
 from djqueue.running.runner import Runner
@@ -89,8 +90,7 @@ class WorkerAlone:
         self.report.flush()
 
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
-        assert self.error is not None
-        self._runner.failed(reservation, self.error)
+        self._runner.failed(reservation, self.error or JobFailed(error.message))
 
     def _nothing_there(self) -> StopReason | None:
         if self.options.once:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def banner(options: WorkerOptions, driver: Driver, verbosity: int) -> Iterator[str]:
+    """The lines; with a `verbosity` above 1 each limit says where it comes from."""
     queues = ", ".join(options.queues)
     yield f"Processing jobs from {queues} on {options.connection}. Worker {options.name}."
     yield "  " + " · ".join(_limits(options, verbosity))

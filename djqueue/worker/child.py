@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import platform
 import resource
 import select
 import signal
@@ -68,10 +69,12 @@ class Assignment:
     """The parent's process id."""
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values, for an argument of a new process."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Assignment:
+        """What `to_dict` made, after JSON."""
         rules = data.pop("rules")
         rules = Rules(**{**rules, "backoff": tuple(rules["backoff"])})
         return cls(**{**data, "queues": tuple(data["queues"]), "rules": rules})
@@ -125,13 +128,14 @@ class Child:
             (index,) = TOKEN.unpack(token)
             item = self._take(index)
             if item.notice is not None:
-                self._tell(item)
+                self._tell(item, item.notice)
             elif self._attempt(item):
                 return
 
     def _wait(self) -> None:
         """Nothing to do: sleep until there is. A payload larger than the pipe takes comes before
-        its token, and has to be read away."""
+        its token, and has to be read away.
+        """
         if signals.worker_looping.receivers:
             self._worker_signal(signals.worker_looping)
         readable, _, _ = select.select([self._told.tokens, self._told.work], [], [])
@@ -143,44 +147,43 @@ class Child:
         while True:
             while self._items:
                 item = self._items.popleft()
-                if item.index == index:
+                if item.number == index:
                     return item
             self._items.extend(self._windows.read())
 
     def _attempt(self, item: Item) -> bool:
         """Run a job and report it; whether this process must not be used again."""
-        self._index = item.index
+        self._index = item.number
         reservation = item.reservation
         head = head_of(reservation.payload)
         timeout = self._told.rules.timeout_of(head.limits) if head else self._told.rules.timeout
-        self._page.begin(item.index, time.monotonic(), timeout)
+        self._page.begin(item.number, time.monotonic(), timeout)
         outcome = self._runner.run(reservation)
         connections_after(reservation.name)
         if outcome.error is not None and self._runner.error is not None:
             self._errors[reservation.id] = self._runner.error
         self._page.end()
         memory = self._memory(outcome.duration) if self._told.memory else 0
-        os.write(self._told.outcomes, encode_outcome(item.index, outcome, memory))
+        os.write(self._told.outcomes, encode_outcome(item.number, outcome, memory))
         return outcome.happened is Happened.TIMED_OUT
 
-    def _tell(self, item: Item) -> None:
+    def _tell(self, item: Item, notice: ErrorReport) -> None:
         """Deliver a notice: user code that has to follow a stored outcome."""
-        assert item.notice is not None
-        self._index = item.index
+        self._index = item.number
         reservation = item.reservation
-        self._page.begin(item.index, time.monotonic(), self._told.rules.timeout or 60.0)
+        self._page.begin(item.number, time.monotonic(), self._told.rules.timeout or 60.0)
         if reservation.name == WORKER_NOTICE:
-            stopping = item.notice.class_name == "stopping"
+            stopping = notice.class_name == "stopping"
             signal_of = signals.worker_stopping if stopping else signals.worker_started
-            self._worker_signal(signal_of, **({"reason": item.notice.message} if stopping else {}))
+            self._worker_signal(signal_of, **({"reason": notice.message} if stopping else {}))
         else:
-            error = self._errors.pop(reservation.id, None) or _rebuilt(item.notice)
-            if isinstance(error, errors.TimeoutExceeded) and item.notice.place == HARD:
+            error = self._errors.pop(reservation.id, None) or _rebuilt(notice)
+            if isinstance(error, errors.TimeoutExceeded) and notice.place == HARD:
                 self._announce_timeout(item, error)
             self._runner.failed(reservation, error)
             connections_after(reservation.name)
         self._page.end()
-        os.write(self._told.outcomes, encode_told(item.index))
+        os.write(self._told.outcomes, encode_told(item.number))
 
     def _announce_timeout(self, item: Item, error: BaseException) -> None:
         """The child that ran the job was killed; this one says so."""
@@ -245,7 +248,7 @@ def _become_a_child(assignment: Assignment) -> None:
 
 def _die_with_parent(life: int, parent: int) -> None:
     """No user code runs unsupervised: when the parent is gone, so is this process."""
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         import ctypes
 
         set_parent_death_signal = 1

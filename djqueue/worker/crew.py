@@ -155,6 +155,7 @@ class Crew:
                     process.abort(f"memory:{used}", dump=False)
 
     def kill_all(self, why: str) -> None:
+        """End every child at once; `why` goes on record as the reason of the interruption."""
         for process in self.processes:
             process.abort(why, dump=False)
 

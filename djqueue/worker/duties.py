@@ -126,9 +126,7 @@ class Duties:
         if not worker.accepting:
             return now + PROMOTE_AT_LEAST
         answers: list[Promotion] = []
-        if not worker.with_store(
-            lambda: answers.append(worker.driver.promote(self.open_queues()))
-        ):
+        if not worker.with_store(lambda: answers.append(worker.driver.promote(self.open_queues()))):
             return now + PROMOTE_AT_LEAST
         moved, due_in = answers[0]
         if moved:

@@ -74,8 +74,7 @@ class Finisher:
             self.settlements.append(
                 Settlement(reservation, Verdict.INTERRUPTED, history=outcome.history)
             )
-        else:
-            assert outcome.error is not None
+        elif outcome.error is not None:  # a failure always has one
             history = outcome.history or reservation.history
             self.failures.append(Failure(reservation, outcome.error, history))
 
@@ -89,6 +88,7 @@ class Finisher:
         return settlements
 
     def broke_off(self, settlements: list[Settlement]) -> None:
+        """The store could not be reached while it settled these, and may have settled them."""
         self.settlements = settlements + self.settlements
         self.unsure = True
 
@@ -101,7 +101,8 @@ class Finisher:
 
     def store_failures(self) -> None:
         """Write the failed rows and remove the jobs, then have them told. `QueueUnavailable`
-        leaves everything to be tried again."""
+        leaves everything to be tried again.
+        """
         while self.failures:
             some = self.failures[:100]
             try:

@@ -94,6 +94,7 @@ class Idle:
         return heard
 
     def heard_something(self) -> None:
+        """The store's descriptor became readable."""
         self._heard = True
 
     def _interval(self, now: float) -> float:

@@ -50,7 +50,7 @@ class Lease:
         return self._on_time >= 2
 
     def renew(self, held: Sequence[Reservation]) -> set[str]:
-        """Say hello; the ids among `held` that are lost. The time counts from before the request."""
+        """Say hello; the ids among `held` that are lost. The time counts from the request."""
         asked = time.monotonic()
         self.next_at = asked + 0.5
         late = asked - self._renewed > self.every * 2

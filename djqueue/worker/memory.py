@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_HAS_PROC = Path("/proc/self/statm").exists()
 
 
 def resident(pid: int) -> int:
     """Resident bytes of process `pid`; 0 if it is gone."""
-    if sys.platform == "linux":
+    statm = Path(f"/proc/{pid}/statm")
+    if _HAS_PROC:
         try:
-            with open(f"/proc/{pid}/statm", "rb") as file:
-                return int(file.read().split()[1]) * _PAGE
+            return int(statm.read_bytes().split()[1]) * _PAGE
         except (OSError, IndexError):
             return 0
     answer = subprocess.run(

@@ -36,6 +36,7 @@ class WorkerOptions:
     """Where an option's value comes from, for the banner."""
 
     def rules(self, unknown_grace: float) -> Rules:
+        """What holds for jobs that say nothing themselves."""
         return Rules(self.tries, self.timeout, self.backoff, unknown_grace)
 
     @property

@@ -147,7 +147,8 @@ class Worker:
 
     def _capacity(self, now: float) -> int:
         """Jobs that a child may hold. A second window is on its way while the first one runs,
-        unless a better queue may get something meanwhile."""
+        unless a better queue may get something meanwhile.
+        """
         if self.options.rest:
             return 1
         window = self._pace.window(now)
@@ -155,7 +156,7 @@ class Worker:
 
     def _hand_out(self, now: float) -> None:
         able = self.crew.able()
-        self._unsent = any([process.send() for process in self.crew.processes])
+        self._unsent = any(list(map(Process.send, self.crew.processes)))
         self._stock.tell(able)
         if self._stock.jobs:
             if now >= self._duties.rest_until:
@@ -188,9 +189,8 @@ class Worker:
             return
         room = self._room(now) if now >= self._ask_at else 0
         due = self._flush_at is not None and now >= self._flush_at
-        if self._finish.failures:
-            if not self.with_store(self._finish.store_failures):
-                return
+        if self._finish.failures and not self.with_store(self._finish.store_failures):
+            return
         if room or (due and self._finish.settlements):
             self._exchange(room, now)
 
@@ -257,6 +257,7 @@ class Worker:
         return True
 
     def store_failed(self, error: QueueUnavailable) -> None:
+        """Leave the store alone for a while, ever longer, and close what may be broken."""
         if not self._patience:
             self.report.event("warning", f"{error} Trying again until it answers.")
             logger.warning("%s Trying again until it answers.", error)

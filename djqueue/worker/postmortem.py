@@ -115,7 +115,10 @@ def _how_it_died(status: int) -> str:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number == signal.SIGKILL:
-            return "Its process was killed by signal 9: by somebody, or by the kernel for want of memory."
+            return (
+                "Its process was killed by signal 9: by somebody, or by the kernel for want of"
+                " memory."
+            )
         return f"Its process died of signal {number} ({signal.strsignal(number)})."
     return f"Its process ended by itself, with exit code {os.waitstatus_to_exitcode(status)}."
 

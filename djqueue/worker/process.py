@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import ErrorReport
@@ -52,11 +53,11 @@ class Process:
         items = []
         for reservation in reservations:
             item = Item(self._next, reservation, notice)
-            self.held[item.index] = item
+            self.held[item.number] = item
             self._next += 1
             items.append(item)
         self._unsent += encode_window(items)
-        self._tokens += b"".join(TOKEN.pack(item.index) for item in items)
+        self._tokens += b"".join(TOKEN.pack(item.number) for item in items)
         self.send()
 
     def send(self) -> bool:
@@ -100,7 +101,7 @@ class Process:
             if not data:
                 return
             for told in self._reader.feed(data):
-                item = self.held.pop(told.index, None)
+                item = self.held.pop(told.number, None)
                 self.full = self.full and bool(self.held)
                 if item is not None:
                     yield item, told
@@ -110,12 +111,12 @@ class Process:
     def running(self) -> tuple[Item, Running] | None:
         """The item that runs at this moment, and since when."""
         running = self._page.running()
-        item = self.held.get(running.index) if running else None
+        item = self.held.get(running.number) if running else None
         return (item, running) if item and running else None
 
     def cancel(self, item: Item) -> None:
         """Tell the job that its outcome will be ignored."""
-        self._page.cancel(item.index)
+        self._page.cancel(item.number)
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -142,13 +143,12 @@ class Process:
         return os.pread(self.ends.dump, min(size, 1 << 16), 0).decode("utf-8", "replace")
 
     def close(self) -> None:
+        """Close our ends; an idle child ends by itself then."""
         self._page.close()
         self.ends.close()
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
     """Only ever for a child that we have not waited for: its number is still its own."""
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass

@@ -8,21 +8,28 @@ import select
 import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from djqueue.decision import Action, Happened
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import Outcome
 
 if TYPE_CHECKING:
-    from djqueue.worker.options import WorkerOptions
-    from djqueue.worker.parent import Worker
+    from djqueue.worker.options import StopReason, WorkerOptions
     from djqueue.worker.process import Process
 
 SHOW_RUNNING_AFTER = 0.1
 """Seconds after which a job that still runs gets a line of its own."""
 _COLOURS = {"DONE": "32", "FAIL": "31", "RELEASED": "33", "RUNNING": "36"}
 _WRITE_AT_ONCE = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
+
+
+class Working(Protocol):
+    """What a report asks of a worker."""
+
+    reason: StopReason | None
+    started: float
+    done: int
 
 
 class Report:
@@ -40,7 +47,7 @@ class Report:
     def still_running(self, processes: Iterable[Process], now: float) -> None:
         """Look for jobs that have been running for long enough to be mentioned."""
 
-    def stopped(self, worker: Worker) -> None:
+    def stopped(self, worker: Working) -> None:
         """The worker ends."""
 
     def flush(self, *, wait: bool = False) -> None:
@@ -65,6 +72,7 @@ class Lines(Report):
         self._stamp = ""
 
     def started(self, lines: Iterable[str]) -> None:
+        """As text, the lines; as JSON, that it has started."""
         if not self._json:
             for line in lines:
                 self._put(line)
@@ -73,12 +81,14 @@ class Lines(Report):
         self.flush()
 
     def event(self, level: str, text: str) -> None:
+        """A line; as JSON an object whose ``error`` is the text."""
         if self._json:
             self._object(level, None, error=text)
         else:
             self._put(f"{self._time()}  {level.upper():<8}{text}")
 
     def ended(self, reservation: Reservation, outcome: Outcome) -> None:
+        """The job's line, and the reason where it is not done."""
         self._shown.discard(reservation.id)
         if self._verbosity == 0 and outcome.decision.action is Action.DONE:
             return
@@ -91,6 +101,7 @@ class Lines(Report):
             self._put(f"{' ' * 21}{_why(outcome)}")
 
     def still_running(self, processes: Iterable[Process], now: float) -> None:
+        """A line for each job that has been running for a while; once."""
         for process in processes:
             found = process.running()
             if found is None or found[0].notice is not None:
@@ -104,7 +115,8 @@ class Lines(Report):
                     self._put(self._line(reservation, "RUNNING", ""))
         self.flush()
 
-    def stopped(self, worker: Worker) -> None:
+    def stopped(self, worker: Working) -> None:
+        """The last line."""
         reason = worker.reason.value if worker.reason else "an error"
         took = time.monotonic() - worker.started
         if self._json:
@@ -185,9 +197,8 @@ _STATES = {
 
 
 def _why(outcome: Outcome) -> str:
-    assert outcome.error is not None
-    what = f"{outcome.error.class_name}: {outcome.error.message}".splitlines()
-    first = _one_line(what[0] if what else "")
+    error = outcome.error
+    first = _one_line(f"{error.class_name}: {error.message}".partition("\n")[0]) if error else ""
     if outcome.happened is Happened.INTERRUPTED and outcome.decision.action is Action.INTERRUPT:
         return "↳ interrupted; it runs again, and the attempt does not count"
     if outcome.decision.action is Action.RETRY:

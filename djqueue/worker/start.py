@@ -35,6 +35,7 @@ class Ends:
     closed: bool = False
 
     def close(self) -> None:
+        """Close them all, once."""
         if not self.closed:
             self.closed = True
             self.work.close()
@@ -53,7 +54,7 @@ class Team(NamedTuple):
 
 
 def by_exec() -> bool:
-    """macOS's own frameworks crash in a forked child that uses them."""
+    """Whether to: the frameworks of macOS crash in a forked child that uses them."""
     return sys.platform == "darwin" or bool(os.environ.get(EXEC))
 
 
@@ -80,10 +81,7 @@ def start(team: Team, life: tuple[int, int], in_child: Callable[[], None]) -> tu
         life=life[0],
         parent=os.getpid(),
     )
-    if by_exec():
-        pid = _exec(assignment)
-    else:
-        pid = _fork(assignment, ends, life[1], in_child)
+    pid = _exec(assignment) if by_exec() else _fork(assignment, ends, life[1], in_child)
     theirs.close()
     os.close(outcomes_write)
     ours.setblocking(False)
@@ -96,9 +94,9 @@ def _fork(assignment: Assignment, ends: Ends, life: int, in_child: Callable[[], 
     sys.stderr.flush()
     gc.freeze()  # the child's collector leaves our objects alone, so their pages stay shared
     pid = os.fork()
-    if pid:
-        return pid
-    _run_forked(assignment, ends, life, in_child)
+    if not pid:
+        _run_forked(assignment, ends, life, in_child)
+    return pid
 
 
 def _run_forked(

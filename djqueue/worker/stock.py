@@ -14,7 +14,8 @@ from djqueue.worker.process import Process
 
 def goes_alone(reservation: Reservation) -> bool:
     """Whether it must not share a window: a job that may have killed its worker would count an
-    interruption for its neighbours, and one that allows none must not be such a neighbour."""
+    interruption for its neighbours, and one that allows none must not be such a neighbour.
+    """
     return reservation.interruptions > 0 or limits_of(reservation).max_interruptions == 0
 
 
@@ -31,6 +32,7 @@ class Stock:
         return len(self.jobs)
 
     def add(self, reservations: Sequence[Reservation]) -> None:
+        """They were just reserved."""
         self.jobs.extend(reservations)
         self.met_loner = any(goes_alone(reservation) for reservation in reservations)
 

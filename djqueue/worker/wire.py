@@ -3,11 +3,11 @@
 Three one-way channels and a shared page:
 
 - **work** (parent → child): windows, JSON arrays behind their length. They travel ahead.
-- **tokens** (parent → child): eight bytes an item, the permission to begin it. The parent holds the
-  reading end too: what it can read back was never begun, and what it cannot was. The kernel makes
-  that exact, whatever dies when.
+- **tokens** (parent → child): eight bytes an item, the permission to begin it. The parent holds
+  the reading end too: what it can read back was never begun, and what it cannot was. The kernel
+  makes that exact, whatever dies when.
 - **outcomes** (child → parent): one write an item. What is in the pipe survives the child.
-- the **page**: what runs since when, written by the child; what is cancelled, written by the parent.
+- the **page**: what runs since when, written by the child; what is cancelled, by the parent.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _CANCELLED_AT = _RUNNING.size
 class Item(NamedTuple):
     """Something for a child to do."""
 
-    index: int
-    """Its number among all that this child was ever given; it only grows."""
+    number: int
+    """Its place among all that this child was ever given; it only grows."""
     reservation: Reservation
     notice: ErrorReport | None = None
     """The job was given up for this: tell it, do not run it."""
@@ -47,7 +47,7 @@ class Item(NamedTuple):
 class Told(NamedTuple):
     """A child's answer about one item."""
 
-    index: int
+    number: int
     outcome: Outcome | None
     """None: a notice was delivered."""
     memory: int = 0
@@ -58,6 +58,7 @@ class Told(NamedTuple):
 
 
 def encode_window(items: Sequence[Item]) -> bytes:
+    """A window as it goes over the work channel."""
     body = json.dumps(items, separators=(",", ":"), check_circular=False).encode("ascii")
     return _LENGTH.pack(len(body)) + body
 
@@ -89,8 +90,8 @@ class WindowReader:
 
 def _reservation(fields: list[Any]) -> Reservation:
     """JSON has made a list of the handle."""
-    *rest, handle = fields
-    return Reservation(*rest, tuple(handle) if isinstance(handle, list) else handle)
+    handle = tuple(fields[-1]) if isinstance(fields[-1], list) else fields[-1]
+    return Reservation._make([*fields[:-1], handle])
 
 
 # -- outcomes -------------------------------------------------------------------------------------
@@ -116,6 +117,7 @@ def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
 
 
 def encode_told(index: int) -> bytes:
+    """A notice was delivered."""
     return _OUTCOME.pack(index, _TOLD, 0.0, 0)
 
 
@@ -167,7 +169,7 @@ def _full(index: int, duration: float, body: bytes) -> Told:
 class Running(NamedTuple):
     """What a child runs at this moment."""
 
-    index: int
+    number: int
     since: float
     """On the monotonic clock, which all processes of a machine share."""
     timeout: float
@@ -192,7 +194,7 @@ class Page:
         """Parent: what runs, or None."""
         running = Running(*_RUNNING.unpack_from(self._map, 0))
         again = Running(*_RUNNING.unpack_from(self._map, 0))
-        return running if running.index and running == again else None
+        return running if running.number and running == again else None
 
     def cancel(self, index: int) -> None:
         """Parent: item `index` was cancelled."""
@@ -203,4 +205,5 @@ class Page:
         return int(_CANCELLED.unpack_from(self._map, _CANCELLED_AT)[0])
 
     def close(self) -> None:
+        """Let go of the memory; the other side keeps it."""
         self._map.close()

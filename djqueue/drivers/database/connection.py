@@ -7,12 +7,15 @@ and, on SQLite, with immediate transactions and ``synchronous=NORMAL``.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
+
+
+BUSY_SECONDS = 1.0
+"""How long the parent waits for SQLite's lock before it does something else and comes back."""
 
 
 def own_connection(alias: str, *, wal: bool = True) -> BaseDatabaseWrapper:
@@ -22,6 +25,7 @@ def own_connection(alias: str, *, wal: bool = True) -> BaseDatabaseWrapper:
     options = {key: value for key, value in settings["OPTIONS"].items() if key != "pool"}
     if settings["ENGINE"].endswith("sqlite3"):
         options["transaction_mode"] = "IMMEDIATE"
+        options["timeout"] = min(options.get("timeout", 5.0), BUSY_SECONDS)
         options["init_command"] = _pragmas(
             options.get("init_command", ""), wal and _is_file(settings)
         )
@@ -32,21 +36,13 @@ def own_connection(alias: str, *, wal: bool = True) -> BaseDatabaseWrapper:
     return wrapper
 
 
-def silence(descriptor: int) -> None:
-    """Make an inherited socket point nowhere, so that its goodbye reaches nobody."""
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, descriptor, inheritable=False)
-    os.close(null)
-
-
 def forget_connections() -> None:
     """In a child: drop every inherited connection without a word on the wire.
 
     The parent's own wrapper is removed too: the child makes Django's ordinary ones anew.
     """
-    for alias in list(connections):
-        if hasattr(connections._connections, alias):
-            del connections[alias]
+    for connection in connections.all(initialized_only=True):
+        del connections[connection.alias]
 
 
 def _is_file(settings: dict[str, Any]) -> bool:

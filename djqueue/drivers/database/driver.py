@@ -24,8 +24,9 @@ from djqueue.drivers.base import (
     WorkerIdentity,
 )
 from djqueue.drivers.database import stored, workers
-from djqueue.drivers.database.connection import forget_connections, own_connection, silence
+from djqueue.drivers.database.connection import forget_connections, own_connection
 from djqueue.drivers.database.dialect import Dialect, Holder
+from djqueue.drivers.sockets import silence
 from djqueue.errors import ConfigurationError, QueueUnavailable
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ take its reservations, under a new fencing number, so that whatever it still sen
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timezone
 
 from djqueue.drivers.base import Reservation, WorkerIdentity
 from djqueue.drivers.database.dialect import Dialect, Holder
@@ -79,12 +80,8 @@ def recover(dialect: Dialect, holder: Holder, limit: int) -> list[Reservation]:
     return taken
 
 
-def _aware(moment: object) -> object:
+def _aware(moment: datetime | str) -> datetime:
     """A time as the vendor's cursor returns it, for the ORM."""
-    import datetime
-
     if isinstance(moment, str):
-        moment = datetime.datetime.fromisoformat(moment)
-    if isinstance(moment, datetime.datetime) and moment.tzinfo is None:
-        return moment.replace(tzinfo=datetime.timezone.utc)
-    return moment
+        moment = datetime.fromisoformat(moment)
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

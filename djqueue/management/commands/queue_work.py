@@ -82,7 +82,7 @@ class Command(BaseCommand):
             rest=given["rest"],
             grace=given["grace"],
             workers=workers,
-            sources={key: "command line" for key in (*typed, "workers", "grace")},
+            sources=dict.fromkeys((*typed, "workers", "grace"), "command line"),
             **{**typed, **({"max_jobs": 1} if given["once"] else {})},
         )
 
