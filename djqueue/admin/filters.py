@@ -101,7 +101,7 @@ class FailedConnectionFilter(SimpleListFilter):
 class FailedWhenFilter(SimpleListFilter):
     """How long ago it failed. Fixed spans: a date hierarchy would read the table's ends."""
 
-    title = _("failed")
+    title = _("time of failure")
     parameter_name = "failed"
     SPANS = {
         "15m": (_("in the last 15 minutes"), timedelta(minutes=15)),

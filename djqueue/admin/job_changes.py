@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from djqueue.models import QueuedJob
 
+    Write = Callable[[QuerySet[QueuedJob]], int]
+
 FINISHED = Reason(
     _("it had already finished, or somebody had deleted it."),
     _("they had already finished, or somebody had deleted them."),
@@ -162,7 +164,7 @@ def _change(
     picked: Picked,
     refuse: Callable[[Row], Reason | None],
     guard: Q,
-    write: Callable[[QuerySet[QueuedJob]], int],
+    write: Write,
 ) -> Result:
     """Lock the rows, decide about each, write to those that are meant, look what came of it."""
     with transaction.atomic(using=picked.alias):
@@ -174,17 +176,17 @@ def _change(
         if written < len(meant):
             # A lease went on or ended between the two statements: the clock decides, not the lock.
             after = _read(picked.alias, list(meant))
-            missed = [row for row in meant.values() if _untouched(row, after.get(row.pk))]
+            missed = [row for row in meant.values() if _is_left(row, after.get(row.pk), write)]
             kept += [after[row.pk].kept(refuse(after[row.pk]) or NOT_STUCK) for row in missed]
             meant = {key: row for key, row in meant.items() if row not in missed}
     return Result([Named(row.pk, row.label) for row in meant.values()], gone + kept)
 
 
-def _untouched(before: Row, after: Row | None) -> bool:
-    return after is not None and (before.reservation, before.line) == (
-        after.reservation,
-        after.line,
-    )
+def _is_left(before: Row, after: Row | None, write: Write) -> bool:
+    """Whether `write` has not reached a row: it is still there, or as it was."""
+    if after is None:
+        return False
+    return write is _delete or (before.reservation, before.line) == (after.reservation, after.line)
 
 
 def _locked(picked: Picked) -> dict[int, Row]:

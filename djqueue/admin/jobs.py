@@ -188,7 +188,9 @@ class QueuedJobAdmin(OperatorAdmin):
 
     def summary(self, row: Any) -> SafeString:
         """State, queue and worker, for a question."""
-        return format_html("{} {} {}", _pill(row), row.queue, row.holder or "")
+        if row.holder is None:
+            return format_html("{} {}", _pill(row), row.queue)
+        return format_html("{} {} · {}", _pill(row), row.queue, row.holder)
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """All there is to know about a job."""
