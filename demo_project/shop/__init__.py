@@ -1,0 +1,1 @@
+"""The shop: customers, orders, invoices, and a table of time zones that somebody uploads."""

@@ -1,0 +1,76 @@
+"""The demonstration runs, also twice at once in one folder, and shows what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts the demonstration in one folder, with a connection."""
+    processes = []
+
+    def start(connection="database"):
+        environment = {
+            **{key: value for key, value in os.environ.items() if "DJANGO" not in key},
+            "DEMO_FOLDER": str(tmp_path / "demo"),
+            "QUEUE_CONNECTION": connection,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error::DeprecationWarning", "manage.py", "demo"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def invoices(output: str) -> list[str]:
+    return re.findall(r"^(/.*\.pdf)  \(", output, re.MULTILINE)
+
+
+def check(output: str) -> None:
+    assert len(invoices(output)) == 4, output
+    assert "To demo@example.com: 312 time zones of zone1970.tab were imported." in output
+    assert "312 time zones\n" in output
+    assert "runserver" in output
+
+
+def test_it_runs_twice_at_once(start):
+    outputs = [process.communicate(timeout=120)[0] for process in (start(), start())]
+    for output in outputs:
+        check(output)
+        assert "the exchange does not answer · again in 2 s" in output
+        assert "1 EUR = 1.0842 USD, at the third attempt" in output
+        assert "shop.send_registration_mail waits until" in output
+        assert re.search(r"ValueError: Order \d+: Dora has no address", output)
+        assert "Retried 1 job." in output
+        assert re.search(r"manage.py queue_retry [0-9a-f-]{36}", output)
+    assert "Another demonstration runs here." in "".join(outputs)
+    made = [Path(path) for output in outputs for path in invoices(output)]
+    kept = [path for path in made if path.exists()]
+    assert len(kept) == 4, "the second run begins anew"
+    assert all(path.read_bytes().startswith(b"%PDF-") for path in kept)
+
+
+def test_it_runs_without_a_worker_on_the_sync_connection(start):
+    output, _ = start("sync").communicate(timeout=60)
+    check(output)
+    assert "ConnectionError: the exchange does not answer" in output
+    assert "queue_work" not in output
