@@ -16,7 +16,8 @@ class DjqueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once every model is there."""
-        from djqueue import checks, discovery
+        from djqueue import checks, discovery, hints
 
         checks.register()
         discovery.discover()
+        hints.install()

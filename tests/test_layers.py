@@ -12,18 +12,19 @@ from tests.imports import PACKAGE, ROOT, Import, imports_of, modules
 # Lowest first. A module belongs to the entry that is the longest beginning of its name; every
 # module must have one, so a new module says here where it belongs.
 LAYERS: dict[str, list[str]] = {
-    "ground": ["errors", "conf", "signals", "context"],
+    "ground": ["errors", "conf", "signals"],
     "data": ["registry", "payload", "arguments", "decision", "history", "ids"],
     "models": ["models", "routers", "migrations"],
     "drivers": ["drivers"],
     "running": ["running"],
-    "bus": ["jobs", "middleware", "bus"],
+    "bus": ["jobs", "bus"],
     "worker": ["worker"],
     "edges": [
         "admin",
         "apps",
         "checks",
         "discovery",
+        "hints",
         "management",
         "pytest_plugin",
         "templatetags",

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-_WATCHED = (*STOP, signal.SIGUSR2, signal.SIGCONT, signal.SIGCHLD, signal.SIGHUP)
+STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+_WATCHED = (*STOP, signal.SIGUSR2, signal.SIGCONT, signal.SIGCHLD)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -134,6 +134,7 @@ class Worker:
 
     def _turn(self, now: float) -> None:
         self._duties.run(now)
+        self._start_children(now)
         self._hand_out(now)
         self._trade(now)
         self._sleep(now)
@@ -269,6 +270,7 @@ class Worker:
     def _store_came_back(self) -> None:
         if self._patience:
             self._patience = 0.0
+            self.lease.next_at = 0.0  # say hello before anybody judges us
             self.report.event("info", "The store answers again.")
             known = [*self.crew.held(), *self._stock.jobs]
             known += [s.reservation for s in self._finish.settlements]
@@ -348,13 +350,16 @@ class Worker:
     # -- children ------------------------------------------------------------------------------
 
     def _start_children(self, now: float) -> None:
-        if self.reason is not None and not self._stock.notices:
+        """Replace those that have ended; not while the lease is over, since others have the jobs
+        by now, and on the way out only for the sake of a notice."""
+        wanted = self.reason is None or bool(self._stock.notices)
+        if not wanted or now >= self.lease.over_at:
             return
         for process in self.crew.start_missing(now):
             self._selector.register(process.ends.outcomes, selectors.EVENT_READ, process)
 
     def bury(self) -> None:
-        """See to the children that have ended, and replace them."""
+        """See to the children that have ended."""
         for burial in self.crew.bury():
             process = burial.process
             self._listen(process)
@@ -363,7 +368,6 @@ class Worker:
                 self._lost_with(burial, item)
             self._selector.unregister(process.ends.outcomes)
             process.close()
-        self._start_children(time.monotonic())
 
     def _lost_with(self, burial: Burial, item: Item) -> None:
         if item.notice is not None:
