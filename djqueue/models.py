@@ -177,6 +177,9 @@ class Run(models.Model):
     uuid = models.UUIDField(primary_key=True)
     ended = models.BooleanField(default=False)
     reservation = models.BigIntegerField(default=0)
+    """The fencing number: it only grows."""
+    held_as = models.CharField(default="", max_length=100)
+    """The store's own id of the job while a worker holds it, and after its end; else empty."""
     attempts = models.PositiveIntegerField(default=0)
     interruptions = models.PositiveIntegerField(default=0)
     history = models.TextField(default="")
@@ -190,3 +193,34 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return str(self.uuid)
+
+
+class Outbox(models.Model):
+    """A job on its way to another store: due later than that store can delay it, or waiting for
+    the commit of the transaction that dispatched it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    connection = models.CharField(_("connection"), max_length=255)
+    queue = models.CharField(_("queue"), max_length=80)
+    uuid = models.UUIDField()
+    name = models.CharField(_("job"), max_length=255)
+    payload = models.TextField(_("payload"))
+    priority = models.SmallIntegerField(default=0)
+    message_group = models.CharField(max_length=128, null=True)
+    deduplication_id = models.CharField(max_length=128, null=True)
+    due_at = models.DateTimeField(_("due at"))
+    """When any worker may move it to its store, by the database's clock."""
+    created_at = models.DateTimeField(_("created at"))
+
+    class Meta:
+        db_table = "djqueue_outbox"
+        verbose_name = _("parked job")
+        verbose_name_plural = _("parked jobs")
+        indexes = (
+            models.Index(fields=["due_at", "id"], name="djqueue_outbox_due"),
+            models.Index(fields=["uuid"], name="djqueue_outbox_uuid"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.uuid}"
