@@ -35,7 +35,10 @@ class ContractSetup:
     # -- for authors of drivers -----------------------------------------------------------------
 
     def make_driver(self) -> Driver:
-        """A new driver of the connection under test. Called several times in a test."""
+        """A new driver of the connection under test. Called several times in a test.
+
+        `recover` looks at all that a connection holds: no other test's jobs may be there.
+        """
         raise NotImplementedError(f"{type(self).__name__}.make_driver() is yours to write.")
 
     def make_queue(self) -> str:

@@ -1,0 +1,188 @@
+"""System checks of a Redis connection's settings. They reach no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from djqueue.conf import ConnectionSettings
+
+CONTRADICTION = "djqueue.E020"
+CACHE = "djqueue.E021"
+SHARED = "djqueue.E022"
+VALUE = "djqueue.E003"
+
+
+class Place(NamedTuple):
+    """A database of a server, as far as a URL tells."""
+
+    host: str
+    port: int
+    database: str
+
+
+def check(settings: ConnectionSettings) -> list[CheckMessage]:
+    """What is wrong with ``URL``, ``CACHE``, ``CLUSTER`` and the other keys of a connection."""
+    where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]'
+    found = [*_values(settings, where), *_contradictions(settings, where)]
+    if not found:
+        alias = settings.option("CACHE")
+        found += _alias(settings, where) if alias is not None else _url(settings, where)
+    return found
+
+
+def _contradictions(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
+    url, alias = settings.option("URL"), settings.option("CACHE")
+    if url and alias is not None:
+        yield Error(
+            f'{where} has both "URL" and "CACHE".',
+            hint="Remove one of them: a URL, or the alias of a django-redis cache.",
+            id=CONTRADICTION,
+        )
+    elif not url and alias is None:
+        yield Error(
+            f'{where} has neither "URL" nor "CACHE".',
+            hint='Add "URL": "redis://localhost:6379/1", or "CACHE" with an alias of CACHES.',
+            id=CONTRADICTION,
+        )
+    elif settings.option("CLUSTER") and alias is not None:
+        yield Error(
+            f'{where} has "CLUSTER" together with "CACHE": django-redis has no cluster client.',
+            hint='Write "URL" with a node of the cluster instead of "CACHE".',
+            id=CONTRADICTION,
+        )
+    elif not settings.option("CLUSTER") and not isinstance(url, str) and alias is None:
+        yield Error(
+            f'{where}["URL"] is a list, but "CLUSTER" is not set.',
+            hint='Name one server, or add "CLUSTER": True.',
+            id=CONTRADICTION,
+        )
+
+
+def _values(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
+    wanted: dict[str, tuple[str, Any]] = {
+        "URL": ("a URL like redis://host:6379/1", _is_url),
+        "CACHE": ("an alias of CACHES", lambda value: isinstance(value, str)),
+        "CLUSTER": ("True or False", _is_flag),
+        "ALLOW_EVICTION": ("True or False", _is_flag),
+        "ALLOW_SHARED_CACHE": ("True or False", _is_flag),
+        "PREFIX": ("a text without braces", _is_prefix),
+        "BLOCK_FOR": ("a number of seconds above 0", _is_duration),
+        "TIMEOUT": ("a number of seconds above 0", _is_duration),
+    }
+    for key, (words, accepts) in wanted.items():
+        value = settings.option(key)
+        if not (value is None and key in {"URL", "CACHE"}) and not accepts(value):
+            # A URL may carry a password.
+            shown = "not" if key == "URL" else f"{value!r}, not"
+            yield Error(
+                f'{where}["{key}"] is {shown} {words}.', hint=f"Set it to {words}.", id=VALUE
+            )
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def _is_prefix(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and not set(value) & set("{}")
+
+
+def _is_url(value: Any) -> bool:
+    urls = [value] if isinstance(value, str) else value
+    return (
+        isinstance(urls, (list, tuple))
+        and bool(urls)
+        and all(
+            isinstance(url, str) and url.startswith(("redis://", "rediss://", "unix://"))
+            for url in urls
+        )
+    )
+
+
+# -- caches that would take the queue with them ---------------------------------------------------
+
+
+def _alias(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
+    alias = settings.option("CACHE")
+    cache = _caches().get(alias)
+    if cache is None:
+        yield Error(
+            f'{where}["CACHE"] names the cache "{alias}", which is not in CACHES.',
+            hint=f'Add "{alias}" to CACHES. Known: {", ".join(sorted(_caches())) or "none"}.',
+            id=CACHE,
+        )
+    elif not str(cache.get("BACKEND", "")).startswith("django_redis."):
+        yield Error(
+            f'The cache "{alias}" of {where} is a {cache.get("BACKEND")}, which is not'
+            " django-redis.",
+            hint='Name an alias with BACKEND django_redis.cache.RedisCache, or use "URL".',
+            id=CACHE,
+        )
+    elif alias == "default" and not settings.option("ALLOW_SHARED_CACHE"):
+        yield Error(
+            f'{where} keeps its jobs in the cache "default": cache.clear() would delete them all.',
+            hint="Give the queue an alias and a database number of its own in CACHES, or set "
+            '"ALLOW_SHARED_CACHE": True if nothing ever clears that cache.',
+            id=SHARED,
+        )
+    else:
+        yield from _shared(settings, where, _places(cache.get("LOCATION")), alias)
+
+
+def _url(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
+    yield from _shared(settings, where, _places(settings.option("URL")), None)
+
+
+def _shared(
+    settings: ConnectionSettings, where: str, places: set[Place], own: str | None
+) -> Iterator[CheckMessage]:
+    if settings.option("ALLOW_SHARED_CACHE"):
+        return
+    for alias, cache in _caches().items():
+        if alias != own and "redis" in str(cache.get("BACKEND", "")).lower():
+            for place in sorted(places & _places(cache.get("LOCATION"))):
+                yield Error(
+                    f"{where} keeps its jobs in database {place.database} of {place.host}:"
+                    f'{place.port}, where the cache "{alias}" is too: clearing that cache would'
+                    " delete them all.",
+                    hint="Give the queue a database number of its own, better a server of its own,"
+                    ' or set "ALLOW_SHARED_CACHE": True if nothing ever clears that cache.',
+                    id=SHARED,
+                )
+
+
+def _caches() -> dict[str, Mapping[str, Any]]:
+    caches = getattr(django_settings, "CACHES", {})
+    return {str(alias): data for alias, data in caches.items() if isinstance(data, Mapping)}
+
+
+def _places(location: Any) -> set[Place]:
+    if isinstance(location, str):
+        location = location.split(",")
+    urls = location if isinstance(location, (list, tuple, set)) else ()
+    return {_place(str(url).strip()) for url in urls}
+
+
+def _place(url: str) -> Place:
+    parts = urlsplit(url)
+    database = parts.path.strip("/") or "0"
+    if parts.scheme == "unix":
+        query = dict(pair.partition("=")[::2] for pair in parts.query.split("&"))
+        return Place(parts.path, 0, query.get("db", "0"))
+    for pair in parts.query.split("&"):
+        if pair.startswith("db="):
+            database = pair[3:]
+    host = parts.hostname or "localhost"
+    return Place("localhost" if host == "127.0.0.1" else host, parts.port or 6379, database)

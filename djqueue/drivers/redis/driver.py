@@ -1,0 +1,332 @@
+"""The driver that keeps jobs in Redis, alone or as a cluster; Valkey is as good."""
+
+from __future__ import annotations
+
+import secrets
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from djqueue.drivers.base import (
+    Capabilities,
+    Driver,
+    Exchange,
+    OutgoingJob,
+    Promotion,
+    QueueCounts,
+    Reservation,
+    Settlement,
+    State,
+    StoredJob,
+    Verdict,
+    Wakeup,
+    WorkerIdentity,
+)
+from djqueue.drivers.redis import checks, scripts, server, stored
+from djqueue.drivers.redis.keys import ORDER, decode_body, encode_body, keys_of
+from djqueue.drivers.redis.settings import make_store
+from djqueue.drivers.redis.wakeup import RedisWakeup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from django.core.checks import CheckMessage
+
+    from djqueue.conf import ConnectionSettings
+    from djqueue.drivers.redis.keys import Keys
+    from djqueue.drivers.redis.scripts import Script
+
+WINDOW = 1000
+"""Jobs that one call reserves or settles at most."""
+CHUNK = 500
+CHUNK_BYTES = 1024 * 1024
+"""Jobs, and bytes of payload, from which a push is sent in several calls."""
+SLICE = 100
+"""Jobs that one promotion moves, so that no call keeps the server from others for long."""
+
+
+class RedisDriver(Driver):
+    """Each call is one script on the server of the queue. See `keys` for what is stored."""
+
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "URL": None,
+        "CACHE": None,
+        "CLUSTER": False,
+        "BLOCK_FOR": 5,
+        "PREFIX": "djqueue",
+        "TIMEOUT": 5,
+        "ALLOW_EVICTION": False,
+        "ALLOW_SHARED_CACHE": False,
+    }
+    EXTRA = "redis"
+    capabilities = Capabilities(tagged_queues=True)
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        super().__init__(settings)
+        self._store = make_store(self.settings)
+        self._prefix = str(self.settings.option("PREFIX"))
+        self._lease = _milliseconds(settings.retry_after)
+        self._worker = b""
+        self._queues: tuple[str, ...] = (settings.queue,)
+        self._known: set[str] = set()
+        self._wakeups: list[RedisWakeup] = []
+
+    @classmethod
+    def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
+        return checks.check(settings)
+
+    # -- dispatching ---------------------------------------------------------------------------
+
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        by_queue: dict[str, list[Any]] = {}
+        for job in jobs:
+            by_queue.setdefault(job.queue, []).append(job)
+        for queue, some in by_queue.items():
+            self._register(queue)
+            for arguments in _chunks(some):
+                self._call(scripts.PUSH, queue, arguments, again=True)
+
+    # -- working -------------------------------------------------------------------------------
+
+    def join(self, worker: WorkerIdentity) -> None:
+        """Refuse a server that may forget jobs; from now on reservations carry this name."""
+        server.check(self._store, self.settings)
+        self._lease = _milliseconds(worker.lease)
+        self._worker = f"{secrets.token_hex(4)}/{worker.name}".encode()
+        self._queues = worker.queues
+
+    def exchange(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> Exchange:
+        lost: set[str] = set()
+        removals: dict[str, list[Any]] = {}
+        returns: dict[str, list[Settlement]] = {}
+        for settlement in settlements:
+            reservation = settlement.reservation
+            if settlement.verdict is Verdict.REMOVE:
+                removals.setdefault(reservation.queue, []).extend(
+                    (reservation.id, reservation.handle)
+                )
+            else:
+                returns.setdefault(reservation.queue, []).append(settlement)
+        for queue, some in returns.items():
+            self._put_back(queue, some, lost)
+        reservations: list[Reservation] = []
+        for queue in queues:
+            wanted = limit - len(reservations)
+            tokens = removals.pop(queue, ())
+            if wanted > 0 or tokens:
+                reservations += self._exchange(queue, tokens, wanted, lost)
+        for queue, tokens in removals.items():
+            self._exchange(queue, tokens, 0, lost)
+        return Exchange(lost, reservations)
+
+    def _exchange(
+        self, queue: str, tokens: Sequence[Any], limit: int, lost: set[str]
+    ) -> list[Reservation]:
+        while len(tokens) > 2 * WINDOW:
+            self._exchange(queue, tokens[: 2 * WINDOW], 0, lost)
+            tokens = tokens[2 * WINDOW :]
+        arguments = (min(max(limit, 0), WINDOW), self._lease, self._worker, *tokens)
+        fence, members, bodies, states, gone = self._call(scripts.EXCHANGE, queue, arguments)
+        if gone:
+            lost.update(id.decode() for id in gone)
+        token = b"%d:" % fence
+        found = []
+        for member, body, state in zip(members, bodies, states, strict=True):
+            if body is not None:
+                name, payload = decode_body(body)
+                attempts, interruptions, history = stored.decode_state(state)
+                id = member[ORDER:].decode()
+                found.append(
+                    Reservation(
+                        id, queue, name, payload, attempts + 1, interruptions, history, token
+                    )
+                )
+        return found
+
+    def _put_back(self, queue: str, settlements: Sequence[Settlement], lost: set[str]) -> None:
+        for start in range(0, len(settlements), WINDOW // 2):
+            arguments: list[Any] = []
+            for settlement in settlements[start : start + WINDOW // 2]:
+                reservation, verdict, delay, charged, history = settlement
+                text = (history or "").encode("utf-8", "surrogateescape")
+                arguments += (reservation.id, reservation.handle, int(verdict))
+                arguments += (_milliseconds(delay), int(charged), int(history is not None), text)
+            lost.update(id.decode() for id in self._call(scripts.SETTLE, queue, arguments))
+
+    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
+        by_queue: dict[str, list[Any]] = {}
+        for reservation in reservations:
+            by_queue.setdefault(reservation.queue, []).extend((reservation.id, reservation.handle))
+        lost: set[str] = set()
+        for queue, tokens in by_queue.items():
+            for start in range(0, len(tokens), 2 * WINDOW):
+                arguments = (self._lease, *tokens[start : start + 2 * WINDOW])
+                gone = self._call(scripts.EXTEND, queue, arguments, again=True)
+                lost.update(id.decode() for id in gone)
+        return lost
+
+    def promote(self, queues: Sequence[str]) -> Promotion:
+        moved, dues = 0, []
+        for queue in queues:
+            some, due = self._call(scripts.PROMOTE, queue, (SLICE,))
+            moved += some
+            if due >= 0:
+                dues.append(due / 1000)
+        return Promotion(moved, min(dues, default=None))
+
+    def recover(self, limit: int) -> list[Reservation]:
+        taken: list[Reservation] = []
+        for queue in dict.fromkeys([*self._queues, *self._registered()]):
+            wanted = min(limit - len(taken), WINDOW)
+            if wanted > 0:
+                arguments = (wanted, self._lease, self._worker)
+                _, ids, bodies, states, holders = self._call(scripts.RECOVER, queue, arguments)
+                taken += stored.held(queue, ids, bodies, states, holders)
+        return taken
+
+    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+        theirs = {(reservation.id, reservation.handle) for reservation in known}
+        found: list[Reservation] = []
+        for queue in dict.fromkeys([*self._queues, *self._registered()]):
+            keys = self._keys(queue)
+            everything = self._command(keys.held, b"HGETALL", keys.held)
+            holders = dict(zip(everything[::2], everything[1::2], strict=True))
+            ids = [id for id, held in holders.items() if stored.holder(held) == self._worker]
+            if ids:
+                bodies = self._command(keys.body, b"HMGET", keys.body, *ids)
+                states = self._command(keys.state, b"HMGET", keys.state, *ids)
+                found += stored.held(queue, ids, bodies, states, [holders[id] for id in ids])
+        return [r for r in found if (r.id, r.handle) not in theirs]
+
+    def watch(self, queues: Sequence[str]) -> Wakeup | None:
+        block_for = float(self.settings.option("BLOCK_FOR"))
+        wakeup = RedisWakeup(self._store, [self._keys(queue).wake for queue in queues], block_for)
+        self._wakeups.append(wakeup)
+        return wakeup
+
+    # -- inspecting ----------------------------------------------------------------------------
+
+    def counts(self, queue: str) -> QueueCounts:
+        return stored.counts(self._call(scripts.COUNTS, queue, (), again=True))
+
+    def queues(self) -> list[str]:
+        names = {self.settings.queue}
+        for queue in self._registered():
+            keys = self._keys(queue)
+            if self._command(keys.body, b"EXISTS", keys.body):
+                names.add(queue)
+        return sorted(names)
+
+    def peek(
+        self, queue: str, state: State, limit: int = 20, after: str | None = None
+    ) -> list[StoredJob]:
+        arguments = (str(state), limit, after or "")
+        ids = self._call(scripts.PEEK, queue, arguments, again=True)
+        # Whatever has changed its state between the two calls is not listed.
+        return [job for job in self._find(queue, ids) if job.state is state]
+
+    def find(self, ids: Sequence[str]) -> list[StoredJob]:
+        names = dict.fromkeys([self.settings.queue, *self._registered()]) if ids else ()
+        return [job for queue in names for job in self._find(queue, ids)]
+
+    def _find(self, queue: str, ids: Sequence[Any]) -> list[StoredJob]:
+        found: list[StoredJob] = []
+        for start in range(0, len(ids), WINDOW):
+            arguments = ids[start : start + WINDOW]
+            found += stored.describe(queue, self._call(scripts.FIND, queue, arguments, again=True))
+        return found
+
+    def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
+        return sum(
+            self._call(scripts.REMOVE, queue, (int(even_running), *ids[start : start + WINDOW]))
+            for start in range(0, len(ids), WINDOW)
+        )
+
+    def release(self, queue: str, ids: Sequence[str]) -> int:
+        return sum(
+            self._call(scripts.RELEASE, queue, ids[start : start + WINDOW])
+            for start in range(0, len(ids), WINDOW)
+        )
+
+    def clear(self, queue: str) -> int:
+        removed = 0
+        while some := self._call(scripts.CLEAR, queue, (WINDOW,)):
+            removed += some
+        return removed
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def after_fork_in_child(self) -> None:
+        for wakeup in self._wakeups:
+            wakeup.silence()
+        self._wakeups = []
+        self._store.silence()
+
+    def close(self) -> None:
+        for wakeup in self._wakeups:
+            wakeup.close()
+        self._wakeups = []
+        self._known.clear()
+        self._store.close()
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def _call(
+        self, script: Script, queue: str, arguments: Iterable[Any], *, again: bool = False
+    ) -> Any:
+        keys = self._keys(queue)
+        command = (*_beginning(script, keys), *arguments)
+        return self._store.run(keys.number, command, script, again=again)
+
+    def _command(self, key: bytes, *command: Any) -> Any:
+        return self._store.run(key, command, again=True)
+
+    def _keys(self, queue: str) -> Keys:
+        return _keys(self._prefix, queue)
+
+    # -- names of queues -----------------------------------------------------------------------
+
+    def _register(self, queue: str) -> None:
+        """Let operators and `recover` know of a queue."""
+        if queue not in self._known:
+            key = self._registry()
+            self._command(key, b"SADD", key, queue)
+            self._known.add(queue)
+
+    def _registered(self) -> list[str]:
+        key = self._registry()
+        return sorted(name.decode() for name in self._command(key, b"SMEMBERS", key))
+
+    def _registry(self) -> bytes:
+        return f"{self._prefix}:queues".encode()
+
+
+@lru_cache(maxsize=1024)
+def _keys(prefix: str, queue: str) -> Keys:
+    return keys_of(prefix, queue)
+
+
+@lru_cache(maxsize=4096)
+def _beginning(script: Script, keys: Keys) -> tuple[bytes | int, ...]:
+    return script.call(keys)
+
+
+def _chunks(jobs: Sequence[OutgoingJob]) -> Iterable[list[Any]]:
+    """Arguments of the push script, for as many jobs as one call takes."""
+    arguments: list[Any] = []
+    size = 0
+    for job in jobs:
+        body = encode_body(job.name, job.payload)
+        arguments += (job.id, b"%03d" % (100 - job.priority), _milliseconds(job.delay), body)
+        size += len(body)
+        if len(arguments) >= 4 * CHUNK or size >= CHUNK_BYTES:
+            yield arguments
+            arguments, size = [], 0
+    if arguments:
+        yield arguments
+
+
+def _milliseconds(seconds: float) -> int:
+    """Rounded up: nothing may be early."""
+    return -int(-seconds * 1000 // 1)

@@ -1,0 +1,58 @@
+"""The keys of a queue, and what is in them.
+
+All keys of a queue carry one hash tag, so that a cluster keeps them together: the queue's name, or
+the tag within it.
+
+    number   string  a counter: numbers dispatches and reservations, never goes back
+    body     hash    id → order (15) + created, ms (13) + length of the name (4) + name + payload
+    ready    sorted  order + id, by rank * 2^42 + the time of becoming available, ms
+    delayed  sorted  order + id, by the due time, ms
+    leased   sorted  id, by the end of its lease, ms
+    held     hash    id → fence:attempt:interruptions:reserved, ms:order:score:worker
+    state    hash    id → attempts:interruptions:order:history; only once a job has come back
+    wake     list    at most a few tokens; idle workers wait for one
+
+The order is the rank (100 minus the priority, three digits) and a number (twelve hexadecimal
+digits): what became available in the same millisecond comes in the order of dispatch. The scripts
+copy a body and never look behind its order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+ORDER = 15
+NAME_AT = ORDER + 13 + 4
+
+
+class Keys(NamedTuple):
+    """The keys of one queue."""
+
+    number: bytes
+    body: bytes
+    ready: bytes
+    delayed: bytes
+    leased: bytes
+    held: bytes
+    state: bytes
+    wake: bytes
+
+
+def keys_of(prefix: str, queue: str) -> Keys:
+    """A queue whose name has a tag has other keys than one that is called like the tag."""
+    base = f"{prefix}:tagged:{queue}" if "{" in queue else f"{prefix}:{{{queue}}}"
+    return Keys(*(f"{base}:{name}".encode() for name in Keys._fields))
+
+
+def encode_body(name: str, payload: str) -> bytes:
+    """The part of a body that the pusher writes."""
+    raw = name.encode("utf-8", "surrogateescape")
+    return b"%04d%b%b" % (len(raw), raw, payload.encode("utf-8", "surrogateescape"))
+
+
+def decode_body(body: bytes) -> tuple[str, str]:
+    """Name and payload, exactly as pushed."""
+    end = NAME_AT + int(body[NAME_AT - 4 : NAME_AT])
+    return body[NAME_AT:end].decode("utf-8", "surrogateescape"), body[end:].decode(
+        "utf-8", "surrogateescape"
+    )

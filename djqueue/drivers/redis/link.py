@@ -1,0 +1,120 @@
+"""One connection to one server, driven by hand: no pool, no retry behind our back, no threads."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from redis import exceptions
+
+from djqueue.drivers.sockets import silence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redis.connection import Connection
+
+    from djqueue.drivers.redis.scripts import Script
+
+IDLE = 0.5
+"""Seconds without use after which a connection is looked at before it is used again."""
+
+
+class Link:
+    """A socket that is opened at its first use, and anew after it broke."""
+
+    def __init__(self, make: Callable[[], Connection]) -> None:
+        self._make = make
+        self._connection: Connection | None = None
+        self._used = 0.0
+
+    def run(self, command: Sequence[Any], script: Script | None = None) -> Any:
+        """Send one command and return its answer; redis-py's errors as they are.
+
+        A script that the server does not know is sent whole; it has not run before that.
+        """
+        self.send(command)
+        try:
+            return self.receive()
+        except exceptions.NoScriptError:
+            if script is None:
+                raise
+        self.send((b"EVAL", script.text, *command[2:]))
+        return self.receive()
+
+    def send(self, *commands: Sequence[Any]) -> None:
+        """Send without waiting for the answers."""
+        connection: Any = self._connected()
+        for command in commands:
+            connection.send_packed_command(connection.pack_command(*command), check_health=False)
+
+    def receive(self) -> Any:
+        """The next answer; an error of the server is raised, and the connection stays."""
+        connection = self._connection
+        if connection is None:
+            raise exceptions.ConnectionError("The connection is closed.")
+        try:
+            answer = connection.read_response()
+        except exceptions.ResponseError as error:
+            if isinstance(error, exceptions.ReadOnlyError):
+                self.close()  # a replica by now: the next connection may find its primary
+            raise
+        except BaseException:
+            self.close()
+            raise
+        self._used = time.monotonic()
+        return answer
+
+    @property
+    def host(self) -> str:
+        """The server's, once connected."""
+        return str(getattr(self._connection, "host", ""))
+
+    def descriptor(self) -> int | None:
+        """The socket, if it is open."""
+        sock = _socket(self._connection)
+        return None if sock is None else sock.fileno()
+
+    def close(self) -> None:
+        """Close; the next command opens again."""
+        connection: Any = self._connection
+        self._connection = None
+        if connection is not None:
+            connection.disconnect()
+
+    def silence(self) -> None:
+        """In a child: make the inherited socket point nowhere, then forget it."""
+        descriptor = self.descriptor()
+        if descriptor is not None:
+            silence(descriptor)
+        self.close()
+
+    def _connected(self) -> Connection:
+        connection = self._connection
+        if connection is not None and time.monotonic() - self._used < IDLE:
+            return connection
+        if connection is not None and _is_stale(connection):
+            self.close()
+        if self._connection is None:
+            self._connection = self._open()
+        self._used = time.monotonic()
+        return self._connection
+
+    def _open(self) -> Connection:
+        connection: Any = self._make()  # redis-py has no types here
+        connection.connect()
+        opened: Connection = connection
+        return opened
+
+
+def _is_stale(connection: Connection) -> bool:
+    """Whether the other side has closed it, or said something that nobody asked for."""
+    try:
+        return connection.can_read(0)
+    except exceptions.ConnectionError:
+        return True
+
+
+def _socket(connection: Connection | None) -> socket.socket | None:
+    return getattr(connection, "_sock", None)

@@ -1,0 +1,53 @@
+"""The Lua scripts, one a file; the header of each names its keys and arguments."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from importlib.resources import files
+
+from djqueue.drivers.redis.keys import Keys
+
+
+class Script:
+    """A script that the server knows by its digest, once it has seen its text."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @cached_property
+    def text(self) -> bytes:
+        """The script itself."""
+        return files(__package__).joinpath(f"{self.name}.lua").read_bytes()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """What the server calls it."""
+        return hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The names after ``KEYS`` in the script's header."""
+        header = next(
+            line for line in self.text.decode().splitlines() if line.startswith("-- KEYS")
+        )
+        return tuple(header.split()[2:])
+
+    def call(self, keys: Keys) -> tuple[bytes | int, ...]:
+        """The beginning of the command that runs it on these keys, up to the arguments."""
+        used = [getattr(keys, name) for name in self.keys]
+        return (b"EVALSHA", self.digest, len(used), *used)
+
+
+PUSH = Script("push")
+EXCHANGE = Script("exchange")
+SETTLE = Script("settle")
+EXTEND = Script("extend")
+PROMOTE = Script("promote")
+RECOVER = Script("recover")
+RELEASE = Script("release")
+REMOVE = Script("remove")
+CLEAR = Script("clear")
+COUNTS = Script("counts")
+FIND = Script("find")
+PEEK = Script("peek")

@@ -1,0 +1,42 @@
+-- Puts stuck jobs back in line, with one interruption more.
+--
+-- KEYS  ready leased held state wake
+-- ARGV  ids
+-- Returns how many were stuck.
+
+local ready, leased, held, state, wake = unpack(KEYS)
+
+-- Everything that can fail.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local holders = redis.call('HMGET', held, unpack(ARGV))
+local states = redis.call('HMGET', state, unpack(ARGV))
+redis.call('ZCARD', ready)
+local calling = redis.call('LLEN', wake)
+local back, places, stored, seen = {}, {}, {}, {}
+for i, id in ipairs(ARGV) do
+  local deadline = redis.call('ZSCORE', leased, id)
+  if holders[i] and not seen[id] and deadline and tonumber(deadline) < now then
+    seen[id] = true
+    local attempts, interruptions, order, score =
+      string.match(holders[i], '^%d+:(%d+):(%d+):%d+:(%x+):(%d+):')
+    local history = states[i] and string.match(states[i], '^%d+:%d+:%x+:(.*)$') or ''
+    back[#back + 1] = id
+    places[#places + 1] = score
+    places[#places + 1] = order .. id
+    stored[#stored + 1] = id
+    stored[#stored + 1] = table.concat({ attempts - 1, interruptions + 1, order, history }, ':')
+  end
+end
+if #back == 0 then
+  return 0
+end
+
+redis.call('ZREM', leased, unpack(back))
+redis.call('HDEL', held, unpack(back))
+redis.call('HSET', state, unpack(stored))
+redis.call('ZADD', ready, unpack(places))
+if calling == 0 then
+  redis.call('RPUSH', wake, '1')
+end
+return #back

@@ -1,0 +1,91 @@
+"""From a connection's settings to a `Store`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from redis import ConnectionPool
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from djqueue.drivers.redis.cluster import Cluster
+from djqueue.drivers.redis.store import Single, Store
+from djqueue.errors import ConfigurationError, MissingPackage
+
+if TYPE_CHECKING:
+    from redis.connection import Connection
+
+    from djqueue.conf import ConnectionSettings
+
+Address = tuple[str, int]
+_REPLACED = ("retry", "retry_on_error", "retry_on_timeout", "event_dispatcher")
+
+
+def make_store(settings: ConnectionSettings) -> Store:
+    """The store that ``CACHE`` or ``URL`` names. Connects to nothing yet."""
+    url, alias = settings.option("URL"), settings.option("CACHE")
+    timeout = float(settings.option("TIMEOUT"))
+    if alias is not None:
+        pool = _pool_of_cache(settings, str(alias))
+    elif url:
+        pool = _pool_of_url(settings, url if isinstance(url, str) else url[0])
+    else:
+        where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]'
+        raise ConfigurationError(f'{where} has neither "URL" nor "CACHE". Set one of them.')
+    if not settings.option("CLUSTER"):
+        return Single(settings.name, partial(_connect, pool, timeout))
+    urls = [url] if isinstance(url, str) else list(url)
+    seeds = [_address(_pool_of_url(settings, each)) for each in urls]
+    return Cluster(settings.name, seeds, partial(_connect, pool, timeout))
+
+
+def _pool_of_cache(settings: ConnectionSettings, alias: str) -> ConnectionPool:
+    try:
+        from django_redis import get_redis_connection
+    except ImportError as error:
+        raise MissingPackage(
+            f'Connection "{settings.name}" uses the cache "{alias}", which needs django-redis. '
+            'Run: pip install "djqueue[redis]".'
+        ) from error
+    pool: ConnectionPool = get_redis_connection(alias).connection_pool
+    return pool
+
+
+def _pool_of_url(settings: ConnectionSettings, url: str) -> ConnectionPool:
+    try:
+        return ConnectionPool.from_url(url)
+    except ValueError as error:
+        where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]["URL"]'
+        raise ConfigurationError(f"{where} cannot be read: {error}") from error
+
+
+def _address(pool: ConnectionPool) -> Address:
+    kwargs = pool.connection_kwargs
+    return kwargs.get("host", "localhost"), int(kwargs.get("port", 6379))
+
+
+def _connect(pool: ConnectionPool, timeout: float, address: Address | None = None) -> Connection:
+    """A connection as the pool makes them, but for ourselves: it never goes back.
+
+    It has bytes and errors at once. redis-py would send a command again after a lost answer, and
+    sleep in between; but an exchange that runs twice reserves twice, and a worker must not sleep.
+    """
+    given = pool.connection_kwargs
+    kwargs: dict[str, Any] = {
+        key: value
+        for key, value in given.items()
+        if key not in _REPLACED and not key.startswith(("maint", "orig_", "oss_"))
+    }
+    kwargs |= {
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": False,
+        "health_check_interval": 0,
+        "protocol": 2,
+        "socket_timeout": given.get("socket_timeout") or timeout,
+        "socket_connect_timeout": given.get("socket_connect_timeout") or timeout,
+    }
+    if address is not None:
+        kwargs |= {"host": address[0], "port": address[1], "db": 0}
+    connection: Connection = pool.connection_class(**kwargs)
+    return connection

@@ -1,0 +1,160 @@
+"""How an idle worker learns of a push: it waits for a token in the queue's `wake` list.
+
+A push puts a token there when there is none. ``BLPOP`` takes it, on a socket that does nothing
+else and that the worker's loop watches beside everything else. A token is a hint: one that gets
+lost costs the time until the next poll.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from typing import TYPE_CHECKING
+
+from redis import exceptions
+
+from djqueue.drivers.base import Wakeup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from djqueue.drivers.redis.link import Link
+    from djqueue.drivers.redis.store import Store
+
+GRACE = 5.0
+"""Seconds after the end of a ``BLPOP`` without an answer: then the connection is dead."""
+RETRY = 1.0
+"""Seconds between two attempts to listen again."""
+
+
+class RedisWakeup(Wakeup):
+    """One socket for all queues, or one a queue on a cluster; the loop sees one descriptor."""
+
+    def __init__(self, store: Store, keys: Sequence[bytes], block_for: float) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._idle = True
+        self._ears = [_Ear(store, some, block_for, self._selector) for some in store.together(keys)]
+        self._listen()
+
+    def fileno(self) -> int | None:
+        """The selector's own, which is readable when one of its sockets is: it never changes."""
+        if isinstance(self._selector, _SELECTABLE):
+            return self._selector.fileno()
+        return None
+
+    def arrived(self) -> bool:
+        heard = [ear for key, _ in self._selector.select(0) if (ear := key.data).heard()]
+        if self._idle:
+            self._listen()
+        else:
+            # We are busy, and whoever is asleep was not called: pass it on.
+            for ear in heard:
+                ear.pass_on()
+        return bool(heard)
+
+    def set_idle(self, idle: bool) -> None:
+        self._idle = idle
+        if idle:
+            self._listen()
+
+    def _listen(self) -> None:
+        for ear in self._ears:
+            ear.listen()
+
+    def close(self) -> None:
+        for ear in self._ears:
+            ear.close()
+        self._selector.close()
+
+    def silence(self) -> None:
+        """In a child: no socket of the parent's may be reached any more."""
+        for ear in self._ears:
+            ear.silence()
+
+
+_SELECTABLE: tuple[type, ...] = tuple(
+    getattr(selectors, name)
+    for name in ("EpollSelector", "KqueueSelector", "DevpollSelector")
+    if hasattr(selectors, name)
+)
+
+
+class _Ear:
+    """A socket that waits for a token."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Sequence[bytes],
+        block_for: float,
+        selector: selectors.BaseSelector,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._block_for = block_for
+        self._selector = selector
+        self._link: Link | None = None
+        self._registered: int | None = None
+        self._until = 0.0
+        """When the answer is overdue; 0 while nothing was asked."""
+        self._again_at = 0.0
+
+    def listen(self) -> None:
+        """Ask for a token, unless that is asked already."""
+        now = time.monotonic()
+        if self._until and now > self._until:
+            self.close()
+        if self._until or now < self._again_at:
+            return
+        try:
+            self._ask()
+        except (exceptions.RedisError, OSError):
+            self.close()
+            self._again_at = now + RETRY
+
+    def _ask(self) -> None:
+        if self._link is None:
+            self._link = self._store.link_to(self._keys[0])
+        self._link.send((b"BLPOP", *self._keys, self._block_for))
+        self._until = time.monotonic() + self._block_for + GRACE
+        descriptor = self._link.descriptor()
+        if descriptor is not None and descriptor != self._registered:
+            self._forget()
+            self._selector.register(descriptor, selectors.EVENT_READ, self)
+            self._registered = descriptor
+
+    def heard(self) -> bool:
+        """Read the answer, which is there; whether it is a token."""
+        if self._link is None:
+            return False
+        try:
+            answer = self._link.receive()
+        except exceptions.RedisError:
+            # Gone, or the slot has moved: look again, there and here.
+            self.close()
+            return True
+        self._until = 0.0
+        return answer is not None
+
+    def pass_on(self) -> None:
+        """Give the token back, for somebody who is asleep."""
+        if self._link is not None and not self._until:
+            try:
+                self._link.run((b"RPUSH", self._keys[0], b"1"))
+            except exceptions.RedisError:
+                self.close()
+
+    def close(self) -> None:
+        self._forget()
+        link, self._link, self._until = self._link, None, 0.0
+        if link is not None:
+            link.close()
+
+    def silence(self) -> None:
+        if self._link is not None:
+            self._link.silence()
+
+    def _forget(self) -> None:
+        if self._registered is not None:
+            self._selector.unregister(self._registered)
+            self._registered = None
