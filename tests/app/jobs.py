@@ -51,6 +51,12 @@ def insert_note(number: int, seconds: float = 0.0) -> None:
         time.sleep(seconds)
 
 
+@job(name="app.write_note")
+def write_note(number: int) -> None:
+    """Insert a row, through this process's own connection."""
+    Note.objects.create(text=str(number))
+
+
 @job(name="app.boom", tries=1)
 def boom(message: str = "boom") -> None:
     write("begin", message)

@@ -13,14 +13,13 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 
-
 BUSY_SECONDS = 1.0
 """How long the parent waits for SQLite's lock before it does something else and comes back."""
 
 
 def own_connection(alias: str, *, wal: bool = True) -> BaseDatabaseWrapper:
     """Open the worker's connection to `alias` and make it Django's in this thread."""
-    connections[alias].close()
+    _close(connections[alias])
     settings = connections.settings[alias]
     options = {key: value for key, value in settings["OPTIONS"].items() if key != "pool"}
     if settings["ENGINE"].endswith("sqlite3"):
@@ -43,6 +42,13 @@ def forget_connections() -> None:
     """
     for connection in connections.all(initialized_only=True):
         del connections[connection.alias]
+
+
+def _close(connection: Any) -> None:
+    """With its pool, if it has one: in a child, the pool would wait for threads of its parent."""
+    connection.close()
+    if getattr(connection, "pool", None) is not None:
+        connection.close_pool()
 
 
 def _is_file(settings: dict[str, Any]) -> bool:

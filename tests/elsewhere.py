@@ -1,0 +1,68 @@
+"""Another database in the place of `default`: for tests that need a server of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core.management import call_command
+from django.db import connections
+from django.db.utils import load_backend
+
+from djqueue import queues
+from tests import databases
+from tests.services import MariaDB, PgBouncer, PostgreSQL
+
+
+@contextlib.contextmanager
+def default_is(database: Mapping[str, Any]) -> Iterator[None]:
+    """`default` is this database, here and in the processes that a test starts."""
+    before, known = connections["default"], connections.settings["default"]
+    settings = {**known, **database}
+    # What Django makes anew, in a child or another thread, is made of these.
+    connections.settings["default"] = settings
+    connections["default"] = load_backend(settings["ENGINE"]).DatabaseWrapper(settings, "default")
+    queues.forget()  # drivers remember what they were made for
+    try:
+        yield
+    finally:
+        connections["default"].close()
+        connections.settings["default"] = known
+        connections["default"] = before
+        queues.forget()
+
+
+def settings_of(server: PostgreSQL | PgBouncer | MariaDB, name: str) -> dict[str, Any]:
+    """What `DATABASES` says about the database `name` of a running server."""
+    engine, options = "postgresql", {}
+    if isinstance(server, MariaDB):
+        databases.use_pymysql_for_mysqlclient()
+        engine = "mysql"
+    elif isinstance(server, PostgreSQL) and server.tls:
+        options = {"sslmode": "require"}
+    return {
+        "ENGINE": f"django.db.backends.{engine}",
+        "NAME": name,
+        "USER": server.user,
+        "PASSWORD": server.password,
+        "HOST": server.host,
+        "PORT": server.port,
+        "OPTIONS": options,
+    }
+
+
+@contextlib.contextmanager
+def own_database(server: PostgreSQL | MariaDB) -> Iterator[dict[str, Any]]:
+    """A new, migrated database on `server`, as `default`; its settings."""
+    name = f"own_{uuid.uuid4().hex[:8]}"
+    if isinstance(server, PostgreSQL):
+        server.psql(f"CREATE DATABASE {name}")
+    else:
+        with default_is(settings_of(server, "mysql")), connections["default"].cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+    settings = settings_of(server, name)
+    with default_is(settings):
+        call_command("migrate", verbosity=0, database="default", run_syncdb=True)
+        yield settings

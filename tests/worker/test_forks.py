@@ -1,0 +1,203 @@
+"""A worker keeps its own connection through hundreds of forks, and a child never touches it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from djqueue import dispatch_many
+from djqueue.conf import settings
+from djqueue.drivers import make_driver
+from djqueue.drivers.base import Driver, Settlement, WorkerIdentity
+from djqueue.models import FailedJob, QueuedJob
+from djqueue.running.rules import Rules
+from djqueue.worker.crew import Crew
+from djqueue.worker.process import Process
+from djqueue.worker.start import Team
+from tests import databases, elsewhere
+from tests import ledger as ledgers
+from tests.app import jobs
+from tests.app.models import Note
+from tests.ledger import Ledger
+from tests.services import PostgreSQL
+from tests.support import start_worker, wait_until
+
+FORKS = int(os.environ.get("DJQUEUE_TEST_FORKS", "500"))
+
+
+@pytest.fixture
+def over_tls(
+    django_db_setup: None, django_db_blocker: Any, postgresql_tls_server: PostgreSQL
+) -> Iterator[None]:
+    """`default` is a database on a server that takes encrypted connections only."""
+    with django_db_blocker.unblock(), elsewhere.own_database(postgresql_tls_server):
+        yield
+
+
+@pytest.fixture
+def tls_ledger(over_tls: None) -> Iterator[Ledger]:
+    with ledgers.kept() as ledger:
+        yield ledger
+
+
+class Parent:
+    """The part of a worker that forks: a driver that has joined, and a crew of one."""
+
+    def __init__(self) -> None:
+        self._django = connections["default"]
+        self.driver: Driver = make_driver(settings().connection("database"))
+        self.driver.join(WorkerIdentity("test", "host", os.getpid(), ("default",), 20.0))
+        team = Team("database", "test", ("default",), Rules(), 0)
+        self.crew = Crew(1, team, self.driver)
+
+    def born(self) -> Process:
+        (process,) = self.crew.start_missing(time.monotonic() + 60)
+        return process
+
+    def run_one(self, process: Process) -> None:
+        """Take the next job from the store, have the child run it, and settle it."""
+        (reservation,) = self.driver.exchange([], ["default"], 1).reservations
+        process.hand_over([reservation])
+        (told,) = wait_until(lambda: [told for _, told in process.answers()])
+        assert told.outcome is not None
+        assert told.outcome.error is None, told.outcome.error
+        assert self.driver.settle([Settlement(reservation)]) == set()
+
+    def bury(self, process: Process) -> None:
+        wait_until(lambda: list(self.crew.bury()), every=0.001)
+        process.close()
+        self.driver.extend([])
+
+    def close(self) -> None:
+        self.crew.close()
+        self.driver.leave()
+        self.driver.close()
+        connections["default"] = self._django
+
+
+@pytest.fixture
+def parent() -> Iterator[Parent]:
+    parent = Parent()
+    yield parent
+    parent.close()
+
+
+def test_a_connection_over_tls_survives_500_forks(
+    over_tls: None, tls_ledger: Ledger, parent: Parent
+) -> None:
+    """Every tenth child uses a database itself; half of the children are killed, half end."""
+    working = range(0, FORKS, 10)
+    dispatch_many(jobs.write_note.bind(number) for number in working)
+    session = _session()
+    assert session[1] is True
+    for number in range(FORKS):
+        process = parent.born()
+        if number in working:
+            parent.run_one(process)
+        if number % 2:
+            process.kill()
+        else:
+            process.ends.close()
+        parent.bury(process)
+    assert _session() == session
+    assert sorted(int(note.text) for note in Note.objects.all()) == list(working)
+    assert not QueuedJob.objects.exists()
+
+
+def _session() -> tuple[int, bool]:
+    """Which of the server's processes we speak to, and whether it is encrypted."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        pid, ssl = cursor.fetchone()
+    return pid, ssl
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_child_has_none_of_its_parents_files_and_sockets(parent: Parent) -> None:
+    connections["other"].ensure_connection()
+    ours = _sockets_and_databases(os.getpid())
+    assert ours
+    process = parent.born()
+    wait_until(lambda: _is_a_group_of_its_own(process.pid))
+    allowed = {str(Path(f"/proc/self/fd/{process.ends.work.fileno()}").readlink())}
+    wait_until(lambda: not (_sockets_and_databases(process.pid) & ours - allowed), timeout=2)
+    process.kill()
+    parent.bury(process)
+
+
+def _is_a_group_of_its_own(pid: int) -> bool:
+    return os.getpgid(pid) == pid
+
+
+def _sockets_and_databases(pid: int) -> set[str]:
+    """What a process has open of the test's databases: sockets by number, files by name."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:") or ".sqlite3" in target:
+            found.add(target)
+    return found
+
+
+def test_a_worker_over_tls_replaces_child_after_child(tls_ledger: Ledger) -> None:
+    dispatch_many(jobs.exits.using(tries=1).bind() for _ in range(3))
+    dispatch_many(jobs.record.bind(number) for number in range(20))
+    with start_worker("--stop-when-empty") as worker:
+        assert worker.wait(60) == 0
+        assert "did not do it" not in worker.output
+    assert len(tls_ledger.lines("end")) == 20
+    assert FailedJob.objects.count() == 3
+
+
+@pytest.mark.postgresql
+def test_a_worker_takes_a_pool_in_its_settings(ledger: Ledger) -> None:
+    dispatch_many(jobs.write_note.bind(number) for number in range(30))
+    jobs.exits.using(tries=1).dispatch()
+    dispatch_many(jobs.write_note.bind(number) for number in range(30, 60))
+    pooled = databases.databases()
+    for alias, database in pooled.items():
+        database["NAME"] = connections[alias].settings_dict["NAME"]
+        database["OPTIONS"] = {"pool": True}
+        del database["TEST"]
+    with start_worker("--workers", 2, overrides={"DATABASES": pooled}) as worker:
+        wait_until(lambda: not QueuedJob.objects.exists(), timeout=30)
+        # The pool's threads would be lost in a child, and could be caught holding a lock.
+        assert _threads(worker.pid) == 1
+        assert worker.stop() == 0
+    assert sorted(int(note.text) for note in Note.objects.all()) == list(range(60))
+
+
+def _threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python warns of such forks from 3.12 on")
+@pytest.mark.parametrize("how", ["fork", "exec", "here"])
+def test_nothing_in_a_worker_warns(ledger: Ledger, how: str) -> None:
+    dispatch_many(jobs.write_note.bind(number) for number in range(5))
+    jobs.boom.dispatch()
+    jobs.sleeps_on.using(tries=1).dispatch()
+    env = {"PYTHONWARNINGS": "error"}
+    if how == "exec":
+        env["DJQUEUE_START_BY_EXEC"] = "1"
+    more = ["--workers", 0] if how == "here" else []
+    if how == "here":
+        QueuedJob.objects.filter(name="app.sleeps_on").delete()
+    with start_worker("--stop-when-empty", *more, **env) as worker:
+        assert worker.wait(60) == 0
+        assert "Warning" not in worker.output
+    assert Note.objects.count() == 5
+    assert set(FailedJob.objects.values_list("exception_class", flat=True)) <= {
+        "ValueError",
+        "djqueue.errors.TimeoutExceeded",
+    }
