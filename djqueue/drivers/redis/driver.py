@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from functools import lru_cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from djqueue.drivers.base import (
@@ -130,9 +131,9 @@ class RedisDriver(Driver):
         fence, members, bodies, states, gone = self._call(scripts.EXCHANGE, queue, arguments)
         if gone:
             lost.update(id.decode() for id in gone)
-        token = b"%d:" % fence
+        token = fence + b":"
         found = []
-        for member, body, state in zip(members, bodies, states, strict=True):
+        for member, body, state in zip(members, bodies, states or repeat(None), strict=False):
             if body is not None:
                 name, payload = decode_body(body)
                 attempts, interruptions, history = stored.decode_state(state)

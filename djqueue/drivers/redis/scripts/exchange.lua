@@ -3,8 +3,8 @@
 -- KEYS  number body ready leased held state wake
 -- ARGV  how many to reserve, the lease in milliseconds, the worker,
 --       then for each job that is over: its id and its token
--- Returns the fencing number of what was reserved; its members, bodies and states; the ids that
--- were lost.
+-- Returns the fencing number of what was reserved; its members, bodies and states (none at all if
+-- no job has come back yet); the ids that were lost.
 
 local number, body, ready, leased, held, state, wake = unpack(KEYS)
 local limit, lease, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
@@ -31,37 +31,42 @@ else
 end
 redis.call('ZCARD', leased)
 redis.call('HLEN', body)
-redis.call('HLEN', state)
+local some_came_back = redis.call('HLEN', state) > 0
 local calling = redis.call('LLEN', wake)
 local fence = tonumber(redis.call('GET', number) or 0) + 1
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local deadline = now + lease
-local members, ids, scores, bodies, states = {}, {}, {}, {}, {}
+local picked = {}
 if limit > 0 then
-  local picked = redis.call('ZRANGE', ready, 0, limit - 1, 'WITHSCORES')
-  for i = 1, #picked, 2 do
-    members[#members + 1] = picked[i]
-    ids[#ids + 1] = string.sub(picked[i], 16)
-    scores[#scores + 1] = picked[i + 1]
-  end
-  if #ids > 0 then
-    bodies = redis.call('HMGET', body, unpack(ids))
+  picked = redis.call('ZRANGE', ready, 0, limit - 1, 'WITHSCORES')
+end
+local members, ids, bodies, states = {}, {}, {}, {}
+for i = 1, #picked, 2 do
+  members[#members + 1] = picked[i]
+  ids[#ids + 1] = string.sub(picked[i], 16)
+end
+if #ids > 0 then
+  bodies = redis.call('HMGET', body, unpack(ids))
+  if some_came_back then
     states = redis.call('HMGET', state, unpack(ids))
   end
 end
+-- As texts once, not again for each job.
+local deadline = string.format('%.0f', now + lease)
+local since = string.format(':%.0f:', now)
+fence = string.format('%.0f', fence)
+local first_time = fence .. ':1:0' .. since
+worker = ':' .. worker
 local holds, leases = {}, {}
 for i, id in ipairs(ids) do
   if bodies[i] then
-    local attempts, interruptions = 0, '0'
+    local holder = first_time
     if states[i] then
-      attempts, interruptions = string.match(states[i], '^(%d+):(%d+):')
+      local attempts, interruptions = string.match(states[i], '^(%d+):(%d+):')
+      holder = fence .. ':' .. (attempts + 1) .. ':' .. interruptions .. since
     end
     holds[#holds + 1] = id
-    holds[#holds + 1] = table.concat({
-      fence, attempts + 1, interruptions, now, string.sub(members[i], 1, 15),
-      string.format('%.0f', scores[i]), worker,
-    }, ':')
+    holds[#holds + 1] = holder .. string.sub(members[i], 1, 15) .. ':' .. picked[2 * i] .. worker
     leases[#leases + 1] = deadline
     leases[#leases + 1] = id
   end
@@ -72,11 +77,13 @@ if #gone > 0 then
   redis.call('HDEL', held, unpack(gone))
   redis.call('ZREM', leased, unpack(gone))
   redis.call('HDEL', body, unpack(gone))
-  redis.call('HDEL', state, unpack(gone))
+  if some_came_back then
+    redis.call('HDEL', state, unpack(gone))
+  end
 end
 if #ids > 0 then
   redis.call('ZREMRANGEBYRANK', ready, 0, #ids - 1)
-  redis.call('SET', number, string.format('%.0f', fence))
+  redis.call('SET', number, fence)
   if #holds > 0 then
     redis.call('HSET', held, unpack(holds))
     redis.call('ZADD', leased, unpack(leases))

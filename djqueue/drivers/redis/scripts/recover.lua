@@ -23,7 +23,7 @@ local holders = redis.call('HMGET', held, unpack(over))
 local holds, leases, broken = {}, {}, {}
 for i, id in ipairs(over) do
   if bodies[i] and holders[i] then
-    local rest = string.match(holders[i], '^%d+(:%d+:%d+:%d+:%x+:%d+:)')
+    local rest = string.match(holders[i], '^%d+(:%d+:%d+:%d+:%x+:[^:]+:)')
     holders[i] = string.format('%.0f', fence) .. rest .. worker
     holds[#holds + 1] = id
     holds[#holds + 1] = holders[i]

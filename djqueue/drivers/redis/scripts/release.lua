@@ -19,7 +19,7 @@ for i, id in ipairs(ARGV) do
   if holders[i] and not seen[id] and deadline and tonumber(deadline) < now then
     seen[id] = true
     local attempts, interruptions, order, score =
-      string.match(holders[i], '^%d+:(%d+):(%d+):%d+:(%x+):(%d+):')
+      string.match(holders[i], '^%d+:(%d+):(%d+):%d+:(%x+):([^:]+):')
     local history = states[i] and string.match(states[i], '^%d+:%d+:%x+:(.*)$') or ''
     back[#back + 1] = id
     places[#places + 1] = score

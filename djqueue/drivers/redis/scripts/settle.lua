@@ -32,7 +32,7 @@ for i, id in ipairs(ids) do
   else
     seen[id] = true
     local attempts, interruptions, order, score =
-      string.match(holders[i], '^%d+:(%d+):(%d+):%d+:(%x+):(%d+):')
+      string.match(holders[i], '^%d+:(%d+):(%d+):%d+:(%x+):([^:]+):')
     local history = states[i] and string.match(states[i], '^%d+:%d+:%x+:(.*)$') or ''
     if ARGV[at + 5] == '1' then
       history = ARGV[at + 6]
