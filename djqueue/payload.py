@@ -22,6 +22,10 @@ from typing import Any
 from djqueue.errors import InvalidPayload, QueueError
 
 VERSION = 1
+LONGEST = 2**31 - 1
+"""Seconds, 68 years: a longer duration is a mistake, and some stores cannot hold it."""
+LAST_MOMENT = 253_402_300_799
+"""Seconds since the epoch: the end of the year 9999, and of what databases can tell."""
 _SEPARATOR = ',"id":'
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}\Z")
 _TAGGED_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_.-]*\Z")
@@ -131,7 +135,7 @@ def _parse_head(text: str) -> Head | None:
 def decode(text: str) -> Payload:
     """Read a stored text; `InvalidPayload` says what is wrong with it."""
     try:
-        data = json.loads(text, parse_constant=_refuse_constant)
+        data = _decode(text)
     except RecursionError:
         raise InvalidPayload("The payload is nested too deeply to be one of djqueue's.") from None
     except ValueError as error:
@@ -141,9 +145,9 @@ def decode(text: str) -> Payload:
     return Payload(
         id=_expect(data, "id", str),
         head=_parse_head(text.partition(_SEPARATOR)[0]) or _head(data),
-        sent=float(_expect(data, "sent", (int, float))),
+        sent=float(_number(data, "sent", _FLOAT, most=LAST_MOMENT)),
         arguments=_expect(data, "arguments", dict),
-        retry_until=_expect(data, "retry_until", (int, float, type(None)), None),
+        retry_until=_number(data, "retry_until", (*_FLOAT, _NONE), None, most=LAST_MOMENT),
         tags=tuple(str(tag) for tag in _expect(data, "tags", list, [])),
         context=_expect(data, "context", dict, {}),
     )
@@ -163,28 +167,41 @@ def _head(data: Any) -> Head:
 
 
 def _limits(options: Mapping[str, Any]) -> Limits:
-    number = (int, float)
-    backoff = _expect(options, "backoff", (list, type(None)), None)
-    if backoff is not None and not all(_is(item, number) and item >= 0 for item in backoff):
+    backoff = _expect(options, "backoff", (list, _NONE), None)
+    if backoff is not None and not all(
+        _is(seconds, _FLOAT) and 0 <= seconds <= LONGEST for seconds in backoff
+    ):
         raise InvalidPayload('The payload\'s "backoff" is not a list of seconds.')
-    limits = Limits(
-        tries=_expect(options, "tries", (int, type(None)), None),
-        timeout=_expect(options, "timeout", (*number, type(None)), None),
+    return Limits(
+        tries=_number(options, "tries", (int, _NONE), None),
+        timeout=_number(options, "timeout", (*_FLOAT, _NONE), None),
         backoff=None if backoff is None else tuple(backoff),
-        max_exceptions=_expect(options, "max_exceptions", (int, type(None)), None),
-        max_interruptions=_expect(options, "max_interruptions", int, 3),
+        max_exceptions=_number(options, "max_exceptions", (int, _NONE), None),
+        max_interruptions=_number(options, "max_interruptions", (int,), 3),
         fail_on_timeout=_expect(options, "fail_on_timeout", bool, False),
         delete_when_missing=_expect(options, "delete_when_missing", bool, False),
         atomic=_expect(options, "atomic", (bool, str), False),
     )
-    for name in ("tries", "timeout", "max_exceptions", "max_interruptions"):
-        value = getattr(limits, name)
-        if value is not None and not 0 <= value < 2**31:
-            raise InvalidPayload(f'The payload\'s "{name}" is {value!r}, out of range.')
-    return limits
 
 
+_NONE = type(None)
+_FLOAT = (int, float)
 _REQUIRED = object()
+
+
+def _number(
+    data: Mapping[str, Any],
+    key: str,
+    types: tuple[type, ...],
+    default: Any = _REQUIRED,
+    *,
+    most: int = LONGEST,
+) -> Any:
+    """JSON has no largest number, and Python reads 1e999 as infinite."""
+    value = _expect(data, key, types, default)
+    if value is not None and not 0 <= value <= most:
+        raise InvalidPayload(f'The payload\'s "{key}" is {value!r}, out of range.')
+    return value
 
 
 def _expect(data: Mapping[str, Any], key: str, types: Any, default: Any = _REQUIRED) -> Any:
@@ -205,3 +222,6 @@ def _is(value: Any, types: Any) -> bool:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode

@@ -144,6 +144,8 @@ class Runner:
 
     def _refuse_exhausted(self, payload: Payload, reservation: Reservation) -> None:
         limits = payload.head.limits
+        if payload.retry_until is None and reservation.attempt == 1:
+            return  # the first attempt always begins
         facts = self.rules.facts(
             limits,
             attempt=reservation.attempt,

@@ -41,6 +41,8 @@ logger = logging.getLogger("djqueue.worker")
 FLUSH_AFTER = 0.05
 """Seconds that an end may wait to be stored together with others."""
 LARGEST_TRADE = 400
+AHEAD = 3
+"""Windows that a child may hold: one that runs, one that is ready, one that is on its way."""
 GATHER = 0.001
 """Seconds in which answers of a busy child gather, so that not each one wakes the parent."""
 
@@ -153,7 +155,7 @@ class Worker:
         if self.options.rest:
             return 1
         window = self._pace.window(now)
-        return window * 2 if window > 1 and len(self.options.queues) == 1 else window
+        return window * AHEAD if window > 1 and len(self.options.queues) == 1 else window
 
     def _hand_out(self, now: float) -> None:
         able = self.crew.able()
@@ -175,7 +177,7 @@ class Worker:
             room = sum(1 for process in able if not process.held)
         else:
             capacity = self._capacity(now)
-            if len(able[0].held) > capacity // 4:
+            if len(able[0].held) > capacity * (AHEAD - 1) // AHEAD:
                 return 0
             room = sum(capacity - len(process.held) for process in able)
         if self.options.max_jobs:
@@ -265,7 +267,7 @@ class Worker:
         self._patience = min(max(self._patience * 2, 0.1), 2.0)
         self._store_at = time.monotonic() + self._patience
         self._idle.close()
-        self.driver.close()
+        self.driver.broke(error)
 
     def _store_came_back(self) -> None:
         if self._patience:

@@ -15,7 +15,8 @@ from djqueue.drivers.database.listen import CHANNEL, ListenWakeup
 COPY_FROM = 50
 """Jobs from which COPY is faster than one INSERT."""
 
-_HELD = ", ".join(f"jobs.{column}" for column in COLUMNS.split(", "))
+_READ = COLUMNS.replace("uuid", "uuid::text")
+_HELD = ", ".join(f"jobs.{column}" for column in _READ.split(", "))
 
 
 class PostgresDialect(Dialect):
@@ -169,9 +170,9 @@ def _exchange(settling: bool, queues: int) -> str:
             " AS s (id, number)), gone AS (DELETE FROM jobs USING settled"
             " WHERE jobs.id = settled.id AND jobs.reservation = settled.number RETURNING jobs.id)"
         )
-        nothing = "NULL::uuid, NULL, NULL, NULL, NULL, NULL, NULL"
+        nothing = "NULL::text, NULL, NULL, NULL, NULL, NULL, NULL"
         selects.append(
-            f"SELECT id, {nothing}, number, 0, NULL, NULL FROM settled"
+            f"SELECT id, {nothing}, number FROM settled"
             " WHERE NOT EXISTS (SELECT 1 FROM gone WHERE gone.id = settled.id)"
         )
     for index in range(queues):
@@ -191,9 +192,8 @@ def _exchange(settling: bool, queues: int) -> str:
             " reserved_by = %s FROM taken WHERE jobs.id = taken.id"
             f" RETURNING {_HELD}, taken.place, taken.line, taken.available_at)"
         )
-        selects.append("SELECT * FROM reserved")
-    order = " ORDER BY 10, 11, 12, 1" if queues else ""
-    return f"WITH {', '.join(parts)} {' UNION ALL '.join(selects)}{order}"
+        selects.append(f"(SELECT {COLUMNS} FROM reserved ORDER BY place, line, available_at, id)")
+    return f"WITH {', '.join(parts)} {' UNION ALL '.join(selects)}"
 
 
 def _escape(text: str) -> str:
