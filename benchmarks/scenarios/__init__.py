@@ -1,0 +1,63 @@
+"""What is measured at which store. A scenario is a function from an `Arena` to its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.arena import Arena
+from benchmarks.rounds import Table
+from benchmarks.scenarios import cost, depth, dispatching, draining, pickup
+
+Scenario = Callable[[Arena], list[Table]]
+
+SCENARIOS: dict[str, dict[str, Scenario]] = {
+    "postgresql": {
+        "dispatch": dispatching.postgresql,
+        "many": dispatching.postgresql_many,
+        "drain": draining.postgresql,
+        "single": draining.single,
+        "children": draining.children,
+        "pickup": pickup.postgresql,
+        "polling": pickup.polling,
+        "depth": depth.sql,
+        "cpu": cost.processor,
+        "start": cost.start,
+        "idle": cost.idle,
+    },
+    "sqlite": {
+        "dispatch": dispatching.sqlite,
+        "many": dispatching.sqlite_many,
+        "drain": draining.sqlite,
+        "single": draining.single,
+        "children": draining.children,
+        "pickup": pickup.sqlite,
+        "depth": depth.sql,
+        "start": cost.start,
+        "idle": cost.idle,
+    },
+    "mariadb": {
+        "dispatch": dispatching.reported,
+        "many": dispatching.reported_many,
+        "drain": draining.reported,
+        "single": draining.single,
+        "children": draining.children,
+        "pickup": pickup.reported,
+        "depth": depth.sql,
+        "start": cost.start,
+    },
+}
+
+
+def chosen(words: list[str]) -> dict[str, dict[str, Scenario]]:
+    """The scenarios that `words` name: a store, a scenario, or both as in sqlite.drain."""
+    found: dict[str, dict[str, Scenario]] = {}
+    unknown = set(words)
+    for store, scenarios in SCENARIOS.items():
+        for name, scenario in scenarios.items():
+            matching = {store, name, f"{store}.{name}"} & set(words)
+            unknown -= matching
+            if matching or not words:
+                found.setdefault(store, {})[name] = scenario
+    if unknown:
+        raise SystemExit(f"There is no {', '.join(sorted(unknown))}: see --list.")
+    return found
