@@ -19,7 +19,7 @@ redis.call('ZCARD', ready)
 redis.call('ZCARD', delayed)
 redis.call('ZCARD', leased)
 local calling = redis.call('LLEN', wake)
-local next_number = tonumber(redis.call('GET', number) or 0)
+local next_number = (redis.call('GET', number) or 0) + 0
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local lost, back, now_ready, later, stored, seen = {}, {}, {}, {}, {}, {}
