@@ -224,3 +224,25 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.uuid}"
+
+
+class Payload(models.Model):
+    """Arguments too large for their queue: until the job is over, or its failed row gone."""
+
+    uuid = models.UUIDField(primary_key=True)
+    """The id of the job."""
+    connection = models.CharField(max_length=255)
+    body = models.BinaryField(null=True)
+    """zlib data; NULL where a storage has it."""
+    created_at = models.DateTimeField()
+    check_at = models.DateTimeField()
+    """When pruning asks whether there still is such a job, by the clock of who dispatched it."""
+
+    class Meta:
+        db_table = "djqueue_payloads"
+        verbose_name = _("large payload")
+        verbose_name_plural = _("large payloads")
+        indexes = (models.Index(fields=["check_at"], name="djqueue_payloads_check"),)
+
+    def __str__(self) -> str:
+        return str(self.uuid)

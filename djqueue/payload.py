@@ -5,6 +5,8 @@ A payload is one ASCII JSON object:
     {"v":1,"name":"shop.SendReceipt","options":{"tries":3},
      "id":"…","sent":1790000000.123,"arguments":{…}}
 
+Large arguments may be packed: see `djqueue.packing`.
+
 What comes before ``,"id":`` (the head) is the same for every dispatch of a job with the same
 options: it is encoded once and, on the worker, parsed once. A quote inside a JSON string is
 escaped, so the separator cannot occur within the head. Stores never look inside a payload.
@@ -17,7 +19,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from djqueue.errors import InvalidPayload, QueueError
 
@@ -63,6 +65,14 @@ class Head:
     limits: Limits
 
 
+class PackedArguments(NamedTuple):
+    """Arguments that a payload does not show as they are."""
+
+    how: str
+    """``zlib`` or ``stored``."""
+    text: str
+
+
 @dataclass(frozen=True)
 class Payload:
     """A payload, read."""
@@ -72,10 +82,13 @@ class Payload:
     sent: float
     """When it was dispatched, seconds since the epoch by the dispatcher's clock."""
     arguments: Mapping[str, Any]
+    """Empty while they are `packed`."""
     retry_until: float | None = None
     """Seconds since the epoch; no attempt begins after it, and it beats ``tries``."""
     tags: tuple[str, ...] = ()
     context: Mapping[str, Any] = field(default_factory=dict)
+    packed: PackedArguments | None = None
+    """`djqueue.payload_store.unpacked` puts them in their place."""
 
 
 def check_queue_name(name: str, *, tagged: bool = False) -> str:
@@ -142,14 +155,17 @@ def decode(text: str) -> Payload:
         raise InvalidPayload(f"The payload is not JSON: {error}.") from None
     if not isinstance(data, dict):
         raise InvalidPayload(f"The payload is a JSON {type(data).__name__}, not an object.")
+    how = _expect(data, "packed", (str, type(None)), None)
+    arguments = _expect(data, "arguments", dict if how is None else str)
     return Payload(
         id=_expect(data, "id", str),
         head=_parse_head(text.partition(_SEPARATOR)[0]) or _head(data),
         sent=float(_number(data, "sent", _FLOAT, most=LAST_MOMENT)),
-        arguments=_expect(data, "arguments", dict),
+        arguments=arguments if how is None else {},
         retry_until=_number(data, "retry_until", (*_FLOAT, _NONE), None, most=LAST_MOMENT),
         tags=tuple(str(tag) for tag in _expect(data, "tags", list, [])),
         context=_expect(data, "context", dict, {}),
+        packed=None if how is None else PackedArguments(how, arguments),
     )
 
 

@@ -19,8 +19,8 @@ class QueueRouter:
     """Puts djqueue's tables where ``DJQUEUE`` says, and nowhere else.
 
     All of them are migrated to each database alias that the setting names. A query without
-    ``using()`` goes to the alias its rows are in: failed jobs, batches and results to theirs,
-    everything else to the default connection's. Models of other apps are no concern of it.
+    ``using()`` goes to the alias its rows are in: failed jobs, batches, results and payloads to
+    theirs, everything else to the default connection's. Models of other apps are no concern of it.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
@@ -59,4 +59,6 @@ def home(model_name: str) -> str:
         return ours.batches
     if "result" in model_name:
         return ours.results
+    if model_name == "payload":
+        return ours.payload_database
     return ours.job_database

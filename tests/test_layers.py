@@ -13,7 +13,7 @@ from tests.imports import PACKAGE, ROOT, Import, imports_of, modules
 # module must have one, so a new module says here where it belongs.
 LAYERS: dict[str, list[str]] = {
     "ground": ["errors", "conf", "signals"],
-    "data": ["registry", "payload", "arguments", "decision", "history", "ids"],
+    "data": ["registry", "payload", "packing", "arguments", "decision", "history", "ids"],
     "models": ["models", "routers", "migrations"],
     "drivers": ["drivers"],
     "running": ["running"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings as django_settings
 from django.core import checks
 from django.db import connections
 from django.utils.module_loading import import_string
@@ -24,6 +25,7 @@ def check_setting(**_: Any) -> list[checks.CheckMessage]:
     ]
     found += _default(ours)
     found += _aliases(ours)
+    found += _payloads(ours)
     found += _middleware(ours)
     found += _routes(ours)
     return found
@@ -44,6 +46,8 @@ def _aliases(ours: Settings) -> Iterator[checks.CheckMessage]:
     places.append(('DJQUEUE["RESULTS"]["DATABASE"]', ours.results))
     if ours.failed_jobs is not None:
         places.append(('DJQUEUE["FAILED_JOBS"]["DATABASE"]', ours.failed_jobs))
+    if ours.payloads is not None and ours.payloads.database is not None:
+        places.append(('DJQUEUE["PAYLOADS"]["DATABASE"]', ours.payloads.database))
     known = list(connections.settings)
     for where, alias in places:
         if alias not in known:
@@ -54,6 +58,35 @@ def _aliases(ours: Settings) -> Iterator[checks.CheckMessage]:
                     f'"{alias}" to DATABASES.'
                 ).lstrip(),
                 id="djqueue.E007",
+            )
+
+
+def _payloads(ours: Settings) -> Iterator[checks.CheckMessage]:
+    where = 'DJQUEUE["PAYLOADS"]'
+    if ours.payloads is None:
+        for connection in ours.connections.values():
+            if connection.store_above:
+                yield checks.Error(
+                    f'DJQUEUE["CONNECTIONS"]["{connection.name}"] has "STORE_ABOVE", and {where} is'
+                    " None: there is nowhere to move large arguments to.",
+                    hint=f'Remove "STORE_ABOVE", or set {where} to a dict, such as {{}}.',
+                    id="djqueue.E019",
+                )
+    elif (storage := ours.payloads.storage) is not None:
+        known = list(django_settings.STORAGES)
+        if storage not in known:
+            yield checks.Error(
+                f'{where}["STORAGE"] is "{storage}", which is no alias in STORAGES.',
+                hint=f"{did_you_mean(storage, known)} Name one of: {', '.join(known)}; or add "
+                f'"{storage}" to STORAGES.'.lstrip(),
+                id="djqueue.E018",
+            )
+        elif storage in ("default", "staticfiles"):
+            yield checks.Warning(
+                f'{where}["STORAGE"] is "{storage}", whose files are usually public: anybody who '
+                "knows a job's id could read its arguments.",
+                hint="Add a private storage to STORAGES, for this alone, and name it.",
+                id="djqueue.W017",
             )
 
 

@@ -14,9 +14,25 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
 from djqueue.conf.reader import read
-from djqueue.conf.values import ConnectionSettings, Problem, Route, Settings, did_you_mean
+from djqueue.conf.values import (
+    ConnectionSettings,
+    PayloadSettings,
+    Problem,
+    Route,
+    Settings,
+    did_you_mean,
+)
 
-__all__ = ["ConnectionSettings", "Problem", "Route", "Settings", "did_you_mean", "read", "settings"]
+__all__ = [
+    "ConnectionSettings",
+    "PayloadSettings",
+    "Problem",
+    "Route",
+    "Settings",
+    "did_you_mean",
+    "read",
+    "settings",
+]
 
 
 @lru_cache(maxsize=1)

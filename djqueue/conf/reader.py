@@ -7,14 +7,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from djqueue.conf.values import ConnectionSettings, Problem, Route, Settings, did_you_mean
+from djqueue.conf.values import (
+    ConnectionSettings,
+    PayloadSettings,
+    Problem,
+    Route,
+    Settings,
+    did_you_mean,
+)
 
 DEFAULT_CONNECTIONS: Mapping[str, Mapping[str, Any]] = {
     "database": {"DRIVER": "database"},
     "sync": {"DRIVER": "sync"},
     "null": {"DRIVER": "null"},
 }
-CONNECTION_KEYS = ("DRIVER", "QUEUE", "RETRY_AFTER", "AFTER_COMMIT")
+CONNECTION_KEYS = (
+    "DRIVER",
+    "QUEUE",
+    "RETRY_AFTER",
+    "AFTER_COMMIT",
+    "COMPRESS_ABOVE",
+    "STORE_ABOVE",
+)
 """The keys of every connection; all others are the driver's."""
 
 
@@ -50,6 +64,8 @@ SECONDS = Kind("a number of seconds, 0 or more", lambda v: _is_number(v) and v >
 DURATION = Kind("a number of seconds above 0", lambda v: _is_number(v) and v > 0)
 TEXTS = Kind("a list of texts", _are_texts)
 KEYS = Kind("a list of texts", _are_texts, secret=True)
+BYTES = Kind("a number of bytes, 0 or more", lambda v: type(v) is int and v >= 0)
+SIZE = Kind("a number of bytes above 0", lambda v: type(v) is int and v > 0)
 DICT = Kind("a dict", lambda value: isinstance(value, Mapping))
 
 
@@ -133,10 +149,12 @@ def read(raw: Any) -> Settings:
         batches=batches.take("DATABASE", "default", TEXT),
         results=results.take("DATABASE", "default", TEXT),
         results_keep_for=int(results.take("KEEP_FOR", 86400, DURATION)),
+        payloads=_payloads(top),
         routes=_routes(top),
         unknown_job_grace=float(top.take("UNKNOWN_JOB_GRACE", 600, SECONDS)),
         prune_failed_jobs=_age(prune, "FAILED_JOBS", None),
         prune_batches=_age(prune, "BATCHES", 7 * 86400),
+        prune_payloads=_age(prune, "PAYLOADS", 15 * 86400),
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS", (), KEYS)),
         closure_keys=tuple(top.take("CLOSURE_KEYS", (), KEYS)),
         commands=_commands(top),
@@ -169,12 +187,16 @@ def _connection(name: str, section: Section) -> ConnectionSettings:
     queue = section.take("QUEUE", "default", TEXT)
     retry_after = float(section.take("RETRY_AFTER", 90, DURATION))
     after_commit = section.take("AFTER_COMMIT", None, _or_none(FLAG))
+    compress_above = section.take("COMPRESS_ABOVE", 4096, _or_none(BYTES))
+    store_above = section.take("STORE_ABOVE", None, _or_none(BYTES))
     options = {
         key: value
         for key, value in section.data.items()
         if isinstance(key, str) and key.isupper() and key not in section.known
     }
-    return ConnectionSettings(name, driver, queue, retry_after, after_commit, options)
+    return ConnectionSettings(
+        name, driver, queue, retry_after, after_commit, compress_above, store_above, options
+    )
 
 
 def _failed_jobs(top: Section) -> str | None:
@@ -185,6 +207,20 @@ def _failed_jobs(top: Section) -> str | None:
     alias: str = section.take("DATABASE", "default", TEXT)
     section.refuse_others()
     return alias
+
+
+def _payloads(top: Section) -> PayloadSettings | None:
+    if top.data.get("PAYLOADS", {}) is None:
+        top.known.append("PAYLOADS")
+        return None
+    section = top.section("PAYLOADS")
+    payloads = PayloadSettings(
+        section.take("DATABASE", None, TEXT),
+        section.take("STORAGE", None, _or_none(TEXT)),
+        section.take("MAX_SIZE", PayloadSettings.max_size, SIZE),
+    )
+    section.refuse_others()
+    return payloads
 
 
 def _routes(top: Section) -> dict[str, Route]:

@@ -54,6 +54,11 @@ class ConnectionSettings:
     """Seconds without a sign of life after which a reserved job may be reserved again."""
     after_commit: bool | None = None
     """None: as ``DJQUEUE["AFTER_COMMIT"]`` says."""
+    compress_above: int | None = 4096
+    """Payloads of more bytes are compressed; None and 0: none."""
+    store_above: int | None = None
+    """Payloads of more bytes are moved to the payload store; None and 0: those that the driver
+    cannot take."""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     """The driver's own keys, exactly as the project wrote them."""
     defaults: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
@@ -81,6 +86,18 @@ class ConnectionSettings:
 
 
 @dataclass(frozen=True)
+class PayloadSettings:
+    """Where arguments go that are too large for a store of jobs."""
+
+    database: str | None = None
+    """The alias that has a row for each; None: that of the default connection."""
+    storage: str | None = None
+    """The alias in ``STORAGES`` that has the data; None: the row has it."""
+    max_size: int = 64 * 1024 * 1024
+    """Bytes of arguments, as JSON, that a job may have. Larger ones are refused, at both ends."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """The whole setting. Durations are in seconds."""
 
@@ -93,10 +110,14 @@ class Settings:
     batches: str = "default"
     results: str = "default"
     results_keep_for: int = 86400
+    payloads: PayloadSettings | None = PayloadSettings()
+    """None: arguments that a store cannot take are refused."""
     routes: Mapping[str, Route] = field(default_factory=dict)
     unknown_job_grace: float = 600.0
     prune_failed_jobs: float | None = None
     prune_batches: float | None = 7 * 86400.0
+    prune_payloads: float | None = 15 * 86400.0
+    """How long large arguments are kept whose job cannot be looked up."""
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)
     """Empty: derived from ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``."""
     closure_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -139,8 +160,15 @@ class Settings:
         stores = [c for c in self.connections.values() if c.uses_database]
         stores.sort(key=lambda connection: connection.name != self.default)
         aliases = [connection.database for connection in stores]
-        aliases += [a for a in (self.failed_jobs, self.batches, self.results) if a is not None]
+        own = self.payloads.database if self.payloads else None
+        others = (self.failed_jobs, self.batches, self.results, own)
+        aliases += [alias for alias in others if alias is not None]
         return tuple(dict.fromkeys(aliases))
+
+    @property
+    def payload_database(self) -> str:
+        """The database alias with a row for each payload in the payload store."""
+        return (self.payloads and self.payloads.database) or self.job_database
 
     @property
     def job_database(self) -> str:

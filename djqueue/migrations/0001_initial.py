@@ -175,6 +175,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Payload",
+            fields=[
+                ("uuid", models.UUIDField(primary_key=True, serialize=False)),
+                ("connection", models.CharField(max_length=255)),
+                ("body", models.BinaryField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("check_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "large payload",
+                "verbose_name_plural": "large payloads",
+                "db_table": "djqueue_payloads",
+                "indexes": [models.Index(fields=["check_at"], name="djqueue_payloads_check")],
+            },
+        ),
+        migrations.CreateModel(
             name="Worker",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
