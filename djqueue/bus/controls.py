@@ -24,6 +24,7 @@ __all__ = [
     "is_paused",
     "pause",
     "paused_queues",
+    "read",
     "request_restart",
     "restart_generation",
     "resume",
@@ -79,6 +80,16 @@ def paused_queues(connection: str) -> set[str]:
     scopes = _paused().values_list("scope", flat=True)
     found = scopes.filter(Q(scope__startswith=start) | Q(scope=_scope(None, None)))
     return {scope.removeprefix(start).removeprefix(_PAUSE) for scope in found}
+
+
+def read(connection: str) -> tuple[set[str], int]:
+    """`paused_queues` and `restart_generation` at once: what every worker asks every second."""
+    start = f"{_PAUSE}{connection}:"
+    wanted = Q(scope__startswith=start) | Q(scope__in=(_scope(None, None), _RESTART))
+    live = Q(until=None) | Q(until__gt=Now())
+    found = dict(_controls().filter(wanted, live).values_list("scope", "value"))
+    generation = found.pop(_RESTART, 0)
+    return {scope.removeprefix(start).removeprefix(_PAUSE) for scope in found}, generation
 
 
 def request_restart(by: str = "") -> None:

@@ -118,6 +118,11 @@ class Crew:
         able = [p for p in self.processes if p.doomed is None and not p.spoilt]
         return sorted(able, key=lambda process: len(process.held))
 
+    @property
+    def busy(self) -> bool:
+        """Whether a child holds anything."""
+        return any(process.held for process in self.processes)
+
     def held(self) -> Iterator[Reservation]:
         """Every reservation that a child holds."""
         for process in self.processes:

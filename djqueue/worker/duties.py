@@ -88,7 +88,7 @@ class Duties:
             try:
                 lost = lease.renew(list(worker.crew.held()))
             except QueueUnavailable as error:
-                worker.store_failed(error)
+                worker.trade.failed(error)
             else:
                 self._tell_cancelled(lost)
         return lease.next_at
@@ -103,8 +103,7 @@ class Duties:
         """Pauses and restarts. While the database is away the last known ones hold."""
         worker = self._worker
         try:
-            paused = controls.paused_queues(worker.options.connection)
-            generation = controls.restart_generation()
+            paused, generation = controls.read(worker.options.connection)
         except DatabaseError as error:
             logger.info("The controls could not be read: %s", error)
             return now + LOOK_AT_CONTROLS
@@ -112,7 +111,7 @@ class Duties:
             what = "paused" if queue in paused else "resumed"
             worker.report.event("info", f"Queue {queue} is {what}.")
         if self._paused - paused:
-            worker.look_now()
+            worker.trade.look_now()
         self._paused = paused
         if self._generation is None:
             self._generation = generation
@@ -126,23 +125,24 @@ class Duties:
         if not worker.accepting:
             return now + PROMOTE_AT_LEAST
         answers: list[Promotion] = []
-        if not worker.with_store(lambda: answers.append(worker.driver.promote(self.open_queues()))):
+        if not worker.trade.attempt(
+            lambda: answers.append(worker.driver.promote(self.open_queues()))
+        ):
             return now + PROMOTE_AT_LEAST
         moved, due_in = answers[0]
         if moved:
-            worker.look_now()
+            worker.trade.look_now()
         return now + min(PROMOTE_AT_LEAST, PROMOTE_AT_LEAST if due_in is None else due_in + 0.001)
 
     def _watch(self, now: float) -> float:
         """Timeouts, and jobs that keep others waiting."""
         worker = self._worker
         worker.crew.enforce_timeouts(now, worker.options.kill_grace)
-        worker.relieve(now)
+        worker.answers.relieve(now)
         worker.report.still_running(worker.crew.processes, now)
         if worker.end_at is not None and now >= worker.end_at:
             worker.abort(f"It was stopped by a shutdown after --grace {worker.options.grace:g} s.")
-        busy = any(process.held for process in worker.crew.processes)
-        return now + (WATCH if busy else 1.0)
+        return now + (WATCH if worker.crew.busy else 1.0)
 
     def _sample_memory(self, now: float) -> float:
         self._worker.crew.enforce_memory(self._worker.options.memory_kill << 20)
@@ -157,11 +157,11 @@ class Duties:
         try:
             taken = worker.driver.recover(SWEEP_SLICE)
         except QueueUnavailable as error:
-            worker.store_failed(error)
+            worker.trade.failed(error)
             return again
         for reservation in taken:
             why = "Its worker gave no sign of life any more; nobody saw how the attempt ended."
-            worker.note(reservation, postmortem.interrupted(reservation, worker.rules, why))
+            worker.trade.note(reservation, postmortem.interrupted(reservation, worker.rules, why))
         return now if len(taken) == SWEEP_SLICE else again
 
     def _prune(self, now: float) -> float:

@@ -38,12 +38,17 @@ class Idle:
         self._busy_since: float | None = None
         self._worked_at = 0.0
         self._heard = False
-        self._look_again = 0.0
+        self._next_look = 0.0
 
     @property
     def polled(self) -> bool:
         """The store has a change counter, and no descriptor."""
         return self._wakeup is not None and self._registered is None
+
+    @property
+    def look_again(self) -> float:
+        """When a change counter is to be looked at; never, where the store can call."""
+        return self._next_look if self.polled else float("inf")
 
     def prepare(self, now: float, *, idle: bool) -> Wakeup | None:
         """Before sleeping: listen, and let pushers know whether they have to call."""
@@ -84,9 +89,9 @@ class Idle:
         """Whether the store has called since the last time."""
         heard, self._heard = self._heard, False
         now = time.monotonic()
-        if self._wakeup is not None and (self._registered is not None or now >= self._look_again):
+        if self._wakeup is not None and (self._registered is not None or now >= self._next_look):
             if self.polled:
-                self._look_again = now + self._interval(now)
+                self._next_look = now + self._interval(now)
             try:
                 heard = self._wakeup.arrived() or heard
             except QueueUnavailable:
@@ -108,10 +113,6 @@ class Idle:
     def next_poll(self, now: float) -> float:
         """When to ask again without having been called."""
         return now + max(self._options.sleep, 0.001)
-
-    def wake_at(self, ask_at: float) -> float:
-        """When the loop has to wake for the sake of polling."""
-        return min(ask_at, self._look_again) if self.polled else ask_at
 
     def close(self) -> None:
         """Stop listening; the next `prepare` begins anew."""

@@ -66,13 +66,13 @@ class Process:
             while self._unsent:
                 sent = self.ends.work.send(self._unsent)
                 self._unsent = self._unsent[sent:]
-            if self._tokens:
-                os.write(self.ends.tokens, self._tokens)
-                self._tokens = b""
+            while self._tokens:
+                sent = os.write(self.ends.tokens, self._tokens)
+                self._tokens = self._tokens[sent:]
         except BlockingIOError:
             return True
         except (BrokenPipeError, ConnectionResetError):
-            self._unsent = self._tokens = b""
+            self._unsent = b""  # it is dead; its tokens stay, for `take_back`
         return False
 
     def take_back(self) -> list[Item]:

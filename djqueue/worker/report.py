@@ -85,7 +85,7 @@ class Lines(Report):
         if self._json:
             self._object(level, None, error=text)
         else:
-            self._put(f"{self._time()}  {level.upper():<8}{text}")
+            self._put(f"{self._time()}  {level.upper():<8}{_one_line(text)}")
 
     def ended(self, reservation: Reservation, outcome: Outcome) -> None:
         """The job's line, and the reason where it is not done."""

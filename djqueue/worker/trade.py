@@ -1,0 +1,160 @@
+"""Dealing with the store: settle what is over, reserve what is next, and outlive its absence."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from djqueue.drivers.base import Reservation, Settlement, Verdict
+from djqueue.errors import QueueUnavailable
+from djqueue.running.outcome import ErrorReport, Outcome
+from djqueue.worker.finish import Finisher
+
+if TYPE_CHECKING:
+    from djqueue.worker.parent import Worker
+
+logger = logging.getLogger("djqueue.worker")
+
+FLUSH_AFTER = 0.05
+"""Seconds that an end may wait to be stored together with others."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between tries while the store is away."""
+
+
+class Trade:
+    """What goes to the store and comes from it, and when."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.finish = Finisher(worker.driver, worker.options.connection, self._given_up)
+        self.begun = 0
+        """Jobs reserved and not given back unbegun."""
+        self._ask_at = 0.0
+        self._flush_at: float | None = None
+        self._open_at = 0.0
+        self._pause = 0.0
+        self._again = False
+        """A settlement has put something in line: the next answer may be short without meaning
+        that the queue is empty."""
+
+    def run(self, now: float) -> None:
+        """Settle what is over and reserve what is next, if it is time for either."""
+        if now < self._open_at:
+            return
+        room = self._worker.room(now) if now >= self._ask_at else 0
+        due = self._flush_at is not None and now >= self._flush_at
+        if self.finish.failures and not self.attempt(self.finish.store_failures):
+            return
+        if room or (due and self.finish.settlements):
+            self._exchange(room, now)
+
+    def _exchange(self, room: int, now: float) -> None:
+        settlements = self.finish.taken()
+        self._flush_at = None
+        queues = self._worker.duties.open_queues() if room else ()
+        try:
+            answer = self._worker.driver.exchange(settlements, queues, room)
+        except QueueUnavailable as error:
+            self.finish.broke_off(settlements)
+            self.failed(error)
+            return
+        self._came_back()
+        self.finish.settled(settlements, answer.lost)
+        self._expect(settlements)
+        self.begun += len(answer.reservations)
+        self._worker.stock.add(answer.reservations)
+        self._worker.hand_out(now)
+        if room:
+            self._answered(len(answer.reservations), room, now)
+        elif self._again:
+            self.look_now()
+
+    def _answered(self, got: int, room: int, now: float) -> None:
+        self._worker.idle.answered(got, now)
+        if got == room or self._again:
+            self._ask_at = now
+        else:
+            self._ask_at = self._worker.idle.next_poll(now)
+            if not got:
+                self._worker.nothing_there()
+        self._again = False
+
+    def _expect(self, settlements: list[Settlement]) -> None:
+        """What has just gone back to its queue will call nobody."""
+        for settlement in settlements:
+            if settlement.verdict is not Verdict.REMOVE:
+                if settlement.delay:
+                    self._worker.duties.promote_in(settlement.delay)
+                else:
+                    self._again = True
+
+    def look_now(self) -> None:
+        """Something may be there."""
+        self._ask_at = 0.0
+
+    def attempt(self, action: Callable[[], object]) -> bool:
+        """Call the store; False, and a pause, if it cannot be reached."""
+        try:
+            action()
+        except QueueUnavailable as error:
+            self.failed(error)
+            return False
+        self._came_back()
+        return True
+
+    def failed(self, error: QueueUnavailable) -> None:
+        """Leave the store alone for a while, ever longer, and close what may be broken."""
+        if not self._pause:
+            self._worker.report.event("warning", f"{error} Trying again until it answers.")
+            logger.warning("%s Trying again until it answers.", error)
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._open_at = time.monotonic() + self._pause
+        self._worker.idle.close()
+        self._worker.driver.broke(error)
+
+    def _came_back(self) -> None:
+        if self._pause:
+            self._pause = 0.0
+            self._worker.lease.next_at = 0.0  # say hello before anybody judges us
+            self._worker.report.event("info", "The store answers again.")
+            known = [*self._worker.crew.held(), *self._worker.stock.jobs]
+            known += [s.reservation for s in self.finish.settlements]
+            known += [f.reservation for f in self.finish.failures]
+            self.give_back(self._worker.driver.strays(known))
+
+    def give_back(self, reservations: list[Reservation]) -> None:
+        """They were reserved and never begun."""
+        self.begun -= len(reservations)
+        self.finish.give_back(reservations)
+        self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Something is over: store it at once, or with what will be over in a moment."""
+        if self._flush_at is None:
+            self._flush_at = time.monotonic() + (FLUSH_AFTER if self._worker.crew.busy else 0.0)
+
+    def note(self, reservation: Reservation, outcome: Outcome) -> None:
+        """An attempt is over: report it, and have it stored soon."""
+        self.finish.add(reservation, outcome)
+        self._worker.report.ended(reservation, outcome)
+        self.flush_soon()
+
+    def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
+        """A failed row is safe: now the job may be told."""
+        self._worker.stock.notices.append((reservation, error))
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether the store knows all that we know."""
+        return not (self.finish.settlements or self.finish.failures or self._worker.stock.jobs)
+
+    def deadlines(self, now: float) -> Iterator[float]:
+        """When `run` has something to do."""
+        if self._flush_at is not None:
+            yield max(self._flush_at, self._open_at)
+        if self.finish.failures or self._worker.stock.jobs:
+            yield max(now, self._open_at)
+        if self._worker.room(now):
+            yield max(self._ask_at, self._open_at)
