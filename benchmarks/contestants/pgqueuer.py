@@ -43,6 +43,9 @@ class Contestant(base.Contestant):
         tables = "pgqueuer, pgqueuer_log, pgqueuer_statistics"
         self._loop.run_until_complete(self._connection.execute(f"TRUNCATE {tables}"))
 
+    def one(self, number: int) -> None:
+        self._loop.run_until_complete(self._queries.enqueue("noop", str(number).encode()))
+
     def dispatch(self, count: int) -> float:
         async def each() -> float:
             began = time.perf_counter()
