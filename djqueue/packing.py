@@ -29,9 +29,9 @@ ZLIB = "zlib"
 LEVEL = 1
 """A dispatch waits for it: half the time of zlib's default, for an eighth more bytes."""
 
-_MARK = f',"packed":"{STORED}","arguments":"'
-_MARK_AT = len(_MARK) + 64 + len('"}')
-"""Characters from a stored payload's end."""
+STORED_MARK = f',"packed":"{STORED}","arguments":"'
+"""What a stored payload ends in, but for the digest."""
+_MARK_AT = len(STORED_MARK) + 64 + len('"}')
 _decoder = json.JSONDecoder()
 
 
@@ -62,7 +62,7 @@ def pack(text: str, compress_above: int | None, store_above: int | None) -> Pack
             text = packed
     if not store_above or len(text) <= store_above:
         return Packed(text)
-    return Packed(f'{before}{_MARK}{digest(body)}"}}', body)
+    return Packed(f'{before}{STORED_MARK}{digest(body)}"}}', body)
 
 
 def split(text: str) -> tuple[str, str]:
@@ -79,7 +79,7 @@ def split(text: str) -> tuple[str, str]:
 
 def is_stored(text: str) -> bool:
     """Whether the arguments of a payload are kept elsewhere. Reads nothing but its end."""
-    return text.startswith(_MARK, len(text) - _MARK_AT)
+    return text.startswith(STORED_MARK, len(text) - _MARK_AT)
 
 
 def digest(body: bytes) -> str:

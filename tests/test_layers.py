@@ -15,7 +15,7 @@ LAYERS: dict[str, list[str]] = {
     "ground": ["errors", "conf", "signals"],
     "data": ["registry", "payload", "packing", "arguments", "decision", "history", "ids"],
     "models": ["models", "routers", "migrations"],
-    "drivers": ["drivers"],
+    "drivers": ["drivers", "payload_store"],
     "running": ["running"],
     "bus": ["jobs", "bus"],
     "worker": ["worker"],

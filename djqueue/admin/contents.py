@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from djqueue import history, payload
 from djqueue.admin.masking import MASK, is_secret, masked
+from djqueue.bus.showing import readable
 from djqueue.decision import Happened
 from djqueue.errors import InvalidPayload
 
@@ -80,12 +81,14 @@ def contents(text: str, admin_site: str, *, visible: bool) -> Contents:
         read = payload.decode(text)
     except InvalidPayload as error:
         return Contents([], [], problem=str(error))
+    read, problem = readable(read)
     arguments = [
         _argument(str(name), value, admin_site) if visible else Argument(str(name), "", MASK)
         for name, value in read.arguments.items()
     ]
-    raw = _raw(text) if visible else ""
-    return Contents(arguments, _options(read), raw[:LARGEST], max(0, len(raw) - LARGEST))
+    raw = _raw(text, read) if visible else ""
+    left_out = max(0, len(raw) - LARGEST)
+    return Contents(arguments, _options(read), raw[:LARGEST], left_out, problem)
 
 
 def _argument(name: str, value: Any, admin_site: str) -> Argument:
@@ -138,8 +141,10 @@ def _options(read: payload.Payload) -> list[tuple[str, str]]:
     return options
 
 
-def _raw(text: str) -> str:
+def _raw(text: str, read: payload.Payload) -> str:
     data = json.loads(text)
+    if read.packed is None and data.pop("packed", None) is not None:
+        data["arguments"] = dict(read.arguments)
     if data.get("context"):
         data["context"] = MASK  # some of it is never shown to anybody
     return _json(masked(data))

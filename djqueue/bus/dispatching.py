@@ -17,12 +17,13 @@ from django.core.exceptions import SynchronousOnlyOperation
 from djqueue.bus.connections import queues
 from djqueue.bus.dispatched import DispatchedJob
 from djqueue.bus.ids import new_id
+from djqueue.bus.large import fitted, put_aside
 from djqueue.bus.plans import Plan, plan_of
 from djqueue.bus.recording import recorders
 from djqueue.bus.sending import Deferred, Sendable, send
 from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
 from djqueue.drivers.base import OutgoingJob
-from djqueue.errors import NotSerializable, Unsupported
+from djqueue.errors import Unsupported
 from djqueue.jobs.durations import seconds_until
 from djqueue.jobs.spec import JobSpec, spec_of
 from djqueue.payload import encode
@@ -50,14 +51,17 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     refuse_event_loop("dispatch()", "await adispatch()")
     plan, sendable = prepare(job, spec)
     outgoing = sendable.outgoing
+    sent = sendable if len(outgoing.payload) <= plan.fits else fitted(plan, sendable)
     if (recorder := recorders.innermost) is not None:
         return recorder.record(plan, sendable)
     aliases = aliases_to_wait_for(queues[plan.connection].driver) if plan.after_commit else ()
+    if sent.body is not None:
+        (sent,) = put_aside(plan.connection, (sent,), waits=bool(aliases))
     if not aliases:
-        send(plan.connection, (sendable,), inline=plan.inline)
+        send(plan.connection, (sent,), inline=plan.inline)
         return DispatchedJob(outgoing.id, plan.connection, outgoing.queue, created=True)
     deferred = Deferred(plan.connection, inline=plan.inline)
-    deferred.add(sendable)
+    deferred.add(sent)
     dispatched: DispatchedJob[Any] = DispatchedJob(
         outgoing.id, plan.connection, outgoing.queue, created=None, deferred=deferred
     )
@@ -108,12 +112,6 @@ def prepare(job: Job, spec: JobSpec) -> tuple[Plan, Sendable]:
         None if until is None else now + seconds_until(until, now),
         tags,
     )
-    if plan.max_payload is not None and len(payload) > plan.max_payload:
-        raise NotSerializable(
-            f"{spec.name} would be stored in {len(payload):,} bytes, and connection "
-            f'"{plan.connection}" takes at most {plan.max_payload:,}. Pass a reference to the data '
-            "(a model, a file's name) in place of the data. Nothing was queued."
-        )
     if plan.max_delay is not None and delay > plan.max_delay:
         raise Unsupported(
             f'Connection "{plan.connection}" delays a job by at most {plan.max_delay:g} s; '

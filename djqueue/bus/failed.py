@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
-from djqueue import ids
+from djqueue import ids, packing, payload_store
 from djqueue.conf import settings
 from djqueue.errors import JobNotFound, Unsupported
 
@@ -228,9 +228,13 @@ def slices(selection: Selection) -> Iterator[list[int]]:
 
 
 def forget(
-    selection: Selection = ALL, on_progress: Callable[[int], object] = lambda done: None
+    selection: Selection = ALL,
+    on_progress: Callable[[int], object] = lambda done: None,
+    *,
+    run_elsewhere: bool = False,
 ) -> int:
-    """Delete the failed jobs that fit; how many were deleted by this call.
+    """Delete the failed jobs that fit; how many were deleted by this call. What the payload store
+    has for them goes too, unless they `run_elsewhere`, that is, are still in their queues.
 
     They go in statements of at most `SLICE` rows. `on_progress` is called after each, with the
     number of rows that have been looked at.
@@ -239,10 +243,20 @@ def forget(
     for keys in slices(selection):
         # The condition once more: a row may have got other values since it was read.
         rows = table().filter(selection.condition(), id__in=keys)
-        forgotten += rows._raw_delete(rows.db)
+        large = [] if run_elsewhere else _put_aside(rows)
+        deleted = rows._raw_delete(rows.db)
+        if large and deleted == len(keys):  # else one of them may just have been retried
+            payload_store.remove(large)
+        forgotten += deleted
         seen += len(keys)
         on_progress(seen)
     return forgotten
+
+
+def _put_aside(rows: QuerySet[FailedJob]) -> list[str]:
+    """The ids of those whose arguments are in the payload store."""
+    likely = rows.filter(payload__contains=packing.STORED_MARK).values_list("uuid", "payload")
+    return [str(uuid) for uuid, text in likely if packing.is_stored(text)]
 
 
 def failed_before(seconds: float) -> Selection:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.bus.connections import queues
 from djqueue.bus.dispatching import prepare, refuse_event_loop
+from djqueue.bus.large import fitted, put_aside
 from djqueue.bus.recording import recorders
 from djqueue.bus.sending import Deferred, Sendable, send
 from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
@@ -37,16 +38,21 @@ def dispatch_many(jobs: Iterable[Job]) -> int:
     count = 0
     for chunk in _chunks(iter(jobs)):
         count += len(chunk)
+        checked = [
+            (plan, job if len(job.outgoing.payload) <= plan.fits else fitted(plan, job))
+            for plan, job in chunk
+        ]
         if (recorder := recorders.innermost) is not None:
             for plan, sendable in chunk:
                 recorder.record(plan, sendable)
             continue
-        for (connection, after_commit, inline), group in _by_connection(chunk):
+        for (connection, after_commit, inline), group in _by_connection(checked):
             aliases = aliases_to_wait_for(queues[connection].driver) if after_commit else []
+            ready = put_aside(connection, group, waits=bool(aliases))
             if aliases:
-                waiting.add(connection, inline, aliases, group)
+                waiting.add(connection, inline, aliases, ready)
             else:
-                send(connection, group, inline=inline)
+                send(connection, ready, inline=inline)
     waiting.start()
     return count
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from djqueue.bus.connections import queues
+from djqueue.bus.large import Sizes, sizes_of
 from djqueue.conf import Settings, settings
 from djqueue.payload import encode_head
 
@@ -33,7 +34,9 @@ class Plan(NamedTuple):
     after_commit: bool
     inline: bool
     max_delay: float | None
-    max_payload: int | None
+    fits: float
+    """Characters of a payload that may go as it is: the first of `sizes`, for the hot path."""
+    sizes: Sizes
 
 
 class _Plans:
@@ -68,6 +71,7 @@ def _make(spec: JobSpec, options: Options, known: Settings) -> Plan:
     route = known.route(spec.name)
     connection = queues[options.connection or route.connection]
     capabilities = connection.driver.capabilities
+    sizes = sizes_of(connection.settings, capabilities, known)
     return Plan(
         connection=connection.name,
         queue=connection.check(options.queue or route.queue),
@@ -78,7 +82,8 @@ def _make(spec: JobSpec, options: Options, known: Settings) -> Plan:
         else bool(options.after_commit),
         inline=capabilities.inline,
         max_delay=capabilities.max_delay,
-        max_payload=capabilities.max_payload,
+        fits=sizes.fits,
+        sizes=sizes,
     )
 
 

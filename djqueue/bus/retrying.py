@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
-from djqueue import payload, registry
+from djqueue import payload, payload_store, registry
 from djqueue.bus import failed
 from djqueue.bus.connections import queues
+from djqueue.bus.large import seconds_kept
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
 from djqueue.jobs.spec import JobSpec
+from djqueue.packing import is_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,6 +104,8 @@ def _move(driver: Driver, rows: Sequence[FailedJob]) -> int:
     with transaction.atomic(using=failed.store()):
         taken = _take(rows)
         driver.push([_outgoing(row) for row in taken])
+        if large := [str(row.uuid) for row in taken if is_stored(row.payload)]:
+            payload_store.keep(large, seconds_kept(taken[0].connection))
     return len(taken)
 
 
@@ -139,7 +143,7 @@ def _message_group(spec: JobSpec, text: str) -> str | None:
     if not callable(option):
         return option
     try:
-        return option(spec.load(payload.decode(text).arguments))
+        return option(spec.load(payload_store.unpacked(payload.decode(text)).arguments))
     except PayloadError:
         return None  # it cannot run either; the next attempt says so
 

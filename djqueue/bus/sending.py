@@ -25,6 +25,8 @@ class Sendable(NamedTuple):
     instance: Any
     sender: type
     """The job's class, for the signal."""
+    body: bytes | None = None
+    """What `djqueue.bus.large.put_aside` has to store first."""
 
 
 def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
@@ -41,7 +43,7 @@ def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
 def _announce(connection: str, jobs: Sequence[Sendable]) -> None:
     if not job_queued.receivers:
         return
-    for outgoing, instance, sender in jobs:
+    for outgoing, instance, sender, _ in jobs:
         job = CurrentJob(outgoing.id, outgoing.name, outgoing.queue, connection, 0, instance)
         announce(job_queued, sender, job=job, delay=outgoing.delay)
 

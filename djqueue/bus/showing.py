@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue import history, payload
 from djqueue.bus import failed, selecting
-from djqueue.errors import InvalidPayload, JobNotFound, Unsupported
+from djqueue.errors import InvalidPayload, JobNotFound, QueueUnavailable, Unsupported
+from djqueue.packing import TooLong
+from djqueue.payload_store import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,12 +22,15 @@ if TYPE_CHECKING:
     from djqueue.bus.selecting import Located
     from djqueue.models import FailedJob
 
-__all__ = ["MASK", "masked", "show"]
+__all__ = ["MASK", "MOST_SHOWN", "masked", "readable", "show"]
 
 SECRET = ("password", "passwd", "token", "secret", "authorization", "api_key", "apikey")
 """Parts of names, in lower case, that make a value a secret."""
 
 MASK = "********"
+
+MOST_SHOWN = 1 << 20
+"""Bytes of packed arguments that are unpacked for a reader."""
 
 
 def show(text: str, connection: str | None = None) -> dict[str, Any]:
@@ -34,7 +39,8 @@ def show(text: str, connection: str | None = None) -> dict[str, Any]:
     A stored job has the keys ``id name queue connection state attempts available_at reserved_at
     created_at priority interruptions worker``, a failed one ``id row name queue connection state
     attempts exception_class exception_message failed_at exception history``. Both have
-    ``sent options tags arguments`` and, where the payload cannot be read, ``damaged``.
+    ``sent options tags arguments`` and, where the payload or its arguments cannot be read,
+    ``damaged``.
     """
     try:
         return _stored(selecting.locate(text, connection))
@@ -92,12 +98,24 @@ def _content(text: str) -> dict[str, Any]:
         options = json.loads(text)["options"]
     except InvalidPayload as error:
         return {"damaged": str(error)}
+    read, problem = readable(read)
     return {
         "sent": datetime.fromtimestamp(read.sent, timezone.utc),
         "options": options,
         "tags": list(read.tags),
         "arguments": masked(read.arguments),
+        **({"damaged": problem} if problem else {}),
     }
+
+
+def readable(read: payload.Payload) -> tuple[payload.Payload, str]:
+    """A payload with its arguments unpacked, or as it is with the reason why they are not."""
+    try:
+        return unpacked(read, MOST_SHOWN), ""
+    except TooLong:
+        return read, f"The arguments are not shown: they are longer than {MOST_SHOWN:,} bytes."
+    except (InvalidPayload, QueueUnavailable) as error:
+        return read, str(error)
 
 
 def masked(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,10 +24,12 @@ from djqueue.errors import (
     MaxAttemptsExceeded,
     ModelMissing,
     PayloadError,
+    QueueUnavailable,
     TimeoutExceeded,
     UnknownJob,
 )
 from djqueue.payload import Payload, decode
+from djqueue.payload_store import unpacked
 from djqueue.running import unknown
 from djqueue.running.atomic import AlreadyDone, DriverOfThread, Frame, frame_for
 from djqueue.running.current import CurrentJob, current
@@ -78,7 +80,8 @@ class Runner:
                 raise InvalidPayload(f"The payload belongs to job {payload.id}.")
             spec = registry.find(payload.head.name)
             job.name = payload.head.name
-        except UnknownJob as error:
+            payload = unpacked(payload)
+        except (UnknownJob, QueueUnavailable) as error:
             self.error = error
             return unknown.hold_back(reservation, error, self.rules.unknown_grace)
         except PayloadError as error:
@@ -243,7 +246,7 @@ class Runner:
         current.set(job)
         sender: Any = None
         try:
-            payload = decode(reservation.payload)
+            payload = unpacked(decode(reservation.payload))
             spec: Any = registry.find(payload.head.name)
             sender = spec.job_class
             job.instance = spec.load(payload.arguments)

@@ -1,4 +1,6 @@
-"""A job whose name no running code knows: held back, since a deploy may be on its way."""
+"""A job that cannot be run yet: its name is unknown here, since a deploy may be on its way, or its
+arguments cannot be fetched. It is held back.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from datetime import datetime
 from djqueue import history
 from djqueue.decision import Action, Decision, Happened
 from djqueue.drivers.base import Reservation
-from djqueue.errors import UnknownJob
+from djqueue.errors import QueueError
 from djqueue.running.outcome import Outcome, report
 
 KIND = "unknown"
@@ -16,8 +18,8 @@ AGAIN = 15.0
 """Seconds until another worker, which may be newer, is asked."""
 
 
-def hold_back(reservation: Reservation, error: UnknownJob, grace: float) -> Outcome:
-    """Release it uncharged until `grace` seconds after it was first found unknown; then fail it."""
+def hold_back(reservation: Reservation, error: QueueError, grace: float) -> Outcome:
+    """Release it uncharged until `grace` seconds after it was first held back; then fail it."""
     text = reservation.history
     since = _first_seen(text)
     if since is not None and time.time() - since >= grace:
@@ -34,7 +36,7 @@ def hold_back(reservation: Reservation, error: UnknownJob, grace: float) -> Outc
     return Outcome(Happened.RELEASED, decision, report(error), text, charged=False)
 
 
-def _remember(reservation: Reservation, error: UnknownJob) -> str:
+def _remember(reservation: Reservation, error: QueueError) -> str:
     described = report(error)
     return history.add(
         reservation.history,
