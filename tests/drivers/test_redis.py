@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
 import redis
+from django.test import override_settings
 
 from djqueue.conf import ConnectionSettings
-from djqueue.drivers.base import Driver
+from djqueue.drivers.base import Driver, Settlement, Verdict
 from djqueue.drivers.redis import RedisDriver
+from djqueue.errors import ConfigurationError
 from djqueue.testing import DriverContract
+from tests.drivers.redis_support import another, job, make_driver
 from tests.services import Redis
+from tests.support import wait_until
 
 pytestmark = pytest.mark.redis
 
@@ -28,3 +33,80 @@ class TestContract(DriverContract):
         with redis.Redis.from_url(self.options["URL"]) as client:
             for key in client.scan_iter(f"{self.options['PREFIX']}*:leased"):
                 client.zadd(key, dict.fromkeys(client.zrange(key, 0, -1), 1), xx=True)
+
+
+@pytest.fixture
+def queue_cache(redis_server: Redis) -> Iterator[redis.Redis]:
+    """A django-redis cache of the queue's own, in another database of the server."""
+    caches = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "queue": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": f"redis://{redis_server.host}:{redis_server.port}/3",
+            "OPTIONS": {
+                "SOCKET_TIMEOUT": 2,
+                "CONNECTION_POOL_KWARGS": {"decode_responses": True, "max_connections": 1},
+            },
+        },
+    }
+    with override_settings(CACHES=caches), redis.Redis(port=redis_server.port, db=3) as client:
+        yield client
+
+
+def test_a_cache_of_django_redis_is_a_place_for_jobs(queue_cache: redis.Redis) -> None:
+    driver = RedisDriver(ConnectionSettings("redis", "redis", options={"CACHE": "queue"}))
+    other = another(driver)
+    jobs = [job(payload="grüße \udcff") for _ in range(3)]
+    driver.push(jobs)
+    assert queue_cache.exists("djqueue:{default}:body")
+    held = other.exchange([], ["default"], 10).reservations
+    assert [r.payload for r in held] == [job.payload for job in jobs]
+    assert other.settle([Settlement(r) for r in held]) == set()
+    driver.close()
+    other.close()
+
+
+def test_a_driver_without_a_place_says_so() -> None:
+    with pytest.raises(ConfigurationError, match='neither "URL" nor "CACHE"'):
+        RedisDriver(ConnectionSettings("redis", "redis"))
+    with pytest.raises(ConfigurationError, match=r'\["URL"\] cannot be read'):
+        RedisDriver(ConnectionSettings("redis", "redis", options={"URL": "nonsense"}))
+
+
+def test_a_queue_name_may_have_a_tag(redis_server: Redis) -> None:
+    driver = make_driver(redis_server.url)
+    for queue in ("mail{eu}", "{eu}", "eu"):
+        driver.push([job(queue=queue, payload=queue)])
+    for queue in ("mail{eu}", "{eu}", "eu"):
+        (held,) = driver.exchange([], [queue], 10).reservations
+        assert (held.queue, held.payload) == (queue, queue)
+    assert driver.queues() == ["default", "eu", "mail{eu}", "{eu}"]
+    driver.close()
+
+
+def test_queues_are_forgotten_when_they_are_empty(redis_server: Redis) -> None:
+    driver = make_driver(redis_server.url)
+    driver.push([job(queue="once")])
+    assert driver.queues() == ["default", "once"]
+    driver.clear("once")
+    assert driver.queues() == ["default"]
+    driver.close()
+
+
+def test_what_is_done_leaves_nothing_but_a_counter(redis_server: Redis) -> None:
+    driver = make_driver(redis_server.url)
+    driver.push([job() for _ in range(10)] + [job(delay=0.001)])
+    wait_until(lambda: driver.promote(["default"]).moved, 2.0)
+    held = driver.exchange([], ["default"], 20).reservations
+    driver.settle([Settlement(r, Verdict.RELEASE, history="h") for r in held])
+    held = driver.exchange([], ["default"], 20).reservations
+    assert len(held) == 11
+    driver.settle([Settlement(r) for r in held])
+    prefix = driver.settings.option("PREFIX")
+    with redis.Redis.from_url(redis_server.url) as client:
+        left = sorted(key.decode() for key in client.keys(f"{prefix}*"))
+    assert left in (
+        [f"{prefix}:queues", f"{prefix}:{{default}}:number"],
+        [f"{prefix}:queues", f"{prefix}:{{default}}:number", f"{prefix}:{{default}}:wake"],
+    )
+    driver.close()

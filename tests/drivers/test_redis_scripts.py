@@ -250,7 +250,7 @@ def test_with_every_fence_the_same_tests_pass(redis_server: Redis) -> None:
 def _failures(url: str) -> list[str]:
     failed = []
     for name in dir(_Suite):
-        if name.startswith("test_a_stale") or name.startswith("test_extending"):
+        if name.startswith(("test_a_stale", "test_extending")):
             suite = _Suite(url)
             try:
                 getattr(suite, name)()

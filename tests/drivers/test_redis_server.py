@@ -207,7 +207,7 @@ def test_a_frozen_server_is_given_up_in_time(redis_server: Redis) -> None:
             lambda: driver.extend([]) or driver.counts("default"),
         ):
             started = time.monotonic()
-            with pytest.raises(QueueUnavailable, match="[Tt]imeout"):
+            with pytest.raises(QueueUnavailable, match=r"[Tt]imeout"):
                 call()
             assert time.monotonic() - started < 1.0
     finally:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from djqueue.conf import ConnectionSettings
 
-CONTRADICTION = "djqueue.E020"
-CACHE = "djqueue.E021"
-SHARED = "djqueue.E022"
+CONTRADICTION = "djqueue.E030"
+CACHE = "djqueue.E031"
+SHARED = "djqueue.E032"
 VALUE = "djqueue.E003"
 
 
@@ -31,11 +31,12 @@ class Place(NamedTuple):
 def check(settings: ConnectionSettings) -> list[CheckMessage]:
     """What is wrong with ``URL``, ``CACHE``, ``CLUSTER`` and the other keys of a connection."""
     where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]'
-    found = [*_values(settings, where), *_contradictions(settings, where)]
-    if not found:
-        alias = settings.option("CACHE")
-        found += _alias(settings, where) if alias is not None else _url(settings, where)
-    return found
+    if found := list(_values(settings, where)):
+        return found
+    if found := list(_contradictions(settings, where)):
+        return found
+    alias = settings.option("CACHE")
+    return list(_alias(settings, where) if alias is not None else _url(settings, where))
 
 
 def _contradictions(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
@@ -130,6 +131,12 @@ def _alias(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
             hint='Name an alias with BACKEND django_redis.cache.RedisCache, or use "URL".',
             id=CACHE,
         )
+    elif str(_options(cache).get("CLIENT_CLASS", "")).endswith("ShardClient"):
+        yield Error(
+            f'The cache "{alias}" of {where} has the ShardClient: a queue is on one server.',
+            hint="Name an alias with the DefaultClient or the SentinelClient.",
+            id=CACHE,
+        )
     elif alias == "default" and not settings.option("ALLOW_SHARED_CACHE"):
         yield Error(
             f'{where} keeps its jobs in the cache "default": cache.clear() would delete them all.',
@@ -166,6 +173,11 @@ def _shared(
 def _caches() -> dict[str, Mapping[str, Any]]:
     caches = getattr(django_settings, "CACHES", {})
     return {str(alias): data for alias, data in caches.items() if isinstance(data, Mapping)}
+
+
+def _options(cache: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = cache.get("OPTIONS")
+    return options if isinstance(options, Mapping) else {}
 
 
 def _places(location: Any) -> set[Place]:

@@ -23,7 +23,8 @@ from djqueue.drivers.base import (
     WorkerIdentity,
 )
 from djqueue.drivers.redis import checks, scripts, server, stored
-from djqueue.drivers.redis.keys import ORDER, decode_body, encode_body, keys_of
+from djqueue.drivers.redis.arguments import milliseconds, push_arguments, settle_arguments
+from djqueue.drivers.redis.keys import ORDER, decode_body, keys_of
 from djqueue.drivers.redis.settings import make_store
 from djqueue.drivers.redis.wakeup import RedisWakeup
 
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 WINDOW = 1000
 """Jobs that one call reserves or settles at most."""
-CHUNK = 500
-CHUNK_BYTES = 1024 * 1024
-"""Jobs, and bytes of payload, from which a push is sent in several calls."""
 SLICE = 100
 """Jobs that one promotion moves, so that no call keeps the server from others for long."""
 
@@ -65,7 +63,7 @@ class RedisDriver(Driver):
         super().__init__(settings)
         self._store = make_store(self.settings)
         self._prefix = str(self.settings.option("PREFIX"))
-        self._lease = _milliseconds(settings.retry_after)
+        self._lease = milliseconds(settings.retry_after)
         self._worker = b""
         self._queues: tuple[str, ...] = (settings.queue,)
         self._known: set[str] = set()
@@ -83,7 +81,7 @@ class RedisDriver(Driver):
             by_queue.setdefault(job.queue, []).append(job)
         for queue, some in by_queue.items():
             self._register(queue)
-            for arguments in _chunks(some):
+            for arguments in push_arguments(some):
                 self._call(scripts.PUSH, queue, arguments, again=True)
 
     # -- working -------------------------------------------------------------------------------
@@ -91,7 +89,7 @@ class RedisDriver(Driver):
     def join(self, worker: WorkerIdentity) -> None:
         """Refuse a server that may forget jobs; from now on reservations carry this name."""
         server.check(self._store, self.settings)
-        self._lease = _milliseconds(worker.lease)
+        self._lease = milliseconds(worker.lease)
         self._worker = f"{secrets.token_hex(4)}/{worker.name}".encode()
         self._queues = worker.queues
 
@@ -147,12 +145,7 @@ class RedisDriver(Driver):
 
     def _put_back(self, queue: str, settlements: Sequence[Settlement], lost: set[str]) -> None:
         for start in range(0, len(settlements), WINDOW // 2):
-            arguments: list[Any] = []
-            for settlement in settlements[start : start + WINDOW // 2]:
-                reservation, verdict, delay, charged, history = settlement
-                text = (history or "").encode("utf-8", "surrogateescape")
-                arguments += (reservation.id, reservation.handle, int(verdict))
-                arguments += (_milliseconds(delay), int(charged), int(history is not None), text)
+            arguments = settle_arguments(settlements[start : start + WINDOW // 2])
             lost.update(id.decode() for id in self._call(scripts.SETTLE, queue, arguments))
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
@@ -311,23 +304,3 @@ def _keys(prefix: str, queue: str) -> Keys:
 @lru_cache(maxsize=4096)
 def _beginning(script: Script, keys: Keys) -> tuple[bytes | int, ...]:
     return script.call(keys)
-
-
-def _chunks(jobs: Sequence[OutgoingJob]) -> Iterable[list[Any]]:
-    """Arguments of the push script, for as many jobs as one call takes."""
-    arguments: list[Any] = []
-    size = 0
-    for job in jobs:
-        body = encode_body(job.name, job.payload)
-        arguments += (job.id, b"%03d" % (100 - job.priority), _milliseconds(job.delay), body)
-        size += len(body)
-        if len(arguments) >= 4 * CHUNK or size >= CHUNK_BYTES:
-            yield arguments
-            arguments, size = [], 0
-    if arguments:
-        yield arguments
-
-
-def _milliseconds(seconds: float) -> int:
-    """Rounded up: nothing may be early."""
-    return -int(-seconds * 1000 // 1)

@@ -28,6 +28,8 @@ class Link:
         self._make = make
         self._connection: Connection | None = None
         self._used = 0.0
+        self.sent = 0
+        """Commands so far that the server may have carried out: not those that it refused."""
 
     def run(self, command: Sequence[Any], script: Script | None = None) -> Any:
         """Send one command and return its answer; redis-py's errors as they are.
@@ -46,6 +48,7 @@ class Link:
     def send(self, *commands: Sequence[Any]) -> None:
         """Send without waiting for the answers."""
         connection: Any = self._connected()
+        self.sent += len(commands)
         for command in commands:
             connection.send_packed_command(connection.pack_command(*command), check_health=False)
 
@@ -57,6 +60,7 @@ class Link:
         try:
             answer = connection.read_response()
         except exceptions.ResponseError as error:
+            self.sent -= 1
             if isinstance(error, exceptions.ReadOnlyError):
                 self.close()  # a replica by now: the next connection may find its primary
             raise

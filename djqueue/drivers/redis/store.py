@@ -65,6 +65,11 @@ class Store(ABC):
     def links(self) -> list[Link]:
         """The links that are there."""
 
+    @property
+    def sent(self) -> int:
+        """A number that stays as it is while no server has carried out anything."""
+        return sum(link.sent for link in self.links())
+
     def together(self, keys: Sequence[bytes]) -> list[list[bytes]]:
         """The keys that one command may name together."""
         return [list(keys)]

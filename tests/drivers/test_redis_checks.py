@@ -1,0 +1,153 @@
+"""The system checks of a Redis connection's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from djqueue.conf import ConnectionSettings
+from djqueue.drivers.redis import RedisDriver
+
+QUEUE = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://redis:6379/1"}
+DEFAULT = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://redis:6379/0"}
+
+
+def problems(**options: Any) -> list[tuple[str, str]]:
+    settings = ConnectionSettings("redis", "redis", options=options)
+    found = RedisDriver.check(settings.with_defaults(RedisDriver.OPTIONS))
+    assert all(message.hint for message in found)
+    return [(str(message.id), str(message.msg)) for message in found]
+
+
+@pytest.fixture(autouse=True)
+def _caches() -> Any:
+    with override_settings(CACHES={"default": DEFAULT, "queue": QUEUE}):
+        yield
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"URL": "redis://redis:6379/2"},
+        {"URL": "rediss://user:secret@redis/2"},
+        {"URL": "unix:///run/redis.sock?db=2"},
+        {"CACHE": "queue"},
+        {"URL": "redis://redis:7000", "CLUSTER": True},
+        {"URL": ["redis://one:7000", "redis://two:7000"], "CLUSTER": True},
+    ],
+)
+def test_these_are_fine(options: dict[str, Any]) -> None:
+    assert problems(**options) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, 'has neither "URL" nor "CACHE"'),
+        ({"URL": "redis://redis/1", "CACHE": "queue"}, 'has both "URL" and "CACHE"'),
+        ({"CACHE": "queue", "CLUSTER": True}, "django-redis has no cluster client"),
+        ({"URL": ["redis://redis/1"]}, 'is a list, but "CLUSTER" is not set'),
+    ],
+)
+def test_a_contradiction_is_told(options: dict[str, Any], words: str) -> None:
+    ((id, message),) = problems(**options)
+    assert id == "djqueue.E030"
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("URL", "redis.example.com:6379"),
+        ("URL", 5),
+        ("CACHE", 5),
+        ("CLUSTER", "yes"),
+        ("PREFIX", "a{b}"),
+        ("PREFIX", ""),
+        ("BLOCK_FOR", 0),
+        ("TIMEOUT", "long"),
+        ("ALLOW_EVICTION", 1),
+        ("ALLOW_SHARED_CACHE", None),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told(key: str, value: object) -> None:
+    options = {"URL": "redis://redis/2", key: value}
+    ((id, message),) = problems(**options)
+    assert id == "djqueue.E003"
+    assert f'DJQUEUE["CONNECTIONS"]["redis"]["{key}"]' in message
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    ((_, message),) = problems(URL="http://user:secret@redis/1")
+    assert "secret" not in message
+
+
+def test_a_cache_that_is_not_there_is_told() -> None:
+    ((id, message),) = problems(CACHE="jobs")
+    assert id == "djqueue.E031"
+    assert 'names the cache "jobs", which is not in CACHES' in message
+
+
+@pytest.mark.parametrize(
+    "backend",
+    ["django.core.cache.backends.redis.RedisCache", "django.core.cache.backends.dummy.DummyCache"],
+)
+def test_a_cache_of_another_package_is_told(backend: str) -> None:
+    with override_settings(CACHES={"queue": {**QUEUE, "BACKEND": backend}}):
+        ((id, message),) = problems(CACHE="queue")
+    assert id == "djqueue.E031"
+    assert "which is not django-redis" in message
+
+
+def test_a_sharded_cache_is_told() -> None:
+    sharded = {**QUEUE, "OPTIONS": {"CLIENT_CLASS": "django_redis.client.ShardClient"}}
+    with override_settings(CACHES={"queue": sharded}):
+        ((id, message),) = problems(CACHE="queue")
+    assert id == "djqueue.E031"
+    assert "ShardClient" in message
+
+
+def test_the_default_cache_is_no_place_for_jobs() -> None:
+    ((id, message),) = problems(CACHE="default")
+    assert id == "djqueue.E032"
+    assert "cache.clear() would delete them all" in message
+    assert problems(CACHE="default", ALLOW_SHARED_CACHE=True) == []
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "redis://redis:6379/1",
+        "redis://redis/1",
+        "redis://redis:6379?db=1",
+        "rediss://user:secret@redis:6379/1",
+        ["redis://redis:6379/1", "redis://replica:6379/1"],
+    ],
+)
+@pytest.mark.parametrize(
+    "backend",
+    ["django_redis.cache.RedisCache", "django.core.cache.backends.redis.RedisCache"],
+)
+def test_a_database_that_another_cache_uses_is_no_place_for_jobs(
+    location: object, backend: str
+) -> None:
+    other = {"BACKEND": backend, "LOCATION": location}
+    with override_settings(CACHES={"default": DEFAULT, "queue": QUEUE, "pages": other}):
+        for options in ({"CACHE": "queue"}, {"URL": "redis://redis:6379/1"}):
+            id, message = problems(**options)[0]
+            assert id == "djqueue.E032"
+            assert 'where the cache "' in message
+            assert problems(**options, ALLOW_SHARED_CACHE=True) == []
+
+
+def test_another_database_of_the_same_server_is_fine() -> None:
+    assert problems(URL="redis://redis:6379/2") == []
+
+
+def test_this_machine_has_several_names() -> None:
+    local = {**DEFAULT, "LOCATION": "redis://127.0.0.1:6379/3"}
+    with override_settings(CACHES={"default": local}):
+        ((id, _),) = problems(URL="redis://localhost/3")
+    assert id == "djqueue.E032"
