@@ -119,7 +119,8 @@ def run(
     progress: Callable[[str], None] = lambda text: None,
 ) -> Count:
     """Dispatch `jobs` and kill at least `kills` processes until all are done; AssertionError with
-    what is wrong."""
+    what is wrong.
+    """
     chance = random.Random(seed)
     count = Count(seed, jobs)
     began = time.monotonic()
@@ -169,6 +170,8 @@ def _account(ledger: Ledger, output: str, count: Count, *, check_runs: bool) -> 
     count.failed = len(failed)
     if check_runs:
         ended = set(ledger.count("end"))
-        assert len(ended | failed) == count.jobs, f"Lost: {count.jobs - len(ended | failed)}. {count}"
+        assert len(ended | failed) == count.jobs, (
+            f"Lost: {count.jobs - len(ended | failed)}. {count}"
+        )
     count.unexplained = [id for id, runs in begun.items() if runs - 1 > explained[id]]
     assert not count.unexplained, f"Extra runs without a line: {count.unexplained}. {count}"

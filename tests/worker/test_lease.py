@@ -1,5 +1,6 @@
 """Reservations outlive nobody: what a dead worker held comes back, and a stale one changes
-nothing."""
+nothing.
+"""
 
 from __future__ import annotations
 

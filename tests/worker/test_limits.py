@@ -1,5 +1,6 @@
 """Jobs that do not end by themselves, or end their process: each is stopped, with the reason on
-record, and its neighbours do not notice."""
+record, and its neighbours do not notice.
+"""
 
 from __future__ import annotations
 

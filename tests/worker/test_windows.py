@@ -21,6 +21,7 @@ from djqueue.worker.start import Team
 from tests import ledger as ledgers
 from tests.app import jobs
 from tests.ledger import Ledger
+from tests.torture.sizes import WINDOWS, size
 
 WINDOW = 100
 
@@ -64,7 +65,7 @@ def test_done_and_dead_and_taken_back_are_the_window(
 ) -> None:
     chance = random.Random(seed)
     window = reservations(WINDOW)
-    for _ in range(int(os.environ.get("DJQUEUE_TEST_WINDOWS", "100")) // 10):
+    for _ in range(size(WINDOWS, 100) // 10):
         ledger.path.unlink(missing_ok=True)
         process = born(crew)
         process.hand_over(window)
@@ -80,6 +81,17 @@ def test_done_and_dead_and_taken_back_are_the_window(
         begun = set(ledger.count("begin"))
         assert done <= begun <= done | dead
         process.close()
+
+
+def test_what_a_dead_child_is_given_was_not_begun(crew: Crew, ledger: Ledger) -> None:
+    process = born(crew)
+    process.kill()
+    _bury(crew)
+    process.hand_over(reservations(WINDOW))
+    process.send()
+    assert len(process.take_back()) == WINDOW
+    assert not process.held
+    process.close()
 
 
 def test_a_job_that_runs_for_long_lets_the_others_go(crew: Crew, ledger: Ledger) -> None:

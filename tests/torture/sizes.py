@@ -1,0 +1,16 @@
+"""How large a run is: small in the test suite, as large as asked for by `python -m tests.torture`."""
+
+from __future__ import annotations
+
+import os
+
+JOBS = "DJQUEUE_TORTURE_JOBS"
+KILLS = "DJQUEUE_TORTURE_KILLS"
+ATOMIC = "DJQUEUE_TORTURE_ATOMIC"
+NOOPS = "DJQUEUE_TORTURE_NOOPS"
+WINDOWS = "DJQUEUE_TORTURE_WINDOWS"
+
+
+def size(name: str, usual: int) -> int:
+    """The size asked for, or the `usual` one."""
+    return int(os.environ.get(name, usual))
