@@ -1,4 +1,4 @@
-"""How large a run is: small in the test suite, as large as asked for by `python -m tests.torture`."""
+"""How large a run is: small in the test suite, else as `python -m tests.torture` was told."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ def short_lease(settings: object) -> None:
 def test_two_workers_run_each_of_many_jobs_once(ledger: Ledger) -> None:
     count = size(NOOPS, 2000)
     dispatch_many(jobs.record.bind(number) for number in range(count))
-    with start_worker("--workers", 2, "--stop-when-empty") as one:
-        with start_worker("--workers", 2, "--stop-when-empty") as two:
-            assert one.wait(300) == two.wait(300) == 0
+    line = ("--workers", 2, "--stop-when-empty")
+    with start_worker(*line) as one, start_worker(*line) as two:
+        assert one.wait(300) == two.wait(300) == 0
     assert sorted(map(int, ledger.details("begin"))) == list(range(count))
     assert sorted(map(int, ledger.details("end"))) == list(range(count))
     assert not QueuedJob.objects.exists()

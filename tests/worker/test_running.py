@@ -66,9 +66,9 @@ def test_a_delayed_job_runs_when_it_is_due_and_not_before(ledger: Ledger) -> Non
 
 def test_two_workers_with_two_children_run_each_job_once(ledger: Ledger) -> None:
     dispatch_many(jobs.record.bind(number) for number in range(2000))
-    with start_worker("--workers", 2, "--stop-when-empty") as one:
-        with start_worker("--workers", 2, "--stop-when-empty") as two:
-            assert one.wait(60) == two.wait(60) == 0
+    line = ("--workers", 2, "--stop-when-empty")
+    with start_worker(*line) as one, start_worker(*line) as two:
+        assert one.wait(60) == two.wait(60) == 0
     assert sorted(map(int, ledger.details("end"))) == list(range(2000))
     assert len({line.pid for line in ledger.lines()}) >= 2
 
