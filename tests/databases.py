@@ -75,7 +75,7 @@ def use_pymysql_for_mysqlclient() -> None:
     try:
         importlib.import_module("MySQLdb")
     except ImportError:
-        pymysql = importlib.import_module("pymysql")
+        pymysql: Any = importlib.import_module("pymysql")
         # Django asks for the version of the package that PyMySQL pretends to be.
         pymysql.version_info = (2, 2, 8, "final", 0)
         pymysql.__version__ = "2.2.8"

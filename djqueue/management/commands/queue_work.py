@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -13,6 +13,7 @@ from djqueue import discovery
 from djqueue.bus.connections import queues
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
+from djqueue.drivers.base import Capabilities
 from djqueue.errors import QueueError
 from djqueue.worker.alone import WorkerAlone
 from djqueue.worker.banner import banner
@@ -50,7 +51,7 @@ class Command(BaseCommand):
         try:
             options = self._options(given)
             driver = make_driver(settings().connection(options.connection))
-            self._refuse(driver.capabilities.inline or driver.capabilities.discards, options)
+            self._refuse(driver.capabilities, options)
             report = Lines(
                 options, self.stdout._out, as_json=given["json"], verbosity=given["verbosity"]
             )
@@ -102,14 +103,16 @@ class Command(BaseCommand):
                 f"--backoff takes seconds, or a list like 10,60; not {text!r}.", returncode=2
             ) from None
 
-    def _refuse(self, keeps_nothing: bool, options: WorkerOptions) -> None:
+    def _refuse(self, capabilities: Capabilities, options: WorkerOptions) -> None:
         if failures := discovery.errors():
             first = failures[0]
             raise CommandError(
                 f"{first.module} could not be imported, so its jobs would be unknown: {first.error}"
                 " Mend it, then start the worker again."
             )
-        if keeps_nothing:
+        if capabilities.workers is not True:
+            raise CommandError(str(capabilities.workers))
+        if capabilities.inline or capabilities.discards:
             raise CommandError(
                 f'Connection "{options.connection}" keeps no jobs, so there is nothing to work on.'
                 " Name another connection, or change DEFAULT in DJQUEUE."
