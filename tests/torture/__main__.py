@@ -28,7 +28,7 @@ def main() -> int:
         sizes |= {NOOPS: options.jobs, WINDOWS: 1000}
         env = {**os.environ, "DJQUEUE_TEST_DB": vendor}
         env.update({name: str(size) for name, size in sizes.items()})
-        line = [sys.executable, "-m", "pytest", "-s", "-q", "--no-header", "-p", "no:timeout"]
+        line = [sys.executable, "-m", "pytest", "-s", "-q", "--no-header", "--timeout=0"]
         line += ["tests/worker/test_kills.py", "tests/worker/test_windows.py", "-k", options.k]
         worst = max(worst, subprocess.run(line, env=env, check=False).returncode)
     return worst

@@ -52,9 +52,8 @@ class Command(BaseCommand):
             options = self._options(given)
             driver = make_driver(settings().connection(options.connection))
             self._refuse(driver.capabilities, options)
-            report = Lines(
-                options, self.stdout._out, as_json=given["json"], verbosity=given["verbosity"]
-            )
+            stream = cast("TextIO", self.stdout._out)  # Django's wrapper hides the encoding
+            report = Lines(options, stream, as_json=given["json"], verbosity=given["verbosity"])
             report.started(banner(options, driver, given["verbosity"]))
             made = Worker if options.workers else WorkerAlone
             reason = made(options, driver, report).run()
