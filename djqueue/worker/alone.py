@@ -16,6 +16,7 @@ from djqueue.errors import JobFailed
 from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.running.reset import connections_after
 from djqueue.running.runner import Runner
+from djqueue.worker.chores import forget_here
 from djqueue.worker.finish import Finisher
 from djqueue.worker.options import StopReason, WorkerOptions
 
@@ -39,7 +40,7 @@ class WorkerAlone:
         self._runner = Runner(
             options.connection, options.rules(settings().unknown_job_grace), driver=lambda: driver
         )
-        self._finish = Finisher(driver, options.connection, self._given_up)
+        self._finish = Finisher(driver, options.connection, self._given_up, forget_here)
 
     def run(self) -> StopReason:
         """Work until there is a reason to stop, or Ctrl-C."""
@@ -91,6 +92,7 @@ class WorkerAlone:
 
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
         self._runner.failed(reservation, self.error or JobFailed(error.message))
+        self._finish.told(reservation)
 
     def _nothing_there(self) -> StopReason | None:
         if self.options.once:

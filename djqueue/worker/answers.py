@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from djqueue.decision import Happened
 from djqueue.running.outcome import Outcome
 from djqueue.worker.child import HARD
+from djqueue.worker.chores import NOBODY
 from djqueue.worker.crew import Burial, outcome_of
 from djqueue.worker.options import StopReason
 from djqueue.worker.process import Process
@@ -31,6 +32,8 @@ class Answers:
         for item, told in process.answers():
             if told.outcome is not None:
                 self._ended(process, item, told, told.outcome, now)
+            elif item.reservation.name != NOBODY:
+                self._worker.trade.finish.told(item.reservation)
         if process.spoilt:
             self.take_back(process)
         if worker.ends_when_empty and not worker.crew.busy:
@@ -97,9 +100,9 @@ class Answers:
 
     def _lost_with(self, burial: Burial, item: Item) -> None:
         if item.notice is not None:
-            self._worker.report.event(
-                "warning", f"{item.reservation.name}.failed() ended its process."
-            )
+            name = item.reservation.name
+            what = "A chore" if name == NOBODY else f"{name}.failed()"
+            self._worker.report.event("warning", f"{what} ended its process.")
             return
         outcome = outcome_of(
             burial, item, self._worker.team, self._worker.options.memory_kill << 20

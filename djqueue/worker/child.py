@@ -31,6 +31,7 @@ from djqueue.running.reset import connections_after
 from djqueue.running.rules import Rules
 from djqueue.running.runner import Runner
 from djqueue.running.timer import AlarmTimer
+from djqueue.worker.chores import NOBODY, Chore, tidy
 from djqueue.worker.memory import resident
 from djqueue.worker.wire import (
     TOKEN,
@@ -172,10 +173,8 @@ class Child:
         self._index = item.number
         reservation = item.reservation
         self._page.begin(item.number, time.monotonic(), self._told.rules.timeout or 60.0)
-        if reservation.name == WORKER_NOTICE:
-            stopping = notice.class_name == "stopping"
-            signal_of = signals.worker_stopping if stopping else signals.worker_started
-            self._worker_signal(signal_of, **({"reason": notice.message} if stopping else {}))
+        if reservation.name == NOBODY:
+            self._chore(Chore(notice.class_name), notice.message)
         else:
             error = self._errors.pop(reservation.id, None) or _rebuilt(notice)
             if isinstance(error, errors.TimeoutExceeded) and notice.place == HARD:
@@ -184,6 +183,15 @@ class Child:
             connections_after(reservation.name)
         self._page.end()
         os.write(self._told.outcomes, encode_told(item.number))
+
+    def _chore(self, chore: Chore, text: str) -> None:
+        if chore is Chore.STARTED:
+            self._worker_signal(signals.worker_started)
+        elif chore is Chore.STOPPING:
+            self._worker_signal(signals.worker_stopping, reason=text)
+        else:
+            tidy(chore, text)
+            connections_after("a chore")
 
     def _announce_timeout(self, item: Item, error: BaseException) -> None:
         """The child that ran the job was killed; this one says so."""
@@ -217,8 +225,6 @@ class Child:
         return self._driver
 
 
-WORKER_NOTICE = ""
-"""The name of a reservation that stands for the worker itself."""
 HARD = "hard"
 """The place of a timeout that the parent enforced."""
 

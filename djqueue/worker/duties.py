@@ -14,6 +14,7 @@ from djqueue.bus import controls, pruning
 from djqueue.drivers.base import Promotion
 from djqueue.errors import QueueUnavailable
 from djqueue.worker import postmortem
+from djqueue.worker.chores import Chore, notice
 from djqueue.worker.options import StopReason
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ class Duties:
             pruning.prune()
         except DatabaseError as error:
             logger.warning("Old rows could not be pruned: %s", error)
+        self._worker.stock.notices.append(notice(Chore.PRUNE))
         return now + PRUNE_EVERY
 
     def _stop_in_time(self, now: float) -> float:

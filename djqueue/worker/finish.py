@@ -15,9 +15,10 @@ from django.db import DatabaseError, transaction
 
 from djqueue.bus import failed
 from djqueue.conf import settings
-from djqueue.decision import Action
+from djqueue.decision import Action, Happened
 from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.errors import QueueUnavailable
+from djqueue.packing import is_stored
 from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.worker.postmortem import limits_of
 
@@ -43,10 +44,12 @@ class Finisher:
         driver: Driver,
         connection: str,
         given_up: Callable[[Reservation, ErrorReport], None],
+        forget: Callable[[Sequence[str]], None],
     ) -> None:
         self._driver = driver
         self._connection = connection
         self._given_up = given_up
+        self._forget = forget
         self.settlements: list[Settlement] = []
         """What the next exchange is to settle."""
         self.failures: list[Failure] = []
@@ -57,6 +60,9 @@ class Finisher:
         """Take note of an attempt's end."""
         action = outcome.decision.action
         if outcome.settled:
+            # A lost lease looks like a deletion: its arguments are somebody else's now.
+            if outcome.happened is Happened.RETURNED and is_stored(reservation.payload):
+                self._forget([reservation.id])
             return
         if action is Action.DONE:
             self.settlements.append(Settlement(reservation))
@@ -98,6 +104,21 @@ class Finisher:
             if settlement.reservation.id in lost:
                 self._lost(settlement.reservation)
         self.unsure = False
+        # A job that is over leaves nothing in the payload store. A failed one is not over yet.
+        over = [
+            settlement.reservation.id
+            for settlement in settlements
+            if is_stored(settlement.reservation.payload)
+            and settlement.verdict is Verdict.REMOVE
+            and settlement.reservation.id not in lost
+        ]
+        if over:
+            self._forget(over)
+
+    def told(self, reservation: Reservation) -> None:
+        """A job knows that it was given up. Without a failed row nobody needs its arguments now."""
+        if settings().failed_jobs is None and is_stored(reservation.payload):
+            self._forget([reservation.id])
 
     def store_failures(self) -> None:
         """Write the failed rows and remove the jobs, then have them told. `QueueUnavailable`
@@ -129,7 +150,7 @@ class Finisher:
                 self._record(failures)
             lost = self._driver.settle(settlements)
             if lost:
-                failed.forget(failed.Selection(ids=tuple(lost)))
+                failed.forget(failed.Selection(ids=tuple(lost)), run_elsewhere=True)
         for failure in failures:
             if failure.reservation.id in lost:
                 self._lost(failure.reservation)

@@ -16,11 +16,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from djqueue.conf import settings
-from djqueue.drivers.base import Reservation, WorkerIdentity
+from djqueue.drivers.base import WorkerIdentity
 from djqueue.errors import QueueUnavailable
-from djqueue.running.outcome import ErrorReport
 from djqueue.worker.answers import Answers
-from djqueue.worker.child import WORKER_NOTICE
+from djqueue.worker.chores import Chore, notice
 from djqueue.worker.crew import Crew
 from djqueue.worker.duties import Duties
 from djqueue.worker.idle import Idle
@@ -94,7 +93,7 @@ class Worker:
         self.duties = Duties(self)
         self._selector.register(self._interrupts.descriptor, selectors.EVENT_READ, None)
         self.answers.start_children(time.monotonic())
-        self.stock.notices.append(_worker_notice("started"))
+        self.stock.notices.append(notice(Chore.STARTED))
 
     def _identity(self) -> WorkerIdentity:
         return WorkerIdentity(
@@ -189,7 +188,7 @@ class Worker:
         if self.reason is None:
             self.reason = reason
             self.end_at = time.monotonic() + self.options.grace
-            self.stock.notices.append(_worker_notice("stopping", reason.value))
+            self.stock.notices.append(notice(Chore.STOPPING, reason.value))
             for process in self.crew.processes:
                 self.answers.take_back(process)
             self.trade.give_back(self.stock.surplus())
@@ -265,11 +264,3 @@ class Worker:
 def _gathers(data: object) -> bool:
     """Whether it is a child that will have more to say in a moment."""
     return isinstance(data, Process) and len(data.held) > 4
-
-
-def _worker_notice(which: str, reason: str = "") -> tuple[Reservation, ErrorReport]:
-    """A worker's signal, to be sent by a child."""
-    return (
-        Reservation("", "", WORKER_NOTICE, "", 0, 0, "", None),
-        ErrorReport(which, reason, ""),
-    )

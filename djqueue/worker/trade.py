@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.errors import QueueUnavailable
 from djqueue.running.outcome import ErrorReport, Outcome
+from djqueue.worker.chores import forget
 from djqueue.worker.finish import Finisher
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ class Trade:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self.finish = Finisher(worker.driver, worker.options.connection, self._given_up)
+        self.finish = Finisher(
+            worker.driver, worker.options.connection, self._given_up, self._forget
+        )
         self.begun = 0
         """Jobs reserved and not given back unbegun."""
         self._ask_at = 0.0
@@ -144,6 +147,10 @@ class Trade:
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
         """A failed row is safe: now the job may be told."""
         self._worker.stock.notices.append((reservation, error))
+
+    def _forget(self, ids: Sequence[str]) -> None:
+        """These jobs are over, and the payload store still has their arguments."""
+        self._worker.stock.notices.append(forget(ids))
 
     @property
     def nothing_left(self) -> bool:
