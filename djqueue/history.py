@@ -27,8 +27,9 @@ def read(text: str) -> History:
     """The history in `text`; an empty or damaged text is an empty history."""
     try:
         data = json.loads(text) if text else {}
-        return History(int(data.get("errors", 0)), list(data.get("attempts", [])))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        attempts = [entry for entry in data.get("attempts", []) if isinstance(entry, dict)]
+        return History(int(data.get("errors", 0)), attempts)
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return History(0, [])
 
 

@@ -6,13 +6,12 @@ import math
 from datetime import datetime, timedelta
 from typing import Any
 
+from djqueue.payload import LONGEST
+
 __all__ = ["LONGEST", "When", "check_when", "seconds_until"]
 
 When = float | timedelta | datetime
 """Seconds or a `timedelta`, counted from the dispatch, or an aware `datetime`."""
-
-LONGEST = 2**31 - 1
-"""Seconds, 68 years: more is a mistake, and some stores cannot hold it."""
 
 
 def check_when(value: Any) -> When:

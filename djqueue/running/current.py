@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 
 from djqueue.decision import Happened
 from djqueue.errors import ManuallyFailed, NotInJob
+from djqueue.payload import LONGEST
 
 Default = TypeVar("Default")
 _RAISE: Any = object()
@@ -68,9 +69,10 @@ class CurrentJob:
 
         It counts as an attempt. `delay` is in seconds, a `timedelta`, or an aware `datetime`.
         """
+        seconds = _seconds(delay)
         if self.verdict is not Happened.FAILED:
             self.verdict = Happened.RELEASED
-            self.delay = _seconds(delay)
+            self.delay = seconds
 
     def fail(self, error: BaseException | str | None = None) -> None:
         """Give the job up when this attempt ends; nothing retries it by itself."""
@@ -116,13 +118,14 @@ def current_job(default: Any = _RAISE) -> Any:
 
 
 def _seconds(delay: float | timedelta | datetime) -> float:
-    if isinstance(delay, timedelta):
-        return max(0.0, delay.total_seconds())
     if isinstance(delay, datetime):
         if delay.tzinfo is None:
             raise ValueError(
                 f"release() was given the naive datetime {delay}: nobody knows in which time zone."
                 " Use django.utils.timezone.now(), or a timedelta."
             )
-        return max(0.0, (delay - datetime.now(delay.tzinfo)).total_seconds())
-    return max(0.0, float(delay))
+        delay = delay - datetime.now(delay.tzinfo)
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    if not seconds <= LONGEST:
+        raise ValueError(f"release() was given {seconds:g} seconds; the longest is {LONGEST}.")
+    return max(0.0, seconds)

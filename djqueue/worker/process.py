@@ -41,7 +41,8 @@ class Process:
         self._page = Page(ends.page)
         self._reader = OutcomeReader()
         self._next = 1
-        self._unsent = b""
+        self._unsent = bytearray()
+        """Cut off at its front, which a `bytearray` does without copying the rest."""
         self._tokens = b""
 
     # -- handing over --------------------------------------------------------------------------
@@ -65,14 +66,14 @@ class Process:
         try:
             while self._unsent:
                 sent = self.ends.work.send(self._unsent)
-                self._unsent = self._unsent[sent:]
+                del self._unsent[:sent]
             while self._tokens:
                 sent = os.write(self.ends.tokens, self._tokens)
                 self._tokens = self._tokens[sent:]
         except BlockingIOError:
             return True
         except (BrokenPipeError, ConnectionResetError):
-            self._unsent = b""  # it is dead; its tokens stay, for `take_back`
+            self._unsent.clear()  # it is dead; its tokens stay, for `take_back`
         return False
 
     def take_back(self) -> list[Item]:

@@ -44,6 +44,11 @@ class Dialect(ABC):
     ignore_duplicate: ClassVar[str]
     """The clause that makes a push of an id that is there already change nothing."""
     skip_locked: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
+    # No number in a row may make the statement fail that is about many rows.
+    one_attempt_more: ClassVar[str] = "LEAST(attempts, 2147483646) + 1"
+    one_interruption_more: ClassVar[str] = "LEAST(interruptions, 2147483646) + 1"
+    in_line: ClassVar[str] = "-GREATEST(priority, -32767)"
+    """SQL for the value of `line` in a row that may be reserved."""
     columns: ClassVar[str] = COLUMNS
 
     def __init__(self, alias: str, *, owned: bool = False, prepare: bool = True) -> None:
@@ -136,13 +141,13 @@ class Dialect(ABC):
             sets.append(f"line = NULL, available_at = {self.later}")
             params.append(settlement.delay)
         elif verdict is Verdict.RELEASE:
-            sets.append(f"line = -priority, available_at = {self.now}")
+            sets.append(f"line = {self.in_line}, available_at = {self.now}")
         else:
-            sets.append("line = -priority")
+            sets.append(f"line = {self.in_line}")
         if verdict is not Verdict.RELEASE or not settlement.charged:
             sets.append("attempts = attempts - 1")
         if verdict is Verdict.INTERRUPTED:
-            sets.append("interruptions = interruptions + 1")
+            sets.append(f"interruptions = {self.one_interruption_more}")
         if settlement.history is not None:
             sets.append("history = %s")
             params.append(settlement.history)
@@ -196,7 +201,7 @@ class Dialect(ABC):
     def promote(self, queue: str) -> int:
         """Put rows of `queue` that are due in line, at most `PROMOTE_SLICE`; how many."""
         return self.run(
-            "UPDATE jobs SET line = -priority WHERE line IS NULL AND reserved_by IS NULL"
+            f"UPDATE jobs SET line = {self.in_line} WHERE line IS NULL AND reserved_by IS NULL"
             " AND id IN (SELECT id FROM (SELECT id FROM jobs WHERE queue = %s AND line IS NULL"
             f" AND reserved_by IS NULL AND available_at <= {self.now}"
             f" ORDER BY available_at LIMIT {PROMOTE_SLICE}{self.skip_locked}) AS due)",

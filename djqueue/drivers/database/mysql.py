@@ -48,7 +48,7 @@ class MysqlDialect(Dialect):
                 if not rows:
                     continue
                 self.run(
-                    "UPDATE jobs SET line = NULL, attempts = attempts + 1,"
+                    f"UPDATE jobs SET line = NULL, attempts = {self.one_attempt_more},"
                     f" reservation = reservation + 1, reserved_at = {self.now},"
                     f" reserved_until = {self.later}, reserved_by = %s"
                     f" WHERE id IN ({_marks(rows)})",

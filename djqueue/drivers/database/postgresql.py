@@ -186,7 +186,7 @@ def _exchange(settling: bool, queues: int) -> str:
         taken = " UNION ALL ".join(f"SELECT * FROM taken{index}" for index in range(queues))
         parts.append(
             f"taken AS MATERIALIZED ({taken}), reserved AS (UPDATE jobs SET line = NULL,"
-            " attempts = attempts + 1, reservation = reservation + 1,"
+            f" attempts = {PostgresDialect.one_attempt_more}, reservation = reservation + 1,"
             " reserved_at = statement_timestamp(),"
             " reserved_until = statement_timestamp() + make_interval(secs => %s),"
             " reserved_by = %s FROM taken WHERE jobs.id = taken.id"

@@ -10,11 +10,15 @@ from typing import Any
 
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
 from djqueue.drivers.database.change import ChangeWakeup
-from djqueue.drivers.database.dialect import COLUMNS, Dialect, Holder, _runs
+from djqueue.drivers.database.dialect import Dialect, Holder, _runs
 
 _TIME = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now'{})"
-_READ = COLUMNS.replace("name, payload", "CAST(name AS BLOB), CAST(payload AS BLOB)")
-"""As bytes: one row that is no UTF-8 must not make the whole window unreadable."""
+_READ = (
+    "id, CAST(uuid AS BLOB), queue, CAST(name AS BLOB), CAST(payload AS BLOB),"
+    " CAST(attempts AS INTEGER), CAST(interruptions AS INTEGER), CAST(history AS BLOB), reservation"
+)
+"""Texts as bytes and numbers as numbers: SQLite keeps anything in any column, and one row that is
+no UTF-8 must not make the whole window unreadable."""
 
 
 class SqliteDialect(Dialect):
@@ -24,6 +28,10 @@ class SqliteDialect(Dialect):
     later = _TIME.format(", %s || ' seconds'")
     ignore_duplicate = "ON CONFLICT (uuid) DO NOTHING"
     skip_locked = ""
+    # Its numbers have no such ends.
+    one_attempt_more = "attempts + 1"
+    one_interruption_more = "interruptions + 1"
+    in_line = "-priority"
     columns = _READ
 
     def seconds_until(self, column: str) -> str:
@@ -114,10 +122,20 @@ class SqliteDialect(Dialect):
         return [self.reservation(row) for row in rows]
 
     def reservation(self, row: Sequence[Any]) -> Reservation:
-        id, uuid, queue, name, payload, *rest = row[:9]
-        name = bytes(name).decode("utf-8", "replace")
-        payload = bytes(payload).decode("utf-8", "surrogateescape")
-        return super().reservation((id, uuid, queue, name, payload, *rest))
+        id, uuid, queue, name, payload, attempts, interruptions, history, number = row[:9]
+        return super().reservation(
+            (
+                id,
+                uuid.decode("utf-8", "replace"),
+                queue,
+                name.decode("utf-8", "replace"),
+                payload.decode("utf-8", "surrogateescape"),
+                attempts,
+                interruptions,
+                history.decode("utf-8", "replace"),
+                number,
+            )
+        )
 
     # -- wake-up -------------------------------------------------------------------------------
 
@@ -137,7 +155,8 @@ _RESERVE = (
     "UPDATE jobs SET line = NULL, attempts = attempts + 1, reservation = reservation + 1,"
     f" reserved_at = {SqliteDialect.now}, reserved_until = {SqliteDialect.later},"
     " reserved_by = %s WHERE id IN (SELECT id FROM jobs WHERE queue = %s AND line IS NOT NULL"
-    f" ORDER BY line, available_at, id LIMIT %s) RETURNING {_READ}, -priority, available_at"
+    f" ORDER BY line, available_at, id LIMIT %s) RETURNING {_READ}, -priority,"
+    " CAST(available_at AS BLOB)"
 )
 
 
