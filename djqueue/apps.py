@@ -17,7 +17,9 @@ class DjqueueConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django once every model is there."""
         from djqueue import checks, discovery, hints
+        from djqueue.bus import after_response
 
         checks.register()
+        after_response.connect()
         discovery.discover()
         hints.install()

@@ -80,6 +80,12 @@ class ModelMissing(PayloadError):
 class QueueUnavailable(QueueError):
     """A store cannot be reached, or it refused the request; nothing is known to be stored."""
 
+    def __init__(self, *args: object, ambiguous: bool = True) -> None:
+        super().__init__(*args)
+        self.ambiguous = ambiguous
+        """Whether the store may have done it all the same: the connection broke off between the
+        request and its answer. False where nothing had been sent, or the store said no."""
+
 
 class Unsupported(QueueError):
     """The store behind this connection cannot do that; the message says why."""

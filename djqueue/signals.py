@@ -27,6 +27,7 @@ __all__ = [
     "job_succeeded",
     "job_timed_out",
     "queue_busy",
+    "queue_failed_over",
     "worker_looping",
     "worker_started",
     "worker_stopping",
@@ -67,6 +68,11 @@ worker_looping = Signal()
 
 worker_stopping = Signal()
 """A worker holds nothing any more and ends. ``worker``, ``connection``, ``queues``, ``reason``."""
+
+queue_failed_over = Signal()
+"""A failover connection passed jobs on to another member than the one before. The sender is its
+driver's class. ``connection``: its name, ``failed`` and ``used``: names of members, ``error``: why,
+a `djqueue.errors.QueueUnavailable` whose ``ambiguous`` tells whether the jobs may run twice."""
 
 queue_busy = Signal()
 """``queue_monitor`` found more waiting, or waiting longer, than allowed. ``connection``,

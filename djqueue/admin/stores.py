@@ -35,4 +35,5 @@ def _keeps_jobs(name: str) -> bool:
         capabilities = driver_class(settings().connections[name]).capabilities
     except ConfigurationError:
         return True  # it may; the system checks say what is wrong with it
-    return not (capabilities.inline or capabilities.discards)
+    keeps_nothing = capabilities.inline or capabilities.discards
+    return capabilities.workers is True and not keeps_nothing

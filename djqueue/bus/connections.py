@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import timedelta
 
-__all__ = ["QueueConnection", "QueueConnections", "queues"]
+__all__ = ["QueueConnection", "QueueConnections", "keepers", "queues"]
 
 
 class QueueConnection:
@@ -65,15 +65,21 @@ class QueueConnection:
         reason: str = "",
     ) -> None:
         """Let no worker begin another job of the queue, for so long or until `resume`."""
-        controls.pause(self.name, self.check(queue), for_=for_, reason=reason)
+        for name in self.keepers:
+            controls.pause(name, self.check(queue), for_=for_, reason=reason)
 
     def resume(self, queue: str | None = None) -> bool:
         """End a pause; whether there was one."""
-        return controls.resume(self.name, self.check(queue)) > 0
+        return sum(controls.resume(name, self.check(queue)) for name in self.keepers) > 0
 
     def is_paused(self, queue: str | None = None) -> bool:
         """Whether the queue, or every queue, is paused."""
-        return controls.is_paused(self.name, self.check(queue))
+        return all(controls.is_paused(name, self.check(queue)) for name in self.keepers)
+
+    @property
+    def keepers(self) -> Sequence[str]:
+        """The connections that workers run for: this one, or those it passes its jobs on to."""
+        return self.driver.members or (self.name,)
 
     def check(self, queue: str | None) -> str:
         """The name of a queue of this connection. `QueueError` if it cannot be one."""
@@ -132,3 +138,8 @@ class QueueConnections:
 
 
 queues = QueueConnections()
+
+
+def keepers(connection: str | None) -> list[str]:
+    """The connections that keep the jobs of one: itself, or those that it passes them on to."""
+    return list(queues[connection].keepers)

@@ -77,9 +77,9 @@ def _make(spec: JobSpec, options: Options, known: Settings) -> Plan:
         queue=connection.check(options.queue or route.queue),
         head=encode_head(spec.name, options.limits()),
         priority=options.priority,
-        after_commit=_after_commit(options.after_commit, connection.settings.after_commit, known)
-        if not capabilities.inline
-        else bool(options.after_commit),
+        after_commit=bool(options.after_commit)
+        if capabilities.inline and not capabilities.after_response
+        else _after_commit(options.after_commit, connection.settings.after_commit, known),
         inline=capabilities.inline,
         max_delay=capabilities.max_delay,
         fits=sizes.fits,

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue import ids
-from djqueue.bus.connections import queues
+from djqueue.bus.connections import keepers, queues
 from djqueue.bus.failed import SLICE, not_found
 from djqueue.drivers.base import State, StoredJob
 from djqueue.errors import ConfigurationError, JobNotFound, QueueUnavailable, Unsupported
@@ -68,11 +68,12 @@ def locate(text: str, connection: str | None = None) -> Located:
     """
     part = ids.digits(text)
     silent = []
-    for name in [connection] if connection is not None else _names():
+    names = _names() if connection is None else keepers(connection)
+    for name in names:
         try:
             found = _search(queues[name].driver, part)
         except (QueueUnavailable, ConfigurationError, Unsupported) as error:
-            if connection is not None:
+            if names == [connection]:
                 raise
             silent.append(f" Connection {name} was not looked at. {error}")
             continue
@@ -85,8 +86,14 @@ def locate(text: str, connection: str | None = None) -> Located:
 
 
 def _names() -> list[str]:
-    """Every connection, the default one first."""
-    return list(dict.fromkeys([queues[None].name, *queues]))
+    """Every connection that keeps jobs itself, the default one first."""
+    found: dict[str, None] = {}
+    for name in (None, *queues):
+        try:
+            found.update(dict.fromkeys(keepers(name)))
+        except ConfigurationError:
+            found[queues[name].name] = None
+    return list(found)
 
 
 def _search(driver: Driver, part: str) -> list[StoredJob]:
@@ -118,17 +125,34 @@ def matching(
     name: str | None = None,
     limit: int | None = None,
 ) -> Iterator[Located]:
-    """Stored jobs by queue, state and name; those that run first, then as they would run."""
-    asked = queues[connection]
-    names = asked.driver.queues() if queue is None else [asked.check(queue)]
-    found = (
-        Located(asked.name, job)
-        for state in states
-        for each in names
-        for job in _pages(asked.driver, each, state)
-        if name is None or job.name == name
-    )
-    return islice(found, limit)
+    """Stored jobs by queue, state and name; those that run first, then as they would run.
+
+    Where a connection passes its jobs on, those of each member in turn; one that cannot be reached
+    is an error after the others.
+    """
+    states = tuple(states)
+    names = keepers(connection)
+    unavailable: list[QueueUnavailable] = []
+
+    def found() -> Iterator[Located]:
+        for keeper in names:
+            try:
+                yield from _held_by(keeper, queue, states)
+            except QueueUnavailable as error:  # noqa: PERF203  a store each
+                unavailable.append(error)
+        if unavailable:
+            raise unavailable[0]
+
+    return islice((each for each in found() if name is None or each.job.name == name), limit)
+
+
+def _held_by(keeper: str, queue: str | None, states: Sequence[State]) -> Iterator[Located]:
+    asked = queues[keeper]
+    every = asked.driver.queues() if queue is None else [asked.check(queue)]
+    for state in states:
+        for each in every:
+            for job in _pages(asked.driver, each, state):
+                yield Located(asked.name, job)
 
 
 def _pages(driver: Driver, queue: str, state: State) -> Iterator[StoredJob]:

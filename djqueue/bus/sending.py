@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from djqueue.bus.after_response import after_response
 from djqueue.bus.connections import queues
+from djqueue.drivers.base import RunHere
 from djqueue.errors import QueueError
 from djqueue.running.current import CurrentJob
 from djqueue.running.here import run_here
@@ -31,13 +33,29 @@ class Sendable(NamedTuple):
 
 def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
     """Push `jobs` in order, or run them on an inline connection; errors reach the caller."""
-    if inline:
-        for job in jobs:
-            _announce(connection, (job,))
-            run_here(job.outgoing, connection)
-        return
-    queues[connection].driver.push([job.outgoing for job in jobs])
+    here = connection if inline else _push(connection, jobs)
+    if here is not None:
+        _run(here, jobs)
+
+
+def _push(connection: str, jobs: Sequence[Sendable]) -> str | None:
+    """Hand `jobs` to the store. Where none took them: the inline connection to run them on."""
+    try:
+        queues[connection].driver.push([job.outgoing for job in jobs])
+    except RunHere as left:
+        return left.connection
     _announce(connection, jobs)
+    return None
+
+
+def _run(connection: str, jobs: Sequence[Sendable]) -> None:
+    later = queues[connection].driver.capabilities.after_response
+    for job in jobs:
+        _announce(connection, (job,))
+        if later:
+            after_response.run(job.outgoing, connection)
+        else:
+            run_here(job.outgoing, connection)
 
 
 def _announce(connection: str, jobs: Sequence[Sendable]) -> None:
@@ -71,11 +89,11 @@ class Deferred:
         self.jobs.clear()
         if not jobs:
             return
+        here: str | None = self._connection
         try:
-            send(self._connection, jobs, inline=self._inline)
+            if not self._inline:
+                here = _push(self._connection, jobs)
         except Exception as error:  # told on with the jobs it is about; the caller logs it
-            if self._inline:
-                raise
             first = jobs[0].outgoing
             others = f" and {len(jobs) - 1} others" if len(jobs) > 1 else ""
             raise QueueError(
@@ -83,3 +101,5 @@ class Deferred:
                 f'queued on connection "{self._connection}": {error}'
             ) from error
         self.sent = True
+        if here is not None:
+            _run(here, jobs)

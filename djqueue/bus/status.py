@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from djqueue.bus import controls
-from djqueue.bus.connections import QueueConnection, queues
+from djqueue.bus.connections import QueueConnection, keepers, queues
 from djqueue.conf import settings
 from djqueue.drivers.base import QueueCounts, State
 from djqueue.errors import QueueError
@@ -73,7 +73,7 @@ def report(connection: str | None = None) -> Report:
     found: list[QueueStatus] = []
     workers: list[Worker] = []
     unreachable = []
-    for name in [connection] if connection is not None else list(queues):
+    for name in _asked(connection):
         try:
             asked = queues[name]
             capabilities = asked.driver.capabilities
@@ -84,6 +84,17 @@ def report(connection: str | None = None) -> Report:
         except QueueError as error:
             unreachable.append(f"Connection {name} could not be asked. {error}")
     return Report(found, workers, [each for one in found for each in _problems(one)], unreachable)
+
+
+def _asked(connection: str | None) -> list[str]:
+    """Who keeps the jobs of a connection, or of all; one that cannot be made stands for itself."""
+    found: dict[str, None] = {}
+    for name in [connection] if connection is not None else list(queues):
+        try:
+            found.update(dict.fromkeys(keepers(name)))
+        except QueueError:
+            found[name] = None
+    return list(found)
 
 
 def _statuses(asked: QueueConnection, workers: Sequence[Worker]) -> list[QueueStatus]:
@@ -150,8 +161,7 @@ def monitor(
     each that has `max_size` waiting jobs or more, or one that waits for `max_age` seconds or more.
     """
     found = []
-    for target in targets:
-        name, queue = split_target(target)
+    for name, queue in [place for target in targets for place in split_target(target)]:
         asked = queues[name]
         one = QueueStatus(
             asked.name, queue, asked.driver.counts(queue), controls.is_paused(asked.name, queue), 0
@@ -175,13 +185,13 @@ def monitor(
     return found
 
 
-def split_target(text: str) -> tuple[str, str]:
-    """``connection:queue``, or a queue of the default connection. Raises `UnknownConnection`, and
-    `QueueError` for what cannot be a queue.
+def split_target(text: str) -> list[tuple[str, str]]:
+    """``connection:queue``, or a queue of the default connection; one for each member where that
+    passes its jobs on. Raises `UnknownConnection`, and `QueueError` for what cannot be a queue.
     """
     name, colon, queue = text.rpartition(":")
     asked = queues[name if colon else None]
-    return asked.name, asked.check(queue)
+    return [(keeper, asked.check(queue)) for keeper in asked.keepers]
 
 
 def span(seconds: float) -> str:

@@ -15,7 +15,7 @@ from djqueue.drivers import driver_class
 from djqueue.errors import ConfigurationError, MissingPackage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from djqueue.drivers.base import Driver
 
@@ -33,7 +33,7 @@ def check_connections(**_: Any) -> list[checks.CheckMessage]:
 
 def _connection(connection: ConnectionSettings, ours: Settings) -> Iterator[checks.CheckMessage]:
     where = f'DJQUEUE["CONNECTIONS"]["{connection.name}"]'
-    if connection.driver in {"failover", "deferred"}:
+    if connection.driver == "failover":
         yield from _members(where, connection, ours)
     try:
         driver = driver_class(connection)
@@ -84,15 +84,38 @@ def _members(
             id="djqueue.E008",
         )
         return
-    for member in members:
-        if not isinstance(member, str) or member not in ours.connections:
-            yield unknown_connection(f'A member of {where}["CONNECTIONS"]', member, ours)
+    known = ours.connections
+    unknown = [each for each in members if not isinstance(each, str) or each not in known]
+    for member in unknown:
+        yield unknown_connection(f'A member of {where}["CONNECTIONS"]', member, ours)
     if connection.name in reachable(connection.name, ours):
         yield checks.Error(
             f'{where}["CONNECTIONS"] leads back to "{connection.name}" itself.',
             hint=f'Remove "{connection.name}" from the connections it fails over to.',
             id="djqueue.E008",
         )
+    elif not unknown:
+        yield from _unreachable(where, members, ours)
+
+
+def _unreachable(
+    where: str, members: Sequence[str], ours: Settings
+) -> Iterator[checks.CheckMessage]:
+    """Members behind one that takes every job."""
+    for member in members[:-1]:
+        try:
+            capabilities = driver_class(ours.connections[member]).capabilities
+        except ConfigurationError:
+            continue  # it has a message of its own
+        if capabilities.inline or capabilities.discards:
+            what = "runs" if capabilities.inline else "throws away"
+            yield checks.Error(
+                f'{where}["CONNECTIONS"] has members behind "{member}", which {what} every job: '
+                "they are never asked.",
+                hint=f'Put "{member}" last, or remove it.',
+                id="djqueue.E008",
+            )
+            return
 
 
 def reachable(name: str, ours: Settings) -> set[str]:

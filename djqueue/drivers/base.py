@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from djqueue.errors import Unsupported
+from djqueue.errors import QueueUnavailable, Unsupported
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
@@ -179,8 +179,20 @@ class Capabilities:
     """The name of a queue may hold one ``{tag}``."""
     inline: bool = False
     """Jobs run at once, in the process that pushes."""
+    after_response: bool = False
+    """With `inline`: not at once, but after the response of the request that pushes."""
     discards: bool = False
     """Jobs are thrown away."""
+    workers: bool | str = True
+    """Workers can run jobs of this connection."""
+
+
+class RunHere(QueueUnavailable):
+    """Raised by `Driver.push`: no store took the jobs, and `connection` is to run them at once."""
+
+    def __init__(self, text: str, connection: str) -> None:
+        super().__init__(text)
+        self.connection = connection
 
 
 class Wakeup(ABC):
@@ -212,7 +224,11 @@ class Driver(ABC):
     """Setting keys of this driver's own, with their defaults; any other key is a check error."""
     EXTRA: ClassVar[str] = ""
     """The pip extra that installs its client library, as in ``pip install "djqueue[redis]"``."""
-    capabilities: ClassVar[Capabilities] = Capabilities()
+    capabilities: Capabilities = Capabilities()
+    """The class's, as checks and listings ask for it; a driver made of others narrows its own."""
+    members: Sequence[str] = ()
+    """The connections that keep the jobs in this one's place, where it passes them on: workers run
+    for those, and that is where operators find them."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings.with_defaults(self.OPTIONS)
@@ -226,7 +242,7 @@ class Driver(ABC):
 
     @abstractmethod
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        """Store `jobs` in order. On return they are durable, or part of the caller's transaction."""
+        """Store `jobs` in order. On return they are durable, or in the caller's transaction."""
 
     # -- working -------------------------------------------------------------------------------
 
@@ -259,6 +275,13 @@ class Driver(ABC):
         under a new fencing number, to be settled as INTERRUPTED or, when too many, REMOVE.
         """
         return []
+
+    @property
+    def has_orphans(self) -> bool:
+        """Whether `exchange` has come upon jobs whose worker is gone, which the store had given
+        back by itself. They wait in `recover`, and nobody has to judge whether they may be taken.
+        """
+        return False
 
     def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
         """Reservations of this worker that are not among `known`: the store gave them in an answer
@@ -352,9 +375,26 @@ class Driver(ABC):
         finaliser of the child reaches the parent's connection.
         """
 
+    def broke(self, error: QueueUnavailable) -> None:
+        """Give up the connection that `error` of a call is about; the next call opens it again."""
+        self.close()
+
+    # -- transactions --------------------------------------------------------------------------
+
     def shares_transaction_with(self, alias: str) -> bool:
         """Whether `settle` inside ``atomic(using=alias)`` commits with it."""
         return False
+
+    def guards(self, alias: str) -> bool:
+        """Whether this driver keeps guard rows in the database `alias`, so that `mark` works."""
+        return False
+
+    def mark(self, reservation: Reservation, *, over: bool) -> bool:
+        """Inside a transaction on the alias that `guards` is true for: make sure that the job is
+        ours until the transaction ends, and with `over` that it never runs again once that has
+        committed. False: it is not ours any more, or over already; marking it over twice is once.
+        """
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close connections; the next call opens them again."""

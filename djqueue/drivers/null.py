@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import (
     Capabilities,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class NullDriver(Driver):
     """Keeps nothing, so it has nothing to hand out, and whatever it is asked about is lost."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(discards=True)
+    capabilities = Capabilities(discards=True)
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
         """Throw `jobs` away."""

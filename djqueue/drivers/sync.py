@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import (
     Capabilities,
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class SyncDriver(Driver):
     """Keeps nothing: whoever dispatches sees `Capabilities.inline` and runs the job."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(inline=True)
+    capabilities = Capabilities(inline=True)
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
         raise Unsupported(
-            f'Connection "{self.settings.name}" keeps no jobs: what is dispatched to it runs at '
-            "once, in the process that dispatches. Push to another connection."
+            f'Connection "{self.settings.name}" keeps no jobs: what is dispatched to it runs in '
+            "the process that dispatches. Push to another connection."
         )
 
     def exchange(

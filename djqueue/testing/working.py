@@ -13,6 +13,8 @@ from djqueue.worker.options import WorkerOptions
 from djqueue.worker.report import Report
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from djqueue.drivers.base import Reservation
     from djqueue.running.outcome import Outcome
 
@@ -39,6 +41,8 @@ def work(
     asked = queues[connection]
     capabilities = asked.driver.capabilities
     done = 0
+    if asked.driver.members:
+        return _work_on_each(asked.driver.members, queue, max_jobs, delayed, raise_errors)
     if capabilities.inline or capabilities.discards:
         return done
     while max_jobs is None or done < max_jobs:
@@ -52,6 +56,25 @@ def work(
         done += 1
         if raise_errors and worker.error is not None:
             raise worker.error
+    return done
+
+
+def _work_on_each(
+    members: Sequence[str],
+    queue: str | None,
+    max_jobs: int | None,
+    delayed: bool,
+    raise_errors: bool,
+) -> int:
+    """Until all are empty: a job may dispatch to a member that was empty before."""
+    done = 0
+    while max_jobs is None or done < max_jobs:
+        before = done
+        for member in members:
+            left = None if max_jobs is None else max_jobs - done
+            done += work(member, queue, left, delayed, raise_errors)
+        if done == before:
+            break
     return done
 
 

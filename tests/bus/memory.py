@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class MemoryDriver(NullDriver):
     """Keeps jobs by connection. A queue called ``down`` cannot be reached."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(max_delay=3600, max_payload=10_000)
+    capabilities = Capabilities(max_delay=3600, max_payload=10_000)
     stores: ClassVar[dict[str, list[OutgoingJob]]] = {}
     pushes: ClassVar[list[int]] = []
     """How many jobs each push held."""

@@ -18,5 +18,5 @@ def test_it_holds_nothing_and_finds_nothing():
 
 
 def test_a_push_past_the_dispatcher_says_that_jobs_run_at_once():
-    with pytest.raises(Unsupported, match="runs at once"):
+    with pytest.raises(Unsupported, match="runs in the process"):
         queues["sync"].driver.push([])

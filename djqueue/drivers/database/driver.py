@@ -26,6 +26,7 @@ from djqueue.drivers.base import (
 from djqueue.drivers.database import stored, workers
 from djqueue.drivers.database.connection import forget_connections, own_connection
 from djqueue.drivers.database.dialect import Dialect, Holder
+from djqueue.drivers.database.doubt import in_doubt
 from djqueue.drivers.sockets import silence
 from djqueue.errors import ConfigurationError, QueueUnavailable
 
@@ -60,11 +61,20 @@ class DatabaseDriver(Driver):
     # -- dispatching ---------------------------------------------------------------------------
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        if jobs:
-            try:
-                self._dialect.push(jobs)
-            except DatabaseError as error:
-                raise self._explained(error) from error
+        if not jobs:
+            return
+        sent = False
+        try:
+            self._dialect.connection.ensure_connection()
+            sent = True
+            self._dialect.push(jobs)
+        except DatabaseError as error:
+            explained = self._explained(error)
+            if isinstance(explained, QueueUnavailable):
+                explained.ambiguous = sent and in_doubt(error)
+            # A dead connection would fail the next push too; one in a transaction is left alone.
+            self._dialect.connection.close_if_unusable_or_obsolete()
+            raise explained from error
 
     # -- working -------------------------------------------------------------------------------
 

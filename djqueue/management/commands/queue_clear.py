@@ -21,14 +21,18 @@ class Command(QueueCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         asked = queues[options["connection"]]
         names = options["queue"].split(",") if options["queue"] else [None]
-        chosen = [asked.check(name) for name in dict.fromkeys(names)]
-        counts = [asked.counts(name) for name in chosen]
+        chosen = [
+            (queues[keeper], asked.check(name))
+            for keeper in asked.keepers
+            for name in dict.fromkeys(names)
+        ]
+        counts = [keeper.counts(name) for keeper, name in chosen]
         held = sum((each.waiting or 0) + (each.delayed or 0) for each in counts)
-        places = ", ".join(f"{asked.name}:{name}" for name in chosen)
+        places = ", ".join(f"{keeper.name}:{name}" for keeper, name in chosen)
         if options["dry_run"]:
             self.stdout.write(f"{number_of(held, 'job')} would be deleted from {places}.")
             return
         if held:
             self.confirm(f"This deletes {number_of(held, 'job')} from {places}.", options)
-        cleared = sum(map(asked.clear, chosen))
+        cleared = sum(keeper.clear(name) for keeper, name in chosen)
         self.stdout.write(f"Deleted {number_of(cleared, 'job')} from {places}.")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from djqueue.bus import controls
@@ -30,6 +31,6 @@ class Command(QueueCommand):
         if options["all"]:
             controls.pause(**details)
             self.stdout.write(f"Every queue is paused {until}.")
-        for connection, queue in map(split_target, options["queues"]):
+        for connection, queue in chain.from_iterable(map(split_target, options["queues"])):
             controls.pause(connection, queue, **details)
             self.stdout.write(f"{connection}:{queue} is paused {until}.")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from djqueue.bus import controls
@@ -23,7 +24,7 @@ class Command(QueueCommand):
         if options["all"]:
             ended = controls.resume()
             self.stdout.write("No queue is paused any more." if ended else "No queue was paused.")
-        for connection, queue in map(split_target, options["queues"]):
+        for connection, queue in chain.from_iterable(map(split_target, options["queues"])):
             self._resume(connection, queue)
 
     def _resume(self, connection: str, queue: str) -> None:

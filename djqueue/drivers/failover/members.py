@@ -1,0 +1,94 @@
+"""Which connections a failover connection passes jobs on to, and what they can do together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from djqueue.conf import Settings, settings
+from djqueue.drivers import driver_class, make_driver
+from djqueue.drivers.base import Capabilities
+from djqueue.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from djqueue.conf import ConnectionSettings
+    from djqueue.drivers.base import Driver
+
+__all__ = ["make_members", "together", "who_works"]
+
+
+def make_members(connection: ConnectionSettings) -> list[Driver]:
+    """Drivers of the members in order; those of a failover among them stand in its place.
+
+    `ConfigurationError` if there are none, or if one leads back to a failover that it is part of.
+    """
+    leaves = {each.name: each for each in _leaves(connection, settings(), ())}
+    return [make_driver(each) for each in leaves.values()]
+
+
+def _leaves(
+    connection: ConnectionSettings, known: Settings, above: tuple[str, ...]
+) -> Iterator[ConnectionSettings]:
+    from djqueue.drivers.failover.driver import FailoverDriver
+
+    where = f'DJQUEUE["CONNECTIONS"]["{connection.name}"]["CONNECTIONS"]'
+    names = connection.options.get("CONNECTIONS")
+    if not isinstance(names, (list, tuple)) or not names:
+        raise ConfigurationError(
+            f"{where} is {names!r}, not a list of connections. Name those to try, in order: "
+            '["redis", "database"].'
+        )
+    path = (*above, connection.name)
+    for name in names:
+        if name in path:
+            raise ConfigurationError(f'{where} leads back to "{name}". Remove one of the two.')
+        member = known.connection(name)
+        if issubclass(driver_class(member), FailoverDriver):
+            yield from _leaves(member, known, path)
+        else:
+            yield member
+
+
+def together(stores: Sequence[Driver], workers: str) -> Capabilities:
+    """What all of them can do; the reason of the first that cannot."""
+    each = [(store.settings.name, store.capabilities) for store in stores]
+
+    def all_can(what: Callable[[Capabilities], bool | str]) -> bool | str:
+        for name, capabilities in each:
+            answer = what(capabilities)
+            if answer is not True:
+                return f"{name}: {answer or 'its driver does not support it.'}"
+        return True
+
+    delays = [can.max_delay for _, can in each if can.max_delay is not None]
+    sizes = [can.max_payload for _, can in each if can.max_payload is not None]
+    return Capabilities(
+        ordered="Its jobs may be on several connections, each with an order of its own.",
+        priorities=all_can(lambda can: can.priorities),
+        peek=all_can(lambda can: can.peek),
+        remove=all_can(lambda can: can.remove),
+        find=all_can(lambda can: can.find),
+        exact_counts=all_can(lambda can: can.exact_counts),
+        idempotent_push="What one of its members holds may be pushed to another.",
+        fenced=all_can(lambda can: can.fenced),
+        max_delay=min(delays, default=None),
+        max_payload=min(sizes, default=None),
+        tagged_queues=bool(each) and all(can.tagged_queues for _, can in each),
+        workers=workers,
+    )
+
+
+def who_works(connection: ConnectionSettings, stores: Sequence[Driver]) -> str:
+    """Why no worker runs for a failover connection, and which ones have to."""
+
+    def arguments(member: ConnectionSettings) -> str:
+        own = member.queue == connection.queue
+        return member.name if own else f"{member.name} --queue {connection.queue}"
+
+    names = " or ".join(store.settings.name for store in stores)
+    commands = " and ".join(f"`queue_work {arguments(store.settings)}`" for store in stores)
+    return (
+        f'Connection "{connection.name}" keeps no jobs itself: it passes them on to {names}. '
+        f"Run workers for each of them: {commands}."
+    )

@@ -1,0 +1,112 @@
+"""A TCP proxy before a server, to break connections at the moments that matter."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from tests.services.server import HOST, free_port
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Mode(enum.Enum):
+    """What becomes of bytes and connections. A change holds for open connections too."""
+
+    PASS = "pass"
+    REFUSE = "refuse"
+    """Nobody listens, and what was open is closed."""
+    DROP = "accept, then drop"
+    """Requests reach the server; its answer does not come back, the connection is closed."""
+    STALL = "stall"
+    """Connections are accepted, and nothing happens."""
+
+
+class Proxy:
+    """Passes bytes between clients and one server, in threads of this process."""
+
+    host = HOST
+
+    def __init__(self, to: int) -> None:
+        self.port = free_port()
+        self._to = to
+        self._mode = Mode.PASS
+        self._listener: socket.socket | None = None
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self.connections = 0
+        """How many were accepted so far."""
+        self.dropped = 0
+        """How many answers did not come back."""
+
+    @property
+    def mode(self) -> Mode:
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        if mode is Mode.REFUSE:
+            self._close()
+        elif self._listener is None:
+            self._listen()
+
+    def __enter__(self) -> Self:
+        self._listen()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._close()
+
+    # -- connections ----------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        self._listener = socket.create_server((HOST, self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _close(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            _end(listener)
+        with self._lock:
+            for each in list(self._open):
+                _end(each)
+            self._open.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                self.connections += 1
+                server = socket.create_connection((HOST, self._to))
+                with self._lock:
+                    self._open |= {client, server}
+                for source, target, answers in ((client, server, False), (server, client, True)):
+                    pump = threading.Thread(
+                        target=self._pump, args=(source, target, answers), daemon=True
+                    )
+                    pump.start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if self._mode is Mode.STALL:
+                    continue
+                if self._mode is Mode.DROP and answers:
+                    self.dropped += 1
+                    break
+                target.sendall(data)
+        with self._lock:
+            self._open -= {source, target}
+        _end(source)
+        _end(target)
+
+
+def _end(each: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()
