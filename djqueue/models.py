@@ -243,6 +243,8 @@ class Payload(models.Model):
         verbose_name = _("large payload")
         verbose_name_plural = _("large payloads")
         indexes = (models.Index(fields=["check_at"], name="djqueue_payloads_check"),)
+        # Nobody works with these rows, and `view_payload` is a permission of the jobs already.
+        default_permissions = ()
 
     def __str__(self) -> str:
         return str(self.uuid)

@@ -187,6 +187,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "large payload",
                 "verbose_name_plural": "large payloads",
                 "db_table": "djqueue_payloads",
+                "default_permissions": (),
                 "indexes": [models.Index(fields=["check_at"], name="djqueue_payloads_check")],
             },
         ),

@@ -14,6 +14,7 @@ from django.utils import translation
 
 from djqueue import history
 from djqueue.models import JobBatch
+from djqueue.packing import pack
 from tests.admin.support import (
     BATCHES,
     FAILED,
@@ -100,6 +101,23 @@ def test_a_long_value_is_cut() -> None:
     page = _page(row, "view_payload")
     assert len(page) < 200_000
     assert "more characters are not shown" in page
+
+
+def test_packed_arguments_are_shown_like_others() -> None:
+    packed = pack(text_of("shop.A", {"note": "n" * 500, "password": SECRET}), 100, None).text
+    assert "n" * 500 not in packed
+    row = waiting(payload=packed)
+    page = _page(row, "view_payload")
+    assert "n" * 500 in page
+    assert "zlib" not in page
+    assert SECRET not in page
+    assert "n" * 500 not in _page(row)
+    assert "password" in _page(row)
+
+
+def test_arguments_that_are_not_where_the_payload_says_are_told_of() -> None:
+    row = waiting(payload=pack(text_of("shop.A", {"note": "n" * 500}), None, 1).text)
+    assert "no longer in the payload store" in _page(row, "view_payload")
 
 
 def test_attempts_and_traceback() -> None:

@@ -110,8 +110,6 @@ def test_errors_of_the_dispatch_reach_the_caller(memory):
         Write().using(queue="down").dispatch()
     with pytest.raises(NotSerializable, match='argument "text"'):
         Write(object()).dispatch()
-    with pytest.raises(NotSerializable, match="takes at most 10,000"):
-        Write("x" * 10_000).dispatch()
     with pytest.raises(Unsupported, match="delays a job by at most 3600 s"):
         Write().using(delay=3601).dispatch()
     with pytest.raises(QueueError, match="is not a queue name"):

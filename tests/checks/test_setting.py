@@ -38,6 +38,9 @@ def test_what_is_no_dict(messages, raw):
         ({"BATCHES": {"database": "default"}}, "DATABASE"),
         ({"RESULTS": {"KEEP": 3}}, "KEEP_FOR"),
         ({"PRUNE_AFTER": {"FAILED_JOB": 3}}, "FAILED_JOBS"),
+        ({"PRUNE_AFTER": {"PAYLOAD": 3}}, "PAYLOADS"),
+        ({"PAYLOADS": {"STORAGES": "default"}}, "STORAGE"),
+        (connections(x={"DRIVER": "null", "COMPRES_ABOVE": 3}), "COMPRESS_ABOVE"),
         ({"ROUTES": {"a.*": {"queues": "x"}}}, "queue"),
         (connections(x={"DRIVER": "null", "RETRY_AFETR": 3}), "RETRY_AFTER"),
         (connections(x={"DRIVER": "null", "queue": "mail"}), "QUEUE"),
@@ -69,6 +72,13 @@ def test_a_key_of_another_driver_is_unknown(ids):
         {"ENCRYPTION_KEYS": "abc"},
         {"CLOSURE_KEYS": [b"abc"]},
         {"COMMANDS": "migrate"},
+        {"PAYLOADS": {"DATABASE": None}},
+        {"PAYLOADS": {"STORAGE": ""}},
+        {"PAYLOADS": {"MAX_SIZE": 0}},
+        {"PAYLOADS": {"MAX_SIZE": None}},
+        connections(x={"DRIVER": "null", "COMPRESS_ABOVE": -1}),
+        connections(x={"DRIVER": "null", "COMPRESS_ABOVE": True}),
+        connections(x={"DRIVER": "null", "STORE_ABOVE": 1.5}),
         {"ROUTES": {"a": {"connection": 3}}},
         connections(x={}),
         connections(x={"DRIVER": ""}),
@@ -198,3 +208,31 @@ def test_a_failover_to_nothing_to_itself_or_to_strangers(messages):
 def test_a_failover_that_leads_back_by_way_of_another(messages):
     other = {"DRIVER": "failover", "CONNECTIONS": ["x", "null"]}
     assert about_members(messages(failover("y", y=other))) == ["djqueue.E008"] * 2
+
+
+def test_a_payload_store_in_an_unknown_database(messages):
+    message = only(messages({**connections(), "PAYLOADS": {"DATABASE": "defalt"}}))
+    assert message.id == "djqueue.E007"
+    assert message.msg.startswith('DJQUEUE["PAYLOADS"]["DATABASE"] is "defalt"')
+
+
+def test_a_payload_store_in_an_unknown_storage(messages):
+    message = only(messages({**connections(), "PAYLOADS": {"STORAGE": "defualt"}}))
+    assert message.id == "djqueue.E018"
+    assert message.hint.startswith('Did you mean "default"? Name one of: default, staticfiles;')
+
+
+@pytest.mark.parametrize("alias", ["default", "staticfiles"])
+def test_a_payload_store_that_is_probably_public(ids, alias):
+    assert ids({**connections(), "PAYLOADS": {"STORAGE": alias}}) == ["djqueue.W017"]
+
+
+def test_a_private_storage_is_fine(ids, settings):
+    settings.STORAGES = {**settings.STORAGES, "jobs": settings.STORAGES["default"]}
+    assert ids({**connections(), "PAYLOADS": {"STORAGE": "jobs"}}) == []
+
+
+def test_nowhere_to_move_large_arguments_to(ids):
+    change = connections(x={"DRIVER": "null", "STORE_ABOVE": 1000})
+    assert ids(change) == []
+    assert ids({**change, "PAYLOADS": None}) == ["djqueue.E019"]

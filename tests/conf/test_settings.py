@@ -8,7 +8,14 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import override_settings
 
-from djqueue.conf import ConnectionSettings, Route, did_you_mean, read, settings
+from djqueue.conf import (
+    ConnectionSettings,
+    PayloadSettings,
+    Route,
+    did_you_mean,
+    read,
+    settings,
+)
 from djqueue.errors import ConfigurationError, UnknownConnection
 
 
@@ -210,3 +217,23 @@ def test_databases_begins_with_the_default_connections():
 )
 def test_did_you_mean(word, answer):
     assert did_you_mean(word, ["RETRY_AFTER", "QUEUE"]) == answer
+
+
+def test_the_payload_store_is_beside_the_jobs_unless_it_is_said_where():
+    assert read(None).payload_database == "default"
+    jobs = {"CONNECTIONS": {"database": {"DRIVER": "database", "DATABASE": "queue"}}}
+    assert read(jobs).payload_database == "queue"
+    ours = read({**jobs, "PAYLOADS": {"DATABASE": "other", "STORAGE": "jobs", "MAX_SIZE": 10}})
+    assert ours.payloads == PayloadSettings("other", "jobs", 10)
+    assert (ours.payload_database, "other" in ours.databases) == ("other", True)
+    assert read({"PAYLOADS": None}).payloads is None
+    assert read({"PAYLOADS": {}}).payloads == PayloadSettings(None, None, 64 * 1024 * 1024)
+
+
+def test_sizes_of_a_connection():
+    ours = read({"CONNECTIONS": {"database": {"DRIVER": "database"}}}).connection()
+    assert (ours.compress_above, ours.store_above) == (4096, None)
+    sizes = {"COMPRESS_ABOVE": None, "STORE_ABOVE": 10_000}
+    ours = read({"CONNECTIONS": {"database": {"DRIVER": "database", **sizes}}}).connection()
+    assert (ours.compress_above, ours.store_above) == (None, 10_000)
+    assert dict(ours.options) == {}
