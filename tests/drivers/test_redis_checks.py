@@ -68,6 +68,7 @@ def test_a_contradiction_is_told(options: dict[str, Any], words: str) -> None:
         ("PREFIX", ""),
         ("BLOCK_FOR", 0),
         ("TIMEOUT", "long"),
+        ("WINDOW", 5000),
         ("ALLOW_EVICTION", 1),
         ("ALLOW_SHARED_CACHE", None),
     ],

@@ -13,7 +13,7 @@ import redis
 from redis.crc import key_slot
 
 from djqueue.conf import ConnectionSettings
-from djqueue.drivers.base import Driver, Settlement, WorkerIdentity
+from djqueue.drivers.base import Driver, Exchange, Reservation, Settlement, WorkerIdentity
 from djqueue.drivers.redis import RedisDriver
 from djqueue.drivers.redis.keys import keys_of
 from djqueue.errors import QueueUnavailable
@@ -90,57 +90,64 @@ def test_a_moved_slot_is_followed(redis_cluster: RedisCluster) -> None:
     driver.close()
 
 
-def test_slots_that_move_under_load_lose_nothing(redis_cluster: RedisCluster) -> None:
-    """Every job is pushed, reserved and settled while its queue's slot wanders between nodes."""
-    queues = ["one", "two", "three"]
-    prefix = f"test-{uuid.uuid4().hex}"
-    drivers = [make_cluster_driver(redis_cluster, PREFIX=prefix) for _ in range(3)]
-    pushed: list[str] = []
-    done: list[str] = []
-    refusals: list[str] = []
-    stop = threading.Event()
+class Load:
+    """A pusher and two workers on three queues, until told to stop."""
 
-    def push() -> None:
-        while not stop.is_set():
-            some = [job(queue=queue) for queue in queues]
-            for one in some:
-                drivers[0].push([one])
-                pushed.append(one.id)
+    queues = ("one", "two", "three")
 
-    def work(driver: RedisDriver) -> None:
-        settlements: list[Settlement] = []
+    def __init__(self, cluster: RedisCluster) -> None:
+        self.prefix = f"test-{uuid.uuid4().hex}"
+        self.drivers = [make_cluster_driver(cluster, PREFIX=self.prefix) for _ in range(3)]
+        self.pushed: list[str] = []
+        self.done: list[str] = []
+        self.refusals: list[str] = []
+        self.over = threading.Event()
+
+    def push(self) -> None:
+        while not self.over.is_set():
+            for queue in self.queues:
+                one = job(queue=queue)
+                self.drivers[0].push([one])
+                self.pushed.append(one.id)
+
+    def work(self, number: int) -> None:
+        driver = self.drivers[number]
+        driver.join(WorkerIdentity(f"worker-{number}", "host", 1, self.queues, 60.0))
+        held: list[Reservation] = []
         idle = 0
-        while idle < 20 or not stop.is_set():
-            try:
-                lost, held = driver.exchange(settlements, queues, 20)
-            except QueueUnavailable as error:
-                refusals.append(str(error))
-                # What it had settled or reserved before the refusal is known to the store.
-                held = driver.strays([])
-                lost = set()
+        while idle < 20 or not self.over.is_set():
+            lost, held = self.exchange(driver, [Settlement(r) for r in held])
             assert lost == set()
-            settlements = [Settlement(r) for r in held]
-            done.extend(r.id for r in held)
+            self.done.extend(r.id for r in held)
             idle = 0 if held else idle + 1
             time.sleep(0 if held else 0.01)
 
-    for number, driver in enumerate(drivers[1:]):
-        driver.join(WorkerIdentity(f"worker-{number}", "host", 1, tuple(queues), 60.0))
-    with ThreadPoolExecutor(3) as pool:
-        threads = [pool.submit(push), *(pool.submit(work, driver) for driver in drivers[1:])]
+    def exchange(self, driver: RedisDriver, settlements: list[Settlement]) -> Exchange:
         try:
-            for _ in range(4):
-                for queue in queues:
-                    move_slot(redis_cluster, keys_of(prefix, queue).body, pause=0.05)
+            return driver.exchange(settlements, self.queues, 20)
+        except QueueUnavailable as error:
+            self.refusals.append(str(error))
+        # What it had settled or reserved before the refusal is known to the store.
+        return Exchange(set(), driver.strays([]))
+
+
+def test_slots_that_move_under_load_lose_nothing(redis_cluster: RedisCluster) -> None:
+    """Every job is pushed, reserved and settled while its queue's slot wanders between nodes."""
+    load = Load(redis_cluster)
+    with ThreadPoolExecutor(3) as pool:
+        threads = [pool.submit(load.push), pool.submit(load.work, 1), pool.submit(load.work, 2)]
+        try:
+            for queue in load.queues * 4:
+                move_slot(redis_cluster, keys_of(load.prefix, queue).body, pause=0.05)
         finally:
             time.sleep(0.5)
-            stop.set()
+            load.over.set()
         for thread in threads:
             thread.result()
-    assert len(pushed) > 100
-    assert set(done) == set(pushed)
-    assert not [text for text in refusals if "CROSSSLOT" in text]
-    for driver in drivers:
+    assert len(load.pushed) > 100
+    assert set(load.done) == set(load.pushed)
+    assert not [text for text in load.refusals if "CROSSSLOT" in text]
+    for driver in load.drivers:
         driver.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 
@@ -48,37 +47,29 @@ def test_a_worker_refuses_a_server_that_evicts(
         driver.join(worker())
 
 
-def test_eviction_may_be_allowed(
-    redis_server: Redis, client: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_eviction_may_be_allowed(redis_server: Redis, client: redis.Redis) -> None:
     client.config_set("maxmemory-policy", "allkeys-lru")
-    make_driver(redis_server.url, ALLOW_EVICTION=True).join(worker())
-    assert "maxmemory-policy allkeys-lru" in caplog.text
-
-
-def test_a_worker_warns_of_a_server_that_keeps_nothing(
-    driver: RedisDriver, caplog: pytest.LogCaptureFixture
-) -> None:
+    driver = make_driver(redis_server.url, ALLOW_EVICTION=True)
     driver.join(worker())
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert "no persistence: every job is gone when it restarts" in record.getMessage()
+    assert "maxmemory-policy allkeys-lru" in driver.remarks()[0]
 
 
-def test_a_worker_warns_of_snapshots_alone(
-    driver: RedisDriver, client: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_server_that_keeps_nothing_is_worth_a_remark(driver: RedisDriver) -> None:
+    (remark,) = driver.remarks()
+    assert "no persistence: every job is gone when it restarts" in remark
+
+
+def test_snapshots_alone_are_worth_a_remark(driver: RedisDriver, client: redis.Redis) -> None:
     client.config_set("save", "3600 1")
-    driver.join(worker())
+    (remark,) = driver.remarks()
     client.config_set("save", "")
-    assert "snapshots alone" in caplog.text
+    assert "snapshots alone" in remark
 
 
-def test_nothing_is_said_about_a_server_with_an_append_only_file(
-    redis_aof_server: Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    make_driver(redis_aof_server.url).join(worker())
-    assert caplog.text == ""
+def test_nothing_is_said_about_a_server_with_an_append_only_file(redis_aof_server: Redis) -> None:
+    driver = make_driver(redis_aof_server.url)
+    assert driver.remarks() == []
+    driver.close()
 
 
 # -- full -----------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ def _values(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
         "PREFIX": ("a text without braces", _is_prefix),
         "BLOCK_FOR": ("a number of seconds above 0", _is_duration),
         "TIMEOUT": ("a number of seconds above 0", _is_duration),
+        "WINDOW": ("a number of jobs from 1 to 1000", _is_window),
     }
     for key, (words, accepts) in wanted.items():
         value = settings.option(key)
@@ -94,6 +95,10 @@ def _is_flag(value: Any) -> bool:
 
 def _is_duration(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def _is_window(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000
 
 
 def _is_prefix(value: Any) -> bool:

@@ -27,6 +27,7 @@ from djqueue.drivers.redis.arguments import milliseconds, push_arguments, settle
 from djqueue.drivers.redis.keys import ORDER, decode_body, keys_of
 from djqueue.drivers.redis.settings import make_store
 from djqueue.drivers.redis.wakeup import RedisWakeup
+from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.redis.keys import Keys
     from djqueue.drivers.redis.scripts import Script
 
-WINDOW = 1000
+MOST = 1000
 """Jobs that one call reserves or settles at most."""
 SLICE = 100
 """Jobs that one promotion moves, so that no call keeps the server from others for long."""
@@ -55,6 +56,7 @@ class RedisDriver(Driver):
         "TIMEOUT": 5,
         "ALLOW_EVICTION": False,
         "ALLOW_SHARED_CACHE": False,
+        "WINDOW": 100,
     }
     EXTRA = "redis"
     capabilities = Capabilities(tagged_queues=True)
@@ -79,19 +81,27 @@ class RedisDriver(Driver):
         by_queue: dict[str, list[Any]] = {}
         for job in jobs:
             by_queue.setdefault(job.queue, []).append(job)
-        for queue, some in by_queue.items():
-            self._register(queue)
-            for arguments in push_arguments(some):
-                self._call(scripts.PUSH, queue, arguments, again=True)
+        sent = self._store.sent
+        try:
+            for queue, some in by_queue.items():
+                self._register(queue)
+                for arguments in push_arguments(some):
+                    self._call(scripts.PUSH, queue, arguments, again=True)
+        except QueueUnavailable as error:
+            error.ambiguous = self._store.sent != sent
+            raise
 
     # -- working -------------------------------------------------------------------------------
 
     def join(self, worker: WorkerIdentity) -> None:
         """Refuse a server that may forget jobs; from now on reservations carry this name."""
-        server.check(self._store, self.settings)
+        server.refuse_unfit(self._store, self.settings)
         self._lease = milliseconds(worker.lease)
         self._worker = f"{secrets.token_hex(4)}/{worker.name}".encode()
         self._queues = worker.queues
+
+    def remarks(self) -> list[str]:
+        return server.remarks(self._store, self.settings)
 
     def exchange(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
@@ -122,14 +132,14 @@ class RedisDriver(Driver):
     def _exchange(
         self, queue: str, tokens: Sequence[Any], limit: int, lost: set[str]
     ) -> list[Reservation]:
-        while len(tokens) > 2 * WINDOW:
-            self._exchange(queue, tokens[: 2 * WINDOW], 0, lost)
-            tokens = tokens[2 * WINDOW :]
-        arguments = (min(max(limit, 0), WINDOW), self._lease, self._worker, *tokens)
+        while len(tokens) > 2 * MOST:
+            self._exchange(queue, tokens[: 2 * MOST], 0, lost)
+            tokens = tokens[2 * MOST :]
+        arguments = (min(max(limit, 0), MOST), self._lease, self._worker, *tokens)
         fence, members, bodies, states, gone = self._call(scripts.EXCHANGE, queue, arguments)
         if gone:
             lost.update(id.decode() for id in gone)
-        token = fence + b":"
+        token = f"{fence.decode()}:"
         found = []
         for member, body, state in zip(members, bodies, states or repeat(None), strict=False):
             if body is not None:
@@ -144,8 +154,8 @@ class RedisDriver(Driver):
         return found
 
     def _put_back(self, queue: str, settlements: Sequence[Settlement], lost: set[str]) -> None:
-        for start in range(0, len(settlements), WINDOW // 2):
-            arguments = settle_arguments(settlements[start : start + WINDOW // 2])
+        for start in range(0, len(settlements), MOST // 2):
+            arguments = settle_arguments(settlements[start : start + MOST // 2])
             lost.update(id.decode() for id in self._call(scripts.SETTLE, queue, arguments))
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
@@ -154,8 +164,8 @@ class RedisDriver(Driver):
             by_queue.setdefault(reservation.queue, []).extend((reservation.id, reservation.handle))
         lost: set[str] = set()
         for queue, tokens in by_queue.items():
-            for start in range(0, len(tokens), 2 * WINDOW):
-                arguments = (self._lease, *tokens[start : start + 2 * WINDOW])
+            for start in range(0, len(tokens), 2 * MOST):
+                arguments = (self._lease, *tokens[start : start + 2 * MOST])
                 gone = self._call(scripts.EXTEND, queue, arguments, again=True)
                 lost.update(id.decode() for id in gone)
         return lost
@@ -172,7 +182,7 @@ class RedisDriver(Driver):
     def recover(self, limit: int) -> list[Reservation]:
         taken: list[Reservation] = []
         for queue in dict.fromkeys([*self._queues, *self._registered()]):
-            wanted = min(limit - len(taken), WINDOW)
+            wanted = min(limit - len(taken), MOST)
             if wanted > 0:
                 arguments = (wanted, self._lease, self._worker)
                 _, ids, bodies, states, holders = self._call(scripts.RECOVER, queue, arguments)
@@ -226,26 +236,26 @@ class RedisDriver(Driver):
 
     def _find(self, queue: str, ids: Sequence[Any]) -> list[StoredJob]:
         found: list[StoredJob] = []
-        for start in range(0, len(ids), WINDOW):
-            arguments = ids[start : start + WINDOW]
+        for start in range(0, len(ids), MOST):
+            arguments = ids[start : start + MOST]
             found += stored.describe(queue, self._call(scripts.FIND, queue, arguments, again=True))
         return found
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
         return sum(
-            self._call(scripts.REMOVE, queue, (int(even_running), *ids[start : start + WINDOW]))
-            for start in range(0, len(ids), WINDOW)
+            self._call(scripts.REMOVE, queue, (int(even_running), *ids[start : start + MOST]))
+            for start in range(0, len(ids), MOST)
         )
 
     def release(self, queue: str, ids: Sequence[str]) -> int:
         return sum(
-            self._call(scripts.RELEASE, queue, ids[start : start + WINDOW])
-            for start in range(0, len(ids), WINDOW)
+            self._call(scripts.RELEASE, queue, ids[start : start + MOST])
+            for start in range(0, len(ids), MOST)
         )
 
     def clear(self, queue: str) -> int:
         removed = 0
-        while some := self._call(scripts.CLEAR, queue, (WINDOW,)):
+        while some := self._call(scripts.CLEAR, queue, (MOST,)):
             removed += some
         return removed
 

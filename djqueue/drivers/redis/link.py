@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.redis.scripts import Script
 
+REFUSALS = (
+    exceptions.BusyLoadingError,
+    exceptions.AuthenticationError,
+    exceptions.AuthorizationError,
+)
+"""Answers of a server that redis-py counts among the errors of a connection. A second try at once
+does not mend them."""
 IDLE = 0.5
 """Seconds without use after which a connection is looked at before it is used again."""
 
@@ -64,7 +71,9 @@ class Link:
             if isinstance(error, exceptions.ReadOnlyError):
                 self.close()  # a replica by now: the next connection may find its primary
             raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, REFUSALS):
+                self.sent -= 1
             self.close()
             raise
         self._used = time.monotonic()

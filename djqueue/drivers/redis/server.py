@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from redis import exceptions
@@ -14,25 +13,38 @@ if TYPE_CHECKING:
     from djqueue.drivers.redis.link import Link
     from djqueue.drivers.redis.store import Store
 
-logger = logging.getLogger("djqueue.drivers.redis")
-
 OLDEST = (6, 2)
+NO_EVICTION = "noeviction"
 
 
-def check(store: Store, settings: ConnectionSettings) -> None:
-    """Raise `ConfigurationError` for a server that evicts keys; warn of one that keeps nothing.
-
-    An evicted key is a queue that is gone, and no client is told.
-    """
+def refuse_unfit(store: Store, settings: ConnectionSettings) -> None:
+    """Raise `ConfigurationError` for a server that is too old, or that evicts keys."""
     for link in store.servers():
         with store.explained():
-            memory = _info(link, b"memory")
-            persistence = _info(link, b"persistence")
             version = _info(link, b"server").get("redis_version", "0")
+            policy = _policy(link)
         _check_version(settings.name, version)
-        _check_eviction(settings, memory.get("maxmemory_policy", "noeviction"))
+        if policy != NO_EVICTION and not settings.option("ALLOW_EVICTION"):
+            raise ConfigurationError(
+                f"{_evicts(settings.name, policy)} Set maxmemory-policy to noeviction, or"
+                ' "ALLOW_EVICTION": True to live with it.'
+            )
+
+
+def remarks(store: Store, settings: ConnectionSettings) -> list[str]:
+    """What the servers may lose."""
+    found: list[str] = []
+    for link in store.servers():
         with store.explained():
-            _warn_of_loss(settings.name, link, persistence)
+            policy, lost = _policy(link), _lost_at_restart(link)
+        if policy != NO_EVICTION:
+            found.append(_evicts(settings.name, policy))
+        if lost:
+            found.append(
+                f'The Redis of connection "{settings.name}" has {lost} when it restarts.'
+                " Set appendonly to yes."
+            )
+    return list(dict.fromkeys(found))
 
 
 def _info(link: Link, section: bytes) -> dict[str, str]:
@@ -50,32 +62,25 @@ def _check_version(connection: str, version: str) -> None:
         )
 
 
-def _check_eviction(settings: ConnectionSettings, policy: str) -> None:
-    if policy == "noeviction":
-        return
-    words = (
-        f'The Redis of connection "{settings.name}" has maxmemory-policy {policy}: when its memory'
-        " is full it deletes keys, and with them whole queues, without an error to anybody. Set"
-        ' maxmemory-policy to noeviction, or "ALLOW_EVICTION": True to live with it.'
+def _policy(link: Link) -> str:
+    return _info(link, b"memory").get("maxmemory_policy", NO_EVICTION)
+
+
+def _evicts(connection: str, policy: str) -> str:
+    """An evicted key is a queue that is gone, and no client is told."""
+    return (
+        f'The Redis of connection "{connection}" has maxmemory-policy {policy}: when its memory'
+        " is full it deletes keys, and with them whole queues, without an error to anybody."
     )
-    if not settings.option("ALLOW_EVICTION"):
-        raise ConfigurationError(words)
-    logger.warning(words)
 
 
-def _warn_of_loss(connection: str, link: Link, persistence: dict[str, str]) -> None:
-    if persistence.get("aof_enabled") == "1":
-        return
+def _lost_at_restart(link: Link) -> str:
+    if _info(link, b"persistence").get("aof_enabled") == "1":
+        return ""
     try:
         answer = link.run((b"CONFIG", b"GET", b"save"))
     except exceptions.ResponseError:
-        return  # a managed server, which keeps its configuration to itself
+        return ""  # a managed server, which keeps its configuration to itself
     if len(answer) > 1 and answer[1]:
-        words = "snapshots alone: what came after the last one is gone"
-    else:
-        words = "no persistence: every job is gone"
-    logger.warning(
-        'The Redis of connection "%s" has %s when it restarts. Set appendonly to yes.',
-        connection,
-        words,
-    )
+        return "snapshots alone: what came after the last one is gone"
+    return "no persistence: every job is gone"

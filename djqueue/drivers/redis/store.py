@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
 
-from djqueue.drivers.redis.link import Link
+from djqueue.drivers.redis.link import REFUSALS, Link
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from redis.connection import Connection
 
     from djqueue.drivers.redis.scripts import Script
-
-_HOPELESS = (
-    exceptions.BusyLoadingError,
-    exceptions.AuthenticationError,
-    exceptions.AuthorizationError,
-)
-"""Connection errors in redis-py's tree that a second try at once does not mend."""
 
 
 class Store(ABC):
@@ -44,7 +37,7 @@ class Store(ABC):
             try:
                 return self._run(key, command, script, patient=again)
             except (exceptions.ConnectionError, exceptions.ReadOnlyError) as error:
-                if not again or isinstance(error, _HOPELESS):
+                if not again or isinstance(error, REFUSALS):
                     raise
             return self._run(key, command, script, patient=again)
 

@@ -51,7 +51,7 @@ def held(
                     int(attempt),
                     int(interruptions),
                     history,
-                    fence + b":",
+                    f"{fence.decode()}:",
                 )
             )
     return found

@@ -51,8 +51,7 @@ class Inspecting(ContractSetup):
     def test_a_job_that_has_become_due_counts_as_waiting(self) -> None:
         self.needs("exact_counts")
         self.push(delay=0.2)
-        self.wait(0.4)
-        assert self.pusher.counts(self.queue)[:3] == (1, 0, 0)
+        assert self.until(lambda: self.pusher.counts(self.queue)[:3] == (1, 0, 0))
         self.driver.promote([self.queue])
         assert self.pusher.counts(self.queue)[:3] == (1, 0, 0)
 

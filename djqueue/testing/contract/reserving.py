@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import select
 import time
 from unittest import SkipTest
 
-from djqueue.drivers.base import Settlement, Verdict
+from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.testing.contract.setup import ContractSetup
 
 
@@ -35,6 +36,11 @@ class Reserving(ContractSetup):
     def test_other_queues_are_left_alone(self) -> None:
         self.push()
         assert self.driver.exchange([], [self.make_queue()], 10).reservations == []
+
+    def test_a_reservation_goes_through_a_pipe_as_json(self) -> None:
+        self.push()
+        (reservation,) = self.reserve()
+        assert Reservation(*json.loads(json.dumps(reservation)))[:7] == reservation[:7]
 
     # -- order ----------------------------------------------------------------------------------
 

@@ -1,0 +1,148 @@
+"""Workers on Redis, in real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from djqueue import dispatch_many, find, queues
+from djqueue.models import FailedJob
+from tests import ledger as ledgers
+from tests.app import jobs
+from tests.ledger import Ledger
+from tests.services import Redis, RedisCluster
+from tests.support import start_worker, wait_until
+
+pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def ledger(transactional_db: None) -> Iterator[Ledger]:
+    with ledgers.kept() as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def redis_queue(redis_aof_server: Redis) -> Iterator[Redis]:
+    """Redis as the default connection, with nothing in it."""
+    redis_aof_server.cli("flushall")
+    with configured({"URL": redis_aof_server.url, "RETRY_AFTER": 4}):
+        yield redis_aof_server
+
+
+def configured(options: dict[str, Any]) -> Any:
+    connections = {"redis": {"DRIVER": "redis", **options}, "sync": {"DRIVER": "sync"}}
+    return override_settings(DJQUEUE={"DEFAULT": "redis", "CONNECTIONS": connections})
+
+
+def drain(*arguments: object) -> str:
+    """Run a worker until nothing is left; what it printed."""
+    with start_worker("--stop-when-empty", *arguments) as worker:
+        assert worker.wait(60) == 0
+        return worker.output
+
+
+def test_each_job_runs_once(ledger: Ledger, redis_queue: Redis) -> None:
+    dispatch_many(jobs.record.bind(number) for number in range(2000))
+    both = ("--workers", 2, "--stop-when-empty")
+    with start_worker(*both) as one, start_worker(*both) as two:
+        assert one.wait(60) == two.wait(60) == 0
+    assert sorted(map(int, ledger.details("end"))) == list(range(2000))
+    assert queues["redis"].counts("default") == (0, 0, 0, None)
+
+
+def test_jobs_run_in_order_of_priority_and_queue(ledger: Ledger, redis_queue: Redis) -> None:
+    jobs.record.using(queue="low", priority=100).dispatch(3)
+    for number, priority in ((2, -5), (0, 100), (1, 7)):
+        jobs.record.using(queue="high", priority=priority).dispatch(number)
+    drain("--queue", "high,low")
+    assert ledger.details("end") == ["0", "1", "2", "3"]
+
+
+def test_a_retried_job_keeps_its_history(ledger: Ledger, redis_queue: Redis) -> None:
+    id = jobs.boom_thrice.dispatch().id
+    drain()
+    assert ledger.details("begin") == ["1", "2", "3"]
+    row = FailedJob.objects.get()
+    assert (str(row.uuid), row.connection, row.attempts) == (id, "redis", 3)
+    assert row.history.count('"attempt":') == 3
+
+
+def test_a_delayed_job_wakes_an_idle_worker_when_it_is_due(
+    ledger: Ledger, redis_queue: Redis
+) -> None:
+    jobs.record.using(delay=1.0).dispatch(1)
+    with start_worker("--sleep", 30):
+        wait_until(lambda: ledger.lines("end"), 10)
+
+
+def test_an_idle_worker_is_woken(ledger: Ledger, redis_queue: Redis) -> None:
+    with start_worker("--sleep", 30, "--queue", "one,two") as worker:
+        wait_until(lambda: "one" in worker.output)
+        jobs.record.using(queue="one").dispatch(0)
+        wait_until(lambda: ledger.lines("end"))
+        for number, queue in enumerate(["two", "one", "two"], 1):
+            jobs.record.using(queue=queue).dispatch(number)
+            wait_until(lambda number=number: len(ledger.lines("end")) == number + 1, 2.0)
+
+
+def test_a_job_longer_than_its_lease_runs_once(ledger: Ledger, redis_queue: Redis) -> None:
+    jobs.record.dispatch(1, 12.0)
+    with start_worker() as one, start_worker() as two:
+        wait_until(lambda: ledger.lines("end"), 30)
+        assert one.stop() == two.stop() == 0
+    assert len(ledger.lines("begin")) == 1
+
+
+def test_the_jobs_of_a_killed_worker_come_back(ledger: Ledger, redis_queue: Redis) -> None:
+    id = jobs.sturdy.dispatch(1, 3.0).id
+    with start_worker() as first:
+        wait_until(lambda: ledger.lines("begin"))
+        first.kill()
+        assert find(id).status == "running"
+        with start_worker():
+            wait_until(lambda: ledger.lines("end"), 30)
+    assert [line.attempt for line in ledger.lines("begin")] == [1, 1]
+
+
+def test_a_killed_child_costs_an_attempt_and_its_window_goes_on(
+    ledger: Ledger, redis_queue: Redis
+) -> None:
+    dispatch_many(jobs.sturdy.bind(number, 0.02) for number in range(200))
+    with start_worker("--stop-when-empty", "--workers", 2) as worker:
+        wait_until(lambda: len(ledger.lines("end")) > 20)
+        os.kill(worker.children[0], signal.SIGKILL)
+        assert worker.wait(60) == 0
+    assert sorted(set(map(int, ledger.details("end")))) == list(range(200))
+
+
+def test_a_restart_under_load_loses_nothing(ledger: Ledger, redis_queue: Redis) -> None:
+    dispatch_many(jobs.sturdy.bind(number, 0.002) for number in range(1500))
+    with start_worker("--workers", 2) as worker:
+        for count in (200, 600):
+            wait_until(lambda count=count: len(ledger.lines("end")) > count, 30)
+            redis_queue.restart()
+            before = len(ledger.lines("end"))
+            wait_until(lambda before=before: len(ledger.lines("end")) > before + 150, 5)
+        wait_until(lambda: len(set(ledger.details("end"))) == 1500, 60)
+        wait_until(lambda: queues["redis"].counts("default")[:3] == (0, 0, 0), 15)
+        assert worker.stop() == 0
+    assert not FailedJob.objects.exists()
+
+
+def test_workers_run_on_a_cluster(ledger: Ledger, redis_cluster: RedisCluster) -> None:
+    cluster = {"URL": redis_cluster.url, "CLUSTER": True, "QUEUE": "{work}"}
+    arguments = ("--queue", "{work},two,three", "--sleep", 30)
+    with configured(cluster), start_worker(*arguments) as worker:
+        wait_until(lambda: "two" in worker.output)
+        jobs.record.dispatch(0)
+        for number in range(1, 300):
+            jobs.record.using(queue=("two", "three")[number % 2]).dispatch(number)
+        wait_until(lambda: len(ledger.lines("end")) == 300, 20)
+        assert worker.stop() == 0
+    assert sorted(map(int, ledger.details("end"))) == list(range(300))
