@@ -1,12 +1,28 @@
-"""Connections that fail over, before a Redis that can be made to fail."""
+"""Connections that fail over, and the jobs that are sent to them."""
 
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from typing import Any
 
+from djqueue import job
 from tests.services import Redis
 from tests.services.proxy import Proxy
+
+ran: Counter[int] = Counter()
+
+
+@job(name="test.failover.count")
+def count(number: int) -> None:
+    ran[number] += 1
+    if number < 0:
+        raise ValueError("a negative number")
+
+
+@job(name="test.failover.pass_on")
+def pass_on(number: int) -> None:
+    count.dispatch(number)
 
 
 def djqueue(redis: Redis | Proxy, **resilient: Any) -> dict[str, Any]:
