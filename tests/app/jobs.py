@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import time
+from hashlib import sha1
 
 from django.db import connection, transaction
 from django.utils import timezone, translation
@@ -194,3 +195,31 @@ class Tells(Job, name="app.Tells", tries=1):
 
     def failed(self, error: BaseException) -> None:
         write("failed", f"{type(error).__name__}: {error}"[:60])
+
+
+class Weighs(Job, name="app.Weighs", tries=1):
+    """Takes a large argument, and says whether it is still the same."""
+
+    text: str
+    how: str = ""
+
+    def handle(self) -> None:
+        write("begin", digest(self.text))
+        if self.how == "raise":
+            raise ValueError("no")
+        if self.how == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "release" and current_job().attempt == 1:
+            current_job().release()
+
+    def failed(self, error: BaseException) -> None:
+        write("failed", digest(self.text))
+
+
+class WeighsAtomically(Weighs, name="app.WeighsAtomically", atomic=True):
+    """The same, and its end is part of its transaction."""
+
+
+def digest(text: str) -> str:
+    """A few characters that stand for a long text."""
+    return f"{len(text)} {sha1(text.encode()).hexdigest()}"
