@@ -17,6 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from djqueue import ids, packing, payload_store
+from djqueue.bus.fitting import fitting
 from djqueue.conf import settings
 from djqueue.errors import JobNotFound, Unsupported
 
@@ -116,11 +117,11 @@ def record(reservation: Reservation, connection: str, error: ErrorReport, histor
         uuid=_uuid(reservation.id),
         connection=connection,
         queue=reservation.queue[:80],
-        payload=storable(reservation.payload),
+        payload=fitting(storable(reservation.payload), alias),
         exception=error.traceback,
         failed_at=timezone.now(),
         name=storable(reservation.name)[:255],
-        attempts=reservation.attempt,
+        attempts=min(reservation.attempt, 2**31 - 1),
         exception_class=error.class_name,
         exception_message=error.message,
         fingerprint=error.fingerprint(reservation.name),

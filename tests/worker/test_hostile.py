@@ -121,6 +121,18 @@ def test_strange_rows_come_to_an_end(ledger: Ledger) -> None:
     assert_nothing_was_forged(output)
 
 
+@pytest.mark.mariadb
+def test_a_payload_that_just_fitted_into_the_jobs_can_fail_too(ledger: Ledger) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        most = cursor.fetchone()[0]
+    assert insert([Row("just fits", "x" * (most - 900))])
+    dispatch_many(jobs.record.bind(number) for number in range(20))
+    work()
+    assert FailedJob.objects.get().payload.startswith("xxx")
+    assert len(ledger.lines("end")) == 20
+
+
 def assert_nothing_was_forged(output: str) -> None:
     """Each line of a worker begins as its lines do, and none moves the cursor."""
     for line in output.split("\n"):
