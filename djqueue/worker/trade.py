@@ -22,6 +22,8 @@ FLUSH_AFTER = 0.05
 """Seconds that an end may wait to be stored together with others."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 """Seconds between tries while the store is away."""
+_LATE = 5.0
+"""Seconds in which a server has carried out what it received before a connection broke."""
 
 
 class Trade:
@@ -38,6 +40,8 @@ class Trade:
         self._flush_at: float | None = None
         self._open_at = 0.0
         self._pause = 0.0
+        self._looks_for_strays = 0
+        self._strays_at = 0.0
         self._again = False
         """A settlement has put something in line: the next answer may be short without meaning
         that the queue is empty."""
@@ -45,6 +49,8 @@ class Trade:
     def run(self, now: float) -> None:
         """Settle what is over and reserve what is next, if it is time for either."""
         if now < self._open_at:
+            return
+        if self._looks_for_strays and now >= self._strays_at and not self.attempt(self._take_in):
             return
         room = self._worker.room(now) if now >= self._ask_at else 0
         due = self._flush_at is not None and now >= self._flush_at
@@ -114,6 +120,7 @@ class Trade:
             logger.warning("%s Trying again until it answers.", error)
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._open_at = time.monotonic() + self._pause
+        self._looks_for_strays, self._strays_at = 2, 0.0
         self._worker.idle.close()
         self._worker.driver.broke(error)
 
@@ -122,10 +129,21 @@ class Trade:
             self._pause = 0.0
             self._worker.lease.next_at = 0.0  # say hello before anybody judges us
             self._worker.report.event("info", "The store answers again.")
-            known = [*self._worker.crew.held(), *self._worker.stock.jobs]
-            known += [s.reservation for s in self.finish.settlements]
-            known += [f.reservation for f in self.finish.failures]
-            self.give_back(self._worker.driver.strays(known))
+
+    def _take_in(self) -> None:
+        """Give back what the store holds for us in answers that never arrived.
+
+        Twice: what was sent before the connection broke may be carried out after the first look.
+        """
+        known = [*self._worker.crew.held(), *self._worker.stock.jobs]
+        known += [s.reservation for s in self.finish.settlements]
+        known += [f.reservation for f in self.finish.failures]
+        strays = self._worker.driver.strays(known)
+        self._looks_for_strays -= 1
+        self._strays_at = time.monotonic() + _LATE
+        if strays:
+            self.begun += len(strays)  # nobody has counted them
+            self.give_back(strays)
 
     def give_back(self, reservations: list[Reservation]) -> None:
         """They were reserved and never begun."""
@@ -163,5 +181,7 @@ class Trade:
             yield max(self._flush_at, self._open_at)
         if self.finish.failures or self._worker.stock.jobs:
             yield max(now, self._open_at)
+        if self._looks_for_strays:
+            yield max(self._strays_at, self._open_at)
         if self._worker.room(now):
             yield max(self._ask_at, self._open_at)
