@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from djqueue.drivers.base import Settlement, Verdict
+from djqueue.drivers.base import Settlement, State, Verdict
 from djqueue.drivers.redis import RedisDriver
 from djqueue.errors import ConfigurationError, QueueUnavailable
 from tests.drivers.redis_support import another, job, make_driver, worker
 from tests.services import Redis
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 
 pytestmark = pytest.mark.redis
 
@@ -254,6 +254,31 @@ def test_nobody_there_is_told_with_the_connections_name() -> None:
     driver = make_driver("redis://127.0.0.1:1/0")
     with pytest.raises(QueueUnavailable, match='Redis of connection "redis" did not do it'):
         driver.push([job()])
+
+
+def test_few_permissions_are_enough(redis_server: Redis, client: redis.Redis) -> None:
+    allowed = "~djqueue:* +@read +@write +@scripting +@connection +time +info"
+    client.execute_command("ACL", "SETUSER", "queue", "on", ">secret", *allowed.split())
+    page = (ROOT / "docs" / "drivers" / "redis.md").read_text().replace("\n", " ")
+    assert allowed in page
+    url = f"redis://queue:secret@{redis_server.host}:{redis_server.port}/5"
+    driver = make_driver(url, PREFIX="djqueue")
+    driver.join(worker(lease=0.01))
+    wakeup = driver.watch(["default"])
+    assert wakeup is not None
+    driver.push([job() for _ in range(4)])
+    wait_until(wakeup.arrived)
+    held = driver.exchange([], ["default"], 2).reservations
+    assert driver.extend(held) == set()
+    driver.settle([Settlement(held[0], Verdict.RELEASE)])
+    wait_until(lambda: driver.recover(1))
+    assert driver.promote(["default"]) == (0, None)
+    assert len(driver.peek("default", State.WAITING)) == 3
+    assert driver.strays([])
+    assert driver.remarks() == []
+    assert driver.clear("default") == 3
+    driver.close()
+    client.execute_command("ACL", "DELUSER", "queue")
 
 
 # -- size -----------------------------------------------------------------------------------------

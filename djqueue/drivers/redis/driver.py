@@ -180,6 +180,8 @@ class RedisDriver(Driver):
         return Promotion(moved, min(dues, default=None))
 
     def recover(self, limit: int) -> list[Reservation]:
+        # Pushers say once what queues there are; a server that forgot it hears it again here.
+        self._command(self._registry(), b"SADD", self._registry(), *self._queues)
         taken: list[Reservation] = []
         for queue in dict.fromkeys([*self._queues, *self._registered()]):
             wanted = min(limit - len(taken), MOST)
