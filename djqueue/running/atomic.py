@@ -8,7 +8,7 @@ the removal: an attempt that finds it has nothing left to do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from djqueue.conf import settings
@@ -46,9 +46,30 @@ class _UndoError(Exception):
 
 def frame_for(wanted: bool | str, connection: str, driver: DriverOfThread | None) -> Frame:
     """The frame that a job's ``atomic`` option asks for."""
-    if wanted is False or driver is None:
+    if wanted is False:
         return Frame()
+    if driver is None:
+        return Alone(
+            wanted if isinstance(wanted, str) else settings().connection(connection).database
+        )
     return InTransaction(wanted, connection, driver())
+
+
+class Alone(Frame):
+    """A transaction around a job that is in no queue: it runs at once, for its caller."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    @contextmanager
+    def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
+        """Commit what the job wrote; roll it back for an exception and for ``fail()``."""
+        from django.db import transaction
+
+        with suppress(_UndoError), transaction.atomic(using=self._alias):
+            yield
+            if job.verdict is Happened.FAILED:
+                raise _UndoError
 
 
 class InTransaction(Frame):
@@ -66,19 +87,20 @@ class InTransaction(Frame):
         """Commit what the job wrote together with its end, or roll both back."""
         from django.db import transaction
 
-        try:
-            with _immediate(self._alias), transaction.atomic(using=self._alias):
-                if not self._joined:
-                    self._guard(reservation)
-                yield
-                if job.verdict is Happened.FAILED:
-                    raise _UndoError
-                if self._joined:
-                    self._settle(job, reservation)
-                elif job.verdict is Happened.RELEASED:
-                    self._unguard(reservation)
-        except _UndoError:
-            pass
+        with (
+            suppress(_UndoError),
+            _immediate(self._alias),
+            transaction.atomic(using=self._alias),
+        ):
+            if not self._joined:
+                self._guard(reservation)
+            yield
+            if job.verdict is Happened.FAILED:
+                raise _UndoError
+            if self._joined:
+                self._settle(job, reservation)
+            elif job.verdict is Happened.RELEASED:
+                self._unguard(reservation)
 
     def _settle(self, job: CurrentJob, reservation: Reservation) -> None:
         if job.verdict is Happened.RELEASED:

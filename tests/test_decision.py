@@ -1,0 +1,87 @@
+"""What becomes of a job after an attempt, as one table."""
+
+from __future__ import annotations
+
+import pytest
+
+from djqueue.decision import Action, Decision, Facts, Happened, backoff_for, decide, exhausted
+
+DONE = Decision(Action.DONE)
+FAIL = Decision(Action.FAIL)
+INTERRUPT = Decision(Action.INTERRUPT)
+
+
+def retry(delay: float = 0.0) -> Decision:
+    return Decision(Action.RETRY, delay)
+
+
+def facts(attempt: int = 1, tries: int = 1, **more: object) -> Facts:
+    return Facts(attempt, tries)._replace(**more)
+
+
+CASES = [
+    # it ended well, or was told to
+    (Happened.RETURNED, facts(), DONE),
+    (Happened.RETURNED, facts(attempt=9, tries=1), DONE),
+    (Happened.DELETED, facts(), DONE),
+    (Happened.FAILED, facts(tries=5), FAIL),
+    (Happened.EXHAUSTED, facts(tries=5), FAIL),
+    # errors, timeouts and deaths use up tries alike
+    *(
+        case
+        for how in (Happened.RAISED, Happened.TIMED_OUT, Happened.DIED)
+        for case in [
+            (how, facts(attempt=1, tries=1), FAIL),
+            (how, facts(attempt=1, tries=2), retry()),
+            (how, facts(attempt=2, tries=2), FAIL),
+            (how, facts(attempt=3, tries=2), FAIL),
+            (how, facts(attempt=999, tries=0), retry()),
+            (how, facts(attempt=1, tries=3, backoff=(10, 60)), retry(10)),
+            (how, facts(attempt=2, tries=3, backoff=(10, 60)), retry(60)),
+            (how, facts(attempt=7, tries=9, backoff=(10, 60)), retry(60)),
+            # max_exceptions counts those, whatever tries say
+            (how, facts(tries=0, exceptions=1, max_exceptions=2), retry()),
+            (how, facts(tries=0, exceptions=2, max_exceptions=2), FAIL),
+            # retry_until beats tries
+            (how, facts(attempt=9, tries=1, has_retry_until=True), retry()),
+            (how, facts(attempt=1, tries=9, has_retry_until=True, expired=True), FAIL),
+            (how, facts(tries=9, has_retry_until=True, exceptions=1, max_exceptions=1), FAIL),
+        ]
+    ),
+    (Happened.TIMED_OUT, facts(tries=5, fail_on_timeout=True), FAIL),
+    (Happened.RAISED, facts(tries=5, fail_on_timeout=True), retry()),
+    # nobody saw the end
+    (Happened.INTERRUPTED, facts(interruptions=1), INTERRUPT),
+    (Happened.INTERRUPTED, facts(interruptions=3), INTERRUPT),
+    (Happened.INTERRUPTED, facts(interruptions=4), FAIL),
+    (Happened.INTERRUPTED, facts(interruptions=1, max_interruptions=0), FAIL),
+    (Happened.INTERRUPTED, facts(attempt=9, tries=1, interruptions=1), INTERRUPT),
+]
+
+
+@pytest.mark.parametrize(("happened", "known", "decision"), CASES)
+def test_decide(happened: Happened, known: Facts, decision: Decision) -> None:
+    assert decide(happened, known) == decision
+
+
+def test_a_release_says_itself_when_the_job_is_due_again() -> None:
+    assert decide(Happened.RELEASED, facts(attempt=5, tries=1), delay=30) == retry(30)
+
+
+@pytest.mark.parametrize(
+    ("known", "answer"),
+    [
+        (facts(attempt=1, tries=1), False),
+        (facts(attempt=2, tries=1), True),
+        (facts(attempt=99, tries=0), False),
+        (facts(attempt=99, tries=1, has_retry_until=True), False),
+        (facts(attempt=1, tries=1, has_retry_until=True, expired=True), True),
+    ],
+)
+def test_what_must_not_begin(known: Facts, answer: bool) -> None:
+    assert exhausted(known) is answer
+
+
+def test_the_last_backoff_repeats_and_none_is_no_wait() -> None:
+    assert [backoff_for((1, 5), attempt) for attempt in (1, 2, 3)] == [1, 5, 5]
+    assert backoff_for((), 3) == 0
