@@ -10,7 +10,9 @@ from uuid import uuid4
 
 import pytest
 from django.core.files.storage import storages
+from django.db import transaction
 from django.test import override_settings
+from django.utils import timezone
 
 from djqueue import dispatch_many, queues
 from djqueue.bus.retrying import retry
@@ -20,9 +22,11 @@ from djqueue.models import FailedJob, Payload, QueuedJob
 from djqueue.packing import is_stored, pack
 from djqueue.payload import Limits, encode, encode_head
 from djqueue.running.outcome import DONE, Outcome
+from djqueue.worker.chores import Chore, tidy
 from djqueue.worker.finish import Finisher
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
 from tests.ledger import Ledger
+from tests.services import Redis
 from tests.support import start_worker, wait_until
 
 NOISE = "".join(str(uuid4()) for _ in range(30_000))  # a megabyte
@@ -156,6 +160,40 @@ def test_a_worker_that_stops_still_removes_what_it_has_done(ledger: Ledger, stor
         wait_until(lambda: len(ledger.lines("begin")) >= 1)
         worker.stop()
     assert Payload.objects.count() == QueuedJob.objects.count()
+
+
+@pytest.mark.redis
+def test_on_a_store_that_is_no_database(ledger: Ledger, redis_server: Redis) -> None:
+    redis = {"DRIVER": "redis", "URL": redis_server.url, "STORE_ABOVE": 10_000}
+    with override_settings(DJQUEUE={"DEFAULT": "redis", "CONNECTIONS": {"redis": redis}}):
+        with transaction.atomic():
+            Weighs(NOISE).dispatch()
+            Weighs("b" * 8_000).dispatch()
+        with transaction.atomic():
+            Weighs(NOISE).dispatch()
+            transaction.set_rollback(True)
+        assert Payload.objects.get().connection == "redis"
+        drain()
+        assert ledger.details("begin") == [digest(NOISE), digest("b" * 8_000)]
+        assert not Payload.objects.exists()
+        queues.close_all()
+
+
+def test_a_chore_that_fails_is_left_to_a_later_pruning(
+    transactional_db: None, stored: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    Weighs(NOISE).dispatch()
+    id = str(Payload.objects.get().uuid)
+    broken = {**storages.backends, "jobs": {"BACKEND": "tests.bus.test_payload_store.Broken"}}
+    with override_settings(
+        DJQUEUE={**connection(), "PAYLOADS": {"STORAGE": "jobs"}}, STORAGES=broken
+    ):
+        tidy(Chore.FORGET, id)
+    assert "no route to bucket" in caplog.text
+    QueuedJob.objects.all().delete()
+    Payload.objects.update(check_at=timezone.now())
+    tidy(Chore.PRUNE, "")
+    assert nothing_left()
 
 
 def test_only_what_the_store_has_settled_is_forgotten() -> None:
