@@ -1,0 +1,131 @@
+"""The Redis driver behind a sentinel, through django-redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.test import override_settings
+
+from djqueue.conf import ConnectionSettings
+from djqueue.drivers.base import Reservation, Settlement
+from djqueue.drivers.redis import RedisDriver
+from djqueue.errors import QueueUnavailable
+from tests.drivers.redis_support import another, job, worker
+from tests.services import Redis, Server, programs
+from tests.support import wait_until
+
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
+
+class Sentinel(Server):
+    """A sentinel that alone decides which of the servers is the primary."""
+
+    requirement = programs.REDIS
+
+    def __init__(self, primary: Redis) -> None:
+        super().__init__()
+        self.primary = primary
+        # django-redis keeps its pools by URL, for the life of the process.
+        self.service = f"jobs{self.port}"
+
+    def prepare(self) -> None:
+        lines = (
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"sentinel monitor {self.service} 127.0.0.1 {self.primary.port} 1",
+            f"sentinel down-after-milliseconds {self.service} 500",
+            f"sentinel failover-timeout {self.service} 2000",
+        )
+        self.write("sentinel.conf", "\n".join(lines) + "\n")
+
+    def command(self) -> list[str]:
+        program = programs.require(self.requirement)
+        return [str(program), str(self.folder / "sentinel.conf"), "--sentinel"]
+
+    def is_ready(self) -> bool:
+        # It learns of the replica from the primary, in its own time.
+        return b"runid" in self.ask(f"SENTINEL slaves {self.service}\r\n".encode())
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[Redis, Redis, Sentinel]]:
+    with Redis() as primary, Redis() as replica:
+        primary.cli("config", "set", "repl-diskless-sync-delay", "0")
+        replica.cli("config", "set", "repl-diskless-sync-delay", "0")
+        replica.cli("replicaof", "127.0.0.1", str(primary.port))
+        wait_until(lambda: "master_link_status:up" in replica.cli("info", "replication"))
+        with Sentinel(primary) as sentinel:
+            yield primary, replica, sentinel
+
+
+@pytest.fixture
+def driver(servers: tuple[Redis, Redis, Sentinel]) -> Iterator[RedisDriver]:
+    cache = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": f"redis://{servers[2].service}/0",
+        "OPTIONS": {
+            "CLIENT_CLASS": "django_redis.client.SentinelClient",
+            "CONNECTION_POOL_CLASS": "redis.sentinel.SentinelConnectionPool",
+            "SENTINELS": [("127.0.0.1", servers[2].port)],
+        },
+    }
+    factory = "django_redis.pool.SentinelConnectionFactory"
+    with override_settings(CACHES={"queue": cache}, DJANGO_REDIS_CONNECTION_FACTORY=factory):
+        settings = ConnectionSettings("redis", "redis", options={"CACHE": "queue", "TIMEOUT": 2})
+        driver = RedisDriver(settings)
+        yield driver
+        driver.close()
+
+
+def test_a_failover_is_followed(
+    servers: tuple[Redis, Redis, Sentinel], driver: RedisDriver
+) -> None:
+    primary, _, _ = servers
+    pusher = another(driver)
+    driver.join(worker())
+    wakeup = driver.watch(["default"])
+    assert wakeup is not None
+    jobs = [job() for _ in range(10)]
+    pusher.push(jobs)
+    held = driver.exchange([], ["default"], 4).reservations
+    primary.cli("wait", "1", "1000")
+    primary.kill9()
+
+    def pushed() -> bool:
+        try:
+            pusher.push([job()])
+        except QueueUnavailable:
+            return False
+        return True
+
+    wait_until(pushed, 20)
+    wait_until(lambda: extended(driver, held), 5)
+    lost, more = driver.exchange([Settlement(r) for r in held], ["default"], 100)
+    assert lost == set()
+    assert {r.id for r in [*held, *more]} >= {job.id for job in jobs}
+    wakeup.set_idle(True)
+    wait_until(lambda: not wakeup.arrived(), 5)
+    pusher.push([job()])
+    wait_until(wakeup.arrived, 5)
+    pusher.close()
+
+
+def extended(driver: RedisDriver, held: list[Reservation]) -> bool:
+    try:
+        return driver.extend(held) == set()
+    except QueueUnavailable:
+        return False
+
+
+def test_a_primary_that_became_a_replica_is_left(
+    servers: tuple[Redis, Redis, Sentinel], driver: RedisDriver
+) -> None:
+    primary, replica, sentinel = servers
+    driver.push([job()])
+    order = f"SENTINEL failover {sentinel.service}\r\n".encode()
+    wait_until(lambda: sentinel.ask(order).startswith(b"+OK"), 20, every=0.3)
+    wait_until(lambda: "role:master" in replica.cli("info", "replication"), 10)
+    wait_until(lambda: "role:slave" in primary.cli("info", "replication"), 20)
+    driver.push([job()])
+    assert len(driver.exchange([], ["default"], 10).reservations) == 2
