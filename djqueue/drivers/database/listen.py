@@ -1,7 +1,7 @@
 """LISTEN and NOTIFY: how a push on PostgreSQL wakes an idle worker.
 
-A hint only. A pooler in transaction mode accepts LISTEN and never delivers anything, so a worker
-first sends itself a notification; without an echo it polls.
+A hint only. A pooler in transaction mode accepts LISTEN and delivers nothing, so a worker is first
+sent a notification; without an echo it polls.
 """
 
 from __future__ import annotations
@@ -54,11 +54,24 @@ class ListenWakeup(Wakeup):
             self._dialect.run(f"UNLISTEN {CHANNEL}")
 
     def hears(self) -> bool:
-        """Whether notifications arrive here at all."""
-        self._dialect.rows("SELECT pg_notify(%s, 'echo')", [CHANNEL])
-        deadline = time.monotonic() + _ECHO_SECONDS
-        while not (heard := self.arrived()) and (left := deadline - time.monotonic()) > 0:
-            select.select([self._raw.fileno()], [], [], left)
+        """Whether notifications arrive here, so that this session is ours alone.
+
+        The echo is sent over another connection: what a session tells itself arrives with the
+        answer, through any pooler. Nobody waits for that connection's answer, since a pooler may
+        keep it waiting for the very session that listens.
+        """
+        connection: Any = self._dialect.connection
+        try:
+            other = connection.get_new_connection(connection.get_connection_params())
+        except connection.Database.Error:
+            return False  # no connection is left for us: polling needs none
+        try:
+            other.pgconn.send_query(f"NOTIFY {CHANNEL}, 'echo'".encode())
+            deadline = time.monotonic() + _ECHO_SECONDS
+            while not (heard := self.arrived()) and (left := deadline - time.monotonic()) > 0:
+                select.select([self._raw.fileno()], [], [], left)
+        finally:
+            other.close()
         return heard
 
     def _hear(self, notification: object) -> None:

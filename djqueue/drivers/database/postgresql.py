@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,6 +13,8 @@ from django.db import IntegrityError, transaction
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
 from djqueue.drivers.database.dialect import COLUMNS, Dialect, Holder
 from djqueue.drivers.database.listen import CHANNEL, ListenWakeup
+
+logger = logging.getLogger("djqueue")
 
 COPY_FROM = 50
 """Jobs from which COPY is faster than one INSERT."""
@@ -26,15 +30,21 @@ class PostgresDialect(Dialect):
     later = "statement_timestamp() + make_interval(secs => %s)"
     ignore_duplicate = "ON CONFLICT (uuid) DO NOTHING"
 
+    def __init__(self, alias: str, *, owned: bool = False, prepare: bool = True) -> None:
+        super().__init__(alias, owned=owned, prepare=prepare)
+        self._session: Any = None
+        """The connection that is known to be one session, not a pooler's: it may be prepared on."""
+        self._pooled = False
+
     def seconds_until(self, column: str) -> str:
         return f"extract(epoch FROM {column} - statement_timestamp())"
 
     # -- execution -----------------------------------------------------------------------------
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """On a worker's own connection: a prepared statement, without Django's wrapper."""
-        raw = self.connection.connection
-        if not (self.owned and self.prepare and raw is not None and hasattr(raw, "pgconn")):
+        """In a worker's own session: a prepared statement, without Django's wrapper."""
+        raw: Any = self.connection.connection
+        if raw is None or raw is not self._session:
             return super().rows(sql, params)
         with self.connection.wrap_database_errors:
             import psycopg  # the vendor's client, needed here only
@@ -131,11 +141,21 @@ class PostgresDialect(Dialect):
     # -- wake-up -------------------------------------------------------------------------------
 
     def watch(self, queues: Sequence[str], holder: Holder, *, listen: bool) -> Wakeup | None:
-        if not (listen and self.owned and hasattr(self._raw_connection(), "pgconn")):
+        if not (self.owned and hasattr(self._raw_connection(), "pgconn")):
             return None  # psycopg2, which Django supports still, has no pgconn
+        if self._pooled or not (listen or self.prepare):
+            return None
         wakeup = ListenWakeup(self, holder.worker)
         if wakeup.hears():
-            return wakeup
+            if self.prepare:
+                self._session = raw = self._raw_connection()
+                # Django's None would refuse `prepare=True` too. Nothing else is ever prepared.
+                raw.prepare_threshold = sys.maxsize
+            if listen:
+                return wakeup
+        else:
+            self._pooled = True
+            logger.log(logging.WARNING if listen else logging.INFO, _POOLED, self.alias)
         wakeup.close()
         return None
 
@@ -146,6 +166,12 @@ class PostgresDialect(Dialect):
         return int(raw.fileno())
 
 
+_POOLED = (
+    'Notifications do not arrive from database "%s": there seems to be a pooler in transaction mode'
+    " in front of it. This worker polls, every --sleep seconds, and prepares no statements. Give"
+    " DATABASE an alias that reaches PostgreSQL directly, or set LISTEN and PREPARE to False if"
+    " this is meant."
+)
 _IDLE = "FROM djqueue_workers WHERE idle AND alive_until > statement_timestamp() LIMIT 1"
 _WAKE = f"SELECT pg_notify('{CHANNEL}', '') {_IDLE}"
 _WAKE_QUEUE = f"SELECT pg_notify('{CHANNEL}', %s) {_IDLE}"
