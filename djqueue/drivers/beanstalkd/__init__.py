@@ -1,0 +1,5 @@
+"""Jobs in beanstalkd: a queue is a tube."""
+
+from djqueue.drivers.beanstalkd.driver import BeanstalkdDriver
+
+__all__ = ["BeanstalkdDriver"]

@@ -1,0 +1,283 @@
+"""A client of beanstalkd that sends many commands at once and reads the answers in their order.
+
+Commands are bytes, made by the functions below. beanstalkd speaks only when it is spoken to, so a
+socket that is readable before anything was asked has been closed by the server.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Iterable, Sequence
+from io import BufferedReader
+from typing import NamedTuple
+
+from djqueue.drivers.sockets import silence
+from djqueue.errors import QueueUnavailable
+
+MOST_AT_ONCE = 1000
+MOST_BYTES = 1 << 17
+"""Commands and bytes in one send: their answers have to fit into the buffers of two sockets."""
+
+PEEK_READY = b"peek-ready\r\n"
+PEEK_DELAYED = b"peek-delayed\r\n"
+RESERVE_NOW = b"reserve-with-timeout 0\r\n"
+KICK = b"kick 1000\r\n"
+STATS = b"stats\r\n"
+LIST_TUBES = b"list-tubes\r\n"
+
+
+class Reply(NamedTuple):
+    """One answer: ``RESERVED 17 5`` and five bytes is ``Reply("RESERVED", 17, b"…")``."""
+
+    word: str
+    number: int = 0
+    """The job's id, or whatever number comes first."""
+    data: bytes = b""
+
+    def pairs(self) -> dict[str, str]:
+        """The data of a ``stats`` command. Names are plain words, so this much YAML is enough."""
+        lines = self.data.decode("utf-8", "replace").splitlines()
+        split = (line.partition(": ") for line in lines)
+        return {key: value.strip('"') for key, separator, value in split if separator}
+
+    def items(self) -> list[str]:
+        """The data of a ``list`` command."""
+        lines = self.data.decode("utf-8", "replace").splitlines()
+        return [line[2:] for line in lines if line.startswith("- ")]
+
+
+def put(body: bytes, urgency: int, delay: int, hold_for: int) -> bytes:
+    """Store a job; it is held for `hold_for` seconds when it is reserved."""
+    return b"put %d %d %d %d\r\n%b\r\n" % (urgency, delay, hold_for, len(body), body)
+
+
+def reserve_for(seconds: int) -> bytes:
+    """Wait for a job for so long."""
+    return b"reserve-with-timeout %d\r\n" % seconds
+
+
+def reserve_job(job: int) -> bytes:
+    """Take the job with that id, waiting, delayed or buried. beanstalkd 1.12 and later."""
+    return b"reserve-job %d\r\n" % job
+
+
+def touch(job: int) -> bytes:
+    """Hold a job for its whole time again."""
+    return b"touch %d\r\n" % job
+
+
+def delete(job: int) -> bytes:
+    """Delete a job that this connection holds, or that nobody does."""
+    return b"delete %d\r\n" % job
+
+
+def release(job: int, urgency: int, delay: int) -> bytes:
+    """Put a job back."""
+    return b"release %d %d %d\r\n" % (job, urgency, delay)
+
+
+def bury(job: int, urgency: int) -> bytes:
+    """Put a job aside, until somebody kicks it."""
+    return b"bury %d %d\r\n" % (job, urgency)
+
+
+def kick_job(job: int) -> bytes:
+    """Let a job that is buried or delayed wait in its tube."""
+    return b"kick-job %d\r\n" % job
+
+
+def peek(job: int) -> bytes:
+    """Look at a job."""
+    return b"peek %d\r\n" % job
+
+
+def stats_job(job: int) -> bytes:
+    """Ask about a job."""
+    return b"stats-job %d\r\n" % job
+
+
+def stats_tube(tube: str) -> bytes:
+    """Ask about a tube."""
+    return b"stats-tube %b\r\n" % tube.encode("ascii")
+
+
+class Client:
+    """One connection, opened when it is needed. Errors of the network are `QueueUnavailable`.
+
+    What is reserved belongs to the connection: when it closes, by whatever cause, the server gives
+    it to others at once.
+    """
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        self.address = (host, port)
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+        self._reader: BufferedReader | None = None
+        self._process = 0
+        self.openings = 0
+        """How often it was opened: another number means another socket, which holds nothing."""
+        self._used = "default"
+        self._watched: tuple[str, ...] = ("default",)
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None
+
+    def fileno(self) -> int | None:
+        return None if self._socket is None else self._socket.fileno()
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        commands: Sequence[bytes],
+        *,
+        use: str | None = None,
+        watch: Sequence[str] | None = None,
+    ) -> list[Reply]:
+        """Send `commands` and read their answers, after choosing the tube to put to or look at
+        (`use`) and those to reserve from (`watch`) where they are others than before.
+        """
+        self._ensure_open()
+        chosen = [*self._choose_used(use), *self._choose_watched(watch)]
+        replies: list[Reply] = []
+        for part in _parts([*chosen, *commands]):
+            self._send(part)
+            replies += self._receive(len(part))
+        for reply in replies[: len(chosen)]:
+            if reply.word not in ("USING", "WATCHING"):
+                self.close()
+                raise QueueUnavailable(f"{self} refused the name of a queue: {reply.word}.")
+        return replies[len(chosen) :]
+
+    def begin(self, command: bytes, *, watch: Sequence[str]) -> None:
+        """Send a command whose answer may take long: `finish` reads it."""
+        self.ask((), watch=watch)
+        self._send([command])
+
+    def finish(self) -> Reply:
+        """The answer to what `begin` sent. Blocks if it is not there yet: see `is_readable`."""
+        return self._receive(1)[0]
+
+    def is_readable(self) -> bool:
+        """Whether an answer has arrived, or the end of the connection."""
+        if self._socket is None:
+            return False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _choose_used(self, tube: str | None) -> list[bytes]:
+        if tube is None or tube == self._used:
+            return []
+        self._used = tube
+        return [b"use %b\r\n" % tube.encode("ascii")]
+
+    def _choose_watched(self, tubes: Sequence[str] | None) -> list[bytes]:
+        if tubes is None or tuple(tubes) == self._watched:
+            return []
+        before, self._watched = self._watched, tuple(tubes)
+        # New ones first: a connection has to watch something all the time.
+        news = [tube for tube in tubes if tube not in before]
+        olds = [tube for tube in before if tube not in tubes]
+        commands = [b"watch %b\r\n" % tube.encode("ascii") for tube in news]
+        return commands + [b"ignore %b\r\n" % tube.encode("ascii") for tube in olds]
+
+    # -- the socket ----------------------------------------------------------------------------
+
+    def _ensure_open(self) -> socket.socket:
+        """Open the connection, or open it anew if the server has closed it meanwhile."""
+        if self._socket is not None and self._process != os.getpid():
+            self.forget()
+        if self._socket is not None and self.is_readable():
+            self.close()
+        return self._socket or self._open()
+
+    def _open(self) -> socket.socket:
+        try:
+            opened = socket.create_connection(self.address, self._timeout)
+        except OSError as error:
+            raise QueueUnavailable(f"{self} cannot be reached: {error}.") from error
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._socket, self._reader = opened, opened.makefile("rb")
+        self._process = os.getpid()
+        self.openings += 1
+        self._used, self._watched = "default", ("default",)
+        return opened
+
+    def _send(self, commands: Iterable[bytes]) -> None:
+        try:
+            (self._socket or self._open()).sendall(b"".join(commands))
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def _receive(self, count: int) -> list[Reply]:
+        read, reader = self._read, self._reader
+        try:
+            if reader is None:
+                raise ConnectionError("it is closed")
+            return [read(reader) for _ in range(count)]
+        except (OSError, ValueError) as error:
+            raise self._broken(error) from error
+
+    @staticmethod
+    def _read(reader: BufferedReader) -> Reply:
+        line = reader.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionError("it closed the connection")
+        words = line.split()
+        word = words[0]
+        if word in (b"RESERVED", b"FOUND", b"OK"):
+            size = int(words[-1])
+            data = reader.read(size + 2)
+            if len(data) != size + 2:
+                raise ConnectionError("it closed the connection")
+            return Reply(word.decode("ascii"), int(words[1]), data[:size])
+        return Reply(word.decode("ascii"), int(words[1]) if _has_number(words) else 0)
+
+    def _broken(self, error: Exception) -> QueueUnavailable:
+        self.close()
+        return QueueUnavailable(f"{self} broke off: {error}.")
+
+    def close(self) -> None:
+        """Close the connection. What it has reserved is anybody's from now on."""
+        reader, self._reader = self._reader, None
+        opened, self._socket = self._socket, None
+        if reader is not None:
+            reader.close()
+        if opened is not None:
+            opened.close()
+
+    def forget(self) -> None:
+        """In a child process: leave the parent's connection alone."""
+        if self._socket is not None:
+            silence(self._socket.fileno())
+            self.close()
+
+    def __str__(self) -> str:
+        host, port = self.address
+        return f"beanstalkd at {host}:{port}"
+
+
+def _has_number(words: Sequence[bytes]) -> bool:
+    return len(words) > 1 and words[1].isdigit()
+
+
+def _parts(commands: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
+    """`commands` in pieces that are safe to send before reading."""
+    if len(commands) <= MOST_AT_ONCE and sum(map(len, commands)) <= MOST_BYTES:
+        if commands:
+            yield commands
+        return
+    part: list[bytes] = []
+    size = 0
+    for command in commands:
+        if part and (len(part) == MOST_AT_ONCE or size + len(command) > MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(command)
+        size += len(command)
+    yield part

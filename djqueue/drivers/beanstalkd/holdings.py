@@ -1,0 +1,261 @@
+"""What a worker holds in beanstalkd: how it reserves, renews and ends it.
+
+A reservation belongs to the worker's socket. Its end takes two steps, each over many jobs at once:
+a touch, and only what was touched is then deleted or released, because beanstalkd lets anybody
+delete a job that nobody has reserved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from djqueue.drivers.base import Exchange, Reservation, Settlement, Verdict
+from djqueue.drivers.beanstalkd import body, client
+from djqueue.drivers.beanstalkd.client import Client, Reply
+from djqueue.drivers.beanstalkd.ledger import Holding, Ledger, Reserved
+from djqueue.drivers.beanstalkd.wakeup import Called, WaitingConnection
+from djqueue.drivers.guard import Guarded, Standing
+from djqueue.errors import QueueUnavailable
+
+MOST_EAGER = 400
+BUSY_FOR = 1
+"""Seconds after which a job that somebody else seems to hold is looked at again."""
+
+
+class Holdings:
+    """The reservations of one worker, on its connection."""
+
+    def __init__(self, connection: Client, ledger: Ledger) -> None:
+        self._client = connection
+        self._ledger = ledger
+        self._held: dict[int, Holding] = {}
+        """What was handed out and not settled, by beanstalkd's number. Kept when the connection
+        breaks: what nobody has taken since is reserved again."""
+        self.orphans: list[Reservation] = []
+        """What dead workers left, taken over and not handed out yet."""
+        self.waiting: WaitingConnection | None = None
+        self._eager = 1
+        """How many jobs the next exchange asks for at once."""
+
+    def forget(self) -> None:
+        """In a child process: nothing of this is ours."""
+        self._held = {}
+        self.orphans = []
+        if self.waiting is not None:
+            self.waiting.forget()
+            self.waiting = None
+
+    def exchange(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> Exchange:
+        """As `Driver.exchange`."""
+        mine, lost = self._ours(settlements)
+        if self.waiting is not None and limit > 0:
+            self.waiting.follow(queues)
+        called = self.waiting.called(queues)[:limit] if self.waiting and queues else []
+        tubes = list(queues) if limit > 0 else []
+        asked = min(self._eager, limit - len(called)) if tubes else 0
+        replies = self._client.ask(
+            [client.touch(job) for job in mine]
+            + [client.reserve_job(each.job) for each in called]
+            + [client.RESERVE_NOW] * asked,
+            watch=tubes[:1] or None,
+        )
+        reserved = _reserved(replies[len(mine) :], called, tubes)
+        try:
+            gone = [job for job, reply in zip(mine, replies, strict=False) if _failed(reply)]
+            lost |= self._give_up(set(gone) - self._regain(gone))
+            lost |= self._settle({job: s for job, s in mine.items() if job in self._held})
+            if tubes:
+                reserved += self._reserve_rest(reserved, asked, tubes, limit)
+            return Exchange(lost, self._hand_out(reserved))
+        except QueueUnavailable:
+            self._let_go(reserved)
+            raise
+
+    def _ours(self, settlements: Sequence[Settlement]) -> tuple[dict[int, Settlement], set[str]]:
+        """Settlements of what this driver holds, and the ids of the others."""
+        mine: dict[int, Settlement] = {}
+        lost: set[str] = set()
+        for settlement in settlements:
+            job = self._holds(settlement.reservation)
+            if job is None:
+                lost.add(settlement.reservation.id)
+            else:
+                mine[job] = settlement
+        return mine, lost
+
+    def _holds(self, reservation: Reservation) -> int | None:
+        job, number = reservation.handle
+        holding = self._held.get(job)
+        return job if holding is not None and holding.number == number else None
+
+    def _regain(self, jobs: Sequence[int]) -> set[int]:
+        """Reserve anew what beanstalkd has given up and nobody has taken since."""
+        holdings = {job: self._held[job] for job in jobs}
+        ours = self._ledger.ours(list(holdings.values())) if jobs else set()
+        wanted = [job for job, holding in holdings.items() if holding.id in ours]
+        if not wanted:
+            return set()
+        replies = self._client.ask([client.reserve_job(job) for job in wanted])
+        back = [job for job, reply in zip(wanted, replies, strict=True) if not _failed(reply)]
+        # Only now nobody can take it any more; somebody may have, between the two.
+        ours = self._ledger.ours([holdings[job] for job in back])
+        self._put_back_as_it_was([job for job in back if holdings[job].id not in ours])
+        return {job for job in back if holdings[job].id in ours}
+
+    def _put_back_as_it_was(self, jobs: Sequence[int]) -> None:
+        stats = self._client.ask([client.stats_job(job) for job in jobs])
+        known = [(job, reply.pairs()) for job, reply in zip(jobs, stats, strict=True)]
+        self._client.ask(
+            [
+                client.release(job, int(pairs["pri"]), int(pairs["delay"]))
+                for job, pairs in known
+                if pairs
+            ]
+        )
+
+    def _give_up(self, jobs: Iterable[int]) -> set[str]:
+        return {self._held.pop(job).id for job in jobs}
+
+    def _settle(self, mine: dict[int, Settlement]) -> set[str]:
+        """Delete or release what has just been touched."""
+        kept = {job: s for job, s in mine.items() if s.verdict is not Verdict.REMOVE}
+        lost = self._ledger.put_back([(s, self._held[job]) for job, s in kept.items()])
+        commands = []
+        for job, settlement in mine.items():
+            holding = self._held[job]
+            if job not in kept:
+                commands.append(client.delete(job))
+            elif holding.id in lost:  # its row knows better: whoever reserves it next will see
+                commands.append(client.release(job, holding.urgency, 0))
+            else:
+                delay = body.whole_seconds(settlement.delay)
+                delay = delay if settlement.verdict is Verdict.RELEASE else 0
+                urgency = self._ledger.urgency(settlement, holding)
+                commands.append(client.release(job, urgency, delay))
+        replies = self._client.ask(commands)
+        lost |= {
+            self._held[job].id for job, reply in zip(mine, replies, strict=True) if _failed(reply)
+        }
+        holdings = {job: self._held.pop(job) for job in mine}
+        self._ledger.removed([h for job, h in holdings.items() if job not in kept])
+        return lost
+
+    def _reserve_rest(
+        self, reserved: Sequence[Reserved], asked: int, tubes: Sequence[str], limit: int
+    ) -> list[Reserved]:
+        """Up to `limit`, tube after tube, as long as each gives all that it is asked for.
+
+        A vain request costs the server some work, so few are made where few were answered.
+        """
+        more: list[Reserved] = []
+        left = limit - len(reserved)
+        got = sum(each.tube == tubes[0] for each in reserved)
+        for tube in tubes:
+            if tube != tubes[0]:
+                asked = got = 0
+            while left and got >= asked:
+                asked = min(left, max(asked * 8, 1))
+                found = _reserved(
+                    self._client.ask([client.RESERVE_NOW] * asked, watch=[tube]), (), [tube]
+                )
+                got = len(found)
+                more += found
+                left -= got
+        self._eager = max(1, min(len(reserved) + len(more), MOST_EAGER))
+        if self.waiting is not None and left:
+            self.waiting.arm()
+        return more
+
+    def _hand_out(self, reserved: Sequence[Reserved]) -> list[Reservation]:
+        """Put on record what was reserved; the reservations for the worker. Nothing is held
+        before the last answer of a server is there, so that none is held and forgotten.
+        """
+        if not reserved:
+            return []
+        ours = {holding.id: holding.number for holding in self._held.values()}
+        asked = self._ledger.questions(reserved)
+        taken = self._ledger.take(reserved, self._client.ask(asked) if asked else (), ours)
+        self._put_away(reserved, [guarded.standing for guarded, _ in taken])
+        reservations: list[Reservation] = []
+        for job, (guarded, urgency) in zip(reserved, taken, strict=True):
+            if guarded.standing in (Standing.READY, Standing.ORPHANED):
+                reservation = _reservation(job, guarded)
+                self._held[job.job] = Holding(reservation, urgency)
+                ready = guarded.standing is Standing.READY
+                (reservations if ready else self.orphans).append(reservation)
+        return reservations
+
+    def _put_away(self, reserved: Sequence[Reserved], standings: Sequence[Standing]) -> None:
+        """What was reserved and is not to run: it is over, or somebody is still at it."""
+        over = [e for e, s in zip(reserved, standings, strict=True) if s is Standing.OVER]
+        busy = [e for e, s in zip(reserved, standings, strict=True) if s is Standing.BUSY]
+        if over or busy:
+            self._client.ask([client.delete(each.job) for each in over])
+            self._release(busy, BUSY_FOR)
+
+    def _release(self, reserved: Sequence[Reserved], delay: int) -> None:
+        stats = self._client.ask([client.stats_job(each.job) for each in reserved])
+        urgencies = [int(reply.pairs().get("pri", 0)) for reply in stats]
+        jobs = zip(reserved, urgencies, strict=True)
+        self._client.ask([client.release(each.job, urgency, delay) for each, urgency in jobs])
+
+    def _let_go(self, reserved: Sequence[Reserved]) -> None:
+        """Something broke: what was reserved and not handed out goes back."""
+        if reserved and self._client.is_open:
+            with suppress(QueueUnavailable):
+                self._release([each for each in reserved if each.job not in self._held], 0)
+
+    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
+        """As `Driver.extend`."""
+        lost: set[str] = set()
+        jobs: list[int] = []
+        for reservation in [*reservations, *self.orphans]:
+            job = self._holds(reservation)
+            if job is None:
+                lost.add(reservation.id)
+            else:
+                jobs.append(job)
+        replies = self._client.ask([client.touch(job) for job in jobs])
+        gone = [job for job, reply in zip(jobs, replies, strict=True) if _failed(reply)]
+        lost |= self._give_up(set(gone) - self._regain(gone))
+        self.orphans = [orphan for orphan in self.orphans if orphan.id not in lost]
+        return lost
+
+    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+        """As `Driver.strays`."""
+        handles = {reservation.handle for reservation in (*known, *self.orphans)}
+        held = [holding.reservation for holding in self._held.values()]
+        return [reservation for reservation in held if reservation.handle not in handles]
+
+
+def _failed(reply: Reply) -> bool:
+    return reply.word not in ("TOUCHED", "DELETED", "RELEASED", "RESERVED")
+
+
+def _reserved(
+    replies: Sequence[Reply], called: Sequence[Called], tubes: Sequence[str]
+) -> list[Reserved]:
+    """What the answers to reserving hold: first those that were `called` by their ids."""
+    found = []
+    for position, reply in enumerate(replies):
+        if reply.word == "RESERVED":
+            tube = called[position].tube if position < len(called) else tubes[0]
+            read = body.decode(reply.data, tube, reply.number)
+            found.append(Reserved(reply.number, tube, read))
+    return found
+
+
+def _reservation(job: Reserved, guarded: Guarded) -> Reservation:
+    return Reservation(
+        job.body.id,
+        job.tube,
+        job.body.name,
+        job.body.payload,
+        guarded.attempts,
+        guarded.interruptions,
+        guarded.history,
+        (job.job, guarded.number),
+    )

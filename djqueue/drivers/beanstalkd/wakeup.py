@@ -1,0 +1,131 @@
+"""How an idle worker on beanstalkd hears of a job: a second connection that waits for one.
+
+The job that ends the wait is reserved by that connection, but belongs to the worker's first one,
+which renews and settles. It changes over without anybody else seeing it: put back with a delay of a
+second, during which it can be reserved by its id alone. If the worker dies between the two steps,
+it is an ordinary job a second later.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from djqueue.drivers.base import Wakeup
+from djqueue.drivers.beanstalkd import client
+from djqueue.drivers.beanstalkd.client import Client
+from djqueue.errors import QueueUnavailable
+
+CHANGE_OVER = 1
+"""Seconds that a job has to change connections."""
+
+
+class Called(NamedTuple):
+    """A job that is there for the worker to reserve by its id."""
+
+    job: int
+    tube: str
+
+
+class WaitingConnection(Wakeup):
+    """Waits whenever the worker found less than it wanted.
+
+    Its descriptor is a selector's, so that it stays the same when the connection is another.
+    """
+
+    def __init__(self, connection: Client, queues: Sequence[str], wait: int) -> None:
+        self._client = connection
+        self._queues = tuple(queues)
+        self._wait = wait
+        self._waiting = False
+        self._heard = False
+        self._error: QueueUnavailable | None = None
+        self._selector = selectors.DefaultSelector()
+        self._registered = 0
+        self._called: list[Called] = []
+        self.arm()
+
+    def fileno(self) -> int | None:
+        # Only the selectors of Linux, macOS and the BSDs are descriptors themselves.
+        return self._selector.fileno() if hasattr(self._selector, "fileno") else None
+
+    def arrived(self) -> bool:
+        self._listen()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        heard, self._heard = self._heard, False
+        return heard
+
+    def set_idle(self, idle: bool) -> None:
+        if idle:
+            self.arm()
+
+    def close(self) -> None:
+        self._client.close()
+        self._waiting = False
+        self._queues = ()
+        self._selector.close()
+
+    def forget(self) -> None:
+        """In a child process: leave the parent's connection alone."""
+        self._client.forget()
+        self._waiting = False
+        self._queues = ()
+
+    # -- for the driver ------------------------------------------------------------------------
+
+    def called(self, queues: Sequence[str]) -> list[Called]:
+        """The jobs of `queues` that wait to be reserved by their ids; each is told once."""
+        self._listen()
+        called, self._called = self._called, []
+        return [each for each in called if each.tube in queues]
+
+    def follow(self, queues: Sequence[str]) -> None:
+        """Wait for jobs of `queues` from now on: a paused one must not be waited for."""
+        if tuple(queues) != self._queues and self._selector.get_map() is not None:
+            self._queues = tuple(queues)
+            if self._waiting:
+                # A wait can only be ended with its connection.
+                self._client.close()
+                self._waiting = False
+
+    def arm(self) -> None:
+        """Begin to wait, unless it waits already."""
+        if self._waiting or not self._queues:
+            return
+        self._client.begin(client.reserve_for(self._wait), watch=self._queues)
+        self._waiting = True
+        if self._registered != self._client.openings:
+            self._register()
+
+    def _register(self) -> None:
+        self._registered = self._client.openings
+        for key in list(self._selector.get_map().values()):
+            self._selector.unregister(key.fileobj)
+        if (descriptor := self._client.fileno()) is not None:
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def _listen(self) -> None:
+        """Read the answer if it is there."""
+        if not self._waiting or not self._client.is_readable():
+            return
+        self._waiting = False
+        try:
+            reply = self._client.finish()
+            if reply.word == "RESERVED":
+                self._heard = True
+                self._pass_on(reply.number)
+            else:
+                self.arm()
+        except QueueUnavailable as error:
+            self._error = error
+            self._heard = True
+
+    def _pass_on(self, job: int) -> None:
+        (told,) = self._client.ask([client.stats_job(job)])
+        known = told.pairs()
+        (reply,) = self._client.ask([client.release(job, int(known["pri"]), CHANGE_OVER)])
+        if reply.word == "RELEASED":
+            self._called.append(Called(job, known["tube"]))
