@@ -145,10 +145,12 @@ class Finisher:
             with transaction.atomic(using=alias):
                 lost = self._driver.settle(settlements)
                 self._record([f for f in failures if f.reservation.id not in lost])
+                lost -= self._stored_before(lost)
         else:
             with transaction.atomic(using=alias):
                 self._record(failures)
             lost = self._driver.settle(settlements)
+            lost -= self._settled_before(lost)
             if lost:
                 failed.forget(failed.Selection(ids=tuple(lost)), run_elsewhere=True)
         for failure in failures:
@@ -156,6 +158,21 @@ class Finisher:
                 self._lost(failure.reservation)
             else:
                 self._given_up(failure.reservation, failure.error)
+
+    def _stored_before(self, lost: set[str]) -> set[str]:
+        """Those that we have given up already, in a commit whose answer did not arrive."""
+        if not (lost and self.unsure):
+            return set()
+        rows = failed.table().filter(uuid__in=lost)
+        return {str(uuid) for uuid in rows.values_list("uuid", flat=True)}
+
+    def _settled_before(self, lost: set[str]) -> set[str]:
+        """The same where the store is another one: what it no longer has, nobody took over."""
+        if not (lost and self.unsure):
+            return set()
+        if self._driver.capabilities.find is not True:
+            return lost  # rather failed and run elsewhere than in neither place
+        return lost - {job.id for job in self._driver.find(sorted(lost))}
 
     def _record(self, failures: Sequence[Failure]) -> None:
         for failure in failures:
