@@ -1,0 +1,73 @@
+"""The table of docs/drivers/index.md says what the drivers say of themselves."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import pytest
+
+from djqueue.conf import ConnectionSettings
+from djqueue.drivers import SHORT_NAMES, driver_class
+from djqueue.drivers.base import Capabilities
+from djqueue.errors import MissingPackage
+from tests.docs.markdown import ROOT
+
+PAGE = (ROOT / "docs" / "drivers" / "index.md").read_text()
+COLUMNS = {"order": "ordered", "list jobs": "peek", "delete one": "remove"}
+
+
+def rows():
+    """The cells of the first table, by the driver's name."""
+    table = PAGE[PAGE.index("| driver | order |") :].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    return {re.sub(r"\[(\w+)\].*", r"\1", name): rest for name, *rest in cells}
+
+
+def expected(capabilities: Capabilities):
+    if capabilities.workers is not True:
+        return ["by member"] * 6
+    if capabilities.inline:
+        when = "after the response" if capabilities.after_response else "at once"
+        return [f"runs {when}", *[""] * 5]
+    if capabilities.discards:
+        return ["throws jobs away", *[""] * 5]
+    most = capabilities.max_delay
+    return [
+        yes_or_no(capabilities.ordered),
+        "any" if most is None else f"up to {most:,.0f} s",
+        yes_or_no(capabilities.priorities),
+        yes_or_no(capabilities.peek),
+        yes_or_no(capabilities.remove),
+        yes_or_no(capabilities.exact_counts),
+    ]
+
+
+def yes_or_no(answer: bool | str) -> str:
+    return "yes" if answer is True else "no"
+
+
+def there_are():
+    modules = {name: path.rpartition(".")[0] for name, path in SHORT_NAMES.items()}
+    return [name for name, module in modules.items() if importlib.util.find_spec(module)]
+
+
+def capabilities_of(name: str) -> Capabilities:
+    try:
+        return driver_class(ConnectionSettings(name, name)).capabilities
+    except MissingPackage as missing:
+        pytest.skip(str(missing))
+
+
+def test_every_driver_has_a_row():
+    assert set(rows()) == set(there_are())
+
+
+@pytest.mark.parametrize("name", there_are())
+def test_a_row_says_what_the_driver_says(name):
+    capabilities = capabilities_of(name)
+    assert rows()[name] == expected(capabilities)
+    if capabilities.workers is True:
+        for title, field in COLUMNS.items():
+            reason = getattr(capabilities, field)
+            assert reason is True or f"- **{name}**, {title}: {reason}" in PAGE
