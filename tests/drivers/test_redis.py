@@ -93,6 +93,17 @@ def test_queues_are_forgotten_when_they_are_empty(redis_server: Redis) -> None:
     driver.close()
 
 
+def test_a_worker_registers_its_queues_with_a_server_that_forgot_them(redis_server: Redis) -> None:
+    driver = make_driver(redis_server.url)
+    driver.push([job()])
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.delete(f"{driver.settings.option('PREFIX')}:queues")
+    assert driver._names.all() == []
+    driver.recover(10)
+    assert driver._names.all() == ["default"]
+    driver.close()
+
+
 def test_what_is_done_leaves_nothing_but_a_counter(redis_server: Redis) -> None:
     driver = make_driver(redis_server.url)
     driver.push([job() for _ in range(10)] + [job(delay=0.001)])

@@ -25,6 +25,7 @@ from djqueue.drivers.base import (
 from djqueue.drivers.redis import checks, scripts, server, stored
 from djqueue.drivers.redis.arguments import milliseconds, push_arguments, settle_arguments
 from djqueue.drivers.redis.keys import ORDER, decode_body, keys_of
+from djqueue.drivers.redis.names import QueueNames
 from djqueue.drivers.redis.settings import make_store
 from djqueue.drivers.redis.wakeup import RedisWakeup
 from djqueue.errors import QueueUnavailable
@@ -68,7 +69,7 @@ class RedisDriver(Driver):
         self._lease = milliseconds(settings.retry_after)
         self._worker = b""
         self._queues: tuple[str, ...] = (settings.queue,)
-        self._known: set[str] = set()
+        self._names = QueueNames(self._store, self._prefix)
         self._wakeups: list[RedisWakeup] = []
 
     @classmethod
@@ -84,7 +85,7 @@ class RedisDriver(Driver):
         sent = self._store.sent
         try:
             for queue, some in by_queue.items():
-                self._register(queue)
+                self._names.add(queue)
                 for arguments in push_arguments(some):
                     self._call(scripts.PUSH, queue, arguments, again=True)
         except QueueUnavailable as error:
@@ -180,10 +181,8 @@ class RedisDriver(Driver):
         return Promotion(moved, min(dues, default=None))
 
     def recover(self, limit: int) -> list[Reservation]:
-        # Pushers say once what queues there are; a server that forgot it hears it again here.
-        self._command(self._registry(), b"SADD", self._registry(), *self._queues)
         taken: list[Reservation] = []
-        for queue in dict.fromkeys([*self._queues, *self._registered()]):
+        for queue in self._names.all_and(self._queues):
             wanted = min(limit - len(taken), MOST)
             if wanted > 0:
                 arguments = (wanted, self._lease, self._worker)
@@ -194,7 +193,7 @@ class RedisDriver(Driver):
     def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
         theirs = {(reservation.id, reservation.handle) for reservation in known}
         found: list[Reservation] = []
-        for queue in dict.fromkeys([*self._queues, *self._registered()]):
+        for queue in self._names.all_and(self._queues):
             keys = self._keys(queue)
             everything = self._command(keys.held, b"HGETALL", keys.held)
             holders = dict(zip(everything[::2], everything[1::2], strict=True))
@@ -218,7 +217,7 @@ class RedisDriver(Driver):
 
     def queues(self) -> list[str]:
         names = {self.settings.queue}
-        for queue in self._registered():
+        for queue in self._names.all():
             keys = self._keys(queue)
             if self._command(keys.body, b"EXISTS", keys.body):
                 names.add(queue)
@@ -233,7 +232,7 @@ class RedisDriver(Driver):
         return [job for job in self._find(queue, ids) if job.state is state]
 
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
-        names = dict.fromkeys([self.settings.queue, *self._registered()]) if ids else ()
+        names = dict.fromkeys([self.settings.queue, *self._names.all()]) if ids else ()
         return [job for queue in names for job in self._find(queue, ids)]
 
     def _find(self, queue: str, ids: Sequence[Any]) -> list[StoredJob]:
@@ -273,7 +272,7 @@ class RedisDriver(Driver):
         for wakeup in self._wakeups:
             wakeup.close()
         self._wakeups = []
-        self._known.clear()
+        self._names.forget()
         self._store.close()
 
     # -- commands ------------------------------------------------------------------------------
@@ -290,22 +289,6 @@ class RedisDriver(Driver):
 
     def _keys(self, queue: str) -> Keys:
         return _keys(self._prefix, queue)
-
-    # -- names of queues -----------------------------------------------------------------------
-
-    def _register(self, queue: str) -> None:
-        """Let operators and `recover` know of a queue."""
-        if queue not in self._known:
-            key = self._registry()
-            self._command(key, b"SADD", key, queue)
-            self._known.add(queue)
-
-    def _registered(self) -> list[str]:
-        key = self._registry()
-        return sorted(name.decode() for name in self._command(key, b"SMEMBERS", key))
-
-    def _registry(self) -> bytes:
-        return f"{self._prefix}:queues".encode()
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,47 @@
+"""Which queues there are: a set of names, for operators and for whoever takes jobs over."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from djqueue.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from djqueue.drivers.redis.store import Store
+
+
+class QueueNames:
+    """A name is added at the first push of a process, and stays when the queue is empty."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._key = f"{prefix}:queues".encode()
+        self._added: set[str] = set()
+
+    def add(self, queue: str) -> None:
+        """Make the queue known, unless this process has done so."""
+        if queue not in self._added:
+            self._store.run(self._key, (b"SADD", self._key, queue), again=True)
+            self._added.add(queue)
+
+    def all(self) -> list[str]:
+        """Every name, sorted."""
+        names = self._store.run(self._key, (b"SMEMBERS", self._key), again=True)
+        return sorted(name.decode() for name in names)
+
+    def all_and(self, ours: Sequence[str]) -> list[str]:
+        """Ours first, then the others. A server that has forgotten ours is told, if it has room."""
+        names = self.all()
+        for queue in ours:
+            if queue not in names:
+                self._added.discard(queue)
+                with suppress(QueueUnavailable):
+                    self.add(queue)
+        return list(dict.fromkeys([*ours, *names]))
+
+    def forget(self) -> None:
+        """Add every name again at its next push."""
+        self._added.clear()
