@@ -39,7 +39,7 @@ TODAY = dt.date(2024, 2, 29)
         {frozenset({1}): {2: {3: "deep"}}},
         {"rows": [{"when": TODAY, "sum": Decimal("1.50")}]},
     ],
-    ids=repr,
+    ids=lambda value: f"{type(value).__name__}",
 )
 def test_each_comes_back_as_the_type_it_was(value: Any) -> None:
     assert_comes_back(value)
@@ -55,7 +55,7 @@ def test_each_comes_back_as_the_type_it_was(value: Any) -> None:
         {"$": {"$": "x"}},
         [{"a": {"$": "uuid"}}],
     ],
-    ids=repr,
+    ids=lambda value: f"{type(value).__name__}",
 )
 def test_a_dict_that_looks_like_one_of_our_tags_is_only_a_dict(value: Any) -> None:
     assert_comes_back(value)
