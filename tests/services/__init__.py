@@ -15,6 +15,7 @@ from tests.services.mariadb import MariaDB
 from tests.services.pgbouncer import PgBouncer
 from tests.services.postgresql import PostgreSQL
 from tests.services.programs import MissingProgram
+from tests.services.proxy import Proxy
 from tests.services.redis import Redis, RedisCluster
 from tests.services.server import Server, ServerFailed
 from tests.services.sqs import SQS
@@ -26,6 +27,7 @@ __all__ = [
     "MissingProgram",
     "PgBouncer",
     "PostgreSQL",
+    "Proxy",
     "Redis",
     "RedisCluster",
     "Server",

@@ -6,6 +6,7 @@ import contextlib
 import enum
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from tests.services.server import HOST, free_port
@@ -21,27 +22,28 @@ class Mode(enum.Enum):
     REFUSE = "refuse"
     """Nobody listens, and what was open is closed."""
     DROP = "accept, then drop"
-    """Requests reach the server; its answer does not come back, the connection is closed."""
+    """Requests reach the server and are carried out; in place of the answer the connection ends."""
     STALL = "stall"
     """Connections are accepted, and nothing happens."""
 
 
 class Proxy:
-    """Passes bytes between clients and one server, in threads of this process."""
+    """Passes bytes on to a server on this machine, in threads of this process."""
 
     host = HOST
 
-    def __init__(self, to: int) -> None:
+    def __init__(self, target: int) -> None:
         self.port = free_port()
-        self._to = to
+        self.connections = 0
+        """How many were accepted so far."""
+        self.lost = 0
+        """How many ended in place of an answer."""
+        self._target = target
         self._mode = Mode.PASS
+        self._deaf_until = 0.0
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self.connections = 0
-        """How many were accepted so far."""
-        self.dropped = 0
-        """How many answers did not come back."""
 
     @property
     def mode(self) -> Mode:
@@ -54,6 +56,12 @@ class Proxy:
             self._close()
         elif self._listener is None:
             self._listen()
+
+    def lose_replies(self, seconds: float) -> None:
+        """For so long requests are carried out and nothing comes back; connections that were used
+        meanwhile end then.
+        """
+        self._deaf_until = time.monotonic() + seconds
 
     def __enter__(self) -> Self:
         self._listen()
@@ -82,28 +90,39 @@ class Proxy:
             while True:
                 client, _ = listener.accept()
                 self.connections += 1
-                server = socket.create_connection((HOST, self._to))
-                with self._lock:
-                    self._open |= {client, server}
+                try:
+                    server = socket.create_connection((HOST, self._target), 5)
+                except OSError:
+                    client.close()
+                    continue
                 for source, target, answers in ((client, server, False), (server, client, True)):
-                    pump = threading.Thread(
-                        target=self._pump, args=(source, target, answers), daemon=True
-                    )
-                    pump.start()
+                    source.settimeout(None)
+                    source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    with self._lock:
+                        self._open.add(source)
+                    ends = (source, target, answers)
+                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 if self._mode is Mode.STALL:
                     continue
-                if self._mode is Mode.DROP and answers:
-                    self.dropped += 1
+                if answers and self._loses():
+                    self.lost += 1
                     break
                 target.sendall(data)
         with self._lock:
             self._open -= {source, target}
         _end(source)
         _end(target)
+
+    def _loses(self) -> bool:
+        """Whether an answer does not come back. Waits until its connection is to end."""
+        deaf = self._deaf_until - time.monotonic()
+        if deaf > 0:
+            time.sleep(deaf)
+        return deaf > 0 or self._mode is Mode.DROP
 
 
 def _end(each: socket.socket) -> None:
