@@ -2,7 +2,8 @@
 
 What ``handle()`` writes there is committed together with the job's removal from its queue, or not
 at all. Where the queue lives in another store, a guard row in `djqueue_runs` takes the place of
-the removal: an attempt that finds it has nothing left to do.
+the removal: an attempt that finds it has nothing left to do. It is the driver's own row, under the
+reservation's number, or one of ours where the driver keeps none.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class InTransaction(Frame):
         default = own.database if driver.shares_transaction_with(own.database) else "default"
         self._alias = wanted if isinstance(wanted, str) else default
         self._joined = driver.shares_transaction_with(self._alias)
+        self._guarded = driver.guards(self._alias)
 
     @contextmanager
     def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
@@ -92,13 +94,15 @@ class InTransaction(Frame):
             _immediate(self._alias),
             transaction.atomic(using=self._alias),
         ):
-            if not self._joined:
+            if not self._joined and not self._guarded:
                 self._guard(reservation)
             yield
             if job.verdict is Happened.FAILED:
                 raise _UndoError
             if self._joined:
                 self._settle(job, reservation)
+            elif self._guarded:
+                self._mark(job, reservation)
             elif job.verdict is Happened.RELEASED:
                 self._unguard(reservation)
 
@@ -108,11 +112,14 @@ class InTransaction(Frame):
         else:
             settlement = Settlement(reservation)
         if self._driver.settle([settlement]):
-            raise LeaseLost(
-                f"{job.name} {job.id} was taken over or deleted while it ran; what it wrote in its"
-                " transaction was rolled back."
-            )
+            raise _lost(job)
         self.settled = True
+
+    def _mark(self, job: CurrentJob, reservation: Reservation) -> None:
+        """Last, so that nobody waits for the row while the job runs."""
+        over = job.verdict is not Happened.RELEASED
+        if not self._driver.mark(reservation, over=over):
+            raise _lost(job)
 
     def _guard(self, reservation: Reservation) -> None:
         """One row a job: whoever inserts it second has nothing to do. It is rolled back with the
@@ -135,6 +142,13 @@ class InTransaction(Frame):
         from djqueue.models import Run
 
         Run.objects.using(self._alias).filter(uuid=reservation.id).delete()
+
+
+def _lost(job: CurrentJob) -> LeaseLost:
+    return LeaseLost(
+        f"{job.name} {job.id} was taken over or deleted while it ran; what it wrote in its"
+        " transaction was rolled back."
+    )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from djqueue.errors import JobFailed
 from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.running.reset import connections_after
 from djqueue.running.runner import Runner
+from djqueue.worker import postmortem
 from djqueue.worker.chores import forget_here
 from djqueue.worker.finish import Finisher
 from djqueue.worker.options import StopReason, WorkerOptions
@@ -70,7 +71,11 @@ class WorkerAlone:
         reservations = self.driver.exchange((), queues, 1).reservations
         for reservation in reservations:
             self._run(reservation)
-        return bool(reservations)
+        orphans = self.driver.recover(1) if self.driver.has_orphans else []
+        for orphan in orphans:
+            why = "Its worker is gone; nobody saw how the attempt ended."
+            self._over(orphan, postmortem.interrupted(orphan, self._runner.rules, why))
+        return bool(reservations or orphans)
 
     def attempt(self, reservation: Reservation) -> Outcome:
         """Run one attempt, and clean up behind the job."""
@@ -82,6 +87,9 @@ class WorkerAlone:
         outcome = self.attempt(reservation)
         self.error = self._runner.error
         self.done += 1
+        self._over(reservation, outcome)
+
+    def _over(self, reservation: Reservation, outcome: Outcome) -> None:
         self.report.ended(reservation, outcome)
         self._finish.add(reservation, outcome)
         self._finish.store_failures()

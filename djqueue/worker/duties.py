@@ -60,6 +60,8 @@ class Duties:
 
     def next_at(self, now: float) -> float:
         """When something is due next."""
+        if self._worker.driver.has_orphans:
+            self._due[self._sweep] = now
         due = min(self._due.values())
         start = self._worker.crew.start_at
         if start is not None and self._worker.reason is None:
@@ -150,10 +152,13 @@ class Duties:
         return now + SAMPLE_MEMORY
 
     def _sweep(self, now: float) -> float:
-        """Take over what dead workers held. Not after an outage, before all have said hello."""
+        """Take over what dead workers held. Not after an outage, before all have said hello; but
+        what a store has given us of its own accord is not ours to judge.
+        """
         worker = self._worker
         again = now + worker.lease.every * random.uniform(0.8, 1.2)
-        if not worker.lease.may_judge or not worker.accepting:
+        may_look = worker.lease.may_judge and worker.accepting
+        if not may_look and not worker.driver.has_orphans:
             return again
         try:
             taken = worker.driver.recover(SWEEP_SLICE)

@@ -174,6 +174,12 @@ class Finisher:
             return lost  # rather failed and run elsewhere than in neither place
         return lost - {job.id for job in self._driver.find(sorted(lost))}
 
+    def _mark(self, reservation: Reservation) -> bool:
+        """Put on record that a failed job is over; an atomic one may have been done after all."""
+        mark = self._driver.mark
+        done = limits_of(reservation).atomic and not mark(reservation, over=False)
+        return not done and mark(reservation, over=True)
+
     def _record(self, failures: Sequence[Failure]) -> None:
         for failure in failures:
             failed.record(failure.reservation, self._connection, failure.error, failure.history)

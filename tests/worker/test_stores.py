@@ -18,7 +18,9 @@ from tests.worker.stores import STORES, settings_of
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, settings: object) -> Iterator[str]:
+def store(
+    request: pytest.FixtureRequest, settings: object, transactional_db: None
+) -> Iterator[str]:
     settings.DJQUEUE = settings_of(request.param, request)  # type: ignore[attr-defined]
     yield request.param
     queues["store"].clear()
@@ -38,7 +40,7 @@ def test_jobs_run_in_order(store: str, ledger: Ledger) -> None:
 
 
 def test_a_delayed_job_runs_when_it_is_due(store: str, ledger: Ledger) -> None:
-    jobs.record.using(delay=1.5).dispatch(1)
+    jobs.record.using(delay=4).dispatch(1)
     jobs.record.dispatch(2)
     with start_worker("--sleep", 1):
         wait_until(lambda: len(ledger.lines("end")) == 2)

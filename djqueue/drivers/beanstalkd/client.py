@@ -199,7 +199,9 @@ class Client:
         try:
             opened = socket.create_connection(self.address, self._timeout)
         except OSError as error:
-            raise QueueUnavailable(f"{self} cannot be reached: {error}.") from error
+            raise QueueUnavailable(
+                f"{self} cannot be reached: {error}.", ambiguous=False
+            ) from error
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket, self._reader = opened, opened.makefile("rb")

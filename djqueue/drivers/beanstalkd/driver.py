@@ -104,11 +104,15 @@ class BeanstalkdDriver(Driver):
             tubes[_tube(job.queue)].append(self._put(job))
         stored = 0
         for tube, commands in tubes.items():
-            replies = self._client.ask(commands, use=tube)
+            try:
+                replies = self._client.ask(commands, use=tube)
+            except QueueUnavailable as error:  # noqa: PERF203  a round trip each
+                error.ambiguous = error.ambiguous or stored > 0
+                raise
             refused = [reply for reply in replies if reply.word != "INSERTED"]
             stored += len(replies) - len(refused)
             if refused:
-                raise self._refused(refused, f"{stored} of {len(jobs)} jobs were queued")
+                raise self._refused(refused, stored, len(jobs))
 
     def _put(self, job: OutgoingJob) -> bytes:
         data = body.encode(job.id, job.name, job.priority, job.payload)
@@ -123,7 +127,8 @@ class BeanstalkdDriver(Driver):
         delay = body.whole_seconds(job.delay)
         return client.put(data, body.urgency(job.priority), delay, self._hold_for)
 
-    def _refused(self, refused: Sequence[Reply], so_far: str) -> QueueError:
+    def _refused(self, refused: Sequence[Reply], stored: int, jobs: int) -> QueueError:
+        so_far = f"{stored} of {jobs} jobs were queued"
         buried = [client.delete(reply.number) for reply in refused if reply.word == "BURIED"]
         if buried:  # out of memory for its list of waiting jobs: nobody would ever take them
             self._client.ask(buried)
@@ -133,7 +138,9 @@ class BeanstalkdDriver(Driver):
                 f"{self._client} takes smaller jobs only than MAX_JOB_SIZE says: start it with "
                 f"-z {self.settings.option('MAX_JOB_SIZE')}. {so_far}."
             )
-        return QueueUnavailable(f"{self._client} refused to store a job: {word}. {so_far}.")
+        return QueueUnavailable(
+            f"{self._client} refused to store a job: {word}. {so_far}.", ambiguous=stored > 0
+        )
 
     # -- working -------------------------------------------------------------------------------
 
