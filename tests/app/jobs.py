@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -92,20 +93,16 @@ def swallows() -> None:
     """Catches what it can, and goes on."""
     write("begin")
     while True:
-        try:
+        with contextlib.suppress(Exception):
             time.sleep(60)
-        except Exception:
-            pass
 
 
 @job(name="app.swallows_everything", timeout=1)
 def swallows_everything() -> None:
     write("begin")
     while True:
-        try:
+        with contextlib.suppress(BaseException):
             time.sleep(60)
-        except BaseException:
-            pass
 
 
 @job(name="app.kills_itself", tries=3, backoff=0)
