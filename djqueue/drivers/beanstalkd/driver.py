@@ -106,7 +106,7 @@ class BeanstalkdDriver(Driver):
         for tube, commands in tubes.items():
             try:
                 replies = self._client.ask(commands, use=tube)
-            except QueueUnavailable as error:  # noqa: PERF203  a round trip each
+            except QueueUnavailable as error:
                 error.ambiguous = error.ambiguous or stored > 0
                 raise
             refused = [reply for reply in replies if reply.word != "INSERTED"]

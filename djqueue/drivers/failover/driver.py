@@ -144,7 +144,7 @@ class FailoverDriver(Driver):
         for store in self._stores:
             try:
                 found += store.find(ids)
-            except QueueUnavailable as error:  # noqa: PERF203  a round trip each
+            except QueueUnavailable as error:
                 silent = error
         if silent is not None and not {job.id for job in found} >= set(ids):
             raise silent
@@ -179,7 +179,7 @@ class FailoverDriver(Driver):
         for store in self._stores:
             try:
                 done += act(store)
-            except QueueUnavailable as error:  # noqa: PERF203  a round trip each
+            except QueueUnavailable as error:
                 silent = error
         if silent is not None and (enough is None or done < enough):
             raise QueueUnavailable(

@@ -55,7 +55,7 @@ class Cluster(Store):
                 if asked is None:
                     return self._node(self._address(key)).run(command, script)
                 return self._run_asking(asked, command, script)
-            except exceptions.AskError as error:  # noqa: PERF203  each try is a round trip
+            except exceptions.AskError as error:
                 redirected += 1
                 if redirected > REDIRECTIONS:
                     raise
@@ -126,7 +126,7 @@ class Cluster(Store):
         for address in dict.fromkeys([*self._nodes, *self._seeds]):
             try:
                 self._learn(self._node(address), address[0])
-            except _UNREACHABLE as failed:  # noqa: PERF203  a round trip each
+            except _UNREACHABLE as failed:
                 self._nodes.pop(address).close()
                 error = failed
             else:
