@@ -41,11 +41,11 @@ class PostgresDialect(Dialect):
 
     # -- execution -----------------------------------------------------------------------------
 
-    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def _prepared_rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         """In a worker's own session: a prepared statement, without Django's wrapper."""
         raw: Any = self.connection.connection
         if raw is None or raw is not self._session:
-            return super().rows(sql, params)
+            return self.rows(sql, params)
         with self.connection.wrap_database_errors:
             import psycopg  # the vendor's client, needed here only
 
@@ -119,11 +119,14 @@ class PostgresDialect(Dialect):
         lost: set[str] = set()
         reservations: list[Reservation] = []
         by_handle = {s.reservation.handle: s.reservation.id for s in removals}
-        for row in self.rows(_exchange(bool(handles), len(queues)), params):
+        for row in self._prepared_rows(_exchange(bool(handles), len(queues)), params):
             if row[1] is None:
                 lost.add(by_handle[row[0], row[8]])
             else:
                 reservations.append(self.reservation(row))
+        if len(queues) > 1:
+            place = {queue: index for index, queue in enumerate(queues)}
+            reservations.sort(key=lambda reservation: place[reservation.queue])
         return Exchange(lost, reservations)
 
     def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
@@ -148,9 +151,7 @@ class PostgresDialect(Dialect):
         wakeup = ListenWakeup(self, holder.worker)
         if wakeup.hears():
             if self.prepare:
-                self._session = raw = self._raw_connection()
-                # Django's None would refuse `prepare=True` too. Nothing else is ever prepared.
-                raw.prepare_threshold = sys.maxsize
+                self._prepare_from_now_on()
             if listen:
                 return wakeup
         else:
@@ -158,6 +159,19 @@ class PostgresDialect(Dialect):
             logger.log(logging.WARNING if listen else logging.INFO, _POOLED, self.alias)
         wakeup.close()
         return None
+
+    def _prepare_from_now_on(self) -> None:
+        """Plan the statement of `exchange` once, whatever the statistics say at the moment.
+
+        Planned anew each time, it depends on them, and they are of yesterday whenever a queue
+        fills: the whole backlog would be sorted for the sake of a hundred rows. Besides, planning
+        costs more than taking one job.
+        """
+        raw = self._raw_connection()
+        # Django's None would refuse `prepare=True` too. Nothing else is ever prepared.
+        raw.prepare_threshold = sys.maxsize
+        self.rows("SELECT set_config('plan_cache_mode', 'force_generic_plan', false)")
+        self._session = raw
 
     def descriptor(self) -> int | None:
         raw = self.connection.connection
@@ -186,7 +200,9 @@ def _exchange(settling: bool, queues: int) -> str:
     """One statement: remove what is over, then take from each queue what is still wanted.
 
     `taken` is materialised, or the planner may run a sub-select with LIMIT once a row and take
-    more than was asked. Lost settlements come as rows with only an id and a number.
+    more than was asked. It comes to the update as an array, which every plan looks up by key: a
+    join would be planned for a tenth of the table, since the limit is not known. Lost settlements
+    come as rows with only an id and a number.
     """
     parts: list[str] = []
     selects: list[str] = []
@@ -204,21 +220,23 @@ def _exchange(settling: bool, queues: int) -> str:
     for index in range(queues):
         before = "".join(f" - (SELECT count(*) FROM taken{i})" for i in range(index))
         parts.append(
-            f"taken{index} AS MATERIALIZED (SELECT id, {index} AS place, line, available_at"
-            " FROM jobs WHERE queue = %s AND line IS NOT NULL ORDER BY line, available_at, id"
+            f"taken{index} AS MATERIALIZED (SELECT id FROM jobs WHERE queue = %s"
+            " AND line IS NOT NULL ORDER BY line, available_at, id"
             f" LIMIT (%s::bigint{before}) FOR UPDATE SKIP LOCKED)"
         )
     if queues:
-        taken = " UNION ALL ".join(f"SELECT * FROM taken{index}" for index in range(queues))
+        taken = " UNION ALL ".join(f"SELECT id FROM taken{index}" for index in range(queues))
         parts.append(
-            f"taken AS MATERIALIZED ({taken}), reserved AS (UPDATE jobs SET line = NULL,"
+            "reserved AS (UPDATE jobs SET line = NULL,"
             f" attempts = {PostgresDialect.one_attempt_more}, reservation = reservation + 1,"
             " reserved_at = statement_timestamp(),"
             " reserved_until = statement_timestamp() + make_interval(secs => %s),"
-            " reserved_by = %s FROM taken WHERE jobs.id = taken.id"
-            f" RETURNING {_HELD}, taken.place, taken.line, taken.available_at)"
+            f" reserved_by = %s WHERE id = ANY (ARRAY({taken}))"
+            f" RETURNING {_READ}, priority, available_at)"
         )
-        selects.append(f"(SELECT {COLUMNS} FROM reserved ORDER BY place, line, available_at, id)")
+        # Before the update `line` was minus the priority.
+        ordered = "ORDER BY priority DESC, available_at, id"
+        selects.append(f"(SELECT {COLUMNS} FROM reserved {ordered})")
     return f"WITH {', '.join(parts)} {' UNION ALL '.join(selects)}"
 
 
