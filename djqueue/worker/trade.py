@@ -54,8 +54,10 @@ class Trade:
             return
         room = self._worker.room(now) if now >= self._ask_at else 0
         due = self._flush_at is not None and now >= self._flush_at
-        if self.finish.failures and not self.attempt(self.finish.store_failures):
-            return
+        if self.finish.failures:
+            if not self.attempt(self.finish.store_failures):
+                return
+            self._came_back()
         if room or (due and self.finish.settlements):
             self._exchange(room, now)
 
@@ -110,7 +112,6 @@ class Trade:
         except QueueUnavailable as error:
             self.failed(error)
             return False
-        self._came_back()
         return True
 
     def failed(self, error: QueueUnavailable) -> None:
@@ -125,6 +126,7 @@ class Trade:
         self._worker.driver.broke(error)
 
     def _came_back(self) -> None:
+        """It has written something. A store that is only read from may be locked, or a replica."""
         if self._pause:
             self._pause = 0.0
             self._worker.lease.next_at = 0.0  # say hello before anybody judges us

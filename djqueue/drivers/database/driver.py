@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connections,
+)
 
 from djqueue.drivers.base import (
     Capabilities,
@@ -27,6 +33,7 @@ from djqueue.drivers.database import stored, workers
 from djqueue.drivers.database.connection import forget_connections, own_connection
 from djqueue.drivers.database.dialect import Dialect, Holder
 from djqueue.drivers.database.doubt import in_doubt
+from djqueue.drivers.database.reported import ReportedWakeup
 from djqueue.drivers.sockets import silence
 from djqueue.errors import ConfigurationError, QueueUnavailable
 
@@ -153,7 +160,8 @@ class DatabaseDriver(Driver):
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
         with self._reported():
             listen = bool(self.settings.option("LISTEN"))
-            return self._dialect.watch(queues, self._holder, listen=listen)
+            wakeup = self._dialect.watch(queues, self._holder, listen=listen)
+        return wakeup and ReportedWakeup(wakeup, self._reported)
 
     # -- inspecting ----------------------------------------------------------------------------
 
@@ -228,7 +236,7 @@ class DatabaseDriver(Driver):
                 " have not run there. Run `python manage.py migrate djqueue"
                 f"{'' if self.alias == 'default' else f' --database {self.alias}'}`."
             )
-        if isinstance(error, OperationalError | InterfaceError):
+        if isinstance(error, OperationalError | InterfaceError | InternalError):
             return QueueUnavailable(
                 f'Database "{self.alias}" of connection "{self.settings.name}" did not do it:'
                 f" {error}"

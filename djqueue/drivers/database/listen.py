@@ -37,9 +37,10 @@ class ListenWakeup(Wakeup):
         return None if raw.closed else int(raw.fileno())
 
     def arrived(self) -> bool:
-        self._raw.pgconn.consume_input()
-        while self._raw.pgconn.notifies():
-            self._heard = True
+        with self._dialect.connection.wrap_database_errors:
+            self._raw.pgconn.consume_input()
+            while self._raw.pgconn.notifies():
+                self._heard = True
         heard, self._heard = self._heard, False
         return heard
 
