@@ -41,9 +41,9 @@ def unread() -> str:
             count = (
                 "1 job waits" if queue.counts.waiting == 1 else f"{queue.counts.waiting} jobs wait"
             )
+            command = f"python manage.py queue_work {queue.connection} --queue {queue.queue}"
             return (
                 f"djqueue: {count} on {queue.connection}:{queue.queue} and no worker reads it. Run"
-                f" `python manage.py queue_work {queue.connection} --queue {queue.queue}` in another"
-                " terminal."
+                f" `{command}` in another terminal."
             )
     return ""
