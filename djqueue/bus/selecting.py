@@ -14,7 +14,13 @@ from djqueue import ids
 from djqueue.bus.connections import keepers, queues
 from djqueue.bus.failed import SLICE, not_found
 from djqueue.drivers.base import State, StoredJob
-from djqueue.errors import ConfigurationError, JobNotFound, QueueUnavailable, Unsupported
+from djqueue.errors import (
+    ConfigurationError,
+    JobNotFound,
+    QueueError,
+    QueueUnavailable,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -132,16 +138,16 @@ def matching(
     """
     states = tuple(states)
     names = keepers(connection)
-    unavailable: list[QueueUnavailable] = []
+    silent: list[QueueError] = []
 
     def found() -> Iterator[Located]:
         for keeper in names:
             try:
                 yield from _held_by(keeper, queue, states)
-            except QueueUnavailable as error:  # noqa: PERF203  a store each
-                unavailable.append(error)
-        if unavailable:
-            raise unavailable[0]
+            except (QueueUnavailable, Unsupported) as error:
+                silent.append(error)
+        if silent:
+            raise silent[0]
 
     return islice((each for each in found() if name is None or each.job.name == name), limit)
 

@@ -40,6 +40,8 @@ def note(text: str) -> None:
         raise ValueError("this one fails")
     if text == "more":
         note.dispatch("the one that it dispatched")
+    if text == "a query":
+        connection.ensure_connection()
     if text == "where":
         events.append(current_job().connection)
 
@@ -99,6 +101,11 @@ def without_a_store(request):
     return HttpResponse("ok")
 
 
+def querying(request):
+    note.dispatch("a query")
+    return HttpResponse("ok")
+
+
 async def asynchronous(request):
     await note.adispatch("first")
     events.append("view")
@@ -106,7 +113,8 @@ async def asynchronous(request):
 
 
 VIEWS = (
-    several, rolled_back, failing, raising, streaming, elsewhere, without_a_store, asynchronous,
+    several, rolled_back, failing, raising, streaming, elsewhere, without_a_store, querying,
+    asynchronous,
 )  # fmt: skip
 urlpatterns = [path(f"{view.__name__}/", view) for view in VIEWS]
 
@@ -268,6 +276,15 @@ def test_outside_a_request_a_job_runs_after_the_commit():
         note.dispatch("later")
         assert events == []
     assert events == ["later"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_a_job_has_opened_is_closed_as_after_a_request():
+    response = WSGIHandler()(RequestFactory().get("/querying/").environ, lambda *_: None)
+    connection.close()
+    response.close()
+    assert events == ["a query"]
+    assert connection.connection is None
 
 
 @pytest.mark.django_db

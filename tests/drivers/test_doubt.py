@@ -11,11 +11,12 @@ from django.db.utils import load_backend
 
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.beanstalkd import BeanstalkdDriver
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.errors import QueueUnavailable
 from tests import databases
 from tests.drivers.redis_support import make_driver
-from tests.services import Redis
+from tests.services import Beanstalkd, Redis
 from tests.services.proxy import Mode, Proxy
 
 
@@ -64,6 +65,37 @@ def test_redis_that_refuses_has_stored_nothing(redis, redis_server: Redis):
         assert not failure(redis).ambiguous
     finally:
         redis_server.cli("config", "set", "maxmemory", "0")
+
+
+# -- beanstalkd ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beanstalkd(beanstalkd_server: Beanstalkd):
+    with Proxy(beanstalkd_server.port) as proxy:
+        options = {"PORT": proxy.port, "TIMEOUT": 0.5, "GUARD": False}
+        driver = BeanstalkdDriver(ConnectionSettings("beanstalkd", "beanstalkd", options=options))
+        driver.push([job()])
+        yield proxy, driver
+        driver.close()
+
+
+@pytest.mark.beanstalkd
+def test_beanstalkd_that_cannot_be_reached_has_stored_nothing(beanstalkd):
+    proxy, driver = beanstalkd
+    proxy.mode = Mode.REFUSE
+    driver.close()
+    assert not failure(driver).ambiguous
+
+
+@pytest.mark.beanstalkd
+@pytest.mark.parametrize("mode", [Mode.DROP, Mode.STALL])
+def test_beanstalkd_that_did_not_answer_may_have_stored_the_job(beanstalkd, mode):
+    proxy, driver = beanstalkd
+    proxy.mode = mode
+    assert failure(driver).ambiguous
+    proxy.mode = Mode.PASS
+    driver.push([job()])
 
 
 # -- database ------------------------------------------------------------------------------------
