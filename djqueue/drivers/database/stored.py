@@ -93,7 +93,7 @@ def _behind(
     for column in order:
         if row[column] is None:
             continue
-        value = Subquery(last.values(column))
+        value = Subquery(last.values(column)[:1])
         behind |= equal & Q(**{f"{column}__gt": value})
         equal &= Q(**{column: value})
     return here.filter(behind)
