@@ -8,6 +8,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from djqueue.indexes import IndexOfValues, UniqueValues
+
 
 class QueuedJob(models.Model):
     """A job that waits, is delayed, or is held by a worker."""
@@ -34,7 +36,7 @@ class QueuedJob(models.Model):
     interruptions = models.PositiveIntegerField(_("interruptions"), default=0)
     history = models.TextField(default="")
     """What earlier attempts left, for the failed row: JSON, empty at first."""
-    unique_key = models.CharField(max_length=255, null=True, unique=True)
+    unique_key = models.CharField(max_length=255, null=True)
     batch_id = models.CharField(max_length=36, null=True)
 
     class Meta:
@@ -43,8 +45,9 @@ class QueuedJob(models.Model):
         verbose_name_plural = _("jobs")
         indexes = (
             models.Index(fields=["queue", "line", "available_at", "id"], name="djqueue_jobs_line"),
-            models.Index(fields=["reserved_by"], name="djqueue_jobs_held"),
+            IndexOfValues(fields=["reserved_by"], name="djqueue_jobs_held"),
         )
+        constraints = (UniqueValues(fields=["unique_key"], name="djqueue_jobs_unique"),)
         permissions = (
             ("release_job", "Can release stuck jobs and run delayed ones now"),
             ("force_delete_job", "Can delete jobs that are running"),

@@ -14,7 +14,7 @@ from tests.imports import PACKAGE, ROOT, Import, imports_of, modules
 LAYERS: dict[str, list[str]] = {
     "ground": ["errors", "conf", "signals"],
     "data": ["registry", "payload", "packing", "arguments", "decision", "history", "ids"],
-    "models": ["models", "routers", "migrations"],
+    "models": ["models", "indexes", "routers", "migrations"],
     "drivers": ["drivers", "payload_store"],
     "running": ["running"],
     "bus": ["jobs", "bus"],

@@ -1,5 +1,6 @@
 from django.db import migrations, models
 
+import djqueue.indexes
 from djqueue.migrations._tuning import tune
 
 
@@ -105,7 +106,7 @@ class Migration(migrations.Migration):
                     models.PositiveIntegerField(default=0, verbose_name="interruptions"),
                 ),
                 ("history", models.TextField(default="")),
-                ("unique_key", models.CharField(max_length=255, null=True, unique=True)),
+                ("unique_key", models.CharField(max_length=255, null=True)),
                 ("batch_id", models.CharField(max_length=36, null=True)),
             ],
             options={
@@ -126,7 +127,14 @@ class Migration(migrations.Migration):
                     models.Index(
                         fields=["queue", "line", "available_at", "id"], name="djqueue_jobs_line"
                     ),
-                    models.Index(fields=["reserved_by"], name="djqueue_jobs_held"),
+                    djqueue.indexes.IndexOfValues(
+                        fields=["reserved_by"], name="djqueue_jobs_held"
+                    ),
+                ],
+                "constraints": [
+                    djqueue.indexes.UniqueValues(
+                        fields=["unique_key"], name="djqueue_jobs_unique"
+                    ),
                 ],
             },
         ),

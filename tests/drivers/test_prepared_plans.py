@@ -1,0 +1,82 @@
+"""How the statement of a reserve that a worker has prepared is planned, with a deep queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection, connections
+
+from djqueue.bus.ids import new_id
+from djqueue.conf import ConnectionSettings
+from djqueue.drivers.base import OutgoingJob, WorkerIdentity
+from djqueue.drivers.database import DatabaseDriver
+from tests import databases
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAITING, DELAYED = 20_000, 5_000
+INDEX = "djqueue_jobs_line"
+
+
+@pytest.fixture
+def driver() -> Iterator[DatabaseDriver]:
+    """A worker's driver; its connection is a new one when statistics can be there or not."""
+    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    for count, delay in ((DELAYED, 3600.0), (WAITING, 0.0)):
+        jobs = [
+            OutgoingJob(new_id(number * 1000), "default", "job", "{}", delay)
+            for number in range(count)
+        ]
+        driver.push(jobs)
+    yield driver
+    driver.close()
+    del connections["default"]
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("gathered", [False, True])
+def test_postgresql_walks_the_line_and_looks_up_by_key(
+    driver: DatabaseDriver, gathered: bool
+) -> None:
+    _never_gather()
+    if gathered:
+        _run("ANALYZE jobs")
+    driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
+    driver.watch(["default"])
+    driver.exchange([], ["default"], 100)
+    name = _run("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%%taken0%%'")[0][0]
+    plan = "\n".join(
+        row[0] for row in _run(f"EXPLAIN EXECUTE \"{name}\" ('default', 100, 90.0, 1)")
+    )
+    taken, _, updated = plan.partition("CTE taken0")[2].partition("CTE reserved")
+    assert f"Index Scan using {INDEX}" in taken
+    assert "Sort" not in taken
+    assert "Seq Scan on jobs" not in plan
+    assert "jobs_pkey" in updated
+
+
+@pytest.mark.skipif(databases.vendor() != "sqlite", reason="another database is under test")
+@pytest.mark.parametrize("gathered", [False, True])
+def test_sqlite_walks_the_line(driver: DatabaseDriver, gathered: bool) -> None:
+    from djqueue.drivers.database import sqlite
+
+    if gathered:
+        _run("ANALYZE jobs")
+    plan = _run(f"EXPLAIN QUERY PLAN {sqlite._RESERVE}", [90.0, 1, "default", 100])
+    steps = "\n".join(row[3] for row in plan)
+    assert f"SEARCH jobs USING COVERING INDEX {INDEX}" in steps
+    assert "TEMP B-TREE" not in steps
+    assert "SCAN" not in steps
+
+
+def _never_gather() -> None:
+    """The rows are new, and nobody has looked at them; earlier tests' statistics are forgotten."""
+    _run("DELETE FROM pg_statistic WHERE starelid = 'jobs'::regclass")
+    _run("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = 'jobs'::regclass")
+
+
+def _run(statement: str, params: list[object] | None = None) -> list[tuple[object, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return list(cursor.fetchall()) if cursor.description else []
