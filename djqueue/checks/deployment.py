@@ -35,8 +35,8 @@ def _default() -> Iterator[checks.CheckMessage]:
     hint = 'Name a connection that keeps jobs as DJQUEUE["DEFAULT"], for example "database".'
     if capabilities.inline:
         yield checks.Warning(
-            f'The default connection "{ours.default}" runs jobs at once, inside the requests that '
-            "dispatch them: no retries, no delays.",
+            f'The default connection "{ours.default}" runs jobs in the processes of the requests '
+            "that dispatch them: no retries, no delays.",
             hint=hint,
             id="djqueue.W001",
         )

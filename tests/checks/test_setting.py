@@ -205,6 +205,23 @@ def test_a_failover_to_nothing_to_itself_or_to_strangers(messages):
     assert about_members(messages(failover("null"))) == []
 
 
+@pytest.mark.parametrize("greedy", ["null", "sync", "deferred"])
+def test_members_that_would_never_be_asked(messages, greedy):
+    more = {"sync": {"DRIVER": "sync"}, "deferred": {"DRIVER": "deferred"}}
+    more["db"] = {"DRIVER": "database"}
+    found = messages(failover(greedy, "db", **more))
+    assert about_members(found) == ["djqueue.E008"]
+    assert f'behind "{greedy}"' in found[0].msg
+    assert messages(failover("db", greedy, **more)) == []
+
+
+@pytest.mark.parametrize("keys", [{"PROBE_AFTER": -1}, {"FAIL_OVER_IF_UNSURE": "no"}])
+def test_keys_of_a_failover(ids, keys):
+    x = {"DRIVER": "failover", "CONNECTIONS": ["null"]}
+    assert ids(connections(x={**x, **keys})) == ["djqueue.E003"]
+    assert ids(connections(x={**x, "PROBE_AFTER": 1, "FAIL_OVER_IF_UNSURE": False})) == []
+
+
 def test_a_failover_that_leads_back_by_way_of_another(messages):
     other = {"DRIVER": "failover", "CONNECTIONS": ["x", "null"]}
     assert about_members(messages(failover("y", y=other))) == ["djqueue.E008"] * 2
