@@ -79,12 +79,12 @@ def test_routes_beat_the_connection_and_the_class_beats_routes(memory, change):
     [
         (90, 90),
         (timedelta(minutes=2), 120),
-        (datetime.now(timezone.utc) + timedelta(minutes=30), 1800),
+        (lambda: datetime.now(timezone.utc) + timedelta(minutes=30), 1800),
         (datetime(2020, 1, 1, tzinfo=timezone.utc), 0),
     ],
 )
 def test_a_delay_is_counted_from_the_dispatch(memory, delay, seconds):
-    Write().using(delay=delay).dispatch()
+    Write().using(delay=delay() if callable(delay) else delay).dispatch()
     assert memory[0].delay == pytest.approx(seconds, abs=60)
 
 
