@@ -24,6 +24,8 @@ _HUEY = Environment("huey", ("huey", "redis", "hiredis"))
 ENTRIES = {
     "djqueue": Entry("djqueue"),
     "raw": Entry("raw", room="djqueue"),
+    "raw-redis": Entry("raw_redis", room="djqueue"),
+    "raw-beanstalkd": Entry("raw_beanstalkd", room="djqueue"),
     "pgqueuer": Entry("pgqueuer", Environment("pgqueuer", ("pgqueuer", "asyncpg", "uvloop"))),
     "procrastinate": Entry(
         "procrastinate", Environment("procrastinate", ("procrastinate", "psycopg[binary,pool]"))

@@ -105,10 +105,6 @@ class Contestant(base.Contestant):
 
         dispatch_many(Noop(number).using(delay=3600) for number in range(count))
 
-    def pickup(self, pauses: Sequence[float]) -> list[int]:
-        self.one(-1)  # connected, and its plan made
-        return super().pickup(pauses)
-
     def work(self, connection: str = "main", arguments: Sequence[str] = ()) -> None:
         from django.core.management import execute_from_command_line
 

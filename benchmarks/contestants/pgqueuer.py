@@ -66,6 +66,7 @@ class Contestant(base.Contestant):
 
     def pickup(self, pauses: Sequence[float]) -> list[int]:
         async def each() -> list[int]:
+            await self._queries.enqueue("noop", b"-1")
             returned = []
             for number, pause in enumerate(pauses):
                 await asyncio.sleep(pause)

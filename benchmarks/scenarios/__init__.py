@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.arena import Arena
 from benchmarks.rounds import Table
-from benchmarks.scenarios import cost, depth, dispatching, draining, pickup
+from benchmarks.scenarios import brokers, cost, depth, dispatching, draining, pickup
 
 Scenario = Callable[[Arena], list[Table]]
 
@@ -44,6 +44,21 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "pickup": pickup.reported,
         "depth": depth.sql,
         "start": cost.start,
+    },
+    "redis": {
+        "dispatch": brokers.redis_dispatch,
+        "many": brokers.redis_many,
+        "drain": brokers.redis_drain,
+        "pickup": brokers.redis_pickup,
+        "depth": brokers.redis_depth,
+        "idle": cost.idle,
+    },
+    "beanstalkd": {
+        "dispatch": brokers.beanstalkd_dispatch,
+        "many": brokers.beanstalkd_many,
+        "drain": brokers.beanstalkd_drain,
+        "pickup": brokers.beanstalkd_pickup,
+        "idle": cost.idle,
     },
 }
 

@@ -11,7 +11,7 @@ from benchmarks.rounds import Table, play
 _UNITS = {"rate": "jobs/s"}
 
 
-def _called(arena: Arena, name: str, method: str, count: int) -> Callable[[], Mapping[str, float]]:
+def called(arena: Arena, name: str, method: str, count: int) -> Callable[[], Mapping[str, float]]:
     count = arena.scale.count(count)
 
     def measure() -> Mapping[str, float]:
@@ -36,12 +36,12 @@ def postgresql(arena: Arena) -> list[Table]:
         Target("djqueue", "pgqueuer", at_least=1.0),
     )
     contestants = {
-        "djqueue": _called(arena, "djqueue", "dispatch", 3000),
-        "the same INSERT, Django's cursor": _called(arena, "raw", "insert", 3000),
-        "the same INSERT, prepared": _called(arena, "raw", "insert_prepared", 3000),
-        "pgqueuer": _called(arena, "pgqueuer", "dispatch", 3000),
-        "procrastinate": _called(arena, "procrastinate", "dispatch", 1500),
-        "django-tasks-db": _called(arena, "django-tasks-db", "dispatch", 1500),
+        "djqueue": called(arena, "djqueue", "dispatch", 3000),
+        "the same INSERT, Django's cursor": called(arena, "raw", "insert", 3000),
+        "the same INSERT, prepared": called(arena, "raw", "insert_prepared", 3000),
+        "pgqueuer": called(arena, "pgqueuer", "dispatch", 3000),
+        "procrastinate": called(arena, "procrastinate", "dispatch", 1500),
+        "django-tasks-db": called(arena, "django-tasks-db", "dispatch", 1500),
     }
     return [play(table, contestants, arena.scale.rounds)]
 
@@ -56,10 +56,10 @@ def postgresql_many(arena: Arena) -> list[Table]:
         Target("djqueue", "bare COPY of ready rows"),
     )
     contestants = {
-        "djqueue": _called(arena, "djqueue", "dispatch_many", 50_000),
-        "bare COPY of ready rows": _called(arena, "raw", "insert_many", 50_000),
-        "pgqueuer": _called(arena, "pgqueuer", "dispatch_many", 30_000),
-        "procrastinate": _called(arena, "procrastinate", "dispatch_many", 15_000),
+        "djqueue": called(arena, "djqueue", "dispatch_many", 50_000),
+        "bare COPY of ready rows": called(arena, "raw", "insert_many", 50_000),
+        "pgqueuer": called(arena, "pgqueuer", "dispatch_many", 30_000),
+        "procrastinate": called(arena, "procrastinate", "dispatch_many", 15_000),
     }
     return [play(table, contestants, arena.scale.rounds)]
 
@@ -73,10 +73,10 @@ def sqlite(arena: Arena) -> list[Table]:
         Target("djqueue", "django-tasks-db", at_least=3.0),
     )
     contestants = {
-        "djqueue": _called(arena, "djqueue", "dispatch", 5000),
-        "the same INSERT, Django's cursor": _called(arena, "raw", "insert", 5000),
-        "django-tasks-db": _called(arena, "django-tasks-db", "dispatch", 2000),
-        "huey": _called(arena, "huey", "dispatch", 5000),
+        "djqueue": called(arena, "djqueue", "dispatch", 5000),
+        "the same INSERT, Django's cursor": called(arena, "raw", "insert", 5000),
+        "django-tasks-db": called(arena, "django-tasks-db", "dispatch", 2000),
+        "huey": called(arena, "huey", "dispatch", 5000),
     }
     return [play(table, contestants, arena.scale.rounds)]
 
@@ -89,8 +89,8 @@ def sqlite_many(arena: Arena) -> list[Table]:
         Target("djqueue", "executemany of ready rows", at_least=0.2),
     )
     contestants = {
-        "djqueue": _called(arena, "djqueue", "dispatch_many", 50_000),
-        "executemany of ready rows": _called(arena, "raw", "insert_many", 50_000),
+        "djqueue": called(arena, "djqueue", "dispatch_many", 50_000),
+        "executemany of ready rows": called(arena, "raw", "insert_many", 50_000),
     }
     return [play(table, contestants, arena.scale.rounds)]
 
@@ -103,13 +103,13 @@ def reported(arena: Arena) -> list[Table]:
         Target("djqueue", "the same INSERT, Django's cursor"),
     )
     contestants = {
-        "djqueue": _called(arena, "djqueue", "dispatch", 2000),
-        "the same INSERT, Django's cursor": _called(arena, "raw", "insert", 2000),
+        "djqueue": called(arena, "djqueue", "dispatch", 2000),
+        "the same INSERT, Django's cursor": called(arena, "raw", "insert", 2000),
     }
     return [play(table, contestants, arena.scale.rounds)]
 
 
 def reported_many(arena: Arena) -> list[Table]:
     table = _table(arena, "many", "dispatch_many()")
-    contestants = {"djqueue": _called(arena, "djqueue", "dispatch_many", 20_000)}
+    contestants = {"djqueue": called(arena, "djqueue", "dispatch_many", 20_000)}
     return [play(table, contestants, arena.scale.rounds)]

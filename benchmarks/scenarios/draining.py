@@ -29,12 +29,12 @@ def worker(arena: Arena, name: str, count: int, fill: str = "many", **options: A
     return measure
 
 
-def loop(arena: Arena, count: int, window: int) -> Measure:
+def loop(arena: Arena, count: int, window: int, name: str = "raw") -> Measure:
     """The bare statements, on as many rows."""
     count = arena.scale.count(count)
 
     def measure() -> Mapping[str, float]:
-        agent = arena.agent("raw")
+        agent = arena.agent(name)
         agent.call("clear")
         agent.call("many", count=count)
         return {"rate": agent.call("loop", window=window)}

@@ -40,7 +40,7 @@ def idle_worker(
         with agent.running(**options) as running:
             running.wait_for(1, PATIENCE)
             returned = agent.call("pickup", pauses=_pauses(count, *between))
-            running.wait_for(count + 1, 10.0)
+            running.wait_for(count + 2, 10.0)
             began = {number: moment for moment, number in running.sink.records()}
         pairs = [(began[i], moment) for i, moment in enumerate(returned) if i in began]
         return _figures([(start - end) / 1e9 for start, end in pairs])

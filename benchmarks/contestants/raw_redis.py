@@ -1,0 +1,71 @@
+"""The bare commands of djqueue's scripts, and a bare RPUSH, through redis-py."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from benchmarks.contestants import djqueue
+
+
+class Contestant(djqueue.Contestant):
+    """Works in djqueue's room."""
+
+    def __init__(self, store: dict[str, Any]) -> None:
+        super().__init__(store)
+        import redis
+
+        from djqueue.drivers.redis import scripts
+        from djqueue.drivers.redis.keys import keys_of
+
+        self._client = redis.Redis.from_url(store["url"])
+        for script in (scripts.PUSH, scripts.EXCHANGE):
+            self._client.script_load(script.text)
+        keys = keys_of("djqueue", "default")
+        self._push = scripts.PUSH.call(keys)
+        self._exchange = scripts.EXCHANGE.call(keys)
+
+    def prepare(self) -> None:
+        """The room is djqueue's."""
+
+    def evalsha(self, count: int) -> float:
+        """The push script with ready arguments, one job a call."""
+        ready = [self._arguments(number) for number in range(count)]
+        run = self._client.execute_command
+        began = time.perf_counter()
+        for arguments in ready:
+            run(*self._push, *arguments)
+        return count / (time.perf_counter() - began)
+
+    def rpush(self, count: int) -> float:
+        """A list, and nothing around it."""
+        payloads = [self._arguments(number)[-1] for number in range(count)]
+        began = time.perf_counter()
+        for payload in payloads:
+            self._client.rpush("bench", payload)
+        rate = count / (time.perf_counter() - began)
+        self._client.delete("bench")
+        return rate
+
+    def _arguments(self, number: int) -> list[Any]:
+        from benchmarks.project.jobs import Noop
+        from djqueue.bus.dispatching import prepare
+        from djqueue.drivers.redis.arguments import push_arguments
+        from djqueue.jobs.spec import spec_of
+
+        job = Noop(number)
+        return next(iter(push_arguments([prepare(job, spec_of(job))[1].outgoing])))
+
+    def loop(self, window: int) -> float:
+        """Settle a window and take the next until the queue is empty; jobs a second."""
+        run, head = self._client.execute_command, (*self._exchange, window, 90_000, b"bench")
+        tokens: list[Any] = []
+        taken = 0
+        began = time.perf_counter()
+        while True:
+            fence, members, *_ = run(*head, *tokens)
+            if not members:
+                return taken / (time.perf_counter() - began)
+            taken += len(members)
+            token = fence + b":"
+            tokens = [each for member in members for each in (member[15:], token)]
