@@ -1,82 +1,287 @@
-"""How a reserve is planned with a deep queue: by its index, in order, whatever is known of it."""
+"""Each statement of the hot path goes by its index, whatever the planner knows or believes.
+
+With `DJQUEUE_TEST_PLANS` in the environment, the plans are written to that file, for the page
+about them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from django.db import connection, connections
 
-from djqueue.bus.ids import new_id
 from djqueue.conf import ConnectionSettings
-from djqueue.drivers.base import OutgoingJob, WorkerIdentity
+from djqueue.drivers.base import OutgoingJob, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
+from djqueue.drivers.database.dialect import PROMOTE_SLICE
+from djqueue.models import QueuedJob, Worker
 from tests import databases
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-WAITING, DELAYED = 20_000, 5_000
-INDEX = "djqueue_jobs_line"
+ROWS = int(os.environ.get("DJQUEUE_TEST_PLAN_ROWS", "20000"))
+VENDOR = databases.vendor()
+LINE, HELD = "djqueue_jobs_line", "djqueue_jobs_held"
+KEY = {"postgresql": "jobs_pkey", "sqlite": "INTEGER PRIMARY KEY", "mariadb": "PRIMARY"}[VENDOR]
+# All that waits, not the few that were taken.
+SORTS = {
+    "postgresql": r"Sort Key: jobs\S*line|Sort Key: jobs\S*available_at",
+    "sqlite": "TEMP B-TREE",
+    "mariadb": "filesort",
+}[VENDOR]
+
+
+class Plan(NamedTuple):
+    """How the database carries out one statement."""
+
+    sql: str
+    text: str
+
+    @property
+    def scans(self) -> list[str]:
+        """Where it reads the whole table."""
+        lines = self.text.splitlines()
+        if VENDOR == "postgresql":
+            return [line for line in lines if re.search(r"Seq Scan on jobs", line)]
+        if VENDOR == "sqlite":
+            return [line for line in lines if re.search(r"SCAN jobs(?! USING.*INDEX)", line)]
+        whole = r"\tjobs\tALL\t|\tjobs\tindex\t.*\tPRIMARY\t"
+        return [line for line in lines if re.search(whole, f"\t{line}\t")]
 
 
 @pytest.fixture
-def driver() -> Iterator[DatabaseDriver]:
-    """A worker's driver; its connection is a new one when statistics can be there or not."""
-    driver = DatabaseDriver(ConnectionSettings("database", "database"))
-    for count, delay in ((DELAYED, 3600.0), (WAITING, 0.0)):
-        jobs = [
-            OutgoingJob(new_id(number * 1000), "default", "job", "{}", delay)
-            for number in range(count)
-        ]
-        driver.push(jobs)
-    yield driver
-    driver.close()
-    del connections["default"]
+def driver(transactional_db: None) -> DatabaseDriver:
+    """Not joined: its statements go through Django's cursor, where they can be seen."""
+    return DatabaseDriver(ConnectionSettings("database", "database"))
+
+
+def fill(driver: DatabaseDriver, rows: int) -> None:
+    """As many rows that wait as rows that are delayed, and some in the hands of the dead."""
+    for delay in (0.0, 3600.0):
+        for start in range(0, rows, 1000):
+            driver.push([_job(delay) for _ in range(start, min(start + 1000, rows))])
+    dead = Worker.objects.create(
+        name="dead", hostname="h", pid=1, connection="database", queues="default",
+        started_at="2026-01-01T00:00Z", alive_until="2026-01-01T00:00Z",
+    )  # fmt: skip
+    held = driver.exchange([], ["default"], 200).reservations
+    QueuedJob.objects.filter(uuid__in=[r.id for r in held[:100]]).update(reserved_by=dead.pk)
+
+
+def _job(delay: float = 0.0, queue: str = "default") -> OutgoingJob:
+    return OutgoingJob(str(uuid.uuid4()), queue, "app.record", '{"v":1}' * 20, delay)
+
+
+def plans_of(driver: DatabaseDriver) -> dict[str, list[Plan]]:
+    """Carry out each operation once, and ask for the plan of each statement on the table."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        statements.append((sql, params))
+        return execute(sql, params, many, context)
+
+    def explained(action: Callable[[], object]) -> list[Plan]:
+        statements.clear()
+        with connection.execute_wrapper(note):
+            action()
+        return [_plan(sql, params) for sql, params in statements if "jobs" in sql]
+
+    driver.push([_job(600, "due") for _ in range(50)])
+    QueuedJob.objects.filter(queue="due").update(available_at="2026-01-01T00:00Z", line=None)
+    held = driver.exchange([], ["default"], 100).reservations
+    done = [Settlement(reservation) for reservation in held[:50]]
+    one = driver.exchange([], ["default"], 1).reservations
+    return {
+        "settle 50 and reserve 100": explained(lambda: driver.exchange(done, ["default"], 100)),
+        "reserve 1": explained(lambda: driver.exchange([], ["default"], 1)),
+        "settle 1 and reserve 1 from two queues": explained(
+            lambda: driver.exchange([Settlement(one[0])], ["empty", "default"], 1)
+        ),
+        "reserve from an empty queue": explained(lambda: driver.exchange([], ["empty"], 100)),
+        "next due": explained(lambda: driver.promote(["default"])),
+        "promote": explained(lambda: driver._dialect.promote("due")),
+        "extend": explained(lambda: driver.extend(held[50:])),
+        "take over": explained(lambda: driver.recover(100)),
+        "take over nothing": explained(lambda: driver.recover(100)),
+    }
+
+
+def _plan(sql: str, params: Any) -> Plan:
+    explain = {"postgresql": "EXPLAIN (COSTS OFF) ", "sqlite": "EXPLAIN QUERY PLAN "}
+    with connection.cursor() as cursor:
+        cursor.execute(explain.get(VENDOR, "EXPLAIN ") + sql, params)
+        rows = cursor.fetchall()
+    if VENDOR == "mariadb":
+        return Plan(sql, "\n".join("\t".join(str(cell) for cell in row) for row in rows))
+    return Plan(sql, "\n".join(str(row[-1]) for row in rows))
+
+
+def _forget_statistics() -> None:
+    """As if the table had never been analysed."""
+    with connection.cursor() as cursor:
+        if VENDOR == "postgresql":
+            cursor.execute("DELETE FROM pg_statistic WHERE starelid = 'jobs'::regclass")
+            cursor.execute(
+                "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'jobs'"
+            )
+        elif VENDOR == "mariadb":
+            for table in ("innodb_index_stats", "innodb_table_stats"):
+                cursor.execute(
+                    f"DELETE FROM mysql.{table} WHERE table_name = 'jobs'"
+                    " AND database_name = DATABASE()"
+                )
+            cursor.execute("FLUSH TABLES jobs")
+        elif "sqlite_stat1" in connection.introspection.table_names(cursor):
+            cursor.execute("DELETE FROM sqlite_stat1")
+    if VENDOR == "sqlite":
+        connection.close()
+
+
+def _gather_statistics() -> None:
+    with connection.cursor() as cursor:
+        if VENDOR == "mariadb":
+            cursor.execute("ANALYZE TABLE jobs, djqueue_workers")
+            cursor.fetchall()
+        else:
+            cursor.execute("ANALYZE")
+
+
+@pytest.fixture
+def no_statistics_by_themselves(transactional_db: None) -> Iterator[None]:
+    """Only those that the test gathers."""
+    with connection.cursor() as cursor:
+        if VENDOR == "postgresql":
+            cursor.execute("ALTER TABLE jobs SET (autovacuum_enabled = false)")
+        elif VENDOR == "mariadb":
+            cursor.execute("ALTER TABLE jobs STATS_AUTO_RECALC = 0")
+    yield
+    with connection.cursor() as cursor:
+        if VENDOR == "postgresql":
+            cursor.execute("ALTER TABLE jobs RESET (autovacuum_enabled)")
+        elif VENDOR == "mariadb":
+            cursor.execute("ALTER TABLE jobs STATS_AUTO_RECALC = DEFAULT")
+    _forget_statistics()
+
+
+def test_every_statement_goes_by_its_index(
+    driver: DatabaseDriver, no_statistics_by_themselves: None
+) -> None:
+    _forget_statistics()
+    _gather_statistics()  # of an empty table
+    fill(driver, ROWS)
+    written = []
+    for state, change in (
+        ("gathered when the table was empty", lambda: None),
+        ("never gathered", _forget_statistics),
+        ("fresh", _gather_statistics),
+    ):
+        change()
+        plans = plans_of(driver)
+        _check(plans, state)
+        written.append((state, plans))
+    _write(written)
+
+
+def _check(plans: dict[str, list[Plan]], state: str) -> None:
+    for name, each in plans.items():
+        for plan in each:
+            assert not plan.scans, f"{name}, statistics {state}:\n{plan.sql}\n{plan.text}"
+        text = "\n".join(plan.text for plan in each)
+        if "reserve" in name or name in ("next due", "promote"):
+            assert LINE in text, f"{name}, statistics {state}:\n{text}"
+        if "reserve" in name or name == "next due":
+            assert not re.search(SORTS, text), f"{name}, statistics {state}:\n{text}"
+        if "settle" in name or name in ("promote", "extend"):
+            assert KEY in text, f"{name}, statistics {state}:\n{text}"
+        if "take over" in name:
+            assert HELD in text, f"{name}, statistics {state}:\n{text}"
+
+
+def _write(written: list[tuple[str, dict[str, list[Plan]]]]) -> None:
+    place = os.environ.get("DJQUEUE_TEST_PLANS")
+    if place is None:
+        return
+    with Path(place).open("a") as file:
+        for state, plans in written:
+            file.write(f"##### {VENDOR}, statistics {state}\n")
+            for name, each in plans.items():
+                file.writelines(f"### {name}\n{p.sql}\n---\n{p.text}\n\n" for p in each)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100])
+@pytest.mark.parametrize(
+    "off",
+    [
+        (),
+        ("hashjoin", "mergejoin", "hashagg", "sort", "material"),
+        ("nestloop",),
+        ("indexscan", "bitmapscan", "indexonlyscan"),
+        ("seqscan", "hashjoin", "mergejoin"),
+    ],
+)
+@pytest.mark.postgresql
+def test_no_plan_takes_more_than_the_limit(
+    driver: DatabaseDriver, off: tuple[str, ...], limit: int
+) -> None:
+    """A sub-select with LIMIT that is run once a row would; a materialised one is run once."""
+    driver.push([_job() for _ in range(PROMOTE_SLICE + 200)])
+    with connection.cursor() as cursor:
+        for setting in off:
+            cursor.execute(f"SET enable_{setting} = off")
+    try:
+        first = driver.exchange([], ["default"], limit).reservations
+        second = driver.exchange([Settlement(r) for r in first], ["empty", "default"], limit)
+        assert len(first) == len(second.reservations) == limit
+        assert QueuedJob.objects.filter(reserved_by__isnull=False).count() == limit
+        QueuedJob.objects.filter(reserved_by__isnull=False).update(
+            reserved_by=4711, reserved_until="2026-01-01T00:00Z"
+        )
+        assert len(driver.recover(1)) == 1
+        QueuedJob.objects.update(reserved_by=None, line=None, available_at="2026-01-01T00:00Z")
+        assert driver._dialect.promote("default") == PROMOTE_SLICE
+    finally:
+        connection.close()
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("gathered", [False, True])
-def test_postgresql_walks_the_line_and_looks_up_by_key(
-    driver: DatabaseDriver, gathered: bool
+def test_a_generic_plan_of_a_prepared_statement_goes_by_its_index_too(
+    driver: DatabaseDriver, no_statistics_by_themselves: None
 ) -> None:
-    _never_gather()
-    if gathered:
-        _run("ANALYZE jobs")
-    driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
-    driver.watch(["default"])
-    driver.exchange([], ["default"], 100)
-    name = _run("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%%taken0%%'")[0][0]
-    plan = "\n".join(
-        row[0] for row in _run(f"EXPLAIN EXECUTE \"{name}\" ('default', 100, 90.0, 1)")
-    )
-    taken, _, updated = plan.partition("CTE taken0")[2].partition("CTE reserved")
-    assert f"Index Scan using {INDEX}" in taken
-    assert "Sort" not in taken
-    assert "Seq Scan on jobs" not in plan
-    assert "jobs_pkey" in updated
+    """After a few executions the server may plan without knowing the values."""
+    fill(driver, 3000)
+    own = DatabaseDriver(ConnectionSettings("database", "database"))
+    own.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
+    try:
+        assert own.watch(["default"]) is not None
+        held = own.exchange([], ["default"], 10).reservations
+        own.exchange([Settlement(r) for r in held], ["default"], 10)
+        texts = _generic_plans()
+        own.leave()
+    finally:
+        own.close()
+        del connections["default"]
+    assert len(texts) == 2
+    for text in texts:
+        assert LINE in text, text
+        assert "Seq Scan" not in text, text
 
 
-@pytest.mark.skipif(databases.vendor() != "sqlite", reason="another database is under test")
-@pytest.mark.parametrize("gathered", [False, True])
-def test_sqlite_walks_the_line(driver: DatabaseDriver, gathered: bool) -> None:
-    from djqueue.drivers.database import sqlite
-
-    if gathered:
-        _run("ANALYZE jobs")
-    plan = _run(f"EXPLAIN QUERY PLAN {sqlite._RESERVE}", [90.0, 1, "default", 100])
-    steps = "\n".join(row[3] for row in plan)
-    assert f"SEARCH jobs USING COVERING INDEX {INDEX}" in steps
-    assert "TEMP B-TREE" not in steps
-    assert "SCAN" not in steps
-
-
-def _never_gather() -> None:
-    """The rows are new, and nobody has looked at them; earlier tests' statistics are forgotten."""
-    _run("DELETE FROM pg_statistic WHERE starelid = 'jobs'::regclass")
-    _run("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = 'jobs'::regclass")
-
-
-def _run(statement: str, params: list[object] | None = None) -> list[tuple[object, ...]]:
+def _generic_plans() -> list[str]:
+    """Those of this session's prepared statements that reserve."""
+    texts = []
     with connection.cursor() as cursor:
-        cursor.execute(statement, params)
-        return list(cursor.fetchall()) if cursor.description else []
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        cursor.execute("SELECT name, statement FROM pg_prepared_statements")
+        for name, statement in cursor.fetchall():
+            if "UPDATE jobs" in statement:
+                settled = ["'{1,2}'", "'{1,1}'"] if "unnest" in statement else []
+                values = ", ".join([*settled, "'default'", "'default'", "100", "20", "1"])
+                cursor.execute(f"EXPLAIN (COSTS OFF) EXECUTE {name}({values})")
+                texts.append("\n".join(row[0] for row in cursor.fetchall()))
+    return texts

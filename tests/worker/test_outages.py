@@ -25,7 +25,7 @@ from tests.support import WorkerProcess, start_worker, wait_until
 SECONDS = float(os.environ.get("DJQUEUE_TEST_OUTAGE", "3"))
 """How long a server is maltreated."""
 RESUMED = 5.0
-JOBS, FAILING = 1500, 60
+JOBS, FAILING = int(os.environ.get("DJQUEUE_TEST_OUTAGE_JOBS", "1500")), 60
 
 
 class Load:

@@ -43,7 +43,11 @@ class Dialect(ABC):
     """SQL for the store's clock plus a parameter in seconds."""
     ignore_duplicate: ClassVar[str]
     """The clause that makes a push of an id that is there already change nothing."""
-    skip_locked: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
+    by_time: ClassVar[str] = "available_at"
+    """The order of delayed rows, in words that let the planner use the index."""
+    by_line: ClassVar[str] = ""
+    by_holder: ClassVar[str] = ""
+    """Hints behind the table's name, where the planner needs them to take the right index."""
     # No number in a row may make the statement fail that is about many rows.
     one_attempt_more: ClassVar[str] = "LEAST(attempts, 2147483646) + 1"
     one_interruption_more: ClassVar[str] = "LEAST(interruptions, 2147483646) + 1"
@@ -192,21 +196,15 @@ class Dialect(ABC):
     def next_due(self, queue: str) -> float | None:
         """Seconds until the first delayed row of `queue` is due (negative: it is), or None."""
         rows = self.rows(
-            f"SELECT {self.seconds_until('available_at')} FROM jobs WHERE queue = %s"
-            " AND line IS NULL AND reserved_by IS NULL ORDER BY available_at LIMIT 1",
+            f"SELECT {self.seconds_until('available_at')} FROM jobs{self.by_line} WHERE queue = %s"
+            f" AND line IS NULL AND reserved_by IS NULL ORDER BY {self.by_time} LIMIT 1",
             [queue],
         )
         return float(rows[0][0]) if rows else None
 
+    @abstractmethod
     def promote(self, queue: str) -> int:
         """Put rows of `queue` that are due in line, at most `PROMOTE_SLICE`; how many."""
-        return self.run(
-            f"UPDATE jobs SET line = {self.in_line} WHERE line IS NULL AND reserved_by IS NULL"
-            " AND id IN (SELECT id FROM (SELECT id FROM jobs WHERE queue = %s AND line IS NULL"
-            f" AND reserved_by IS NULL AND available_at <= {self.now}"
-            f" ORDER BY available_at LIMIT {PROMOTE_SLICE}{self.skip_locked}) AS due)",
-            [queue],
-        )
 
     @abstractmethod
     def seconds_until(self, column: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from django.db import OperationalError
 
 from djqueue.drivers.base import Exchange, Reservation, Settlement
-from djqueue.drivers.database.dialect import COLUMNS, Dialect, Holder
+from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder
 
 Answer = TypeVar("Answer")
 _DEADLOCK, _LOCK_TIMEOUT = 1213, 1205
@@ -21,6 +21,9 @@ class MysqlDialect(Dialect):
     now = "UTC_TIMESTAMP(6)"
     later = "UTC_TIMESTAMP(6) + INTERVAL %s SECOND"
     ignore_duplicate = "ON DUPLICATE KEY UPDATE queue = queue"
+
+    by_line = " FORCE INDEX (djqueue_jobs_line)"
+    by_holder = " FORCE INDEX (djqueue_jobs_held)"
 
     def seconds_until(self, column: str) -> str:
         return f"TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), {column}) / 1000000"
@@ -41,7 +44,8 @@ class MysqlDialect(Dialect):
                 if wanted <= 0:
                     break
                 rows = self.rows(
-                    f"SELECT {COLUMNS} FROM jobs WHERE queue = %s AND line IS NOT NULL"
+                    f"SELECT {COLUMNS} FROM jobs{self.by_line}"
+                    " WHERE queue = %s AND line IS NOT NULL"
                     " ORDER BY line, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED",
                     [queue, wanted],
                 )
@@ -78,7 +82,8 @@ class MysqlDialect(Dialect):
         gone, params = ("reserved_by = %s", [dead]) if dead is not None else (_ORPHANED, [])
         with self.transaction():
             rows = self.rows(
-                f"SELECT {COLUMNS} FROM jobs WHERE {gone} ORDER BY id LIMIT %s"
+                f"SELECT {COLUMNS} FROM jobs{self.by_holder} WHERE {gone}"
+                " ORDER BY reserved_by LIMIT %s"
                 " FOR UPDATE SKIP LOCKED",
                 [*params, limit],
             )
@@ -91,7 +96,23 @@ class MysqlDialect(Dialect):
         return [self._reserved(row, attempts=0) for row in rows]
 
     def promote(self, queue: str) -> int:
-        return self._repeat(lambda: super(MysqlDialect, self).promote(queue))
+        return self._repeat(lambda: self._promote(queue))
+
+    def _promote(self, queue: str) -> int:
+        """In two steps: an UPDATE with a sub-select would walk, and lock, the whole table."""
+        with self.transaction():
+            rows = self.rows(
+                f"SELECT id FROM jobs{self.by_line} WHERE queue = %s AND line IS NULL"
+                f" AND reserved_by IS NULL AND available_at <= {self.now}"
+                f" ORDER BY {self.by_time} LIMIT {PROMOTE_SLICE} FOR UPDATE SKIP LOCKED",
+                [queue],
+            )
+            if not rows:
+                return 0
+            return self.run(
+                f"UPDATE jobs SET line = {self.in_line} WHERE id IN ({_marks(rows)})",
+                [row[0] for row in rows],
+            )
 
     def put_back(self, settlement: Settlement) -> bool:
         return self._repeat(lambda: super(MysqlDialect, self).put_back(settlement))

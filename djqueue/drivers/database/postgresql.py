@@ -11,7 +11,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
-from djqueue.drivers.database.dialect import COLUMNS, Dialect, Holder
+from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder
 from djqueue.drivers.database.listen import CHANNEL, ListenWakeup
 
 logger = logging.getLogger("djqueue")
@@ -29,6 +29,7 @@ class PostgresDialect(Dialect):
     now = "statement_timestamp()"
     later = "statement_timestamp() + make_interval(secs => %s)"
     ignore_duplicate = "ON CONFLICT (uuid) DO NOTHING"
+    by_time = "line, available_at"  # it does not see that `line IS NULL` makes all lines equal
 
     def __init__(self, alias: str, *, owned: bool = False, prepare: bool = True) -> None:
         super().__init__(alias, owned=owned, prepare=prepare)
@@ -110,9 +111,8 @@ class PostgresDialect(Dialect):
         if handles:
             params += [[id for id, _ in handles], [number for _, number in handles]]
         if queues:
-            params += [queues[0], limit]
-            for queue in queues[1:]:
-                params += [queue, limit]
+            for queue in queues:
+                params += [queue, queue, limit]
             params += [holder.hold_for, holder.worker]
         if not params:
             return Exchange(set(), [])
@@ -133,13 +133,23 @@ class PostgresDialect(Dialect):
         gone, params = ("reserved_by = %s", [dead]) if dead is not None else (_ORPHANED, [])
         sql = (
             f"WITH taken AS MATERIALIZED (SELECT id FROM jobs WHERE {gone}"
-            " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)"
+            " ORDER BY reserved_by LIMIT %s FOR UPDATE SKIP LOCKED)"
             " UPDATE jobs SET reservation = reservation + 1, reserved_by = %s,"
             " reserved_until = statement_timestamp() + make_interval(secs => %s)"
             f" FROM taken WHERE jobs.id = taken.id RETURNING {_HELD}"
         )
         values = [*params, limit, holder.worker, holder.hold_for]
         return [self.reservation(row) for row in self.rows(sql, values)]
+
+    def promote(self, queue: str) -> int:
+        """Materialised, for the same reason as in `_exchange`."""
+        return self.run(
+            "WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE queue = %s AND line IS NULL"
+            " AND reserved_by IS NULL AND available_at <= statement_timestamp()"
+            f" ORDER BY {self.by_time} LIMIT {PROMOTE_SLICE} FOR UPDATE SKIP LOCKED)"
+            f" UPDATE jobs SET line = {self.in_line} WHERE id = ANY (ARRAY(SELECT id FROM due))",
+            [queue],
+        )
 
     # -- wake-up -------------------------------------------------------------------------------
 
@@ -186,6 +196,12 @@ _POOLED = (
     " DATABASE an alias that reaches PostgreSQL directly, or set LISTEN and PREPARE to False if"
     " this is meant."
 )
+_PLAN_BY_INDEX = (
+    # All that the worker asks goes by an index, in its order. Statistics of a queue are never true
+    # for long, and a plan that sorts reads all that waits. JIT would look at the costs of this.
+    "SELECT set_config(name, 'off', false) FROM unnest(ARRAY["
+    "'enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'jit']) AS name"
+)
 _IDLE = "FROM djqueue_workers WHERE idle AND alive_until > statement_timestamp() LIMIT 1"
 _WAKE = f"SELECT pg_notify('{CHANNEL}', '') {_IDLE}"
 _WAKE_QUEUE = f"SELECT pg_notify('{CHANNEL}', %s) {_IDLE}"
@@ -201,8 +217,9 @@ def _exchange(settling: bool, queues: int) -> str:
 
     `taken` is materialised, or the planner may run a sub-select with LIMIT once a row and take
     more than was asked. It comes to the update as an array, which every plan looks up by key: a
-    join would be planned for a tenth of the table, since the limit is not known. Lost settlements
-    come as rows with only an id and a number.
+    join would be planned for a tenth of the table, since the limit is not known. The two bounds
+    mean ``queue = … AND line IS NOT NULL``, of which a planner without statistics expects so few
+    rows that it sorts them all. Lost settlements come as rows with only an id and a number.
     """
     parts: list[str] = []
     selects: list[str] = []
@@ -220,8 +237,9 @@ def _exchange(settling: bool, queues: int) -> str:
     for index in range(queues):
         before = "".join(f" - (SELECT count(*) FROM taken{i})" for i in range(index))
         parts.append(
-            f"taken{index} AS MATERIALIZED (SELECT id FROM jobs WHERE queue = %s"
-            " AND line IS NOT NULL ORDER BY line, available_at, id"
+            f"taken{index} AS MATERIALIZED (SELECT id FROM jobs"
+            " WHERE (queue, line) >= (%s, -32768) AND (queue, line) <= (%s, 32767)"
+            " ORDER BY queue, line, available_at, id"
             f" LIMIT (%s::bigint{before}) FOR UPDATE SKIP LOCKED)"
         )
     if queues:

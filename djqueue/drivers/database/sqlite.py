@@ -10,7 +10,7 @@ from typing import Any
 
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
 from djqueue.drivers.database.change import ChangeWakeup
-from djqueue.drivers.database.dialect import Dialect, Holder, _runs
+from djqueue.drivers.database.dialect import PROMOTE_SLICE, Dialect, Holder, _runs
 
 _TIME = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now'{})"
 _READ = (
@@ -27,7 +27,6 @@ class SqliteDialect(Dialect):
     now = _TIME.format("")
     later = _TIME.format(", %s || ' seconds'")
     ignore_duplicate = "ON CONFLICT (uuid) DO NOTHING"
-    skip_locked = ""
     # Its numbers have no such ends.
     one_attempt_more = "attempts + 1"
     one_interruption_more = "interruptions + 1"
@@ -102,10 +101,13 @@ class SqliteDialect(Dialect):
         handles = [reservation.handle for reservation in by_row.values()]
         for start in range(0, len(handles), 100):
             chunk = handles[start : start + 100]
-            marks = ", ".join(["(%s, %s)"] * len(chunk))
+            ids = ", ".join(["%s"] * len(chunk))
+            pairs = ", ".join(["(%s, %s)"] * len(chunk))
             rows = self.rows(
-                f"DELETE FROM jobs WHERE (id, reservation) IN (VALUES {marks}) RETURNING id",
-                [value for handle in chunk for value in handle],
+                # The keys alone first: for a list of pairs SQLite would read the whole table.
+                f"DELETE FROM jobs WHERE id IN ({ids}) AND (id, reservation) IN (VALUES {pairs})"
+                " RETURNING id",
+                [*(id for id, _ in chunk), *(value for handle in chunk for value in handle)],
             )
             gone.update(row[0] for row in rows)
         return {reservation.id for id, reservation in by_row.items() if id not in gone}
@@ -115,11 +117,19 @@ class SqliteDialect(Dialect):
         sql = (
             "UPDATE jobs SET reservation = reservation + 1, reserved_until = "
             f"{self.later}, reserved_by = %s"
-            f" WHERE id IN (SELECT id FROM jobs WHERE {gone} ORDER BY id LIMIT %s)"
+            f" WHERE id IN (SELECT id FROM jobs WHERE {gone} ORDER BY reserved_by LIMIT %s)"
             f" RETURNING {_READ}"
         )
         rows = self.rows(sql, [holder.hold_for, holder.worker, *params, limit])
         return [self.reservation(row) for row in rows]
+
+    def promote(self, queue: str) -> int:
+        return self.run(
+            f"UPDATE jobs SET line = {self.in_line} WHERE id IN (SELECT id FROM jobs"
+            " WHERE queue = %s AND line IS NULL AND reserved_by IS NULL"
+            f" AND available_at <= {self.now} ORDER BY {self.by_time} LIMIT {PROMOTE_SLICE})",
+            [queue],
+        )
 
     def reservation(self, row: Sequence[Any]) -> Reservation:
         id, uuid, queue, name, payload, attempts, interruptions, history, number = row[:9]
