@@ -60,6 +60,12 @@ def write_note(number: int) -> None:
     Note.objects.create(text=str(number))
 
 
+@job(name="app.insert_note_in_default", atomic="default")
+def insert_note_in_default(number: int) -> None:
+    """The same where the queue lives in another database: guarded by a row beside the note."""
+    Note.objects.create(text=str(number))
+
+
 @job(name="app.boom", tries=1)
 def boom(message: str = "boom") -> None:
     write("begin", message)
