@@ -21,7 +21,7 @@ from djqueue.drivers.base import OutgoingJob, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.drivers.database.dialect import PROMOTE_SLICE
 from djqueue.models import QueuedJob, Worker
-from tests import databases
+from tests import databases, support
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -186,6 +186,21 @@ def test_every_statement_goes_by_its_index(
         _check(plans, state)
         written.append((state, plans))
     _write(written)
+
+
+def test_the_page_about_plans_has_the_statements_of_today(driver: DatabaseDriver) -> None:
+    fill(driver, 400)
+    page = " ".join((support.ROOT / "docs" / "query-plans.md").read_text().split())
+    for name, plans in plans_of(driver).items():
+        if name in ("settle 50 and reserve 100", "next due", "promote"):
+            for plan in plans:
+                assert _shortened(plan.sql) in page, f"{name}: {plan.sql}"
+
+
+def _shortened(sql: str) -> str:
+    """As on the page: long lists of parameters cut short."""
+    sql = re.sub(r"\((%s, ){4,}%s\)", "(%s, …)", sql.replace("%%", "%"))
+    return re.sub(r"\(VALUES (\(%s, %s\), ){3,}\(%s, %s\)\)", "(VALUES (%s, %s), …)", sql)
 
 
 def _check(plans: dict[str, list[Plan]], state: str) -> None:
