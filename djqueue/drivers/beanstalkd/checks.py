@@ -37,7 +37,7 @@ def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
             yield checks.Error(
                 f'{where}["{key}"] is {value!r}, not {words}.',
                 hint=f"Set it to {words}, or remove it to use the default.",
-                id="djqueue.E020",
+                id="djqueue.E003",
             )
     if settings.retry_after < SHORTEST_LEASE:
         yield checks.Error(
@@ -45,7 +45,7 @@ def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
             "anything in the last second of a reservation.",
             hint=f"Set it to {SHORTEST_LEASE} or more: it is renewed as long as the worker lives, "
             "however long the job takes.",
-            id="djqueue.E021",
+            id="djqueue.E020",
         )
 
 

@@ -1,0 +1,243 @@
+"""The driver that keeps jobs in Amazon SQS.
+
+Messages cannot change there, so attempts, interruptions and history are kept in guard rows; without
+them (``GUARD: False``) SQS's own count of receptions is the attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db import DatabaseError
+
+from djqueue.conf import settings as every_setting
+from djqueue.drivers import parking
+from djqueue.drivers.base import (
+    Capabilities,
+    Driver,
+    Exchange,
+    OutgoingJob,
+    QueueCounts,
+    Reservation,
+    Settlement,
+    WorkerIdentity,
+)
+from djqueue.drivers.guard import Guard, Held
+from djqueue.drivers.sqs import checks, message, names
+from djqueue.drivers.sqs.client import BATCH, Client, Entry
+from djqueue.drivers.sqs.holdings import Holdings
+from djqueue.errors import QueueError, QueueUnavailable
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
+
+    from djqueue.conf import ConnectionSettings
+
+logger = logging.getLogger("djqueue.worker")
+
+LONGEST_DELAY = 900
+"""Seconds that SQS itself can delay a message."""
+ALIVE = 0.8
+"""The part of a lease for which a guard row protects its holder: less than all of it, so that a
+message that SQS gives back finds its row free."""
+MOST_NAMED = 20
+"""Ids in an error's text."""
+
+_NOT_SEEN = "SQS shows messages only to those who receive them, and hides them from workers then."
+
+
+class SqsDriver(Driver):
+    """Jobs are messages; a queue is the SQS queue of its name."""
+
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "REGION": None,
+        "PREFIX": "",
+        "SUFFIX": "",
+        "URLS": {},
+        "ENDPOINT_URL": None,
+        "PROFILE": None,
+        "WAIT": 1,
+        "GUARD": True,
+        "DATABASE": None,
+        "MAX_MESSAGE_SIZE": 262_144,
+        "WINDOW": 10,
+        "OUTBOX": False,
+    }
+    EXTRA = "sqs"
+    capabilities = Capabilities(
+        ordered="SQS keeps an order within the groups of a FIFO queue only.",
+        priorities="SQS has no priorities.",
+        peek=_NOT_SEEN,
+        remove=_NOT_SEEN,
+        find=_NOT_SEEN,
+        exact_counts="SQS counts approximately.",
+        idempotent_push="SQS drops a repetition within five minutes, and in FIFO queues only.",
+        max_payload=262_144 - message.ROOM,
+    )
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        super().__init__(settings)
+        option = self.settings.option
+        self._client = Client(self.settings)
+        self._alias: str = option("DATABASE") or every_setting().job_database
+        lease = math.ceil(settings.retry_after)
+        self._guard = Guard(self._alias, ALIVE * lease) if option("GUARD") else None
+        self._holdings = Holdings(self._client, self._guard, lease, option("WAIT"), self._park)
+        reason = "GUARD is off: SQS itself lets several workers run one message."
+        self.capabilities = replace(
+            self.capabilities,
+            fenced=self._guard is not None or reason,
+            max_payload=option("MAX_MESSAGE_SIZE") - message.ROOM,
+        )
+
+    @classmethod
+    def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
+        return list(checks.check(settings))
+
+    def remarks(self) -> list[str]:
+        return list(checks.remarks(self._client, self.settings.queue))
+
+    @property
+    def window(self) -> int:
+        return int(self.settings.option("WINDOW"))
+
+    # -- dispatching ---------------------------------------------------------------------------
+
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        entries: dict[str, list[Entry]] = defaultdict(list)
+        parked: list[OutgoingJob] = []
+        ids: dict[int, str] = {}
+        for job in jobs:
+            url = self._client.url(job.queue)
+            if job.delay > (0 if names.is_fifo(url) else LONGEST_DELAY):
+                parked.append(job)
+            else:
+                entry = self._entry(url, job)
+                ids[id(entry)] = job.id
+                entries[url].append(entry)
+        if parked:
+            self._park(parked)
+        refused = [
+            (ids[id(entry)], reason)
+            for url, some in entries.items()
+            for entry, reason in self._client.send(url, some, self._most_bytes)
+        ]
+        if refused:
+            raise self._refused(refused, len(jobs))
+
+    @property
+    def _most_bytes(self) -> int:
+        return int(self.settings.option("MAX_MESSAGE_SIZE"))
+
+    def _entry(self, url: str, job: OutgoingJob) -> Entry:
+        entry = message.encode(job)
+        if names.is_fifo(url):
+            entry["MessageGroupId"] = job.message_group or job.queue
+            entry["MessageDeduplicationId"] = job.deduplication_id or job.id
+        elif job.delay > 0:
+            entry["DelaySeconds"] = math.ceil(job.delay)
+        size = message.size(entry)
+        if size > self._most_bytes:
+            raise QueueError(
+                f"{job.name} {job.id} takes {size:,} bytes, and connection "
+                f'"{self.settings.name}" at most {self._most_bytes:,} (MAX_MESSAGE_SIZE; SQS '
+                "allows 1,048,576 where the queue's MaximumMessageSize does). Pass a reference to "
+                "the data in place of the data. Nothing was queued."
+            )
+        return entry
+
+    def _refused(self, refused: Sequence[tuple[str, str]], count: int) -> QueueUnavailable:
+        told = "; ".join(f"{job}: {reason}" for job, reason in refused[:MOST_NAMED])
+        more = f" and {len(refused) - MOST_NAMED} more" if len(refused) > MOST_NAMED else ""
+        return QueueUnavailable(
+            f'SQS, connection "{self.settings.name}", did not take {len(refused)} of {count} jobs; '
+            f"the others are queued. {told}{more}",
+            ambiguous=len(refused) < count,
+        )
+
+    def _park(self, jobs: Sequence[OutgoingJob]) -> None:
+        if jobs:
+            parking.park(self._alias, self.settings.name, jobs)
+
+    # -- working -------------------------------------------------------------------------------
+
+    def join(self, worker: WorkerIdentity) -> None:
+        for queue in worker.queues:
+            if queue != self.settings.queue:  # that one is in the banner
+                for remark in checks.remarks(self._client, queue):
+                    logger.warning("%s", remark)
+
+    def exchange(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> Exchange:
+        return self._holdings.exchange(settlements, queues, limit)
+
+    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
+        return self._holdings.extend(reservations)
+
+    @property
+    def has_orphans(self) -> bool:
+        return bool(self._holdings.orphans)
+
+    def recover(self, limit: int) -> list[Reservation]:
+        """The server itself gives back what a dead worker held; `exchange` comes upon it."""
+        orphans = self._holdings.orphans
+        taken, self._holdings.orphans = orphans[:limit], orphans[limit:]
+        return taken
+
+    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+        return self._holdings.strays(known)
+
+    # -- inspecting ----------------------------------------------------------------------------
+
+    def counts(self, queue: str) -> QueueCounts:
+        """Approximate, as SQS has them. A retried job that waits counts as reserved there."""
+        told = self._client.attributes(self._client.url(queue))
+        waiting, reserved, delayed = (
+            int(told.get(f"ApproximateNumberOfMessages{what}", 0))
+            for what in ("", "NotVisible", "Delayed")
+        )
+        parked = parking.count(self._alias, self.settings.name, queue)
+        return QueueCounts(waiting, delayed + parked, reserved)
+
+    def clear(self, queue: str) -> int:
+        """Delete what can be received, and what is parked. SQS has no way to reach a message that
+        it delays, but to purge the queue together with what runs.
+        """
+        url = self._client.url(queue)
+        removed = parking.clear(self._alias, self.settings.name, queue)
+        while received := self._client.receive(url, BATCH, 30, 0):
+            self._client.delete(url, [each.receipt for each in received])
+            removed += len(received)
+            if self._guard is not None:
+                self._guard.forget_waiting([each.id for each in received])
+        return removed
+
+    # -- guard rows ----------------------------------------------------------------------------
+
+    def guards(self, alias: str) -> bool:
+        return self._guard is not None and self._guard.alias == alias
+
+    def mark(self, reservation: Reservation, *, over: bool) -> bool:
+        if self._guard is None:
+            return super().mark(reservation, over=over)
+        return self._guard.mark(Held(reservation.id, reservation.handle[1]), over=over)
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        if self._guard is not None:
+            self._guard.close()
+
+    def after_fork_in_child(self) -> None:
+        """Each process makes its own client; a connection of HTTP has no state to lose."""
+        self._holdings.forget()
+
+    def broke(self, error: QueueUnavailable) -> None:
+        if self._guard is not None and isinstance(error.__cause__, DatabaseError):
+            self._guard.close()

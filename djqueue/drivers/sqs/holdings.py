@@ -1,0 +1,303 @@
+"""What a worker holds in SQS: how it receives, renews and ends it.
+
+SQS may deliver a message twice, and lets nobody fence a delete. The guard row decides: what it says
+is over is deleted when it comes again, what its holder keeps alive is left alone, and every end is
+written there first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+from django.db import transaction
+
+from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Verdict
+from djqueue.drivers.guard import Found, Guard, Guarded, Held, Standing
+from djqueue.drivers.sqs import names
+from djqueue.drivers.sqs.client import BATCH, Client
+from djqueue.drivers.sqs.message import Message
+
+LONGEST_HIDING = 12 * 3600
+"""Seconds from its reception in which SQS can keep a message from others."""
+LONGEST_HOLD = 11.5 * 3600
+"""Seconds after which a reservation without a guard row counts as lost."""
+
+
+class Holding(NamedTuple):
+    """A message that was handed out and not settled yet."""
+
+    reservation: Reservation
+    message: Message
+    url: str
+    received: float
+    """On this machine's monotonic clock."""
+
+    @property
+    def held(self) -> Held:
+        """As guard rows know it."""
+        return Held(self.reservation.id, int(self.reservation.handle[1]))
+
+    def hideable(self, now: float) -> int:
+        """Seconds for which SQS may still keep it from others."""
+        return math.floor(LONGEST_HIDING - (now - self.received) - 60)
+
+
+class Received(NamedTuple):
+    """A message of a queue of ours."""
+
+    queue: str
+    url: str
+    message: Message
+
+
+class Holdings:
+    """The reservations of one worker."""
+
+    def __init__(
+        self,
+        client: Client,
+        guard: Guard | None,
+        lease: int,
+        wait: int,
+        park: Callable[[Sequence[OutgoingJob]], None],
+    ) -> None:
+        self._client = client
+        self._guard = guard
+        self._lease = lease
+        self._wait = wait
+        self._park = park
+        self._held: dict[str, Holding] = {}
+        """By SQS's id of the message."""
+        self._numbers = itertools.count(secrets.randbits(60))
+        self.orphans: list[Reservation] = []
+        """What dead workers left, taken over and not handed out yet."""
+
+    def forget(self) -> None:
+        """In a child process: nothing of this is ours."""
+        self._held = {}
+        self.orphans = []
+
+    def exchange(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> Exchange:
+        """As `Driver.exchange`."""
+        lost = self._settle(settlements) if settlements else set()
+        received = self._receive(queues, limit) if limit > 0 else []
+        return Exchange(lost, self._hand_out(received) if received else [])
+
+    # -- settling ------------------------------------------------------------------------------
+
+    def _settle(self, settlements: Sequence[Settlement]) -> set[str]:
+        lost: set[str] = set()
+        mine: list[tuple[Settlement, Holding]] = []
+        for settlement in settlements:
+            holding = self._holds(settlement.reservation)
+            if holding is None:
+                lost.add(settlement.reservation.id)
+            else:
+                mine.append((settlement, holding))
+        late = [(s, h) for s, h in mine if _delay(s) > h.hideable(time.monotonic())]
+        lost |= self._put_on_record(mine, late)
+        self._tell([(s, h) for s, h in mine if s.reservation.id not in lost], late)
+        for _, holding in mine:
+            self._held.pop(holding.message.message, None)
+        return lost
+
+    def _holds(self, reservation: Reservation) -> Holding | None:
+        message, number = reservation.handle
+        holding = self._held.get(message)
+        return holding if holding is not None and holding.held.number == number else None
+
+    def _put_on_record(
+        self,
+        mine: Sequence[tuple[Settlement, Holding]],
+        late: Sequence[tuple[Settlement, Holding]],
+    ) -> set[str]:
+        """SQL first: after it, nothing that SQS does twice does harm. The ids that were lost."""
+        over = [h.held for s, h in mine if s.verdict is Verdict.REMOVE]
+        kept = [(s, h.held.number) for s, h in mine if s.verdict is not Verdict.REMOVE]
+        lost: set[str] = set()
+        if self._guard is not None and over:
+            lost |= self._guard.end(over)
+        with transaction.atomic(using=self._guard.alias) if self._guard else nullcontext():
+            if self._guard is not None and kept:
+                lost |= self._guard.put_back(kept)
+            if late:
+                self._park([_again(s, h) for s, h in late if s.reservation.id not in lost])
+        return lost
+
+    def _tell(
+        self,
+        settled: Sequence[tuple[Settlement, Holding]],
+        late: Sequence[tuple[Settlement, Holding]],
+    ) -> None:
+        parked = {holding.message.message for _, holding in late}
+        deleted: dict[str, list[str]] = defaultdict(list)
+        hidden: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for settlement, holding in settled:
+            message = holding.message
+            if settlement.verdict is Verdict.REMOVE or message.message in parked:
+                deleted[holding.url].append(message.receipt)
+            else:
+                hidden[holding.url].append((message.receipt, math.ceil(_delay(settlement))))
+        for url, receipts in deleted.items():
+            self._client.delete(url, receipts)
+        for url, times in hidden.items():
+            self._client.hide(url, times)
+
+    # -- reserving -----------------------------------------------------------------------------
+
+    def _receive(self, queues: Sequence[str], limit: int) -> list[Received]:
+        """Up to `limit` messages, queue after queue.
+
+        Waits for the first one if nothing is held, since nobody else is kept waiting then.
+        """
+        wait = self._wait if not self._held and len(queues) == 1 else 0
+        found: list[Received] = []
+        for queue in queues:
+            url = self._client.url(queue)
+            here = self._receive_from(url, limit - len(found), wait)
+            found += [Received(queue, url, message) for message in here]
+        return found
+
+    def _receive_from(self, url: str, limit: int, wait: int) -> list[Message]:
+        found: list[Message] = []
+        vain = 0
+        while len(found) < limit and vain < (2 if found else 1):
+            some = self._client.receive(url, min(limit - len(found), BATCH), self._lease, wait)
+            # A request that does not wait asks some of SQS's servers only: one more, to be sure.
+            vain = 0 if some else vain + 1
+            wait = 0
+            found += self._in_order(url, some, found) if names.is_fifo(url) else some
+        return found
+
+    def _in_order(
+        self, url: str, some: Sequence[Message], before: Iterable[Message]
+    ) -> list[Message]:
+        """The first message of each group; the others go back, behind it. SQS keeps them there
+        until the first one is over, whatever becomes of it.
+        """
+        groups = {message.group for message in before}
+        first: list[Message] = []
+        back: list[tuple[str, int]] = []
+        for message in some:
+            if message.group in groups:
+                back.append((message.receipt, 0))
+            else:
+                groups.add(message.group)
+                first.append(message)
+        if back:
+            self._client.hide(url, back)
+        return first
+
+    def _hand_out(self, received: Sequence[Received]) -> list[Reservation]:
+        """Put on record what was received; the reservations for the worker."""
+        taken = self._take(received)
+        now = time.monotonic()
+        reservations: list[Reservation] = []
+        for each, guarded in zip(received, taken, strict=True):
+            key = each.message.message
+            if guarded.standing is Standing.OURS:
+                self._held[key] = self._held[key]._replace(message=each.message, received=now)
+            elif guarded.standing in (Standing.READY, Standing.ORPHANED):
+                reservation = _reservation(each, guarded)
+                self._held[key] = Holding(reservation, each.message, each.url, now)
+                ready = guarded.standing is Standing.READY
+                (reservations if ready else self.orphans).append(reservation)
+        self._put_away(received, [guarded.standing for guarded in taken])
+        return reservations
+
+    def _take(self, received: Sequence[Received]) -> list[Guarded]:
+        if self._guard is None:
+            return [
+                Guarded(Standing.READY, next(self._numbers), each.message.receives)
+                for each in received
+            ]
+        ours = {h.held.id: h.held.number for h in self._held.values()}
+        found = [Found(each.message.id, each.message.message) for each in received]
+        return self._guard.take(found, ours)
+
+    def _put_away(self, received: Sequence[Received], standings: Sequence[Standing]) -> None:
+        """What was received and is not to run: it is over, or somebody is still at it."""
+        later = math.ceil(self._lease / 3)
+        for each, standing in zip(received, standings, strict=True):
+            if standing is Standing.OVER:
+                self._client.delete(each.url, [each.message.receipt])
+            elif standing is Standing.BUSY:
+                self._client.hide(each.url, [(each.message.receipt, later)])
+
+    # -- holding -------------------------------------------------------------------------------
+
+    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
+        """As `Driver.extend`."""
+        known = [(r, self._holds(r)) for r in (*reservations, *self.orphans)]
+        lost = {r.id for r, holding in known if holding is None}
+        holdings = [holding for _, holding in known if holding is not None]
+        gone = self._renew(holdings) if holdings else set()
+        for holding in holdings:
+            if holding.reservation.id in gone:
+                del self._held[holding.message.message]
+        self.orphans = [orphan for orphan in self.orphans if orphan.id not in gone]
+        return lost | gone
+
+    def _renew(self, holdings: Sequence[Holding]) -> set[str]:
+        """With a guard its row alone decides, even when SQS hides the message no longer."""
+        now = time.monotonic()
+        lost = self._guard.extend([h.held for h in holdings]) if self._guard else set()
+        hidden: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for holding in holdings:
+            seconds = min(self._lease, holding.hideable(now))
+            if holding.reservation.id not in lost and seconds > 0:
+                hidden[holding.url].append((holding.message.receipt, seconds))
+        failed = set().union(*(self._client.hide(url, times) for url, times in hidden.items()))
+        if self._guard is not None:
+            return lost
+        over = {h.reservation.id for h in holdings if now - h.received > LONGEST_HOLD}
+        return over | {h.reservation.id for h in holdings if h.message.receipt in failed}
+
+    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+        """As `Driver.strays`."""
+        handles = {reservation.handle for reservation in (*known, *self.orphans)}
+        held = [holding.reservation for holding in self._held.values()]
+        return [reservation for reservation in held if reservation.handle not in handles]
+
+
+def _delay(settlement: Settlement) -> float:
+    return settlement.delay if settlement.verdict is Verdict.RELEASE else 0.0
+
+
+def _again(settlement: Settlement, holding: Holding) -> OutgoingJob:
+    """The job, to be sent anew after a delay that SQS has no room for."""
+    message, queue = holding.message, settlement.reservation.queue
+    return OutgoingJob(
+        message.id,
+        queue,
+        message.name,
+        message.payload,
+        settlement.delay,
+        message.priority,
+        message.group,
+        # SQS would take a second message with the first one's for a repetition, and drop it.
+        f"{message.id}-{settlement.reservation.attempt}",
+    )
+
+
+def _reservation(received: Received, guarded: Guarded) -> Reservation:
+    message = received.message
+    return Reservation(
+        message.id,
+        received.queue,
+        message.name,
+        message.payload,
+        guarded.attempts,
+        guarded.interruptions,
+        guarded.history,
+        (message.message, guarded.number),
+    )
