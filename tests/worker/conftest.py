@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import databases
 from tests import ledger as ledgers
 
 
@@ -13,3 +14,7 @@ from tests import ledger as ledgers
 def ledger(transactional_db: None) -> Iterator[ledgers.Ledger]:
     with ledgers.kept() as ledger:
         yield ledger
+
+
+# What other stores do does not depend on the vendor beside them: once is enough.
+collect_ignore = [] if databases.vendor() == "sqlite" else ["test_stores.py"]
