@@ -40,6 +40,7 @@ class Contestant(djqueue.Contestant):
 
         statement, rows = self._rows(count)
         connection.ensure_connection()
+        connection.connection.prepare_threshold = 0  # Django's None means never
         import psycopg
 
         with psycopg.Cursor(connection.connection) as cursor:
@@ -98,15 +99,16 @@ class Contestant(djqueue.Contestant):
         import psycopg
         from django.db import connection
 
-        from djqueue.drivers.database.postgresql import _exchange
+        from djqueue.drivers.database.postgresql import PostgresDialect, _exchange
 
         take = ["default", window, 90.0, 0]
         connection.ensure_connection()
+        PostgresDialect("default", owned=True)._prepare_from_now_on()
+        first, both = (_exchange(settling, 1, prepared=True) for settling in (False, True))
         with psycopg.Cursor(connection.connection) as cursor:
             taken = 0
             began = time.perf_counter()
-            rows = cursor.execute(_exchange(False, 1), take, prepare=True).fetchall()
-            both = _exchange(True, 1)
+            rows = cursor.execute(first, take, prepare=True).fetchall()
             while rows:
                 taken += len(rows)
                 settle = [[row[0] for row in rows], [row[8] for row in rows]]
@@ -126,11 +128,15 @@ class Contestant(djqueue.Contestant):
             while rows or not taken:
                 raw.execute("BEGIN IMMEDIATE")
                 if rows:
-                    marks = ", ".join(["(?, ?)"] * len(rows))
+                    ids = ", ".join(["?"] * len(rows))
+                    pairs = ", ".join(["(?, ?)"] * len(rows))
                     raw.execute(
-                        f"DELETE FROM jobs WHERE (id, reservation) IN (VALUES {marks})"
-                        " RETURNING id",
-                        [value for row in rows for value in (row[0], row[8])],
+                        f"DELETE FROM jobs WHERE id IN ({ids})"
+                        f" AND (id, reservation) IN (VALUES {pairs}) RETURNING id",
+                        [
+                            *(row[0] for row in rows),
+                            *(value for row in rows for value in (row[0], row[8])),
+                        ],
                     ).fetchall()
                 rows = raw.execute(reserve, [90.0, 0, "default", window]).fetchall()
                 raw.execute("COMMIT")

@@ -296,7 +296,7 @@ def _generic_plans() -> list[str]:
         for name, statement in cursor.fetchall():
             if "UPDATE jobs" in statement:
                 settled = ["'{1,2}'", "'{1,1}'"] if "unnest" in statement else []
-                values = ", ".join([*settled, "'default'", "'default'", "100", "20", "1"])
+                values = ", ".join([*settled, "'default'", "100", "20", "1"])
                 cursor.execute(f"EXPLAIN (COSTS OFF) EXECUTE {name}({values})")
                 texts.append("\n".join(row[0] for row in cursor.fetchall()))
     return texts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -21,17 +23,17 @@ INDEX = "djqueue_jobs_line"
 
 @pytest.fixture
 def driver() -> Iterator[DatabaseDriver]:
-    """A worker's driver; its connection is a new one when statistics can be there or not."""
+    """A driver with many delayed jobs."""
     driver = DatabaseDriver(ConnectionSettings("database", "database"))
-    for count, delay in ((DELAYED, 3600.0), (WAITING, 0.0)):
-        jobs = [
-            OutgoingJob(new_id(number * 1000), "default", "job", "{}", delay)
-            for number in range(count)
-        ]
-        driver.push(jobs)
+    _push(driver, DELAYED, 3600.0)
     yield driver
     driver.close()
     del connections["default"]
+
+
+def _push(driver: DatabaseDriver, count: int, delay: float = 0.0) -> None:
+    jobs = [(new_id(time.time_ns()), "default", "job", "{}", delay) for _ in range(count)]
+    driver.push([OutgoingJob(*job) for job in jobs])
 
 
 @pytest.mark.postgresql
@@ -39,16 +41,11 @@ def driver() -> Iterator[DatabaseDriver]:
 def test_postgresql_walks_the_line_and_looks_up_by_key(
     driver: DatabaseDriver, gathered: bool
 ) -> None:
+    _push(driver, WAITING)
     _never_gather()
     if gathered:
         _run("ANALYZE jobs")
-    driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
-    driver.watch(["default"])
-    driver.exchange([], ["default"], 100)
-    name = _run("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%%taken0%%'")[0][0]
-    plan = "\n".join(
-        row[0] for row in _run(f"EXPLAIN EXECUTE \"{name}\" ('default', 100, 90.0, 1)")
-    )
+    plan = _plan_of_prepared(driver)
     taken, _, updated = plan.partition("CTE taken0")[2].partition("CTE reserved")
     assert f"Index Scan using {INDEX}" in taken
     assert "Sort" not in taken
@@ -56,11 +53,30 @@ def test_postgresql_walks_the_line_and_looks_up_by_key(
     assert "jobs_pkey" in updated
 
 
+@pytest.mark.postgresql
+def test_postgresql_does_not_walk_through_what_is_delayed(driver: DatabaseDriver) -> None:
+    """The last jobs of a queue, too, are found without a look at those that are not due."""
+    _push(driver, 5)
+    plan = _plan_of_prepared(driver, "ANALYZE, BUFFERS, TIMING OFF")
+    scan = plan.partition(f"Index Scan using {INDEX}")[2]
+    assert int(re.findall(r"shared hit=(\d+)", scan)[0]) < 20
+
+
+def _plan_of_prepared(driver: DatabaseDriver, options: str = "VERBOSE false") -> str:
+    driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
+    driver.watch(["default"])
+    driver.exchange([], ["default"], 1)
+    name = _run("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%%taken0%%'")[0][0]
+    rows = _run(f"EXPLAIN ({options}) EXECUTE \"{name}\" ('default', 100, 90.0, 1)")
+    return "\n".join(str(row[0]) for row in rows)
+
+
 @pytest.mark.skipif(databases.vendor() != "sqlite", reason="another database is under test")
 @pytest.mark.parametrize("gathered", [False, True])
 def test_sqlite_walks_the_line(driver: DatabaseDriver, gathered: bool) -> None:
     from djqueue.drivers.database import sqlite
 
+    _push(driver, WAITING)
     if gathered:
         _run("ANALYZE jobs")
     plan = _run(f"EXPLAIN QUERY PLAN {sqlite._RESERVE}", [90.0, 1, "default", 100])

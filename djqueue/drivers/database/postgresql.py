@@ -42,11 +42,13 @@ class PostgresDialect(Dialect):
 
     # -- execution -----------------------------------------------------------------------------
 
+    @property
+    def _prepares(self) -> bool:
+        return self._session is not None and self._session is self.connection.connection
+
     def _prepared_rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         """In a worker's own session: a prepared statement, without Django's wrapper."""
         raw: Any = self.connection.connection
-        if raw is None or raw is not self._session:
-            return self.rows(sql, params)
         with self.connection.wrap_database_errors:
             import psycopg  # the vendor's client, needed here only
 
@@ -112,14 +114,15 @@ class PostgresDialect(Dialect):
             params += [[id for id, _ in handles], [number for _, number in handles]]
         if queues:
             for queue in queues:
-                params += [queue, queue, limit]
+                params += [queue, limit] if self._prepares else [queue, queue, limit]
             params += [holder.hold_for, holder.worker]
         if not params:
             return Exchange(set(), [])
         lost: set[str] = set()
         reservations: list[Reservation] = []
         by_handle = {s.reservation.handle: s.reservation.id for s in removals}
-        for row in self._prepared_rows(_exchange(bool(handles), len(queues)), params):
+        sql = _exchange(bool(handles), len(queues), prepared=self._prepares)
+        for row in self._prepared_rows(sql, params) if self._prepares else self.rows(sql, params):
             if row[1] is None:
                 lost.add(by_handle[row[0], row[8]])
             else:
@@ -211,15 +214,21 @@ _ORPHANED = (
 )
 
 
+_IN_LINE = "queue = %s AND line IS NOT NULL"
+_IN_LINE_FOR_ANY_PLANNER = "(queue, line) >= (%s, -32768) AND (queue, line) <= (%s, 32767)"
+"""The same rows. Without statistics a planner that sees the parameters expects so few of the plain
+words that it sorts them all. But these lead it through the delayed rows too, once fewer wait than
+are wanted."""
+
+
 @lru_cache(maxsize=64)
-def _exchange(settling: bool, queues: int) -> str:
+def _exchange(settling: bool, queues: int, *, prepared: bool) -> str:
     """One statement: remove what is over, then take from each queue what is still wanted.
 
     `taken` is materialised, or the planner may run a sub-select with LIMIT once a row and take
     more than was asked. It comes to the update as an array, which every plan looks up by key: a
-    join would be planned for a tenth of the table, since the limit is not known. The two bounds
-    mean ``queue = … AND line IS NOT NULL``, of which a planner without statistics expects so few
-    rows that it sorts them all. Lost settlements come as rows with only an id and a number.
+    join would be planned for a tenth of the table, since the limit is not known. Lost settlements
+    come as rows with only an id and a number.
     """
     parts: list[str] = []
     selects: list[str] = []
@@ -238,7 +247,7 @@ def _exchange(settling: bool, queues: int) -> str:
         before = "".join(f" - (SELECT count(*) FROM taken{i})" for i in range(index))
         parts.append(
             f"taken{index} AS MATERIALIZED (SELECT id FROM jobs"
-            " WHERE (queue, line) >= (%s, -32768) AND (queue, line) <= (%s, 32767)"
+            f" WHERE {_IN_LINE if prepared else _IN_LINE_FOR_ANY_PLANNER}"
             " ORDER BY queue, line, available_at, id"
             f" LIMIT (%s::bigint{before}) FOR UPDATE SKIP LOCKED)"
         )
