@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import selectors
 import time
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
     from djqueue.worker.options import WorkerOptions
 
-POLL_SOON = 0.01
+POLL_SOON = 0.008
 POLL_LATER = 0.05
 """Seconds between two looks at a change counter, in the first `LIVELY` seconds after work and
 after that."""
@@ -111,8 +112,9 @@ class Idle:
             self._worked_at = now
 
     def next_poll(self, now: float) -> float:
-        """When to ask again without having been called."""
-        return now + max(self._options.sleep, 0.001)
+        """When to ask again without having been called: a little before ``--sleep`` is over, so
+        that workers that were started together do not go on asking together."""
+        return now + max(self._options.sleep * random.uniform(0.8, 1.0), 0.001)
 
     def close(self) -> None:
         """Stop listening; the next `prepare` begins anew."""
