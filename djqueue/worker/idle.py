@@ -113,7 +113,8 @@ class Idle:
 
     def next_poll(self, now: float) -> float:
         """When to ask again without having been called: a little before ``--sleep`` is over, so
-        that workers that were started together do not go on asking together."""
+        that workers that were started together do not go on asking together.
+        """
         return now + max(self._options.sleep * random.uniform(0.8, 1.0), 0.001)
 
     def close(self) -> None:
