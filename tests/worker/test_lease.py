@@ -100,6 +100,24 @@ def test_a_job_whose_workers_die_too_often_is_given_up(ledger: Ledger) -> None:
     assert "interrupted 4 times" in failed.exception_message
 
 
+def test_a_worker_that_was_asleep_judges_nobody_at_first(ledger: Ledger) -> None:
+    """After an outage everybody says hello before anybody is declared dead."""
+    with start_worker() as sleeper:
+        wait_until(Worker.objects.exists)
+        time.sleep(2)
+        sleeper.send(signal.SIGSTOP)
+        jobs.sturdy.dispatch(1, 1.0)
+        with start_worker() as dead:
+            wait_until(lambda: ledger.lines("begin"), timeout=10)
+            dead.kill_everything()
+            time.sleep(3.5)
+            sleeper.send(signal.SIGCONT)
+            awake = time.monotonic()
+            wait_until(lambda: len(ledger.lines("begin")) == 2, timeout=10)
+            # Two signs of life, a quarter of the lease apart, come first.
+            assert time.monotonic() - awake > 0.5
+
+
 def test_rows_of_workers_that_ended_are_gone(ledger: Ledger) -> None:
     with start_worker() as worker:
         wait_until(Worker.objects.exists)
