@@ -62,6 +62,7 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
         return DispatchedJob(outgoing.id, plan.connection, outgoing.queue, created=True)
     deferred = Deferred(plan.connection, inline=plan.inline)
     deferred.add(sent)
+    deferred.keep(aliases)
     dispatched: DispatchedJob[Any] = DispatchedJob(
         outgoing.id, plan.connection, outgoing.queue, created=None, deferred=deferred
     )

@@ -85,6 +85,7 @@ class _Waiting:
 
     def start(self) -> None:
         for (_, aliases), deferred in self._deferred.items():
+            deferred.keep(aliases)
             when_all_commit(list(aliases), deferred.publish)
 
 

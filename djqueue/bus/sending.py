@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from djqueue.bus import outbox
 from djqueue.bus.after_response import after_response
 from djqueue.bus.connections import queues
 from djqueue.drivers.base import RunHere
@@ -72,6 +73,8 @@ class Deferred:
     def __init__(self, connection: str, *, inline: bool) -> None:
         self._connection = connection
         self._inline = inline
+        self._outbox: str | None = None
+        """The alias whose transaction has the jobs in its outbox."""
         self.jobs: dict[str, Sendable] = {}
         self.sent = False
 
@@ -79,9 +82,22 @@ class Deferred:
         """Let `job` wait too."""
         self.jobs[job.outgoing.id] = job
 
+    def keep(self, aliases: Sequence[str]) -> None:
+        """Write down what waits, in the transaction on the only one of `aliases`, where the
+        connection has an outbox: then nothing is lost between its commit and `publish`.
+        """
+        if not self._inline:
+            self._outbox = outbox.alias_for(self._connection, aliases)
+        if self._outbox is not None:
+            jobs = [job.outgoing for job in self.jobs.values()]
+            outbox.write(self._outbox, self._connection, jobs)
+
     def discard(self, id: str) -> bool:
         """Keep a job from being sent; whether it was still waiting."""
-        return self.jobs.pop(id, None) is not None
+        waited = self.jobs.pop(id, None) is not None
+        if waited and self._outbox is not None:
+            outbox.forget(self._outbox, [id])
+        return waited
 
     def publish(self) -> None:
         """Send what waits."""
@@ -93,12 +109,15 @@ class Deferred:
         try:
             if not self._inline:
                 here = _push(self._connection, jobs)
+            if self._outbox is not None:
+                outbox.forget(self._outbox, [job.outgoing.id for job in jobs])
         except Exception as error:  # told on with the jobs it is about; the caller logs it
             first = jobs[0].outgoing
             others = f" and {len(jobs) - 1} others" if len(jobs) > 1 else ""
+            hope = " A worker will do it, from the outbox." if self._outbox is not None else ""
             raise QueueError(
                 f"The transaction was committed, but {first.name} {first.id}{others} could not be "
-                f'queued on connection "{self._connection}": {error}'
+                f'queued on connection "{self._connection}": {error}{hope}'
             ) from error
         self.sent = True
         if here is not None:

@@ -28,6 +28,7 @@ CONNECTION_KEYS = (
     "AFTER_COMMIT",
     "COMPRESS_ABOVE",
     "STORE_ABOVE",
+    "OUTBOX",
 )
 """The keys of every connection; all others are the driver's."""
 
@@ -189,13 +190,22 @@ def _connection(name: str, section: Section) -> ConnectionSettings:
     after_commit = section.take("AFTER_COMMIT", None, _or_none(FLAG))
     compress_above = section.take("COMPRESS_ABOVE", 4096, _or_none(BYTES))
     store_above = section.take("STORE_ABOVE", None, _or_none(BYTES))
+    outbox = section.take("OUTBOX", False, FLAG)
     options = {
         key: value
         for key, value in section.data.items()
         if isinstance(key, str) and key.isupper() and key not in section.known
     }
     return ConnectionSettings(
-        name, driver, queue, retry_after, after_commit, compress_above, store_above, options
+        name,
+        driver,
+        queue,
+        retry_after,
+        after_commit,
+        compress_above,
+        store_above,
+        outbox,
+        options,
     )
 
 

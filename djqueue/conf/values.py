@@ -59,6 +59,8 @@ class ConnectionSettings:
     store_above: int | None = None
     """Payloads of more bytes are moved to the payload store; None and 0: those that the driver
     cannot take."""
+    outbox: bool = False
+    """Jobs that wait for a commit are written to the outbox in its transaction."""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     """The driver's own keys, exactly as the project wrote them."""
     defaults: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from djqueue.bus import controls
+from djqueue.bus import controls, outbox
 from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
 from djqueue.errors import JobFailed
@@ -67,6 +67,8 @@ class WorkerAlone:
         if controls.EVERY_QUEUE in paused:
             return False
         queues = [queue for queue in self.options.queues if queue not in paused]
+        if outbox.in_use():
+            outbox.replay()
         self.driver.promote(queues)
         reservations = self.driver.exchange((), queues, 1).reservations
         for reservation in reservations:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from django.db import DatabaseError
 
 from djqueue import payload_store
+from djqueue.bus import outbox
 from djqueue.bus.payload_pruning import prune_payloads
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueError
@@ -31,6 +32,8 @@ class Chore(str, enum.Enum):
     """Remove large arguments of jobs that are over."""
     PRUNE = "prune"
     """Remove large arguments that nobody needs."""
+    REPLAY = "replay"
+    """Move jobs from the outbox to other stores."""
 
 
 def notice(chore: Chore, text: str = "") -> tuple[Reservation, ErrorReport]:
@@ -49,11 +52,21 @@ def forget_here(ids: Sequence[str]) -> None:
 
 
 def tidy(chore: Chore, text: str) -> None:
-    """Do one of the payload store. What fails is left to a later pruning."""
+    """Do one of the payload store or the outbox. What fails is left to a later one."""
     try:
         if chore is Chore.FORGET:
             payload_store.remove(text.split())
+        elif chore is Chore.REPLAY:
+            outbox.replay()
         else:
             prune_payloads()
     except (QueueError, DatabaseError) as error:
-        logger.warning("Large arguments that nobody needs could not be removed: %s", error)
+        logger.warning(_FAILED[chore], error)
+
+
+_UNNEEDED = "Large arguments that nobody needs could not be removed: %s"
+_FAILED = {
+    Chore.FORGET: _UNNEEDED,
+    Chore.PRUNE: _UNNEEDED,
+    Chore.REPLAY: "What is due in the outbox could not be moved to its store: %s",
+}

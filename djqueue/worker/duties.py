@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
-from djqueue.bus import controls, pruning
+from djqueue.bus import controls, outbox, pruning
 from djqueue.drivers.base import Promotion
 from djqueue.errors import QueueUnavailable
 from djqueue.worker import postmortem
@@ -28,6 +28,9 @@ WATCH = 0.05
 SAMPLE_MEMORY = 0.25
 PROMOTE_AT_LEAST = 1.0
 SWEEP_SLICE = 100
+REPLAY_EVERY = 1.0
+HELP_EVERY = 10.0
+"""Seconds between two looks at the outbox of stores that have no workers."""
 PRUNE_EVERY = 3600.0
 NEVER = float("inf")
 
@@ -38,6 +41,7 @@ class Duties:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.rest_until = 0.0
+        self._help_at = 0.0
         self._paused: set[str] = set()
         self._generation: int | None = None
         now = time.monotonic()
@@ -48,6 +52,7 @@ class Duties:
             self._watch: now,
             self._sample_memory: now if worker.options.memory_kill else NEVER,
             self._sweep: now + worker.lease.every,
+            self._replay: now,
             self._prune: now + random.uniform(60, 300),
             self._stop_in_time: now,
         }
@@ -169,6 +174,25 @@ class Duties:
             why = "Its worker gave no sign of life any more; nobody saw how the attempt ended."
             worker.trade.note(reservation, postmortem.interrupted(reservation, worker.rules, why))
         return now if len(taken) == SWEEP_SLICE else again
+
+    def _replay(self, now: float) -> float:
+        """Move what is due in the outbox to its store: our own here, since its connection is open
+        anyway; other stores may keep one waiting, so that is done in a child.
+        """
+        worker = self._worker
+        if not outbox.in_use():
+            return NEVER
+        if not worker.accepting:
+            return now + REPLAY_EVERY
+        try:
+            if outbox.replay(driver=worker.driver):
+                worker.trade.look_now()
+            if now >= self._help_at and outbox.late(worker.options.connection):
+                self._help_at = now + HELP_EVERY
+                worker.stock.notices.append(notice(Chore.REPLAY))
+        except DatabaseError as error:
+            logger.warning("The outbox could not be read: %s", error)
+        return now + REPLAY_EVERY
 
     def _prune(self, now: float) -> float:
         try:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from django.db import DatabaseError, connections
+from django.db.models.functions import Now
 
 from djqueue.conf import ConnectionSettings
-from djqueue.drivers.base import Driver, Reservation
-from djqueue.drivers.beanstalkd import BeanstalkdDriver
+from djqueue.drivers.base import Driver, OutgoingJob, Reservation, Settlement, Verdict
+from djqueue.drivers.beanstalkd import BeanstalkdDriver, body, client
+from djqueue.drivers.beanstalkd.client import Client
+from djqueue.drivers.guard import Guard
+from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.models import Run
 from djqueue.testing import DriverContract
 from tests import services
+from tests.support import wait_until
 
 pytestmark = [pytest.mark.beanstalkd, pytest.mark.django_db(transaction=True)]
 
@@ -68,3 +80,320 @@ class TestContractWithBinlog(TestContract):
     @pytest.fixture(autouse=True)
     def _server(self, beanstalkd_binlog_server: services.Beanstalkd) -> None:
         self.server = beanstalkd_binlog_server
+
+
+# -- what only beanstalkd does ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def queue() -> str:
+    return f"only-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def make(beanstalkd_server: services.Beanstalkd) -> Iterator[Callable[..., BeanstalkdDriver]]:
+    made: list[BeanstalkdDriver] = []
+
+    def make(**options: Any) -> BeanstalkdDriver:
+        made.append(BeanstalkdDriver(connection(beanstalkd_server, **options)))
+        return made[-1]
+
+    yield make
+    for driver in made:
+        driver.close()
+
+
+@pytest.fixture
+def raw(beanstalkd_server: services.Beanstalkd) -> Iterator[Client]:
+    """Another program that speaks to the server."""
+    opened = Client(beanstalkd_server.host, beanstalkd_server.port, 5)
+    yield opened
+    opened.close()
+
+
+def job(queue: str, number: int = 0, **values: Any) -> OutgoingJob:
+    return OutgoingJob(str(uuid.uuid4()), queue, "shop.Pack", f'{{"number":{number}}}', **values)
+
+
+def reserve(driver: Driver, queue: str, limit: int = 1) -> list[Reservation]:
+    found: list[Reservation] = []
+    wait_until(lambda: found.extend(driver.exchange([], [queue], limit)[1]) or found, 5)
+    return found
+
+
+def test_a_stale_worker_cannot_delete_a_job_that_waits_for_its_next_try(make, queue, raw):
+    """The server itself would let it: anybody may delete a job that nobody has reserved."""
+    stale, other = make(GUARD=False), make(GUARD=False)
+    stale.push([job(queue)])
+    (held,) = reserve(stale, queue)
+    stale._client.close()
+    (again,) = reserve(other, queue)
+    assert other.settle([Settlement(again, Verdict.RELEASE, delay=60)]) == set()
+    assert stale.settle([Settlement(held)]) == {held.id}
+    assert other.counts(queue).delayed == 1
+    (deleted,) = raw.ask([client.delete(held.handle[0])])
+    assert deleted.word == "DELETED"
+
+
+def test_order_is_priority_then_dispatch_whatever_was_tried_in_between(make, queue):
+    driver = make()
+    jobs = [job(queue, n, priority=p) for n, p in enumerate((0, -100, 100, 0, 7))]
+    driver.push(jobs)
+    expected = [jobs[n].id for n in (2, 4, 0, 3, 1)]
+    (first,) = driver.exchange([], [queue], 1)[1]
+    assert first.id == expected[0]
+    driver.settle([Settlement(first, Verdict.RELEASE)])
+    assert [r.id for r in reserve(driver, queue, 5)] == expected
+
+
+def test_without_a_guard_attempts_are_counted_by_the_server(make, queue):
+    driver = make(GUARD=False)
+    driver.push([job(queue)])
+    seen = []
+    for verdict in (Verdict.RELEASE, Verdict.RETURN, Verdict.INTERRUPTED, Verdict.RELEASE):
+        (held,) = reserve(driver, queue)
+        seen.append(held.attempt)
+        driver.settle([Settlement(held, verdict)])
+    (held,) = reserve(driver, queue)
+    driver.close()  # an end that nobody saw is an attempt
+    (again,) = reserve(make(GUARD=False), queue)
+    assert [*seen, held.attempt, again.attempt] == [1, 2, 2, 2, 3, 4]
+    assert not Run.objects.exists()
+
+
+def test_what_nobody_took_is_held_again_after_the_connection_broke(make, queue):
+    driver = make()
+    driver.push([job(queue, n) for n in range(3)])
+    held = reserve(driver, queue, 3)
+    driver.close()
+    assert driver.extend(held[:1]) == set()
+    assert driver.exchange([], [queue], 3).reservations == [], "its own jobs, still running"
+    assert driver.recover(3) == []
+    assert driver.settle([Settlement(r) for r in held]) == set()
+    assert driver.counts(queue)[:3] == (0, 0, 0)
+    assert not Run.objects.exists()
+
+
+def test_without_a_guard_a_broken_connection_loses_what_it_held(make, queue):
+    driver = make(GUARD=False)
+    driver.push([job(queue)])
+    held = reserve(driver, queue)
+    driver.close()
+    assert driver.extend(held) == {held[0].id}
+
+
+def test_signs_of_life_keep_a_short_reservation(make, queue):
+    driver, other = make(RETRY_AFTER=2), make(RETRY_AFTER=2)
+    driver.push([job(queue)])
+    held = reserve(driver, queue)
+    for _ in range(6):
+        time.sleep(0.7)
+        assert driver.extend(held) == set()
+        assert other.exchange([], [queue], 1).reservations == []
+    assert driver.settle([Settlement(held[0])]) == set()
+
+
+def test_a_body_of_another_program_is_a_job_without_a_name(make, queue, raw):
+    bodies = [b"", b"hello", b"\xff\x00\r\n", b"djq1 x y z\n{}", b"djq1 " + b"a" * 36 + b" b c\n"]
+    raw.ask([client.put(data, 1024, 0, 60) for data in bodies], use=queue)
+    driver = make()
+    found = reserve(driver, queue, len(bodies))
+    assert [r.payload.encode("utf-8", "surrogateescape") for r in found] == bodies
+    assert {r.name for r in found} == {""}
+    assert len({uuid.UUID(r.id) for r in found}) == len(bodies)
+    again = make()
+    driver.close()
+    orphans = wait_until(lambda: again.exchange([], [queue], 9) and again.recover(9), 5)
+    assert {r.id for r in orphans} <= {r.id for r in found}, "the same id each time"
+
+
+def test_names_travel_whatever_they_are(make, queue):
+    names = ["a.B", "grüße 你好", "a b\nc%20", "", "%"]
+    driver = make()
+    driver.push([job(queue)._replace(name=name) for name in names])
+    assert [r.name for r in reserve(driver, queue, 5)] == names
+
+
+def test_a_job_above_the_servers_limit_is_refused_in_words(make, queue):
+    with pytest.raises(QueueError, match=r"at most 65,535.*Nothing was queued"):
+        make().push([job(queue), job(queue)._replace(payload="x" * 65_536)])
+    assert make().counts(queue).waiting == 0
+    with pytest.raises(QueueError, match=r"start it with -z 90000\. 1 of 2 jobs"):
+        make(MAX_JOB_SIZE=90_000).push([job(queue), job(queue)._replace(payload="x" * 70_000)])
+
+
+def test_a_queue_may_not_begin_with_a_hyphen(make):
+    with pytest.raises(QueueError, match="do not begin with a hyphen"):
+        make().push([job("-x")])
+
+
+def test_dots_in_names_of_queues_are_fine(make, queue):
+    driver = make()
+    driver.push([job(f"{queue}.mail")])
+    assert reserve(driver, f"{queue}.mail")[0].queue == f"{queue}.mail"
+
+
+def test_a_server_that_is_not_there(make):
+    with pytest.raises(QueueUnavailable, match="cannot be reached") as error:
+        make(PORT=1).push([job("default")])
+    assert not error.value.ambiguous
+    assert "cannot be reached" in make(PORT=1).remarks()[0]
+
+
+def test_a_server_that_hangs_up_is_asked_again(make, queue, beanstalkd_server):
+    driver = make()
+    driver.push([job(queue)])
+    driver._client._socket.shutdown(socket.SHUT_RDWR)
+    driver.push([job(queue)])
+    assert driver.counts(queue).waiting == 2
+
+
+def test_while_the_guard_is_away_nothing_is_reserved_and_what_is_held_stays(
+    make, queue, monkeypatch
+):
+    driver = make()
+    driver.push([job(queue, n) for n in range(2)])
+    held = reserve(driver, queue)
+
+    def away(*_: object) -> None:
+        raise DatabaseError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Guard, "_take", away)
+        with pytest.raises(QueueUnavailable, match=r"guard rows.*away") as error:
+            driver.exchange([], [queue], 1)
+        driver.broke(error.value)
+        assert driver.counts(queue)[:3] == (1, 0, 1)
+    assert driver.settle([Settlement(held[0])]) == set()
+    assert len(reserve(driver, queue)) == 1
+
+
+def test_what_a_mark_says_is_over_never_runs_again(make, queue):
+    driver = make()
+    driver.push([job(queue)])
+    (held,) = reserve(driver, queue)
+    assert driver.mark(held, over=True)
+    driver._client.close()
+    other = make()
+    assert other.exchange([], [queue], 5).reservations == []
+    assert (other.recover(5), other.counts(queue)[:3]) == ([], (0, 0, 0))
+    assert driver.settle([Settlement(held, Verdict.RELEASE)]) == {held.id}
+
+
+def test_the_row_of_a_job_is_gone_when_it_is_over(make, queue):
+    driver = make()
+    driver.push([job(queue, n) for n in range(3)])
+    held = reserve(driver, queue, 3)
+    assert Run.objects.exclude(held_as="").count() == 3
+    driver.settle([Settlement(held[0]), Settlement(held[1], Verdict.RELEASE)])
+    assert set(map(str, Run.objects.values_list("uuid", flat=True))) == {held[1].id, held[2].id}
+    driver.clear(queue)
+    assert [str(row.uuid) for row in Run.objects.all()] == [held[2].id]
+
+
+def test_a_server_without_a_binlog_says_so(make, beanstalkd_binlog_server):
+    assert "are lost when it stops" in make().remarks()[0]
+    assert BeanstalkdDriver(connection(beanstalkd_binlog_server)).remarks() == []
+    assert "MAX_JOB_SIZE is 70,000" in make(MAX_JOB_SIZE=70_000).remarks()[1]
+
+
+def test_acknowledged_jobs_survive_a_killed_server(queue):
+    with services.Beanstalkd(binlog=True) as server:
+        driver = BeanstalkdDriver(connection(server))
+        jobs = [job(queue, n) for n in range(200)]
+        driver.push(jobs)
+        held = reserve(driver, queue, 50)
+        driver.settle([Settlement(r) for r in held[:25]])
+        server.kill9()
+        with pytest.raises(QueueUnavailable):
+            driver.extend(held[25:])
+        server.start()
+        assert driver.extend(held[25:]) == set()
+        found = {r.id for r in reserve(driver, queue, 150)}
+        assert found == {each.id for each in jobs[50:]}
+        driver.close()
+
+
+def test_counting_tells_when_the_next_job_was_put(make, queue):
+    driver = make()
+    driver.push([job(queue)])
+    oldest = driver.counts(queue).oldest_at
+    assert abs((datetime.now(timezone.utc) - oldest).total_seconds()) < 3
+
+
+def test_a_paused_queue_is_not_waited_for(make, queue):
+    driver = make()
+    wakeup = driver.watch([queue])
+    descriptor = wakeup.fileno()
+    driver.exchange([], [], 5)
+    make().push([job(queue)])
+    time.sleep(0.3)
+    assert not wakeup.arrived()
+    assert driver.counts(queue).waiting == 1
+    assert len(reserve(driver, queue)) == 1
+    driver.exchange([], [queue], 5)
+    make().push([job(queue)])
+    assert wait_until(wakeup.arrived, 5)
+    assert wakeup.fileno() == descriptor
+    wakeup.close()
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 2, 998, 999, 1500])
+def test_attempts_are_counted_in_the_urgency(attempts):
+    urgency = body.urgency(-100)
+    for _ in range(attempts):
+        urgency = body.later_attempt(urgency)
+    assert body.attempts_used(urgency) == min(attempts, body.STEP - 1)
+    assert urgency > body.urgency(-99), "still less urgent than the next priority"
+
+
+def test_checks_of_the_settings(beanstalkd_server):
+    def said(**options: Any) -> list[str]:
+        made = connection(beanstalkd_server, **options).with_defaults(BeanstalkdDriver.OPTIONS)
+        return [message.id for message in BeanstalkdDriver.check(made)]
+
+    assert said() == []
+    assert said(RETRY_AFTER=9) == ["djqueue.E020"]
+    assert said(PORT="11300", GUARD="no", TIMEOUT=True) == ["djqueue.E003"] * 3
+
+
+# -- guard rows -----------------------------------------------------------------------------------
+
+
+def test_a_job_of_the_same_id_that_was_pushed_after_the_end_is_new(make, queue):
+    driver = make()
+    one = job(queue)
+    driver.push([one])
+    (held,) = reserve(driver, queue)
+    assert driver.mark(held, over=True)
+    driver._client.ask([client.delete(held.handle[0])])  # and then its worker died
+    driver.push([one])
+    (again,) = reserve(make(), queue)
+    assert (again.id, again.attempt, again.history) == (held.id, 1, "")
+    assert again.handle[1] > held.handle[1]
+
+
+def test_a_row_that_is_locked_keeps_nobody_waiting(make, queue):
+    if not connections["default"].features.has_select_for_update_skip_locked:
+        pytest.skip("this database has no locks of rows")
+    from concurrent.futures import ThreadPoolExecutor
+
+    from django.db import transaction
+
+    driver, other = make(), make()
+    driver.push([job(queue)])
+    (held,) = reserve(driver, queue)
+    with transaction.atomic():
+        assert driver.mark(held, over=False)
+        driver._client.close()
+
+        def look() -> object:
+            try:
+                return other.exchange([], [queue], 1), other.recover(1)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor() as pool:
+            found, orphans = pool.submit(look).result(timeout=10)
+        assert (found.reservations, orphans) == ([], [])
+    assert Run.objects.filter(updated_at__lte=Now(), ended=False).count() == 1

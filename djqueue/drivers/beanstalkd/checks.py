@@ -24,7 +24,6 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "MAX_JOB_SIZE": (int, "a number of bytes, as beanstalkd was given with -z"),
     "WINDOW": (int, "a number of jobs"),
     "DATABASE": ((str, type(None)), "an alias of DATABASES"),
-    "OUTBOX": (bool, "True or False"),
 }
 
 
@@ -78,6 +77,6 @@ def remarks(connection: Client, settings: ConnectionSettings) -> Iterator[str]:
         yield f"{connection} holds {buried} buried jobs, which no worker takes: see `kick`."
     if not settings.option("GUARD"):
         yield (
-            "GUARD is off: no history, max_exceptions or max_interruptions, and an atomic job may "
-            "be done twice if its worker dies."
+            "GUARD is off: no history of attempts, and an attempt whose end nobody saw counts as "
+            "one that failed."
         )

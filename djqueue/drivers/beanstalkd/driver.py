@@ -56,7 +56,6 @@ class BeanstalkdDriver(Driver):
         "DATABASE": None,
         "MAX_JOB_SIZE": 65535,
         "WINDOW": 100,
-        "OUTBOX": False,
     }
     EXTRA = ""
     capabilities = Capabilities(

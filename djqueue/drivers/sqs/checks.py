@@ -33,7 +33,6 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "DATABASE": ((str, _NONE), "an alias of DATABASES"),
     "MAX_MESSAGE_SIZE": ((int,), "a number of bytes"),
     "WINDOW": ((int,), "a number of jobs"),
-    "OUTBOX": ((bool,), "True or False"),
 }
 
 

@@ -66,7 +66,6 @@ class SqsDriver(Driver):
         "DATABASE": None,
         "MAX_MESSAGE_SIZE": 262_144,
         "WINDOW": 10,
-        "OUTBOX": False,
     }
     EXTRA = "sqs"
     capabilities = Capabilities(
