@@ -18,9 +18,8 @@ from djqueue.models import Outbox
 from djqueue.testing import work
 from tests import services
 from tests.app import jobs
-from tests.ledger import Ledger
+from tests.ledger import Ledger, kept
 from tests.support import start_worker, wait_until
-from tests.worker.conftest import ledger  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -108,7 +107,13 @@ def test_a_store_that_is_away_does_not_keep_others_waiting():
         queues["away"].size()
 
 
-def test_a_worker_finds_what_a_dead_dispatcher_left(ledger: Ledger):  # noqa: F811
+@pytest.fixture
+def ledger(transactional_db: None) -> Iterator[Ledger]:
+    with kept() as ledger:
+        yield ledger
+
+
+def test_a_worker_finds_what_a_dead_dispatcher_left(ledger: Ledger):
     with transaction.atomic():
         jobs.record.using(connection="away").dispatch(1)
         jobs.record.using(connection="away").dispatch(2)
@@ -122,7 +127,7 @@ def test_a_worker_finds_what_a_dead_dispatcher_left(ledger: Ledger):  # noqa: F8
     assert queues["database"].size() == 1
 
 
-def test_work_moves_what_is_due(ledger: Ledger):  # noqa: F811
+def test_work_moves_what_is_due(ledger: Ledger):
     with transaction.atomic():
         jobs.record.using(connection="away").dispatch(1)
     Outbox.objects.update(connection="bean")
