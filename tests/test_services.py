@@ -84,10 +84,11 @@ class TestServers:
         self, beanstalkd_binlog_server
     ):
         server = beanstalkd_binlog_server
-        assert server.ask(b"put 0 0 60 5\r\nhello\r\n").startswith(b"INSERTED 1")
+        answer = server.ask(b"put 0 0 60 5\r\nhello\r\n")
+        assert answer.startswith(b"INSERTED ")
         server.kill9()
         server.start()
-        assert b"hello" in server.ask(b"peek 1\r\n")
+        assert b"hello" in server.ask(b"peek %d\r\n" % int(answer.split()[1]))
 
     @pytest.mark.sqs
     def test_sqs_makes_a_queue(self, sqs_server):

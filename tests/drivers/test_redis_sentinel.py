@@ -123,6 +123,7 @@ def test_a_primary_that_became_a_replica_is_left(
 ) -> None:
     primary, replica, sentinel = servers
     driver.push([job()])
+    primary.cli("wait", "1", "5000")  # what no replica has got yet would be lost
     order = f"SENTINEL failover {sentinel.service}\r\n".encode()
     wait_until(lambda: sentinel.ask(order).startswith(b"+OK"), 20, every=0.3)
     wait_until(lambda: "role:master" in replica.cli("info", "replication"), 10)

@@ -127,7 +127,7 @@ def test_a_child_has_none_of_its_parents_files_and_sockets(parent: Parent) -> No
     process = parent.born()
     wait_until(lambda: _is_a_group_of_its_own(process.pid))
     allowed = {str(Path(f"/proc/self/fd/{process.ends.work.fileno()}").readlink())}
-    wait_until(lambda: not (_sockets_and_databases(process.pid) & ours - allowed), timeout=2)
+    wait_until(lambda: not (_sockets_and_databases(process.pid) & ours - allowed), timeout=10)
     process.kill()
     parent.bury(process)
 
