@@ -21,6 +21,10 @@ def main() -> int:
             sys.executable,
             "-m",
             "pytest",
+            # Tests start, starve and kill real processes: one that a busy machine held up for too
+            # long is run once more, and the run says so.
+            "--reruns=1",
+            "--reruns-delay=1",
             *(["--color=yes"] if sys.stdout.isatty() else []),
         ]
         # Everything once; again only what can differ.
