@@ -7,6 +7,7 @@ socket that is readable before anything was asked has been closed by the server.
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,9 @@ STATS = b"stats\r\n"
 LIST_TUBES = b"list-tubes\r\n"
 
 
+_COUNTERS = re.compile(rb"\npri: (\d+)\n.*\nreserves: (\d+)\n.*\nreleases: (\d+)\n", re.DOTALL)
+
+
 class Reply(NamedTuple):
     """One answer: ``RESERVED 17 5`` and five bytes is ``Reply("RESERVED", 17, b"…")``."""
 
@@ -41,6 +45,11 @@ class Reply(NamedTuple):
         lines = self.data.decode("utf-8", "replace").splitlines()
         split = (line.partition(": ") for line in lines)
         return {key: value.strip('"') for key, separator, value in split if separator}
+
+    def counters(self) -> tuple[int, int, int] | None:
+        """Urgency, reservations and releases out of ``stats-job``; None if the job is gone."""
+        found = _COUNTERS.search(self.data)
+        return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
 
     def items(self) -> list[str]:
         """The data of a ``list`` command."""
@@ -115,6 +124,7 @@ class Client:
         self._timeout = timeout
         self._socket: socket.socket | None = None
         self._reader: BufferedReader | None = None
+        self._poll = select.poll()
         self._process = 0
         self.openings = 0
         """How often it was opened: another number means another socket, which holds nothing."""
@@ -136,11 +146,15 @@ class Client:
         *,
         use: str | None = None,
         watch: Sequence[str] | None = None,
+        opening: int | None = None,
     ) -> list[Reply]:
         """Send `commands` and read their answers, after choosing the tube to put to or look at
-        (`use`) and those to reserve from (`watch`) where they are others than before.
+        (`use`) and those to reserve from (`watch`) where they are others than before. With
+        `opening` only if the connection is still that one of `openings`.
         """
-        self._ensure_open()
+        self.ensure_open()
+        if opening is not None and opening != self.openings:
+            raise QueueUnavailable(f"{self} closed the connection, and what it held is anybody's.")
         chosen = [*self._choose_used(use), *self._choose_watched(watch)]
         replies: list[Reply] = []
         for part in _parts([*chosen, *commands]):
@@ -165,9 +179,7 @@ class Client:
         """Whether an answer has arrived, or the end of the connection."""
         if self._socket is None:
             return False
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(self._poll.poll(0))
 
     def _choose_used(self, tube: str | None) -> list[bytes]:
         if tube is None or tube == self._used:
@@ -187,13 +199,14 @@ class Client:
 
     # -- the socket ----------------------------------------------------------------------------
 
-    def _ensure_open(self) -> socket.socket:
+    def ensure_open(self) -> None:
         """Open the connection, or open it anew if the server has closed it meanwhile."""
         if self._socket is not None and self._process != os.getpid():
             self.forget()
         if self._socket is not None and self.is_readable():
             self.close()
-        return self._socket or self._open()
+        if self._socket is None:
+            self._open()
 
     def _open(self) -> socket.socket:
         try:
@@ -205,6 +218,8 @@ class Client:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket, self._reader = opened, opened.makefile("rb")
+        self._poll = select.poll()
+        self._poll.register(opened, select.POLLIN)
         self._process = os.getpid()
         self.openings += 1
         self._used, self._watched = "default", ("default",)

@@ -82,7 +82,7 @@ class BeanstalkdDriver(Driver):
         self.capabilities = replace(
             self.capabilities, fenced=fenced, max_payload=option("MAX_JOB_SIZE") - HEADER_ROOM
         )
-        self._holdings = Holdings(self._client, self._ledger)
+        self._holdings = Holdings(self._client, self._ledger, self._hold_for)
 
     def _new_client(self) -> Client:
         option = self.settings.option

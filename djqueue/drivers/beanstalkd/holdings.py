@@ -2,11 +2,13 @@
 
 A reservation belongs to the worker's socket. Its end takes two steps, each over many jobs at once:
 a touch, and only what was touched is then deleted or released, because beanstalkd lets anybody
-delete a job that nobody has reserved.
+delete a job that nobody has reserved. What was reserved or touched a moment ago on this very
+connection needs no other touch: a short job is deleted in the request that reserves the next.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -19,6 +21,10 @@ from djqueue.drivers.guard import Guarded, Standing
 from djqueue.errors import QueueUnavailable
 
 MOST_EAGER = 400
+FRESH = 0.25
+"""The part of a reservation's time in which it is certain to be ours still."""
+SHORTEST = 10.0
+"""Seconds that every reservation of a job of ours holds, whoever pushed it."""
 BUSY_FOR = 1
 """Seconds after which a job that somebody else seems to hold is looked at again."""
 
@@ -26,9 +32,10 @@ BUSY_FOR = 1
 class Holdings:
     """The reservations of one worker, on its connection."""
 
-    def __init__(self, connection: Client, ledger: Ledger) -> None:
+    def __init__(self, connection: Client, ledger: Ledger, hold_for: float) -> None:
         self._client = connection
         self._ledger = ledger
+        self._fresh_for = FRESH * min(hold_for, SHORTEST)
         self._held: dict[int, Holding] = {}
         """What was handed out and not settled, by beanstalkd's number. Kept when the connection
         breaks: what nobody has taken since is reserved again."""
@@ -56,23 +63,52 @@ class Holdings:
         called = self.waiting.called(queues)[:limit] if self.waiting and queues else []
         tubes = list(queues) if limit > 0 else []
         asked = min(self._eager, limit - len(called)) if tubes else 0
+        self._client.ensure_open()
+        now, opening = time.monotonic(), self._client.openings
+        fresh = [job for job, settlement in mine.items() if self._is_fresh(job, settlement, now)]
+        others = {job: s for job, s in mine.items() if job not in set(fresh)}
         replies = self._client.ask(
-            [client.touch(job) for job in mine]
+            [client.delete(job) for job in fresh]
+            + [client.touch(job) for job in others]
             + [client.reserve_job(each.job) for each in called]
             + [client.RESERVE_NOW] * asked,
             watch=tubes[:1] or None,
+            opening=opening,
         )
         reserved = _reserved(replies[len(mine) :], called, tubes)
         try:
-            gone = [job for job, reply in zip(mine, replies, strict=False) if _failed(reply)]
+            lost |= self._removed(fresh, replies)
+            touched = zip(others, replies[len(fresh) :], strict=False)
+            gone = [job for job, reply in touched if _failed(reply)]
             lost |= self._give_up(set(gone) - self._regain(gone))
-            lost |= self._settle({job: s for job, s in mine.items() if job in self._held})
+            if others:
+                lost |= self._settle({job: s for job, s in others.items() if job in self._held})
             if tubes:
                 reserved += self._reserve_rest(reserved, asked, tubes, limit)
-            return Exchange(lost, self._hand_out(reserved))
+            return Exchange(lost, self._hand_out(reserved, now))
         except QueueUnavailable:
             self._let_go(reserved)
             raise
+
+    def _is_fresh(self, job: int, settlement: Settlement, now: float) -> bool:
+        """Whether it may be deleted untouched. What another program has put may end sooner."""
+        held = self._held[job]
+        return (
+            settlement.verdict is Verdict.REMOVE
+            and held.opening == self._client.openings
+            and now - held.since < self._fresh_for
+            and held.reservation.name != ""
+        )
+
+    def _removed(self, jobs: Sequence[int], replies: Sequence[Reply]) -> set[str]:
+        """They were deleted, if their `replies` say so; the ids that were lost."""
+        lost = {
+            self._held[job].id
+            for job, reply in zip(jobs, replies, strict=False)
+            if reply.word != "DELETED"
+        }
+        self._ledger.removed([self._held.pop(job) for job in jobs])
+        return lost
 
     def _ours(self, settlements: Sequence[Settlement]) -> tuple[dict[int, Settlement], set[str]]:
         """Settlements of what this driver holds, and the ids of the others."""
@@ -103,7 +139,14 @@ class Holdings:
         # Only now nobody can take it any more; somebody may have, between the two.
         ours = self._ledger.ours([holdings[job] for job in back])
         self._put_back_as_it_was([job for job in back if holdings[job].id not in ours])
-        return {job for job in back if holdings[job].id in ours}
+        regained = {job for job in back if holdings[job].id in ours}
+        self._renewed(regained, time.monotonic() - self._fresh_for)
+        return regained
+
+    def _renewed(self, jobs: Iterable[int], since: float) -> None:
+        for job in jobs:
+            again = self._held[job]._replace(since=since, opening=self._client.openings)
+            self._held[job] = again
 
     def _put_back_as_it_was(self, jobs: Sequence[int]) -> None:
         stats = self._client.ask([client.stats_job(job) for job in jobs])
@@ -135,7 +178,7 @@ class Holdings:
                 delay = delay if settlement.verdict is Verdict.RELEASE else 0
                 urgency = self._ledger.urgency(settlement, holding)
                 commands.append(client.release(job, urgency, delay))
-        replies = self._client.ask(commands)
+        replies = self._client.ask(commands, opening=self._client.openings)
         lost |= {
             self._held[job].id for job, reply in zip(mine, replies, strict=True) if _failed(reply)
         }
@@ -169,7 +212,7 @@ class Holdings:
             self.waiting.arm()
         return more
 
-    def _hand_out(self, reserved: Sequence[Reserved]) -> list[Reservation]:
+    def _hand_out(self, reserved: Sequence[Reserved], since: float) -> list[Reservation]:
         """Put on record what was reserved; the reservations for the worker. Nothing is held
         before the last answer of a server is there, so that none is held and forgotten.
         """
@@ -179,11 +222,12 @@ class Holdings:
         asked = self._ledger.questions(reserved)
         taken = self._ledger.take(reserved, self._client.ask(asked) if asked else (), ours)
         self._put_away(reserved, [guarded.standing for guarded, _ in taken])
+        opening = self._client.openings
         reservations: list[Reservation] = []
         for job, (guarded, urgency) in zip(reserved, taken, strict=True):
             if guarded.standing in (Standing.READY, Standing.ORPHANED):
                 reservation = _reservation(job, guarded)
-                self._held[job.job] = Holding(reservation, urgency)
+                self._held[job.job] = Holding(reservation, urgency, since, opening)
                 ready = guarded.standing is Standing.READY
                 (reservations if ready else self.orphans).append(reservation)
         return reservations
@@ -218,8 +262,10 @@ class Holdings:
                 lost.add(reservation.id)
             else:
                 jobs.append(job)
+        asked = time.monotonic()
         replies = self._client.ask([client.touch(job) for job in jobs])
         gone = [job for job, reply in zip(jobs, replies, strict=True) if _failed(reply)]
+        self._renewed(set(jobs) - set(gone), asked)
         lost |= self._give_up(set(gone) - self._regain(gone))
         self.orphans = [orphan for orphan in self.orphans if orphan.id not in lost]
         return lost

@@ -31,6 +31,10 @@ class Holding(NamedTuple):
 
     reservation: Reservation
     urgency: int
+    since: float
+    """When the server was last asked to hold it, on this machine's monotonic clock."""
+    opening: int
+    """The connection that holds it: see `Client.openings`."""
 
     @property
     def id(self) -> str:
@@ -132,14 +136,13 @@ class PlainLedger(Ledger):
     def take(
         self, reserved: Sequence[Reserved], replies: Sequence[Reply], ours: Mapping[str, int]
     ) -> list[tuple[Guarded, int]]:
-        return [self._one(reply.pairs()) for reply in replies]
+        return [self._one(reply.counters()) for reply in replies]
 
-    def _one(self, stats: Mapping[str, str]) -> tuple[Guarded, int]:
-        if not stats:  # its time was over before it could be asked about
+    def _one(self, counters: tuple[int, int, int] | None) -> tuple[Guarded, int]:
+        if counters is None:  # its time was over before it could be asked about
             return Guarded(Standing.BUSY), 0
-        urgency = int(stats["pri"])
-        unseen = max(0, int(stats["reserves"]) - 1 - int(stats["releases"]))
-        attempts = 1 + body.attempts_used(urgency) + unseen
+        urgency, reserves, releases = counters
+        attempts = 1 + body.attempts_used(urgency) + max(0, reserves - 1 - releases)
         return Guarded(Standing.READY, next(self._numbers), attempts), urgency
 
     def urgency(self, settlement: Settlement, holding: Holding) -> int:

@@ -1,25 +1,21 @@
-"""Guard rows: SQL beside a store that can neither fence a reservation nor count attempts.
-
-A row in `djqueue_runs` says who holds a job under which number, and what its earlier attempts left.
-It is written when the job is handed out, before any of its code runs, and every later write about
-it is conditional on its number. The store's own id of the job is in it while a worker holds the
-job: a store that hands out the same job again says thereby that its holder is gone.
-"""
+"""The rows: taken when a job is handed out, changed under their numbers, removed at the end."""
 
 from __future__ import annotations
 
-import enum
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from djqueue.drivers.base import Settlement, Verdict
+from djqueue.drivers.guard.standing import Found, Guarded, Held, Standing, standing_of
+from djqueue.drivers.guard.statements import Statements
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -27,52 +23,13 @@ if TYPE_CHECKING:
 
 AT_ONCE = 200
 """Rows in one statement. SQLite takes 999 parameters."""
-
-
-class Found(NamedTuple):
-    """A job that the store has just handed out."""
-
-    id: str
-    stored_as: str
-    """The store's own id, the same each time it hands out this job, and of no other job."""
-
-
-class Standing(enum.Enum):
-    """What the guard row says about a job that was found."""
-
-    READY = "ready"
-    """It may run, under the new number."""
-    ORPHANED = "orphaned"
-    """Its holder is gone, and nobody saw how the attempt ended. It is ours, under a new number."""
-    OURS = "ours"
-    """We hold it already: the store gave it up and gave it back."""
-    OVER = "over"
-    """It has ended; only its removal from the store is missing."""
-    BUSY = "busy"
-    """Somebody holds it all the same, or its row is locked."""
-
-
-class Guarded(NamedTuple):
-    """A job's row, after `Guard.take`."""
-
-    standing: Standing
-    number: int = 1
-    attempts: int = 1
-    """This one included."""
-    interruptions: int = 0
-    history: str = ""
-
-
-class Held(NamedTuple):
-    """A reservation, as its row knows it."""
-
-    id: str
-    number: int
-
+PATIENCE, PAUSE = 5, 0.01
+"""How often to try again for a locked row, and seconds between two tries."""
 
 _FIELDS = ("reservation", "attempts", "interruptions", "history", "ended", "held_as")
 _NEW = Guarded(Standing.READY)
 _BUSY = Guarded(Standing.BUSY)
+_LOCKED = Guarded(Standing.BUSY, 0)
 
 
 class Guard:
@@ -86,6 +43,7 @@ class Guard:
         self._lease = lease
         """Seconds after `extend` in which a reservation is alive whatever the store does. None:
         the store never hands out what is held."""
+        self._statements = Statements(alias)
 
     @property
     def _rows(self) -> QuerySet[Run]:
@@ -110,7 +68,7 @@ class Guard:
         known = self._known([job.id for job in found])
         self._insert({job.id: job for job in found if job.id not in known}.values())
         old = {job.id: job for job in found if job.id in known}
-        taken = self._take_again(old, known, ours) if old else {}
+        taken = self._take_known(old, known, ours) if old else {}
         first: dict[str, Guarded] = {}
         for job in found:
             first.setdefault(job.id, taken.get(job.id, _NEW))
@@ -118,21 +76,38 @@ class Guard:
         return [first.pop(job.id, _BUSY) for job in found]
 
     def _known(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        rows: dict[str, dict[str, Any]] = {}
-        for some in _slices(ids):
-            values = self._rows.filter(uuid__in=some).values("uuid", *_FIELDS)
-            rows.update((str(row["uuid"]), row) for row in values)
-        return rows
+        """The rows that there are. Most jobs have none yet, and asking for ids alone is cheap."""
+        there = [id for some in _slices(ids) for id in self._statements.existing(some)]
+        if not there:
+            return {}
+        values = self._rows.filter(uuid__in=there).values("uuid", *_FIELDS)
+        return {str(row["uuid"]): row for row in values}
 
     def _insert(self, jobs: Iterable[Found]) -> None:
-        from djqueue.models import Run
+        new = list(jobs)
+        several = len(new) > AT_ONCE or connections[self.alias].in_atomic_block
+        # All or none: what was written here must not look like somebody else's next time.
+        with transaction.atomic(using=self.alias) if several else nullcontext():
+            for start in range(0, len(new), AT_ONCE):
+                self._statements.insert(new[start : start + AT_ONCE])
 
-        rows = [
-            Run(uuid=job.id, reservation=1, attempts=1, held_as=job.stored_as, updated_at=Now())
-            for job in jobs
-        ]
-        if rows:
-            self._rows.bulk_create(rows, batch_size=AT_ONCE // 2)
+    def _take_known(
+        self,
+        jobs: Mapping[str, Found],
+        known: Mapping[str, Mapping[str, Any]],
+        ours: Mapping[str, int],
+    ) -> dict[str, Guarded]:
+        """As `_take_again`, with a little patience: InnoDB locks neighbours along with a row, and
+        whoever locks a row commits in a moment.
+        """
+        taken = self._take_again(jobs, known, ours)
+        for _ in range(PATIENCE):
+            locked = {id: jobs[id] for id, guarded in taken.items() if guarded is _LOCKED}
+            if not locked:
+                break
+            time.sleep(PAUSE)
+            taken.update(self._take_again(locked, self._known(list(locked)), ours))
+        return taken
 
     def _take_again(
         self,
@@ -144,15 +119,18 @@ class Guard:
         alive = self._alive(jobs)
         with self._locked(jobs) as free:
             for id, job in jobs.items():
-                row = known[id]
+                row = known.get(id)
+                if row is None:
+                    taken[id] = _BUSY  # it was removed this moment
+                    continue
                 number = int(row["reservation"])
-                standing = _standing(row, job, ours.get(id) == number)
+                standing = standing_of(row, job, ours.get(id) == number)
                 if standing is Standing.ORPHANED and id in alive:
                     standing = Standing.BUSY
                 if standing in (Standing.OVER, Standing.OURS, Standing.BUSY):
                     taken[id] = Guarded(standing, number)
                 elif id not in free:
-                    taken[id] = _BUSY
+                    taken[id] = _LOCKED
                 else:
                     taken[id] = self._renumber(row, job, standing)
         return taken
@@ -258,7 +236,7 @@ class Guard:
         with self._reported():
             for number, ids in _by_number(held):
                 for some in _slices(ids):
-                    self._rows.filter(uuid__in=some, reservation=number)._raw_delete(self.alias)
+                    self._statements.delete(some, number)
 
     def forget_waiting(self, ids: Sequence[str]) -> None:
         """Remove the rows of jobs that were deleted while nobody held them."""
@@ -301,14 +279,6 @@ class Guard:
             raise QueueUnavailable(
                 f'The guard rows in database "{self.alias}" could not be read or written: {error}'
             ) from error
-
-
-def _standing(row: Mapping[str, Any], job: Found, ours: bool) -> Standing:
-    if row["held_as"] != job.stored_as:
-        return Standing.READY
-    if row["ended"]:
-        return Standing.OVER
-    return Standing.OURS if ours else Standing.ORPHANED
 
 
 def _by_number(held: Iterable[Held]) -> Iterable[tuple[int, list[str]]]:
