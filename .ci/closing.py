@@ -14,7 +14,17 @@ from collections.abc import Sequence
 # "=== 3 failed, 120 passed, 2 skipped in 12.34s (0:00:12) ===", with or without the bars.
 _CLOSING = re.compile(r"^(?:=+ )?((?:\d+ [a-z]+,? ?)+)in [\d.]+s(?: \([\d:]+\))?(?: =+)?$")
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
-_ORDER = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "rerun", "warning", "error")
+_ORDER = (
+    "failed",
+    "passed",
+    "skipped",
+    "deselected",
+    "xfailed",
+    "xpassed",
+    "rerun",
+    "warning",
+    "error",
+)
 _SINGULAR = {"warnings": "warning", "errors": "error"}
 
 
