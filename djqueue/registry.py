@@ -40,6 +40,9 @@ class Spec(Protocol):
     def job_class(self) -> type:
         """The job's class; for a function, the class made for it."""
 
+    def get_ready(self) -> None:
+        """Do now what its first job would do."""
+
 
 class Origin(NamedTuple):
     """Where a job is written. The same file imported under two module names is one place."""

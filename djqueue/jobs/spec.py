@@ -51,6 +51,10 @@ class JobSpec:
             for name, annotation in self.job_class._annotations().items()
         }
 
+    def get_ready(self) -> None:
+        """Do now what its first job would do: read its annotations."""
+        _ = self._plans
+
     def encode(self, job: Job) -> dict[str, Any]:
         """The arguments of `job` as JSON values. Raises `NotSerializable`, naming the argument."""
         values = job._arguments()

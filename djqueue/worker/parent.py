@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from djqueue import registry
 from djqueue.conf import settings
 from djqueue.drivers.base import WorkerIdentity
 from djqueue.errors import QueueUnavailable
@@ -92,6 +93,10 @@ class Worker:
         self.idle = Idle(self.driver, self.options, self._selector)
         self.duties = Duties(self)
         self._selector.register(self._interrupts.descriptor, selectors.EVENT_READ, None)
+        # What this loads and makes is there for the children to share.
+        for spec in registry.all():
+            spec.get_ready()
+        self.duties.run(time.monotonic())
         self.answers.start_children(time.monotonic())
         self.stock.notices.append(notice(Chore.STARTED))
 
