@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
-from djqueue import current_job, job
+from djqueue import Job, current_job, job
 from tests.hostile import FORGERY
 
 
@@ -69,3 +70,13 @@ def _forever() -> None:
 @job(name="app.releases_for", tries=1)
 def releases_for(delay: float) -> None:
     current_job().release(delay)
+
+
+class DiesWhenTold(Job, name="app.DiesWhenTold", tries=1):
+    """Fails, and takes its process along when it hears of it."""
+
+    def handle(self) -> None:
+        raise ValueError("no")
+
+    def failed(self, error: BaseException) -> None:
+        os._exit(3)

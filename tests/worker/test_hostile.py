@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
@@ -131,6 +132,20 @@ def test_a_payload_that_just_fitted_into_the_jobs_can_fail_too(ledger: Ledger) -
     work()
     assert FailedJob.objects.get().payload.startswith("xxx")
     assert len(ledger.lines("end")) == 20
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_a_name_forges_no_line_about_the_worker_either(
+    ledger: Ledger, arguments: tuple[str, ...]
+) -> None:
+    told = hostile.payload("{}", name='"app.DiesWhenTold"')
+    insert([Row("dies when told", told, name=hostile.FORGERY)])
+    output = work(*arguments)
+    assert "failed() ended its process" in output
+    if arguments:
+        assert all(isinstance(json.loads(line), dict) for line in output.splitlines())
+    else:
+        assert_nothing_was_forged(output)
 
 
 def assert_nothing_was_forged(output: str) -> None:
