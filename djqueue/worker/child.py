@@ -6,6 +6,7 @@ job settles itself in its own transaction.
 
 from __future__ import annotations
 
+import ctypes  # here, so that a child need not load it for itself
 import faulthandler
 import os
 import platform
@@ -255,8 +256,6 @@ def _become_a_child(assignment: Assignment) -> None:
 def _die_with_parent(life: int, parent: int) -> None:
     """No user code runs unsupervised: when the parent is gone, so is this process."""
     if platform.system() == "Linux":
-        import ctypes
-
         set_parent_death_signal = 1
         ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
         if os.getppid() != parent:
