@@ -89,7 +89,7 @@ def test_a_failover_is_followed(
     jobs = [job() for _ in range(10)]
     pusher.push(jobs)
     held = driver.exchange([], ["default"], 4).reservations
-    primary.cli("wait", "1", "1000")
+    replicated(primary)
     primary.kill9()
 
     def pushed() -> bool:
@@ -111,6 +111,18 @@ def test_a_failover_is_followed(
     pusher.close()
 
 
+def replicated(primary: Redis) -> None:
+    """Wait until the replica has all: what it has not got would be lost."""
+
+    def told() -> bool:
+        lines = primary.cli("info", "replication").split()
+        facts = dict(line.split(":", 1) for line in lines if ":" in line)
+        reached = facts["slave0"].rpartition("offset=")[2].split(",")[0]
+        return reached == facts["master_repl_offset"]
+
+    wait_until(told, 10)
+
+
 def extended(driver: RedisDriver, held: list[Reservation]) -> bool:
     try:
         return driver.extend(held) == set()
@@ -123,7 +135,7 @@ def test_a_primary_that_became_a_replica_is_left(
 ) -> None:
     primary, replica, sentinel = servers
     driver.push([job()])
-    primary.cli("wait", "1", "5000")  # what no replica has got yet would be lost
+    replicated(primary)
     order = f"SENTINEL failover {sentinel.service}\r\n".encode()
     wait_until(lambda: sentinel.ask(order).startswith(b"+OK"), 20, every=0.3)
     wait_until(lambda: "role:master" in replica.cli("info", "replication"), 10)

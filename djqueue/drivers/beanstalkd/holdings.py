@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from djqueue.drivers.base import Exchange, Reservation, Settlement, Verdict
 from djqueue.drivers.beanstalkd import body, client
+from djqueue.drivers.beanstalkd.answers import failed, reservation_of, reserved_in
 from djqueue.drivers.beanstalkd.client import Client, Reply
 from djqueue.drivers.beanstalkd.ledger import Holding, Ledger, Reserved
-from djqueue.drivers.beanstalkd.wakeup import Called, WaitingConnection
-from djqueue.drivers.guard import Guarded, Standing
+from djqueue.drivers.beanstalkd.wakeup import WaitingConnection
+from djqueue.drivers.guard import Standing
 from djqueue.errors import QueueUnavailable
 
 MOST_EAGER = 400
@@ -75,12 +77,14 @@ class Holdings:
             watch=tubes[:1] or None,
             opening=opening,
         )
-        reserved = _reserved(replies[len(mine) :], called, tubes)
+        reserved = reserved_in(replies[len(mine) :], called, tubes)
         try:
             lost |= self._removed(fresh, replies)
             touched = zip(others, replies[len(fresh) :], strict=False)
-            gone = [job for job, reply in touched if _failed(reply)]
-            lost |= self._give_up(set(gone) - self._regain(gone))
+            gone = [job for job, reply in touched if failed(reply)]
+            regained = self._regain(gone, {each.job for each in reserved})
+            lost |= self._give_up(set(gone) - regained)
+            reserved = [each for each in reserved if each.job not in regained]
             if others:
                 lost |= self._settle({job: s for job, s in others.items() if job in self._held})
             if tubes:
@@ -127,18 +131,24 @@ class Holdings:
         holding = self._held.get(job)
         return job if holding is not None and holding.number == number else None
 
-    def _regain(self, jobs: Sequence[int]) -> set[int]:
-        """Reserve anew what beanstalkd has given up and nobody has taken since."""
+    def _regain(self, jobs: Sequence[int], reserved: AbstractSet[int] = frozenset()) -> set[int]:
+        """Reserve anew what beanstalkd has given up and nobody has taken since.
+
+        `reserved` has just been reserved: some of it may be what is to be regained.
+        """
         holdings = {job: self._held[job] for job in jobs}
         ours = self._ledger.ours(list(holdings.values())) if jobs else set()
         wanted = [job for job, holding in holdings.items() if holding.id in ours]
         if not wanted:
             return set()
-        replies = self._client.ask([client.reserve_job(job) for job in wanted])
-        back = [job for job, reply in zip(wanted, replies, strict=True) if not _failed(reply)]
+        asked = [job for job in wanted if job not in reserved]
+        replies = self._client.ask([client.reserve_job(job) for job in asked])
+        back = [job for job in wanted if job in reserved]
+        back += [job for job, reply in zip(asked, replies, strict=True) if not failed(reply)]
         # Only now nobody can take it any more; somebody may have, between the two.
         ours = self._ledger.ours([holdings[job] for job in back])
-        self._put_back_as_it_was([job for job in back if holdings[job].id not in ours])
+        foreign = [job for job in back if holdings[job].id not in ours and job not in reserved]
+        self._put_back_as_it_was(foreign)
         regained = {job for job in back if holdings[job].id in ours}
         self._renewed(regained, time.monotonic() - self._fresh_for)
         return regained
@@ -180,7 +190,7 @@ class Holdings:
                 commands.append(client.release(job, urgency, delay))
         replies = self._client.ask(commands, opening=self._client.openings)
         lost |= {
-            self._held[job].id for job, reply in zip(mine, replies, strict=True) if _failed(reply)
+            self._held[job].id for job, reply in zip(mine, replies, strict=True) if failed(reply)
         }
         holdings = {job: self._held.pop(job) for job in mine}
         self._ledger.removed([h for job, h in holdings.items() if job not in kept])
@@ -201,7 +211,7 @@ class Holdings:
                 asked = got = 0
             while left and got >= asked:
                 asked = min(left, max(asked * 8, 1))
-                found = _reserved(
+                found = reserved_in(
                     self._client.ask([client.RESERVE_NOW] * asked, watch=[tube]), (), [tube]
                 )
                 got = len(found)
@@ -226,7 +236,7 @@ class Holdings:
         reservations: list[Reservation] = []
         for job, (guarded, urgency) in zip(reserved, taken, strict=True):
             if guarded.standing in (Standing.READY, Standing.ORPHANED):
-                reservation = _reservation(job, guarded)
+                reservation = reservation_of(job, guarded)
                 self._held[job.job] = Holding(reservation, urgency, since, opening)
                 ready = guarded.standing is Standing.READY
                 (reservations if ready else self.orphans).append(reservation)
@@ -264,7 +274,7 @@ class Holdings:
                 jobs.append(job)
         asked = time.monotonic()
         replies = self._client.ask([client.touch(job) for job in jobs])
-        gone = [job for job, reply in zip(jobs, replies, strict=True) if _failed(reply)]
+        gone = [job for job, reply in zip(jobs, replies, strict=True) if failed(reply)]
         self._renewed(set(jobs) - set(gone), asked)
         lost |= self._give_up(set(gone) - self._regain(gone))
         self.orphans = [orphan for orphan in self.orphans if orphan.id not in lost]
@@ -275,33 +285,3 @@ class Holdings:
         handles = {reservation.handle for reservation in (*known, *self.orphans)}
         held = [holding.reservation for holding in self._held.values()]
         return [reservation for reservation in held if reservation.handle not in handles]
-
-
-def _failed(reply: Reply) -> bool:
-    return reply.word not in ("TOUCHED", "DELETED", "RELEASED", "RESERVED")
-
-
-def _reserved(
-    replies: Sequence[Reply], called: Sequence[Called], tubes: Sequence[str]
-) -> list[Reserved]:
-    """What the answers to reserving hold: first those that were `called` by their ids."""
-    found = []
-    for position, reply in enumerate(replies):
-        if reply.word == "RESERVED":
-            tube = called[position].tube if position < len(called) else tubes[0]
-            read = body.decode(reply.data, tube, reply.number)
-            found.append(Reserved(reply.number, tube, read))
-    return found
-
-
-def _reservation(job: Reserved, guarded: Guarded) -> Reservation:
-    return Reservation(
-        job.body.id,
-        job.tube,
-        job.body.name,
-        job.body.payload,
-        guarded.attempts,
-        guarded.interruptions,
-        guarded.history,
-        (job.job, guarded.number),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from djqueue.drivers.beanstalkd.body import Body
 from djqueue.drivers.beanstalkd.client import Reply
 from djqueue.drivers.guard import Found, Guard, Guarded, Held, Standing
 from djqueue.errors import QueueUnavailable
+
+logger = logging.getLogger("djqueue.worker")
 
 MOST_REMEMBERED = 10_000
 
@@ -136,13 +139,26 @@ class PlainLedger(Ledger):
     def take(
         self, reserved: Sequence[Reserved], replies: Sequence[Reply], ours: Mapping[str, int]
     ) -> list[tuple[Guarded, int]]:
-        return [self._one(reply.counters()) for reply in replies]
+        return [
+            self._one(each.body, reply.counters())
+            for each, reply in zip(reserved, replies, strict=True)
+        ]
 
-    def _one(self, counters: tuple[int, int, int] | None) -> tuple[Guarded, int]:
+    def _one(self, job: Body, counters: tuple[int, int, int] | None) -> tuple[Guarded, int]:
         if counters is None:  # its time was over before it could be asked about
             return Guarded(Standing.BUSY), 0
         urgency, reserves, releases = counters
-        attempts = 1 + body.attempts_used(urgency) + max(0, reserves - 1 - releases)
+        unseen = max(0, reserves - 1 - releases)
+        attempts = 1 + body.attempts_used(urgency) + unseen
+        if unseen:
+            logger.warning(
+                "RELEASED %s %s by beanstalkd itself, %d times so far: nobody saw how the attempt "
+                "ended. This is attempt %d.",
+                job.name,
+                job.id,
+                unseen,
+                attempts,
+            )
         return Guarded(Standing.READY, next(self._numbers), attempts), urgency
 
     def urgency(self, settlement: Settlement, holding: Holding) -> int:

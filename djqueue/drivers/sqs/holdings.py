@@ -14,47 +14,18 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
 
 from django.db import transaction
 
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Verdict
-from djqueue.drivers.guard import Found, Guard, Guarded, Held, Standing
+from djqueue.drivers.guard import Found, Guard, Guarded, Standing
 from djqueue.drivers.sqs import names
 from djqueue.drivers.sqs.client import BATCH, Client
+from djqueue.drivers.sqs.holding import Holding, Received, again, delay_of, reservation_of
 from djqueue.drivers.sqs.message import Message
 
-LONGEST_HIDING = 12 * 3600
-"""Seconds from its reception in which SQS can keep a message from others."""
 LONGEST_HOLD = 11.5 * 3600
 """Seconds after which a reservation without a guard row counts as lost."""
-
-
-class Holding(NamedTuple):
-    """A message that was handed out and not settled yet."""
-
-    reservation: Reservation
-    message: Message
-    url: str
-    received: float
-    """On this machine's monotonic clock."""
-
-    @property
-    def held(self) -> Held:
-        """As guard rows know it."""
-        return Held(self.reservation.id, int(self.reservation.handle[1]))
-
-    def hideable(self, now: float) -> int:
-        """Seconds for which SQS may still keep it from others."""
-        return math.floor(LONGEST_HIDING - (now - self.received) - 60)
-
-
-class Received(NamedTuple):
-    """A message of a queue of ours."""
-
-    queue: str
-    url: str
-    message: Message
 
 
 class Holdings:
@@ -103,7 +74,7 @@ class Holdings:
                 lost.add(settlement.reservation.id)
             else:
                 mine.append((settlement, holding))
-        late = [(s, h) for s, h in mine if _delay(s) > h.hideable(time.monotonic())]
+        late = [(s, h) for s, h in mine if delay_of(s) > h.hideable(time.monotonic())]
         lost |= self._put_on_record(mine, late)
         self._tell([(s, h) for s, h in mine if s.reservation.id not in lost], late)
         for _, holding in mine:
@@ -130,7 +101,7 @@ class Holdings:
             if self._guard is not None and kept:
                 lost |= self._guard.put_back(kept)
             if late:
-                self._park([_again(s, h) for s, h in late if s.reservation.id not in lost])
+                self._park([again(s, h) for s, h in late if s.reservation.id not in lost])
         return lost
 
     def _tell(
@@ -146,7 +117,7 @@ class Holdings:
             if settlement.verdict is Verdict.REMOVE or message.message in parked:
                 deleted[holding.url].append(message.receipt)
             else:
-                hidden[holding.url].append((message.receipt, math.ceil(_delay(settlement))))
+                hidden[holding.url].append((message.receipt, math.ceil(delay_of(settlement))))
         for url, receipts in deleted.items():
             self._client.delete(url, receipts)
         for url, times in hidden.items():
@@ -207,7 +178,7 @@ class Holdings:
             if guarded.standing is Standing.OURS:
                 self._held[key] = self._held[key]._replace(message=each.message, received=now)
             elif guarded.standing in (Standing.READY, Standing.ORPHANED):
-                reservation = _reservation(each, guarded)
+                reservation = reservation_of(each, guarded)
                 self._held[key] = Holding(reservation, each.message, each.url, now)
                 ready = guarded.standing is Standing.READY
                 (reservations if ready else self.orphans).append(reservation)
@@ -267,37 +238,3 @@ class Holdings:
         handles = {reservation.handle for reservation in (*known, *self.orphans)}
         held = [holding.reservation for holding in self._held.values()]
         return [reservation for reservation in held if reservation.handle not in handles]
-
-
-def _delay(settlement: Settlement) -> float:
-    return settlement.delay if settlement.verdict is Verdict.RELEASE else 0.0
-
-
-def _again(settlement: Settlement, holding: Holding) -> OutgoingJob:
-    """The job, to be sent anew after a delay that SQS has no room for."""
-    message, queue = holding.message, settlement.reservation.queue
-    return OutgoingJob(
-        message.id,
-        queue,
-        message.name,
-        message.payload,
-        settlement.delay,
-        message.priority,
-        message.group,
-        # SQS would take a second message with the first one's for a repetition, and drop it.
-        f"{message.id}-{settlement.reservation.attempt}",
-    )
-
-
-def _reservation(received: Received, guarded: Guarded) -> Reservation:
-    message = received.message
-    return Reservation(
-        message.id,
-        received.queue,
-        message.name,
-        message.payload,
-        guarded.attempts,
-        guarded.interruptions,
-        guarded.history,
-        (message.message, guarded.number),
-    )
