@@ -1,6 +1,7 @@
-"""The long runs: `python -m tests.torture [sqlite postgresql mariadb …] [--jobs N] [--kills N]`.
+"""The long runs: `python -m tests.torture [sqlite postgresql … redis sqs …] [--jobs N] [--kills N]`.
 
-The same tests as in `tests/worker/test_kills.py`, with the sizes that a release is judged by.
+The same tests as in `tests/worker`, with the sizes that a release is judged by: on a database, or
+on a store beside the one that DJQUEUE_TEST_DB names.
 """
 
 from __future__ import annotations
@@ -11,27 +12,49 @@ import subprocess
 import sys
 
 from tests.databases import VENDORS
-from tests.torture.sizes import ATOMIC, JOBS, KILLS, NOOPS, WINDOWS
+from tests.torture.sizes import (
+    ATOMIC, JOBS, KILLS, NOOPS, STORE, STORES, UNGUARDED, WINDOWS,
+)
+
+PLACES = (*VENDORS, *STORES, *UNGUARDED)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("vendors", nargs="*", default=list(VENDORS), help="Databases to run on.")
-    parser.add_argument("--jobs", type=int, default=20_000, help="Jobs of 0 to 20 ms in each run.")
+    parser.add_argument(
+        "places",
+        nargs="*",
+        default=list(VENDORS),
+        metavar="place",
+        help=f"Where the jobs are kept: {', '.join(PLACES)}. All databases if none is named.",
+    )
+    parser.add_argument(
+        "--jobs", type=int, help="Jobs of 0 to 20 ms in each run: 20,000 on a database, else half."
+    )
     parser.add_argument("--kills", type=int, default=100, help="Processes to kill in each run.")
     parser.add_argument("-k", default="", help="Only the tests whose name matches.")
     options = parser.parse_args()
+    if unknown := set(options.places).difference(PLACES):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(PLACES)}.")
     worst = 0
-    for vendor in options.vendors:
-        print(f"== {vendor}", flush=True)
-        sizes = {JOBS: options.jobs, KILLS: options.kills, ATOMIC: options.jobs // 4}
-        sizes |= {NOOPS: options.jobs, WINDOWS: 1000}
-        env = {**os.environ, "DJQUEUE_TEST_DB": vendor}
-        env.update({name: str(size) for name, size in sizes.items()})
-        line = [sys.executable, "-m", "pytest", "-s", "-q", "--no-header", "--timeout=0"]
-        line += ["tests/worker/test_kills.py", "tests/worker/test_windows.py", "-k", options.k]
-        worst = max(worst, subprocess.run(line, env=env, check=False).returncode)
+    for place in options.places:
+        print(f"== {place}", flush=True)
+        jobs = options.jobs or (20_000 if place in VENDORS else 10_000)
+        worst = max(worst, _run(place, jobs, options.kills, options.k))
     return worst
+
+
+def _run(place: str, jobs: int, kills: int, only: str) -> int:
+    sizes = {JOBS: jobs, KILLS: kills, ATOMIC: jobs // 4, NOOPS: jobs, WINDOWS: 1000}
+    env = {**os.environ, **{name: str(size) for name, size in sizes.items()}}
+    if place in VENDORS:
+        env["DJQUEUE_TEST_DB"] = place
+        files = ["tests/worker/test_kills.py", "tests/worker/test_windows.py"]
+    else:
+        env[STORE] = place
+        files = ["tests/worker/test_store_kills.py"]
+    line = [sys.executable, "-m", "pytest", "-s", "-q", "--no-header", "--timeout=0"]
+    return subprocess.run([*line, *files, "-k", only], env=env, check=False).returncode
 
 
 if __name__ == "__main__":

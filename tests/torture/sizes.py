@@ -1,4 +1,4 @@
-"""How large a run is: small in the test suite, else as `python -m tests.torture` was told."""
+"""What a run is on, and how large it is: small in the test suite, else as `python -m tests.torture` was told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ KILLS = "DJQUEUE_TORTURE_KILLS"
 ATOMIC = "DJQUEUE_TORTURE_ATOMIC"
 NOOPS = "DJQUEUE_TORTURE_NOOPS"
 WINDOWS = "DJQUEUE_TORTURE_WINDOWS"
+STORE = "DJQUEUE_TORTURE_STORE"
+"""The variable that names the one store of a long run."""
+
+STORES = ("redis", "cluster", "beanstalkd", "sqs")
+"""Those beside the database: see `tests.worker.stores`."""
+UNGUARDED = ("beanstalkd-unguarded", "sqs-unguarded")
+"""Those that do without guard rows."""
 
 
 def size(name: str, usual: int) -> int:

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.torture.kills import LEASE
+from tests.torture.sizes import STORE
 
-STORES = ("redis", "cluster", "beanstalkd")
+ASKED_FOR = os.environ.get(STORE)
+"""The one store of a long run; None in the test suite."""
 
 
 def settings_of(store: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     """`DJQUEUE` with one connection, called `store`, on a server of this run."""
-    return {"DEFAULT": "store", "CONNECTIONS": {"store": _MAKERS[store](request)}}
+    return {"DEFAULT": "store", "CONNECTIONS": {"store": connection_to(store, request)}}
+
+
+def connection_to(store: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The settings of a connection to a server of this run, with nothing in its queue."""
+    kind, _, unguarded = store.partition("-")
+    connection = _MAKERS[kind](request)
+    return {**connection, "GUARD": False} if unguarded else connection
 
 
 def _redis(request: pytest.FixtureRequest) -> dict[str, Any]:
     server = request.getfixturevalue("redis_aof_server")
-    return {"DRIVER": "redis", "URL": server.url, "PREFIX": _prefix(), "RETRY_AFTER": LEASE}
+    return {"DRIVER": "redis", "URL": server.url, "PREFIX": _name(), "RETRY_AFTER": LEASE}
 
 
 def _cluster(request: pytest.FixtureRequest) -> dict[str, Any]:
     cluster = request.getfixturevalue("redis_cluster")
-    url = f"redis://{cluster.nodes[0].host}:{cluster.nodes[0].port}"
     return {
         "DRIVER": "redis",
-        "URL": url,
+        "URL": cluster.nodes[0].url,
         "CLUSTER": True,
-        "PREFIX": _prefix(),
+        "PREFIX": _name(),
         "RETRY_AFTER": LEASE,
     }
 
@@ -44,9 +54,21 @@ def _beanstalkd(request: pytest.FixtureRequest) -> dict[str, Any]:
     }
 
 
-def _prefix() -> str:
-    import uuid
+def _sqs(request: pytest.FixtureRequest) -> dict[str, Any]:
+    import boto3
 
+    server = request.getfixturevalue("sqs_server")
+    boto = boto3.client("sqs", endpoint_url=server.url)
+    return {
+        "DRIVER": "sqs",
+        "URLS": {"default": boto.create_queue(QueueName=_name())["QueueUrl"]},
+        "ENDPOINT_URL": server.url,
+        "REGION": server.region,
+        "RETRY_AFTER": LEASE,
+    }
+
+
+def _name() -> str:
     return f"test-{uuid.uuid4().hex}"
 
 
@@ -54,4 +76,5 @@ _MAKERS: dict[str, Callable[[pytest.FixtureRequest], dict[str, Any]]] = {
     "redis": _redis,
     "cluster": _cluster,
     "beanstalkd": _beanstalkd,
+    "sqs": _sqs,
 }
