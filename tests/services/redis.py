@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 
 class Redis(Server):
-    """One Redis server. With ``aof=True`` each write is on disk before it is answered."""
+    """One Redis server. With ``aof=True`` each write is on disk before it is answered, with
+    ``aof="everysec"`` within about a second.
+    """
 
     requirement = programs.REDIS
 
     def __init__(
-        self, *, aof: bool = False, port: int | None = None, cluster: bool = False
+        self, *, aof: bool | str = False, port: int | None = None, cluster: bool = False
     ) -> None:
         super().__init__(port)
         self.aof = aof
@@ -39,7 +41,9 @@ class Redis(Server):
             str(self.port),
         ]
         command += ["--dir", str(self.folder), "--save", ""]
-        command += ["--appendonly", "yes", "--appendfsync", "always"] if self.aof else []
+        if self.aof:
+            fsync = "always" if self.aof is True else self.aof
+            command += ["--appendonly", "yes", "--appendfsync", fsync]
         if self.cluster:
             command += ["--cluster-enabled", "yes", "--cluster-port", str(self._bus_port)]
             command += ["--cluster-node-timeout", "5000"]

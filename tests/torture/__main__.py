@@ -1,4 +1,4 @@
-"""The long runs: `python -m tests.torture [sqlite postgresql … redis sqs …] [--jobs N] [--kills N]`.
+"""The long runs: `python -m tests.torture [sqlite … redis sqs …] [--jobs N] [--kills N]`.
 
 The same tests as in `tests/worker`, with the sizes that a release is judged by: on a database, or
 on a store beside the one that DJQUEUE_TEST_DB names.
@@ -13,7 +13,14 @@ import sys
 
 from tests.databases import VENDORS
 from tests.torture.sizes import (
-    ATOMIC, JOBS, KILLS, NOOPS, STORE, STORES, UNGUARDED, WINDOWS,
+    ATOMIC,
+    JOBS,
+    KILLS,
+    NOOPS,
+    STORE,
+    STORES,
+    UNGUARDED,
+    WINDOWS,
 )
 
 PLACES = (*VENDORS, *STORES, *UNGUARDED)

@@ -1,4 +1,4 @@
-"""What a run is on, and how large it is: small in the test suite, else as `python -m tests.torture` was told."""
+"""What a run is on, and how large it is: small in the suite, else as `tests.torture` was told."""
 
 from __future__ import annotations
 

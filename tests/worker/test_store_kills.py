@@ -1,0 +1,57 @@
+"""Workers killed on every store; `python -m tests.torture redis sqs …` makes the runs long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from djqueue import queues
+from djqueue.models import FailedJob, Run
+from tests.app import jobs
+from tests.app.models import Note
+from tests.ledger import Ledger
+from tests.torture import kills
+from tests.torture.sizes import ATOMIC, JOBS, KILLS, STORES, UNGUARDED, size
+from tests.worker.stores import ASKED_FOR, settings_of
+
+FEW = {"sqs": 80}
+"""Jobs of a run in the suite: moto takes a second for every hundred."""
+
+
+@pytest.fixture(params=[ASKED_FOR] if ASKED_FOR else STORES)
+def store(
+    request: pytest.FixtureRequest, settings: object, transactional_db: None
+) -> Iterator[str]:
+    settings.DJQUEUE = settings_of(request.param, request)  # type: ignore[attr-defined]
+    yield request.param
+    queues["store"].clear()
+    queues["store"].close()
+
+
+def run(store: str, ledger: Ledger, job: object, *, many: int, seed: int) -> None:
+    is_guarded = store not in UNGUARDED
+    count = kills.run(
+        ledger,
+        job,
+        jobs=many,
+        kills=size(KILLS, 6),
+        seed=seed,
+        connection="store",
+        check_runs=job is jobs.sturdy,
+        is_guarded=is_guarded,
+    )
+    print(f"{store}, {job}: {count}")
+    assert not FailedJob.objects.exists()
+
+
+def test_no_job_is_lost_when_processes_are_killed(store: str, ledger: Ledger) -> None:
+    run(store, ledger, jobs.sturdy, many=size(JOBS, FEW.get(store, 400)), seed=4)
+
+
+def test_what_atomic_jobs_write_is_there_exactly_once(store: str, ledger: Ledger) -> None:
+    many = size(ATOMIC, FEW.get(store, 300))
+    run(store, ledger, jobs.insert_note, many=many, seed=5)
+    notes = sorted(int(text) for text in Note.objects.values_list("text", flat=True))
+    assert notes == list(range(many))
+    assert not Run.objects.filter(ended=False).exclude(held_as="").exists()
