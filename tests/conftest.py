@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
 from django.test import TransactionTestCase
 
+from djqueue.testing import DriverContract
 from tests import databases, services
 from tests.services.guard import Guard
 
@@ -18,6 +21,7 @@ _Service = TypeVar("_Service", bound=services.Server | services.RedisCluster)
 _SERVER = pytest.StashKey[services.Server | None]()
 # Markers that name the only vendor a test is for.
 _VENDORS = ("postgresql", "mariadb")
+_CONTRACT = "contract"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,6 +64,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 if databases.vendor() != name:
                     reason = f"for {name}: run with DJQUEUE_TEST_DB={name}"
                     item.add_marker(pytest.mark.skip(reason=reason))
+
+        if issubclass(getattr(item, "cls", None) or object, DriverContract):
+            item.user_properties.append((_CONTRACT, _driver(item)))
+
+
+def _driver(item: pytest.Item) -> str:
+    """What a class of contract tests is about, from its name and its module's."""
+    path, cls = item.nodeid.split("::")[:2]
+    words = [path.rpartition("/")[2].removeprefix("test_").removesuffix(".py").replace("_", " ")]
+    words += re.findall("[A-Z][a-z]+", re.sub("^Test(Contract)?", "", cls))
+    if item.get_closest_marker("database") and words[0] in ("database", "pooler"):
+        words.append(f"({databases.vendor()})")
+    return " ".join(words).lower()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests of the contract each driver has passed."""
+    passed = Counter(
+        driver
+        for report in terminalreporter.stats.get("passed", ())
+        for name, driver in report.user_properties
+        if name == _CONTRACT
+    )
+    if passed:
+        told = ", ".join(f"{driver} {count}" for driver, count in sorted(passed.items()))
+        terminalreporter.write_line(f"contract tests passed: {told}")
 
 
 def _uses_database(item: pytest.Item) -> bool:

@@ -254,6 +254,12 @@ class RedisDriver(Driver):
             for start in range(0, len(ids), MOST)
         )
 
+    def hasten(self, queue: str) -> int:
+        moved = 0
+        while some := self._call(scripts.HASTEN, queue, (SLICE,)):
+            moved += some
+        return moved
+
     def clear(self, queue: str) -> int:
         removed = 0
         while some := self._call(scripts.CLEAR, queue, (MOST,)):

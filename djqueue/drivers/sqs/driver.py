@@ -31,7 +31,7 @@ from djqueue.drivers.guard import Guard, Held
 from djqueue.drivers.sqs import checks, message, names
 from djqueue.drivers.sqs.client import BATCH, Client, Entry
 from djqueue.drivers.sqs.holdings import Holdings
-from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.errors import QueueError, QueueUnavailable, Unsupported
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
@@ -203,6 +203,12 @@ class SqsDriver(Driver):
         )
         parked = parking.count(self._alias, self.settings.name, queue)
         return QueueCounts(waiting, delayed + parked, reserved)
+
+    def hasten(self, queue: str) -> int:
+        raise Unsupported(
+            f'Connection "{self.settings.name}" cannot run delayed jobs before their time: SQS '
+            "shows a message that it delays to nobody. Dispatch them without a delay."
+        )
 
     def clear(self, queue: str) -> int:
         """Delete what can be received, and what is parked. SQS has no way to reach a message that

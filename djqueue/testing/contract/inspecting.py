@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
+from unittest import SkipTest
 
 from djqueue.drivers.base import Settlement, State, StoredJob, Verdict
 from djqueue.errors import Unsupported
@@ -77,6 +78,20 @@ class Inspecting(ContractSetup):
         assert names == sorted(names)
         if self.capabilities.peek is True:
             assert {self.queue, other} <= set(names)
+
+    # -- before their time ----------------------------------------------------------------------
+
+    def test_delayed_jobs_are_made_due_where_the_store_can_do_that(self) -> None:
+        ids = self.push(3, delay=600)
+        self.push(queue=self.make_queue(), delay=600)
+        try:
+            moved = self.pusher.hasten(self.queue)
+        except Unsupported as why:
+            raise SkipTest(str(why)) from why
+        assert moved == 3
+        assert sorted(self.ids(self.reserve(3))) == sorted(ids)
+        assert self.nothing_is_left()
+        assert self.pusher.hasten(self.queue) == 0
 
     # -- looking --------------------------------------------------------------------------------
 
