@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64decode, b64encode
-from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -105,7 +104,7 @@ def inflated(payload: Payload, body: bytes, limit: int) -> Payload:
     if not isinstance(arguments, dict):
         found = type(arguments).__name__
         raise InvalidPayload(f"The payload's packed arguments are a JSON {found}, not an object.")
-    return replace(payload, arguments=arguments, packed=None)
+    return payload._replace(arguments=arguments, packed=None)
 
 
 def inflate(body: bytes, limit: int) -> str:

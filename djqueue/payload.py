@@ -17,8 +17,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from djqueue.errors import InvalidPayload, QueueError
@@ -73,8 +74,7 @@ class PackedArguments(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class Payload:
+class Payload(NamedTuple):
     """A payload, read."""
 
     id: str
@@ -86,7 +86,7 @@ class Payload:
     retry_until: float | None = None
     """Seconds since the epoch; no attempt begins after it, and it beats ``tries``."""
     tags: tuple[str, ...] = ()
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = MappingProxyType({})
     packed: PackedArguments | None = None
     """`djqueue.payload_store.unpacked` puts them in their place."""
 
@@ -163,8 +163,8 @@ def decode(text: str) -> Payload:
         sent=float(_number(data, "sent", _FLOAT, most=LAST_MOMENT)),
         arguments=arguments if how is None else {},
         retry_until=_number(data, "retry_until", (*_FLOAT, _NONE), None, most=LAST_MOMENT),
-        tags=tuple(str(tag) for tag in _expect(data, "tags", list, [])),
-        context=_expect(data, "context", dict, {}),
+        tags=tuple(map(str, _expect(data, "tags", list, ()))),
+        context=_expect(data, "context", dict, _NOTHING),
         packed=None if how is None else PackedArguments(how, arguments),
     )
 
@@ -203,6 +203,7 @@ def _limits(options: Mapping[str, Any]) -> Limits:
 _NONE = type(None)
 _FLOAT = (int, float)
 _REQUIRED = object()
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def _number(
@@ -222,9 +223,11 @@ def _number(
 
 def _expect(data: Mapping[str, Any], key: str, types: Any, default: Any = _REQUIRED) -> Any:
     value = data.get(key, default)
-    if value is _REQUIRED:
-        raise InvalidPayload(f'The payload has no "{key}".')
-    if not _is(value, types):
+    if value is default:
+        if value is _REQUIRED:
+            raise InvalidPayload(f'The payload has no "{key}".')
+        return value
+    if type(value) is not types and not _is(value, types):
         raise InvalidPayload(f'The payload\'s "{key}" is of type {type(value).__name__}.')
     return value
 

@@ -69,10 +69,11 @@ class JobSpec:
         `InvalidPayload` if the arguments are not those that the code takes, and `ModelMissing`.
         """
         plans = self._plans
-        unknown = [name for name in stored if name not in plans]
-        missing = [name for name in self.job_class._required() if name not in stored]
-        if unknown or missing:
-            raise InvalidPayload(self._mismatch(unknown, missing))
+        if stored.keys() != plans.keys():
+            unknown = [name for name in stored if name not in plans]
+            missing = [name for name in self.job_class._required() if name not in stored]
+            if unknown or missing:
+                raise InvalidPayload(self._mismatch(unknown, missing))
         values = {}
         for name, value in stored.items():
             plan, where = plans[name]

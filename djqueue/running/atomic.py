@@ -9,7 +9,7 @@ reservation's number, or one of ours where the driver keeps none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from djqueue.conf import settings
@@ -25,16 +25,18 @@ DriverOfThread = Callable[[], "Driver"]
 """Gives the driver through which an atomic job settles itself, on this thread's connections."""
 
 
+_NO_FRAME = nullcontext()
+
+
 class Frame:
     """What a job runs in: here, no transaction of ours."""
 
     settled = False
     """The job has left its queue already, in its own transaction."""
 
-    @contextmanager
-    def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
+    def around(self, job: CurrentJob, reservation: Reservation) -> AbstractContextManager[None]:
         """Run the block, which is the job, in the frame."""
-        yield
+        return _NO_FRAME
 
 
 class AlreadyDone(LeaseLost):

@@ -136,7 +136,7 @@ class Runner:
                 timer.start(timeout)
             try:
                 value = spec.call(job.instance)
-                if asyncio.iscoroutine(value):
+                if value is not None and asyncio.iscoroutine(value):
                     value = _finish_coroutine(value, timeout)
             finally:
                 if timeout:

@@ -54,7 +54,7 @@ class DatabaseDriver(Driver):
         "WAL": True,
         "LISTEN": True,
         "PREPARE": True,
-        "WINDOW": 100,
+        "WINDOW": 200,
     }
     capabilities = Capabilities()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,7 @@ class PostgresDialect(Dialect):
     now = "statement_timestamp()"
     later = "statement_timestamp() + make_interval(secs => %s)"
     ignore_duplicate = "ON CONFLICT (uuid) DO NOTHING"
+    columns = _READ
     by_time = "line, available_at"  # it does not see that `line IS NULL` makes all lines equal
 
     def __init__(self, alias: str, *, owned: bool = False, prepare: bool = True) -> None:
@@ -111,26 +112,31 @@ class PostgresDialect(Dialect):
         queues = queues if limit > 0 else ()
         params: list[Any] = []
         if handles:
-            params += [[id for id, _ in handles], [number for _, number in handles]]
+            params += [_array(id for id, _ in handles), _array(number for _, number in handles)]
         if queues:
             for queue in queues:
                 params += [queue, limit] if self._prepares else [queue, queue, limit]
             params += [holder.hold_for, holder.worker]
         if not params:
             return Exchange(set(), [])
-        lost: set[str] = set()
+        lost: set[tuple[int, int]] = set()
         reservations: list[Reservation] = []
-        by_handle = {s.reservation.handle: s.reservation.id for s in removals}
         sql = _exchange(bool(handles), len(queues), prepared=self._prepares)
         for row in self._prepared_rows(sql, params) if self._prepares else self.rows(sql, params):
             if row[1] is None:
-                lost.add(by_handle[row[0], row[8]])
+                lost.add((row[0], row[8]))
             else:
                 reservations.append(self.reservation(row))
         if len(queues) > 1:
             place = {queue: index for index, queue in enumerate(queues)}
             reservations.sort(key=lambda reservation: place[reservation.queue])
-        return Exchange(lost, reservations)
+        return Exchange(
+            {s.reservation.id for s in removals if s.reservation.handle in lost} if lost else set(),
+            reservations,
+        )
+
+    def reservation(self, row: Sequence[Any]) -> Reservation:
+        return Reservation(*row[1:8], handle=(row[0], row[8]))
 
     def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
         gone, params = ("reserved_by = %s", [dead]) if dead is not None else (_ORPHANED, [])
@@ -265,6 +271,11 @@ def _exchange(settling: bool, queues: int, *, prepared: bool) -> str:
         ordered = "ORDER BY priority DESC, available_at, id"
         selects.append(f"(SELECT {COLUMNS} FROM reserved {ordered})")
     return f"WITH {', '.join(parts)} {' UNION ALL '.join(selects)}"
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """An array as PostgreSQL writes it, which psycopg takes three times as long to do."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def _escape(text: str) -> str:
