@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +16,7 @@ import boto3
 import pytest
 from django.db.models.functions import Now
 
+from djqueue import dispatch_many
 from djqueue.bus import outbox
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import Driver, OutgoingJob, Reservation, Settlement, Verdict
@@ -24,6 +28,7 @@ from djqueue.testing import DriverContract
 from tests import services
 from tests.app import jobs
 from tests.ledger import Ledger, kept
+from tests.services import Proxy
 from tests.support import start_worker, wait_until
 
 pytestmark = [pytest.mark.sqs, pytest.mark.django_db(transaction=True)]
@@ -453,3 +458,32 @@ def test_a_worker_runs_what_is_there_and_what_comes_due(
         wait_until(lambda: len(ledger.details("end")) == 6, what=worker.output, timeout=30)
     assert sorted(ledger.details("end")) == list("012345")
     assert not Outbox.objects.exists()
+
+
+def test_jobs_cost_three_requests_for_each_ten(settings, sqs_server, queue, ledger: Ledger):
+    """Sending, receiving and deleting in tens, but for the first and the last ones."""
+    many = int(os.environ.get("DJQUEUE_TEST_SQS_JOBS", "200"))
+    made: Counter[str] = Counter()
+    called = re.compile(rb"X-Amz-Target: AmazonSQS\.(\w+)")
+    with Proxy(
+        sqs_server.port,
+        read=lambda sent: made.update(word.decode() for word in called.findall(sent)),
+    ) as proxy:
+        given = {
+            "DRIVER": "sqs",
+            "QUEUE": queue,
+            "ENDPOINT_URL": f"http://{proxy.host}:{proxy.port}",
+            "URLS": {queue: f"http://{proxy.host}:{proxy.port}/{sqs_server.account}/{queue}"},
+            "REGION": sqs_server.region,
+            "RETRY_AFTER": 60,
+        }
+        settings.DJQUEUE = {"DEFAULT": "sqs", "CONNECTIONS": {"sqs": given}}
+        assert dispatch_many(jobs.record.bind(number) for number in range(many)) == many
+        with start_worker("--stop-when-empty") as worker:
+            assert worker.wait(120) == 0
+    print(f"{many} jobs: {dict(made)}")
+    assert len(ledger.lines("end")) == many
+    assert made["SendMessageBatch"] == many / 10
+    # A worker begins with small windows, until it knows how long the jobs take.
+    assert made["DeleteMessageBatch"] <= many / 10 + 5
+    assert made["ReceiveMessage"] <= many / 10 + 10

@@ -7,6 +7,7 @@ import enum
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.services.server import HOST, free_port
@@ -32,7 +33,9 @@ class Proxy:
 
     host = HOST
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, *, read: Callable[[bytes], None] | None = None) -> None:
+        """Before the port `target`; `read` is told all that clients send."""
+        self._read = read
         self.port = free_port()
         self.connections = 0
         """How many were accepted so far."""
@@ -111,6 +114,8 @@ class Proxy:
                 if answers and self._loses():
                     self.lost += 1
                     break
+                if self._read is not None and not answers:
+                    self._read(data)
                 target.sendall(data)
         with self._lock:
             self._open -= {source, target}
