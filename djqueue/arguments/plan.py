@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PASSED_ON = frozenset((bool, type(None)))
+_WORD = 2**63
 _NAMED_TAGS = frozenset(("enum", "namedtuple", "dataclass"))
 
 
@@ -42,6 +43,8 @@ class Plan:
         """The JSON value to store; `NotSerializable` says where, what type, and what to do."""
         kind = type(value)
         if kind in _PASSED_ON or (kind is str and value.isascii()):
+            return value
+        if kind is int and -_WORD <= value < _WORD:
             return value
         try:
             return self.pack(value, 0)

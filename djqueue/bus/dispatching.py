@@ -125,8 +125,8 @@ def prepare(job: Job, spec: JobSpec) -> tuple[Plan, Sendable]:
         payload,
         delay,
         plan.priority,
-        _for_job(options.message_group, job),
-        _for_job(options.deduplication_id, job),
+        None if options.message_group is None else _for_job(options.message_group, job),
+        None if options.deduplication_id is None else _for_job(options.deduplication_id, job),
     )
     return plan, Sendable(outgoing, job, spec.job_class)
 
@@ -142,5 +142,5 @@ def refuse_event_loop(called: str, instead: str) -> None:
         )
 
 
-def _for_job(option: PerJob | None, job: Job) -> str | None:
+def _for_job(option: PerJob, job: Job) -> str:
     return option(job) if callable(option) else option

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -77,10 +78,17 @@ class PostgresDialect(Dialect):
         if not copyable or not hasattr(self._raw_connection(), "pgconn"):
             return super().push_many(jobs)
         try:
-            with transaction.atomic(using=self.alias):
+            with self._savepoint():
                 self._copy(jobs)
         except IntegrityError:
             super().push_many(jobs)
+
+    def _savepoint(self) -> AbstractContextManager[None]:
+        """In an open transaction, so that a refused statement does not spoil the rest of it."""
+        if self.connection.get_autocommit():
+            return nullcontext()
+        atomic: AbstractContextManager[None] = transaction.atomic(using=self.alias)
+        return atomic
 
     def _copy(self, jobs: Sequence[OutgoingJob]) -> None:
         lines = [
@@ -136,7 +144,10 @@ class PostgresDialect(Dialect):
         )
 
     def reservation(self, row: Sequence[Any]) -> Reservation:
-        return Reservation(*row[1:8], handle=(row[0], row[8]))
+        id, uuid, queue, name, payload, attempts, interruptions, history, number = row[:9]
+        return Reservation(
+            uuid, queue, name, payload, attempts, interruptions, history, (id, number)
+        )
 
     def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
         gone, params = ("reserved_by = %s", [dead]) if dead is not None else (_ORPHANED, [])
