@@ -198,7 +198,10 @@ class Guard:
                     changes["interruptions"] = F("interruptions") + 1
                 if history is not None:
                     changes["history"] = history
-                lost |= self._change(ids, number, changes, lambda n: Q(reservation=n + 1))
+                # Whoever took the job over has the next number too, and holds it.
+                lost |= self._change(
+                    ids, number, changes, lambda n: Q(reservation=n + 1, held_as="")
+                )
         return lost
 
     def end(self, held: Iterable[Held]) -> set[str]:
