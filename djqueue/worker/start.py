@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -92,11 +94,23 @@ def start(team: Team, life: tuple[int, int], in_child: Callable[[], None]) -> tu
 def _fork(assignment: Assignment, ends: Ends, life: int, in_child: Callable[[], None]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
-    gc.freeze()  # the child's collector leaves our objects alone, so their pages stay shared
+    _settle_memory()
     pid = os.fork()
     if not pid:
         _run_forked(assignment, ends, life, in_child)
     return pid
+
+
+def _settle_memory() -> None:
+    """Keep as many pages as possible shared with the child.
+
+    What imports have left free goes back to the system first: parent and child would each fill
+    pages of their own with it. Then the child's collector is to leave our objects alone.
+    """
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+    gc.freeze()
 
 
 def _run_forked(
