@@ -54,6 +54,9 @@ class Trade:
             return
         room = self._worker.room(now) if now >= self._ask_at else 0
         due = self._flush_at is not None and now >= self._flush_at
+        # What the store is told is told in a line first: a run that is repeated is explained then,
+        # even if this process is killed in between.
+        self._worker.report.flush()
         if self.finish.failures:
             if not self.attempt(self.finish.store_failures):
                 return
