@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 # "=== 3 failed, 120 passed, 2 skipped in 12.34s (0:00:12) ===", with or without the bars.
 _CLOSING = re.compile(r"^(?:=+ )?((?:\d+ [a-z]+,? ?)+)in [\d.]+s(?: \([\d:]+\))?(?: =+)?$")
@@ -28,6 +32,14 @@ _ORDER = (
 _SINGULAR = {"warnings": "warning", "errors": "error"}
 
 
+class Step(NamedTuple):
+    """A program to run, and what to call it."""
+
+    name: str
+    command: Sequence[object]
+    env: dict[str, str] = {}
+
+
 class Closing:
     """What several pytest runs came to."""
 
@@ -36,51 +48,42 @@ class Closing:
         self.started = time.monotonic()
         self.failed: list[str] = []
 
-    def run(
-        self,
-        name: str,
-        command: Sequence[object],
-        env: dict[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        """Run a command, show what it prints as it comes, and remember its end.
+    def run(self, *steps: Step, timeout: float | None = None) -> None:
+        """Run programs side by side, show what they print one after another, remember their ends.
 
-        `timeout` is in seconds; when it is over the command and its children are ended.
+        The first one's lines are shown as they come. `timeout` is in seconds; when it is over the
+        programs and their children are ended.
         """
-        print(f"\n--- {name}", flush=True)
-        process = subprocess.Popen(
-            list(map(str, command)),
-            env={**os.environ, **(env or {})},
-            stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            # A group of its own only where it has to be ended; otherwise Ctrl-C reaches all of it.
-            start_new_session=timeout is not None,
-        )
+        # Groups of their own only where they have to be ended; otherwise Ctrl-C reaches all.
+        running = [_Running(step, own_group=timeout is not None) for step in steps]
+        if timeout is not None:
+            signal.signal(signal.SIGALRM, lambda *_: _signal(running, signal.SIGTERM))
+            signal.alarm(int(timeout))
         try:
-            self._follow(process, timeout)
+            for each in running:
+                self._follow(each)
         except KeyboardInterrupt:
             if timeout is not None:
-                os.killpg(process.pid, signal.SIGINT)
-            process.wait()
+                _signal(running, signal.SIGINT)
+            for each in running:
+                each.process.wait()
             raise
-        if process.returncode:
-            self.failed.append(f"{name} (exit code {process.returncode})")
+        finally:
+            signal.alarm(0)
 
-    def _follow(self, process: subprocess.Popen[str], timeout: float | None) -> None:
-        if timeout is not None:
-            signal.signal(signal.SIGALRM, lambda *_: os.killpg(process.pid, signal.SIGTERM))
-            signal.alarm(int(timeout))
+    def _follow(self, running: _Running) -> None:
+        print(f"\n--- {running.name}", flush=True)
         last = None
-        for line in process.stdout or ():
+        for line in running.lines():
             sys.stdout.write(line)
             sys.stdout.flush()
             last = _CLOSING.match(_COLOURS.sub("", line).strip()) or last
-        process.wait()
-        signal.alarm(0)
         if last:
             for number, word in re.findall(r"(\d+) ([a-z]+)", last[1]):
                 self.counts[_SINGULAR.get(word, word)] += int(number)
+        code = running.process.wait()
+        if code:
+            self.failed.append(f"{running.name} (exit code {code})")
 
     def show(self) -> int:
         """Print what failed and the sum as pytest would; return the exit code."""
@@ -96,6 +99,39 @@ class Closing:
 
     def _in_order(self) -> list[tuple[str, int]]:
         return [(word, self.counts[word]) for word in _ORDER if self.counts[word]]
+
+
+class _Running:
+    """A program and what it has printed so far."""
+
+    def __init__(self, step: Step, *, own_group: bool) -> None:
+        self.name = step.name
+        self.process = subprocess.Popen(
+            list(map(str, step.command)),
+            env={**os.environ, **step.env},
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=own_group,
+        )
+        self._printed: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self._printed.put(line)
+        self._printed.put(None)
+
+    def lines(self) -> Iterator[str]:
+        """What it prints, until its end."""
+        while (line := self._printed.get()) is not None:
+            yield line
+
+
+def _signal(running: Sequence[_Running], number: signal.Signals) -> None:
+    for each in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(each.process.pid, number)
 
 
 def spelt(word: str, number: int) -> str:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".ci"))
 
 import interpreters  # noqa: E402
-from closing import Closing  # noqa: E402
+from closing import Closing, Step  # noqa: E402
 
 # In seconds: what is not done by then has failed.
 BUDGET = 85 * 60
@@ -54,7 +54,7 @@ def main() -> int:
 
     def make(name: str, *arguments: str) -> None:
         left = max(1.0, deadline - time.monotonic())
-        closing.run(name, ["make", "--no-print-directory", *arguments], timeout=left)
+        closing.run(Step(name, ["make", "--no-print-directory", *arguments]), timeout=left)
 
     make("make check", "--keep-going", "check")
     tried = 0

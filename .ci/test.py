@@ -1,4 +1,4 @@
-"""Run the suite on SQLite, then what touches a database on each of the other vendors.
+"""Run the suite on SQLite, and what touches a database on each of the other vendors.
 
 python .ci/test.py [--databases sqlite,postgresql,mariadb] [pytest's own arguments]
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from closing import Closing
+from closing import Closing, Step
 
 
 def main() -> int:
@@ -16,21 +16,27 @@ def main() -> int:
     parser.add_argument("--databases", default="sqlite,postgresql,mariadb")
     arguments, extra = parser.parse_known_args()
     closing = Closing()
-    for position, database in enumerate(arguments.databases.split(",")):
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            # Tests start, starve and kill real processes: one that a busy machine held up for too
-            # long is run once more, and the run says so.
-            "--reruns=1",
-            "--reruns-delay=1",
-            *(["--color=yes"] if sys.stdout.isatty() else []),
-        ]
-        # Everything once; again only what can differ.
-        command += ["-m", "database"] if position else []
-        closing.run(database, [*command, *extra], {"DJQUEUE_TEST_DB": database})
+    # Much of a run is waiting: the databases' runs go side by side.
+    closing.run(
+        *(
+            Step(database, pytest(extra, whole=position == 0), {"DJQUEUE_TEST_DB": database})
+            for position, database in enumerate(arguments.databases.split(","))
+        )
+    )
     return closing.show()
+
+
+def pytest(extra: list[str], *, whole: bool) -> list[str]:
+    """The command for one database: everything once, then only what can differ."""
+    command = [sys.executable, "-m", "pytest"]
+    # Tests start, starve and kill real processes: one that a busy machine held up for too long is
+    # run once more, and the run says so.
+    command += ["--reruns=1", "--reruns-delay=1"]
+    if sys.stdout.isatty():
+        command.append("--color=yes")
+    if not whole:
+        command += ["-m", "database"]
+    return [*command, *extra]
 
 
 if __name__ == "__main__":

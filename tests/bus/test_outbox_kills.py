@@ -30,12 +30,13 @@ from django.db import transaction
 django.setup()
 from tests.app import jobs
 from tests.app.models import Note
-number = int(sys.argv[1])
-print("ready", flush=True)
+first = number = int(sys.argv[1])
 while True:
     with transaction.atomic():
         Note.objects.create(text=str(number))
         jobs.record.dispatch(number)
+    if number == first:
+        print("ready", flush=True)
     number += 1
 """
 
@@ -81,5 +82,5 @@ def accounted_for(ledger: Ledger) -> None:
     the outbox is pushed again, under its own id, and so may run twice where it had ended already.
     """
     committed = sorted(int(text) for text in Note.objects.values_list("text", flat=True))
-    assert len(committed) > KILLS
+    assert len(committed) >= KILLS
     assert sorted({int(number) for number in ledger.details("end")}) == committed
