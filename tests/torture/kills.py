@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import re
@@ -130,22 +131,26 @@ def run(
     pause: tuple[float, float] = (0.1, 0.6),
     check_runs: bool = True,
     is_guarded: bool = True,
+    at_once: int | None = None,
     budget: float = 1500.0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Count:
     """Dispatch `jobs` and kill `kills` processes until all are done; AssertionError with
-    what is wrong. What a store that `is_guarded` never does is counted only where it is not.
+    what is wrong. No more than twice `at_once` are in the queue at a time. What a store that
+    `is_guarded` never does is counted only where it is not.
     """
     chance = random.Random(seed)
     count = Count(seed, jobs)
     began = time.monotonic()
-    total = dispatch_many(
+    many = (
         job.using(connection=connection).bind(number, chance.uniform(0, longest))
         for number in range(jobs)
     )
-    assert total == jobs
+    assert dispatch_many(itertools.islice(many, at_once)) == min(jobs, at_once or jobs)
     with workers(connection, overrides) as made:
         while (left := queues[connection].size("default")) or count.killed < kills:
+            if at_once and left < at_once:
+                left += dispatch_many(itertools.islice(many, at_once))
             assert time.monotonic() - began < budget, f"{left} jobs are left. {count}"
             if left and count.killed < kills:
                 if count.parents_killed <= count.children_killed:

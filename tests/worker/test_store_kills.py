@@ -17,6 +17,8 @@ from tests.worker.stores import ASKED_FOR, settings_of
 
 FEW = {"sqs": 80}
 """Jobs of a run in the suite: moto takes a second for every hundred."""
+AT_ONCE = 200
+"""Messages that moto can hold without becoming slow."""
 
 
 @pytest.fixture(params=[ASKED_FOR] if ASKED_FOR else STORES)
@@ -40,6 +42,7 @@ def run(store: str, ledger: Ledger, job: object, *, many: int, seed: int) -> Non
         connection="store",
         check_runs=job is jobs.sturdy,
         is_guarded=is_guarded,
+        at_once=AT_ONCE if store.startswith("sqs") else None,
     )
     print(f"{store}, {job}: {count}")
     assert not FailedJob.objects.exists()
