@@ -224,6 +224,9 @@ class Driver(ABC):
     """Setting keys of this driver's own, with their defaults; any other key is a check error."""
     EXTRA: ClassVar[str] = ""
     """The pip extra that installs its client library, as in ``pip install "djqueue[redis]"``."""
+    FLUSH_AFTER: ClassVar[float] = 0.005
+    """Seconds that the end of a job may wait to be stored together with others. Those ends are what
+    a worker that is killed makes run again, beside the jobs that were running."""
     capabilities: Capabilities = Capabilities()
     """The class's, as checks and listings ask for it; a driver made of others narrows its own."""
     members: Sequence[str] = ()

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("djqueue.worker")
 
-FLUSH_AFTER = 0.05
-"""Seconds that an end may wait to be stored together with others."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 """Seconds between tries while the store is away."""
 _LATE = 5.0
@@ -159,7 +157,8 @@ class Trade:
     def flush_soon(self) -> None:
         """Something is over: store it at once, or with what will be over in a moment."""
         if self._flush_at is None:
-            self._flush_at = time.monotonic() + (FLUSH_AFTER if self._worker.crew.busy else 0.0)
+            wait = self._worker.driver.FLUSH_AFTER if self._worker.crew.busy else 0.0
+            self._flush_at = time.monotonic() + wait
 
     def note(self, reservation: Reservation, outcome: Outcome) -> None:
         """An attempt is over: report it, and have it stored soon."""
