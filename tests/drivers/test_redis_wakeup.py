@@ -81,6 +81,28 @@ def test_pickup_is_quick(driver: RedisDriver, pusher: RedisDriver) -> None:
         assert sorted(delays)[15] < 0.01
 
 
+def test_who_was_called_listens_again_when_it_found_little(
+    driver: RedisDriver, pusher: RedisDriver
+) -> None:
+    wakeup = driver.watch(["default"])
+    assert wakeup is not None
+    with ExitStack() as stack:
+        stack.callback(wakeup.close)
+        pusher.push([job() for _ in range(30)])
+        driver.exchange([], ["default"], 10)  # all it wanted: a call is left for somebody idle
+        wait_until(wakeup.arrived, 2.0)
+        assert not wakeup.arrived()
+        assert not readable(wakeup)
+        other = sleeper(stack, driver)
+        driver.exchange([], ["default"], 10)
+        wait_until(other.arrived, 2.0)
+        assert not readable(wakeup)
+        other.close()
+        driver.exchange([], ["default"], 11)
+        pusher.push([job()])
+        wait_until(wakeup.arrived, 2.0)
+
+
 def test_one_push_wakes_one_worker(driver: RedisDriver, pusher: RedisDriver) -> None:
     with ExitStack() as stack:
         sleepers = [sleeper(stack, driver) for _ in range(3)]

@@ -128,6 +128,9 @@ class RedisDriver(Driver):
                 reservations += self._exchange(queue, tokens, wanted, lost)
         for queue, tokens in removals.items():
             self._exchange(queue, tokens, 0, lost)
+        if queues:
+            for wakeup in self._wakeups:
+                wakeup.found(all_wanted=len(reservations) == limit)
         return Exchange(lost, reservations)
 
     def _exchange(

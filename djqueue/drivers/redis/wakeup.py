@@ -1,8 +1,9 @@
 """How an idle worker learns of a push: it waits for a token in the queue's `wake` list.
 
 A push puts a token there when there is none. ``BLPOP`` takes it, on a socket that does nothing
-else and that the worker's loop watches beside everything else. A token is a hint: one that gets
-lost costs the time until the next poll.
+else and that the worker's loop watches beside everything else; while there is more to do than the
+worker has room for it is not sent again. A token is a hint: one that gets lost costs the time until
+the next poll.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class RedisWakeup(Wakeup):
     def __init__(self, store: Store, keys: Sequence[bytes], block_for: float) -> None:
         self._selector = selectors.DefaultSelector()
         self._idle = True
+        self._there_is_more = False
         self._ears = [_Ear(store, some, block_for, self._selector) for some in store.together(keys)]
         self._listen()
 
@@ -45,7 +47,8 @@ class RedisWakeup(Wakeup):
     def arrived(self) -> bool:
         heard = [ear for key, _ in self._selector.select(0) if (ear := key.data).heard()]
         if self._idle:
-            self._listen()
+            if not self._there_is_more:
+                self._listen()
         else:
             # We are busy, and whoever is asleep was not called: pass it on.
             for ear in heard:
@@ -55,6 +58,12 @@ class RedisWakeup(Wakeup):
     def set_idle(self, idle: bool) -> None:
         self._idle = idle
         if idle:
+            self.found(all_wanted=False)
+
+    def found(self, *, all_wanted: bool) -> None:
+        """The worker asked for jobs. Once it got `all_wanted` it will ask again without a call."""
+        self._there_is_more = all_wanted
+        if not all_wanted:
             self._listen()
 
     def _listen(self) -> None:
