@@ -59,3 +59,22 @@ def test_what_was_put_back_is_held_by_nobody(guard: Guard) -> None:
     assert guard.extend([held]) == {held.id}
     assert not guard.mark(held, over=True)
     assert take(guard, held.id).number > held.number
+
+
+def test_what_ends_while_it_is_taken_over_stays_over(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = take(guard, str(uuid.uuid4()))
+    other = Guard("default")
+    read = other._known
+
+    def read_then_ended(ids: list[str]) -> object:
+        rows = read(ids)
+        guard.end([held])
+        return rows
+
+    monkeypatch.setattr(other, "_known", read_then_ended)
+    (guarded,) = other.take([Found(held.id, "1")], {})
+    assert guarded.standing is Standing.BUSY
+    (guarded,) = guard.take([Found(held.id, "1")], {})
+    assert guarded.standing is Standing.OVER
