@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from tests.app import jobs
 from tests.app.models import Note
 from tests.ledger import Ledger
 from tests.services import PostgreSQL
+from tests.services.processes import descendants
 from tests.support import start_worker, wait_until
 
 FORKS = int(os.environ.get("DJQUEUE_TEST_FORKS", "500"))
@@ -119,30 +121,17 @@ def _session() -> tuple[int, bool]:
     return pid, ssl
 
 
-@pytest.fixture
-def sockets_of_others(transactional_db: None) -> set[str]:
-    """What this process has open for other purposes."""
-    connections.close_all()
-    return {name for name in _sockets_and_databases(os.getpid()) if name.startswith("socket:")}
-
-
-@pytest.mark.django_db(transaction=True, databases=["default", "other"])
-def test_a_child_has_none_of_its_parents_files_and_sockets(
-    sockets_of_others: set[str], parent: Parent
-) -> None:
-    connections["other"].ensure_connection()
-    ours = _sockets_and_databases(os.getpid()) - sockets_of_others
-    assert ours
-    process = parent.born()
-    wait_until(lambda: _is_a_group_of_its_own(process.pid))
-    allowed = {str(Path(f"/proc/self/fd/{process.ends.work.fileno()}").readlink())}
-    wait_until(lambda: not (_sockets_and_databases(process.pid) & ours - allowed), timeout=10)
-    process.kill()
-    parent.bury(process)
-
-
-def _is_a_group_of_its_own(pid: int) -> bool:
-    return os.getpgid(pid) == pid
+def test_a_child_has_none_of_its_parents_files_and_sockets(ledger: Ledger) -> None:
+    jobs.record.dispatch(1)
+    with start_worker() as worker:
+        wait_until(lambda: ledger.lines("end"))
+        ours = _sockets_and_databases(worker.pid)
+        assert ours
+        (first,) = descendants(worker.pid)
+        os.kill(first, signal.SIGKILL)
+        # Born while the connections are open, and without work of its own.
+        (child,) = wait_until(lambda: [pid for pid in descendants(worker.pid) if pid != first])
+        wait_until(lambda: not (_sockets_and_databases(child) & ours), what=str(ours))
 
 
 def _sockets_and_databases(pid: int) -> set[str]:
