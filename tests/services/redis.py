@@ -40,7 +40,7 @@ class Redis(Server):
             "--port",
             str(self.port),
         ]
-        command += ["--dir", str(self.folder), "--save", ""]
+        command += ["--dir", str(self.folder), "--save", "", "--databases", "256"]
         if self.aof:
             fsync = "always" if self.aof is True else self.aof
             command += ["--appendonly", "yes", "--appendfsync", fsync]
