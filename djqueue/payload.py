@@ -66,6 +66,9 @@ class Head:
     limits: Limits
 
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 class PackedArguments(NamedTuple):
     """Arguments that a payload does not show as they are."""
 
@@ -86,7 +89,7 @@ class Payload(NamedTuple):
     retry_until: float | None = None
     """Seconds since the epoch; no attempt begins after it, and it beats ``tries``."""
     tags: tuple[str, ...] = ()
-    context: Mapping[str, Any] = MappingProxyType({})
+    context: Mapping[str, Any] = _NOTHING
     packed: PackedArguments | None = None
     """`djqueue.payload_store.unpacked` puts them in their place."""
 
@@ -203,7 +206,6 @@ def _limits(options: Mapping[str, Any]) -> Limits:
 _NONE = type(None)
 _FLOAT = (int, float)
 _REQUIRED = object()
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def _number(

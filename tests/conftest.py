@@ -64,7 +64,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 if databases.vendor() != name:
                     reason = f"for {name}: run with DJQUEUE_TEST_DB={name}"
                     item.add_marker(pytest.mark.skip(reason=reason))
-
         if issubclass(getattr(item, "cls", None) or object, DriverContract):
             item.user_properties.append((_CONTRACT, _driver(item)))
 

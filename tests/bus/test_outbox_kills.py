@@ -19,10 +19,11 @@ from tests import services
 from tests.app.models import Note
 from tests.ledger import Ledger, kept
 from tests.support import ROOT, environment, start_worker, wait_until
+from tests.torture.sizes import KILLS, size
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
-KILLS = int(os.environ.get("DJQUEUE_TORTURE_KILLS", "4"))
+KILLED = size(KILLS, 4)
 DISPATCHER = """
 import sys
 import django
@@ -65,7 +66,7 @@ def test_nothing_is_lost_when_dispatchers_are_killed(
     chance = random.Random(8)
     with kept() as ledger:
         left = 0
-        for kill in range(KILLS):
+        for kill in range(KILLED):
             before = Outbox.objects.count()
             dispatch_until_killed(kill * 1_000_000, chance.uniform(0.1, 0.4))
             left += Outbox.objects.count() - before
@@ -73,7 +74,7 @@ def test_nothing_is_lost_when_dispatchers_are_killed(
             wait_until(lambda: not Outbox.objects.exists(), timeout=20)
             wait_until(lambda: queues["store"].is_empty(), timeout=30)
         accounted_for(ledger)
-    print(f"{Note.objects.count()} commits, {KILLS} kills, {left} jobs left in the outbox")
+    print(f"{Note.objects.count()} commits, {KILLED} kills, {left} jobs left in the outbox")
     queues.close_all()
 
 
@@ -82,5 +83,5 @@ def accounted_for(ledger: Ledger) -> None:
     the outbox is pushed again, under its own id, and so may run twice where it had ended already.
     """
     committed = sorted(int(text) for text in Note.objects.values_list("text", flat=True))
-    assert len(committed) >= KILLS
+    assert len(committed) >= KILLED
     assert sorted({int(number) for number in ledger.details("end")}) == committed

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from djqueue import queues
 from tests import databases
 from tests import ledger as ledgers
-from tests.worker.stores import ASKED_FOR
+from tests.torture.sizes import STORES
+from tests.worker.stores import ASKED_FOR, settings_of
 
 
 @pytest.fixture
 def ledger(transactional_db: None) -> Iterator[ledgers.Ledger]:
     with ledgers.kept() as ledger:
         yield ledger
+
+
+@pytest.fixture(params=[ASKED_FOR] if ASKED_FOR else STORES)
+def store(request: pytest.FixtureRequest, settings: Any, transactional_db: None) -> Iterator[str]:
+    """The connection `store`, to each store beside the database."""
+    settings.DJQUEUE = settings_of(request.param, request)
+    yield request.param
+    queues["store"].clear()
+    queues["store"].close()
 
 
 # What other stores do does not depend on the vendor beside them: once is enough.

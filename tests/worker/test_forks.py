@@ -17,6 +17,7 @@ from djqueue import dispatch_many
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
 from djqueue.drivers.base import Driver, Settlement, WorkerIdentity
+from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.running.rules import Rules
 from djqueue.worker.crew import Crew
@@ -121,7 +122,17 @@ def _session() -> tuple[int, bool]:
     return pid, ssl
 
 
-def test_a_child_has_none_of_its_parents_files_and_sockets(ledger: Ledger) -> None:
+class WithAnother(DatabaseDriver):
+    """Its worker has a second database open."""
+
+    def join(self, worker: WorkerIdentity) -> None:
+        connections["other"].ensure_connection()
+        super().join(worker)
+
+
+def test_a_child_has_none_of_its_parents_files_and_sockets(settings: Any, ledger: Ledger) -> None:
+    driver = f"{__name__}.{WithAnother.__name__}"
+    settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": driver}}}
     jobs.record.dispatch(1)
     with start_worker() as worker:
         wait_until(lambda: ledger.lines("end"))

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from djqueue import queues
 from djqueue.models import FailedJob, Run
 from tests.app import jobs
 from tests.app.models import Note
 from tests.ledger import Ledger
 from tests.torture import kills
-from tests.torture.sizes import ATOMIC, JOBS, KILLS, STORES, UNGUARDED, size
-from tests.worker.stores import ASKED_FOR, settings_of
+from tests.torture.sizes import ATOMIC, JOBS, KILLS, UNGUARDED, size
 
 FEW = {"sqs": 80}
 """Jobs of a run in the suite: moto takes a second for every hundred."""
 AT_ONCE = 200
 """Messages that moto can hold without becoming slow."""
-
-
-@pytest.fixture(params=[ASKED_FOR] if ASKED_FOR else STORES)
-def store(
-    request: pytest.FixtureRequest, settings: object, transactional_db: None
-) -> Iterator[str]:
-    settings.DJQUEUE = settings_of(request.param, request)  # type: ignore[attr-defined]
-    yield request.param
-    queues["store"].clear()
-    queues["store"].close()
 
 
 def run(store: str, ledger: Ledger, job: object, *, many: int, seed: int) -> None:

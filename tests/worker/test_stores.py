@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,17 +13,7 @@ from tests.app import jobs
 from tests.ledger import Ledger
 from tests.support import run_command, start_worker, wait_until
 from tests.torture.sizes import STORES
-from tests.worker.stores import connection_to, settings_of
-
-
-@pytest.fixture(params=STORES)
-def store(
-    request: pytest.FixtureRequest, settings: object, transactional_db: None
-) -> Iterator[str]:
-    settings.DJQUEUE = settings_of(request.param, request)  # type: ignore[attr-defined]
-    yield request.param
-    queues["store"].clear()
-    queues["store"].close()
+from tests.worker.stores import connection_to
 
 
 def drain(*arguments: object) -> str:
@@ -34,11 +23,11 @@ def drain(*arguments: object) -> str:
 
 
 def test_jobs_run_in_order(store: str, ledger: Ledger) -> None:
-    many = 300 if queues["store"].driver.capabilities.ordered is True else 50
+    many = 50 if store == "sqs" else 300  # it keeps no order, and moto is slow
     dispatch_many(jobs.record.bind(number) for number in range(many))
     drain()
     ended = [int(number) for number in ledger.details("end")]
-    assert (ended if many == 300 else sorted(ended)) == list(range(many))
+    assert (sorted(ended) if store == "sqs" else ended) == list(range(many))
     assert queues["store"].is_empty()
 
 

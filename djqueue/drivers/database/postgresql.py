@@ -69,9 +69,6 @@ class PostgresDialect(Dialect):
         insert = super()._insert(delayed, count)
         return f"WITH pushed AS ({insert}) {_WAKE}" if count == 1 else insert
 
-    def _insert_values(self, job: OutgoingJob) -> tuple[Any, ...]:
-        return super()._insert_values(job)
-
     def push_many(self, jobs: Sequence[OutgoingJob]) -> None:
         """COPY where nothing is delayed. It cannot skip a duplicate: then rows are inserted."""
         copyable = len(jobs) >= COPY_FROM and not any(job.delay for job in jobs)
