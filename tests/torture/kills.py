@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,12 @@ from tests.support import ROOT, environment
 
 LEASE = 3
 PARENTS, CHILDREN = 2, 2
+LONGEST = 0.02
+"""The longest job, in seconds."""
+PAUSE = 0.1, 0.6
+"""Seconds from one kill to the next."""
+BUDGET = 1500
+"""Seconds that a run may take."""
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -34,7 +40,7 @@ class Count:
     """What a run was like."""
 
     seed: int
-    jobs: int
+    jobs: int = 0
     parents_killed: int = 0
     children_killed: int = 0
     runs: int = 0
@@ -66,10 +72,10 @@ class Count:
 class Workers:
     """Workers with their children; a killed one is started again."""
 
-    def __init__(self, folder: Path, connection: str, overrides: Mapping[str, Any] | None) -> None:
+    def __init__(self, folder: Path, connection: str) -> None:
         self._folder = folder
         self._connection = connection
-        self._env = {**os.environ, **environment(overrides)}
+        self._env = {**os.environ, **environment()}
         self._started = 0
         self.processes = [self._start() for _ in range(PARENTS)]
 
@@ -108,9 +114,9 @@ class Workers:
 
 
 @contextlib.contextmanager
-def workers(connection: str, overrides: Mapping[str, Any] | None) -> Iterator[Workers]:
+def workers(connection: str) -> Iterator[Workers]:
     with tempfile.TemporaryDirectory(prefix="djqueue-torture-") as folder:
-        made = Workers(Path(folder), connection, overrides)
+        made = Workers(Path(folder), connection)
         try:
             yield made
         finally:
@@ -126,42 +132,40 @@ def run(
     kills: int,
     seed: int,
     connection: str = "database",
-    overrides: Mapping[str, Any] | None = None,
-    longest: float = 0.02,
-    pause: tuple[float, float] = (0.1, 0.6),
     check_runs: bool = True,
     is_guarded: bool = True,
     at_once: int | None = None,
-    budget: float = 1500.0,
-    progress: Callable[[str], None] = lambda text: None,
 ) -> Count:
-    """Dispatch `jobs` and kill `kills` processes until all are done; AssertionError with
-    what is wrong. No more than twice `at_once` are in the queue at a time. What a store that
-    `is_guarded` never does is counted only where it is not.
+    """Kill `kills` processes while `jobs` jobs run, or more if those are done before that;
+    AssertionError with what is wrong. No more than twice `at_once` are in the queue at a time.
+    What a store that `is_guarded` never does is counted only where it is not.
     """
     chance = random.Random(seed)
-    count = Count(seed, jobs)
+    count = Count(seed)
     began = time.monotonic()
-    many = (
-        job.using(connection=connection).bind(number, chance.uniform(0, longest))
-        for number in range(jobs)
+    endless = (
+        job.using(connection=connection).bind(number, chance.uniform(0, LONGEST))
+        for number in itertools.count()
     )
-    assert dispatch_many(itertools.islice(many, at_once)) == min(jobs, at_once or jobs)
-    with workers(connection, overrides) as made:
-        while (left := queues[connection].size("default")) or count.killed < kills:
-            if at_once and left < at_once:
-                left += dispatch_many(itertools.islice(many, at_once))
-            assert time.monotonic() - began < budget, f"{left} jobs are left. {count}"
-            if left and count.killed < kills:
+    at_once = min(at_once or jobs, jobs)
+    with workers(connection) as made:
+        while (
+            (left := queues[connection].size("default"))
+            or count.jobs < jobs
+            or count.killed < kills
+        ):
+            if not left or (left < at_once and count.jobs < jobs):
+                more = dispatch_many(itertools.islice(endless, at_once))
+                count.jobs += more
+                left += more
+            assert time.monotonic() - began < BUDGET, f"{left} jobs are left. {count}"
+            if count.killed < kills:
                 if count.parents_killed <= count.children_killed:
                     made.kill_parent(chance)
                     count.parents_killed += 1
                 elif made.kill_child(chance):
                     count.children_killed += 1
-                progress(f"{left} left, {count}")
-            elif count.killed < kills:
-                raise AssertionError(f"All were done before enough was killed: {count}")
-            time.sleep(chance.uniform(*pause))
+            time.sleep(chance.uniform(*PAUSE))
         made.stop()
         output = made.output()
     count.seconds = time.monotonic() - began

@@ -55,5 +55,5 @@ def test_what_atomic_jobs_write_is_there_exactly_once(ledger: Ledger) -> None:
     )
     print(count)
     notes = sorted(int(text) for text in Note.objects.values_list("text", flat=True))
-    assert notes == list(range(many))
+    assert notes == list(range(count.jobs))
     assert not FailedJob.objects.exists()

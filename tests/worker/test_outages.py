@@ -7,12 +7,13 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from django.db import connection, connections
+from django.db import Error, connection, connections
 
 from djqueue import dispatch_many
+from djqueue.errors import QueueUnavailable
 from djqueue.models import FailedJob, QueuedJob, Worker
 from tests import elsewhere
 from tests import ledger as ledgers
@@ -25,6 +26,7 @@ from tests.support import WorkerProcess, start_worker, wait_until
 SECONDS = float(os.environ.get("DJQUEUE_TEST_OUTAGE", "3"))
 """How long a server is maltreated."""
 RESUMED = 5.0
+T = TypeVar("T")
 JOBS, FAILING = int(os.environ.get("DJQUEUE_TEST_OUTAGE_JOBS", "1500")), 60
 
 
@@ -59,6 +61,7 @@ class Load:
         """What is dispatched now is run within seconds."""
         before = len(self.ledger.lines("end"))
         began = time.monotonic()
+        wait_until(lambda: _asked(lambda: jobs.record.dispatch(-1)) is not None)
         wait_until(lambda: len(self.ledger.lines("end")) > before, timeout=RESUMED + 5)
         self.resumed.append(time.monotonic() - began)
         assert self.resumed[-1] < RESUMED
@@ -75,15 +78,11 @@ def load(ledger: Ledger, *arguments: object) -> Iterator[Load]:
         yield Load(ledger, one, two)
 
 
-def _asked(question: Callable[[], bool]) -> bool | None:
+def _asked(question: Callable[[], T]) -> T | None:
     """The answer, or None while the database gives none."""
     try:
         return question()
-    except connection.Database.Error:
-        connection.close()
-    except Exception as error:
-        if not isinstance(error.__cause__, connection.Database.Error):
-            raise
+    except (connection.Database.Error, Error, QueueUnavailable):
         connection.close()
     return None
 

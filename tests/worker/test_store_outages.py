@@ -44,19 +44,22 @@ def server(request: pytest.FixtureRequest, settings: Any) -> Iterator[services.S
 def test_workers_go_on_when_their_server_was_killed(
     server: services.Server, request: pytest.FixtureRequest, ledger: Ledger
 ) -> None:
-    dispatch_many(jobs.sturdy.bind(number, 0.01) for number in range(JOBS))
+    each = JOBS // 3
     with start_worker("--workers", 2) as one, start_worker("--workers", 2) as two:
         resumed = []
-        for stop in (server.kill9, server.halt, server.kill9):
+        for turn, stop in enumerate((server.kill9, server.halt, server.kill9)):
             before = len(ledger.lines("end"))
-            wait_until(lambda b=before: len(ledger.lines("end")) > b + JOBS // 10)
+            dispatch_many(jobs.sturdy.bind(turn * each + n, 0.01) for n in range(each))
+            wait_until(lambda b=before: len(ledger.lines("end")) > b + each // 5)
             stop()
             time.sleep(AWAY)
             server.start()
             began, before = time.monotonic(), len(ledger.lines("end"))
+            jobs.sturdy.dispatch(-1, 0)
             wait_until(lambda b=before: len(ledger.lines("end")) > b, timeout=RESUMED)
             resumed.append(time.monotonic() - began)
-        wait_until(lambda: len(set(ledger.details("end"))) == JOBS, timeout=60 + JOBS / 50)
+        numbers = {str(number) for number in (-1, *range(3 * each))}
+        wait_until(lambda: set(ledger.details("end")) == numbers, timeout=60 + JOBS / 50)
         wait_until(lambda: queues["store"].is_empty(), timeout=15)
         assert one.is_running
         assert two.is_running
