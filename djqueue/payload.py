@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from types import MappingProxyType
@@ -33,9 +33,22 @@ _SEPARATOR = ',"id":'
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}\Z")
 _TAGGED_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_.-]*\Z")
 
-_encode = json.JSONEncoder(
-    ensure_ascii=True, allow_nan=False, separators=(",", ":"), check_circular=False
-).encode
+
+def _encoder() -> Callable[[Any], str]:
+    """Compact ASCII JSON; ValueError for nan and inf, TypeError for what is no JSON value."""
+    encoder = json.JSONEncoder(
+        ensure_ascii=True, allow_nan=False, separators=(",", ":"), check_circular=False
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # not CPython
+        return encoder.encode
+    # `encode` makes one of these at each call, which takes longer than most arguments do.
+    text = json.encoder.encode_basestring_ascii
+    parts = make(None, encoder.default, text, None, ":", ",", False, False, False)
+    return lambda value: "".join(parts(value, 0))
+
+
+_encode = _encoder()
 
 
 @dataclass(frozen=True)
@@ -114,13 +127,15 @@ def encode_head(name: str, limits: Limits) -> str:
 def encode(
     head: str,
     id: str,
-    sent: float,
+    sent: float | str,
     arguments: Mapping[str, Any],
     retry_until: float | None = None,
     tags: tuple[str, ...] = (),
     context: Mapping[str, Any] | None = None,
 ) -> str:
-    """The text to store. `arguments` are JSON values already; ValueError for nan and inf."""
+    """The text to store. `sent` is in seconds since the epoch, a text where many share it;
+    `arguments` are JSON values already. ValueError for nan and inf.
+    """
     middle = ""
     if retry_until is not None:
         middle += f',"retry_until":{retry_until!r}'
@@ -129,7 +144,7 @@ def encode(
     if context:
         middle += f',"context":{_encode(context)}'
     body = _encode(arguments) if arguments else "{}"
-    return f'{head}{_SEPARATOR}"{id}","sent":{sent!r}{middle},"arguments":{body}}}'
+    return f'{head}{_SEPARATOR}"{id}","sent":{sent}{middle},"arguments":{body}}}'
 
 
 def head_of(text: str) -> Head | None:

@@ -16,9 +16,9 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from djqueue.bus.connections import queues
 from djqueue.bus.dispatched import DispatchedJob
-from djqueue.bus.ids import new_id
+from djqueue.bus.ids import Moment
 from djqueue.bus.large import fitted, put_aside
-from djqueue.bus.plans import Plan, plan_of
+from djqueue.bus.plans import plan_of
 from djqueue.bus.recording import recorders
 from djqueue.bus.sending import Deferred, Sendable, send
 from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from djqueue.jobs.handles import Handles
     from djqueue.jobs.options import PerJob
 
-__all__ = ["adispatch", "dispatch", "dispatch_sync", "prepare", "refuse_event_loop"]
+__all__ = ["adispatch", "dispatch", "dispatch_sync", "prepare", "prepare_as", "refuse_event_loop"]
 
 R = TypeVar("R")
 
@@ -49,11 +49,11 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     """Queue `job`: the same as ``job.dispatch()``."""
     spec = spec_of(job)
     refuse_event_loop("dispatch()", "await adispatch()")
-    plan, sendable = prepare(job, spec)
-    outgoing = sendable.outgoing
-    sent = sendable if len(outgoing.payload) <= plan.fits else fitted(plan, sendable)
+    sendable = prepare(job, spec)
+    outgoing, plan = sendable.outgoing, sendable.plan
+    sent = sendable if len(outgoing.payload) <= plan.fits else fitted(sendable)
     if (recorder := recorders.innermost) is not None:
-        return recorder.record(plan, sendable)
+        return recorder.record(sendable)
     aliases = aliases_to_wait_for(queues[plan.connection].driver) if plan.after_commit else ()
     if sent.body is not None:
         (sent,) = put_aside(plan.connection, (sent,), waits=bool(aliases))
@@ -87,30 +87,34 @@ def dispatch_sync(job: Any) -> Any:
     """
     spec = spec_of(job)
     refuse_event_loop("dispatch_sync()", "await sync_to_async(dispatch_sync)(job)")
-    plan, sendable = prepare(job, spec)
-    return run_here(sendable.outgoing, plan.connection)
+    sendable = prepare(job, spec)
+    return run_here(sendable.outgoing, sendable.plan.connection)
 
 
-def prepare(job: Job, spec: JobSpec) -> tuple[Plan, Sendable]:
-    """Check and encode `job`. Nothing is stored yet."""
+def prepare(job: Job, spec: JobSpec) -> Sendable:
+    """Check and encode `job`, dispatched now. Nothing is stored yet."""
+    moment = Moment(time_ns())
+    (id,) = moment.ids(1)
+    return prepare_as(job, spec, moment, id)
+
+
+def prepare_as(job: Job, spec: JobSpec, moment: Moment, id: str) -> Sendable:
+    """Check and encode `job`, dispatched at `moment` under `id`. Nothing is stored yet."""
     using = job._using
     plan = plan_of(spec, using)
-    nanoseconds = time_ns()
-    now = nanoseconds / 1_000_000_000
-    id = new_id(nanoseconds)
     options = spec.options
     when, tags, until = options.delay, options.tags, options.retry_until
     if using:
         when, tags = using.get("delay", when), using.get("tags", tags)
     if spec.per_instance:
         tags, until = spec.tags(job, tags), spec.retry_until(job)
-    delay = 0.0 if when is None else seconds_until(when, now)
+    delay = 0.0 if when is None else seconds_until(when, moment.seconds)
     payload = encode(
         plan.head,
         id,
-        now,
+        moment.text,
         spec.encode(job),
-        None if until is None else now + seconds_until(until, now),
+        None if until is None else moment.seconds + seconds_until(until, moment.seconds),
         tags,
     )
     if plan.max_delay is not None and delay > plan.max_delay:
@@ -128,7 +132,7 @@ def prepare(job: Job, spec: JobSpec) -> tuple[Plan, Sendable]:
         None if options.message_group is None else _for_job(options.message_group, job),
         None if options.deduplication_id is None else _for_job(options.deduplication_id, job),
     )
-    return plan, Sendable(outgoing, job, spec.job_class)
+    return Sendable(outgoing, job, plan)
 
 
 def refuse_event_loop(called: str, instead: str) -> None:

@@ -1,4 +1,4 @@
-"""Ids of dispatches."""
+"""The moment of a dispatch, and the ids that tell it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,34 @@ from uuid import UUID
 
 from djqueue.errors import QueueError
 
-__all__ = ["check_id", "new_id"]
-
+__all__ = ["Moment", "check_id"]
 
 _VARIANT = {f"{digit:x}": "89ab"[digit % 4] for digit in range(16)}
 """The digit that says whose layout it is, with the two random bits that it has room for."""
 
 
-def new_id(nanoseconds: int) -> str:
-    """A version 7 UUID for that moment since the epoch: ids sort by it, to a quarter of a
-    microsecond, which keeps a store's index on them compact. 62 bits are random.
-    """
-    milliseconds, rest = divmod(nanoseconds, 1_000_000)
-    head, tail = f"{milliseconds:012x}", os.urandom(8).hex()
-    fraction = f"{(rest << 12) // 1_000_000:03x}"
-    return f"{head[:8]}-{head[8:]}-7{fraction}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
+class Moment:
+    """When one job is dispatched, or some together. Nanoseconds since the epoch."""
+
+    def __init__(self, nanoseconds: int) -> None:
+        self._nanoseconds = nanoseconds
+        self.seconds = nanoseconds / 1_000_000_000
+        """Since the epoch, by the dispatcher's clock."""
+        self.text = repr(self.seconds)
+        """The same as JSON."""
+
+    def ids(self, count: int) -> list[str]:
+        """Version 7 UUIDs, in the order in which they sort: by the moment, to a quarter of a
+        microsecond, which keeps a store's index on them compact. 62 bits are random.
+        """
+        ticks = self._nanoseconds * 4096 // 1_000_000
+        random = os.urandom(8 * count).hex()
+        return [_uuid(f"{ticks + i:015x}", random[16 * i : 16 * i + 16]) for i in range(count)]
+
+
+def _uuid(time: str, random: str) -> str:
+    variant = _VARIANT[random[0]]
+    return f"{time[:8]}-{time[8:12]}-7{time[12:]}-{variant}{random[1:4]}-{random[4:]}"
 
 
 def check_id(value: object) -> str:

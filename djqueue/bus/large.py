@@ -15,7 +15,6 @@ from djqueue.packing import pack, split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from djqueue.bus.plans import Plan
     from djqueue.bus.sending import Sendable
     from djqueue.conf import ConnectionSettings, Settings
     from djqueue.drivers.base import Capabilities
@@ -48,12 +47,12 @@ def sizes_of(connection: ConnectionSettings, capabilities: Capabilities, known: 
     return Sizes(fits, connection.compress_above, store_above, most)
 
 
-def fitted(plan: Plan, job: Sendable) -> Sendable:
+def fitted(job: Sendable) -> Sendable:
     """`job` with a payload that its store takes, and what `put_aside` has to store before it is
     pushed. Nothing is stored yet. `NotSerializable` names the largest argument.
     """
     text = job.outgoing.payload
-    sizes = plan.sizes
+    sizes = job.plan.sizes
     arguments = len(split(text)[1])
     most = _max_size(settings())
     if arguments > most:
@@ -65,7 +64,7 @@ def fitted(plan: Plan, job: Sendable) -> Sendable:
     if sizes.most is not None and len(packed.text) > sizes.most:
         raise NotSerializable(
             f"{job.outgoing.name} would be stored in {len(packed.text):,} bytes, and connection "
-            f'"{plan.connection}" takes at most {sizes.most:,}. {_remedy(text)}'
+            f'"{job.plan.connection}" takes at most {sizes.most:,}. {_remedy(text)}'
         )
     return job._replace(outgoing=job.outgoing._replace(payload=packed.text), body=packed.body)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from djqueue.bus.connections import queues
-from djqueue.bus.dispatching import prepare, refuse_event_loop
+from djqueue.bus.dispatching import prepare_as, refuse_event_loop
+from djqueue.bus.ids import Moment
 from djqueue.bus.large import fitted, put_aside
 from djqueue.bus.recording import recorders
 from djqueue.bus.sending import Deferred, Sendable, send
@@ -17,7 +20,6 @@ from djqueue.jobs.spec import spec_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from djqueue.bus.plans import Plan
     from djqueue.jobs.base import Job
 
 __all__ = ["CHUNK", "MOST_DEFERRED", "dispatch_many"]
@@ -39,12 +41,11 @@ def dispatch_many(jobs: Iterable[Job]) -> int:
     for chunk in _chunks(iter(jobs)):
         count += len(chunk)
         checked = [
-            (plan, job if len(job.outgoing.payload) <= plan.fits else fitted(plan, job))
-            for plan, job in chunk
+            job if len(job.outgoing.payload) <= job.plan.fits else fitted(job) for job in chunk
         ]
         if (recorder := recorders.innermost) is not None:
-            for plan, sendable in chunk:
-                recorder.record(plan, sendable)
+            for job in chunk:
+                recorder.record(job)
             continue
         for (connection, after_commit, inline), group in _by_connection(checked):
             aliases = aliases_to_wait_for(queues[connection].driver) if after_commit else []
@@ -89,15 +90,19 @@ class _Waiting:
             when_all_commit(list(aliases), deferred.publish)
 
 
-def _chunks(jobs: Iterator[Job]) -> Iterator[list[tuple[Plan, Sendable]]]:
+def _chunks(jobs: Iterator[Job]) -> Iterator[list[Sendable]]:
     # Taken before anything is written: the iterable may be a query on the connection that writes.
     while taken := list(islice(jobs, CHUNK)):
-        yield [prepare(job, spec_of(job)) for job in taken]
+        moment = Moment(time_ns())
+        ids = moment.ids(len(taken))
+        yield [
+            prepare_as(job, spec_of(job), moment, id) for job, id in zip(taken, ids, strict=True)
+        ]
 
 
-def _by_connection(chunk: list[tuple[Plan, Sendable]]) -> Iterable[tuple[Any, list[Sendable]]]:
+def _by_connection(chunk: list[Sendable]) -> Iterable[tuple[Any, list[Sendable]]]:
     groups: dict[tuple[str, bool, bool], list[Sendable]] = {}
-    for plan, sendable in chunk:
+    for plan, some in groupby(chunk, attrgetter("plan")):
         key = (plan.connection, plan.after_commit, plan.inline)
-        groups.setdefault(key, []).append(sendable)
+        groups.setdefault(key, []).extend(some)
     return groups.items()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from djqueue.bus.dispatched import DispatchedJob
-    from djqueue.bus.plans import Plan
     from djqueue.bus.sending import Sendable
 
 __all__ = ["Recorder", "recorders"]
@@ -17,7 +16,7 @@ __all__ = ["Recorder", "recorders"]
 class Recorder(Protocol):
     """Takes what would have been sent: checked and encoded, but not yet waiting for a commit."""
 
-    def record(self, plan: Plan, job: Sendable) -> DispatchedJob[Any]:
+    def record(self, job: Sendable) -> DispatchedJob[Any]:
         """Keep `job`, and answer the dispatch."""
 
 

@@ -16,6 +16,7 @@ from djqueue.signals import announce, job_queued
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from djqueue.bus.plans import Plan
     from djqueue.drivers.base import OutgoingJob
 
 __all__ = ["Deferred", "Sendable", "send"]
@@ -26,8 +27,7 @@ class Sendable(NamedTuple):
 
     outgoing: OutgoingJob
     instance: Any
-    sender: type
-    """The job's class, for the signal."""
+    plan: Plan
     body: bytes | None = None
     """What `djqueue.bus.large.put_aside` has to store first."""
 
@@ -62,9 +62,9 @@ def _run(connection: str, jobs: Sequence[Sendable]) -> None:
 def _announce(connection: str, jobs: Sequence[Sendable]) -> None:
     if not job_queued.receivers:
         return
-    for outgoing, instance, sender, _ in jobs:
+    for outgoing, instance, _, _ in jobs:
         job = CurrentJob(outgoing.id, outgoing.name, outgoing.queue, connection, 0, instance)
-        announce(job_queued, sender, job=job, delay=outgoing.delay)
+        announce(job_queued, type(instance), job=job, delay=outgoing.delay)
 
 
 class Deferred:

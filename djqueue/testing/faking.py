@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from djqueue.bus.dispatched import DispatchedJob
-    from djqueue.bus.plans import Plan
     from djqueue.bus.sending import Sendable
 
 __all__ = ["FakeQueue", "fake_queue"]
@@ -56,9 +55,9 @@ class FakeQueue:
         """Decorate a test function, or a class for each of its tests, with a fake of its own."""
         return decorated(target, FakeQueue)
 
-    def record(self, plan: Plan, job: Sendable) -> DispatchedJob[Any]:
+    def record(self, job: Sendable) -> DispatchedJob[Any]:
         """Take a dispatch. Called by `dispatch`."""
-        recorded = Recorded.of(plan, job)
+        recorded = Recorded.of(job)
         self.recorded.append(recorded)
         self._pending[recorded.id] = recorded
         return RecordedJob(recorded, self._pending)

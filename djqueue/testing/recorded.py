@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from djqueue.bus.dispatched import DispatchedJob
 
 if TYPE_CHECKING:
-    from djqueue.bus.plans import Plan
     from djqueue.bus.sending import Sendable
     from djqueue.drivers.base import OutgoingJob
     from djqueue.jobs.base import Job
@@ -23,9 +22,9 @@ class Recorded(NamedTuple):
     outgoing: OutgoingJob
 
     @classmethod
-    def of(cls, plan: Plan, sendable: Sendable) -> Recorded:
+    def of(cls, sendable: Sendable) -> Recorded:
         """What a recorder was given."""
-        return cls(sendable.instance, plan.connection, sendable.outgoing)
+        return cls(sendable.instance, sendable.plan.connection, sendable.outgoing)
 
     @property
     def id(self) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from djqueue import Job, dispatch, dispatch_sync
 from djqueue.bus.dispatching import prepare
-from djqueue.bus.ids import new_id
+from djqueue.bus.ids import Moment
 from djqueue.errors import (
     MissingPackage,
     NotSerializable,
@@ -96,11 +96,11 @@ def test_a_changed_setting_is_followed(memory, change):
 
 
 def test_equal_options_share_a_plan():
-    first, _ = prepare(Write().using(queue="a", delay=1), Write._spec)
-    second, _ = prepare(Write().using(queue="a", delay=2), Write._spec)
-    third, _ = prepare(Write().using(queue="b"), Write._spec)
-    assert first is second
-    assert third.queue == "b"
+    first = prepare(Write().using(queue="a", delay=1), Write._spec)
+    second = prepare(Write().using(queue="a", delay=2), Write._spec)
+    third = prepare(Write().using(queue="b"), Write._spec)
+    assert first.plan is second.plan
+    assert third.plan.queue == "b"
 
 
 def test_errors_of_the_dispatch_reach_the_caller(memory):
@@ -152,9 +152,11 @@ def test_the_function_is_the_same_as_the_method(memory):
 
 
 def test_ids_are_uuids_that_sort_by_time():
-    ids = [new_id(moment) for moment in range(10**18, 10**18 + 10**9, 10**6)]
+    ids = [Moment(ns).ids(1)[0] for ns in range(10**18, 10**18 + 10**9, 10**6)]
     assert ids == sorted(ids)
-    assert len({new_id(10**18) for _ in range(1000)}) == 1000
+    together = Moment(10**18 - 1).ids(1000)
+    assert together == sorted(set(together))
+    assert len({Moment(10**18).ids(1)[0] for _ in range(1000)}) == 1000
     for each in ids[:100]:
         assert UUID(each).version == 7
         assert UUID(each).variant == "specified in RFC 4122"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, connections
 
-from djqueue.bus.ids import new_id
+from djqueue.bus.ids import Moment
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
@@ -32,7 +32,8 @@ def driver() -> Iterator[DatabaseDriver]:
 
 
 def _push(driver: DatabaseDriver, count: int, delay: float = 0.0) -> None:
-    jobs = [(new_id(time.time_ns()), "default", "job", "{}", delay) for _ in range(count)]
+    ids = Moment(time.time_ns()).ids(count)
+    jobs = [(id, "default", "job", "{}", delay) for id in ids]
     driver.push([OutgoingJob(*job) for job in jobs])
 
 

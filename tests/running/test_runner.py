@@ -24,7 +24,7 @@ from djqueue.running.timer import AlarmTimer
 
 
 def reservation(bound: Any, attempt: int = 1, history: str = "") -> Reservation:
-    outgoing = prepare(bound, bound._spec)[1].outgoing
+    outgoing = prepare(bound, bound._spec).outgoing
     return Reservation(
         outgoing.id, "default", outgoing.name, outgoing.payload, attempt, 0, history, None
     )

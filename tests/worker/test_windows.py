@@ -47,7 +47,7 @@ def reservations(count: int, seconds: float = 0.0) -> list[Reservation]:
     made = []
     for number in range(count):
         bound = jobs.record.bind(number, seconds)
-        outgoing = prepare(bound, bound._spec)[1].outgoing
+        outgoing = prepare(bound, bound._spec).outgoing
         made.append(
             Reservation(outgoing.id, "default", "app.record", outgoing.payload, 1, 0, "", number)
         )
@@ -132,7 +132,7 @@ def test_a_payload_larger_than_every_buffer_arrives(crew: Crew, ledger: Ledger) 
     bound = swallow.bind("x" * 5_000_000)
     from djqueue.bus.dispatching import prepare
 
-    outgoing = prepare(bound, bound._spec)[1].outgoing
+    outgoing = prepare(bound, bound._spec).outgoing
     process.hand_over([Reservation(outgoing.id, "default", "big", outgoing.payload, 1, 0, "", 0)])
     deadline = time.monotonic() + 10
     while process.held and time.monotonic() < deadline:

@@ -19,13 +19,20 @@ local calling = redis.call('LLEN', wake)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local created = string.format('%.0f', math.floor(now))
-local new = {}
+-- Scores as text: Redis would write each number out anew.
+local new, scores, dues, seen = {}, {}, {}, {}
 for i, id in ipairs(ids) do
-  if not known[i] then
-    local rank, delay = tonumber(ARGV[4 * i - 2]), tonumber(ARGV[4 * i - 1])
-    local available = delay > 0 and math.ceil(now + delay) or math.floor(now)
-    -- 2^42 ms reach to the year 2109; a rank above them keeps the score exact in a double.
-    new[#new + 1] = { i, id, rank, delay > 0, available, rank * 4398046511104 + available }
+  if not known[i] and not seen[id] then
+    seen[id] = true
+    new[#new + 1] = i
+    local rank, delay = ARGV[4 * i - 2], ARGV[4 * i - 1]
+    if delay ~= '0' then
+      dues[i] = string.format('%.0f', math.ceil(now + delay))
+    end
+    if not scores[rank] then
+      -- 2^42 ms reach to the year 2109; a rank above them keeps the score exact in a double.
+      scores[rank] = string.format('%.0f', rank * 4398046511104 + math.floor(now))
+    end
   end
 end
 if #new == 0 then
@@ -33,19 +40,17 @@ if #new == 0 then
 end
 
 -- The first write is one that a full memory refuses.
-local last = redis.call('INCRBY', number, #new)
-local bodies, now_ready, later, seen, count = {}, {}, {}, {}, 0
-for i, job in ipairs(new) do
-  local index, id = job[1], job[2]
-  if not seen[id] then
-    seen[id], count = true, count + 1
-    local order = ARGV[4 * index - 2] .. string.format('%012x', last - #new + i)
-    bodies[#bodies + 1] = id
-    bodies[#bodies + 1] = order .. created .. ARGV[4 * index]
-    local target = job[4] and later or now_ready
-    target[#target + 1] = job[4] and job[5] or job[6]
-    target[#target + 1] = order .. id
-  end
+local place = redis.call('INCRBY', number, #new) - #new
+local bodies, now_ready, later = {}, {}, {}
+for _, i in ipairs(new) do
+  place = place + 1
+  local id, rank = ids[i], ARGV[4 * i - 2]
+  local order = rank .. string.format('%012x', place)
+  bodies[#bodies + 1] = id
+  bodies[#bodies + 1] = order .. created .. ARGV[4 * i]
+  local target = dues[i] and later or now_ready
+  target[#target + 1] = dues[i] or scores[rank]
+  target[#target + 1] = order .. id
 end
 redis.call('HSET', body, unpack(bodies))
 if #later > 0 then
@@ -57,4 +62,4 @@ if #now_ready > 0 then
     redis.call('RPUSH', wake, '1')
   end
 end
-return count
+return #new
