@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -27,13 +28,13 @@ def _children_by_parent() -> defaultdict[int, list[int]]:
 
 def _pairs_of_proc() -> list[tuple[int, int]]:
     pairs = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            text = path.read_text(errors="replace")
+            text = Path("/proc", name, "stat").read_text(errors="replace")
         except OSError:
             continue  # it has ended meanwhile
         # The program's name, in brackets, may hold spaces and brackets itself.
-        pairs.append((int(path.parent.name), int(text.rpartition(")")[2].split()[1])))
+        pairs.append((int(name), int(text.rpartition(")")[2].split()[1])))
     return pairs
 
 
