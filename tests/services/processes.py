@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -28,13 +27,15 @@ def _children_by_parent() -> defaultdict[int, list[int]]:
 
 def _pairs_of_proc() -> list[tuple[int, int]]:
     pairs = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
         try:
-            text = Path("/proc", name, "stat").read_text(errors="replace")
+            text = (folder / "stat").read_text(errors="replace")
         except OSError:
             continue  # it has ended meanwhile
         # The program's name, in brackets, may hold spaces and brackets itself.
-        pairs.append((int(name), int(text.rpartition(")")[2].split()[1])))
+        pairs.append((int(folder.name), int(text.rpartition(")")[2].split()[1])))
     return pairs
 
 
