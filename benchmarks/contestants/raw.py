@@ -84,7 +84,7 @@ class Contestant(djqueue.Contestant):
 
         dialect = _dialect("default")
         jobs = [Noop(number) for number in range(count)]
-        ready = [prepare(job, spec_of(job))[1].outgoing for job in jobs]
+        ready = [prepare(job, spec_of(job)).outgoing for job in jobs]
         return dialect._insert(False, 1), [dialect._insert_values(job) for job in ready]
 
     # -- settling and reserving ----------------------------------------------------------------

@@ -54,7 +54,7 @@ class Contestant(djqueue.Contestant):
 
         driver: Any = queues["main"].driver
         jobs = [Noop(number) for number in range(count)]
-        return [driver._put(prepare(job, spec_of(job))[1].outgoing) for job in jobs]
+        return [driver._put(prepare(job, spec_of(job)).outgoing) for job in jobs]
 
     def loop(self, window: int) -> float:
         """Delete the last window and take the next in one send, until the tube is empty."""

@@ -54,7 +54,7 @@ class Contestant(djqueue.Contestant):
         from djqueue.jobs.spec import spec_of
 
         job = Noop(number)
-        return next(iter(push_arguments([prepare(job, spec_of(job))[1].outgoing])))
+        return next(iter(push_arguments([prepare(job, spec_of(job)).outgoing])))
 
     def loop(self, window: int) -> float:
         """Settle a window and take the next until the queue is empty; jobs a second."""

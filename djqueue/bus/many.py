@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import groupby, islice
-from operator import attrgetter
+from itertools import islice
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from djqueue.bus.connections import queues
 from djqueue.bus.dispatching import prepare_as, refuse_event_loop
 from djqueue.bus.ids import Moment
 from djqueue.bus.large import fitted, put_aside
 from djqueue.bus.recording import recorders
-from djqueue.bus.sending import Deferred, Sendable, send
+from djqueue.bus.sending import Deferred, Sendable, send, send_unannounced
 from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
 from djqueue.errors import QueueError
 from djqueue.jobs.spec import spec_of
+from djqueue.signals import job_queued
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from djqueue.bus.plans import Plan
+    from djqueue.drivers.base import OutgoingJob
     from djqueue.jobs.base import Job
 
 __all__ = ["CHUNK", "MOST_DEFERRED", "dispatch_many"]
@@ -40,22 +42,52 @@ def dispatch_many(jobs: Iterable[Job]) -> int:
     count = 0
     for chunk in _chunks(iter(jobs)):
         count += len(chunk)
-        checked = [
-            job if len(job.outgoing.payload) <= job.plan.fits else fitted(job) for job in chunk
-        ]
-        if (recorder := recorders.innermost) is not None:
-            for job in chunk:
-                recorder.record(job)
-            continue
-        for (connection, after_commit, inline), group in _by_connection(checked):
-            aliases = aliases_to_wait_for(queues[connection].driver) if after_commit else []
-            ready = put_aside(connection, group, waits=bool(aliases))
-            if aliases:
-                waiting.add(connection, inline, aliases, ready)
-            else:
-                send(connection, ready, inline=inline)
+        for group in _by_connection(chunk):
+            group.send(waiting)
     waiting.start()
     return count
+
+
+class _Group:
+    """Jobs of a chunk for one connection, in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        driver = queues[plan.connection].driver
+        self._aliases = aliases_to_wait_for(driver) if plan.after_commit else []
+        self._recorder = recorders.innermost
+        self._keeps_all = bool(
+            self._aliases or plan.inline or self._recorder or job_queued.receivers
+        )
+        self._jobs: list[Sendable] = []
+        """All, or those with a body where nobody will ask for the others' instances: fewer objects
+        for the garbage collector, which takes as long as encoding them."""
+        self._outgoing: list[OutgoingJob] = []
+
+    def add(self, job: Sendable) -> None:
+        """Check that the store will take it."""
+        sent = job if len(job.outgoing.payload) <= job.plan.fits else fitted(job)
+        if self._keeps_all:
+            self._jobs.append(sent if self._recorder is None else job)
+            return
+        self._outgoing.append(sent.outgoing)
+        if sent.body is not None:
+            self._jobs.append(sent)
+
+    def send(self, waiting: _Waiting) -> None:
+        """Store them, now or after the commit."""
+        connection, inline = self._plan.connection, self._plan.inline
+        if self._recorder is not None:
+            for job in self._jobs:
+                self._recorder.record(job)
+            return
+        ready = put_aside(connection, self._jobs, waits=bool(self._aliases))
+        if self._aliases:
+            waiting.add(connection, inline, self._aliases, ready)
+        elif self._keeps_all:
+            send(connection, ready, inline=inline)
+        else:
+            send_unannounced(connection, self._outgoing)
 
 
 class _Waiting:
@@ -90,19 +122,24 @@ class _Waiting:
             when_all_commit(list(aliases), deferred.publish)
 
 
-def _chunks(jobs: Iterator[Job]) -> Iterator[list[Sendable]]:
+def _chunks(jobs: Iterator[Job]) -> Iterator[list[Job]]:
     # Taken before anything is written: the iterable may be a query on the connection that writes.
     while taken := list(islice(jobs, CHUNK)):
-        moment = Moment(time_ns())
-        ids = moment.ids(len(taken))
-        yield [
-            prepare_as(job, spec_of(job), moment, id) for job, id in zip(taken, ids, strict=True)
-        ]
+        yield taken
 
 
-def _by_connection(chunk: list[Sendable]) -> Iterable[tuple[Any, list[Sendable]]]:
-    groups: dict[tuple[str, bool, bool], list[Sendable]] = {}
-    for plan, some in groupby(chunk, attrgetter("plan")):
-        key = (plan.connection, plan.after_commit, plan.inline)
-        groups.setdefault(key, []).extend(some)
-    return groups.items()
+def _by_connection(chunk: list[Job]) -> Iterable[_Group]:
+    """Take the jobs from `chunk` and encode them."""
+    groups: dict[tuple[str, bool, bool], _Group] = {}
+    moment = Moment(time_ns())
+    plan, group = None, None
+    chunk.reverse()
+    for id in moment.ids(len(chunk)):
+        job = chunk.pop()
+        sendable = prepare_as(job, spec_of(job), moment, id)
+        if group is None or sendable.plan is not plan:
+            plan = sendable.plan
+            key = (plan.connection, plan.after_commit, plan.inline)
+            group = groups.get(key) or groups.setdefault(key, _Group(plan))
+        group.add(sendable)
+    return groups.values()

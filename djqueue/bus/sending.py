@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from djqueue.bus.plans import Plan
     from djqueue.drivers.base import OutgoingJob
 
-__all__ = ["Deferred", "Sendable", "send"]
+__all__ = ["Deferred", "Sendable", "send", "send_unannounced"]
 
 
 class Sendable(NamedTuple):
@@ -39,24 +39,42 @@ def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
         _run(here, jobs)
 
 
+def send_unannounced(connection: str, jobs: Sequence[OutgoingJob]) -> None:
+    """`send` where it is not inline, and nobody wants to hear of it."""
+    here = _hand_over(connection, jobs)
+    if here is not None:
+        for job in jobs:
+            _run_one(here, job)
+
+
 def _push(connection: str, jobs: Sequence[Sendable]) -> str | None:
-    """Hand `jobs` to the store. Where none took them: the inline connection to run them on."""
+    """Hand over and announce."""
+    here = _hand_over(connection, [job.outgoing for job in jobs])
+    if here is None:
+        _announce(connection, jobs)
+    return here
+
+
+def _hand_over(connection: str, jobs: Sequence[OutgoingJob]) -> str | None:
+    """Give `jobs` to the store. Where none took them: the inline connection to run them on."""
     try:
-        queues[connection].driver.push([job.outgoing for job in jobs])
+        queues[connection].driver.push(jobs)
     except RunHere as left:
         return left.connection
-    _announce(connection, jobs)
     return None
 
 
 def _run(connection: str, jobs: Sequence[Sendable]) -> None:
-    later = queues[connection].driver.capabilities.after_response
     for job in jobs:
         _announce(connection, (job,))
-        if later:
-            after_response.run(job.outgoing, connection)
-        else:
-            run_here(job.outgoing, connection)
+        _run_one(connection, job.outgoing)
+
+
+def _run_one(connection: str, job: OutgoingJob) -> None:
+    if queues[connection].driver.capabilities.after_response:
+        after_response.run(job, connection)
+    else:
+        run_here(job, connection)
 
 
 def _announce(connection: str, jobs: Sequence[Sendable]) -> None:

@@ -10,9 +10,9 @@ import redis
 from django.test import override_settings
 
 from djqueue.conf import ConnectionSettings
-from djqueue.drivers.base import Driver, Settlement, Verdict
+from djqueue.drivers.base import Driver, Settlement, State, StoredJob, Verdict
 from djqueue.drivers.redis import RedisDriver
-from djqueue.errors import ConfigurationError
+from djqueue.errors import ConfigurationError, QueueUnavailable
 from djqueue.testing import DriverContract
 from tests.drivers.redis_support import another, job, make_driver
 from tests.services import Redis
@@ -91,6 +91,55 @@ def test_queues_are_forgotten_when_they_are_empty(redis_server: Redis) -> None:
     driver.clear("once")
     assert driver.queues() == ["default"]
     driver.close()
+
+
+MANY = 1100
+"""Jobs that take several calls of the push script."""
+
+
+def test_many_jobs_keep_their_order_though_the_server_forgets_its_scripts(
+    redis_server: Redis,
+) -> None:
+    driver = make_driver(redis_server.url)
+    driver.push([job()])
+    redis_server.cli("script", "flush")
+    jobs = [job() for _ in range(MANY)]
+    driver.push(jobs)
+    assert [stored.id for stored in _all(driver)][1:] == [each.id for each in jobs]
+    driver.close()
+
+
+def test_a_push_of_many_jobs_that_is_refused_leaves_a_connection_in_step(
+    redis_server: Redis,
+) -> None:
+    driver = make_driver(redis_server.url)
+    driver.push([job()])
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(QueueUnavailable, match="maxmemory"):
+                driver.push([job() for _ in range(MANY)])
+        finally:
+            client.config_set("maxmemory", 0)
+    assert driver.counts("default").waiting == 1
+    jobs = [job() for _ in range(MANY)]
+    driver.push(jobs)
+    assert [stored.id for stored in _all(driver)][1:] == [each.id for each in jobs]
+    driver.close()
+
+
+def test_a_push_of_many_jobs_survives_a_connection_that_breaks(redis_server: Redis) -> None:
+    driver = make_driver(redis_server.url)
+    driver.push([job()])
+    redis_server.cli("client", "kill", "type", "normal", "skipme", "yes")
+    jobs = [job() for _ in range(MANY)]
+    driver.push(jobs)
+    assert [stored.id for stored in _all(driver)][1:] == [each.id for each in jobs]
+    driver.close()
+
+
+def _all(driver: RedisDriver) -> list[StoredJob]:
+    return driver.peek("default", State.WAITING, 2 * MANY)
 
 
 def test_a_worker_registers_its_queues_with_a_server_that_forgot_them(redis_server: Redis) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import OutgoingJob, Settlement
 
-CHUNK = 500
+CHUNK = 250
 CHUNK_BYTES = 1024 * 1024
 """Jobs, and bytes of payload, from which a push is sent in several calls."""
 

@@ -86,8 +86,10 @@ class RedisDriver(Driver):
         try:
             for queue, some in by_queue.items():
                 self._names.add(queue)
-                for arguments in push_arguments(some):
-                    self._call(scripts.PUSH, queue, arguments, again=True)
+                keys = self._keys(queue)
+                beginning = _beginning(scripts.PUSH, keys)
+                commands = ((*beginning, *arguments) for arguments in push_arguments(some))
+                self._store.run_all(keys.number, commands, scripts.PUSH)
         except QueueUnavailable as error:
             error.ambiguous = self._store.sent != sent
             raise

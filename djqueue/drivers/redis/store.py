@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
@@ -12,11 +14,15 @@ from djqueue.drivers.redis.link import REFUSALS, Link
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from redis.connection import Connection
 
     from djqueue.drivers.redis.scripts import Script
+
+
+AHEAD = 1
+"""Commands that are sent before the one in front of them is answered."""
 
 
 class Store(ABC):
@@ -40,6 +46,11 @@ class Store(ABC):
                 if not again or isinstance(error, REFUSALS):
                     raise
             return self._run(key, command, script, patient=again)
+
+    def run_all(self, key: bytes, commands: Iterable[Sequence[Any]], script: Script) -> None:
+        """Run commands in order that do no harm twice."""
+        for command in commands:
+            self.run(key, command, script, again=True)
 
     @abstractmethod
     def _run(
@@ -100,6 +111,27 @@ class Single(Store):
         self, key: bytes, command: Sequence[Any], script: Script | None, *, patient: bool
     ) -> Any:
         return self._link.run(command, script)
+
+    def run_all(self, key: bytes, commands: Iterable[Sequence[Any]], script: Script) -> None:
+        """The server is busy with one command while the next one is made."""
+        remaining = iter(commands)
+        unanswered: deque[Sequence[Any]] = deque()
+        try:
+            for command in remaining:
+                unanswered.append(command)
+                self._link.send(command)
+                while len(unanswered) > AHEAD:
+                    self._link.receive()
+                    unanswered.popleft()
+            while unanswered:
+                self._link.receive()
+                unanswered.popleft()
+        except exceptions.RedisError:
+            self._link.close()  # answers may still be on their way
+            super().run_all(key, chain(unanswered, remaining), script)
+        except BaseException:
+            self._link.close()
+            raise
 
     def link_to(self, key: bytes) -> Link:
         return Link(self._make)
