@@ -213,6 +213,24 @@ class Wakeup(ABC):
         """Stop listening."""
 
 
+class Answer(ABC):
+    """The answer to an exchange that `Driver.begin` has sent. Nothing else may be asked of the
+    driver, nor of what it shares its connection with, before it is taken.
+    """
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when some of it is there."""
+
+    @abstractmethod
+    def is_there(self) -> bool:
+        """Whether `take` does not wait. Never blocks; `QueueUnavailable` if the answer is lost."""
+
+    @abstractmethod
+    def take(self) -> Exchange:
+        """What `exchange` would have returned or raised. Called once."""
+
+
 class Driver(ABC):
     """A store of payloads. One instance belongs to one thread; nothing here blocks for long.
 
@@ -260,6 +278,15 @@ class Driver(ABC):
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Exchange:
         """Settle, then reserve up to `limit` jobs, queues asked strictly in order. The hot path."""
+
+    def begin(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> Answer | None:
+        """Send an `exchange` and return before its answer is there, so that a worker can see to
+        its children meanwhile. None, and nothing was sent, where it has to be waited for, or
+        nothing is to be done: then `exchange` is called.
+        """
+        return None
 
     def settle(self, settlements: Sequence[Settlement]) -> set[str]:
         """Settle alone; the ids that were lost. Joins an open transaction of its alias."""

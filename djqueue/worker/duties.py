@@ -56,12 +56,24 @@ class Duties:
             self._prune: now + random.uniform(60, 300),
             self._stop_in_time: now,
         }
+        self._without_store = (self._watch, self._sample_memory, self._stop_in_time)
 
     def run(self, now: float) -> None:
         """Do what is due."""
         for duty, due in self._due.items():
             if now >= due:
                 self._due[duty] = duty(now)
+
+    def run_without_store(self, now: float) -> None:
+        """Do what is due and asks no store anything."""
+        for duty in self._without_store:
+            if now >= self._due[duty]:
+                self._due[duty] = duty(now)
+
+    def next_without_store(self) -> float:
+        """When `run_without_store` has something to do, or the lease is over."""
+        own = (self._due[duty] for duty in self._without_store)
+        return min(self._worker.lease.over_at, *own)
 
     def next_at(self, now: float) -> float:
         """When something is due next."""

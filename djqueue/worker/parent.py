@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import selectors
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from djqueue import registry
@@ -34,7 +36,7 @@ from djqueue.worker.stock import Stock
 from djqueue.worker.trade import Trade
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Driver
+    from djqueue.drivers.base import Answer, Driver, Wakeup
     from djqueue.worker.report import Report
 
 logger = logging.getLogger("djqueue.worker")
@@ -127,11 +129,19 @@ class Worker:
         self.report.stopped(self)
 
     def _turn(self, now: float) -> None:
-        self.duties.run(now)
-        self.answers.start_children(now)
-        self.hand_out(now)
-        self.trade.run(now)
-        self._sleep(now)
+        if self.trade.hear(now):
+            self.duties.run(now)
+            self.answers.start_children(now)
+            self.hand_out(now)
+            self.trade.run(now)
+        else:
+            self.duties.run_without_store(now)
+            self.hand_out(now)
+        self.report.flush()
+        if (answer := self.trade.awaited) is not None:
+            self._await(answer)
+        else:
+            self._sleep(now)
 
     # -- handing out ---------------------------------------------------------------------------
 
@@ -155,7 +165,7 @@ class Worker:
         self._unsent = any(list(map(Process.send, self.crew.processes)))
         self.stock.tell(able)
         if self.stock.jobs:
-            if now >= self.duties.rest_until:
+            if self.accepting and now >= self.duties.rest_until:
                 self.stock.deal(able, self._capacity(now))
                 self.duties.watch_closely()
             if surplus := self.stock.surplus():
@@ -181,11 +191,13 @@ class Worker:
 
     def nothing_there(self) -> None:
         """The store had nothing for us."""
-        if self.crew.busy:
+        if not self.ends_when_empty or self.crew.busy:
             return
-        if self.options.once:
+        if not self.trade.nothing_left:
+            self.trade.look_now()  # what ended meanwhile may put something in line
+        elif self.options.once:
             self.stop(StopReason.ONCE)
-        elif self.options.stop_when_empty and not self.stock.notices:
+        elif not self.stock.notices:
             self.stop(StopReason.EMPTY)
 
     def stop(self, reason: StopReason) -> None:
@@ -229,18 +241,46 @@ class Worker:
 
     def _sleep(self, now: float) -> None:
         """Until a child, the store, a signal or a deadline calls."""
-        self.report.flush()
         wakeup = self.idle.prepare(now, idle=not self.crew.busy and self.accepting)
         if self.idle.heard():
             self.trade.look_now()
-        for key, _ in self._events(min(self._deadlines(now))):
+        self._see_to(self._events(min(self._deadlines(now))), wakeup)
+
+    def _await(self, answer: Answer) -> None:
+        """Until the store answers, or anybody else calls who does not need it."""
+        descriptor = answer.fileno()
+        deadline = self.duties.next_without_store()
+        if self._unsent:
+            deadline = min(deadline, time.monotonic() + GATHER)
+        with self._listening_to(descriptor):
+            events = self._selector.select(max(0.0, deadline - time.monotonic()))
+        if events and all(_gathers(key.data) for key, _ in events):
+            select.select([descriptor], [], [], GATHER)
+        self._see_to(events)
+
+    @contextmanager
+    def _listening_to(self, descriptor: int) -> Iterator[None]:
+        """Where a wake-up has it, its events are nothing new."""
+        if descriptor in self._selector.get_map():
+            yield
+            return
+        self._selector.register(descriptor, selectors.EVENT_READ, None)
+        try:
+            yield
+        finally:
+            self._selector.unregister(descriptor)
+
+    def _see_to(
+        self, events: list[tuple[selectors.SelectorKey, int]], wakeup: Wakeup | None = None
+    ) -> None:
+        for key, _ in events:
             if key.fileobj == self._interrupts.descriptor:
                 for number in self._interrupts.read():
                     self._signalled(number)
             elif isinstance(key.data, Process):
                 if not key.data.ends.closed:
                     self.answers.listen(key.data)
-            elif key.data is wakeup:
+            elif wakeup is not None and key.data is wakeup:
                 self.idle.heard_something()
 
     def _events(self, deadline: float) -> list[tuple[selectors.SelectorKey, int]]:

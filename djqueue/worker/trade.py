@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from djqueue.drivers.base import Reservation, Settlement, Verdict
+from djqueue.drivers.base import Answer, Exchange, Reservation, Settlement, Verdict
 from djqueue.errors import QueueUnavailable
 from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.worker.chores import forget
@@ -24,6 +24,14 @@ _LATE = 5.0
 """Seconds in which a server has carried out what it received before a connection broke."""
 
 
+class Asked(NamedTuple):
+    """An exchange that was sent."""
+
+    answer: Answer
+    settlements: list[Settlement]
+    room: int
+
+
 class Trade:
     """What goes to the store and comes from it, and when."""
 
@@ -32,6 +40,7 @@ class Trade:
         self.finish = Finisher(
             worker.driver, worker.options.connection, self._given_up, self._forget
         )
+        self._asked: Asked | None = None
         self.begun = 0
         """Jobs reserved and not given back unbegun."""
         self._ask_at = 0.0
@@ -66,22 +75,52 @@ class Trade:
         settlements = self.finish.taken()
         self._flush_at = None
         queues = self._worker.duties.open_queues() if room else ()
+        driver = self._worker.driver
         try:
-            answer = self._worker.driver.exchange(settlements, queues, room)
+            answer = driver.begin(settlements, queues, room)
+            if answer is not None:
+                self._asked = Asked(answer, settlements, room)
+            else:
+                self._take(driver.exchange(settlements, queues, room), settlements, room, now)
         except QueueUnavailable as error:
-            self.finish.broke_off(settlements)
-            self.failed(error)
-            return
+            self._broke_off(settlements, error)
+
+    def hear(self, now: float) -> bool:
+        """Take the answer that is awaited, if it is there; whether none is awaited any more."""
+        asked = self._asked
+        if asked is None:
+            return True
+        try:
+            if now >= self._worker.lease.over_at:
+                raise QueueUnavailable("The store gives no answer.")
+            if not asked.answer.is_there():
+                return False
+            exchange = asked.answer.take()
+        except QueueUnavailable as error:
+            self._asked = None
+            self._broke_off(asked.settlements, error)
+        else:
+            self._asked = None
+            self._take(exchange, asked.settlements, asked.room, now)
+        return True
+
+    def _take(
+        self, exchange: Exchange, settlements: list[Settlement], room: int, now: float
+    ) -> None:
         self._came_back()
-        self.finish.settled(settlements, answer.lost)
+        self.finish.settled(settlements, exchange.lost)
         self._expect(settlements)
-        self.begun += len(answer.reservations)
-        self._worker.stock.add(answer.reservations)
+        self.begun += len(exchange.reservations)
+        self._worker.stock.add(exchange.reservations)
         self._worker.hand_out(now)
         if room:
-            self._answered(len(answer.reservations), room, now)
+            self._answered(len(exchange.reservations), room, now)
         elif self._again:
             self.look_now()
+
+    def _broke_off(self, settlements: list[Settlement], error: QueueUnavailable) -> None:
+        self.finish.broke_off(settlements)
+        self.failed(error)
 
     def _answered(self, got: int, room: int, now: float) -> None:
         self._worker.idle.answered(got, now)
@@ -177,7 +216,13 @@ class Trade:
     @property
     def nothing_left(self) -> bool:
         """Whether the store knows all that we know."""
-        return not (self.finish.settlements or self.finish.failures or self._worker.stock.jobs)
+        told = not (self.finish.settlements or self.finish.failures or self._worker.stock.jobs)
+        return told and self._asked is None
+
+    @property
+    def awaited(self) -> Answer | None:
+        """The answer before which the store may not be asked anything."""
+        return None if self._asked is None else self._asked.answer
 
     def deadlines(self, now: float) -> Iterator[float]:
         """When `run` has something to do."""

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from djqueue.bus.ids import Moment
 from djqueue.conf import ConnectionSettings
-from djqueue.drivers.base import OutgoingJob, WorkerIdentity
+from djqueue.drivers.base import OutgoingJob, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
 from tests import databases
 
@@ -61,6 +61,18 @@ def test_postgresql_does_not_walk_through_what_is_delayed(driver: DatabaseDriver
     plan = _plan_of_prepared(driver, "ANALYZE, BUFFERS, TIMING OFF")
     scan = plan.partition(f"Index Scan using {INDEX}")[2]
     assert int(re.findall(r"shared hit=(\d+)", scan)[0]) < 20
+
+
+@pytest.mark.postgresql
+def test_a_prepared_settlement_is_undone_with_its_transaction(driver: DatabaseDriver) -> None:
+    _push(driver, 1)
+    _plan_of_prepared(driver)
+    held = driver.strays([])
+    assert len(held) == 1
+    with transaction.atomic():
+        assert driver.settle([Settlement(held[0])]) == set()
+        transaction.set_rollback(True)
+    assert driver.strays([]) == held
 
 
 def _plan_of_prepared(driver: DatabaseDriver, options: str = "VERBOSE false") -> str:

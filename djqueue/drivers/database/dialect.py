@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.db import connections, transaction
 
-from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Verdict, Wakeup
+from djqueue.drivers.base import (
+    Answer,
+    Exchange,
+    OutgoingJob,
+    Reservation,
+    Settlement,
+    Verdict,
+    Wakeup,
+)
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -130,6 +138,12 @@ class Dialect(ABC):
         self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
     ) -> Exchange:
         """Delete the rows of `removals` and reserve up to `limit` rows, in one transaction."""
+
+    def begin(
+        self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
+    ) -> Answer | None:
+        """Send an `exchange`; None where this vendor has to wait for it, or nothing is asked."""
+        return None
 
     def put_back(self, settlement: Settlement) -> bool:
         """Settle a verdict that keeps the row; False if the reservation was lost.

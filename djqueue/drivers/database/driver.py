@@ -15,6 +15,7 @@ from django.db import (
 )
 
 from djqueue.drivers.base import (
+    Answer,
     Capabilities,
     Driver,
     Exchange,
@@ -33,7 +34,7 @@ from djqueue.drivers.database import stored, workers
 from djqueue.drivers.database.connection import forget_connections, own_connection
 from djqueue.drivers.database.dialect import Dialect, Holder
 from djqueue.drivers.database.doubt import in_doubt
-from djqueue.drivers.database.reported import ReportedWakeup
+from djqueue.drivers.database.reported import ReportedAnswer, ReportedWakeup
 from djqueue.drivers.sockets import silence
 from djqueue.errors import ConfigurationError, QueueUnavailable
 
@@ -110,6 +111,16 @@ class DatabaseDriver(Driver):
                 lost = self._put_back([s for s in settlements if s.verdict is not Verdict.REMOVE])
             done = self._dialect.exchange(removals, queues, limit, self._holder)
         return Exchange(done.lost | lost, done.reservations) if lost else done
+
+    def begin(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> Answer | None:
+        """Where nothing is put back: that takes several statements."""
+        if any(settlement.verdict is not Verdict.REMOVE for settlement in settlements):
+            return None
+        with self._reported():
+            answer = self._dialect.begin(settlements, queues, limit, self._holder)
+        return answer and ReportedAnswer(answer, self._reported)
 
     def _put_back(self, settlements: Sequence[Settlement]) -> set[str]:
         with self._dialect.transaction():

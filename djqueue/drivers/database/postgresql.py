@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
+from djqueue.drivers.base import Answer, Exchange, OutgoingJob, Reservation, Settlement, Wakeup
 from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder
 from djqueue.drivers.database.listen import CHANNEL, ListenWakeup
+from djqueue.drivers.database.prepared import Prepared, Sent
 
 logger = logging.getLogger("djqueue")
 
@@ -35,8 +35,8 @@ class PostgresDialect(Dialect):
 
     def __init__(self, alias: str, *, owned: bool = False, prepare: bool = True) -> None:
         super().__init__(alias, owned=owned, prepare=prepare)
-        self._session: Any = None
-        """The connection that is known to be one session, not a pooler's: it may be prepared on."""
+        self._prepared: Prepared | None = None
+        """On a connection that is known to be one session, not a pooler's."""
         self._pooled = False
 
     def seconds_until(self, column: str) -> str:
@@ -45,17 +45,14 @@ class PostgresDialect(Dialect):
     # -- execution -----------------------------------------------------------------------------
 
     @property
-    def _prepares(self) -> bool:
-        return self._session is not None and self._session is self.connection.connection
-
-    def _prepared_rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """In a worker's own session: a prepared statement, without Django's wrapper."""
-        raw: Any = self.connection.connection
-        with self.connection.wrap_database_errors:
-            import psycopg  # the vendor's client, needed here only
-
-            with psycopg.Cursor(raw) as cursor:
-                return list(cursor.execute(sql, params, prepare=True).fetchall())
+    def _own_session(self) -> Prepared | None:
+        """Where this connection may be prepared on. Not in a transaction: it is psycopg's cursors
+        that begin it.
+        """
+        prepared, connection = self._prepared, self.connection
+        if prepared is None or prepared.raw is not connection.connection:
+            return None
+        return None if connection.in_atomic_block else prepared
 
     # -- push ----------------------------------------------------------------------------------
 
@@ -108,21 +105,32 @@ class PostgresDialect(Dialect):
     def exchange(
         self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
     ) -> Exchange:
-        handles = [settlement.reservation.handle for settlement in removals]
-        queues = queues if limit > 0 else ()
-        params: list[Any] = []
-        if handles:
-            params += [_array(id for id, _ in handles), _array(number for _, number in handles)]
-        if queues:
-            for queue in queues:
-                params += [queue, limit] if self._prepares else [queue, queue, limit]
-            params += [holder.hold_for, holder.worker]
+        if (answer := self.begin(removals, queues, limit, holder)) is not None:
+            return answer.take()
+        sql, params = _asked(removals, queues, limit, holder, prepared=False)
         if not params:
             return Exchange(set(), [])
+        return self._answered(self.rows(sql, params), removals, queues)
+
+    def begin(
+        self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
+    ) -> Answer | None:
+        session = self._own_session
+        if session is None:
+            return None
+        sql, params = _asked(removals, queues, limit, holder, prepared=True)
+        if not params:
+            return None
+        with self.connection.wrap_database_errors:
+            sent = session.send(sql, params)
+        return _Answer(self, sent, lambda rows: self._answered(rows, removals, queues))
+
+    def _answered(
+        self, rows: Sequence[Sequence[Any]], removals: Sequence[Settlement], queues: Sequence[str]
+    ) -> Exchange:
         lost: set[tuple[int, int]] = set()
         reservations: list[Reservation] = []
-        sql = _exchange(bool(handles), len(queues), prepared=self._prepares)
-        for row in self._prepared_rows(sql, params) if self._prepares else self.rows(sql, params):
+        for row in rows:
             if row[1] is None:
                 lost.add((row[0], row[8]))
             else:
@@ -183,23 +191,48 @@ class PostgresDialect(Dialect):
         return None
 
     def _prepare_from_now_on(self) -> None:
-        """Plan the statement of `exchange` once, whatever the statistics say at the moment.
+        """Plan the statement of an exchange once, whatever the statistics say at the moment.
 
         Planned anew each time, it depends on them, and they are of yesterday whenever a queue
         fills: the whole backlog would be sorted for the sake of a hundred rows. Besides, planning
         costs more than taking one job.
         """
-        raw = self._raw_connection()
-        # Django's None would refuse `prepare=True` too. Nothing else is ever prepared.
-        raw.prepare_threshold = sys.maxsize
         self.rows("SELECT set_config('plan_cache_mode', 'force_generic_plan', false)")
-        self._session = raw
+        raw = self._raw_connection()
+        if self._prepared is None or self._prepared.raw is not raw:
+            self._prepared = Prepared(raw)
 
     def descriptor(self) -> int | None:
         raw = self.connection.connection
         if raw is None or raw.closed:
             return None
         return int(raw.fileno())
+
+
+class _Answer(Answer):
+    """An exchange that was sent."""
+
+    def __init__(
+        self,
+        dialect: PostgresDialect,
+        sent: Sent,
+        read: Callable[[list[tuple[Any, ...]]], Exchange],
+    ) -> None:
+        self._dialect = dialect
+        self._sent = sent
+        self._read = read
+
+    def fileno(self) -> int:
+        return self._sent.fileno()
+
+    def is_there(self) -> bool:
+        with self._dialect.connection.wrap_database_errors:
+            return self._sent.is_there()
+
+    def take(self) -> Exchange:
+        with self._dialect.connection.wrap_database_errors:
+            rows = self._sent.rows()
+        return self._read(rows)
 
 
 _POOLED = (
@@ -228,6 +261,27 @@ _IN_LINE_FOR_ANY_PLANNER = "(queue, line) >= (%s, -32768) AND (queue, line) <= (
 """The same rows. Without statistics a planner that sees the parameters expects so few of the plain
 words that it sorts them all. But these lead it through the delayed rows too, once fewer wait than
 are wanted."""
+
+
+def _asked(
+    removals: Sequence[Settlement],
+    queues: Sequence[str],
+    limit: int,
+    holder: Holder,
+    *,
+    prepared: bool,
+) -> tuple[str, list[Any]]:
+    """The statement of an exchange, and its parameters."""
+    handles = [settlement.reservation.handle for settlement in removals]
+    queues = queues if limit > 0 else ()
+    params: list[Any] = []
+    if handles:
+        params += [_array(id for id, _ in handles), _array(number for _, number in handles)]
+    if queues:
+        for queue in queues:
+            params += [queue, limit] if prepared else [queue, queue, limit]
+        params += [holder.hold_for, holder.worker]
+    return _exchange(bool(handles), len(queues), prepared=prepared), params
 
 
 @lru_cache(maxsize=64)

@@ -1,11 +1,11 @@
-"""A wake-up whose errors are those of the driver contract."""
+"""What a dialect hands out, with the errors of the driver contract."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
-from djqueue.drivers.base import Wakeup
+from djqueue.drivers.base import Answer, Exchange, Wakeup
 from djqueue.errors import QueueUnavailable
 
 
@@ -33,3 +33,24 @@ class ReportedWakeup(Wakeup):
         """What is broken needs no goodbye."""
         with suppress(QueueUnavailable), self._reported():
             self._wakeup.close()
+
+
+class ReportedAnswer(Answer):
+    """`answer`, likewise."""
+
+    def __init__(
+        self, answer: Answer, reported: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._answer = answer
+        self._reported = reported
+
+    def fileno(self) -> int:
+        return self._answer.fileno()
+
+    def is_there(self) -> bool:
+        with self._reported():
+            return self._answer.is_there()
+
+    def take(self) -> Exchange:
+        with self._reported():
+            return self._answer.take()

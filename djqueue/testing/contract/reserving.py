@@ -12,7 +12,7 @@ from djqueue.testing.contract.setup import ContractSetup
 
 
 class Reserving(ContractSetup):
-    """Taking jobs with `Driver.exchange`, `Driver.promote` and `Driver.watch`."""
+    """Taking jobs with `Driver.exchange`, `Driver.begin`, `Driver.promote` and `Driver.watch`."""
 
     def test_an_empty_queue_has_nothing_to_reserve(self) -> None:
         assert self.driver.exchange([], [self.queue], 10) == (set(), [])
@@ -41,6 +41,23 @@ class Reserving(ContractSetup):
         self.push()
         (reservation,) = self.reserve()
         assert Reservation(*json.loads(json.dumps(reservation)))[:7] == reservation[:7]
+
+    def test_an_exchange_that_is_begun_ends_like_any_other(self) -> None:
+        ids = self.push(4)
+        self.driver.watch([self.queue])
+        held = self.reserve(2)
+        settlements = [Settlement(reservation) for reservation in held]
+        answers = []
+        for _ in range(2):
+            answer = self.driver.begin(settlements, [self.queue], 10)
+            if answer is None:
+                raise SkipTest("this store is waited for")
+            while not answer.is_there():
+                assert select.select([answer], [], [], self.patience)[0]
+            answers.append(answer.take())
+        assert answers[0].lost == set()
+        assert {*self.ids(held), *self.ids(answers[0].reservations)} == set(ids)
+        assert answers[1] == (set(self.ids(held)), [])
 
     # -- order ----------------------------------------------------------------------------------
 

@@ -1,0 +1,86 @@
+"""Prepared statements of a session that is a worker's own, on psycopg's libpq connection.
+
+psycopg's cursors wait for their answers. A worker has other things to do meanwhile.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Sequence
+from typing import Any
+
+
+class Prepared:
+    """The statements that one session has prepared."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        """psycopg's connection."""
+        self._names: dict[str, bytes] = {}
+
+    def send(self, sql: str, params: Sequence[Any]) -> Sent:
+        """Send a statement with ``%s`` for each of `params`; only the first time it is prepared
+        before. psycopg's errors as they are.
+        """
+        pgconn = self.raw.pgconn
+        name = self._names.get(sql)
+        if name is None:
+            name = f"djqueue_{len(self._names)}".encode()
+            first, *rest = sql.split("%s")
+            text = first + "".join(f"${n}{part}" for n, part in enumerate(rest, 1))
+            _checked(self.raw, pgconn.prepare(name, text.encode()))
+            self._names[sql] = name
+        pgconn.send_query_prepared(name, [str(param).encode() for param in params])
+        while pgconn.flush():
+            if select.select([pgconn.socket], [pgconn.socket], [])[0]:
+                pgconn.consume_input()
+        return Sent(self.raw)
+
+
+class Sent:
+    """A statement on its way. The connection takes no other one before its `rows` are read."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def fileno(self) -> int:
+        """The socket that the answer comes from."""
+        return int(self._raw.pgconn.socket)
+
+    def is_there(self) -> bool:
+        """Whether `rows` does not wait."""
+        self._raw.pgconn.consume_input()
+        return not self._raw.pgconn.is_busy()
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The answer, all of it."""
+        results = []
+        while (result := self._next()) is not None:
+            results.append(result)
+        for result in results:
+            _checked(self._raw, result)
+        return _rows(self._raw, results[-1])
+
+    def _next(self) -> Any:
+        while not self.is_there():
+            select.select([self], [], [])
+        return self._raw.pgconn.get_result()
+
+
+def _checked(raw: Any, result: Any) -> None:
+    """Raise what the server says that went wrong."""
+    from psycopg import errors, pq  # the vendor's client, needed here only
+
+    if result.status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+        return
+    error = errors.error_from_result(result, raw.info.encoding)
+    # libpq's own, of a connection that broke, has no code that would say so.
+    raise errors.OperationalError(str(error)) if raw.closed and not error.sqlstate else error
+
+
+def _rows(raw: Any, result: Any) -> list[tuple[Any, ...]]:
+    from psycopg.adapt import Transformer
+
+    reader = Transformer.from_context(raw)
+    reader.set_pgresult(result)
+    return list(reader.load_rows(0, result.ntuples, tuple))
