@@ -42,10 +42,11 @@ class Sent:
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
+        self._descriptor = int(raw.pgconn.socket)
 
     def fileno(self) -> int:
         """The socket that the answer comes from."""
-        return int(self._raw.pgconn.socket)
+        return self._descriptor
 
     def is_there(self) -> bool:
         """Whether `rows` does not wait."""
