@@ -90,9 +90,10 @@ class Lines(Report):
     def ended(self, reservation: Reservation, outcome: Outcome) -> None:
         """The job's line, and the reason where it is not done."""
         self._shown.discard(reservation.id)
-        if self._verbosity == 0 and outcome.decision.action is Action.DONE:
+        done = outcome.decision.action is Action.DONE
+        if done and self._verbosity == 0:
             return
-        state = _STATES[outcome.decision.action]
+        state = _DONE if done else _STATES[outcome.decision.action]
         if self._json:
             self._object(state.lower(), reservation, outcome)
             return
@@ -188,8 +189,8 @@ class Lines(Report):
             os.write(descriptor, data[start : start + _WRITE_AT_ONCE])
 
 
+_DONE = "DONE"
 _STATES = {
-    Action.DONE: "DONE",
     Action.RETRY: "RELEASED",
     Action.INTERRUPT: "RELEASED",
     Action.FAIL: "FAIL",

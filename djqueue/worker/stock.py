@@ -27,6 +27,8 @@ class Stock:
         self.notices: deque[tuple[Reservation, ErrorReport]] = deque()
         self.met_loner = False
         """The last jobs that came in had one that goes alone."""
+        self._alone: set[str] = set()
+        """The ids of those here that do."""
 
     def __len__(self) -> int:
         return len(self.jobs)
@@ -34,11 +36,15 @@ class Stock:
     def add(self, reservations: Sequence[Reservation]) -> None:
         """They were just reserved."""
         self.jobs.extend(reservations)
-        self.met_loner = any(goes_alone(reservation) for reservation in reservations)
+        alone = {reservation.id for reservation in reservations if goes_alone(reservation)}
+        self._alone |= alone
+        self.met_loner = bool(alone)
 
     def put_first(self, reservations: Iterable[Reservation]) -> None:
         """They were taken back from a child: they are next."""
-        self.jobs.extendleft(reversed(list(reservations)))
+        taken = list(reservations)
+        self.jobs.extendleft(reversed(taken))
+        self._alone |= {reservation.id for reservation in taken if goes_alone(reservation)}
 
     def tell(self, processes: Sequence[Process]) -> None:
         """Hand out the notices, to the emptiest child each. They need no reservation."""
@@ -64,10 +70,11 @@ class Stock:
     def _window(self, process: Process, size: int) -> list[Reservation]:
         window: list[Reservation] = []
         while self.jobs and len(window) < size:
-            if goes_alone(self.jobs[0]):
+            if self.jobs[0].id in self._alone:
                 if not process.held and not window:
                     process.full = True
                     window.append(self.jobs.popleft())
+                    self._alone.remove(window[0].id)
                 break
             window.append(self.jobs.popleft())
         return window
@@ -76,4 +83,5 @@ class Stock:
         """What no child could be given; it goes back to the store."""
         surplus = list(self.jobs)
         self.jobs.clear()
+        self._alone.clear()
         return surplus
