@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from time import time_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from djqueue.bus.connections import queues
 from djqueue.bus.dispatching import prepare_as, refuse_event_loop
@@ -130,7 +130,8 @@ def _chunks(jobs: Iterator[Job]) -> Iterator[list[Job]]:
 
 def _by_connection(chunk: list[Job]) -> Iterable[_Group]:
     """Take the jobs from `chunk` and encode them."""
-    groups: dict[tuple[str, bool, bool], _Group] = {}
+    groups: dict[Any, _Group] = {}
+    recorded = recorders.innermost is not None
     moment = Moment(time_ns())
     plan, group = None, None
     chunk.reverse()
@@ -139,7 +140,8 @@ def _by_connection(chunk: list[Job]) -> Iterable[_Group]:
         sendable = prepare_as(job, spec_of(job), moment, id)
         if group is None or sendable.plan is not plan:
             plan = sendable.plan
-            key = (plan.connection, plan.after_commit, plan.inline)
+            # What is recorded goes nowhere, and stays together.
+            key = recorded or (plan.connection, plan.after_commit, plan.inline)
             group = groups.get(key) or groups.setdefault(key, _Group(plan))
         group.add(sendable)
     return groups.values()

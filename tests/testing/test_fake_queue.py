@@ -57,6 +57,13 @@ def test_it_records_every_way_to_dispatch():
     assert [job.text for job in queue.dispatched(Write)] == list("abcde")
 
 
+def test_it_records_many_in_order_wherever_they_go():
+    places = ("database", "null", "database")
+    with fake_queue() as queue:
+        dispatch_many(Write("a").using(connection=name) for name in places)
+    assert [each.connection for each in queue.recorded] == list(places)
+
+
 def test_dispatch_sync_runs_all_the_same():
     with fake_queue() as queue:
         dispatch_sync(greet.bind("you"))
