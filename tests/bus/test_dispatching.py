@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from djqueue import Job, dispatch, dispatch_sync
+from djqueue import Job, dispatch, dispatch_many, dispatch_sync
 from djqueue.bus.dispatching import prepare
 from djqueue.bus.ids import Moment
 from djqueue.errors import (
@@ -222,6 +222,15 @@ def test_job_queued_tells_of_each_job_that_was_stored(memory, queued):
     assert (told.id, told.name) == (dispatched.id, "test.bus.Write")
     assert (told.queue, told.connection, told.attempt) == ("kept", "memory", 0)
     assert told.instance is job
+
+
+def test_job_queued_tells_of_each_of_many(memory, queued):
+    jobs = [Write("x"), Write("y")]
+    dispatch_many(jobs)
+    assert [(sender, told.id) for sender, told, _ in queued] == [
+        (Write, stored.id) for stored in memory
+    ]
+    assert [told.instance for _, told, _ in queued] == jobs
 
 
 def test_job_queued_is_not_sent_for_what_was_not_stored(queued):

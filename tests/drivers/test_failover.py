@@ -255,6 +255,13 @@ def test_where_no_store_takes_a_job_it_may_run_here(proxy, resilient, switches):
     assert places == ["resilient", "sync", "sync", "sync"]
 
 
+def test_where_no_store_takes_many_jobs_they_may_run_here(proxy, resilient):
+    resilient(CONNECTIONS=["redis", "sync"])
+    proxy.mode = Mode.REFUSE
+    assert dispatch_many(count.bind(number) for number in range(3)) == 3
+    assert ran == {0: 1, 1: 1, 2: 1}
+
+
 def test_with_a_last_resort_a_resting_member_is_left_alone(proxy, resilient):
     resilient(CONNECTIONS=["redis", "sync"], PROBE_AFTER=60)
     proxy.mode = Mode.DROP
