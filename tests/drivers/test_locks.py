@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import uuid
 from collections.abc import Iterator
 
@@ -24,6 +23,7 @@ pytestmark = [
 
 @pytest.fixture
 def driver(transactional_db: None) -> DatabaseDriver:
+    """Whoever waits for a lock gets an error after two seconds."""
     with connection.cursor() as cursor:
         if databases.vendor() == "mariadb":
             cursor.execute("SET innodb_lock_wait_timeout = 2")
@@ -41,9 +41,7 @@ def locked(id: str) -> Iterator[None]:
         with other.cursor() as cursor:
             key = id if connection.features.has_native_uuid_field else id.replace("-", "")
             cursor.execute("SELECT id FROM jobs WHERE uuid = %s FOR UPDATE", [key])
-        began = time.monotonic()
         yield
-        assert time.monotonic() - began < 1
     finally:
         other.close()
 
