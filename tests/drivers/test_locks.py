@@ -42,6 +42,7 @@ def locked(id: str) -> Iterator[None]:
             key = id if connection.features.has_native_uuid_field else id.replace("-", "")
             cursor.execute("SELECT id FROM jobs WHERE uuid = %s FOR UPDATE", [key])
         yield
+        other.rollback()  # a server may learn late that a session was closed
     finally:
         other.close()
 
