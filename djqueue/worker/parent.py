@@ -241,7 +241,7 @@ class Worker:
 
     def _sleep(self, now: float) -> None:
         """Until a child, the store, a signal or a deadline calls."""
-        wakeup = self.idle.prepare(now, idle=not self.crew.busy and self.accepting)
+        wakeup = self.idle.prepare(now, idle=self.room(now) > 0)
         if self.idle.heard():
             self.trade.look_now()
         self._see_to(self._events(min(self._deadlines(now))), wakeup)
@@ -285,12 +285,13 @@ class Worker:
 
     def _events(self, deadline: float) -> list[tuple[selectors.SelectorKey, int]]:
         """What calls before `deadline`; a change counter is looked at in between."""
+        idle, selector, accepting = self.idle, self._selector, self.accepting
         while True:
-            until = min(deadline, self.idle.look_again) if self.accepting else deadline
-            events = self._selector.select(max(0.0, until - time.monotonic()))
+            until = min(deadline, idle.look_again) if accepting else deadline
+            events = selector.select(max(0.0, until - time.monotonic()))
             if events or until == deadline:
                 break
-            if self.idle.heard():
+            if idle.heard():
                 self.trade.look_now()
                 break
         if events and all(_gathers(key.data) for key, _ in events):

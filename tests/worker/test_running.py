@@ -8,6 +8,7 @@ import time
 
 from djqueue import dispatch_many, find, queues
 from djqueue.models import FailedJob, QueuedJob, Worker
+from tests import databases
 from tests.app import jobs
 from tests.ledger import Ledger
 from tests.support import run_command, start_worker, wait_until
@@ -71,6 +72,18 @@ def test_two_workers_with_two_children_run_each_job_once(ledger: Ledger) -> None
         assert one.wait(60) == two.wait(60) == 0
     assert sorted(map(int, ledger.details("end"))) == list(range(2000))
     assert len({line.pid for line in ledger.lines()}) >= 2
+
+
+def test_a_free_child_is_woken_beside_a_busy_one(ledger: Ledger) -> None:
+    poll = 1 if databases.vendor() == "mariadb" else 30  # it has nothing to call with
+    with start_worker("--workers", 2, "--sleep", poll) as worker:
+        jobs.record.dispatch(0, 60.0)
+        wait_until(lambda: ledger.lines("begin"))
+        for number in (1, 2):
+            time.sleep(1.5)
+            jobs.record.dispatch(number)
+            wait_until(lambda: len(ledger.lines("end")) == number, timeout=5, what=worker.output)
+        worker.kill_everything()
 
 
 def test_a_failing_job_is_kept_with_its_traceback_and_every_attempt(ledger: Ledger) -> None:

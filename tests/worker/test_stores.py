@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -76,3 +77,15 @@ def test_a_job_three_times_as_long_as_its_lease_runs_once(
         wait_until(lambda: len(ledger.lines("end")) == len(STORES), timeout=45)
     assert sorted(ledger.details("begin")) == sorted(STORES)
     queues.close_all()
+
+
+def test_a_free_child_is_woken_beside_a_busy_one(store: str, ledger: Ledger) -> None:
+    poll = 1 if store == "sqs" else 30  # SQS calls nobody who has something in hand
+    with start_worker("--workers", 2, "--sleep", poll) as worker:
+        jobs.record.dispatch(0, 60.0)
+        wait_until(lambda: ledger.lines("begin"))
+        for number in (1, 2):
+            time.sleep(1.5)
+            jobs.record.dispatch(number)
+            wait_until(lambda: len(ledger.lines("end")) == number, timeout=5, what=worker.output)
+        worker.kill_everything()
