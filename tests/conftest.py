@@ -56,7 +56,7 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs against the database, and skip what is for another vendor."""
     for item in items:
-        if _uses_database(item):
+        if _uses_database(item) and not item.get_closest_marker("browser"):  # a page is a page
             item.add_marker("database")
         for name in _VENDORS:
             if item.get_closest_marker(name):

@@ -111,8 +111,10 @@ class TestTheEnd:
     """Whatever happens to its owner, a server and its folder are gone soon after."""
 
     SCRIPT = """\
-import sys, time
+import signal, sys, time
 from tests.services import Redis
+# Not what was inherited: what a script runs in the background has this signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 server = Redis().start()
 print(server.pids[0], server.folder, flush=True)
 {ending}

@@ -12,8 +12,9 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api")
 
+from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
-from django.test import override_settings  # noqa: E402
+from django.test import Client, override_settings  # noqa: E402
 
 from djqueue import history  # noqa: E402
 from tests.admin.support import (  # noqa: E402
@@ -94,16 +95,20 @@ class Operator:
         self.context = browser.new_context(
             base_url=server, viewport={"width": width, "height": height}, color_scheme=scheme
         )
+        self._log_in(server)
         self.complaints: list[str] = []
         self.page = self.context.new_page()
         self.page.on("console", self._listen)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.route("**/*", lambda route: self._serve(route, server))
-        user = User.objects.create_superuser("anna", password="secret")
-        self.page.goto("/admin/")
-        self.page.fill("[name=username]", user.username)
-        self.page.fill("[name=password]", "secret")
-        self.follow(self.page.locator("[type=submit]"))
+
+    def _log_in(self, server: str) -> None:
+        client = Client()
+        client.force_login(User.objects.create_superuser("anna"))
+        name = settings.SESSION_COOKIE_NAME
+        self.context.add_cookies(
+            [{"name": name, "value": client.cookies[name].value, "url": server}]
+        )
 
     def follow(self, link: Any) -> None:
         """Click, and wait for the page that follows."""

@@ -82,7 +82,9 @@ def test_a_free_child_is_woken_beside_a_busy_one(ledger: Ledger) -> None:
         for number in (1, 2):
             time.sleep(1.5)
             jobs.record.dispatch(number)
-            wait_until(lambda: len(ledger.lines("end")) == number, timeout=5, what=worker.output)
+            wait_until(
+                lambda n=number: len(ledger.lines("end")) == n, timeout=5, what=worker.output
+            )
         worker.kill_everything()
 
 
