@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from djqueue.worker.options import WorkerOptions
 
 POLL_SOON = 0.008
-POLL_LATER = 0.05
+POLL_LATER = 0.04
 """Seconds between two looks at a change counter, in the first `LIVELY` seconds after work and
 after that."""
 LIVELY = 2.0
+NEVER = float("inf")
 BUSY_FOR = 1.0
 """Seconds of work after which pushers are told not to wake this worker."""
 
@@ -39,17 +40,8 @@ class Idle:
         self._busy_since: float | None = None
         self._worked_at = 0.0
         self._heard = False
-        self._next_look = 0.0
-
-    @property
-    def polled(self) -> bool:
-        """The store has a change counter, and no descriptor."""
-        return self._wakeup is not None and self._registered is None
-
-    @property
-    def look_again(self) -> float:
+        self.look_again = NEVER
         """When a change counter is to be looked at; never, where the store can call."""
-        return self._next_look if self.polled else float("inf")
 
     def prepare(self, now: float, *, idle: bool) -> Wakeup | None:
         """Before sleeping: listen, and let pushers know whether they have to call."""
@@ -70,6 +62,8 @@ class Idle:
             if descriptor is not None:
                 self._selector.register(descriptor, selectors.EVENT_READ, self._wakeup)
                 self._registered = descriptor
+            else:
+                self.look_again = 0.0
 
     def _tell(self, now: float, idle: bool) -> None:
         if self._wakeup is None:
@@ -89,22 +83,22 @@ class Idle:
     def heard(self) -> bool:
         """Whether the store has called since the last time."""
         heard, self._heard = self._heard, False
-        now = time.monotonic()
-        if self._wakeup is not None and (self._registered is not None or now >= self._next_look):
-            if self.polled:
-                self._next_look = now + self._interval(now)
-            try:
-                heard = self._wakeup.arrived() or heard
-            except QueueUnavailable:
-                self.close()
+        if self._wakeup is None:
+            return heard
+        if self._registered is None:
+            now = time.monotonic()
+            if now < self.look_again:
+                return heard
+            self.look_again = now + (POLL_SOON if now - self._worked_at < LIVELY else POLL_LATER)
+        try:
+            heard = self._wakeup.arrived() or heard
+        except QueueUnavailable:
+            self.close()
         return heard
 
     def heard_something(self) -> None:
         """The store's descriptor became readable."""
         self._heard = True
-
-    def _interval(self, now: float) -> float:
-        return POLL_SOON if now - self._worked_at < LIVELY else POLL_LATER
 
     def answered(self, got: int, now: float) -> None:
         """The store was asked for jobs and gave so many."""
@@ -124,6 +118,7 @@ class Idle:
             self._registered = None
         wakeup, self._wakeup = self._wakeup, None
         self._watching = self._idle = False
+        self.look_again = NEVER
         self._heard = True
         if wakeup is not None:
             wakeup.close()

@@ -1,9 +1,8 @@
 """How a worker on SQLite learns of a push: the database's change counter.
 
 ``PRAGMA data_version`` changes when another connection has committed. It takes no lock and reads
-no table. Cheaper still is a look at the files: while neither the database nor its write-ahead log
-has a new time or size, the counter is asked now and then only, in case a file system's clock is
-too coarse to tell.
+no table. Cheaper still is a look at the file that a commit writes to: while it has no new time or
+size, the counter is asked now and then only, in case a file system's clock is too coarse to tell.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.database.dialect import Dialect
 
 ASK_AT_LEAST = 0.5
-"""Seconds after which the counter is asked whatever the files look like."""
+"""Seconds after which the counter is asked whatever the file looks like."""
 
 
 class ChangeWakeup(Wakeup):
@@ -26,29 +25,32 @@ class ChangeWakeup(Wakeup):
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        name = str(dialect.connection.settings_dict["NAME"])
-        self._files = (name, f"{name}-wal")
-        self._stamps: list[tuple[int, int]] | None = None
+        self._name = str(dialect.connection.settings_dict["NAME"])
+        self._log = f"{self._name}-wal"
+        self._stamp: tuple[int, int] | None = None
         self._version: int | None = None
         self._ask_at = 0.0
 
     def arrived(self) -> bool:
-        stamps, now = self._look(), time.monotonic()
-        if stamps and stamps == self._stamps and now < self._ask_at:
+        stamp, now = self._look(), time.monotonic()
+        if stamp is not None and stamp == self._stamp and now < self._ask_at:
             return False
-        self._stamps, self._ask_at = stamps, now + ASK_AT_LEAST
         version = int(self._dialect.rows("PRAGMA data_version")[0][0])
         changed = version != self._version
-        self._version = version
+        # A commit is written first and counted then: we may have come in between.
+        again = stamp != self._stamp and not changed
+        self._stamp, self._version = stamp, version
+        self._ask_at = now if again else now + ASK_AT_LEAST
         return changed
 
-    def _look(self) -> list[tuple[int, int]]:
-        """Time and size of the files that are there; none for a database without a path."""
-        found = []
-        for name in self._files:
+    def _look(self) -> tuple[int, int] | None:
+        """Time and size of the write-ahead log, or of the database where there is none; None for
+        a database without a path.
+        """
+        for name in (self._log, self._name):
             try:
                 status = os.stat(name)  # noqa: PTH116 - many times a second
             except OSError:
                 continue
-            found.append((status.st_mtime_ns, status.st_size))
-        return found
+            return status.st_mtime_ns, status.st_size
+        return None
