@@ -198,6 +198,9 @@ class RunHere(QueueUnavailable):
 class Wakeup(ABC):
     """Tells an idle worker that something may have arrived. A hint: polling alone is correct."""
 
+    look_again: float = float("inf")
+    """When (monotonic) `arrived` is to be called, if the descriptor is not readable sooner."""
+
     def fileno(self) -> int | None:
         """A descriptor that becomes readable, or None: then `arrived` is polled."""
         return None

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 POLL_SOON = 0.008
 POLL_LATER = 0.04
-"""Seconds between two looks at a change counter, in the first `LIVELY` seconds after work and
-after that."""
+"""Seconds between two looks at a store that cannot call, in the first `LIVELY` seconds after work
+and after that."""
 LIVELY = 2.0
 NEVER = float("inf")
 BUSY_FOR = 1.0
@@ -40,17 +40,22 @@ class Idle:
         self._busy_since: float | None = None
         self._worked_at = 0.0
         self._heard = False
-        self.look_again = NEVER
-        """When a change counter is to be looked at; never, where the store can call."""
+        self._next_look = 0.0
 
-    def prepare(self, now: float, *, idle: bool) -> Wakeup | None:
+    @property
+    def look_again(self) -> float:
+        """When a store that cannot call, or not always, is to be looked at."""
+        if self._wakeup is None:
+            return NEVER
+        return self._next_look if self._registered is None else self._wakeup.look_again
+
+    def prepare(self, now: float, *, idle: bool) -> None:
         """Before sleeping: listen, and let pushers know whether they have to call."""
         try:
             self._watch()
             self._tell(now, idle)
         except QueueUnavailable:
             self.close()
-        return self._wakeup
 
     def _watch(self) -> None:
         if self._watching:
@@ -62,8 +67,6 @@ class Idle:
             if descriptor is not None:
                 self._selector.register(descriptor, selectors.EVENT_READ, self._wakeup)
                 self._registered = descriptor
-            else:
-                self.look_again = 0.0
 
     def _tell(self, now: float, idle: bool) -> None:
         if self._wakeup is None:
@@ -87,18 +90,14 @@ class Idle:
             return heard
         if self._registered is None:
             now = time.monotonic()
-            if now < self.look_again:
+            if now < self._next_look:
                 return heard
-            self.look_again = now + (POLL_SOON if now - self._worked_at < LIVELY else POLL_LATER)
+            self._next_look = now + (POLL_SOON if now - self._worked_at < LIVELY else POLL_LATER)
         try:
             heard = self._wakeup.arrived() or heard
         except QueueUnavailable:
             self.close()
         return heard
-
-    def heard_something(self) -> None:
-        """The store's descriptor became readable."""
-        self._heard = True
 
     def answered(self, got: int, now: float) -> None:
         """The store was asked for jobs and gave so many."""
@@ -118,7 +117,6 @@ class Idle:
             self._registered = None
         wakeup, self._wakeup = self._wakeup, None
         self._watching = self._idle = False
-        self.look_again = NEVER
         self._heard = True
         if wakeup is not None:
             wakeup.close()

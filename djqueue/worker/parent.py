@@ -36,7 +36,7 @@ from djqueue.worker.stock import Stock
 from djqueue.worker.trade import Trade
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Answer, Driver, Wakeup
+    from djqueue.drivers.base import Answer, Driver
     from djqueue.worker.report import Report
 
 logger = logging.getLogger("djqueue.worker")
@@ -241,10 +241,10 @@ class Worker:
 
     def _sleep(self, now: float) -> None:
         """Until a child, the store, a signal or a deadline calls."""
-        wakeup = self.idle.prepare(now, idle=self.room(now) > 0)
+        self.idle.prepare(now, idle=self.room(now) > 0)
         if self.idle.heard():
             self.trade.look_now()
-        self._see_to(self._events(min(self._deadlines(now))), wakeup)
+        self._see_to(self._events(min(self._deadlines(now))))
 
     def _await(self, answer: Answer) -> None:
         """Until the store answers, or anybody else calls who does not need it."""
@@ -270,21 +270,16 @@ class Worker:
         finally:
             self._selector.unregister(descriptor)
 
-    def _see_to(
-        self, events: list[tuple[selectors.SelectorKey, int]], wakeup: Wakeup | None = None
-    ) -> None:
+    def _see_to(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
         for key, _ in events:
             if key.fileobj == self._interrupts.descriptor:
                 for number in self._interrupts.read():
                     self._signalled(number)
-            elif isinstance(key.data, Process):
-                if not key.data.ends.closed:
-                    self.answers.listen(key.data)
-            elif wakeup is not None and key.data is wakeup:
-                self.idle.heard_something()
+            elif isinstance(key.data, Process) and not key.data.ends.closed:
+                self.answers.listen(key.data)
 
     def _events(self, deadline: float) -> list[tuple[selectors.SelectorKey, int]]:
-        """What calls before `deadline`; a change counter is looked at in between."""
+        """What calls before `deadline`; a store that cannot call is looked at in between."""
         idle, selector, accepting = self.idle, self._selector, self.accepting
         while True:
             until = min(deadline, idle.look_again) if accepting else deadline

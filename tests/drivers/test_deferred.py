@@ -11,7 +11,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, RequestFactory, override_settings
 from django.urls import path
@@ -122,6 +122,8 @@ urlpatterns = [path(f"{view.__name__}/", view) for view in VIEWS]
 @pytest.fixture(autouse=True)
 def _settings():
     events.clear()
+    # A request looks after connections that are open; without `django_db` it must not find any.
+    connections.close_all()
     with override_settings(DJQUEUE=DJQUEUE, ROOT_URLCONF=__name__):
         yield
 

@@ -26,6 +26,8 @@ from tests.worker.test_running import *  # noqa: F403 - each of them, through th
 
 # It reads all that a worker prints, and this one prints a warning.
 del test_json_output_is_one_object_a_line  # noqa: F821
+# Nobody is woken through a pooler.
+del test_a_free_child_is_woken_beside_a_busy_one  # noqa: F821
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

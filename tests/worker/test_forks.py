@@ -146,14 +146,16 @@ def test_a_child_has_none_of_its_parents_files_and_sockets(settings: Any, ledger
 
 
 def _sockets_and_databases(pid: int) -> set[str]:
-    """What a process has open of the test's databases: sockets by number, files by name."""
+    """What a process has open of the test's databases: sockets by number, files by name, and what
+    tells of writes to them.
+    """
     found = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = str(entry.readlink())
         except OSError:
             continue
-        if target.startswith("socket:") or ".sqlite3" in target:
+        if target.startswith("socket:") or ".sqlite3" in target or "inotify" in target:
             found.add(target)
     return found
 

@@ -20,34 +20,48 @@ ASK_AT_LEAST = 0.5
 """Seconds after which the counter is asked whatever the file looks like."""
 
 
+class Counter:
+    """Counts the commits of others."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._version: int | None = None
+
+    def has_changed(self) -> bool:
+        """Whether somebody has committed since the last call."""
+        last, self._version = self._version, self._dialect.rows("PRAGMA data_version")[0][0]
+        return self._version != last
+
+
+def files_of(dialect: Dialect) -> tuple[str, str]:
+    """What a commit writes to: the write-ahead log, or the database where there is none."""
+    name = str(dialect.connection.settings_dict["NAME"])
+    return f"{name}-wal", name
+
+
 class ChangeWakeup(Wakeup):
     """Polled; see `Wakeup.fileno`."""
 
     def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._name = str(dialect.connection.settings_dict["NAME"])
-        self._log = f"{self._name}-wal"
+        self._counter = Counter(dialect)
+        self._files = files_of(dialect)
         self._stamp: tuple[int, int] | None = None
-        self._version: int | None = None
         self._ask_at = 0.0
 
     def arrived(self) -> bool:
         stamp, now = self._look(), time.monotonic()
         if stamp is not None and stamp == self._stamp and now < self._ask_at:
             return False
-        version = int(self._dialect.rows("PRAGMA data_version")[0][0])
-        changed = version != self._version
+        changed = self._counter.has_changed()
         # A commit is written first and counted then: we may have come in between.
         again = stamp != self._stamp and not changed
-        self._stamp, self._version = stamp, version
+        self._stamp = stamp
         self._ask_at = now if again else now + ASK_AT_LEAST
         return changed
 
     def _look(self) -> tuple[int, int] | None:
-        """Time and size of the write-ahead log, or of the database where there is none; None for
-        a database without a path.
-        """
-        for name in (self._log, self._name):
+        """Time and size of the file; None for a database without one."""
+        for name in self._files:
             try:
                 status = os.stat(name)  # noqa: PTH116 - many times a second
             except OSError:

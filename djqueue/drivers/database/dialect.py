@@ -234,7 +234,7 @@ class Dialect(ABC):
         """Put away what cannot cross a fork."""
 
     def descriptor(self) -> int | None:
-        """The socket of the connection, if it is open and has one."""
+        """What is open and must not be shared with a child: a connection's socket, say."""
         return None
 
 

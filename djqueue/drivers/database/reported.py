@@ -18,6 +18,10 @@ class ReportedWakeup(Wakeup):
         self._wakeup = wakeup
         self._reported = reported
 
+    @property
+    def look_again(self) -> float:  # type: ignore[override]
+        return self._wakeup.look_again
+
     def fileno(self) -> int | None:
         return self._wakeup.fileno()
 

@@ -11,6 +11,7 @@ from typing import Any
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
 from djqueue.drivers.database.change import ChangeWakeup
 from djqueue.drivers.database.dialect import PROMOTE_SLICE, Dialect, Holder, _runs
+from djqueue.drivers.database.written import WrittenWakeup
 
 _TIME = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now'{})"
 _READ = (
@@ -32,6 +33,7 @@ class SqliteDialect(Dialect):
     one_interruption_more = "interruptions + 1"
     in_line = "-priority"
     columns = _READ
+    _wakeup: WrittenWakeup | None = None
 
     def seconds_until(self, column: str) -> str:
         return f"(julianday({column}) - julianday('now')) * 86400.0"
@@ -150,7 +152,16 @@ class SqliteDialect(Dialect):
     # -- wake-up -------------------------------------------------------------------------------
 
     def watch(self, queues: Sequence[str], holder: Holder, *, listen: bool) -> Wakeup | None:
-        return ChangeWakeup(self) if self.owned else None
+        if not self.owned:
+            return None
+        try:
+            self._wakeup = WrittenWakeup(self)
+        except OSError:
+            return ChangeWakeup(self)
+        return self._wakeup
+
+    def descriptor(self) -> int | None:
+        return self._wakeup.fileno() if self._wakeup is not None else None
 
     def before_fork(self) -> None:
         """SQLite's locks and its own view of them do not survive a fork: close, open again."""
