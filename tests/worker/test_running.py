@@ -12,6 +12,7 @@ from tests import databases
 from tests.app import jobs
 from tests.ledger import Ledger
 from tests.support import run_command, start_worker, wait_until
+from tests.worker.waking import free_child_is_woken_beside_a_busy_one
 
 
 def drain(*arguments: object, **env: str) -> str:
@@ -75,17 +76,8 @@ def test_two_workers_with_two_children_run_each_job_once(ledger: Ledger) -> None
 
 
 def test_a_free_child_is_woken_beside_a_busy_one(ledger: Ledger) -> None:
-    poll = 1 if databases.vendor() == "mariadb" else 30  # it has nothing to call with
-    with start_worker("--workers", 2, "--sleep", poll) as worker:
-        jobs.record.dispatch(0, 60.0)
-        wait_until(lambda: ledger.lines("begin"))
-        for number in (1, 2):
-            time.sleep(1.5)
-            jobs.record.dispatch(number)
-            wait_until(
-                lambda n=number: len(ledger.lines("end")) == n, timeout=5, what=worker.output
-            )
-        worker.kill_everything()
+    # MariaDB has nothing to call with.
+    free_child_is_woken_beside_a_busy_one(ledger, 1 if databases.vendor() == "mariadb" else 30)
 
 
 def test_a_failing_job_is_kept_with_its_traceback_and_every_attempt(ledger: Ledger) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from tests.ledger import Ledger
 from tests.support import run_command, start_worker, wait_until
 from tests.torture.sizes import STORES
 from tests.worker.stores import connection_to
+from tests.worker.waking import free_child_is_woken_beside_a_busy_one
 
 
 def drain(*arguments: object) -> str:
@@ -80,14 +80,5 @@ def test_a_job_three_times_as_long_as_its_lease_runs_once(
 
 
 def test_a_free_child_is_woken_beside_a_busy_one(store: str, ledger: Ledger) -> None:
-    poll = 1 if store == "sqs" else 30  # SQS calls nobody who has something in hand
-    with start_worker("--workers", 2, "--sleep", poll) as worker:
-        jobs.record.dispatch(0, 60.0)
-        wait_until(lambda: ledger.lines("begin"))
-        for number in (1, 2):
-            time.sleep(1.5)
-            jobs.record.dispatch(number)
-            wait_until(
-                lambda n=number: len(ledger.lines("end")) == n, timeout=5, what=worker.output
-            )
-        worker.kill_everything()
+    # SQS calls nobody who has something in hand.
+    free_child_is_woken_beside_a_busy_one(ledger, 1 if store == "sqs" else 30)
