@@ -281,6 +281,8 @@ class Worker:
     def _events(self, deadline: float) -> list[tuple[selectors.SelectorKey, int]]:
         """What calls before `deadline`; a store that cannot call is looked at in between."""
         idle, selector, accepting = self.idle, self._selector, self.accepting
+        if events := selector.select(0):
+            return events  # they have gathered while we were at work
         while True:
             until = min(deadline, idle.look_again) if accepting else deadline
             events = selector.select(max(0.0, until - time.monotonic()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import traceback
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from djqueue.drivers.base import Driver, OutgoingJob
+
+_LOOK = 0.02
+"""Seconds between two looks at an empty queue."""
 
 
 class Processes(ContractSetup):
@@ -100,23 +104,33 @@ class Processes(ContractSetup):
     def _race(self, jobs: list[OutgoingJob], verdicts: list[Verdict]) -> list[str]:
         """Three workers take the jobs of one queue while they are pushed; ids that were removed."""
         self.driver.counts(self.queue)  # what is made once in a store is made before
+        removed: list[str] = []
         pushed = threading.Event()
+
+        def looks() -> float:
+            """How often to look in vain: for a job that came twice, or one that has yet to come."""
+            over = pushed.is_set() and len(removed) >= len(jobs)
+            return 5 if over else self.patience / _LOOK if pushed.is_set() else math.inf
+
         with ThreadPoolExecutor(3) as pool:
-            racers = [pool.submit(self._run, n, verdicts, pushed) for n in range(3)]
+            racers = [pool.submit(self._run, n, verdicts, removed, looks) for n in range(3)]
             try:
                 for start in range(0, len(jobs), 20):
                     self.pusher.push(jobs[start : start + 20])
             finally:
                 pushed.set()
-        return [id for racer in racers for id in racer.result()]
+        for racer in racers:
+            racer.result()
+        return removed
 
-    def _run(self, number: int, verdicts: list[Verdict], pushed: threading.Event) -> list[str]:
+    def _run(
+        self, number: int, verdicts: list[Verdict], removed: list[str], looks: Callable[[], float]
+    ) -> None:
         """One of them, until nothing comes any more. Each job gets the verdict whose turn it is."""
         driver = self.open(f"racer-{number}")
-        removed: list[str] = []
         settlements: list[Settlement] = []
-        turn, idle = number, 0
-        while settlements or idle < 25 or not pushed.is_set():
+        turn, vain = number, 0
+        while settlements or vain < looks():
             lost, held = driver.exchange(settlements, [self.queue], 7)
             assert lost == set()
             settlements = []
@@ -126,7 +140,6 @@ class Processes(ContractSetup):
                 settlements.append(Settlement(reservation, verdict))
                 if verdict is Verdict.REMOVE:
                     removed.append(reservation.id)
-            idle = 0 if held else idle + 1
-            self.wait(0 if held else 0.02)
+            vain = 0 if held else vain + 1
+            self.wait(0 if held else _LOOK)
         driver.close()
-        return removed
