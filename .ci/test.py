@@ -43,7 +43,7 @@ def step(name: str, database: str, *arguments: str) -> Step:
     command = [sys.executable, "-m", "pytest"]
     # Tests start, starve and kill real processes: one that a busy machine held up for too long is
     # run once more, and the run says so.
-    command += ["--reruns=1", "--reruns-delay=1"]
+    command += ["--reruns=1", "--reruns-delay=1", "--rerun-show-tracebacks"]
     if sys.stdout.isatty():
         command.append("--color=yes")
     return Step(name, [*command, *arguments], {"DJQUEUE_TEST_DB": database})
