@@ -244,7 +244,7 @@ class Worker:
         self.idle.prepare(now, idle=self.room(now) > 0)
         if self.idle.heard():
             self.trade.look_now()
-        self._see_to(self._events(min(self._deadlines(now))))
+        self._see_to(self._events(now, min(self._deadlines(now))))
 
     def _await(self, answer: Answer) -> None:
         """Until the store answers, or anybody else calls who does not need it."""
@@ -278,10 +278,10 @@ class Worker:
             elif isinstance(key.data, Process) and not key.data.ends.closed:
                 self.answers.listen(key.data)
 
-    def _events(self, deadline: float) -> list[tuple[selectors.SelectorKey, int]]:
+    def _events(self, now: float, deadline: float) -> list[tuple[selectors.SelectorKey, int]]:
         """What calls before `deadline`; a store that cannot call is looked at in between."""
         idle, selector, accepting = self.idle, self._selector, self.accepting
-        if events := selector.select(0):
+        if time.monotonic() - now > GATHER and (events := selector.select(0)):
             return events  # they have gathered while we were at work
         while True:
             until = min(deadline, idle.look_again) if accepting else deadline
