@@ -210,7 +210,7 @@ class Wakeup(ABC):
         """Whether something may be there since the last call. Never blocks."""
 
     def set_idle(self, idle: bool) -> None:
-        """The worker goes to sleep, or is awake again: pushers need to wake only those asleep."""
+        """Whether the worker has room for jobs and waits for one: pushers need to wake no other."""
 
     def close(self) -> None:
         """Stop listening."""

@@ -21,7 +21,7 @@ and after that."""
 LIVELY = 2.0
 NEVER = float("inf")
 BUSY_FOR = 1.0
-"""Seconds of work after which pushers are told not to wake this worker."""
+"""Seconds without room for a job after which pushers are told not to wake this worker."""
 
 
 class Idle:
