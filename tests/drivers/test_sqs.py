@@ -461,7 +461,7 @@ def test_a_worker_runs_what_is_there_and_what_comes_due(
 
 
 def test_jobs_cost_three_requests_for_each_ten(settings, sqs_server, queue, ledger: Ledger):
-    """Sending, receiving and deleting in tens, but for the first and the last ones."""
+    """Sending in tens; receiving and deleting too, but for the first and the last ones."""
     many = int(os.environ.get("DJQUEUE_TEST_SQS_JOBS", "200"))
     made: Counter[str] = Counter()
     called = re.compile(rb"X-Amz-Target: AmazonSQS\.(\w+)")
@@ -484,6 +484,7 @@ def test_jobs_cost_three_requests_for_each_ten(settings, sqs_server, queue, ledg
     print(f"{many} jobs: {dict(made)}")
     assert len(ledger.lines("end")) == many
     assert made["SendMessageBatch"] == many / 10
-    # A worker begins with small windows, until it knows how long the jobs take.
-    assert made["DeleteMessageBatch"] <= many / 10 + 5
-    assert made["ReceiveMessage"] <= many / 10 + 10
+    # A worker begins with small windows, until it knows how long the jobs take. That is about 102
+    # and 105 for a thousand; on a busy machine they take longer, and windows stay smaller.
+    assert made["DeleteMessageBatch"] <= many / 5
+    assert made["ReceiveMessage"] <= many / 5
