@@ -19,7 +19,6 @@ POLL_LATER = 0.04
 """Seconds between two looks at a store that cannot call, in the first `LIVELY` seconds after work
 and after that."""
 LIVELY = 2.0
-NEVER = float("inf")
 BUSY_FOR = 1.0
 """Seconds without room for a job after which pushers are told not to wake this worker."""
 
@@ -46,7 +45,7 @@ class Idle:
     def look_again(self) -> float:
         """When a store that cannot call, or not always, is to be looked at."""
         if self._wakeup is None:
-            return NEVER
+            return Wakeup.look_again
         return self._next_look if self._registered is None else self._wakeup.look_again
 
     def prepare(self, now: float, *, idle: bool) -> None:

@@ -280,15 +280,14 @@ class Worker:
 
     def _events(self, now: float, deadline: float) -> list[tuple[selectors.SelectorKey, int]]:
         """What calls before `deadline`; a store that cannot call is looked at in between."""
-        idle, selector, accepting = self.idle, self._selector, self.accepting
-        if time.monotonic() - now > GATHER and (events := selector.select(0)):
+        if time.monotonic() - now > GATHER and (events := self._selector.select(0)):
             return events  # they have gathered while we were at work
         while True:
-            until = min(deadline, idle.look_again) if accepting else deadline
-            events = selector.select(max(0.0, until - time.monotonic()))
+            until = min(deadline, self.idle.look_again) if self.accepting else deadline
+            events = self._selector.select(max(0.0, until - time.monotonic()))
             if events or until == deadline:
                 break
-            if idle.heard():
+            if self.idle.heard():
                 self.trade.look_now()
                 break
         if events and all(_gathers(key.data) for key, _ in events):

@@ -486,5 +486,5 @@ def test_jobs_cost_three_requests_for_each_ten(settings, sqs_server, queue, ledg
     assert made["SendMessageBatch"] == many / 10
     # A worker begins with small windows, until it knows how long the jobs take. That is about 102
     # and 105 for a thousand; on a busy machine they take longer, and windows stay smaller.
-    assert made["DeleteMessageBatch"] <= many / 5
-    assert made["ReceiveMessage"] <= many / 5
+    assert made["DeleteMessageBatch"] <= many / 10 + 20
+    assert made["ReceiveMessage"] <= many / 10 + 20

@@ -109,8 +109,9 @@ class Processes(ContractSetup):
 
         def looks() -> float:
             """How often to look in vain: for a job that came twice, or one that has yet to come."""
-            over = pushed.is_set() and len(removed) >= len(jobs)
-            return 5 if over else self.patience / _LOOK if pushed.is_set() else math.inf
+            if not pushed.is_set():
+                return math.inf
+            return 5 if len(removed) >= len(jobs) else self.patience / _LOOK
 
         with ThreadPoolExecutor(3) as pool:
             racers = [pool.submit(self._run, n, verdicts, removed, looks) for n in range(3)]
