@@ -66,14 +66,15 @@ def retry(
             if reason is not None:
                 refused[reason] = refused.get(reason, 0) + len(rows)
                 continue
+            ready = _ready(rows, refused)
             try:
-                done = _move(queues[connection].driver, rows)
+                done = _move(queues[connection].driver, ready)
             except QueueUnavailable as error:
                 raise QueueUnavailable(
                     f"{error} {moved:,} jobs were retried before; the others are as they were."
                 ) from error
             moved += done
-            gone += len(rows) - done
+            gone += len(ready) - done
         seen += len(keys)
         on_progress(seen)
     return Retried(moved, gone, refused)
@@ -100,10 +101,30 @@ def _refusal(connection: str) -> str | None:
     return None
 
 
-def _move(driver: Driver, rows: Sequence[FailedJob]) -> int:
+class _RefusedError(Exception):
+    """One row cannot go back. Its text is the reason."""
+
+
+def _ready(
+    rows: Sequence[FailedJob], refused: dict[str, int]
+) -> list[tuple[FailedJob, OutgoingJob]]:
+    """What to push for each row, made before anything is deleted. One that the project's own code
+    cannot cope with is counted in `refused`, and holds up no other.
+    """
+    ready = []
+    for row in rows:
+        try:
+            ready.append((row, _outgoing(row)))
+        except _RefusedError as error:
+            refused[str(error)] = refused.get(str(error), 0) + 1
+    return ready
+
+
+def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> int:
+    jobs = {row.pk: job for row, job in ready}
     with transaction.atomic(using=failed.store()):
-        taken = _take(rows)
-        driver.push([_outgoing(row) for row in taken])
+        taken = _take([row for row, _job in ready])
+        driver.push([jobs[row.pk] for row in taken])
         if large := [str(row.uuid) for row in taken if is_stored(row.payload)]:
             payload_store.keep(large, seconds_kept(taken[0].connection))
     return len(taken)
@@ -143,9 +164,18 @@ def _message_group(spec: JobSpec, text: str) -> str | None:
     if not callable(option):
         return option
     try:
-        return option(spec.load(payload_store.unpacked(payload.decode(text)).arguments))
+        # A savepoint: a query that fails in there must not break an open transaction for the rest.
+        with transaction.atomic(using=failed.store()):
+            return option(spec.load(payload_store.unpacked(payload.decode(text)).arguments))
     except PayloadError:
         return None  # it cannot run either; the next attempt says so
+    except QueueUnavailable:
+        raise
+    except Exception as error:
+        raise _RefusedError(
+            f"the message_group of {spec.name} raised {type(error).__name__} for its arguments. "
+            "Correct that function, then retry it."
+        ) from error
 
 
 def _without_retry_until(text: str) -> str:

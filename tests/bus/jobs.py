@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db import connection
+
 from djqueue import Job, current_job, job
 from tests.app.models import Note
 
@@ -32,6 +34,23 @@ class Optioned(
     """A job with many."""
 
     number: int
+
+    def handle(self) -> None:
+        pass
+
+
+def domain(job: Job) -> str:
+    """Raises for what is no address; asks the database what it cannot know for some."""
+    who = job.who  # type: ignore[attr-defined]
+    if who.startswith("SQL"):
+        connection.cursor().execute("SELECT nothing FROM nowhere")
+    return str(who.split("@")[1])
+
+
+class Grouped(Job, name="test.bus.Grouped", message_group=domain):
+    """A job whose group is computed."""
+
+    who: str
 
     def handle(self) -> None:
         pass

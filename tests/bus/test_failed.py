@@ -18,7 +18,7 @@ from djqueue.drivers.base import Reservation, State
 from djqueue.errors import JobNotFound, QueueUnavailable, Unsupported
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.running.outcome import report
-from tests.bus.jobs import Optioned, Write
+from tests.bus.jobs import Grouped, Optioned, Write
 from tests.bus.memory import MemoryDriver
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
@@ -263,6 +263,21 @@ def test_priority_and_message_group_come_from_the_class(memory):
     assert (job.priority, job.message_group, job.deduplication_id) == (5, "group-7", None)
 
 
+def test_a_message_group_that_raises_keeps_its_own_row_back_and_no_other(memory):
+    broken = fail(name=Grouped._spec.name, connection="memory", queue="kept", who="nobody")
+    asks = fail(name=Grouped._spec.name, connection="memory", queue="kept", who="SQL@b")
+    good = [
+        fail(name=Grouped._spec.name, connection="memory", queue="kept", who="a@b"),
+        fail(connection="memory", queue="kept"),
+    ]
+    with transaction.atomic():
+        done = retrying.retry()
+    assert (done.moved, done.gone, sum(done.refused.values())) == (2, 0, 2)
+    assert [job.id for job in memory] == good
+    assert "message_group of test.bus.Grouped raised IndexError" in next(iter(done.refused))
+    assert {str(row.uuid) for row in failed.listed()} == {broken, asks}
+
+
 def test_a_job_goes_back_to_the_connection_it_failed_on(memory):
     here, apart, away = fail(), fail(connection="apart"), fail(connection="memory", queue="kept")
     assert retrying.retry().moved == 3
@@ -307,9 +322,9 @@ def test_jobs_that_cannot_go_back_stay_with_a_reason(connection, reason):
 
 def test_a_row_that_somebody_else_took_is_not_pushed(monkeypatch):
     ids = [fail() for _ in range(3)]
-    rows = list(FailedJob.objects.order_by("id"))
+    ready = retrying._ready(list(FailedJob.objects.order_by("id")), {})
     FailedJob.objects.filter(uuid=ids[1]).delete()
-    assert retrying._move(queues["database"].driver, rows) == 2
+    assert retrying._move(queues["database"].driver, ready) == 2
     pushed = {str(job.uuid) for job in QueuedJob.objects.all()}
     assert pushed == {ids[0], ids[2]}
 
