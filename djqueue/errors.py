@@ -31,6 +31,8 @@ that `except Exception` in a job cannot swallow it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -78,10 +80,24 @@ class ModelMissing(PayloadError):
 
 
 class QueueUnavailable(QueueError):
-    """A store cannot be reached, or it refused the request; nothing is known to be stored."""
+    """A store cannot be reached, or it refused the request. Of a push, `stored` names the jobs that
+    it has all the same.
+    """
 
-    def __init__(self, *args: object, ambiguous: bool = True) -> None:
+    def __init__(
+        self,
+        *args: object,
+        ambiguous: bool = True,
+        stored: Iterable[str] = (),
+        refused: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(*args)
+        self.stored = frozenset(stored)
+        """Ids of the jobs of this push that are in the store. The others are not, as far as is
+        known: see `ambiguous`."""
+        self.refused: Mapping[str, str] = dict(refused or {})
+        """Ids of the jobs of this push that the store will never take as they are, however often
+        they are pushed, and the reason for each."""
         self.ambiguous = ambiguous
         """Whether the store may have done it all the same: the connection broke off between the
         request and its answer. False where nothing had been sent, or the store said no."""

@@ -38,6 +38,8 @@ class QueuedJob(models.Model):
     """What earlier attempts left, for the failed row: JSON, empty at first."""
     unique_key = models.CharField(max_length=255, null=True)
     batch_id = models.CharField(max_length=36, null=True)
+    push_id = models.CharField(max_length=36, db_default="")
+    """The push that wrote the row, where it was not the job's first; see `OutgoingJob.push_id`."""
 
     class Meta:
         db_table = "jobs"
@@ -105,6 +107,9 @@ class FailedJob(models.Model):
     """Equal for failures of one job with one exception class at one place of the code."""
     history = models.TextField(default="")
     """JSON: one entry an attempt that ended badly."""
+    reservation = models.BigIntegerField(default=0)
+    """The fencing number of the reservation that wrote the row: it replaces a row with a lower
+    number, and only the same reservation takes it back."""
 
     class Meta:
         db_table = "failed_jobs"
@@ -187,6 +192,12 @@ class Run(models.Model):
     interruptions = models.PositiveIntegerField(default=0)
     history = models.TextField(default="")
     updated_at = models.DateTimeField()
+    push_id = models.CharField(max_length=36, db_default="")
+    """The push that the numbers are about; see `OutgoingJob.push_id`."""
+    cancelled = models.BooleanField(db_default=False)
+    """Somebody cancelled the job: it is not begun, and the outcome of a running one is ignored."""
+    keep_until = models.DateTimeField(null=True)
+    """Not pruned before, although the row is old: the job is due later than that."""
 
     class Meta:
         db_table = "djqueue_runs"
@@ -215,6 +226,16 @@ class Outbox(models.Model):
     due_at = models.DateTimeField(_("due at"))
     """When any worker may move it to its store, by the database's clock."""
     created_at = models.DateTimeField(_("created at"))
+    parked = models.BooleanField(default=False)
+    """It waits for its time, because its store cannot; False: it was written by the transaction
+    that dispatched it, and is on its way."""
+    push_id = models.CharField(max_length=36, default="")
+    """As in `OutgoingJob.push_id`."""
+    reservation = models.BigIntegerField(default=0)
+    """The fencing number of the reservation that released the job into this row, or 0."""
+    taken_until = models.DateTimeField(null=True)
+    """While this is in the future, whoever `taken_by` names pushes the job; nobody else does."""
+    taken_by = models.CharField(max_length=36, default="")
 
     class Meta:
         db_table = "djqueue_outbox"

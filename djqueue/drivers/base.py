@@ -53,6 +53,14 @@ class OutgoingJob(NamedTuple):
     """-100 to 100; a larger one is reserved first, where `Capabilities.priorities`."""
     message_group: str | None = None
     deduplication_id: str | None = None
+    push_id: str = ""
+    """Names one push of the job over its repetitions: the same push twice is one job, another push
+    (a retry of a failed job) is another run of it. Empty for the first push of all."""
+
+    @property
+    def push_name(self) -> str:
+        """What tells this push from every other one, of this job and of others."""
+        return self.push_id or self.id
 
 
 class Reservation(NamedTuple):
@@ -250,6 +258,9 @@ class Driver(ABC):
     a worker that is killed makes run again, beside the jobs that were running."""
     capabilities: Capabilities = Capabilities()
     """The class's, as checks and listings ask for it; a driver made of others narrows its own."""
+    patience: float | None = None
+    """Seconds that a call to the store may wait before it is `QueueUnavailable`; None: as the
+    connection's settings say. A worker sets it: an eighth of its lease, and less while it stops."""
     members: Sequence[str] = ()
     """The connections that keep the jobs in this one's place, where it passes them on: workers run
     for those, and that is where operators find them."""
@@ -266,7 +277,11 @@ class Driver(ABC):
 
     @abstractmethod
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        """Store `jobs` in order. On return they are durable, or in the caller's transaction."""
+        """Store `jobs` in order. On return they are durable, or in the caller's transaction.
+
+        Raises `QueueUnavailable`, whose `stored` are the ids of the jobs that are in the store all
+        the same, and whose `refused` those that it will never take.
+        """
 
     # -- working -------------------------------------------------------------------------------
 
@@ -298,6 +313,12 @@ class Driver(ABC):
     @abstractmethod
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         """The sign of life, for the worker and what it holds; the ids that are lost."""
+
+    def fence(self, reservation: Reservation) -> int:
+        """The fencing number of `reservation`. Of two reservations of one job the later one has the
+        larger number; 0 where a store has no such numbers.
+        """
+        return 0
 
     def promote(self, queues: Sequence[str]) -> Promotion:
         """Put in line what has become due, a bounded slice a call."""

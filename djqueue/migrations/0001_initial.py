@@ -69,6 +69,7 @@ class Migration(migrations.Migration):
                 ),
                 ("fingerprint", models.CharField(default="", max_length=40)),
                 ("history", models.TextField(default="")),
+                ("reservation", models.BigIntegerField(default=0)),
             ],
             options={
                 "verbose_name": "failed job",
@@ -108,6 +109,7 @@ class Migration(migrations.Migration):
                 ("history", models.TextField(default="")),
                 ("unique_key", models.CharField(max_length=255, null=True)),
                 ("batch_id", models.CharField(max_length=36, null=True)),
+                ("push_id", models.CharField(db_default="", max_length=36)),
             ],
             options={
                 "verbose_name": "job",
@@ -149,6 +151,9 @@ class Migration(migrations.Migration):
                 ("interruptions", models.PositiveIntegerField(default=0)),
                 ("history", models.TextField(default="")),
                 ("updated_at", models.DateTimeField()),
+                ("push_id", models.CharField(db_default="", max_length=36)),
+                ("cancelled", models.BooleanField(db_default=False)),
+                ("keep_until", models.DateTimeField(null=True)),
             ],
             options={
                 "verbose_name": "run",
@@ -171,6 +176,11 @@ class Migration(migrations.Migration):
                 ("deduplication_id", models.CharField(max_length=128, null=True)),
                 ("due_at", models.DateTimeField(verbose_name="due at")),
                 ("created_at", models.DateTimeField(verbose_name="created at")),
+                ("parked", models.BooleanField(default=False)),
+                ("push_id", models.CharField(default="", max_length=36)),
+                ("reservation", models.BigIntegerField(default=0)),
+                ("taken_until", models.DateTimeField(null=True)),
+                ("taken_by", models.CharField(default="", max_length=36)),
             ],
             options={
                 "verbose_name": "parked job",

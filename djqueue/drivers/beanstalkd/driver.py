@@ -148,6 +148,9 @@ class BeanstalkdDriver(Driver):
     ) -> Exchange:
         return self._holdings.exchange(settlements, [_tube(queue) for queue in queues], limit)
 
+    def fence(self, reservation: Reservation) -> int:
+        return int(reservation.handle[1])
+
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         return self._holdings.extend(reservations)
 

@@ -130,6 +130,9 @@ class DatabaseDriver(Driver):
                 if not self._dialect.put_back(settlement)
             }
 
+    def fence(self, reservation: Reservation) -> int:
+        return int(reservation.handle[1])
+
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         with self._reported():
             if self._identity is not None and not workers.extend(

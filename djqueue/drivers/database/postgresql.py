@@ -352,7 +352,7 @@ def _lines(jobs: Sequence[OutgoingJob]) -> str:
 
 
 def _line(job: OutgoingJob) -> str:
-    id, queue, name, payload, _, priority, _, _ = job
+    id, queue, name, payload, _, priority, *_ = job
     return f"{queue}\t{name}\t{payload}\t{id}\t{priority}\t{-priority}\t0\t0\t0\t\n"
 
 

@@ -164,6 +164,9 @@ class RedisDriver(Driver):
             arguments = settle_arguments(settlements[start : start + MOST // 2])
             lost.update(id.decode() for id in self._call(scripts.SETTLE, queue, arguments))
 
+    def fence(self, reservation: Reservation) -> int:
+        return int(str(reservation.handle).partition(":")[0])
+
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         by_queue: dict[str, list[Any]] = {}
         for reservation in reservations:

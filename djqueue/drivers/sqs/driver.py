@@ -178,6 +178,9 @@ class SqsDriver(Driver):
     ) -> Exchange:
         return self._holdings.exchange(settlements, queues, limit)
 
+    def fence(self, reservation: Reservation) -> int:
+        return int(reservation.handle[1])
+
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         return self._holdings.extend(reservations)
 
