@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import selectors
-import time
 from typing import TYPE_CHECKING
 
 from djqueue.decision import Happened
 from djqueue.running.outcome import Outcome
+from djqueue.worker import clock
 from djqueue.worker.child import HARD
 from djqueue.worker.chores import NOBODY
 from djqueue.worker.crew import Burial, outcome_of
@@ -28,7 +28,7 @@ class Answers:
 
     def listen(self, process: Process) -> None:
         """Take note of what a child has reported."""
-        worker, now = self._worker, time.monotonic()
+        worker, now = self._worker, clock.now()
         for item, told in process.answers():
             if told.outcome is not None:
                 self._ended(process, item, told, told.outcome, now)

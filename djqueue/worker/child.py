@@ -15,7 +15,6 @@ import select
 import signal
 import sys
 import threading
-import time
 from collections import deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from djqueue.running.reset import connections_after
 from djqueue.running.rules import Rules
 from djqueue.running.runner import Runner
 from djqueue.running.timer import AlarmTimer
+from djqueue.worker import clock
 from djqueue.worker.chores import NOBODY, Chore, tidy
 from djqueue.worker.memory import resident
 from djqueue.worker.wire import (
@@ -163,7 +163,7 @@ class Child:
         reservation = item.reservation
         head = head_of(reservation.payload)
         timeout = self._told.rules.timeout_of(head.limits) if head else self._told.rules.timeout
-        self._page.begin(item.number, time.monotonic(), timeout)
+        self._page.begin(item.number, clock.now(), timeout)
         outcome = self._runner.run(reservation)
         self._tidy(reservation.name)
         if outcome.error is not None and self._runner.error is not None:
@@ -185,7 +185,7 @@ class Child:
         """Deliver a notice: user code that has to follow a stored outcome."""
         self._index = item.number
         reservation = item.reservation
-        self._page.begin(item.number, time.monotonic(), self._told.rules.timeout or 60.0)
+        self._page.begin(item.number, clock.now(), self._told.rules.timeout or 60.0)
         if reservation.name == NOBODY:
             self._chore(Chore(notice.class_name), notice.message)
         else:
@@ -224,7 +224,7 @@ class Child:
 
     def _memory(self, duration: float) -> int:
         """Bytes in use, if above the limit. Looked at now and then only: it costs a file read."""
-        now = time.monotonic()
+        now = clock.now()
         if now - self._looked < _LOOK_EVERY and duration < _LOOK_EVERY:
             return 0
         self._looked = now

@@ -11,7 +11,7 @@ from django.db import connections
 
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import Outcome
-from djqueue.worker import postmortem
+from djqueue.worker import clock, postmortem
 from djqueue.worker.memory import resident
 from djqueue.worker.process import Process
 from djqueue.worker.start import Team, start
@@ -76,7 +76,7 @@ class Crew:
                 yield Burial(process, status)
 
     def _pause(self, process: Process) -> None:
-        now = time.monotonic()
+        now = clock.now()
         fast = now - process.started < _FAST_DEATH and process.doomed is None
         self._fast_deaths = self._fast_deaths + 1 if fast else 0
         if self._fast_deaths > 3:
@@ -100,8 +100,8 @@ class Crew:
         """Let idle children end by themselves, and make sure of it."""
         for process in self.processes:
             process.close()
-        deadline = time.monotonic() + 2.0
-        while self.processes and time.monotonic() < deadline:
+        deadline = clock.now() + 2.0
+        while self.processes and clock.now() < deadline:
             list(self.bury())
             time.sleep(0.005)
         for process in self.processes:

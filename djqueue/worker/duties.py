@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from django.db import DatabaseError
 from djqueue.bus import controls, outbox, pruning
 from djqueue.drivers.base import Promotion
 from djqueue.errors import QueueUnavailable
-from djqueue.worker import postmortem
+from djqueue.worker import clock, postmortem
 from djqueue.worker.chores import Chore, notice
 from djqueue.worker.options import StopReason
 
@@ -44,7 +43,7 @@ class Duties:
         self._help_at = 0.0
         self._paused: set[str] = set()
         self._generation: int | None = None
-        now = time.monotonic()
+        now = clock.now()
         self._due: dict[Callable[[float], float], float] = {
             self._renew: 0.0,
             self._read_controls: now,
@@ -226,8 +225,8 @@ class Duties:
 
     def promote_in(self, seconds: float) -> None:
         """A job of ours is due then."""
-        self._due[self._promote] = min(self._due[self._promote], time.monotonic() + seconds + 0.001)
+        self._due[self._promote] = min(self._due[self._promote], clock.now() + seconds + 0.001)
 
     def watch_closely(self) -> None:
         """Something runs from now on."""
-        self._due[self._watch] = min(self._due[self._watch], time.monotonic() + WATCH)
+        self._due[self._watch] = min(self._due[self._watch], clock.now() + WATCH)

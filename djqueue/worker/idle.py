@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import selectors
-import time
 from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import Wakeup
 from djqueue.errors import QueueUnavailable
+from djqueue.worker import clock
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
@@ -88,7 +88,7 @@ class Idle:
         if self._wakeup is None:
             return heard
         if self._registered is None:
-            now = time.monotonic()
+            now = clock.now()
             if now < self._next_look:
                 return heard
             self._next_look = now + (POLL_SOON if now - self._worked_at < LIVELY else POLL_LATER)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
+from djqueue.worker import clock
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
@@ -23,7 +23,7 @@ logger = logging.getLogger("djqueue.worker")
 
 
 class Lease:
-    """All times are on the monotonic clock of this machine."""
+    """All times are those of `clock.now`."""
 
     def __init__(self, driver: Driver, length: float) -> None:
         self._driver = driver
@@ -35,7 +35,7 @@ class Lease:
 
     def begin(self) -> None:
         """The worker has just joined."""
-        self._renewed = time.monotonic()
+        self._renewed = clock.now()
         self._on_time = 0
         self.next_at = self._renewed + self.every * random.uniform(0.8, 1.0)
 
@@ -51,7 +51,7 @@ class Lease:
 
     def renew(self, held: Sequence[Reservation]) -> set[str]:
         """Say hello; the ids among `held` that are lost. The time counts from the request."""
-        asked = time.monotonic()
+        asked = clock.now()
         self.next_at = asked + 0.5
         late = asked - self._renewed > self.every * 2
         try:

@@ -21,6 +21,7 @@ from djqueue import registry
 from djqueue.conf import settings
 from djqueue.drivers.base import WorkerIdentity
 from djqueue.errors import QueueUnavailable
+from djqueue.worker import clock
 from djqueue.worker.answers import Answers
 from djqueue.worker.chores import Chore, notice
 from djqueue.worker.crew import Crew
@@ -58,7 +59,7 @@ class Worker:
         self.rules = options.rules(settings().unknown_job_grace)
         self.reason: StopReason | None = None
         self.done = 0
-        self.started = time.monotonic()
+        self.started = clock.now()
         self.team = Team(
             options.connection, options.name, options.queues, self.rules, options.memory << 20
         )
@@ -84,7 +85,7 @@ class Worker:
             self._open()
             try:
                 while self.reason is None or not self._settled_down():
-                    self._turn(time.monotonic())
+                    self._turn(clock.now())
             finally:
                 self._close()
         return self.reason
@@ -98,8 +99,8 @@ class Worker:
         # What this loads and makes is there for the children to share.
         for spec in registry.all():
             spec.get_ready()
-        self.duties.run(time.monotonic())
-        self.answers.start_children(time.monotonic())
+        self.duties.run(clock.now())
+        self.answers.start_children(clock.now())
         self.stock.notices.append(notice(Chore.STARTED))
 
     def _identity(self) -> WorkerIdentity:
@@ -116,7 +117,7 @@ class Worker:
         if self.crew.busy or self.stock.notices:
             return False
         # Where the store stays away, others take over what it has not been told.
-        return self.trade.nothing_left or time.monotonic() > self.lease.over_at
+        return self.trade.nothing_left or clock.now() > self.lease.over_at
 
     def _close(self) -> None:
         try:
@@ -204,7 +205,7 @@ class Worker:
         """Take nothing more; what runs may end within the grace."""
         if self.reason is None:
             self.reason = reason
-            self.end_at = time.monotonic() + self.options.grace
+            self.end_at = clock.now() + self.options.grace
             self.stock.notices.append(notice(Chore.STOPPING, reason.value))
             for process in self.crew.processes:
                 self.answers.take_back(process)
@@ -251,9 +252,9 @@ class Worker:
         descriptor = answer.fileno()
         deadline = self.duties.next_without_store()
         if self._unsent:
-            deadline = min(deadline, time.monotonic() + GATHER)
+            deadline = min(deadline, clock.now() + GATHER)
         with self._listening_to(descriptor):
-            events = self._selector.select(max(0.0, deadline - time.monotonic()))
+            events = self._selector.select(max(0.0, deadline - clock.now()))
         if events and all(_gathers(key.data) for key, _ in events):
             select.select([descriptor], [], [], GATHER)
         self._see_to(events)
@@ -280,11 +281,11 @@ class Worker:
 
     def _events(self, now: float, deadline: float) -> list[tuple[selectors.SelectorKey, int]]:
         """What calls before `deadline`; a store that cannot call is looked at in between."""
-        if time.monotonic() - now > GATHER and (events := self._selector.select(0)):
+        if clock.now() - now > GATHER and (events := self._selector.select(0)):
             return events  # they have gathered while we were at work
         while True:
             until = min(deadline, self.idle.look_again) if self.accepting else deadline
-            events = self._selector.select(max(0.0, until - time.monotonic()))
+            events = self._selector.select(max(0.0, until - clock.now()))
             if events or until == deadline:
                 break
             if self.idle.heard():

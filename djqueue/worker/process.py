@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import ErrorReport
+from djqueue.worker import clock
 from djqueue.worker.start import Ends
 from djqueue.worker.wire import (
     TOKEN,
@@ -28,7 +28,7 @@ class Process:
     def __init__(self, pid: int, ends: Ends) -> None:
         self.pid = pid
         self.ends = ends
-        self.started = time.monotonic()
+        self.started = clock.now()
         self.held: dict[int, Item] = {}
         """What was handed over and is not answered, by index, in order."""
         self.doomed: str | None = None
@@ -125,7 +125,7 @@ class Process:
         """End it: with `dump` first SIGABRT, which writes every thread's stack, then `kill`."""
         if self.doomed is None:
             self.doomed = why
-            self.aborted_at = time.monotonic()
+            self.aborted_at = clock.now()
             if dump:
                 _signal(self.pid, signal.SIGABRT)
             else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from djqueue.decision import Action, Happened
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import Outcome
+from djqueue.worker import clock
 
 if TYPE_CHECKING:
     from djqueue.worker.options import StopReason, WorkerOptions
@@ -119,7 +120,7 @@ class Lines(Report):
     def stopped(self, worker: Working) -> None:
         """The last line."""
         reason = worker.reason.value if worker.reason else "an error"
-        took = time.monotonic() - worker.started
+        took = clock.now() - worker.started
         if self._json:
             self._object("stopped", None, error=reason)
         else:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue.drivers.base import Answer, Exchange, Reservation, Settlement, Verdict
 from djqueue.errors import QueueUnavailable
 from djqueue.running.outcome import ErrorReport, Outcome
+from djqueue.worker import clock
 from djqueue.worker.chores import forget
 from djqueue.worker.finish import Finisher
 
@@ -160,7 +160,7 @@ class Trade:
             self._worker.report.event("warning", f"{error} Trying again until it answers.")
             logger.warning("%s Trying again until it answers.", error)
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        self._open_at = time.monotonic() + self._pause
+        self._open_at = clock.now() + self._pause
         self._looks_for_strays, self._strays_at = 2, 0.0
         self._worker.idle.close()
         self._worker.driver.broke(error)
@@ -182,7 +182,7 @@ class Trade:
         known += [f.reservation for f in self.finish.failures]
         strays = self._worker.driver.strays(known)
         self._looks_for_strays -= 1
-        self._strays_at = time.monotonic() + _LATE
+        self._strays_at = clock.now() + _LATE
         if strays:
             self.begun += len(strays)  # nobody has counted them
             self.give_back(strays)
@@ -197,7 +197,7 @@ class Trade:
         """Something is over: store it at once, or with what will be over in a moment."""
         if self._flush_at is None:
             wait = self._worker.driver.FLUSH_AFTER if self._worker.crew.busy else 0.0
-            self._flush_at = time.monotonic() + wait
+            self._flush_at = clock.now() + wait
 
     def note(self, reservation: Reservation, outcome: Outcome) -> None:
         """An attempt is over: report it, and have it stored soon."""

@@ -171,7 +171,7 @@ class Running(NamedTuple):
 
     number: int
     since: float
-    """On the monotonic clock, which all processes of a machine share."""
+    """A time of `clock.now`, which all processes of a machine share."""
     timeout: float
     """Seconds; 0 means no limit."""
 

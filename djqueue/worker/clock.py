@@ -1,0 +1,17 @@
+"""The clock of a worker: one that all its processes share, and that counts while a machine sleeps.
+
+A store goes on counting a lease while a laptop is closed or a virtual machine is suspended, so
+the worker has to as well. `time.monotonic` stands still meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+
+# macOS has no CLOCK_BOOTTIME; its C library's CLOCK_MONOTONIC counts sleep, unlike time.monotonic.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def now() -> float:
+    """Seconds since some moment before the worker started, the same for all processes here."""
+    return time.clock_gettime(_CLOCK)
