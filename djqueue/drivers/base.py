@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from djqueue.conf import ConnectionSettings
 
+FOREIGN = "(foreign)"
+"""The name of a reservation whose body another program has put into the store: no job of ours can
+be called like that."""
 SEARCH_PAGE = 500
 """Jobs that `Driver.search` looks at in one go."""
 
