@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
 from djqueue import ids, packing, payload_store
+from djqueue.bus import failed_rows
+from djqueue.bus.failed_rows import storable
 from djqueue.bus.fitting import fitting
 from djqueue.conf import settings
 from djqueue.errors import JobNotFound, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL",
     "Found",
+    "GivenUp",
     "Selection",
     "count",
     "failed_before",
@@ -41,11 +43,13 @@ __all__ = [
     "forget",
     "listed",
     "record",
+    "recorded",
     "resolve",
     "slices",
     "storable",
     "store",
     "table",
+    "take_back",
 ]
 
 SLICE = 500
@@ -103,46 +107,80 @@ def store() -> str:
     return alias
 
 
-def record(reservation: Reservation, connection: str, error: ErrorReport, history: str) -> None:
-    """Keep a job that is given up, as a part of whatever transaction is open.
+class GivenUp(NamedTuple):
+    """A job to be recorded as failed."""
 
-    Recorded twice, a job has one row: the newer one. Does nothing where no failed jobs are kept.
+    reservation: Reservation
+    error: ErrorReport
+    history: str
+    fence: int = 0
+    """The number of the reservation: `Driver.fence`."""
+
+
+def record(connection: str, jobs: Sequence[GivenUp], *, plain: bool = False) -> None:
+    """Keep jobs of a connection that are given up, as a part of whatever transaction is open.
+
+    A job has one row: that of its latest reservation. Recorded under the same number again it is
+    written anew; what a reservation says that others have followed changes nothing. Does nothing
+    where no failed jobs are kept.
+
+    With `plain` the rows are made of ASCII alone, for a database that refused them as they are:
+    its encoding may not have the characters. Payload and history still mean the same.
     """
+    alias = settings().failed_jobs
+    if alias is not None:
+        failed_rows.write(alias, [_row(alias, connection, job, plain) for job in jobs])
+
+
+def _row(alias: str, connection: str, job: GivenUp, plain: bool) -> FailedJob:
     from djqueue.models import FailedJob
 
-    alias = settings().failed_jobs
-    if alias is None:
-        return
-    row = FailedJob(
+    reservation, error = job.reservation, job.error
+    text = failed_rows.ascii_only if plain else storable
+    return FailedJob(
         uuid=_uuid(reservation.id),
-        connection=connection,
-        queue=reservation.queue[:80],
-        payload=fitting(storable(reservation.payload), alias),
-        exception=error.traceback,
+        connection=text(connection)[:255],
+        queue=text(reservation.queue)[:80],
+        payload=fitting(text(reservation.payload), alias),
+        exception=fitting(text(error.traceback), alias),
         failed_at=timezone.now(),
-        name=storable(reservation.name)[:255],
+        name=text(reservation.name)[:255],
         attempts=min(reservation.attempt, 2**31 - 1),
-        exception_class=error.class_name,
-        exception_message=error.message,
-        fingerprint=error.fingerprint(reservation.name),
-        history=history,
-    )
-    columns = [f.name for f in FailedJob._meta.concrete_fields if f.name not in ("id", "uuid")]
-    # MySQL looks at every unique key, and refuses to be told which one.
-    told = connections[alias].features.supports_update_conflicts_with_target
-    FailedJob.objects.using(alias).bulk_create(
-        [row],
-        update_conflicts=True,
-        unique_fields=["uuid"] if told else None,
-        update_fields=columns,
+        exception_class=text(error.class_name)[:255],
+        exception_message=text(error.message)[:1000],
+        fingerprint=error.fingerprint(storable(reservation.name)),
+        history=fitting(text(job.history), alias),
+        reservation=job.fence,
     )
 
 
-def storable(text: str) -> str:
-    """`text` as every database takes it: what is no character is spelled out."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+def recorded(fences: Mapping[str, int]) -> set[str]:
+    """Those of the jobs whose row was written by the very reservation with that number."""
+    numbers: dict[uuids.UUID, int] = {}
+    for some in _slices(list(fences)):
+        rows = table().filter(uuid__in=[_uuid(id) for id in some])
+        numbers.update(rows.values_list("uuid", "reservation"))
+    return {job for job, number in fences.items() if numbers.get(_uuid(job)) == number}
+
+
+def take_back(fences: Mapping[str, int]) -> int:
+    """Delete the rows of jobs that turned out to be somebody else's, and those alone that were
+    written by the reservations with these numbers; how many. The jobs are still in their queues.
+    """
+    by_number: dict[int, list[str]] = {}
+    for id, number in fences.items():
+        by_number.setdefault(number, []).append(id)
+    taken = 0
+    for number, every in by_number.items():
+        for some in _slices(every):
+            rows = table().filter(uuid__in=[_uuid(id) for id in some], reservation=number)
+            taken += rows._raw_delete(rows.db)
+    return taken
+
+
+def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), SLICE):
+        yield ids[start : start + SLICE]
 
 
 def _uuid(text: str) -> uuids.UUID:
@@ -229,13 +267,10 @@ def slices(selection: Selection) -> Iterator[list[int]]:
 
 
 def forget(
-    selection: Selection = ALL,
-    on_progress: Callable[[int], object] = lambda done: None,
-    *,
-    run_elsewhere: bool = False,
+    selection: Selection = ALL, on_progress: Callable[[int], object] = lambda done: None
 ) -> int:
     """Delete the failed jobs that fit; how many were deleted by this call. What the payload store
-    has for them goes too, unless they `run_elsewhere`, that is, are still in their queues.
+    has for them goes too.
 
     They go in statements of at most `SLICE` rows. `on_progress` is called after each, with the
     number of rows that have been looked at.
@@ -244,7 +279,7 @@ def forget(
     for keys in slices(selection):
         # The condition once more: a row may have got other values since it was read.
         rows = table().filter(selection.condition(), id__in=keys)
-        large = [] if run_elsewhere else _put_aside(rows)
+        large = _put_aside(rows)
         deleted = rows._raw_delete(rows.db)
         if large and deleted == len(keys):  # else one of them may just have been retried
             payload_store.remove(large)

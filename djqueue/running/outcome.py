@@ -33,7 +33,9 @@ class ErrorReport(NamedTuple):
     def fingerprint(self, job: str) -> str:
         """Equal for failures of `job` with this class at this place."""
         text = f"{job}\0{self.class_name}\0{self.place}"
-        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return hashlib.sha1(
+            text.encode(errors="backslashreplace"), usedforsecurity=False
+        ).hexdigest()
 
 
 class Outcome(NamedTuple):

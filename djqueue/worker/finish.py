@@ -152,7 +152,9 @@ class Finisher:
             lost = self._driver.settle(settlements)
             lost -= self._settled_before(lost)
             if lost:
-                failed.forget(failed.Selection(ids=tuple(lost)), run_elsewhere=True)
+                failed.take_back(
+                    {r.id: self._driver.fence(r) for r, *_ in failures if r.id in lost}
+                )
         for failure in failures:
             if failure.reservation.id in lost:
                 self._lost(failure.reservation)
@@ -181,8 +183,8 @@ class Finisher:
         return not done and mark(reservation, over=True)
 
     def _record(self, failures: Sequence[Failure]) -> None:
-        for failure in failures:
-            failed.record(failure.reservation, self._connection, failure.error, failure.history)
+        jobs = [failed.GivenUp(*each, self._driver.fence(each.reservation)) for each in failures]
+        failed.record(self._connection, jobs)
 
     def _lost(self, reservation: Reservation) -> None:
         """Somebody else has the job, or an earlier try of ours was stored after all."""

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from djqueue import history, payload, queues
 from djqueue.bus import failed, retrying
-from djqueue.bus.failed import Selection
+from djqueue.bus.failed import GivenUp, Selection
 from djqueue.drivers.base import Reservation, State
 from djqueue.errors import JobNotFound, QueueUnavailable, Unsupported
 from djqueue.models import FailedJob, QueuedJob
@@ -36,13 +36,15 @@ def text_of(id, name="test.bus.Write", retry_until=None, **arguments):
     return payload.encode(head, id, 1790000000.25, arguments, retry_until)
 
 
-def fail(id=None, *, connection="database", queue="default", name="test.bus.Write", **given):
+def fail(
+    id=None, *, connection="database", queue="default", name="test.bus.Write", fence=0, **given
+):
     """Record a failed job as a worker would; its id."""
     id = id or str(uuid.uuid4())
     text = given.pop("payload", None) or text_of(id, name, **given)
     reservation = Reservation(id, queue, name, text, 3, 0, "", None)
     past = history.add("", 3, "raised", "ValueError", "it failed", error=True)
-    failed.record(reservation, connection, error_report(), past)
+    failed.record(connection, [GivenUp(reservation, error_report(), past, fence)])
     return id
 
 
@@ -72,6 +74,49 @@ def test_a_job_recorded_twice_has_one_row_with_the_newer_error():
     fail(id, queue="new")
     assert row_of(id).queue == "new"
     assert row_of(id).pk == first.pk
+
+
+def test_a_row_gives_way_to_a_later_reservation_and_never_to_an_earlier_one():
+    id = fail(fence=5, queue="fifth")
+    fail(id, fence=4, queue="fourth")
+    assert (row_of(id).queue, row_of(id).reservation) == ("fifth", 5)
+    fail(id, fence=5, queue="again")
+    assert (row_of(id).queue, row_of(id).reservation) == ("again", 5)
+    fail(id, fence=6, queue="sixth")
+    assert (row_of(id).queue, row_of(id).reservation) == ("sixth", 6)
+
+
+def test_many_are_recorded_at_once_each_over_an_earlier_one_of_its_own():
+    earlier, later = fail(fence=3, queue="old"), fail(fence=9, queue="old")
+    jobs = [
+        GivenUp(
+            Reservation(id, "new", "test.bus.Write", "{}", 1, 0, "", None), error_report(), "", 7
+        )
+        for id in (earlier, later, *(str(uuid.uuid4()) for _ in range(70)))
+    ]
+    failed.record("database", [*jobs, jobs[0]._replace(fence=2)])
+    assert (row_of(earlier).queue, row_of(earlier).reservation) == ("new", 7)
+    assert (row_of(later).queue, row_of(later).reservation) == ("old", 9)
+    assert FailedJob.objects.count() == 72
+
+
+def test_a_reservation_takes_back_its_own_row_alone():
+    own, others = fail(fence=5), fail(fence=6)
+    assert failed.recorded({own: 5, others: 5, str(uuid.uuid4()): 5}) == {own}
+    assert failed.take_back({own: 5, others: 5}) == 1
+    assert [str(row.uuid) for row in FailedJob.objects.all()] == [others]
+
+
+def test_a_row_can_be_made_of_characters_that_every_database_has():
+    id = str(uuid.uuid4())
+    text = json.dumps({"text": "caf\u00e9 \U0001f600"}, ensure_ascii=False)
+    error = error_report("\u00e9" * 990)._replace(class_name="\u00c4rger")
+    held = Reservation(id, "\u00e4" * 80, "\u00fc" * 255, text, 1, 0, "", None)
+    failed.record("database", [GivenUp(held, error, "", 1)], plain=True)
+    row = row_of(id)
+    kept = (row.queue, row.name, row.payload, row.exception, row.exception_class)
+    assert all(part.isascii() for part in (*kept, row.exception_message))
+    assert json.loads(row.payload) == {"text": "caf\u00e9 \U0001f600"}
 
 
 def test_recording_is_a_part_of_the_open_transaction():

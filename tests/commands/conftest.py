@@ -93,9 +93,8 @@ def fail():
         try:
             raise ValueError("it failed\nbadly")
         except ValueError as error:
-            failed.record(
-                Reservation(id, queue, name, text, 2, 0, "", None), connection, report(error), ""
-            )
+            held = Reservation(id, queue, name, text, 2, 0, "", None)
+            failed.record(connection, [failed.GivenUp(held, report(error), "")])
         return id
 
     return fail
