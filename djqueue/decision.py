@@ -7,6 +7,7 @@ are; the answer says what to store.
 from __future__ import annotations
 
 import enum
+import math
 from typing import NamedTuple
 
 
@@ -28,6 +29,8 @@ class Happened(enum.Enum):
     """Nobody saw its end, or a shutdown cut it short."""
     EXHAUSTED = "exhausted"
     """It had no try left before it began."""
+    LOST = "lost"
+    """Somebody else has the job, and what this attempt wrote was rolled back."""
 
 
 class Action(enum.Enum):
@@ -56,6 +59,8 @@ class Facts(NamedTuple):
     """There is a ``retry_until``, which beats ``tries``."""
     expired: bool = False
     """It has passed."""
+    left: float = math.inf
+    """Seconds until it passes."""
 
 
 class Decision(NamedTuple):
@@ -67,7 +72,7 @@ class Decision(NamedTuple):
 
 def decide(happened: Happened, facts: Facts, delay: float = 0.0) -> Decision:
     """Decide about an attempt; `delay` is what ``release(delay)`` asked for."""
-    if happened in (Happened.RETURNED, Happened.DELETED):
+    if happened in (Happened.RETURNED, Happened.DELETED, Happened.LOST):
         return Decision(Action.DONE)
     if happened in (Happened.FAILED, Happened.EXHAUSTED):
         return Decision(Action.FAIL)
@@ -88,7 +93,8 @@ def _spent(facts: Facts) -> bool:
     if facts.max_exceptions is not None and facts.exceptions >= facts.max_exceptions:
         return True
     if facts.has_retry_until:
-        return facts.expired
+        # What would begin too late is over now, with its own error for a reason.
+        return facts.expired or backoff_for(facts.backoff, facts.attempt) >= facts.left
     return facts.tries > 0 and facts.attempt >= facts.tries
 
 

@@ -33,6 +33,27 @@ def read(text: str) -> History:
         return History(0, [])
 
 
+class Mishap(NamedTuple):
+    """An attempt that ended in an error, as its entry tells it."""
+
+    attempt: int
+    class_name: str
+    message: str
+
+
+_ERRORS = ("raised", "timed out", "died", "failed")
+"""Kinds of entries that are errors, and no interruptions."""
+
+
+def last_error(text: str) -> Mishap | None:
+    """The last error in a history, or None if it has none."""
+    for entry in reversed(read(text).attempts):
+        kind, attempt = entry.get("kind"), entry.get("attempt")
+        if kind in _ERRORS and isinstance(attempt, int):
+            return Mishap(attempt, str(entry.get("class", "")), str(entry.get("message", "")))
+    return None
+
+
 def add(text: str, attempt: int, kind: str, class_name: str, message: str, *, error: bool) -> str:
     """`text` with one entry more."""
     history = read(text)

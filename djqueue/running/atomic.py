@@ -33,10 +33,24 @@ class Frame:
 
     settled = False
     """The job has left its queue already, in its own transaction."""
+    committed = False
+    """What the job wrote there is committed, with the job's end."""
 
     def around(self, job: CurrentJob, reservation: Reservation) -> AbstractContextManager[None]:
         """Run the block, which is the job, in the frame."""
         return _NO_FRAME
+
+    def _note_commit(self, alias: str) -> None:
+        """Learn of the commit before anything that the job gives to ``on_commit()``, which may
+        raise. A transaction around ours (a test's) is not ours to wait for.
+        """
+        from django.db import transaction
+
+        def has_committed() -> None:
+            self.committed = True
+
+        if len(transaction.get_connection(alias).atomic_blocks) == 1:
+            transaction.on_commit(has_committed, using=alias)
 
 
 class AlreadyDone(LeaseLost):
@@ -70,6 +84,7 @@ class Alone(Frame):
         from django.db import transaction
 
         with suppress(_UndoError), transaction.atomic(using=self._alias):
+            self._note_commit(self._alias)
             yield
             if job.verdict is Happened.FAILED:
                 raise _UndoError
@@ -96,6 +111,7 @@ class InTransaction(Frame):
             _immediate(self._alias),
             transaction.atomic(using=self._alias),
         ):
+            self._note_commit(self._alias)
             if not self._joined and not self._guarded:
                 self._guard(reservation)
             yield

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import os
+import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from djqueue.decision import Action, Decision, Happened
+from djqueue.errors import JobFailed
 
 MESSAGE_LIMIT = 1000
 TRACEBACK_LIMIT = 64 * 1024
@@ -49,9 +52,11 @@ class Outcome(NamedTuple):
     settled: bool = False
     """The job's own transaction has settled it already (`atomic`)."""
     charged: bool = True
-    """False: the attempt does not count (released before ``handle`` began)."""
+    """False: the attempt does not count, since ``handle`` was not begun or the worker stops."""
     duration: float = 0.0
     """Seconds."""
+    spoilt: bool = False
+    """No other job must run in the process that this one ran in."""
 
 
 DONE = Outcome(Happened.RETURNED, Decision(Action.DONE))
@@ -71,17 +76,90 @@ def report(error: BaseException) -> ErrorReport:
     )
 
 
+class TracebackText(Exception):  # noqa: N818 - never raised
+    """The cause of an exception whose traceback is a text: it was raised in another process."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def exception_of(described: ErrorReport) -> BaseException:
+    """An exception with the class and the text of the one that was described, and no frames.
+
+    Where the class cannot be found, or does not let an instance be made, it is `JobFailed`.
+    """
+    error = _again(described) or JobFailed(f"{described.class_name}: {described.message}")
+    if described.traceback:
+        lines = described.traceback.split("\n")
+        error.__cause__ = TracebackText("\n".join(map(printable, lines)))
+    return error
+
+
+def printable(text: str) -> str:
+    """`text` as one line, in which nothing moves a cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _again(described: ErrorReport) -> BaseException | None:
+    cls = _class_of(described.class_name)
+    if cls is None:
+        return None
+    message = described.message
+    try:
+        # Not its own constructor, whose arguments nobody knows any more.
+        built_in: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+        error: BaseException = built_in.__new__(cls, message)
+        if _message(error) != message:
+            shown = {"__str__": lambda self: message, "__module__": cls.__module__}
+            kind: Any = type(cls)
+            told = kind(cls.__name__, (cls,), {**shown, "__qualname__": cls.__qualname__})
+            error = built_in.__new__(told, message)
+    except Exception:  # noqa: BLE001 - a class of the project's may refuse anything
+        return None
+    return error
+
+
+def _class_of(name: str) -> type[BaseException] | None:
+    """The exception class of that dotted name, among what is imported already."""
+    module, _, qualname = name.rpartition(".")
+    found: Any = builtins if not module else sys.modules.get(module)
+    while found is None and module:
+        module, _, outer = module.rpartition(".")
+        qualname = f"{outer}.{qualname}"
+        found = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    return found if isinstance(found, type) and issubclass(found, BaseException) else None
+
+
+def without_frames(error: BaseException) -> None:
+    """Cut an exception, and all that is chained to it, from the frames it passed: they hold every
+    local variable there was, and would live as long as the exception does.
+    """
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = None
+        left += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
+
+
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # noqa: BLE001 - the job's own exception class may do anything in __str__
+    except BaseException as broken:  # noqa: BLE001 - the job's own exception class may do anything in __str__
         return f"<its text could not be made: {type(broken).__name__}>"
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except Exception as broken:  # noqa: BLE001 - as above: causes and contexts are user objects too
+    except BaseException as broken:  # noqa: BLE001 - as above: causes and contexts are user objects too
         return (
             f"{type(error).__name__}: <its traceback could not be made: {type(broken).__name__}>\n"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from djqueue.decision import Facts
@@ -52,4 +53,5 @@ class Rules:
             fail_on_timeout=limits.fail_on_timeout,
             has_retry_until=retry_until is not None,
             expired=retry_until is not None and now >= retry_until,
+            left=math.inf if retry_until is None else retry_until - now,
         )

@@ -1,41 +1,73 @@
 """One attempt: a reservation goes in, an outcome comes out.
 
-Read from the top: `Runner.run` loads the job, `_attempt` runs it, `_ended` says what follows.
-Nothing here stores anything, but for `atomic` jobs, whose end is part of their own transaction.
+Read from the top: `Runner.run` gives the attempt its time, `_load` makes the job of its payload,
+`_call` runs it, `_raised` and `_ended` say what follows. Nothing here stores anything, but for
+`atomic` jobs, whose end is part of their own transaction.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
-from asgiref.sync import async_to_sync
-
 from djqueue import history, registry, signals
-from djqueue.decision import Action, Decision, Happened, decide, exhausted
+from djqueue.decision import Action, Decision, Happened, decide
 from djqueue.drivers.base import Reservation
 from djqueue.errors import (
     InvalidPayload,
     JobTimeout,
     LeaseLost,
-    MaxAttemptsExceeded,
     ModelMissing,
     PayloadError,
     QueueUnavailable,
     TimeoutExceeded,
     UnknownJob,
 )
-from djqueue.payload import Payload, decode
+from djqueue.payload import Limits, Payload, decode, head_of
 from djqueue.payload_store import unpacked
-from djqueue.running import unknown
+from djqueue.running import log, unknown
 from djqueue.running.atomic import AlreadyDone, DriverOfThread, Frame, frame_for
+from djqueue.running.coroutines import finish
 from djqueue.running.current import CurrentJob, current
-from djqueue.running.outcome import Outcome, report
-from djqueue.running.rules import Rules
+from djqueue.running.outcome import Outcome, report, without_frames
+from djqueue.running.refused import NothingLeft, refuse_if_nothing_is_left
+from djqueue.running.rules import DEFAULT_TIMEOUT, Rules
 from djqueue.running.timer import Timer
+
+
+class _Attempt:
+    """What is known of the attempt that runs."""
+
+    __slots__ = (
+        "began",
+        "frame",
+        "job",
+        "limits",
+        "payload",
+        "reservation",
+        "spec",
+        "timeout",
+        "unpacked",
+    )
+
+    def __init__(self, reservation: Reservation, job: CurrentJob, limits: Limits) -> None:
+        self.reservation = reservation
+        self.job = job
+        self.limits = limits
+        self.began = time.perf_counter()
+        self.timeout = 0.0
+        self.spec: Any = None
+        self.payload: Payload | None = None
+        self.unpacked = False
+        self.frame: Frame | None = None
+        """None until ``handle()`` is about to be called."""
+
+    @property
+    def sender(self) -> Any:
+        """The job's class, of its signals."""
+        return None if self.spec is None else self.spec.job_class
 
 
 class Runner:
@@ -61,11 +93,23 @@ class Runner:
         """What the last attempt's ``handle()`` returned."""
 
     def run(self, reservation: Reservation) -> Outcome:
-        """Run one attempt. Raises nothing that a job may raise, but for `SystemExit` and
-        `KeyboardInterrupt`, which end the process as they would anywhere.
+        """Run one attempt. Whatever the job raises is its outcome, `SystemExit` and its like
+        included. `KeyboardInterrupt` passes where the process is not the jobs' own: it is Ctrl-C.
         """
         self.error = self.value = None
-        job = CurrentJob(
+        head = head_of(reservation.payload)
+        attempt = _Attempt(reservation, self._job(reservation), head.limits if head else Limits())
+        attempt.timeout = self.rules.timeout_of(attempt.limits)
+        return contextvars.copy_context().run(self._attempt, attempt)
+
+    def forget(self) -> None:
+        """Let go of what the last attempt raised and returned, and of what their frames hold."""
+        if self.error is not None:
+            without_frames(self.error)
+        self.error = self.value = None
+
+    def _job(self, reservation: Reservation) -> CurrentJob:
+        return CurrentJob(
             reservation.id,
             reservation.name,
             reservation.queue,
@@ -73,191 +117,220 @@ class Runner:
             reservation.attempt,
             cancelled=self._cancelled,
         )
-        began = time.perf_counter()
-        try:
-            payload = decode(reservation.payload)
-            if payload.id != reservation.id:
-                raise InvalidPayload(f"The payload belongs to job {payload.id}.")
-            spec = registry.find(payload.head.name)
-            job.name = payload.head.name
-            payload = unpacked(payload)
-        except (UnknownJob, QueueUnavailable) as error:
-            self.error = error
-            return unknown.hold_back(reservation, error, self.rules.unknown_grace)
-        except PayloadError as error:
-            return self._cannot_run(job, error, reservation)
-        return contextvars.copy_context().run(self._attempt, spec, payload, reservation, job, began)
 
-    def _attempt(
-        self, spec: Any, payload: Payload, reservation: Reservation, job: CurrentJob, began: float
-    ) -> Outcome:
-        current.set(job)
-        sender = spec.job_class
+    def _attempt(self, attempt: _Attempt) -> Outcome:
+        current.set(attempt.job)
+        timer = self._timer
         try:
-            self._refuse_exhausted(payload, reservation)
-            job.instance = spec.load(payload.arguments)
-        except ModelMissing as error:
-            if payload.head.limits.delete_when_missing:
-                return Outcome(Happened.DELETED, _DELETED)
-            return self._cannot_run(job, error, reservation)
-        except (PayloadError, MaxAttemptsExceeded) as error:
-            return self._cannot_run(job, error, reservation)
-        except Exception as error:  # noqa: BLE001 - decoding runs the project's code: fields, managers, enums
-            return self._ended(Happened.RAISED, spec, payload, reservation, job, error, began)
-        signals.announce(signals.job_started, sender, job=job)
-        timeout = self.rules.timeout_of(payload.head.limits)
-        frame = frame_for(payload.head.limits.atomic, self.connection, self._driver)
-        try:
-            self.value = self._call(spec, job, reservation, timeout, frame)
-        except JobTimeout as rang:
-            late = self._timed_out(job, timeout, payload, rang)
-            signals.announce(signals.job_timed_out, sender, job=job, error=late, duration=timeout)
-            return self._ended(Happened.TIMED_OUT, spec, payload, reservation, job, late, began)
-        except LeaseLost as lost:
-            self.error = lost
-            settled = not isinstance(lost, AlreadyDone)
-            return Outcome(Happened.DELETED, _DELETED, settled=settled)
-        except Exception as error:  # noqa: BLE001 - whatever the job raises is its outcome
-            return self._ended(Happened.RAISED, spec, payload, reservation, job, error, began)
-        happened = job.verdict or Happened.RETURNED
-        return self._ended(
-            happened, spec, payload, reservation, job, job.error, began, settled=frame.settled
-        )
+            try:
+                timer.start(attempt.timeout)
+                self._load(attempt)
+                signals.announce(signals.job_started, attempt.sender, job=attempt.job)
+                self.value = self._call(attempt)
+            finally:
+                timer.stop()
+        except BaseException as error:
+            timer.stop()  # it may have rung on the way to the other stop, and would again
+            if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
+                raise
+            outcome = self._raised(attempt, error)
+        else:
+            happened = attempt.job.verdict or Happened.RETURNED
+            outcome = self._ended(attempt, happened, attempt.job.error)
+        if timer.rang or outcome.happened is Happened.TIMED_OUT:
+            return outcome._replace(spoilt=True)
+        return outcome
 
     # -- running -------------------------------------------------------------------------------
 
-    def _call(
-        self, spec: Any, job: CurrentJob, reservation: Reservation, timeout: float, frame: Frame
-    ) -> Any:
-        """Run ``handle()`` under the timer; inside the job's transaction where it asks for one."""
-        with frame.around(job, reservation):
-            timer = self._timer
-            if timeout:
-                timer.start(timeout)
+    def _load(self, attempt: _Attempt) -> None:
+        """Make the job of its payload."""
+        reservation = attempt.reservation
+        payload = decode(reservation.payload)
+        if payload.id != reservation.id:
+            raise InvalidPayload(f"The payload belongs to job {payload.id}.")
+        attempt.payload = payload
+        attempt.spec = registry.find(payload.head.name)
+        attempt.job.name = payload.head.name
+        if payload.head.name != reservation.name:
+            raise InvalidPayload(
+                f"The store calls this job {reservation.name!r:.300}, and its payload"
+                f" {payload.head.name!r:.300}: one of the two was altered."
+            )
+        payload = attempt.payload = unpacked(payload)
+        attempt.unpacked = True
+        refuse_if_nothing_is_left(payload, reservation, self.rules)
+        attempt.job.instance = attempt.spec.load(payload.arguments)
+
+    def _call(self, attempt: _Attempt) -> Any:
+        """Run ``handle()``, inside the job's transaction where it asks for one. The timer stops
+        before that is committed: a commit must not be interrupted half-way.
+        """
+        timer, job = self._timer, attempt.job
+        frame = attempt.frame = frame_for(attempt.limits.atomic, self.connection, self._driver)
+        with frame.around(job, attempt.reservation):
             try:
-                value = spec.call(job.instance)
-                if value is not None and asyncio.iscoroutine(value):
-                    value = _finish_coroutine(value, timeout)
+                value = attempt.spec.call(job.instance)
+                if value is not None:
+                    value = finish(value, timer)
             finally:
-                if timeout:
-                    timer.stop()
-            if timeout and timer.rang:  # swallowed, but its time was over
+                timer.stop()
+            if timer.rang:  # swallowed, but its time was over
                 raise JobTimeout
             return value
 
-    def _refuse_exhausted(self, payload: Payload, reservation: Reservation) -> None:
-        limits = payload.head.limits
-        if payload.retry_until is None and reservation.attempt == 1:
-            return  # the first attempt always begins
-        facts = self.rules.facts(
-            limits,
-            attempt=reservation.attempt,
-            retry_until=payload.retry_until,
-            now=time.time(),
-        )
-        if exhausted(facts):
-            why = "its retry_until has passed" if facts.has_retry_until else f"{facts.tries} tries"
-            raise MaxAttemptsExceeded(
-                f"{payload.head.name} was not begun again: {why}. Its earlier attempts are in its"
-                " history. Raise `tries` on the job if it needs more, then retry it."
-            )
-
-    def _timed_out(
-        self, job: CurrentJob, timeout: float, payload: Payload, rang: JobTimeout
-    ) -> TimeoutExceeded:
-        own = payload.head.limits.timeout is not None
-        tries = self.rules.tries_of(payload.head.limits)
-        error = TimeoutExceeded(
-            f"{job.name} ran longer than its timeout of {timeout:g} s"
-            f"{'' if own else ' (the default)'} and was stopped (attempt {job.attempt}"
-            f"{f' of {tries}' if tries else ''}). Raise `timeout` on the job, or split it."
-        )
-        return error.with_traceback(rang.__traceback__)
-
     # -- ending --------------------------------------------------------------------------------
 
-    def _ended(
-        self,
-        happened: Happened,
-        spec: Any,
-        payload: Payload,
-        reservation: Reservation,
-        job: CurrentJob,
-        error: BaseException | None,
-        began: float,
-        *,
-        settled: bool = False,
-    ) -> Outcome:
+    def _raised(self, attempt: _Attempt, error: BaseException) -> Outcome:
+        """What follows from an exception, wherever it came from."""
+        reservation, frame = attempt.reservation, attempt.frame
+        if frame is not None and frame.committed:
+            log.raised_after_commit(attempt.job, error)
+            happened = attempt.job.verdict or Happened.RETURNED
+            return self._ended(attempt, happened, attempt.job.error)
+        if isinstance(error, JobTimeout) or self._timer.rang:
+            late = self._timed_out(attempt, error)
+            signals.announce(
+                signals.job_timed_out,
+                attempt.sender,
+                job=attempt.job,
+                error=late,
+                duration=attempt.timeout,
+            )
+            return self._ended(attempt, Happened.TIMED_OUT, late)
+        if frame is not None:
+            if isinstance(error, LeaseLost):
+                self.error = error
+                if isinstance(error, AlreadyDone):
+                    return Outcome(Happened.DELETED, _DELETED)
+                return Outcome(Happened.LOST, _DELETED, report(error), settled=True)
+            return self._ended(attempt, Happened.RAISED, error)
+        if not attempt.unpacked and isinstance(error, (UnknownJob, QueueUnavailable)):
+            self.error = error
+            return unknown.hold_back(reservation, error, self.rules.unknown_grace)
+        if isinstance(error, NothingLeft):
+            self.error = error.reason
+            return error.outcome
+        if isinstance(error, ModelMissing) and attempt.limits.delete_when_missing:
+            return Outcome(Happened.DELETED, _DELETED)
+        if isinstance(error, PayloadError):
+            self.error = error
+            text = _remember(reservation, Happened.FAILED, error)
+            return Outcome(Happened.FAILED, _FAILED, report(error), text)
+        # Decoding runs the project's code: fields, managers, enums.
+        return self._ended(attempt, Happened.RAISED, error)
+
+    def _timed_out(self, attempt: _Attempt, rang: BaseException) -> TimeoutExceeded:
+        job, limits = attempt.job, attempt.limits
+        tries = self.rules.tries_of(limits)
+        error = TimeoutExceeded(
+            f"{job.name} ran longer than its timeout of {attempt.timeout:g} s"
+            f"{'' if limits.timeout is not None else ' (the default)'} and was stopped (attempt"
+            f" {job.attempt}{f' of {tries}' if tries else ''}). Raise `timeout` on the job, or"
+            " split it."
+        )
+        if not isinstance(rang, JobTimeout):  # the job made another error of it
+            error.__cause__ = rang
+        return error.with_traceback(rang.__traceback__)
+
+    def _ended(self, attempt: _Attempt, happened: Happened, error: BaseException | None) -> Outcome:
         """What follows from how the attempt ended, announced but not stored."""
-        duration = time.perf_counter() - began
+        job, reservation, sender = attempt.job, attempt.reservation, attempt.sender
+        duration = time.perf_counter() - attempt.began
+        settled = attempt.frame is not None and attempt.frame.settled
         if job.verdict is not None and happened is Happened.RAISED:
             happened, error = job.verdict, job.error or error
         self.error = error
         if happened is Happened.RETURNED:
-            signals.announce(signals.job_succeeded, spec.job_class, job=job, duration=duration)
+            signals.announce(signals.job_succeeded, sender, job=job, duration=duration)
             return Outcome(happened, _DONE, settled=settled, duration=duration)
         text: str | None = None
         if error is not None:
             text = _remember(reservation, happened, error)
             if happened is Happened.RAISED:
                 signals.announce(
-                    signals.job_errored, spec.job_class, job=job, error=error, duration=duration
+                    signals.job_errored, sender, job=job, error=error, duration=duration
                 )
-        limits = payload.head.limits
         facts = self.rules.facts(
-            limits,
+            attempt.limits,
             attempt=reservation.attempt,
             errors=history.read(text or reservation.history).errors,
             interruptions=reservation.interruptions,
-            backoff=_own_backoff(spec, job) if error is not None else None,
-            retry_until=payload.retry_until,
+            backoff=_own_backoff(attempt.spec, job) if error is not None else None,
+            retry_until=None if attempt.payload is None else attempt.payload.retry_until,
             now=time.time(),
         )
         decision = decide(happened, facts, job.delay)
         if decision.action is Action.RETRY:
+            if error is not None:
+                log.will_be_retried(job, error, decision.delay)
             signals.announce(
-                signals.job_released, spec.job_class, job=job, delay=decision.delay, error=error
+                signals.job_released, sender, job=job, delay=decision.delay, error=error
             )
         described = report(error) if error is not None else None
         return Outcome(happened, decision, described, text, settled, True, duration)
 
-    def _cannot_run(
-        self, job: CurrentJob, error: BaseException, reservation: Reservation
-    ) -> Outcome:
-        self.error = error
-        text = _remember(reservation, Happened.FAILED, error)
-        return Outcome(Happened.FAILED, _FAILED, report(error), text)
+    # -- telling -------------------------------------------------------------------------------
 
-    def failed(self, reservation: Reservation, error: BaseException) -> None:
+    def failed(self, reservation: Reservation, error: BaseException) -> bool:
         """Tell the job, and then everybody, that it was given up. The failed row is safe by now.
 
-        Where no instance can be made, ``failed()`` is not called and ``job_failed`` is sent.
+        Where no instance can be made, ``failed()`` is not called and ``job_failed`` is sent. It
+        has as much time as the job itself, loading included; whether it took longer, so that this
+        process must not be used again.
         """
         contextvars.copy_context().run(self._failed, reservation, error)
+        return self._timer.rang
 
     def _failed(self, reservation: Reservation, error: BaseException) -> None:
-        job = CurrentJob(
-            reservation.id,
-            reservation.name,
-            reservation.queue,
-            self.connection,
-            reservation.attempt,
-        )
+        job = self._job(reservation)
         current.set(job)
         sender: Any = None
-        try:
-            payload = unpacked(decode(reservation.payload))
-            spec: Any = registry.find(payload.head.name)
-            sender = spec.job_class
-            job.instance = spec.load(payload.arguments)
-        except Exception:  # noqa: BLE001 - whatever made the job fail may stop it from being made here too
-            job.instance = None
-        if job.instance is not None:
+        spec: Any = None
+
+        def tell() -> None:
+            nonlocal sender, spec
             try:
-                spec.failed(job.instance, error)
-            except Exception:  # noqa: BLE001 - the project's code; the job is given up whatever it does
-                signals.logger.exception("%s.failed() raised. The job stays failed.", job.name)
+                payload = unpacked(decode(reservation.payload))
+                spec = registry.find(payload.head.name)
+                sender = spec.job_class
+                job.instance = spec.load(payload.arguments)
+            except Exception:  # noqa: BLE001 - whatever made the job fail may stop it here too
+                return
+            spec.failed(job.instance, error)
+
+        log.given_up(job, error)
+        self._in_time(self.time_to_tell(reservation), tell, f"{job.name}.failed()")
         signals.announce(signals.job_failed, sender, job=job, error=error)
+
+    def time_to_tell(self, reservation: Reservation) -> float:
+        """Seconds that ``failed()`` of this job may take. Never without a limit: others wait."""
+        head = head_of(reservation.payload)
+        timeout = self.rules.timeout_of(head.limits) if head else self.rules.timeout
+        return timeout or DEFAULT_TIMEOUT
+
+    def _in_time(self, seconds: float, work: Callable[[], None], what: str) -> None:
+        """Do `work`, which is the project's code, in at most so many seconds."""
+        timer = self._timer
+        try:
+            try:
+                timer.start(seconds)
+                work()
+            finally:
+                timer.stop()
+        except BaseException as error:
+            timer.stop()
+            if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
+                raise
+            if isinstance(error, JobTimeout):
+                signals.logger.error(
+                    "%s ran longer than %g s and was stopped. The job stays failed.",
+                    what,
+                    seconds,
+                    exc_info=error,
+                )
+            else:
+                signals.logger.exception("%s raised. The job stays failed.", what)
 
 
 _DONE = _DELETED = Decision(Action.DONE)
@@ -286,18 +359,3 @@ def _own_backoff(spec: Any, job: CurrentJob) -> tuple[float, ...] | None:
         signals.logger.exception("%s.backoff() raised; the stored backoff is used.", job.name)
         return None
     return backoff
-
-
-def _finish_coroutine(coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
-    """Run an ``async def handle`` to its end. ORM calls in it stay on this thread's connection."""
-
-    async def run() -> Any:
-        handling = asyncio.ensure_future(coroutine)
-        await asyncio.wait({handling}, timeout=timeout or None)
-        if handling.done():
-            return handling.result()
-        handling.cancel()
-        await asyncio.wait({handling}, timeout=1)
-        raise JobTimeout
-
-    return async_to_sync(run)()

@@ -7,6 +7,7 @@ swallow it; the worker's parent process ends such a job by a signal that cannot 
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 
 from djqueue.errors import JobTimeout
@@ -18,18 +19,28 @@ AGAIN = 1.0
 class Timer:
     """No timeouts: where jobs run in a process that is not theirs."""
 
+    owns_process = False
+    """Whether the process is there for jobs, and nobody presses Ctrl-C in it."""
     rang = False
     """Whether time was up since the last start."""
+    _over_at: float | None = None
 
     def start(self, seconds: float) -> None:
-        """Raise `JobTimeout` here after `seconds`."""
+        """Raise `JobTimeout` here after `seconds`; 0 means never."""
+        self._over_at = time.monotonic() + seconds if seconds else None
 
     def stop(self) -> None:
         """From now on nothing is raised. May be called twice."""
 
+    def left(self) -> float | None:
+        """Seconds until the time is over; None: no limit."""
+        return None if self._over_at is None else max(0.0, self._over_at - time.monotonic())
+
 
 class AlarmTimer(Timer):
     """SIGALRM, in the main thread of a process that belongs to the job."""
+
+    owns_process = True
 
     def __init__(self) -> None:
         self._armed = False
@@ -38,13 +49,19 @@ class AlarmTimer(Timer):
     def start(self, seconds: float) -> None:
         """Ring after `seconds`, and then again and again."""
         self.rang = False
-        self._armed = True
-        signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+        if seconds:
+            self._armed = True
+            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
 
     def stop(self) -> None:
         """Ring no more."""
-        self._armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._armed:
+            self._armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def left(self) -> float | None:
+        """Seconds until it rings; None: it will not."""
+        return signal.getitimer(signal.ITIMER_REAL)[0] if self._armed else None
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
         if self._armed:

@@ -45,7 +45,7 @@ class Answers:
         self._worker.done += 1
         self._worker.pace.observe(item.reservation.name, outcome.duration, now)
         self._worker.trade.note(item.reservation, outcome)
-        if outcome.happened is Happened.TIMED_OUT:
+        if outcome.spoilt:
             process.spoilt = True
         if told.memory:
             self._worker.report.event(

@@ -15,7 +15,9 @@ import select
 import signal
 import sys
 import threading
+import traceback
 from collections import deque
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +26,9 @@ from django.dispatch import Signal
 
 from djqueue import errors, signals
 from djqueue.conf import settings
-from djqueue.decision import Happened
 from djqueue.drivers import make_driver
 from djqueue.payload import head_of
-from djqueue.running.outcome import ErrorReport
+from djqueue.running.outcome import ErrorReport, exception_of
 from djqueue.running.reset import connections_after
 from djqueue.running.rules import Rules
 from djqueue.running.runner import Runner
@@ -86,15 +87,19 @@ class Assignment:
 def main(assignment: Assignment) -> None:
     """Run until the parent closes the token pipe, or an attempt has spoilt this process."""
     _become_a_child(assignment)
-    child = Child(assignment)
+    code = 1
     try:
-        child.run()
+        Child(assignment).run()
+        code = 0
     except EOFError:
-        pass
+        code = 0
+    except BaseException:  # noqa: BLE001 - ours, since a job's own are outcomes; it must be seen
+        traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # closed by a job, or its reader is gone
+                stream.flush()
+        os._exit(code)
 
 
 class Child:
@@ -108,7 +113,6 @@ class Child:
         self._index = 0
         self._timer = AlarmTimer()
         self._driver: Driver | None = None
-        self._errors: dict[str, BaseException] = {}
         self._looked = 0.0
         self._connected = True
         """A database connection may be open."""
@@ -134,8 +138,10 @@ class Child:
             (index,) = TOKEN.unpack(token)
             item = self._take(index)
             if item.notice is not None:
-                self._tell(item, item.notice)
-            elif self._attempt(item):
+                spoilt = self._tell(item, item.notice)
+            else:
+                spoilt = self._attempt(item)
+            if spoilt:
                 return
 
     def _wait(self) -> None:
@@ -166,12 +172,11 @@ class Child:
         self._page.begin(item.number, clock.now(), timeout)
         outcome = self._runner.run(reservation)
         self._tidy(reservation.name)
-        if outcome.error is not None and self._runner.error is not None:
-            self._errors[reservation.id] = self._runner.error
+        self._runner.forget()
         self._page.end()
         memory = self._memory(outcome.duration) if self._told.memory else 0
         os.write(self._told.outcomes, encode_outcome(item.number, outcome, memory))
-        return outcome.happened is Happened.TIMED_OUT
+        return outcome.spoilt
 
     def _tidy(self, job: str) -> None:
         """Asking Django for its connections costs a tenth of a short job."""
@@ -181,21 +186,25 @@ class Child:
     def _has_connected(self, **_: Any) -> None:
         self._connected = True
 
-    def _tell(self, item: Item, notice: ErrorReport) -> None:
-        """Deliver a notice: user code that has to follow a stored outcome."""
+    def _tell(self, item: Item, notice: ErrorReport) -> bool:
+        """Deliver a notice: user code that has to follow a stored outcome. Whether this process
+        must not be used again.
+        """
         self._index = item.number
         reservation = item.reservation
-        self._page.begin(item.number, clock.now(), self._told.rules.timeout or 60.0)
+        spoilt = False
+        self._page.begin(item.number, clock.now(), self._runner.time_to_tell(reservation))
         if reservation.name == NOBODY:
             self._chore(Chore(notice.class_name), notice.message)
         else:
-            error = self._errors.pop(reservation.id, None) or _rebuilt(notice)
+            error = exception_of(notice)
             if isinstance(error, errors.TimeoutExceeded) and notice.place == HARD:
                 self._announce_timeout(item, error)
-            self._runner.failed(reservation, error)
+            spoilt = self._runner.failed(reservation, error)
             self._tidy(reservation.name)
         self._page.end()
         os.write(self._told.outcomes, encode_told(item.number))
+        return spoilt
 
     def _chore(self, chore: Chore, text: str) -> None:
         if chore is Chore.STARTED:
@@ -240,15 +249,6 @@ class Child:
 
 HARD = "hard"
 """The place of a timeout that the parent enforced."""
-
-
-def _rebuilt(notice: ErrorReport) -> BaseException:
-    """The error of a job whose process is gone."""
-    name = notice.class_name.rpartition(".")[2]
-    cls = getattr(errors, name, None)
-    if isinstance(cls, type) and issubclass(cls, errors.QueueError):
-        return cls(notice.message)
-    return errors.JobFailed(f"{notice.class_name}: {notice.message}")
 
 
 def _become_a_child(assignment: Assignment) -> None:

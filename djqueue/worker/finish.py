@@ -63,6 +63,8 @@ class Finisher:
             # A lost lease looks like a deletion: its arguments are somebody else's now.
             if outcome.happened is Happened.RETURNED and is_stored(reservation.payload):
                 self._forget([reservation.id])
+            if outcome.happened is Happened.LOST:
+                logger.warning(_LOST, reservation.name, reservation.id, reservation.attempt)
             return
         if action is Action.DONE:
             self.settlements.append(Settlement(reservation))
@@ -82,6 +84,8 @@ class Finisher:
             )
         elif outcome.error is not None:  # a failure always has one
             history = outcome.history or reservation.history
+            if not outcome.charged:  # this attempt was never begun
+                reservation = reservation._replace(attempt=reservation.attempt - 1)
             self.failures.append(Failure(reservation, outcome.error, history))
 
     def give_back(self, reservations: Sequence[Reservation]) -> None:
@@ -189,11 +193,11 @@ class Finisher:
     def _lost(self, reservation: Reservation) -> None:
         """Somebody else has the job, or an earlier try of ours was stored after all."""
         known = self.unsure or limits_of(reservation).atomic
-        logger.log(
-            logging.INFO if known else logging.WARNING,
-            "Lost %s %s (attempt %d): it was taken over, deleted or cancelled while it ran; its"
-            " outcome was ignored.",
-            reservation.name,
-            reservation.id,
-            reservation.attempt,
-        )
+        level = logging.INFO if known else logging.WARNING
+        logger.log(level, _LOST, reservation.name, reservation.id, reservation.attempt)
+
+
+_LOST = (
+    "Lost %s %s (attempt %d): it was taken over, deleted or cancelled while it ran; its outcome was"
+    " ignored."
+)

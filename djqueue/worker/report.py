@@ -95,6 +95,8 @@ class Lines(Report):
         if done and self._verbosity == 0:
             return
         state = _DONE if done else _STATES[outcome.decision.action]
+        if outcome.happened is Happened.LOST:
+            state = _STATES[Action.RETRY]  # by whoever has it now
         if self._json:
             self._object(state.lower(), reservation, outcome)
             return

@@ -99,7 +99,7 @@ def _reservation(fields: list[Any]) -> Reservation:
 
 def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
     """A plain success is 21 bytes; anything else brings a JSON body."""
-    plain = outcome.happened is Happened.RETURNED and not outcome.settled
+    plain = outcome.happened is Happened.RETURNED and not (outcome.settled or outcome.spoilt)
     if plain and not memory:
         return _OUTCOME.pack(index, _PLAIN, outcome.duration, 0)
     fields: dict[str, Any] = {
@@ -110,6 +110,7 @@ def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
         "history": outcome.history,
         "settled": outcome.settled,
         "charged": outcome.charged,
+        "spoilt": outcome.spoilt,
         "memory": memory,
     }
     body = json.dumps(fields).encode("ascii")
@@ -159,6 +160,7 @@ def _full(index: int, duration: float, body: bytes) -> Told:
         data["settled"],
         data["charged"],
         duration,
+        data["spoilt"],
     )
     return Told(index, outcome, data["memory"])
 
