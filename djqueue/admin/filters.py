@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import SimpleListFilter
-from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import queue_names
 from djqueue.admin.words import STATES
 from djqueue.drivers.base import State
 from djqueue.drivers.database.stored import in_state
+from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -121,9 +121,9 @@ class FailedWhenFilter(SimpleListFilter):
         """The rows of that span, by the database's clock."""
         value = self.value()
         if value in self.SPANS:
-            return queryset.filter(failed_at__gte=Now() - self.SPANS[value][1])
+            return queryset.filter(failed_at__gte=UtcNow() - self.SPANS[value][1])
         if value == "older":
-            return queryset.filter(failed_at__lt=Now() - self.SPANS["7d"][1])
+            return queryset.filter(failed_at__lt=UtcNow() - self.SPANS["7d"][1])
         return queryset
 
 

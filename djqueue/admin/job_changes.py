@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import Case, CharField, F, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.outcome import Kept, Named, Reason, Result
 from djqueue.admin.words import STATES, relative
 from djqueue.drivers.base import State
 from djqueue.drivers.database.stored import in_state, jobs, put_back
+from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -80,7 +80,7 @@ def with_state(rows: QuerySet[Any]) -> QuerySet[Any]:
         default=Value(State.WAITING.value),
         output_field=CharField(),
     )
-    annotated: QuerySet[Any] = rows.annotate(now=Now(), state=state, holder=Subquery(worker))
+    annotated: QuerySet[Any] = rows.annotate(now=UtcNow(), state=state, holder=Subquery(worker))
     return annotated
 
 
@@ -148,7 +148,7 @@ def run_now(picked: Picked) -> Result:
         picked,
         refuse=lambda row: None if row.state is State.DELAYED else NOT_DELAYED,
         guard=in_state(State.DELAYED),
-        write=lambda rows: rows.update(line=-F("priority"), available_at=Now()),
+        write=lambda rows: rows.update(line=-F("priority"), available_at=UtcNow()),
     )
 
 

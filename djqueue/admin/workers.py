@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import Count, IntegerField, OuterRef, Subquery
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -16,6 +16,7 @@ from djqueue.admin import stores
 from djqueue.admin.base import ReadOnlyAdmin, column
 from djqueue.admin.filters import DatabaseFilter
 from djqueue.admin.words import moment, pill, span
+from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -47,7 +48,7 @@ class WorkerAdmin(ReadOnlyAdmin):
             .values("held")
         )
         counted = Coalesce(Subquery(held, output_field=IntegerField()), 0)
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(now=Now(), held=counted)
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(now=UtcNow(), held=counted)
         return rows
 
     @admin.display(description=_("worker"))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
-from django.db.models.functions import Now
 
 from djqueue.conf import settings
+from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -52,10 +52,10 @@ def pause(
     until = None
     if for_ is not None:
         span = for_ if isinstance(for_, timedelta) else timedelta(seconds=for_)
-        until = ExpressionWrapper(Now() + Value(span), output_field=DateTimeField())
+        until = ExpressionWrapper(UtcNow() + Value(span), output_field=DateTimeField())
     _controls().update_or_create(
         scope=_scope(connection, queue),
-        defaults={"until": until, "reason": reason[:255], "by": by[:255], "updated_at": Now()},
+        defaults={"until": until, "reason": reason[:255], "by": by[:255], "updated_at": UtcNow()},
     )
 
 
@@ -104,7 +104,7 @@ def _reading(alias: str, start: str) -> tuple[str, tuple[Any, ...]]:
     worker shares with its children that it would be copied.
     """
     wanted = Q(scope__startswith=start) | Q(scope__in=(_scope(None, None), _RESTART))
-    live = Q(until=None) | Q(until__gt=Now())
+    live = Q(until=None) | Q(until__gt=UtcNow())
     rows = _controls().filter(wanted, live).values_list("scope", "value")
     compiled: tuple[str, tuple[Any, ...]] = rows.query.get_compiler(alias).as_sql()
     return compiled
@@ -114,10 +114,10 @@ def request_restart(by: str = "") -> None:
     """Ask every worker, wherever it runs, to stop when its jobs have ended."""
     rows = _controls()
     row, created = rows.get_or_create(
-        scope=_RESTART, defaults={"value": 1, "by": by[:255], "updated_at": Now()}
+        scope=_RESTART, defaults={"value": 1, "by": by[:255], "updated_at": UtcNow()}
     )
     if not created:
-        rows.filter(pk=row.pk).update(value=F("value") + 1, by=by[:255], updated_at=Now())
+        rows.filter(pk=row.pk).update(value=F("value") + 1, by=by[:255], updated_at=UtcNow())
 
 
 def restart_generation() -> int:
@@ -139,5 +139,5 @@ def _controls() -> QuerySet[Control]:
 
 
 def _paused() -> QuerySet[Control]:
-    live = Q(until=None) | Q(until__gt=Now())
+    live = Q(until=None) | Q(until__gt=UtcNow())
     return _controls().filter(live, scope__startswith=_PAUSE)

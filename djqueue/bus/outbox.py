@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from django.db import connections, transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 
 from djqueue.bus.connections import queues
 from djqueue.conf import settings
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def forget(alias: str, ids: Sequence[str]) -> None:
 
 def late(own: str) -> bool:
     """Whether jobs for other connections than `own` are due and none of their workers came."""
-    missed = Now() - timedelta(seconds=GRACE)
+    missed = UtcNow() - timedelta(seconds=GRACE)
     return any(
         _rows(alias).filter(due_at__lte=missed).exclude(connection=own).exists()
         for alias in settings().databases
@@ -106,7 +106,7 @@ def _replay(alias: str, limit: int, driver: Driver | None) -> int:
                 moved += len(rows)
                 mine.delete()
             else:
-                mine.update(due_at=Now() + timedelta(seconds=AGAIN))
+                mine.update(due_at=UtcNow() + timedelta(seconds=AGAIN))
     return moved
 
 
@@ -151,7 +151,7 @@ def _alone(alias: str) -> Iterator[None]:
 
 
 def _due(alias: str) -> QuerySet[Outbox]:
-    return _rows(alias).filter(due_at__lte=Now())
+    return _rows(alias).filter(due_at__lte=UtcNow())
 
 
 def _rows(alias: str) -> QuerySet[Outbox]:

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from djqueue.bus import failed
 from djqueue.conf import settings
+from djqueue.drivers.now import UtcNow
 
 GUARD_DAYS = 15
 """Days that a guard row is kept: longer than any store may hand the same job out again."""
@@ -25,7 +26,7 @@ def prune() -> None:
 def _prune_guards() -> None:
     from djqueue.models import Run
 
-    old = timezone.now() - timedelta(days=GUARD_DAYS)
+    old = UtcNow() - timedelta(days=GUARD_DAYS)
     for alias in settings().databases:
         rows = Run.objects.using(alias).filter(updated_at__lt=old)
         while ids := list(rows.values_list("pk", flat=True)[:500]):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
-
-from django.db.models.functions import Now
-from django.utils import timezone
 
 from djqueue.bus import controls
 from djqueue.bus.connections import QueueConnection, keepers, queues
 from djqueue.conf import settings
 from djqueue.drivers.base import QueueCounts, State
+from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueError
 from djqueue.signals import announce, queue_busy
 
@@ -37,7 +36,7 @@ class QueueStatus(NamedTuple):
     def oldest(self) -> float | None:
         """Seconds that the job that waits longest has been waiting; None where nothing waits."""
         at = self.counts.oldest_at
-        return None if at is None else max((timezone.now() - at).total_seconds(), 0.0)
+        return None if at is None else max((datetime.now(timezone.utc) - at).total_seconds(), 0.0)
 
 
 class Problem(NamedTuple):
@@ -125,7 +124,7 @@ def _alive(asked: QueueConnection) -> list[Worker]:
     from djqueue.models import Worker
 
     own = asked.settings.database if asked.settings.uses_database else settings().job_database
-    rows = Worker.objects.using(own).filter(connection=asked.name, alive_until__gt=Now())
+    rows = Worker.objects.using(own).filter(connection=asked.name, alive_until__gt=UtcNow())
     return list(rows.order_by("name", "id"))
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 from django.db.models import Q
-from django.db.models.functions import Now
 
 from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def _row(connection: str, job: OutgoingJob) -> Outbox:
         priority=job.priority,
         message_group=job.message_group,
         deduplication_id=job.deduplication_id,
-        due_at=Now() + timedelta(seconds=job.delay),
-        created_at=Now(),
+        due_at=UtcNow() + timedelta(seconds=job.delay),
+        created_at=UtcNow(),
     )
 
 

@@ -143,12 +143,11 @@ class InTransaction(Frame):
         """One row a job: whoever inserts it second has nothing to do. It is rolled back with the
         transaction, and removed when it is too old for the job to come again.
         """
-        from django.utils import timezone
-
+        from djqueue.drivers.now import UtcNow
         from djqueue.models import Run
 
         row, new = Run.objects.using(self._alias).get_or_create(
-            uuid=reservation.id, defaults={"ended": True, "updated_at": timezone.now()}
+            uuid=reservation.id, defaults={"ended": True, "updated_at": UtcNow()}
         )
         if not new and row.ended:
             raise AlreadyDone(

@@ -58,6 +58,7 @@ class Dialect(ABC):
     """Hints behind the table's name, where the planner needs them to take the right index."""
     # No number in a row may make the statement fail that is about many rows.
     one_attempt_more: ClassVar[str] = "LEAST(attempts, 2147483646) + 1"
+    one_attempt_less: ClassVar[str] = "GREATEST(attempts, 1) - 1"
     one_interruption_more: ClassVar[str] = "LEAST(interruptions, 2147483646) + 1"
     in_line: ClassVar[str] = "-GREATEST(priority, -32767)"
     """SQL for the value of `line` in a row that may be reserved."""
@@ -163,7 +164,7 @@ class Dialect(ABC):
         else:
             sets.append(f"line = {self.in_line}")
         if verdict is not Verdict.RELEASE or not settlement.charged:
-            sets.append("attempts = attempts - 1")
+            sets.append(f"attempts = {self.one_attempt_less}")
         if verdict is Verdict.INTERRUPTED:
             sets.append(f"interruptions = {self.one_interruption_more}")
         if settlement.history is not None:

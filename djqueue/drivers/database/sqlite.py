@@ -30,6 +30,7 @@ class SqliteDialect(Dialect):
     ignore_duplicate = "ON CONFLICT (uuid) DO NOTHING"
     # Its numbers have no such ends.
     one_attempt_more = "attempts + 1"
+    one_attempt_less = "MAX(attempts, 1) - 1"
     one_interruption_more = "interruptions + 1"
     in_line = "-priority"
     columns = _READ

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Least
 
 from djqueue import ids
 from djqueue.drivers.base import QueueCounts, State, StoredJob
+from djqueue.drivers.now import UtcNow, aware
 
 if TYPE_CHECKING:
     from djqueue.models import QueuedJob
+
+
+# No number in a row may make the statement fail that is about many rows.
+_IN_LINE = -Greatest(F("priority"), -32767)
 
 
 def jobs(alias: str) -> QuerySet[QueuedJob]:
@@ -30,10 +35,10 @@ def in_state(state: State) -> Q:
     """
     if state is State.WAITING:
         return Q(line__isnull=False) | Q(
-            line__isnull=True, reserved_by__isnull=True, available_at__lte=Now()
+            line__isnull=True, reserved_by__isnull=True, available_at__lte=UtcNow()
         )
     if state is State.DELAYED:
-        return Q(line__isnull=True, reserved_by__isnull=True, available_at__gt=Now())
+        return Q(line__isnull=True, reserved_by__isnull=True, available_at__gt=UtcNow())
     stuck = Q(reserved_by__isnull=False) & _lease_over()
     if state is State.STUCK:
         return stuck
@@ -44,8 +49,8 @@ def _lease_over() -> Q:
     from djqueue.models import Worker
 
     row = Worker.objects.filter(pk=OuterRef("reserved_by"))
-    dead = Exists(row.filter(alive_until__lt=Now()))
-    return Q(dead) | (Q(reserved_until__lt=Now()) & ~Q(Exists(row)))
+    dead = Exists(row.filter(alive_until__lt=UtcNow()))
+    return Q(dead) | (Q(reserved_until__lt=UtcNow()) & ~Q(Exists(row)))
 
 
 def counts(alias: str, queue: str) -> QueueCounts:
@@ -57,7 +62,7 @@ def counts(alias: str, queue: str) -> QueueCounts:
         waiting.count(),
         here.filter(in_state(State.DELAYED)).count(),
         here.filter(reserved_by__isnull=False).count(),
-        oldest,
+        aware(oldest),
     )
 
 
@@ -109,7 +114,7 @@ def describe(alias: str, rows: QuerySet[QueuedJob]) -> list[StoredJob]:
     """Stored jobs, with the state and the worker's name of each."""
     from djqueue.models import Worker
 
-    found = list(rows.annotate(now=Now()))
+    found = list(rows.annotate(now=UtcNow()))
     holders = {row.reserved_by for row in found if row.reserved_by is not None}
     workers = {row.pk: row for row in Worker.objects.using(alias).filter(pk__in=holders)}
     return [_stored(row, workers.get(row.reserved_by or 0)) for row in found]
@@ -131,10 +136,10 @@ def _stored(row: Any, worker: Any) -> StoredJob:
         attempts=row.attempts,
         interruptions=row.interruptions,
         priority=row.priority,
-        created_at=row.created_at,
-        available_at=row.available_at,
-        reserved_at=row.reserved_at,
-        reserved_until=row.reserved_until,
+        created_at=aware(row.created_at),
+        available_at=aware(row.available_at),
+        reserved_at=aware(row.reserved_at),
+        reserved_until=aware(row.reserved_until),
         worker=worker.name if worker else None,
     )
 
@@ -158,17 +163,17 @@ def put_back(stuck: QuerySet[QueuedJob]) -> int:
         reserved_at=None,
         reserved_until=None,
         reserved_by=None,
-        line=-F("priority"),
+        line=_IN_LINE,
         reservation=F("reservation") + 1,
-        attempts=F("attempts") - 1,
-        interruptions=F("interruptions") + 1,
+        attempts=Greatest(F("attempts"), 1) - 1,
+        interruptions=Least(F("interruptions"), 2147483646) + 1,
     )
 
 
 def hasten(alias: str, queue: str) -> int:
     """In line at once, behind what waits there already."""
     delayed = jobs(alias).filter(queue=queue, line__isnull=True, reserved_by__isnull=True)
-    return delayed.update(available_at=Now(), line=-F("priority"))
+    return delayed.update(available_at=UtcNow(), line=_IN_LINE)
 
 
 def clear(alias: str, queue: str) -> int:

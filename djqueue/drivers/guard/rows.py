@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Now
 
 from djqueue.drivers.base import Settlement, Verdict
 from djqueue.drivers.guard.standing import Found, Guarded, Held, Standing, standing_of
 from djqueue.drivers.guard.statements import Statements
+from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Guard:
             history=history,
             ended=False,
             held_as=job.stored_as,
-            updated_at=Now(),
+            updated_at=UtcNow(),
         )
         return Guarded(standing, number + 1, attempts, interruptions, history) if changed else _BUSY
 
@@ -159,7 +159,7 @@ class Guard:
         """Those whose holder has given a sign of life within the lease."""
         if self._lease is None:
             return set()
-        since = Now() - timedelta(seconds=self._lease)
+        since = UtcNow() - timedelta(seconds=self._lease)
         rows = self._rows.filter(uuid__in=list(ids), updated_at__gt=since)
         return {str(id) for id in rows.values_list("uuid", flat=True)}
 
@@ -221,7 +221,7 @@ class Guard:
         lost: set[str] = set()
         for some in _slices(ids):
             held = self._rows.filter(uuid__in=some, reservation=number, ended=False)
-            if held.exclude(held_as="").update(**changes, updated_at=Now()) < len(some):
+            if held.exclude(held_as="").update(**changes, updated_at=UtcNow()) < len(some):
                 changed = self._rows.filter(done(number), uuid__in=some)
                 lost |= set(some) - {str(id) for id in changed.values_list("uuid", flat=True)}
         return lost
@@ -232,7 +232,7 @@ class Guard:
         """
         rows = self._rows.filter(uuid=held.id, reservation=held.number).exclude(held_as="")
         rows = rows if over else rows.filter(ended=False)
-        return rows.update(ended=over, updated_at=Now()) == 1
+        return rows.update(ended=over, updated_at=UtcNow()) == 1
 
     def forget(self, held: Iterable[Held]) -> None:
         """Remove the rows of jobs that have left the store."""
@@ -265,7 +265,7 @@ class Guard:
         ours = self.ours(held)
         with self._reported(), self._locked(ours) as free:
             for some in _slices(sorted(free)):
-                self._rows.filter(uuid__in=some).update(updated_at=Now())
+                self._rows.filter(uuid__in=some).update(updated_at=UtcNow())
         return {each.id for each in held} - ours
 
     def close(self) -> None:

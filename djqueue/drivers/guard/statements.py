@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
-from django.db.models.functions import Now
 
 from djqueue.drivers.guard.standing import Found
+from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -66,7 +66,7 @@ class Statements:
         from djqueue.models import Run
 
         compiler = Run.objects.using(self._alias).query.get_compiler(self._alias)
-        return str(compiler.compile(Now())[0]).replace("%%", "%").replace("%", "%%")
+        return str(compiler.compile(UtcNow())[0]).replace("%%", "%").replace("%", "%%")
 
 
 def _marks(values: dict[str, str]) -> str:
