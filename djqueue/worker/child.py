@@ -29,9 +29,10 @@ from djqueue.conf import settings
 from djqueue.drivers import make_driver
 from djqueue.payload import head_of
 from djqueue.running.outcome import ErrorReport, exception_of
-from djqueue.running.reset import connections_after
+from djqueue.running.reset import close_what_is_old, connections_after
 from djqueue.running.rules import Rules
 from djqueue.running.runner import Runner
+from djqueue.running.surroundings import Surroundings
 from djqueue.running.timer import AlarmTimer
 from djqueue.worker import clock
 from djqueue.worker.chores import NOBODY, Chore, tidy
@@ -48,6 +49,8 @@ from djqueue.worker.wire import (
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
 
+_INSTANT = 0.5
+"""Seconds of waiting after which a database connection may have become too old."""
 _LOOK_EVERY = 0.05
 """Seconds between two looks at the child's own memory."""
 
@@ -117,6 +120,8 @@ class Child:
         self._connected = True
         """A database connection may be open."""
         connection_created.connect(self._has_connected)
+        self._surroundings = Surroundings()
+        os.register_at_fork(after_in_child=self._was_forked)
         self._runner = Runner(
             assignment.connection,
             assignment.rules,
@@ -150,7 +155,10 @@ class Child:
         """
         if signals.worker_looping.receivers:
             self._worker_signal(signals.worker_looping)
+        since = clock.now()
         readable, _, _ = select.select([self._told.tokens, self._told.work], [], [])
+        if self._connected and clock.now() - since > _INSTANT:
+            close_what_is_old()
         if self._told.work in readable and self._told.tokens not in readable:
             self._items.extend(self._windows.read())
 
@@ -182,6 +190,10 @@ class Child:
         """Asking Django for its connections costs a tenth of a short job."""
         if self._connected:
             self._connected = connections_after(job)
+        self._surroundings.restore(job)
+
+    def _was_forked(self) -> None:
+        self._runner.is_twin = True
 
     def _has_connected(self, **_: Any) -> None:
         self._connected = True
