@@ -3,7 +3,7 @@
 # make check    lint, types, migrations, layers
 # make bench    throughput and latency
 # make torture  workers killed at random, and what they left behind counted; on other stores too:
-#               make torture ARGS="redis cluster beanstalkd sqs beanstalkd-unguarded sqs-unguarded"
+#               make torture ARGS="redis cluster beanstalkd sqs"
 #
 # PYTHON, VENV and DJANGO choose the interpreter, the folder and the Django release; ARGS goes to
 # the program, as in: make test ARGS="-k unique". Several may run at once on one checkout.

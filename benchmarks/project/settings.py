@@ -75,7 +75,7 @@ def _connection() -> dict[str, Any]:
         return {"DRIVER": "redis", "URL": STORE["url"]}
     if STORE["vendor"] == "beanstalkd":
         host, port = STORE["host"], STORE["port"]
-        return {"DRIVER": "beanstalkd", "HOST": host, "PORT": port, "GUARD": False}
+        return {"DRIVER": "beanstalkd", "HOST": host, "PORT": port}
     return {"DRIVER": "database"}
 
 
@@ -88,5 +88,3 @@ if _MAIN["DRIVER"] == "database":
         "polling": {**_MAIN, "LISTEN": False},
         "timed": {**_MAIN, "DRIVER": "benchmarks.project.timed.TimedDriver"},
     }
-if STORE["vendor"] == "beanstalkd":
-    DJQUEUE["CONNECTIONS"]["guarded"] = {**_MAIN, "GUARD": True}

@@ -132,11 +132,10 @@ def beanstalkd_drain(arena: Arena) -> list[Table]:
         "beanstalkd.drain",
         "drain of no-op jobs, 1 worker",
         _RATE,
-        (Target("djqueue", raw, at_least=0.3), Target("djqueue, with the guard", raw)),
+        (Target("djqueue", raw, at_least=0.3),),
     )
     contestants = {
         "djqueue": worker(arena, "djqueue", 30_000),
-        "djqueue, with the guard": worker(arena, "djqueue", 10_000, connection="guarded"),
         raw: loop(arena, 30_000, 50, "raw-beanstalkd"),
     }
     return [play(table, contestants, arena.scale.rounds)]

@@ -1,4 +1,4 @@
-"""Whether every job could be imported, goes by a name of its own, and can be counted."""
+"""Whether every job could be imported, and goes by a name of its own."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.core import checks
 
 from djqueue import discovery, registry
-from djqueue.conf import settings
-from djqueue.payload import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def check_jobs(**_: Any) -> list[checks.CheckMessage]:
-    """Modules of jobs that failed to import, names that two jobs share, and limits that nobody
-    counts.
-    """
-    return [*_import_failures(), *_duplicates(), *_uncounted()]
+    """Modules of jobs that failed to import, and names that two jobs share."""
+    return [*_import_failures(), *_duplicates()]
 
 
 def _import_failures() -> Iterator[checks.CheckMessage]:
@@ -45,26 +41,3 @@ def _duplicates() -> Iterator[checks.CheckMessage]:
             'name, add it to that job as aliases=["…"].',
             id="djqueue.E009",
         )
-
-
-def _uncounted() -> Iterator[checks.CheckMessage]:
-    """A store without guard rows forgets errors and interruptions of earlier attempts."""
-    ours = settings()
-    for spec in registry.all():
-        options: Any = getattr(spec, "options", None)
-        if options is None:
-            continue
-        name = options.connection or ours.route(spec.name).connection or ours.default
-        connection = ours.connections.get(name)
-        if connection is None or connection.options.get("GUARD", True):
-            continue
-        limits: Limits = options.limits()
-        for limit in ("max_exceptions", "max_interruptions"):
-            if getattr(limits, limit) != getattr(Limits(), limit):
-                yield checks.Warning(
-                    f'{spec.name} has {limit}, and connection "{connection.name}" has "GUARD": '
-                    "False: nothing there remembers earlier attempts.",
-                    hint=f'Remove {limit} and rely on `tries`, or "GUARD": False from the '
-                    "connection.",
-                    id="djqueue.W020",
-                )

@@ -14,7 +14,6 @@ from djqueue.decision import Action, Happened
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import Outcome
 from djqueue.worker import clock
-from djqueue.worker.wire import Item
 
 if TYPE_CHECKING:
     from djqueue.worker.options import StopReason, WorkerOptions
@@ -109,7 +108,7 @@ class Lines(Report):
         """A line for each job that has been running for a while; once."""
         for process in processes:
             found = process.running()
-            if found is None or not isinstance(found[0], Item):
+            if found is None or found[0].notice is not None:
                 continue
             reservation = found[0].reservation
             if now - found[1].since > SHOW_RUNNING_AFTER and reservation.id not in self._shown:

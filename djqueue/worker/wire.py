@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from djqueue.decision import Action, Decision, Happened
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import ErrorReport, Outcome
-from djqueue.worker.notices import Chore, ChoreKind, Failed, Notice
 
 TOKEN = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
@@ -36,19 +35,13 @@ _CANCELLED_AT = _RUNNING.size
 
 
 class Item(NamedTuple):
-    """A job for a child to run."""
+    """Something for a child to do."""
 
     number: int
     """Its place among all that this child was ever given; it only grows."""
     reservation: Reservation
-
-
-class Note(NamedTuple):
-    """A notice for a child to deliver."""
-
-    number: int
-    """As that of an `Item`: they stand in one line."""
-    notice: Notice
+    notice: ErrorReport | None = None
+    """The job was given up for this: tell it, do not run it."""
 
 
 class Told(NamedTuple):
@@ -65,18 +58,8 @@ class Told(NamedTuple):
 
 
 def encode_window(items: Sequence[Item]) -> bytes:
-    """A window of jobs as it goes over the work channel."""
-    return _framed(items)
-
-
-def encode_note(note: Note) -> bytes:
-    """A notice, in a window of its own."""
-    kind = "chore" if isinstance(note.notice, Chore) else "failed"
-    return _framed({"number": note.number, kind: note.notice})
-
-
-def _framed(value: object) -> bytes:
-    body = json.dumps(value, separators=(",", ":"), check_circular=False).encode("ascii")
+    """A window as it goes over the work channel."""
+    body = json.dumps(items, separators=(",", ":"), check_circular=False).encode("ascii")
     return _LENGTH.pack(len(body)) + body
 
 
@@ -86,13 +69,13 @@ class WindowReader:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def read(self) -> list[Item | Note]:
+    def read(self) -> list[Item]:
         """The next window; EOFError when the parent is gone."""
         (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
-        window = json.loads(self._exactly(length))
-        if isinstance(window, dict):
-            return [_note(window)]
-        return [Item(number, _reservation(fields)) for number, fields in window]
+        return [
+            Item(index, _reservation(fields), ErrorReport(*notice) if notice else None)
+            for index, fields, notice in json.loads(self._exactly(length))
+        ]
 
     def _exactly(self, count: int) -> bytes:
         chunks = []
@@ -103,14 +86,6 @@ class WindowReader:
             chunks.append(chunk)
             count -= len(chunk)
         return b"".join(chunks)
-
-
-def _note(data: dict[str, Any]) -> Note:
-    if "chore" in data:
-        kind, text = data["chore"]
-        return Note(data["number"], Chore(ChoreKind(kind), text))
-    fields, error = data["failed"]
-    return Note(data["number"], Failed(_reservation(fields), ErrorReport(*error)))
 
 
 def _reservation(fields: list[Any]) -> Reservation:

@@ -58,12 +58,3 @@ def test_two_jobs_of_one_name_are_told_with_both_places(messages):
     assert message.msg.count(__file__) == 2
     assert "Send in" in message.msg
     assert "SendAgain in" in message.msg
-
-
-def test_limits_that_a_connection_without_guard_rows_does_not_count(messages):
-    plain = {"DRIVER": "beanstalkd", "GUARD": False}
-    found = [m for m in messages({"DEFAULT": "x", "CONNECTIONS": {"x": plain}}) if "W020" in m.id]
-    assert found, "tests.app has jobs with max_interruptions"
-    assert 'app.sturdy has max_interruptions, and connection "x" has' in found[-1].msg
-    guarded = {"DRIVER": "beanstalkd"}
-    assert not messages({"DEFAULT": "x", "CONNECTIONS": {"x": guarded}})

@@ -73,7 +73,7 @@ def test_redis_that_refuses_has_stored_nothing(redis, redis_server: Redis):
 @pytest.fixture
 def beanstalkd(beanstalkd_server: Beanstalkd):
     with Proxy(beanstalkd_server.port) as proxy:
-        options = {"PORT": proxy.port, "TIMEOUT": 0.5, "GUARD": False}
+        options = {"PORT": proxy.port, "TIMEOUT": 0.5}
         driver = BeanstalkdDriver(ConnectionSettings("beanstalkd", "beanstalkd", options=options))
         driver.push([job()])
         yield proxy, driver

@@ -19,11 +19,10 @@ from tests.torture.sizes import (
     NOOPS,
     STORE,
     STORES,
-    UNGUARDED,
     WINDOWS,
 )
 
-PLACES = (*VENDORS, *STORES, *UNGUARDED)
+PLACES = (*VENDORS, *STORES)
 
 
 def main() -> int:

@@ -133,12 +133,10 @@ def run(
     seed: int,
     connection: str = "database",
     check_runs: bool = True,
-    is_guarded: bool = True,
     at_once: int | None = None,
 ) -> Count:
     """Kill `kills` processes while `jobs` jobs run, or more if those are done before that;
     AssertionError with what is wrong. No more than twice `at_once` are in the queue at a time.
-    What a store that `is_guarded` never does is counted only where it is not.
     """
     chance = random.Random(seed)
     count = Count(seed)
@@ -172,10 +170,9 @@ def run(
     _account(ledger, output, count)
     lost = count.jobs - len(set(ledger.count("end")) | _failed()) if check_runs else 0
     assert not lost, f"Lost: {lost}. {count}"
-    if is_guarded:
-        assert not count.unexplained, f"Extra runs without a line. {count}"
-        assert not count.ended_twice, f"Jobs with two ends. {count}"
-        assert count.extra_runs <= count.most_extra_runs, f"Too many extra runs. {count}"
+    assert not count.unexplained, f"Extra runs without a line. {count}"
+    assert not count.ended_twice, f"Jobs with two ends. {count}"
+    assert count.extra_runs <= count.most_extra_runs, f"Too many extra runs. {count}"
     return count
 
 

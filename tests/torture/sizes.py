@@ -14,8 +14,6 @@ STORE = "DJQUEUE_TORTURE_STORE"
 
 STORES = ("redis", "cluster", "beanstalkd", "sqs")
 """Those beside the database: see `tests.worker.stores`."""
-UNGUARDED = ("beanstalkd-unguarded", "sqs-unguarded")
-"""Those that do without guard rows."""
 
 
 def size(name: str, usual: int) -> int:

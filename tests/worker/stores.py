@@ -23,9 +23,7 @@ def settings_of(store: str, request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def connection_to(store: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     """The settings of a connection to a server of this run, with nothing in its queue."""
-    kind, _, unguarded = store.partition("-")
-    connection = _MAKERS[kind](request)
-    return {**connection, "GUARD": False} if unguarded else connection
+    return _MAKERS[store](request)
 
 
 def _redis(request: pytest.FixtureRequest) -> dict[str, Any]:

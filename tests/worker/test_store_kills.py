@@ -7,7 +7,7 @@ from tests.app import jobs
 from tests.app.models import Note
 from tests.ledger import Ledger
 from tests.torture import kills
-from tests.torture.sizes import ATOMIC, JOBS, KILLS, UNGUARDED, size
+from tests.torture.sizes import ATOMIC, JOBS, KILLS, size
 
 FEW = {"sqs": 80}
 """Jobs of a run in the suite: moto takes a second for every hundred."""
@@ -16,7 +16,6 @@ AT_ONCE = 200
 
 
 def run(store: str, ledger: Ledger, job: object, *, many: int, seed: int) -> kills.Count:
-    is_guarded = store not in UNGUARDED
     count = kills.run(
         ledger,
         job,
@@ -25,8 +24,7 @@ def run(store: str, ledger: Ledger, job: object, *, many: int, seed: int) -> kil
         seed=seed,
         connection="store",
         check_runs=job is jobs.sturdy,
-        is_guarded=is_guarded,
-        at_once=AT_ONCE if store.startswith("sqs") else None,
+        at_once=AT_ONCE if store == "sqs" else None,
     )
     print(f"{store}, {job}: {count}")
     assert not FailedJob.objects.exists()

@@ -20,7 +20,6 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "PORT": (int, "a number"),
     "TIMEOUT": ((int, float), "a number of seconds"),
     "BLOCK_FOR": ((int, type(None)), "a whole number of seconds, or 0 to poll"),
-    "GUARD": (bool, "True or False"),
     "MAX_JOB_SIZE": (int, "a number of bytes, as beanstalkd was given with -z"),
     "WINDOW": (int, "a number of jobs"),
     "DATABASE": ((str, type(None)), "an alias of DATABASES"),
@@ -68,15 +67,7 @@ def remarks(connection: Client, settings: ConnectionSettings) -> Iterator[str]:
             f"start it with -z {told}, or lower MAX_JOB_SIZE."
         )
     if by_id.word == "UNKNOWN_COMMAND":
-        yield (
-            f"{connection} is older than 1.12: new jobs are found by polling (--sleep), and "
-            "reservations are lost with the connection."
-        )
+        yield (f"{connection} is older than 1.12: new jobs are found by polling (--sleep).")
     buried = int(server.get("current-jobs-buried", 0))
     if buried:
         yield f"{connection} holds {buried} buried jobs, which no worker takes: see `kick`."
-    if not settings.option("GUARD"):
-        yield (
-            "GUARD is off: no history of attempts, and an attempt whose end nobody saw counts as "
-            "one that failed."
-        )

@@ -2,16 +2,19 @@
 
 Commands are bytes, made by the functions below. beanstalkd speaks only when it is spoken to, so a
 socket that is readable before anything was asked has been closed by the server.
+
+A server that is silent is not one that is gone: as soon as a connection closes, the server gives
+what it had reserved to others. A worker's client therefore keeps the connection when its patience
+is over, and reads the answers that it is still owed before it asks anything else.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import select
 import socket
-from collections.abc import Iterable, Sequence
-from io import BufferedReader
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from djqueue.drivers.sockets import silence
@@ -29,9 +32,6 @@ STATS = b"stats\r\n"
 LIST_TUBES = b"list-tubes\r\n"
 
 
-_COUNTERS = re.compile(rb"\npri: (\d+)\n.*\nreserves: (\d+)\n.*\nreleases: (\d+)\n", re.DOTALL)
-
-
 class Reply(NamedTuple):
     """One answer: ``RESERVED 17 5`` and five bytes is ``Reply("RESERVED", 17, b"…")``."""
 
@@ -45,11 +45,6 @@ class Reply(NamedTuple):
         lines = self.data.decode("utf-8", "replace").splitlines()
         split = (line.partition(": ") for line in lines)
         return {key: value.strip('"') for key, separator, value in split if separator}
-
-    def counters(self) -> tuple[int, int, int] | None:
-        """Urgency, reservations and releases out of ``stats-job``; None if the job is gone."""
-        found = _COUNTERS.search(self.data)
-        return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
 
     def items(self) -> list[str]:
         """The data of a ``list`` command."""
@@ -121,19 +116,35 @@ class Client:
 
     def __init__(self, host: str, port: int, timeout: float) -> None:
         self.address = (host, port)
-        self._timeout = timeout
-        self._socket: socket.socket | None = None
-        self._reader: BufferedReader | None = None
-        self._poll = select.poll()
-        self._process = 0
+        self.timeout = timeout
+        """Seconds that `ask` may wait for its answers."""
+        self.keep_for: float | None = None
+        """Seconds for which the connection is kept although the server is silent; None: it is
+        closed when `timeout` is over."""
         self.openings = 0
         """How often it was opened: another number means another socket, which holds nothing."""
+        self.late: list[Reply] = []
+        """Jobs that the server has reserved for this connection in answers that came too late."""
+        self._socket: socket.socket | None = None
+        self._poll = select.poll()
+        self._process = 0
+        self._unsent = b""
+        self._owed = 0
+        """Answers that are still to come."""
+        self._silent_since: float | None = None
+        self._buffer = b""
+        self._position = 0
         self._used = "default"
         self._watched: tuple[str, ...] = ("default",)
 
     @property
     def is_open(self) -> bool:
         return self._socket is not None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the server still owes an answer for which patience is over."""
+        return self._silent_since is not None
 
     def fileno(self) -> int | None:
         return None if self._socket is None else self._socket.fileno()
@@ -147,19 +158,32 @@ class Client:
         use: str | None = None,
         watch: Sequence[str] | None = None,
         opening: int | None = None,
+        into: list[Reply] | None = None,
     ) -> list[Reply]:
         """Send `commands` and read their answers, after choosing the tube to put to or look at
         (`use`) and those to reserve from (`watch`) where they are others than before. With
-        `opening` only if the connection is still that one of `openings`.
+        `opening` only if the connection is still that one of `openings`. `into` gets the answers
+        that came before an error.
         """
         self.ensure_open()
         if opening is not None and opening != self.openings:
             raise QueueUnavailable(f"{self} closed the connection, and what it held is anybody's.")
+        deadline = time.monotonic() + self.timeout
+        for reply in self._answers(deadline):
+            self._note_late(reply)
         chosen = [*self._choose_used(use), *self._choose_watched(watch)]
         replies: list[Reply] = []
-        for part in _parts([*chosen, *commands]):
-            self._send(part)
-            replies += self._receive(len(part))
+        try:
+            for part in _parts([*chosen, *commands]):
+                self._unsent += b"".join(part)
+                self._owed += len(part)
+                replies.extend(self._answers(deadline))
+        except QueueUnavailable:
+            for reply in replies:
+                self._note_late(reply)
+            if into is not None:
+                into += replies[len(chosen) :]
+            raise
         for reply in replies[: len(chosen)]:
             if reply.word not in ("USING", "WATCHING"):
                 self.close()
@@ -167,19 +191,32 @@ class Client:
         return replies[len(chosen) :]
 
     def begin(self, command: bytes, *, watch: Sequence[str]) -> None:
-        """Send a command whose answer may take long: `finish` reads it."""
+        """Send a command whose answer may take long: `answer` reads it."""
         self.ask((), watch=watch)
-        self._send([command])
+        self._unsent += command
+        self._owed += 1
+        self._send(time.monotonic() + self.timeout)
 
-    def finish(self) -> Reply:
-        """The answer to what `begin` sent. Blocks if it is not there yet: see `is_readable`."""
-        return self._receive(1)[0]
+    def answer(self) -> Reply | None:
+        """The answer to what `begin` sent, or None if it is not there yet. Never blocks."""
+        if self._socket is None:
+            raise QueueUnavailable(f"{self} closed the connection.")
+        while (reply := self._parsed()) is None:
+            if not self._poll.poll(0):
+                return None
+            self._fill()
+        self._owed -= 1
+        return reply
 
     def is_readable(self) -> bool:
         """Whether an answer has arrived, or the end of the connection."""
         if self._socket is None:
             return False
         return bool(self._poll.poll(0))
+
+    def _note_late(self, reply: Reply) -> None:
+        if reply.word == "RESERVED":
+            self.late.append(reply)
 
     def _choose_used(self, tube: str | None) -> list[bytes]:
         if tube is None or tube == self._used:
@@ -200,60 +237,105 @@ class Client:
     # -- the socket ----------------------------------------------------------------------------
 
     def ensure_open(self) -> None:
-        """Open the connection, or open it anew if the server has closed it meanwhile."""
+        """Open the connection, or open it again if the server has closed it meanwhile."""
         if self._socket is not None and self._process != os.getpid():
             self.forget()
-        if self._socket is not None and self.is_readable():
+        if self._socket is not None and not self._owed and self.is_readable():
             self.close()
         if self._socket is None:
             self._open()
 
-    def _open(self) -> socket.socket:
+    def _open(self) -> None:
         try:
-            opened = socket.create_connection(self.address, self._timeout)
+            opened = socket.create_connection(self.address, self.timeout)
         except OSError as error:
             raise QueueUnavailable(
                 f"{self} cannot be reached: {error}.", ambiguous=False
             ) from error
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._socket, self._reader = opened, opened.makefile("rb")
+        opened.setblocking(False)
+        self._socket = opened
         self._poll = select.poll()
         self._poll.register(opened, select.POLLIN)
         self._process = os.getpid()
         self.openings += 1
         self._used, self._watched = "default", ("default",)
-        return opened
 
-    def _send(self, commands: Iterable[bytes]) -> None:
+    def _answers(self, deadline: float) -> Iterator[Reply]:
+        """Send what is unsent, and read all answers that are owed."""
+        if self._unsent:
+            self._send(deadline)
+        while self._owed:
+            while (reply := self._parsed()) is None:
+                self._wait(select.POLLIN, deadline)
+                self._fill()
+            self._owed -= 1
+            self._silent_since = None
+            yield reply
+
+    def _send(self, deadline: float) -> None:
+        while self._unsent:
+            try:
+                if self._socket is None:
+                    raise ConnectionError("it is closed")
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, deadline)
+            except OSError as error:
+                raise self._broken(error) from error
+
+    def _wait(self, event: int, deadline: float) -> None:
+        """Until the socket is ready; `QueueUnavailable` when patience is over."""
+        if self._socket is None:
+            raise self._broken(ConnectionError("it is closed"))
+        poll = self._poll
+        if event != select.POLLIN:
+            poll = select.poll()
+            poll.register(self._socket, event)
+        if poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        if self.keep_for is None or now - self._silent_since > self.keep_for:
+            raise self._broken(TimeoutError(f"no answer within {self.timeout:g} s"))
+        raise QueueUnavailable(f"{self} has not answered within {self.timeout:g} s.")
+
+    def _fill(self) -> None:
+        """Take what has arrived. The socket is readable."""
         try:
-            (self._socket or self._open()).sendall(b"".join(commands))
+            if self._socket is None:
+                raise ConnectionError("it is closed")
+            data = self._socket.recv(1 << 18)
+            if not data:
+                raise ConnectionError("it closed the connection")
+        except BlockingIOError:
+            return
         except OSError as error:
             raise self._broken(error) from error
+        self._buffer = self._buffer[self._position :] + data
+        self._position = 0
 
-    def _receive(self, count: int) -> list[Reply]:
-        read, reader = self._read, self._reader
+    def _parsed(self) -> Reply | None:
+        """The next answer, or None if it is not there as a whole."""
+        buffer, start = self._buffer, self._position
+        end = buffer.find(b"\r\n", start)
+        if end < 0:
+            return None
+        words = buffer[start:end].split()
         try:
-            if reader is None:
-                raise ConnectionError("it is closed")
-            return [read(reader) for _ in range(count)]
-        except (OSError, ValueError) as error:
-            raise self._broken(error) from error
-
-    @staticmethod
-    def _read(reader: BufferedReader) -> Reply:
-        line = reader.readline()
-        if not line.endswith(b"\r\n"):
-            raise ConnectionError("it closed the connection")
-        words = line.split()
-        word = words[0]
-        if word in (b"RESERVED", b"FOUND", b"OK"):
+            word = words[0].decode("ascii")
+            if word not in ("RESERVED", "FOUND", "OK"):
+                self._position = end + 2
+                return Reply(word, int(words[1]) if _has_number(words) else 0)
             size = int(words[-1])
-            data = reader.read(size + 2)
-            if len(data) != size + 2:
-                raise ConnectionError("it closed the connection")
-            return Reply(word.decode("ascii"), int(words[1]), data[:size])
-        return Reply(word.decode("ascii"), int(words[1]) if _has_number(words) else 0)
+            if len(buffer) < end + size + 4:
+                return None
+            self._position = end + size + 4
+            return Reply(word, int(words[1]), buffer[end + 2 : end + 2 + size])
+        except (ValueError, IndexError) as error:
+            raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> QueueUnavailable:
         self.close()
@@ -261,10 +343,11 @@ class Client:
 
     def close(self) -> None:
         """Close the connection. What it has reserved is anybody's from now on."""
-        reader, self._reader = self._reader, None
         opened, self._socket = self._socket, None
-        if reader is not None:
-            reader.close()
+        self._unsent = self._buffer = b""
+        self._position = self._owed = 0
+        self._silent_since = None
+        self.late = []
         if opened is not None:
             opened.close()
 

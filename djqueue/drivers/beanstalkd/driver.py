@@ -1,13 +1,12 @@
 """The driver that keeps jobs in beanstalkd.
 
-Bodies cannot change there, so attempts, interruptions and history are kept in guard rows; without
-them (``GUARD: False``) attempts are counted in the job's urgency.
+Bodies cannot change there, so attempts, interruptions and history are kept in guard rows.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,11 +22,11 @@ from djqueue.drivers.base import (
     Reservation,
     Settlement,
     Wakeup,
+    WorkerIdentity,
 )
 from djqueue.drivers.beanstalkd import body, checks, client, looking
 from djqueue.drivers.beanstalkd.client import Client, Reply
 from djqueue.drivers.beanstalkd.holdings import Holdings
-from djqueue.drivers.beanstalkd.ledger import GuardedLedger, PlainLedger
 from djqueue.drivers.beanstalkd.wakeup import WaitingConnection
 from djqueue.drivers.guard import Guard, Held
 from djqueue.errors import QueueError, QueueUnavailable
@@ -52,14 +51,13 @@ class BeanstalkdDriver(Driver):
         "PORT": 11300,
         "TIMEOUT": 5,
         "BLOCK_FOR": 5,
-        "GUARD": True,
         "DATABASE": None,
         "MAX_JOB_SIZE": 65535,
         "WINDOW": 100,
     }
     EXTRA = ""
     capabilities = Capabilities(
-        ordered="beanstalkd puts a delayed or retried job back to the place it had.",
+        ordered="beanstalkd puts a delayed job to the place that its dispatch had.",
         peek=_ONE_BY_ONE,
         remove=_NO_IDS,
         find=_NO_IDS,
@@ -71,18 +69,25 @@ class BeanstalkdDriver(Driver):
         super().__init__(settings)
         option = self.settings.option
         self._client = self._new_client()
+        self._waiting_client = self._new_client()
+        self._patience: float | None = None
         self._hold_for = max(1, body.whole_seconds(settings.retry_after))
-        self._guard: Guard | None = None
-        self._ledger: GuardedLedger | PlainLedger = PlainLedger()
-        fenced: bool | str = "GUARD is off: only the worker's own process knows what it holds."
-        if option("GUARD"):
-            self._guard = Guard(option("DATABASE") or every_setting().job_database)
-            self._ledger = GuardedLedger(self._guard)
-            fenced = True
+        self._guard = Guard(option("DATABASE") or every_setting().job_database)
         self.capabilities = replace(
-            self.capabilities, fenced=fenced, max_payload=option("MAX_JOB_SIZE") - HEADER_ROOM
+            self.capabilities, max_payload=option("MAX_JOB_SIZE") - HEADER_ROOM
         )
-        self._holdings = Holdings(self._client, self._ledger, self._hold_for)
+        self._holdings = Holdings(self._client, self._guard, self._hold_for)
+
+    @property
+    def patience(self) -> float | None:
+        return self._patience
+
+    @patience.setter
+    def patience(self, seconds: float | None) -> None:
+        self._patience = seconds
+        usual = float(self.settings.option("TIMEOUT"))
+        for each in (self._client, self._waiting_client):
+            each.timeout = usual if seconds is None else min(usual, seconds)
 
     def _new_client(self) -> Client:
         option = self.settings.option
@@ -98,48 +103,63 @@ class BeanstalkdDriver(Driver):
     # -- dispatching ---------------------------------------------------------------------------
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        tubes: dict[str, list[bytes]] = defaultdict(list)
+        refused: dict[str, str] = {}
+        tubes: dict[str, dict[str, bytes]] = defaultdict(dict)
         for job in jobs:
-            tubes[_tube(job.queue)].append(self._put(job))
-        stored = 0
-        for tube, commands in tubes.items():
             try:
-                replies = self._client.ask(commands, use=tube)
+                tubes[_tube(job.queue)][job.id] = self._put(job)
+            except QueueError as error:
+                refused[job.id] = str(error)
+        stored: set[str] = set()
+        trouble = ""
+        for tube, commands in tubes.items():
+            replies: list[Reply] = []
+            try:
+                replies = self._client.ask(list(commands.values()), use=tube, into=replies)
             except QueueUnavailable as error:
-                error.ambiguous = error.ambiguous or stored > 0
-                raise
-            refused = [reply for reply in replies if reply.word != "INSERTED"]
-            stored += len(replies) - len(refused)
-            if refused:
-                raise self._refused(refused, stored, len(jobs))
+                stored |= _inserted(commands, replies)
+                text = f"{error} {len(stored)} of {len(jobs)} jobs are known to be queued."
+                raise QueueUnavailable(
+                    text, ambiguous=error.ambiguous, stored=stored, refused=refused
+                ) from error
+            stored |= _inserted(commands, replies)
+            trouble = self._note_refusals(commands, replies, refused) or trouble
+        if trouble or refused:
+            reason = trouble or next(iter(refused.values()))
+            text = f"{reason} {len(stored)} of {len(jobs)} jobs were queued."
+            raise QueueUnavailable(text, ambiguous=False, stored=stored, refused=refused)
+
+    def _note_refusals(
+        self, ids: Iterable[str], replies: Sequence[Reply], refused: dict[str, str]
+    ) -> str:
+        """Take note of what is `refused` for good; why others were not stored, or nothing."""
+        trouble = ""
+        for id, reply in zip(ids, replies, strict=True):
+            if reply.word == "JOB_TOO_BIG":
+                refused[id] = (
+                    f"{self._client} takes smaller jobs only than MAX_JOB_SIZE says: start it with "
+                    f"-z {self.settings.option('MAX_JOB_SIZE')}."
+                )
+            elif reply.word != "INSERTED":
+                trouble = f"{self._client} refused to store a job: {reply.word}."
+        # Out of memory for its list of waiting jobs: no worker would ever be given these.
+        buried = [client.delete(reply.number) for reply in replies if reply.word == "BURIED"]
+        if buried:
+            self._client.ask(buried)
+        return trouble
 
     def _put(self, job: OutgoingJob) -> bytes:
-        data = body.encode(job.id, job.name, job.priority, job.payload)
+        hold_for = self._hold_for
+        push = job.push_id
+        data = body.Body(job.id, job.name, job.priority, job.payload, hold_for, push).bytes
         limit = int(self.settings.option("MAX_JOB_SIZE"))
         if len(data) > limit:
             raise QueueError(
                 f"{job.name} {job.id} takes {len(data):,} bytes, and connection "
                 f'"{self.settings.name}" at most {limit:,}. Pass a reference to the data in place '
-                "of the data, or start beanstalkd with -z and raise MAX_JOB_SIZE. Nothing was "
-                "queued."
+                "of the data, or start beanstalkd with -z and raise MAX_JOB_SIZE."
             )
-        delay = body.whole_seconds(job.delay)
-        return client.put(data, body.urgency(job.priority), delay, self._hold_for)
-
-    def _refused(self, refused: Sequence[Reply], stored: int, jobs: int) -> QueueError:
-        so_far = f"{stored} of {jobs} jobs were queued"
-        buried = [client.delete(reply.number) for reply in refused if reply.word == "BURIED"]
-        if buried:  # out of memory for its list of waiting jobs: nobody would ever take them
-            self._client.ask(buried)
-        word = refused[0].word
-        if word == "JOB_TOO_BIG":
-            return QueueError(
-                f"{self._client} takes smaller jobs only than MAX_JOB_SIZE says: start it with "
-                f"-z {self.settings.option('MAX_JOB_SIZE')}. {so_far}."
-            )
-        return QueueUnavailable(
-            f"{self._client} refused to store a job: {word}. {so_far}.", ambiguous=stored > 0
-        )
+        return client.put(data, body.urgency(job.priority), body.whole_seconds(job.delay), hold_for)
 
     # -- working -------------------------------------------------------------------------------
 
@@ -148,8 +168,19 @@ class BeanstalkdDriver(Driver):
     ) -> Exchange:
         return self._holdings.exchange(settlements, [_tube(queue) for queue in queues], limit)
 
+    def join(self, worker: WorkerIdentity) -> None:
+        """What is reserved from now on is lost when the connection closes: silence alone is no
+        reason to close it.
+        """
+        self._client.keep_for = float(self._hold_for)
+
     def fence(self, reservation: Reservation) -> int:
         return int(reservation.handle[1])
+
+    @property
+    def lease(self) -> float:
+        """Jobs bring the time for which they are held from the process that pushed them."""
+        return float(self._holdings.shortest)
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         return self._holdings.extend(reservations)
@@ -169,11 +200,11 @@ class BeanstalkdDriver(Driver):
 
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
         wait = int(self.settings.option("BLOCK_FOR") or 0)
-        (by_id,) = self._client.ask([client.reserve_job(0)])
+        (by_id,) = self._client.ask([client.reserve_job(0)])  # no job has that number
         if not wait or by_id.word == "UNKNOWN_COMMAND":
             return None
         tubes = [_tube(queue) for queue in queues]
-        self._holdings.waiting = WaitingConnection(self._new_client(), tubes, wait)
+        self._holdings.waiting = WaitingConnection(self._waiting_client, tubes, wait)
         return self._holdings.waiting
 
     # -- inspecting ----------------------------------------------------------------------------
@@ -188,38 +219,40 @@ class BeanstalkdDriver(Driver):
         return looking.hasten(self._client, _tube(queue))
 
     def clear(self, queue: str) -> int:
-        return looking.clear(self._client, _tube(queue), self._ledger.cleared)
+        return looking.clear(self._client, _tube(queue), self._guard.forget_waiting)
 
     # -- guard rows ----------------------------------------------------------------------------
 
     def guards(self, alias: str) -> bool:
-        return self._guard is not None and self._guard.alias == alias
+        return self._guard.alias == alias
 
     def mark(self, reservation: Reservation, *, over: bool) -> bool:
-        if self._guard is None:
-            return super().mark(reservation, over=over)
         return self._guard.mark(Held(reservation.id, reservation.handle[1]), over=over)
 
     # -- processes -----------------------------------------------------------------------------
 
     def before_fork(self) -> None:
         """The sockets cross a fork; a database connection does not."""
-        if self._guard is not None:
-            self._guard.close()
+        self._guard.close()
 
     def after_fork_in_child(self) -> None:
         self._client.forget()
         self._holdings.forget()
 
     def broke(self, error: QueueUnavailable) -> None:
-        """What is held belongs to the socket: it stays open while only the database is away."""
-        if self._guard is not None and isinstance(error.__cause__, DatabaseError):
+        """What is held belongs to the socket: it stays open while only the database is away, or
+        while the server is only silent. A broken one is closed already.
+        """
+        if isinstance(error.__cause__, DatabaseError):
             self._guard.close()
-        else:
-            self.close()
 
     def close(self) -> None:
         self._client.close()
+
+
+def _inserted(ids: Iterable[str], replies: Sequence[Reply]) -> set[str]:
+    """Those whose answers have arrived and say that they are stored."""
+    return {id for id, reply in zip(ids, replies, strict=False) if reply.word == "INSERTED"}
 
 
 def _tube(queue: str) -> str:

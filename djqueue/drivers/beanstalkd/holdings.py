@@ -1,51 +1,93 @@
 """What a worker holds in beanstalkd: how it reserves, renews and ends it.
 
-A reservation belongs to the worker's socket. Its end takes two steps, each over many jobs at once:
-a touch, and only what was touched is then deleted or released, because beanstalkd lets anybody
-delete a job that nobody has reserved. What was reserved or touched a moment ago on this very
-connection needs no other touch: a short job is deleted in the request that reserves the next.
+A reservation belongs to the worker's socket, and is lost with it. Its end takes two steps, each
+over many jobs at once: a touch, and only what was touched is then deleted or released, because
+beanstalkd lets anybody delete a job that nobody has reserved. What was reserved or touched a moment
+ago on this very connection needs no other touch: a short job is deleted in the request that
+reserves the next.
+
+Attempts, interruptions, history and fencing numbers are in guard rows, since a body cannot change.
 """
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from typing import NamedTuple
 
 from djqueue.drivers.base import Exchange, Reservation, Settlement, Verdict
 from djqueue.drivers.beanstalkd import body, client
-from djqueue.drivers.beanstalkd.answers import failed, reservation_of, reserved_in
+from djqueue.drivers.beanstalkd.body import Body
 from djqueue.drivers.beanstalkd.client import Client, Reply
-from djqueue.drivers.beanstalkd.ledger import Holding, Ledger, Reserved
-from djqueue.drivers.beanstalkd.wakeup import WaitingConnection
-from djqueue.drivers.guard import Standing
+from djqueue.drivers.beanstalkd.wakeup import Called, WaitingConnection, arm
+from djqueue.drivers.guard import Found, Guard, Guarded, Held, Standing
 from djqueue.errors import QueueUnavailable
 
 MOST_EAGER = 400
+MOST_REMEMBERED = 10_000
 FRESH = 0.25
 """The part of a reservation's time in which it is certain to be ours still."""
 SHORTEST = 10.0
 """Seconds that every reservation of a job of ours holds, whoever pushed it."""
 BUSY_FOR = 1
-"""Seconds after which a job that somebody else seems to hold is looked at again."""
+"""Seconds after which a job that another worker seems to hold is looked at again."""
+
+
+class Reserved(NamedTuple):
+    """A job that this connection has reserved."""
+
+    job: int
+    tube: str
+    body: Body
+
+
+class Holding(NamedTuple):
+    """A job that was handed out and not settled yet."""
+
+    reservation: Reservation
+    body: Body
+    since: float
+    """When the server was last asked to hold it, on this machine's monotonic clock."""
+    opening: int
+    """The connection that holds it: see `Client.openings`."""
+
+    @property
+    def held(self) -> Held:
+        """As guard rows know it."""
+        return Held(self.reservation.id, int(self.reservation.handle[1]))
 
 
 class Holdings:
     """The reservations of one worker, on its connection."""
 
-    def __init__(self, connection: Client, ledger: Ledger, hold_for: float) -> None:
+    def __init__(self, connection: Client, guard: Guard, hold_for: int) -> None:
         self._client = connection
-        self._ledger = ledger
+        self._guard = guard
+        self._hold_for = hold_for
         self._fresh_for = FRESH * min(hold_for, SHORTEST)
         self._held: dict[int, Holding] = {}
-        """What was handed out and not settled, by beanstalkd's number. Kept when the connection
-        breaks: what nobody has taken since is reserved again."""
+        """What was handed out and not settled, by beanstalkd's number."""
+        self._told: set[int] = set()
+        """Those of them whose deletion was sent, and whose answer did not arrive."""
+        self._unwanted: list[Reserved] = []
+        """What was reserved, could not be handed out, and goes back."""
+        self._removed: list[Held] = []
+        """Jobs that are over, and whose rows are still there."""
         self.orphans: list[Reservation] = []
         """What dead workers left, taken over and not handed out yet."""
         self.waiting: WaitingConnection | None = None
         self._eager = 1
         """How many jobs the next exchange asks for at once."""
+
+    @property
+    def shortest(self) -> int:
+        """Seconds for which beanstalkd holds whatever of what is held it holds for the shortest
+        time: each job brings its own from the process that pushed it.
+        """
+        times = (holding.body.hold_for or self._hold_for for holding in self._held.values())
+        return min(times, default=self._hold_for)
 
     def forget(self) -> None:
         """In a child process: nothing of this is ours."""
@@ -55,171 +97,226 @@ class Holdings:
             self.waiting.forget()
             self.waiting = None
 
+    # -- the exchange --------------------------------------------------------------------------
+
     def exchange(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Exchange:
         """As `Driver.exchange`."""
-        mine, lost = self._ours(settlements)
-        if self.waiting is not None and limit > 0:
-            self.waiting.follow(queues)
-        called = self.waiting.called(queues)[:limit] if self.waiting and queues else []
-        tubes = list(queues) if limit > 0 else []
-        asked = min(self._eager, limit - len(called)) if tubes else 0
         self._client.ensure_open()
-        now, opening = time.monotonic(), self._client.openings
+        self._give_back()
+        mine, lost = self._ours(settlements)
+        tubes = list(queues) if limit > 0 else []
+        if self.waiting is not None and tubes:
+            self.waiting.follow(queues)
+        called = self._called(tubes)
+        first = [each for each in called if each.tube == tubes[0]][:limit]
+        asked = min(self._eager, limit - len(first)) if tubes else 0
+        now, opening = _now(), self._client.openings
         fresh = [job for job, settlement in mine.items() if self._is_fresh(job, settlement, now)]
         others = {job: s for job, s in mine.items() if job not in set(fresh)}
+        self._told.update(fresh)
         replies = self._client.ask(
             [client.delete(job) for job in fresh]
             + [client.touch(job) for job in others]
-            + [client.reserve_job(each.job) for each in called]
+            + [client.reserve_job(each.job) for each in first]
             + [client.RESERVE_NOW] * asked,
             watch=tubes[:1] or None,
             opening=opening,
         )
-        reserved = reserved_in(replies[len(mine) :], called, tubes)
+        reserved = reserved_in(replies[len(mine) :], tubes[0] if tubes else "")
         try:
-            lost |= self._removed(fresh, replies)
-            touched = zip(others, replies[len(fresh) :], strict=False)
-            gone = [job for job, reply in touched if failed(reply)]
-            regained = self._regain(gone, {each.job for each in reserved})
-            lost |= self._give_up(set(gone) - regained)
-            reserved = [each for each in reserved if each.job not in regained]
+            lost |= self._answered(list(zip([*fresh, *others], replies, strict=False)))
             if others:
                 lost |= self._settle({job: s for job, s in others.items() if job in self._held})
             if tubes:
-                reserved += self._reserve_rest(reserved, asked, tubes, limit)
+                rest = [each for each in called if each.tube != tubes[0]]
+                reserved += self._reserve_rest(reserved, rest, tubes, limit)
             return Exchange(lost, self._hand_out(reserved, now))
         except QueueUnavailable:
-            self._let_go(reserved)
+            self._unwanted += [each for each in reserved if each.job not in self._held]
+            if self._client.is_open and not self._client.is_silent:
+                self._give_back()
             raise
+
+    def _ours(self, settlements: Sequence[Settlement]) -> tuple[dict[int, Settlement], set[str]]:
+        """Settlements of what this connection holds, and the ids of what is lost."""
+        mine: dict[int, Settlement] = {}
+        lost: set[str] = set()
+        gone: list[int] = []
+        for settlement in settlements:
+            job = self._holds(settlement.reservation)
+            if job is None:
+                lost.add(settlement.reservation.id)
+            elif self._held[job].opening != self._client.openings:
+                gone.append(job)
+            else:
+                mine[job] = settlement
+        return mine, lost | self._gone(gone)
+
+    def _holds(self, reservation: Reservation) -> int | None:
+        job, _ = reservation.handle
+        holding = self._held.get(job)
+        same = holding is not None and holding.reservation.handle == reservation.handle
+        return job if same else None
 
     def _is_fresh(self, job: int, settlement: Settlement, now: float) -> bool:
         """Whether it may be deleted untouched. What another program has put may end sooner."""
         held = self._held[job]
         return (
             settlement.verdict is Verdict.REMOVE
-            and held.opening == self._client.openings
             and now - held.since < self._fresh_for
-            and held.reservation.name != ""
+            and not held.body.foreign
         )
 
-    def _removed(self, jobs: Sequence[int], replies: Sequence[Reply]) -> set[str]:
-        """They were deleted, if their `replies` say so; the ids that were lost."""
-        lost = {
-            self._held[job].id
-            for job, reply in zip(jobs, replies, strict=False)
-            if reply.word != "DELETED"
+    def _answered(self, replies: Sequence[tuple[int, Reply]]) -> set[str]:
+        """Take note of what was deleted or touched; the ids of what is lost."""
+        self._remove([job for job, reply in replies if reply.word == "DELETED"])
+        return self._gone([job for job, reply in replies if reply.word == "NOT_FOUND"])
+
+    def _remove(self, jobs: Iterable[int]) -> None:
+        """They have left the store. A row that could not be removed does no harm: it is tried
+        again, and gets old.
+        """
+        self._told.difference_update(jobs)
+        self._removed += [self._held.pop(job).held for job in jobs]
+        if self._removed:
+            try:
+                self._guard.forget(self._removed)
+            except QueueUnavailable:
+                del self._removed[:-MOST_REMEMBERED]
+            else:
+                self._removed.clear()
+
+    def _gone(self, jobs: Sequence[int]) -> set[str]:
+        """This connection does not hold them any more; the ids of those that are lost to us.
+
+        What we have told the server to delete, and what nobody has any more, is over: only the
+        answer is missing.
+        """
+        if not jobs:
+            return set()
+        replies = self._client.ask([client.peek(job) for job in jobs])
+        there = {
+            job
+            for job, reply in zip(jobs, replies, strict=True)
+            if reply.word == "FOUND"
+            and body.decode(reply.data, self._held[job].reservation.queue, job).id
+            == self._held[job].reservation.id
         }
-        self._ledger.removed([self._held.pop(job) for job in jobs])
+        lost = {self._held[job].reservation.id for job in jobs if job in there}
+        over = [job for job in jobs if job not in there]
+        told = {job for job in over if job in self._told}
+        ours = self._guard.ours([self._held[job].held for job in over]) if over else set()
+        lost |= {
+            self._held[job].reservation.id
+            for job in over
+            if job not in told or self._held[job].reservation.id not in ours
+        }
+        self._remove(over)
+        for job in there:
+            del self._held[job]
+            self._told.discard(job)
         return lost
 
-    def _ours(self, settlements: Sequence[Settlement]) -> tuple[dict[int, Settlement], set[str]]:
-        """Settlements of what this driver holds, and the ids of the others."""
-        mine: dict[int, Settlement] = {}
-        lost: set[str] = set()
-        for settlement in settlements:
-            job = self._holds(settlement.reservation)
-            if job is None:
-                lost.add(settlement.reservation.id)
-            else:
-                mine[job] = settlement
-        return mine, lost
-
-    def _holds(self, reservation: Reservation) -> int | None:
-        job, number = reservation.handle
-        holding = self._held.get(job)
-        return job if holding is not None and holding.number == number else None
-
-    def _regain(self, jobs: Sequence[int], reserved: AbstractSet[int] = frozenset()) -> set[int]:
-        """Reserve anew what beanstalkd has given up and nobody has taken since.
-
-        `reserved` has just been reserved: some of it may be what is to be regained.
-        """
-        holdings = {job: self._held[job] for job in jobs}
-        ours = self._ledger.ours(list(holdings.values())) if jobs else set()
-        wanted = [job for job, holding in holdings.items() if holding.id in ours]
-        if not wanted:
-            return set()
-        asked = [job for job in wanted if job not in reserved]
-        replies = self._client.ask([client.reserve_job(job) for job in asked])
-        back = [job for job in wanted if job in reserved]
-        back += [job for job, reply in zip(asked, replies, strict=True) if not failed(reply)]
-        # Only now nobody can take it any more; somebody may have, between the two.
-        ours = self._ledger.ours([holdings[job] for job in back])
-        foreign = [job for job in back if holdings[job].id not in ours and job not in reserved]
-        self._put_back_as_it_was(foreign)
-        regained = {job for job in back if holdings[job].id in ours}
-        self._renewed(regained, time.monotonic() - self._fresh_for)
-        return regained
-
-    def _renewed(self, jobs: Iterable[int], since: float) -> None:
-        for job in jobs:
-            again = self._held[job]._replace(since=since, opening=self._client.openings)
-            self._held[job] = again
-
-    def _put_back_as_it_was(self, jobs: Sequence[int]) -> None:
-        stats = self._client.ask([client.stats_job(job) for job in jobs])
-        known = [(job, reply.pairs()) for job, reply in zip(jobs, stats, strict=True)]
-        self._client.ask(
-            [
-                client.release(job, int(pairs["pri"]), int(pairs["delay"]))
-                for job, pairs in known
-                if pairs
-            ]
-        )
-
-    def _give_up(self, jobs: Iterable[int]) -> set[str]:
-        return {self._held.pop(job).id for job in jobs}
+    # -- settling ------------------------------------------------------------------------------
 
     def _settle(self, mine: dict[int, Settlement]) -> set[str]:
-        """Delete or release what has just been touched."""
+        """Delete or put back what has just been touched; the ids of what is lost."""
         kept = {job: s for job, s in mine.items() if s.verdict is not Verdict.REMOVE}
-        lost = self._ledger.put_back([(s, self._held[job]) for job, s in kept.items()])
+        lost = self._guard.put_back([(s, self._held[job].held.number) for job, s in kept.items()])
+        anew = self._put_anew({job: s for job, s in kept.items() if s.reservation.id not in lost})
         commands = []
         for job, settlement in mine.items():
-            holding = self._held[job]
-            if job not in kept:
+            if job not in kept or job in anew:
                 commands.append(client.delete(job))
-            elif holding.id in lost:  # its row knows better: whoever reserves it next will see
-                commands.append(client.release(job, holding.urgency, 0))
-            else:
-                delay = body.whole_seconds(settlement.delay)
-                delay = delay if settlement.verdict is Verdict.RELEASE else 0
-                urgency = self._ledger.urgency(settlement, holding)
-                commands.append(client.release(job, urgency, delay))
+                self._told.add(job)
+                continue
+            released = (
+                settlement.verdict is Verdict.RELEASE and settlement.reservation.id not in lost
+            )
+            delay = body.whole_seconds(settlement.delay) if released else 0
+            urgency = body.urgency(self._held[job].body.priority)
+            commands.append(client.release(job, urgency, delay))
         replies = self._client.ask(commands, opening=self._client.openings)
-        lost |= {
-            self._held[job].id for job, reply in zip(mine, replies, strict=True) if failed(reply)
-        }
-        holdings = {job: self._held.pop(job) for job in mine}
-        self._ledger.removed([h for job, h in holdings.items() if job not in kept])
+        answered = list(zip(mine, replies, strict=True))
+        gone = [job for job, reply in answered if reply.word == "NOT_FOUND"]
+        self._remove([job for job in mine if job not in kept and job not in gone])
+        lost |= self._gone(gone)
+        for job in kept:
+            self._held.pop(job, None)
+            self._told.discard(job)
         return lost
 
+    def _put_anew(self, settlements: dict[int, Settlement]) -> set[int]:
+        """Put a second copy of what was released, which the first then gives way to: beanstalkd
+        keeps the place of a job in its tube, and a job that is tried again goes to the end.
+
+        The row says that the two are one push. What the server refuses keeps its place.
+        """
+        tubes: dict[str, dict[int, bytes]] = defaultdict(dict)
+        for job, settlement in settlements.items():
+            held = self._held[job].body
+            if settlement.verdict is Verdict.RELEASE and not held.foreign:
+                delay = body.whole_seconds(settlement.delay)
+                data = held._replace(hold_for=self._hold_for).bytes
+                command = client.put(data, body.urgency(held.priority), delay, self._hold_for)
+                tubes[settlement.reservation.queue][job] = command
+        put: set[int] = set()
+        for tube, commands in tubes.items():
+            replies = self._client.ask(list(commands.values()), use=tube)
+            put.update(j for j, r in zip(commands, replies, strict=True) if r.word == "INSERTED")
+            buried = [client.delete(reply.number) for reply in replies if reply.word == "BURIED"]
+            if buried:
+                self._client.ask(buried)
+        return put
+
+    # -- reserving -----------------------------------------------------------------------------
+
+    def _called(self, tubes: Sequence[str]) -> list[Called]:
+        """The jobs that have ended a wait. They are there for their tube's turn, and only by their
+        ids.
+        """
+        return self.waiting.called(tubes) if self.waiting is not None and tubes else []
+
     def _reserve_rest(
-        self, reserved: Sequence[Reserved], asked: int, tubes: Sequence[str], limit: int
+        self,
+        first: Sequence[Reserved],
+        called: Sequence[Called],
+        tubes: Sequence[str],
+        limit: int,
+        *,
+        again: bool = False,
     ) -> list[Reserved]:
-        """Up to `limit`, tube after tube, as long as each gives all that it is asked for.
+        """Up to `limit` beside `first`, tube after tube, as long as each gives all that it is asked
+        for.
 
         A vain request costs the server some work, so few are made where few were answered.
         """
         more: list[Reserved] = []
-        left = limit - len(reserved)
-        got = sum(each.tube == tubes[0] for each in reserved)
-        for tube in tubes:
-            if tube != tubes[0]:
-                asked = got = 0
-            while left and got >= asked:
-                asked = min(left, max(asked * 8, 1))
-                found = reserved_in(
-                    self._client.ask([client.RESERVE_NOW] * asked, watch=[tube]), (), [tube]
-                )
-                got = len(found)
-                more += found
-                left -= got
-        self._eager = max(1, min(len(reserved) + len(more), MOST_EAGER))
-        if self.waiting is not None and left:
-            self.waiting.arm()
+        try:
+            for tube in tubes:
+                asked, got = 0, 0
+                if tube == tubes[0] and not again:
+                    asked, got = min(self._eager, limit), len(first)
+                ids = [client.reserve_job(each.job) for each in called if each.tube == tube]
+                while (left := limit - len(first) - len(more)) and (got >= asked or ids):
+                    asked = min(left, max(asked * 8, 1))
+                    commands = (ids + [client.RESERVE_NOW] * asked)[:left]
+                    found = reserved_in(self._client.ask(commands, watch=[tube]), tube)
+                    ids, got = [], len(found)
+                    more += found
+        except QueueUnavailable:
+            self._unwanted += more
+            raise
+        self._eager = max(1, min(len(first) + len(more), MOST_EAGER))
+        if self.waiting is None or len(first) + len(more) == limit:
+            return more
+        if not (first or more or again) and (called := self._called(tubes)):
+            return self._reserve_rest(
+                (), called, tubes, limit, again=True
+            )  # it had what we looked for
+        arm(self.waiting)
         return more
 
     def _hand_out(self, reserved: Sequence[Reserved], since: float) -> list[Reservation]:
@@ -228,42 +325,49 @@ class Holdings:
         """
         if not reserved:
             return []
-        ours = {holding.id: holding.number for holding in self._held.values()}
-        asked = self._ledger.questions(reserved)
-        taken = self._ledger.take(reserved, self._client.ask(asked) if asked else (), ours)
-        self._put_away(reserved, [guarded.standing for guarded, _ in taken])
+        ours = {h.held.id: h.held.number for h in self._held.values()}
+        found = [Found(each.body.id, str(each.job)) for each in reserved]
+        taken = self._guard.take(found, ours)
+        self._put_away(reserved, [guarded.standing for guarded in taken])
         opening = self._client.openings
         reservations: list[Reservation] = []
-        for job, (guarded, urgency) in zip(reserved, taken, strict=True):
+        for job, guarded in zip(reserved, taken, strict=True):
             if guarded.standing in (Standing.READY, Standing.ORPHANED):
                 reservation = reservation_of(job, guarded)
-                self._held[job.job] = Holding(reservation, urgency, since, opening)
+                self._held[job.job] = Holding(reservation, job.body, since, opening)
                 ready = guarded.standing is Standing.READY
                 (reservations if ready else self.orphans).append(reservation)
         return reservations
 
     def _put_away(self, reserved: Sequence[Reserved], standings: Sequence[Standing]) -> None:
-        """What was reserved and is not to run: it is over, or somebody is still at it."""
+        """What was reserved and is not to run: it is over, or another worker is still at it."""
         over = [e for e, s in zip(reserved, standings, strict=True) if s is Standing.OVER]
         busy = [e for e, s in zip(reserved, standings, strict=True) if s is Standing.BUSY]
         if over or busy:
-            self._client.ask([client.delete(each.job) for each in over])
-            self._release(busy, BUSY_FOR)
+            self._client.ask(
+                [client.delete(each.job) for each in over] + [_release(e, BUSY_FOR) for e in busy]
+            )
 
-    def _release(self, reserved: Sequence[Reserved], delay: int) -> None:
-        stats = self._client.ask([client.stats_job(each.job) for each in reserved])
-        urgencies = [int(reply.pairs().get("pri", 0)) for reply in stats]
-        jobs = zip(reserved, urgencies, strict=True)
-        self._client.ask([client.release(each.job, urgency, delay) for each, urgency in jobs])
+    def _give_back(self) -> None:
+        """Put back what was reserved for nobody: its answer came late, or something broke."""
+        if self._client.is_silent:
+            self._client.ask(())  # what it owes us comes first
+        late, self._client.late = self._client.late, []
+        unwanted, self._unwanted = self._unwanted, []
+        commands = [_release(each, 0) for each in unwanted]
+        commands += [
+            _release(Reserved(r.number, "", body.decode(r.data, "", r.number)), 0) for r in late
+        ]
+        if commands:
+            with suppress(QueueUnavailable):  # the server gives them back by itself, later
+                self._client.ask(commands)
 
-    def _let_go(self, reserved: Sequence[Reserved]) -> None:
-        """Something broke: what was reserved and not handed out goes back."""
-        if reserved and self._client.is_open:
-            with suppress(QueueUnavailable):
-                self._release([each for each in reserved if each.job not in self._held], 0)
+    # -- holding -------------------------------------------------------------------------------
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         """As `Driver.extend`."""
+        self._client.ensure_open()
+        self._give_back()
         lost: set[str] = set()
         jobs: list[int] = []
         for reservation in [*reservations, *self.orphans]:
@@ -272,11 +376,16 @@ class Holdings:
                 lost.add(reservation.id)
             else:
                 jobs.append(job)
-        asked = time.monotonic()
-        replies = self._client.ask([client.touch(job) for job in jobs])
-        gone = [job for job, reply in zip(jobs, replies, strict=True) if failed(reply)]
-        self._renewed(set(jobs) - set(gone), asked)
-        lost |= self._give_up(set(gone) - self._regain(gone))
+        asked, opening = _now(), self._client.openings
+        gone = [job for job in jobs if self._held[job].opening != opening]
+        kept = [job for job in jobs if self._held[job].opening == opening]
+        replies = self._client.ask([client.touch(job) for job in kept], opening=opening)
+        for job, reply in zip(kept, replies, strict=True):
+            if reply.word == "TOUCHED":
+                self._held[job] = self._held[job]._replace(since=asked)
+            else:
+                gone.append(job)
+        lost |= self._gone(gone)
         self.orphans = [orphan for orphan in self.orphans if orphan.id not in lost]
         return lost
 
@@ -285,3 +394,38 @@ class Holdings:
         handles = {reservation.handle for reservation in (*known, *self.orphans)}
         held = [holding.reservation for holding in self._held.values()]
         return [reservation for reservation in held if reservation.handle not in handles]
+
+
+def reserved_in(replies: Sequence[Reply], tube: str) -> list[Reserved]:
+    """What the answers to reserving from `tube` hold."""
+    return [
+        Reserved(reply.number, tube, body.decode(reply.data, tube, reply.number))
+        for reply in replies
+        if reply.word == "RESERVED"
+    ]
+
+
+def reservation_of(job: Reserved, guarded: Guarded) -> Reservation:
+    """What the worker is given."""
+    return Reservation(
+        job.body.id,
+        job.tube,
+        job.body.name,
+        job.body.payload,
+        guarded.attempts,
+        guarded.interruptions,
+        guarded.history,
+        (job.job, guarded.number),
+    )
+
+
+def _release(reserved: Reserved, delay: int) -> bytes:
+    return client.release(reserved.job, body.urgency(reserved.body.priority), delay)
+
+
+def _now() -> float:
+    """Seconds on a clock that counts while the machine sleeps, as beanstalkd's reservations do."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

@@ -1,15 +1,17 @@
 """How an idle worker on beanstalkd hears of a job: a second connection that waits for one.
 
 The job that ends the wait is reserved by that connection, but belongs to the worker's first one,
-which renews and settles. It changes over without anybody else seeing it: put back with a delay of a
-second, during which it can be reserved by its id alone. If the worker dies between the two steps,
+which renews and settles. It changes over without another worker seeing it: put back with a delay of
+a second, during which it can be reserved by its id alone. If the worker dies between the two steps,
 it is an ordinary job a second later.
 """
 
 from __future__ import annotations
 
 import selectors
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from djqueue.drivers.base import Wakeup
@@ -29,7 +31,7 @@ class Called(NamedTuple):
 
 
 class WaitingConnection(Wakeup):
-    """Waits whenever the worker found less than it wanted.
+    """Waits whenever the worker has looked and found less than it wanted.
 
     Its descriptor is a selector's, so that it stays the same when the connection is another.
     """
@@ -39,23 +41,19 @@ class WaitingConnection(Wakeup):
         self._queues = tuple(queues)
         self._wait = wait
         self._waiting = False
-        self._heard = False
-        self._error: QueueUnavailable | None = None
         self._selector = selectors.DefaultSelector()
         self._registered = 0
         self._called: list[Called] = []
-        self.arm()
 
     def fileno(self) -> int | None:
         # Only the selectors of Linux, macOS and the BSDs are descriptors themselves.
         return self._selector.fileno() if hasattr(self._selector, "fileno") else None
 
     def arrived(self) -> bool:
-        self._listen()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        heard, self._heard = self._heard, False
+        waited = self._waiting
+        heard = self._listen()
+        if waited and not self._waiting and not heard:
+            self.arm()  # the wait was over without a job
         return heard
 
     def set_idle(self, idle: bool) -> None:
@@ -63,8 +61,7 @@ class WaitingConnection(Wakeup):
             self.arm()
 
     def close(self) -> None:
-        self._client.close()
-        self._waiting = False
+        self._stop()
         self._queues = ()
         self._selector.close()
 
@@ -87,9 +84,7 @@ class WaitingConnection(Wakeup):
         if tuple(queues) != self._queues and self._selector.get_map() is not None:
             self._queues = tuple(queues)
             if self._waiting:
-                # A wait can only be ended with its connection.
-                self._client.close()
-                self._waiting = False
+                self._stop()
 
     def arm(self) -> None:
         """Begin to wait, unless it waits already."""
@@ -97,6 +92,7 @@ class WaitingConnection(Wakeup):
             return
         self._client.begin(client.reserve_for(self._wait), watch=self._queues)
         self._waiting = True
+        self.look_again = time.monotonic() + self._wait + self._client.timeout
         if self._registered != self._client.openings:
             self._register()
 
@@ -107,25 +103,43 @@ class WaitingConnection(Wakeup):
         if (descriptor := self._client.fileno()) is not None:
             self._selector.register(descriptor, selectors.EVENT_READ)
 
-    def _listen(self) -> None:
-        """Read the answer if it is there."""
-        if not self._waiting or not self._client.is_readable():
-            return
+    def _stop(self) -> None:
+        """A wait can only be ended with its connection. What it was given is anybody's again."""
+        self._client.close()
         self._waiting = False
+        self._called = []
+        self.look_again = float("inf")
+
+    def _listen(self) -> bool:
+        """Read the answer if it is there; whether a job has ended the wait."""
+        if not self._waiting:
+            return False
         try:
-            reply = self._client.finish()
+            reply = self._client.answer()
+            if reply is None:
+                if time.monotonic() < self.look_again:
+                    return False
+                raise QueueUnavailable(f"{self._client} has not ended a wait.")
+            self._waiting = False
+            self.look_again = float("inf")
             if reply.word == "RESERVED":
-                self._heard = True
                 self._pass_on(reply.number)
-            else:
-                self.arm()
-        except QueueUnavailable as error:
-            self._error = error
-            self._heard = True
+        except QueueUnavailable:
+            self._stop()
+            return True
+        return reply.word == "RESERVED"
 
     def _pass_on(self, job: int) -> None:
         (told,) = self._client.ask([client.stats_job(job)])
         known = told.pairs()
+        if "pri" not in known or "tube" not in known:
+            return  # its time was over before we looked, and another worker has it
         (reply,) = self._client.ask([client.release(job, int(known["pri"]), CHANGE_OVER)])
         if reply.word == "RELEASED":
             self._called.append(Called(job, known["tube"]))
+
+
+def arm(waiting: WaitingConnection) -> None:
+    """Begin to wait. What fails here is said by the next call that needs the server."""
+    with suppress(QueueUnavailable):
+        waiting.arm()
