@@ -54,11 +54,7 @@ class QueuedJob(models.Model):
             ("release_job", "Can release stuck jobs and run delayed ones now"),
             ("force_delete_job", "Can delete jobs that are running"),
             ("view_payload", "Can see arguments and payloads"),
-            ("edit_payload", "Can change arguments before a retry"),
-            ("pause_queue", "Can pause and resume queues"),
-            ("clear_queue", "Can clear queues"),
             ("bulk_operations", "Can act on more than 1,000 jobs at once"),
-            ("view_dashboard", "Can see the queue dashboard"),
         )
 
     def __str__(self) -> str:
@@ -120,7 +116,10 @@ class FailedJob(models.Model):
             models.Index(fields=["connection", "queue", "failed_at"], name="djqueue_failed_queue"),
             models.Index(fields=["fingerprint"], name="djqueue_failed_print"),
         )
-        permissions = (("retry_failedjob", "Can retry failed jobs"),)
+        permissions = (
+            ("retry_failedjob", "Can retry failed jobs"),
+            ("view_exception", "Can see messages and tracebacks of exceptions"),
+        )
 
     def __str__(self) -> str:
         return f"{self.name} {self.uuid}"
@@ -168,6 +167,7 @@ class Control(models.Model):
 
     class Meta:
         db_table = "djqueue_controls"
+        default_permissions = ()
         verbose_name = _("control")
         verbose_name_plural = _("controls")
 
@@ -201,6 +201,7 @@ class Run(models.Model):
 
     class Meta:
         db_table = "djqueue_runs"
+        default_permissions = ()
         verbose_name = _("run")
         verbose_name_plural = _("runs")
         indexes = (models.Index(fields=["updated_at"], name="djqueue_runs_updated"),)
@@ -239,6 +240,7 @@ class Outbox(models.Model):
 
     class Meta:
         db_table = "djqueue_outbox"
+        default_permissions = ()
         verbose_name = _("parked job")
         verbose_name_plural = _("parked jobs")
         indexes = (

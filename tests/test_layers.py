@@ -13,7 +13,17 @@ from tests.imports import PACKAGE, ROOT, Import, imports_of, modules
 # module must have one, so a new module says here where it belongs.
 LAYERS: dict[str, list[str]] = {
     "ground": ["errors", "conf", "signals"],
-    "data": ["registry", "payload", "packing", "arguments", "decision", "history", "ids"],
+    "data": [
+        "registry",
+        "payload",
+        "packing",
+        "arguments",
+        "decision",
+        "history",
+        "ids",
+        "masking",
+        "text",
+    ],
     "models": ["models", "indexes", "routers", "migrations"],
     "drivers": ["drivers", "payload_store"],
     "running": ["running"],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import router
+
+from djqueue.bus import auditing
+from djqueue.text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from djqueue.admin.outcome import Named
-
-logger = logging.getLogger("djqueue.audit")
 
 SINGLE_ROWS = 100
 """More objects than this are one row that says how many."""
@@ -38,60 +38,100 @@ class Act(NamedTuple):
     at: datetime
 
 
-def last_act(model: type[Model], pk: int) -> Act | None:
+def last_act(model: type[Model], pk: int, alias: str) -> Act | None:
     """Who was faster, for the words about a row that is gone."""
     rows = LogEntry.objects.using(log_alias()).filter(
         content_type_id=ContentType.objects.get_for_model(model).pk, object_id=str(pk)
     )
-    entry = rows.select_related("user").order_by("-action_time").first()
-    if entry is None:
-        return None
+    for entry in rows.select_related("user").order_by("-action_time")[:10]:
+        if is_about(entry, alias):
+            verb = str(details(entry).get("verb", ""))
+            return Act(verb, one_line(entry.user.get_username()), entry.action_time)
+    return None
+
+
+def details(entry: LogEntry) -> Mapping[str, Any]:
+    """What a row of the log says; nothing if it is somebody else's."""
     try:
-        verb = str(json.loads(entry.change_message)["verb"])
-    except (ValueError, TypeError, KeyError):  # somebody else's entry
-        verb = ""
-    return Act(verb, entry.user.get_username(), entry.action_time)
+        found = json.loads(entry.change_message)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def record(
-    request: HttpRequest,
-    model: type[Model],
-    flag: int,
-    verb: str,
-    changed: Sequence[Named],
-    kept: int,
-    alias: str,
-) -> None:
-    """Log an action on `changed` rows; to be called within the action's own transaction."""
-    if not changed:
-        return
-    common: dict[str, Any] = {
-        "user_id": request.user.pk,
-        "content_type_id": ContentType.objects.get_for_model(model).pk,
-        "action_flag": flag,
-    }
-    if len(changed) <= SINGLE_ROWS:
-        rows = [
-            LogEntry(
-                **common,
-                object_id=str(row.pk),
-                object_repr=row.label[:200],
-                change_message=json.dumps({"verb": verb, "database": alias}),
+def is_about(entry: LogEntry, alias: str) -> bool:
+    """Whether a row of the log is about a job in that database: two may share a number."""
+    return str(details(entry).get("database", alias)) == alias
+
+
+class Record:
+    """The log of one action, written slice by slice, each within the slice's own transaction."""
+
+    def __init__(
+        self,
+        request: HttpRequest,
+        model: type[Model],
+        flag: int,
+        verb: str,
+        scope: Mapping[str, Any],
+    ) -> None:
+        self._user = request.user
+        self._model = model
+        self._verb = verb
+        self._scope = scope
+        """The database, and what chose the rows."""
+        self._common: dict[str, Any] = {
+            "user_id": request.user.pk,
+            "content_type_id": ContentType.objects.get_for_model(model).pk,
+            "action_flag": flag,
+        }
+        self._summary: LogEntry | None = None
+        self._labels: list[str] = []
+        self._changed = 0
+        self._kept = 0
+
+    def add(self, changed: Sequence[Named], kept: int, *, alone: bool) -> None:
+        """A slice is done. With `alone` it is the only one, and a few rows get an entry each."""
+        self._changed += len(changed)
+        self._kept += kept
+        self._labels += [row.label for row in changed]
+        if alone and len(changed) <= SINGLE_ROWS:
+            told = json.dumps({"verb": self._verb, "database": self._scope["database"]})
+            LogEntry.objects.using(log_alias()).bulk_create(
+                LogEntry(
+                    **self._common,
+                    object_id=str(row.pk),
+                    object_repr=one_line(row.label, 200),
+                    change_message=told,
+                )
+                for row in changed
             )
-            for row in changed
-        ]
-    else:
-        summary = {"verb": verb, "database": alias, "changed": len(changed), "skipped": kept}
-        name = f"{len(changed)} {model._meta.verbose_name_plural}"
+        elif changed or self._summary is not None:
+            self._write_summary()
+
+    def _write_summary(self) -> None:
         # Without an object id: the admin's front page would link to an object that is not there.
-        rows = [LogEntry(**common, object_repr=name[:200], change_message=json.dumps(summary))]
-    LogEntry.objects.using(log_alias()).bulk_create(rows)
-    logger.info(
-        "%s %s: %d changed, %d left, database %s, first: %s",
-        request.user.get_username(),
-        verb,
-        len(changed),
-        kept,
-        alias,
-        changed[0].label,
-    )
+        entry = self._summary or LogEntry(**self._common)
+        entry.object_repr = f"{self._changed} {self._model._meta.verbose_name_plural}"[:200]
+        entry.change_message = json.dumps(
+            {
+                "verb": self._verb,
+                **self._scope,
+                "changed": self._changed,
+                "skipped": self._kept,
+            }
+        )
+        entry.save(using=log_alias())
+        self._summary = entry
+
+    def close(self) -> None:
+        """Everything is done: the line for the logger."""
+        if self._changed:
+            auditing.record(
+                self._user.get_username(),
+                self._verb,
+                self._changed,
+                kept=self._kept,
+                filters=self._scope,
+                ids=self._labels,
+            )

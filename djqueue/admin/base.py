@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
 from django.db import DEFAULT_DB_ALIAS
+from django.db.models import F
+from django.db.models.functions import Substr
 from django.http import HttpRequest, QueryDict
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
+from djqueue import ids, text
 from djqueue.admin.filters import DATABASE
 from djqueue.admin.paginator import CappedPaginator
+from djqueue.bus.showing import LONGEST_SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +55,33 @@ def column(
     return decorate
 
 
+def named(row: Any) -> SafeString:
+    """A job's name, and enough of its id to know it again."""
+    return format_html(
+        '<bdi>{}</bdi> <span class="djq-id" dir="ltr">{}</span>',
+        text.one_line(row.name, 255),
+        ids.short(row.uuid),
+    )
+
+
+class Page(TemplateResponse):
+    """A page that holds no character that could break it, whatever is stored."""
+
+    @property
+    def rendered_content(self) -> str:
+        """The page, with a net below what its parts have made fit to be shown."""
+        return text.page(super().rendered_content)
+
+
+def fit(response: HttpResponse, request: HttpRequest) -> HttpResponse:
+    """One of Django's pages as a `Page`."""
+    if not isinstance(response, TemplateResponse) or response.is_rendered:
+        return response
+    return Page(
+        request, response.template_name, response.context_data, headers=dict(response.headers)
+    )
+
+
 class LightChangeList(ChangeList):
     """A list that leaves the columns in the database which it does not show."""
 
@@ -64,7 +97,7 @@ class ReadOnlyAdmin(_ModelAdmin):
     """Rows that only djqueue itself writes: nothing here is added, edited or deleted by form."""
 
     heavy_columns: ClassVar[Sequence[str]] = ()
-    """Columns that lists never load."""
+    """Texts that lists never load, and pages of one row only as far as somebody may read."""
     paginator = CappedPaginator
     list_per_page = 100
     list_max_show_all = 0
@@ -95,6 +128,33 @@ class ReadOnlyAdmin(_ModelAdmin):
         """The rows of the database in question."""
         return super().get_queryset(request).using(self.alias(request))
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Model | None:
+        """A row for its page, with no more of its heavy columns than a page may show."""
+        if "\0" in object_id:  # which PostgreSQL does not even look for
+            return None
+        rows = self.get_queryset(request).defer(*self.heavy_columns)
+        cut = {
+            f"{name}_begin": Substr(F(name), 1, LONGEST_SHOWN + 1) for name in self.heavy_columns
+        }
+        try:
+            row = rows.annotate(**cut).get(pk=self.opts.pk.to_python(object_id))
+        except (self.model.DoesNotExist, ValidationError, ValueError, OverflowError):
+            return None
+        for name in self.heavy_columns:
+            setattr(row, name, getattr(row, f"{name}_begin") or "")
+        found: Model = row
+        return found
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """The filters' own parameters and no column: asking is a way to read what is hidden."""
+        return lookup in {getattr(each, "parameter_name", each) for each in self.list_filter}
+
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+        """None: no list of these rows is a field's choices."""
+        return False
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Lists without heavy columns."""
         return LightChangeList
@@ -104,7 +164,13 @@ class ReadOnlyAdmin(_ModelAdmin):
     ) -> HttpResponse:
         """The list, called by what is in it."""
         context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
-        return super().changelist_view(request, context)
+        return fit(super().changelist_view(request, context), request)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What operators did to a row."""
+        return fit(super().history_view(request, object_id, extra_context), request)
 
     # -- read-only -----------------------------------------------------------------------------
 
@@ -128,7 +194,7 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     def title(self, row: Any) -> str:
         """What the page of `row` is called."""
-        return str(row.name)
+        return text.one_line(row.name, 255)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -136,4 +202,4 @@ class ReadOnlyAdmin(_ModelAdmin):
         """Django's page with `detail` in the place of the form's fields."""
         row = context["original"]
         context.update(self.detail(request, row), title=self.title(row), subtitle=None)
-        return super().render_change_form(request, context, *args, **kwargs)
+        return fit(super().render_change_form(request, context, *args, **kwargs), request)

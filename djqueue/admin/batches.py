@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from djqueue import ids, text
 from djqueue.admin.base import ReadOnlyAdmin, column
 from djqueue.admin.words import moment, pill
 from djqueue.conf import settings
@@ -28,6 +29,10 @@ class JobBatchAdmin(ReadOnlyAdmin):
     ordering = ("-created_at",)
     actions = None
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Not among the screens: nothing makes a batch yet."""
+        return False
+
     def databases(self) -> Mapping[str, Sequence[str]]:
         """The one that batches are kept in."""
         alias = settings().batches
@@ -36,7 +41,11 @@ class JobBatchAdmin(ReadOnlyAdmin):
     @admin.display(description=_("batch"))
     def batch(self, row: Any) -> SafeString:
         """Its name, and enough of its id to know it again."""
-        return format_html('{} <span class="djq-id">{}</span>', row.name, row.id[:8])
+        return format_html(
+            '<bdi>{}</bdi> <span class="djq-id" dir="ltr">{}</span>',
+            text.one_line(row.name),
+            text.one_line(ids.short(row.id)),
+        )
 
     @column(_("state"))
     def status(self, row: Any) -> SafeString:
@@ -60,7 +69,7 @@ class JobBatchAdmin(ReadOnlyAdmin):
 
     def title(self, row: Any) -> str:
         """Its name, or its id if it has none."""
-        return str(row)
+        return text.one_line(row)
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Its numbers."""
@@ -68,7 +77,7 @@ class JobBatchAdmin(ReadOnlyAdmin):
         return {
             "pill": _state(row),
             "facts": [
-                (_("Id"), row.id),
+                (_("Id"), text.one_line(row.id)),
                 (_("Jobs"), _settled(row)),
                 (_("Failed"), row.failed_jobs),
                 (_("Created"), moment(row.created_at, now, full=True)),

@@ -5,7 +5,7 @@ imported, unpickled or run, and what is damaged is shown as damaged.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,11 +14,11 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy
 
-from djqueue import history, payload
-from djqueue.admin.masking import MASK, is_secret, masked
-from djqueue.bus.showing import readable
+from djqueue import history, payload, text
+from djqueue.bus.showing import options_of, read_for_people
 from djqueue.decision import Happened
 from djqueue.errors import InvalidPayload
+from djqueue.masking import MASK, is_secret, masked, masked_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 VISIBLE = "djqueue.view_payload"
 """The permission to see values."""
+EXCEPTIONS_VISIBLE = "djqueue.view_exception"
+"""The permission to see more of an exception than its class."""
 LARGEST = 64 * 1024
 """Characters of a payload, or of one value, that a page shows."""
+MOST = 200
+"""Arguments, and tags, that a page shows."""
 _PLAIN = (str, int, float)
 _KINDS: Mapping[str, _StrPromise] = {
     Happened.RAISED.value: gettext_lazy("Error"),
@@ -63,6 +67,8 @@ class Contents:
     """Characters that `raw` leaves out, if any."""
     problem: str = ""
     """Why nothing of it can be shown."""
+    more: int = 0
+    """How many arguments are left out."""
 
 
 class Attempt(NamedTuple):
@@ -75,33 +81,45 @@ class Attempt(NamedTuple):
     message: str
 
 
-def contents(text: str, admin_site: str, *, visible: bool) -> Contents:
+def contents(stored: str, admin_site: str, *, visible: bool) -> Contents:
     """Read a stored payload; without `visible` only the names of its arguments."""
     try:
-        read = payload.decode(text)
+        read, problem = read_for_people(stored)
     except InvalidPayload as error:
-        return Contents([], [], problem=str(error))
-    read, problem = readable(read)
+        return Contents([], [], problem=_shown(masked_text(str(error))))
+    pairs = list(read.arguments.items())
     arguments = [
-        _argument(str(name), value, admin_site) if visible else Argument(str(name), "", MASK)
-        for name, value in read.arguments.items()
+        _argument(str(name), value, admin_site)
+        if visible
+        else Argument(text.one_line(name, LARGEST), "", MASK)
+        for name, value in pairs[:MOST]
     ]
-    raw = _raw(text, read) if visible else ""
-    left_out = max(0, len(raw) - LARGEST)
-    return Contents(arguments, _options(read), raw[:LARGEST], left_out, problem)
+    raw = _raw(stored, read) if visible else ""
+    return Contents(
+        arguments,
+        _options(read, visible=visible),
+        raw=raw[:LARGEST],
+        raw_length=max(0, len(raw) - LARGEST),
+        problem=_shown(masked_text(problem)),
+        more=max(0, len(pairs) - MOST),
+    )
 
 
 def _argument(name: str, value: Any, admin_site: str) -> Argument:
-    kind = _kind(value)
+    label, kind = text.one_line(name, LARGEST), text.one_line(_kind(value), 200)
     if is_secret(name):
-        return Argument(name, kind, MASK)
+        return Argument(label, kind, MASK)
     if kind == "model":
-        return Argument(name, kind, _model(value), _model_url(value, admin_site))
+        return Argument(label, kind, _shown(_model(value)), _model_url(value, admin_site))
     if isinstance(value, dict) and "$" in value and isinstance(value.get("v"), _PLAIN):
-        return Argument(name, kind, str(value["v"])[:LARGEST])
+        return Argument(label, kind, _shown(str(masked(value["v"]))))
     if isinstance(value, str):
-        return Argument(name, kind, value[:LARGEST])
-    return Argument(name, kind, _json(masked(value))[:LARGEST])
+        return Argument(label, kind, _shown(masked_text(value)))
+    return Argument(label, kind, _json(masked(value)))
+
+
+def _shown(value: str) -> str:
+    return text.lines(value[:LARGEST])
 
 
 def _kind(value: Any) -> str:
@@ -112,7 +130,7 @@ def _kind(value: Any) -> str:
 
 
 def _model(value: Mapping[str, Any]) -> str:
-    return f"{value.get('m', '?')} {_json(value.get('k'))}"
+    return f"{value.get('m', '?')} {_json(masked(value.get('k')))}"
 
 
 def _model_url(value: Mapping[str, Any], admin_site: str) -> str:
@@ -122,55 +140,54 @@ def _model_url(value: Mapping[str, Any], admin_site: str) -> str:
     name = f"admin:{label.replace('.', '_').lower()}_change"
     try:
         return reverse(name, args=[quote(key)], current_app=admin_site)
-    except NoReverseMatch:  # not in this admin
+    except (NoReverseMatch, UnicodeError):  # not in this admin, or no key that a URL can hold
         return ""
 
 
-def _options(read: payload.Payload) -> list[tuple[str, str]]:
-    limits = read.head.limits
-    options = [
-        (field.name, _json(value))
-        for field in fields(limits)
-        if (value := getattr(limits, field.name)) != field.default
-    ]
+def _options(read: payload.Payload, *, visible: bool) -> list[tuple[str, str]]:
+    options = [(name, _json(value)) for name, value in options_of(read.head.limits).items()]
     if read.retry_until is not None:
         until = datetime.fromtimestamp(read.retry_until, tz=timezone.utc)
         options.append(("retry_until", until.isoformat(timespec="seconds")))
-    if read.tags:
-        options.append(("tags", ", ".join(read.tags)))
+    if read.tags:  # values, most often: customer:7
+        shown = ", ".join(masked(list(read.tags[:MOST]))) if visible else MASK
+        options.append(("tags", text.one_line(shown, LARGEST)))
     return options
 
 
-def _raw(text: str, read: payload.Payload) -> str:
-    data = json.loads(text)
+def _raw(stored: str, read: payload.Payload) -> str:
+    data = json.loads(stored)
     if read.packed is None and data.pop("packed", None) is not None:
         data["arguments"] = dict(read.arguments)
     if data.get("context"):
         data["context"] = MASK  # some of it is never shown to anybody
-    return _json(masked(data))
+    return _json(masked(data), cut=False)
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+def _json(value: Any, *, cut: bool = True) -> str:
+    compact = json.dumps(value, ensure_ascii=False)
+    # Indenting is slow, and what is deep becomes many times as long.
+    shown = json.dumps(value, indent=2, ensure_ascii=False) if len(compact) < LARGEST else compact
+    return text.lines(shown[:LARGEST] if cut else shown)
 
 
-def attempts(text: str) -> list[Attempt]:
-    """The entries of a stored history, oldest first."""
+def attempts(stored: str, *, visible: bool) -> list[Attempt]:
+    """The entries of a stored history, oldest first; without `visible` no messages."""
     return [
         Attempt(
             number=int(entry["attempt"]) if isinstance(entry.get("attempt"), int) else 0,
             at=_moment(entry.get("at")),
-            kind=str(_KINDS.get(str(entry.get("kind")), entry.get("kind", ""))),
-            error=str(entry.get("class", "")),
-            message=str(entry.get("message", "")),
+            kind=text.one_line(_KINDS.get(str(entry.get("kind")), entry.get("kind", "")), 200),
+            error=text.one_line(entry.get("class", ""), 255),
+            message=_shown(masked_text(str(entry.get("message", "")))) if visible else "",
         )
-        for entry in _entries(text)
+        for entry in _entries(stored)
     ]
 
 
-def _entries(text: str) -> list[dict[str, Any]]:
+def _entries(stored: str) -> list[dict[str, Any]]:
     """What is stored may have been written by anybody."""
-    entries: list[Any] = history.read(text).attempts
+    entries: list[Any] = history.read(stored).attempts[-MOST:]
     return [entry for entry in entries if isinstance(entry, dict)]
 
 

@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, DELETION
 from django.db import DEFAULT_DB_ALIAS
+from django.db.models import BooleanField, Value
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from djqueue import text
 from djqueue.admin import failed_changes
-from djqueue.admin.base import column
-from djqueue.admin.contents import VISIBLE, attempts, contents
+from djqueue.admin.base import column, named
+from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents
 from djqueue.admin.filters import FailedConnectionFilter, FailedQueueFilter, FailedWhenFilter
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
 from djqueue.admin.search import condition
 from djqueue.admin.words import moment, pill
 from djqueue.conf import settings
+from djqueue.masking import masked_text
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -35,7 +38,10 @@ RETRY = Verb(
     wording=Wording(
         plural("Retried %(count)d job", "Retried %(count)d jobs"),
         plural("%(count)d job was not retried", "%(count)d jobs were not retried"),
-        _("Back in their queues, with their attempts counted from the beginning."),
+        plural(
+            "It is back in its queue, and its attempts are counted from the beginning.",
+            "They are back in their queues, and their attempts are counted from the beginning.",
+        ),
     ),
     flag=CHANGE,
 )
@@ -51,6 +57,7 @@ FORGET = Verb(
         ),
     ),
     flag=DELETION,
+    question=_("Without its record a failed job cannot be retried any more."),
     destructive=True,
 )
 SHORT = 100
@@ -79,15 +86,20 @@ class FailedJobAdmin(OperatorAdmin):
         return {alias: [alias]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Nothing where no failed jobs are kept: the table may not be looked after."""
-        rows = super().get_queryset(request)
+        """With whether the user may see messages of exceptions. Nothing where no failed jobs are
+        kept: the table may not be looked after.
+        """
+        visible = Value(request.user.has_perm(EXCEPTIONS_VISIBLE), output_field=BooleanField())
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(message_visible=visible)
         return rows if settings().failed_jobs is not None else rows.none()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By id, name, queue, exception class and message."""
-        return queryset.filter(condition(search_term, free="exception_message")), False
+        """By id, name, queue and exception class, and by message for those who may see it."""
+        visible = request.user.has_perm(EXCEPTIONS_VISIBLE)
+        free = "exception_message" if visible else "name"
+        return queryset.filter(condition(search_term, free, exceptions=True)), False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -101,23 +113,23 @@ class FailedJobAdmin(OperatorAdmin):
     @admin.display(description=_("job"))
     def job(self, row: Any) -> SafeString:
         """The name, and enough of the id to know it again."""
-        return format_html('{} <span class="djq-id">{}</span>', row.name, str(row.uuid)[:8])
+        return named(row)
 
     @column(_("error"))
     def error(self, row: Any) -> SafeString:
         """The exception, in short; its module is on the job's page."""
-        message = row.exception_message
+        name = text.one_line(row.exception_class)
         return format_html(
-            '<span class="djq-error" title="{}">{}</span> {}',
-            row.exception_class,
-            row.exception_class.rpartition(".")[2],
-            message if len(message) <= SHORT else f"{message[: SHORT - 1]}…",
+            '<span class="djq-error" title="{}" dir="ltr">{}</span> <bdi>{}</bdi>',
+            name,
+            name.rpartition(".")[2],
+            _message(row) if row.message_visible else "",
         )
 
     @column(_("queue"))
     def queue_name(self, row: Any) -> SafeString:
         """Its queue, and the connection that is on."""
-        return format_html('{} <span class="djq-under">{}</span>', row.queue, row.connection)
+        return format_html('{} <span class="djq-under">{}</span>', *_place(row))
 
     @column(_("attempts"))
     def tried(self, row: Any) -> int:
@@ -153,27 +165,40 @@ class FailedJobAdmin(OperatorAdmin):
 
     def summary(self, row: Any) -> str:
         """The error, for a question."""
-        return f"{row.exception_class}: {row.exception_message[:SHORT]}"
+        name = text.one_line(row.exception_class)
+        return f"{name}: {_message(row)}" if row.message_visible else name
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """All there is to know about a failure."""
         visible = request.user.has_perm(VISIBLE)
+        readable = row.message_visible
         now = timezone.now()
+        queue, connection = _place(row)
         return {
             **super().detail(request, row),
             "pill": pill("failed", _("Failed")),
-            "error_class": row.exception_class,
-            "error_message": row.exception_message,
+            "error_class": text.one_line(row.exception_class),
+            "error_message": text.lines(masked_text(row.exception_message)) if readable else "",
             "facts": [
                 (_("Id"), row.uuid),
-                (_("Connection"), row.connection),
-                (_("Queue"), row.queue),
+                (_("Connection"), connection),
+                (_("Queue"), queue),
                 (_("Attempts"), row.attempts),
                 (_("Failed at"), moment(row.failed_at, now, full=True)),
                 (_("Row"), row.pk),
             ],
-            "traceback": row.exception,
+            "traceback": text.lines(masked_text(row.exception)) if readable else "",
+            "exceptions_visible": readable,
             "contents": contents(row.payload, self.admin_site.name, visible=visible),
             "values_visible": visible,
-            "attempts": attempts(row.history),
+            "attempts": attempts(row.history, visible=readable),
         }
+
+
+def _message(row: Any) -> str:
+    """What the exception says, in short."""
+    return text.one_line(masked_text(row.exception_message), SHORT)
+
+
+def _place(row: Any) -> tuple[str, str]:
+    return text.one_line(row.queue), text.one_line(row.connection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import F
@@ -16,6 +16,7 @@ from djqueue.admin.words import relative
 from djqueue.bus import failed
 from djqueue.bus.retrying import retry as move_back
 from djqueue.errors import QueueUnavailable
+from djqueue.text import one_line
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -42,34 +43,48 @@ def forget(picked: Picked) -> Result:
     return _change(picked, _forget)
 
 
-def _change(picked: Picked, act: Callable[[failed.Selection], list[Kept]]) -> Result:
+def _change(picked: Picked, act: Callable[[failed.Selection], _Left]) -> Result:
     """Lock the rows, act on those that are there, and tell which were not."""
     with transaction.atomic(using=picked.alias):
         rows = _locked(picked)
         uuids = tuple(str(row.uuid) for row in rows.values())
-        kept = act(failed.Selection(ids=uuids)) if rows else []
-        left = set(_table(picked).filter(pk__in=rows).values_list("pk", flat=True)) if kept else ()
-        changed = [Named(pk, str(row)) for pk, row in rows.items() if pk not in left]
+        left = act(failed.Selection(ids=uuids)) if rows else _Left()
+        keys = set(_table(picked).filter(pk__in=rows).values_list("pk", flat=True)) if left else ()
+        changed = [Named(pk, one_line(row)) for pk, row in rows.items() if pk not in keys]
     gone = [key for key in picked.keys if key not in rows]
-    return Result(changed, _missing(gone) + kept)
+    kept = list(left.kept)
+    if left.stopped is not None:
+        kept += [Kept(left.stopped)] * (len(keys) - len(kept))
+    return Result(changed, _missing(gone, picked.alias) + kept, left.stopped)
 
 
-def _retry(selection: failed.Selection) -> list[Kept]:
+class _Left(NamedTuple):
+    """What an act has left where it was."""
+
+    kept: Sequence[Kept] = ()
+    stopped: Reason | None = None
+    """Why it went no further."""
+
+    def __bool__(self) -> bool:
+        return bool(self.kept) or self.stopped is not None
+
+
+def _retry(selection: failed.Selection) -> _Left:
     try:
         done = move_back(selection)
     except QueueUnavailable as error:
-        # What had been moved before stays moved, and is logged; the error says so.
-        return [Kept(Reason(str(error), str(error)))]
-    refused = []
-    for text, count in done.refused.items():
-        reason = Reason(text, text)
-        refused += [Kept(reason)] * count
-    return refused
+        # What had been moved before stays moved, and is logged. How many those were of this slice
+        # is no news to anybody: the reason alone is.
+        cause = error.__cause__ if isinstance(error.__cause__, QueueUnavailable) else error
+        return _Left(stopped=Reason(str(cause), str(cause)))
+    return _Left(
+        [Kept(Reason(text, text)) for text, count in done.refused.items() for _each in range(count)]
+    )
 
 
-def _forget(selection: failed.Selection) -> list[Kept]:
+def _forget(selection: failed.Selection) -> _Left:
     failed.forget(selection)
-    return []
+    return _Left()
 
 
 def _table(picked: Picked) -> QuerySet[FailedJob]:
@@ -86,9 +101,9 @@ def _locked(picked: Picked) -> dict[int, FailedJob]:
     return {row.pk: row for row in rows.only("pk", "name", "uuid")}
 
 
-def _missing(keys: Sequence[int]) -> list[Kept]:
+def _missing(keys: Sequence[int], alias: str) -> list[Kept]:
     if len(keys) == 1:
-        act = audit.last_act(failed.table().model, keys[0])
+        act = audit.last_act(failed.table().model, keys[0], alias)
         if act is not None and act.verb in _BY:
             ago = relative(act.at, timezone.now())
             return [Kept(_BY[act.verb], {"user": act.user, "ago": ago})]

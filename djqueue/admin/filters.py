@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.admin import SimpleListFilter
 from django.utils.translation import gettext_lazy as _
 
+from djqueue import text
 from djqueue.admin import queue_names
 from djqueue.admin.words import STATES
 from djqueue.drivers.base import State
@@ -23,7 +24,23 @@ if TYPE_CHECKING:
 DATABASE = "database"
 """The parameter that names a database alias, where the jobs of several are shown."""
 
+LONGEST = 255
+"""Characters of a queue's or a connection's name."""
+
 Choices = list[tuple[Any, str]]
+
+
+def _named(queryset: QuerySet[Any], column: str, value: str | None) -> QuerySet[Any]:
+    """The rows with that name; none for what no row can have, and some databases refuse."""
+    if value is None:
+        return queryset
+    if "\0" in value or len(value) > LONGEST or not _is_utf8(value):
+        return queryset.none()
+    return queryset.filter(**{column: value})
+
+
+def _is_utf8(value: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 class StateFilter(SimpleListFilter):
@@ -60,7 +77,7 @@ class QueueFilter(SimpleListFilter):
         """Queue names; the chosen one is among them even when nothing is left in it."""
         names = set(self.names(request, model_admin))
         names |= {name for name in request.GET.getlist(self.parameter_name) if name}
-        return [(name, name) for name in sorted(names)]
+        return [(name, text.one_line(name, LONGEST)) for name in sorted(names)]
 
     def names(self, request: HttpRequest, model_admin: Any) -> list[str]:
         """The queues to offer."""
@@ -68,8 +85,7 @@ class QueueFilter(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows of that queue."""
-        value = self.value()
-        return queryset if value is None else queryset.filter(queue=value)
+        return _named(queryset, "queue", self.value())
 
 
 class FailedQueueFilter(QueueFilter):
@@ -78,7 +94,9 @@ class FailedQueueFilter(QueueFilter):
     def names(self, request: HttpRequest, model_admin: Any) -> list[str]:
         """The queues of the chosen connection, or of all."""
         alias = model_admin.alias(request)
-        return queue_names.of_failed_jobs(alias, request.GET.get("connection"))
+        connection = request.GET.get("connection")
+        usable = connection is None or ("\0" not in connection and _is_utf8(connection))
+        return queue_names.of_failed_jobs(alias, connection) if usable else []
 
 
 class FailedConnectionFilter(SimpleListFilter):
@@ -90,12 +108,11 @@ class FailedConnectionFilter(SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Every connection that rows name, known to the settings or not."""
         names = queue_names.connections_of_failed_jobs(model_admin.alias(request))
-        return [(name, name) for name in names]
+        return [(name, text.one_line(name, LONGEST)) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows of that connection."""
-        value = self.value()
-        return queryset if value is None else queryset.filter(connection=value)
+        return _named(queryset, "connection", self.value())
 
 
 class FailedWhenFilter(SimpleListFilter):
@@ -113,7 +130,7 @@ class FailedWhenFilter(SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """The spans, and what is older than all of them."""
         return [
-            *((key, str(text)) for key, (text, _span) in self.SPANS.items()),
+            *((key, str(words)) for key, (words, _span) in self.SPANS.items()),
             ("older", str(_("earlier"))),
         ]
 

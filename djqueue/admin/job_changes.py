@@ -16,6 +16,7 @@ from djqueue.admin.words import STATES, relative
 from djqueue.drivers.base import State
 from djqueue.drivers.database.stored import in_state, jobs, put_back
 from djqueue.drivers.now import UtcNow
+from djqueue.text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,6 +41,15 @@ TAKEN_AGAIN = Reason(
     _("workers have taken them again."),
     _("Look at the list once more."),
 )
+ALIVE_AGAIN = Reason(
+    _("its worker %(worker)s is alive again."),
+    _("their workers are alive again."),
+)
+NOT_SEEN = Reason(
+    _("the page did not say which attempt was meant."),
+    _("the page did not say which attempts were meant."),
+    _("Look at the list once more."),
+)
 NOT_RUNNING = Reason(
     _("it is not running (now: %(state)s)."),
     _("they are not running."),
@@ -62,6 +72,8 @@ class Picked(NamedTuple):
     keys: Sequence[int]
     seen: Mapping[int, int]
     """The reservation number that the operator's page showed, by row."""
+    more: bool = False
+    """Whether more rows match than one request acts on."""
 
 
 def with_state(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -124,7 +136,7 @@ def force_delete(picked: Picked) -> Result:
     def refuse(row: Row) -> Reason | None:
         if row.state not in (State.RESERVED, State.STUCK):
             return NOT_RUNNING
-        return None if _as_seen(picked, row) else TAKEN_AGAIN
+        return _unseen(picked, row)
 
     return _change(picked, refuse, Q(reserved_by__isnull=False), _delete)
 
@@ -134,10 +146,10 @@ def release(picked: Picked) -> Result:
 
     def refuse(row: Row) -> Reason | None:
         if row.state is State.RESERVED:
-            return TAKEN_AGAIN
+            return _unseen(picked, row) or ALIVE_AGAIN
         if row.state is not State.STUCK:
             return NOT_STUCK
-        return None if _as_seen(picked, row) else TAKEN_AGAIN
+        return _unseen(picked, row)
 
     return _change(picked, refuse, in_state(State.STUCK), put_back)
 
@@ -152,8 +164,12 @@ def run_now(picked: Picked) -> Result:
     )
 
 
-def _as_seen(picked: Picked, row: Row) -> bool:
-    return picked.seen.get(row.pk, row.reservation) == row.reservation
+def _unseen(picked: Picked, row: Row) -> Reason | None:
+    """Why this is not the attempt that the operator saw; None if it is."""
+    seen = picked.seen.get(row.pk)
+    if seen is None:
+        return NOT_SEEN
+    return None if seen == row.reservation else TAKEN_AGAIN
 
 
 def _delete(rows: QuerySet[QueuedJob]) -> int:
@@ -205,6 +221,6 @@ def _read(alias: str, keys: Sequence[int]) -> dict[int, Row]:
     columns = ("pk", "name", "uuid", "reservation", "line", "state", "holder", "reserved_at", "now")
     found = {}
     for pk, name, uuid, reservation, line, state, holder, at, now in rows.values_list(*columns):
-        label = f"{name} {uuid}"
-        found[pk] = Row(pk, label, reservation, line, State(state), holder or "?", at, now)
+        label, who = one_line(f"{name} {uuid}"), one_line(holder or "?")
+        found[pk] = Row(pk, label, reservation, line, State(state), who, at, now)
     return found

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, DELETION
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from djqueue import text
 from djqueue.admin import job_changes, stores
-from djqueue.admin.base import column
-from djqueue.admin.contents import VISIBLE, attempts, contents
+from djqueue.admin.base import column, named
+from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents
 from djqueue.admin.filters import DatabaseFilter, QueueFilter, StateFilter
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
@@ -45,7 +47,9 @@ FORCE_DELETE = Verb(
     wording=Wording(
         plural("Deleted %(count)d running job", "Deleted %(count)d running jobs"),
         _NOT_DELETED,
-        _("The attempt that runs goes on; its result is ignored and it is not retried."),
+        lambda count: gettext(
+            "The attempt that runs goes on; its result is ignored and it is not retried."
+        ),
     ),
     flag=DELETION,
     offered=lambda job: job.state == State.RESERVED.value,
@@ -54,6 +58,7 @@ FORCE_DELETE = Verb(
         " to its end; its result is ignored, and it is not retried."
     ),
     destructive=True,
+    compares=True,
 )
 RELEASE = Verb(
     name="release",
@@ -63,10 +68,11 @@ RELEASE = Verb(
     wording=Wording(
         plural("Released %(count)d stuck job", "Released %(count)d stuck jobs"),
         plural("%(count)d job was not released", "%(count)d jobs were not released"),
-        _("The next free worker takes over."),
+        lambda count: gettext("The next free worker takes over."),
     ),
     flag=CHANGE,
     offered=lambda job: job.state == State.STUCK.value,
+    compares=True,
 )
 RUN_NOW = Verb(
     name="run_now",
@@ -125,12 +131,12 @@ class QueuedJobAdmin(OperatorAdmin):
     @admin.display(description=_("job"))
     def job(self, row: Any) -> SafeString:
         """The name, and enough of the id to know it again."""
-        return format_html('{} <span class="djq-id">{}</span>', row.name, str(row.uuid)[:8])
+        return named(row)
 
     @column(_("queue"))
     def queue_name(self, row: Any) -> str:
         """Its queue."""
-        return str(row.queue)
+        return text.one_line(row.queue)
 
     @column(_("state"))
     def status(self, row: Any) -> SafeString:
@@ -188,13 +194,15 @@ class QueuedJobAdmin(OperatorAdmin):
 
     def summary(self, row: Any) -> SafeString:
         """State, queue and worker, for a question."""
+        queue = text.one_line(row.queue)
         if row.holder is None:
-            return format_html("{} {}", _pill(row), row.queue)
-        return format_html("{} {} · {}", _pill(row), row.queue, row.holder)
+            return format_html("{} {}", _pill(row), queue)
+        return format_html("{} {} · {}", _pill(row), queue, text.one_line(row.holder))
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """All there is to know about a job."""
         visible = request.user.has_perm(VISIBLE)
+        readable = request.user.has_perm(EXCEPTIONS_VISIBLE)
         return {
             **super().detail(request, row),
             "pill": _pill(row),
@@ -202,7 +210,8 @@ class QueuedJobAdmin(OperatorAdmin):
             "facts": _facts(row),
             "contents": contents(row.payload, self.admin_site.name, visible=visible),
             "values_visible": visible,
-            "attempts": attempts(row.history),
+            "exceptions_visible": readable,
+            "attempts": attempts(row.history, visible=readable),
         }
 
 
@@ -226,10 +235,11 @@ def _pill(row: Any) -> SafeString:
 
 
 def _facts(row: Any) -> list[tuple[Any, Any]]:
-    worker = row.holder or (_("unknown: its row is gone") if row.reserved_by else NOTHING)
+    holder = text.one_line(row.holder) if row.holder else ""
+    worker = holder or (_("unknown: its row is gone") if row.reserved_by else NOTHING)
     return [
         (_("Id"), row.uuid),
-        (_("Queue"), row.queue),
+        (_("Queue"), text.one_line(row.queue)),
         (_("Worker"), worker),
         (_("Attempts"), row.attempts),
         (_("Interruptions"), row.interruptions),
@@ -237,6 +247,5 @@ def _facts(row: Any) -> list[tuple[Any, Any]]:
         (_("Created"), moment(row.created_at, row.now, full=True)),
         (_("Available"), moment(row.available_at, row.now, full=True)),
         (_("Taken by the worker"), moment(row.reserved_at, row.now, full=True)),
-        (_("Batch"), row.batch_id or NOTHING),
         (_("Row"), row.pk),
     ]

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django import forms
+from django.apps import apps
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
+from djqueue import text
 from djqueue.admin import audit
-from djqueue.admin.base import ReadOnlyAdmin
+from djqueue.admin.base import Page, ReadOnlyAdmin
 from djqueue.admin.job_changes import Picked
-from djqueue.admin.outcome import Result, Wording, tell
+from djqueue.admin.outcome import Kept, Result, Wording, tell
 
 if TYPE_CHECKING:
+    from django.contrib.admin.models import LogEntry
     from django.db.models import QuerySet
     from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
@@ -56,12 +60,35 @@ class Verb:
     offered: Callable[[Any], bool] = lambda row: True
     """Whether a row's page has the button, given the row."""
     question: _StrPromise | None = None
-    """What to know before it is done; None: selected rows need no question."""
+    """What to know before it is done."""
     destructive: bool = False
+    """It cannot be undone: asked about always, not only for all rows."""
+    compares: bool = False
+    """It is for the very attempts that the operator saw."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether selected rows need a question."""
+        return self.destructive or self.question is not None
 
     def allowed(self, request: HttpRequest) -> bool:
         """Whether the user may."""
         return request.user.has_perms(self.permissions)
+
+
+class Told(NamedTuple):
+    """A row of the log as the history page reads it."""
+
+    action_time: datetime
+    user: Any
+    get_change_message: str
+
+    @classmethod
+    def of(cls, entry: LogEntry, labels: Mapping[str, str]) -> Told:
+        """`entry`, with the label of its verb in the place of what is stored."""
+        verb = audit.details(entry).get("verb")
+        message = labels.get(str(verb)) or text.one_line(entry.get_change_message())
+        return cls(entry.action_time, entry.user, message)
 
 
 class OperatorAdmin(ReadOnlyAdmin):
@@ -76,61 +103,71 @@ class OperatorAdmin(ReadOnlyAdmin):
 
     # -- carrying out --------------------------------------------------------------------------
 
-    def perform(self, request: HttpRequest, verb: Verb, picked: Picked) -> Result:
-        """Do it in slices, each one transaction with its rows in the log, and report."""
-        if not verb.allowed(request):
+    def perform(
+        self, request: HttpRequest, verb: Verb, picked: Picked, scope: Mapping[str, Any]
+    ) -> Result:
+        """Do it in slices, each one transaction with its part of the log, and report. `scope` is
+        what chose the rows, for the log.
+        """
+        if not verb.allowed(request) or self._too_many(request, len(picked.keys)):
             raise PermissionDenied
         result = Result()
-        for keys in _slices(picked.keys):
+        log = audit.Record(
+            request, self.model, verb.flag, verb.name, {"database": picked.alias, **scope}
+        )
+        slices = list(_slices(picked.keys))
+        for at, keys in enumerate(slices):
             with transaction.atomic(using=audit.log_alias()):
                 part = verb.apply(picked._replace(keys=keys))
-                audit.record(
-                    request,
-                    self.model,
-                    verb.flag,
-                    verb.name,
-                    part.changed,
-                    len(part.kept),
-                    picked.alias,
-                )
+                log.add(part.changed, len(part.kept), alone=len(slices) == 1)
             result += part
+            if part.stopped is not None:
+                rest = sum(map(len, slices[at + 1 :]))
+                result += Result((), [Kept(part.stopped)] * rest)
+                break
+        log.close()
         tell(request, verb.wording, result)
+        if picked.more and result.changed:
+            self.message_user(request, _more(len(picked.keys)), messages.WARNING)
         return result
 
     def run(self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> Any:
-        """An action of the list: at once for selected rows, after a question for "all"."""
+        """An action of the list: at once or after a question, which there always is for "all"."""
         if not verb.allowed(request):
             raise PermissionDenied
         across = forms.BooleanField().to_python(request.POST.get("select_across"))
         picked = self._all_of(request, queryset) if across else self._selected(request)
-        if picked is None:
+        if self._too_many(request, len(picked.keys)):
+            refusal = gettext(
+                "Nothing was changed: more than %(limit)d rows match, and your account may act on"
+                " %(limit)d at once. Narrow the list with a filter or the search."
+            )
+            self.message_user(request, refusal % {"limit": AT_ONCE}, messages.ERROR)
             return None
-        if (across or verb.question) and "confirmed" not in request.POST:
+        if (across or verb.asks) and "confirmed" not in request.POST:
             return self._ask(request, verb, picked, across=across)
-        return self.perform(request, verb, picked)
+        scope: dict[str, Any] = {}
+        if across:
+            chosen = {name: text.one_line(value, 200) for name, value in request.GET.items()}
+            scope = {"filter": chosen or "all", "newest": max(picked.keys, default=0)}
+        return self.perform(request, verb, picked, scope)
+
+    def _too_many(self, request: HttpRequest, count: int) -> bool:
+        return count > AT_ONCE and not request.user.has_perm(self.bulk_permission)
 
     def _selected(self, request: HttpRequest) -> Picked:
         # Not the action's queryset: that has the list's filters, and would hide a row that has
         # changed its state since the page was made.
-        keys = map(_number, request.POST.getlist(ACTION_CHECKBOX_NAME))
-        kept = sorted({key for key in keys if key is not None})
-        return Picked(self.alias(request), kept, _tokens(request))
+        numbers = map(_number, request.POST.getlist(ACTION_CHECKBOX_NAME))
+        keys = sorted({key for key in numbers if key is not None})
+        return Picked(self.alias(request), keys[:AT_MOST], _tokens(request), len(keys) > AT_MOST)
 
-    def _all_of(self, request: HttpRequest, queryset: QuerySet[Any]) -> Picked | None:
+    def _all_of(self, request: HttpRequest, queryset: QuerySet[Any]) -> Picked:
         """Every row the list stands for, up to the newest one there was when it was asked."""
-        may_bulk = request.user.has_perm(self.bulk_permission)
-        limit = AT_MOST if may_bulk else AT_ONCE
         newest = _number(request.POST.get("newest", ""))
         rows = queryset if newest is None else queryset.filter(pk__lte=newest)
-        keys = list(rows.order_by("pk").values_list("pk", flat=True)[: limit + 1])
-        if len(keys) > limit and not may_bulk:
-            text = gettext(
-                "Nothing was changed: more than %(limit)d rows match, and your account may act on"
-                " %(limit)d at once. Narrow the list with a filter or the search."
-            )
-            self.message_user(request, text % {"limit": limit}, messages.ERROR)
-            return None
-        return Picked(self.alias(request), keys[:limit], {})
+        keys = list(rows.order_by("pk").values_list("pk", flat=True)[: AT_MOST + 1])
+        return Picked(self.alias(request), keys[:AT_MOST], _tokens(request), len(keys) > AT_MOST)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -142,10 +179,12 @@ class OperatorAdmin(ReadOnlyAdmin):
         *,
         across: bool = False,
         on_page: bool = False,
-    ) -> TemplateResponse:
+    ) -> Page:
         """The page that says what would happen, and to what."""
         rows = self.get_queryset(request).defer(*self.heavy_columns)
         named = list(rows.filter(pk__in=picked.keys[:SHOWN]).order_by("pk"))
+        # The operator sees some of them; the answer is about what all of them were at this moment.
+        seen = named if not verb.compares else self._in_slices(rows, picked.keys)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -153,8 +192,10 @@ class OperatorAdmin(ReadOnlyAdmin):
             "question": verb.question or "",
             "verb": verb,
             "wording": verb.wording,
-            "rows": [(row, self.summary(row), f"{row.pk}:{self.seen(row)}") for row in named],
+            "rows": [(text.one_line(row), self.summary(row)) for row in named],
+            "seen": ",".join(f"{row.pk}:{self.seen(row)}" for row in seen),
             "count": len(picked.keys),
+            "more": _more(len(picked.keys)) if picked.more else "",
             "unnamed": max(0, len(picked.keys) - SHOWN),
             "across": across,
             "keys": picked.keys[:1] if across else picked.keys,
@@ -164,7 +205,11 @@ class OperatorAdmin(ReadOnlyAdmin):
             "back": self._where_now(request, picked.keys[0] if on_page else -1),
         }
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/djqueue/confirm.html", context)
+        return Page(request, "admin/djqueue/confirm.html", context)
+
+    def _in_slices(self, rows: QuerySet[Any], keys: Sequence[int]) -> Iterator[Any]:
+        for some in _slices(keys):
+            yield from rows.filter(pk__in=some).order_by("pk")
 
     def summary(self, row: Any) -> SafeString | str:
         """How a question describes a row, beside its name."""
@@ -194,9 +239,9 @@ class OperatorAdmin(ReadOnlyAdmin):
         if not (self.has_view_permission(request) and found.allowed(request)):
             raise PermissionDenied
         picked = Picked(self.alias(request), [pk], _tokens(request))
-        if found.question and "confirmed" not in request.POST:
+        if found.asks and "confirmed" not in request.POST:
             return self._ask(request, found, picked, on_page=True)
-        self.perform(request, found, picked)
+        self.perform(request, found, picked, {})
         return HttpResponseRedirect(self._where_now(request, pk))
 
     def _where_now(self, request: HttpRequest, pk: int) -> str:
@@ -211,6 +256,21 @@ class OperatorAdmin(ReadOnlyAdmin):
         }
         return add_preserved_filters(kept, url)
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What operators did to a row, in the words of the buttons."""
+        response = super().history_view(request, object_id, extra_context)
+        context = response.context_data if isinstance(response, Page) else None
+        entries = (context or {}).get("action_list")
+        if entries:
+            alias = self.alias(request)
+            labels = {verb.name: str(verb.label) for verb in self.verbs}
+            entries.object_list = [
+                Told.of(entry, labels) for entry in entries if audit.is_about(entry, alias)
+            ]
+        return response
+
     def buttons(self, request: HttpRequest, row: Any) -> list[Verb]:
         """What the user may do to `row` as it is now."""
         return [verb for verb in self.verbs if verb.allowed(request) and verb.offered(row)]
@@ -220,6 +280,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         return {
             **super().detail(request, row),
             "buttons": self.buttons(request, row),
+            "draws_buttons": apps.is_installed("grappelli"),
             "seen": f"{row.pk}:{self.seen(row)}",
         }
 
@@ -229,9 +290,9 @@ def _slices(keys: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _tokens(request: HttpRequest) -> dict[int, int]:
-    """The ``seen`` fields of a form, as ``row:number``."""
+    """The ``seen`` fields of a form, as ``row:number``, one or several."""
     tokens = {}
-    for token in request.POST.getlist("seen"):
+    for token in ",".join(request.POST.getlist("seen")).split(","):
         key, _colon, number = token.partition(":")
         pair = (_number(key), _number(number))
         if pair[0] is not None and pair[1] is not None:
@@ -239,6 +300,14 @@ def _tokens(request: HttpRequest) -> dict[int, int]:
     return tokens
 
 
-def _number(text: str) -> int | None:
+def _number(given: str) -> int | None:
     """A row number that a form carries; None for what no database would take."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+    return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else None
+
+
+def _more(limit: int) -> str:
+    told = gettext(
+        "More rows match than the %(limit)s that one request acts on. The others are as they were:"
+        " do it again for them, or use a command."
+    )
+    return told % {"limit": number_format(limit, use_l10n=True, force_grouping=True)}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib import messages
 from django.utils.translation import ngettext
+
+from djqueue import text
+from djqueue.masking import masked_text
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -54,9 +57,11 @@ class Result:
 
     changed: Sequence[Named] = ()
     kept: Sequence[Kept] = ()
+    stopped: Reason | None = None
+    """Why the rows that are not looked at yet had better be left alone."""
 
     def __add__(self, other: Result) -> Result:
-        return Result([*self.changed, *other.changed], [*self.kept, *other.kept])
+        return Result([*self.changed, *other.changed], [*self.kept, *other.kept], other.stopped)
 
 
 @dataclass(frozen=True)
@@ -67,24 +72,26 @@ class Wording:
     """"Deleted 3 jobs." without the full stop."""
     left: Callable[[int], str]
     """"3 jobs were not deleted" without the reason."""
-    after: Words = field(default="")
+    after: Callable[[int], str] = lambda count: ""
     """What to know once it is done."""
 
 
 def tell(request: HttpRequest, wording: Wording, result: Result) -> None:
     """Show the result as messages."""
     if result.changed:
-        text = f"{wording.done(len(result.changed))}."
-        messages.success(request, f"{text} {wording.after}".rstrip())
+        count = len(result.changed)
+        messages.success(request, f"{wording.done(count)}. {wording.after(count)}".rstrip())
     for reason, kept in _by_reason(result.kept):
         why = kept[0].why if len(kept) == 1 else str(reason.many)
-        messages.warning(request, f"{wording.left(len(kept))}: {why} {reason.hint}".rstrip())
+        told = f"{wording.left(len(kept))}: {why} {reason.hint}".rstrip()
+        messages.warning(request, text.one_line(masked_text(told)))
 
 
 def _by_reason(kept: Iterable[Kept]) -> Iterable[tuple[Reason, list[Kept]]]:
-    groups: dict[int, tuple[Reason, list[Kept]]] = {}
+    groups: dict[tuple[str, str], tuple[Reason, list[Kept]]] = {}
     for row in kept:
-        groups.setdefault(id(row.reason), (row.reason, []))[1].append(row)
+        words = str(row.reason.one), str(row.reason.many)
+        groups.setdefault(words, (row.reason, []))[1].append(row)
     return groups.values()
 
 

@@ -48,6 +48,8 @@ def relative(moment: dt.datetime, now: dt.datetime) -> str:
     seconds = (now - moment).total_seconds()
     if seconds < 0:
         return gettext("in %(span)s") % {"span": span(-seconds)}
+    if seconds < 1:
+        return gettext("just now")
     return gettext("%(span)s ago") % {"span": span(seconds)}
 
 

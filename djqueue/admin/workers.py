@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from djqueue import text
 from djqueue.admin import stores
 from djqueue.admin.base import ReadOnlyAdmin, column
 from djqueue.admin.filters import DatabaseFilter
@@ -54,20 +55,20 @@ class WorkerAdmin(ReadOnlyAdmin):
     @admin.display(description=_("worker"))
     def worker(self, row: Any) -> SafeString:
         """Its name; host and process where the name says something else."""
-        place = f"{row.hostname}:{row.pid}"
-        if row.name == place:
-            return format_html("{}", row.name)
-        return format_html('{} <span class="djq-id">{}</span>', row.name, place)
+        place, name = text.one_line(f"{row.hostname}:{row.pid}"), text.one_line(row.name)
+        if name == place:
+            return format_html("<bdi>{}</bdi>", name)
+        return format_html('<bdi>{}</bdi> <span class="djq-id" dir="ltr">{}</span>', name, place)
 
     @column(_("connection"))
     def connection_name(self, row: Any) -> str:
         """What it reserves from."""
-        return str(row.connection)
+        return text.one_line(row.connection)
 
     @column(_("queues"))
     def queue_names(self, row: Any) -> str:
         """In the order they are asked."""
-        return ", ".join(row.queues.split(","))
+        return _queues(row)
 
     @column(_("life"))
     def life(self, row: Any) -> SafeString:
@@ -89,15 +90,19 @@ class WorkerAdmin(ReadOnlyAdmin):
         return {
             "pill": _life(row),
             "facts": [
-                (_("Connection"), row.connection),
-                (_("Queues"), ", ".join(row.queues.split(","))),
-                (_("Host"), row.hostname),
+                (_("Connection"), text.one_line(row.connection)),
+                (_("Queues"), _queues(row)),
+                (_("Host"), text.one_line(row.hostname)),
                 (_("Process"), row.pid),
                 (_("Doing"), _doing(row)),
                 (_("Started"), moment(row.started_at, row.now, full=True)),
                 (_("Its lease lasts until"), moment(row.alive_until, row.now, full=True)),
             ],
         }
+
+
+def _queues(row: Any) -> str:
+    return text.one_line(", ".join(row.queues.split(",")))
 
 
 def _life(row: Any) -> SafeString:

@@ -200,8 +200,19 @@ def find(text: str) -> FailedJob:
         like = Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
         found = list(table().filter(like).order_by("-id")[: CANDIDATES + 1])
     if len(found) == 1:
+        _refuse_row_number(part, found[0])
         return found[0]
     raise not_found("failed job", text, [str(row.uuid) for row in found])
+
+
+def _refuse_row_number(part: str, found: FailedJob) -> None:
+    """A number that is the end of one job's id and the row of another stands for neither."""
+    is_number = part.isdigit() and len(part) < 19 and int(part) != found.pk
+    if is_number and table().filter(pk=int(part)).exists():
+        raise JobNotFound(
+            f'"{part}" is a part of the id {found.uuid}, and the row number of another failed job. '
+            "Give more of the id that is meant, or --range with the row number."
+        )
 
 
 def not_found(kind: str, text: str, candidates: Sequence[str]) -> JobNotFound:

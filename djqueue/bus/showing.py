@@ -1,36 +1,32 @@
 """One job as an operator reads it: where it stands, its arguments, and what went wrong.
 
-Arguments whose name says that they are secret are masked. That is a courtesy to whoever looks over
-a shoulder, not a protection: ``encrypted=True`` is.
+Secrets in it are masked (see `djqueue.masking`).
 """
 
 from __future__ import annotations
 
-import json
+from dataclasses import fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from djqueue import history, payload
 from djqueue.bus import failed, selecting
 from djqueue.errors import InvalidPayload, JobNotFound, QueueUnavailable, Unsupported
+from djqueue.masking import masked, masked_text
 from djqueue.packing import TooLong
 from djqueue.payload_store import unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from djqueue.bus.selecting import Located
     from djqueue.models import FailedJob
 
-__all__ = ["MASK", "MOST_SHOWN", "masked", "readable", "show"]
-
-SECRET = ("password", "passwd", "token", "secret", "authorization", "api_key", "apikey")
-"""Parts of names, in lower case, that make a value a secret."""
-
-MASK = "********"
+__all__ = ["LONGEST_SHOWN", "MOST_SHOWN", "options_of", "read_for_people", "readable", "show"]
 
 MOST_SHOWN = 1 << 20
 """Bytes of packed arguments that are unpacked for a reader."""
+
+LONGEST_SHOWN = 1 << 20
+"""Characters of a stored payload that are read for a reader."""
 
 
 def show(text: str, connection: str | None = None) -> dict[str, Any]:
@@ -84,27 +80,45 @@ def _failed(row: FailedJob) -> dict[str, Any]:
         "state": "failed",
         "attempts": row.attempts,
         "exception_class": row.exception_class,
-        "exception_message": row.exception_message,
+        "exception_message": masked_text(row.exception_message),
         "failed_at": row.failed_at,
         **_content(row.payload),
-        "history": history.read(row.history).attempts,
-        "exception": row.exception,
+        "history": masked(history.read(row.history).attempts),
+        "exception": masked_text(row.exception),
     }
 
 
 def _content(text: str) -> dict[str, Any]:
     try:
-        read = payload.decode(text)
-        options = json.loads(text)["options"]
+        read, problem = read_for_people(text)
     except InvalidPayload as error:
-        return {"damaged": str(error)}
-    read, problem = readable(read)
+        return {"damaged": masked_text(str(error))}
     return {
         "sent": datetime.fromtimestamp(read.sent, timezone.utc),
-        "options": options,
-        "tags": list(read.tags),
-        "arguments": masked(read.arguments),
-        **({"damaged": problem} if problem else {}),
+        "options": options_of(read.head.limits),
+        "tags": masked(list(read.tags)),
+        "arguments": masked(dict(read.arguments)),
+        **({"damaged": masked_text(problem)} if problem else {}),
+    }
+
+
+def read_for_people(text: str) -> tuple[payload.Payload, str]:
+    """A stored payload with its arguments, or without them and the reason why not. Raises
+    `InvalidPayload`; nothing of it is run, and what is too long for a reader is not even read.
+    """
+    if len(text) > LONGEST_SHOWN:
+        raise InvalidPayload(
+            f"The payload is not shown: it is longer than {LONGEST_SHOWN:,} characters."
+        )
+    return readable(payload.decode(text))
+
+
+def options_of(limits: payload.Limits) -> dict[str, Any]:
+    """The options of a payload that are not as usual."""
+    return {
+        field.name: list(value) if isinstance(value, tuple) else value
+        for field in fields(limits)
+        if (value := getattr(limits, field.name)) != field.default
     }
 
 
@@ -116,28 +130,3 @@ def readable(read: payload.Payload) -> tuple[payload.Payload, str]:
         return read, f"The arguments are not shown: they are longer than {MOST_SHOWN:,} bytes."
     except (InvalidPayload, QueueUnavailable) as error:
         return read, str(error)
-
-
-def masked(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored arguments without the values of what is called like a secret, at any depth."""
-    return {
-        name: MASK if _is_secret(name) else _masked_inside(value)
-        for name, value in arguments.items()
-    }
-
-
-def _masked_inside(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.get("$") == "dict":  # pairs: its keys are not all text
-            pairs = [
-                [key, MASK if _is_secret(key) else _masked_inside(item)] for key, item in value["v"]
-            ]
-            return {"$": "dict", "v": pairs}
-        return masked(value)
-    if isinstance(value, list):
-        return [_masked_inside(item) for item in value]
-    return value
-
-
-def _is_secret(name: object) -> bool:
-    return isinstance(name, str) and any(part in name.lower() for part in SECRET)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings as django_settings
 from django.core import checks
 from django.db import connections
-from django.utils.module_loading import import_string
 
 from djqueue.conf import Settings, did_you_mean, settings
 from djqueue.errors import QueueError
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_setting(**_: Any) -> list[checks.CheckMessage]:
-    """Keys, types, names of connections and databases, dotted paths, names of queues."""
+    """Keys, types, names of connections, databases, jobs and queues."""
     ours = settings()
     found: list[checks.CheckMessage] = [
         checks.Error(problem.message, hint=problem.hint, id=problem.id) for problem in ours.problems
@@ -26,7 +25,6 @@ def check_setting(**_: Any) -> list[checks.CheckMessage]:
     found += _default(ours)
     found += _aliases(ours)
     found += _payloads(ours)
-    found += _middleware(ours)
     found += _routes(ours)
     return found
 
@@ -87,21 +85,6 @@ def _payloads(ours: Settings) -> Iterator[checks.CheckMessage]:
                 "knows a job's id could read its arguments.",
                 hint="Add a private storage to STORAGES, for this alone, and name it.",
                 id="djqueue.W017",
-            )
-
-
-def _middleware(ours: Settings) -> Iterator[checks.CheckMessage]:
-    for path in ours.middleware:
-        try:
-            callable_there = callable(import_string(path))
-            reason = "is not callable"
-        except ImportError as error:
-            callable_there, reason = False, f"cannot be imported: {error}"
-        if not callable_there:
-            yield checks.Error(
-                f'DJQUEUE["MIDDLEWARE"] names "{path}", which {reason}.',
-                hint="Correct the dotted path to a callable (job, next), or remove it.",
-                id="djqueue.E012",
             )
 
 

@@ -38,7 +38,6 @@ class Kind(NamedTuple):
 
     words: str
     accepts: Callable[[Any], bool]
-    secret: bool = False
 
 
 def _is_number(value: Any) -> bool:
@@ -54,9 +53,7 @@ def _are_texts(value: Any) -> bool:
 
 
 def _or_none(kind: Kind) -> Kind:
-    return Kind(
-        f"{kind.words}, or None", lambda v: v is None or kind.accepts(v), secret=kind.secret
-    )
+    return Kind(f"{kind.words}, or None", lambda v: v is None or kind.accepts(v))
 
 
 TEXT = Kind("a text that is not empty", _is_text)
@@ -64,7 +61,6 @@ FLAG = Kind("True or False", lambda value: isinstance(value, bool))
 SECONDS = Kind("a number of seconds, 0 or more", lambda v: _is_number(v) and v >= 0)
 DURATION = Kind("a number of seconds above 0", lambda v: _is_number(v) and v > 0)
 TEXTS = Kind("a list of texts", _are_texts)
-KEYS = Kind("a list of texts", _are_texts, secret=True)
 BYTES = Kind("a number of bytes, 0 or more", lambda v: type(v) is int and v >= 0)
 SIZE = Kind("a number of bytes above 0", lambda v: type(v) is int and v > 0)
 DICT = Kind("a dict", lambda value: isinstance(value, Mapping))
@@ -97,10 +93,9 @@ class Section:
         value = self.data[key]
         if kind.accepts(value):
             return value
-        shown = "not" if kind.secret else f"{value!r}, not"
         self.note(
             "djqueue.E003",
-            f'{self.where}["{key}"] is {shown} {kind.words}.',
+            f'{self.where}["{key}"] is {value!r}, not {kind.words}.',
             f"Set it to {kind.words}, or remove it to use the default.",
         )
         return default
@@ -123,12 +118,27 @@ class Section:
         self.problems.append(Problem(code, message, hint, self.connection))
 
 
+NOT_HERE: Mapping[str, str] = {
+    "GUARD": "Remove it: guard rows are always kept. Without them a job may run twice at once, and "
+    "nobody remembers its attempts.",
+    **dict.fromkeys(
+        (
+            *("MIDDLEWARE", "ENCRYPTION_KEYS", "CLOSURE_KEYS", "COMMANDS", "LIMITS", "NOTIFY"),
+            *("KEEP_DONE", "KEEP_FOR", "BATCHES"),
+        ),
+        "Remove it: this version of djqueue has nothing that reads it, so it would do nothing.",
+    ),
+}
+"""Keys that somebody may expect to be known, and why they are not."""
+
+
 def unknown_key(where: str, key: object, known: list[str], connection: str | None) -> Problem:
     """The words for a key that nothing reads."""
+    why = NOT_HERE.get(str(key)) or did_you_mean(key, known).lstrip()
     return Problem(
         "djqueue.E002",
         f"{where} has an unknown key {key!r}.",
-        f"{did_you_mean(key, known).lstrip()} Known keys: {', '.join(sorted(known))}.".lstrip(),
+        f"{why} Known keys: {', '.join(sorted(known))}.".lstrip(),
         connection,
         fatal=False,
     )
@@ -141,26 +151,22 @@ def read(raw: Any) -> Settings:
     prune = top.section("PRUNE_AFTER")
     results = top.section("RESULTS")
     batches = top.section("BATCHES")
+    mask = top.section("MASK")
     result = Settings(
         default=top.take("DEFAULT", "database", TEXT),
         connections=_connections(top),
         after_commit=top.take("AFTER_COMMIT", True, FLAG),
-        middleware=tuple(top.take("MIDDLEWARE", (), TEXTS)),
         failed_jobs=_failed_jobs(top),
         batches=batches.take("DATABASE", "default", TEXT),
         results=results.take("DATABASE", "default", TEXT),
-        results_keep_for=int(results.take("KEEP_FOR", 86400, DURATION)),
         payloads=_payloads(top),
         routes=_routes(top),
         unknown_job_grace=float(top.take("UNKNOWN_JOB_GRACE", 600, SECONDS)),
         prune_failed_jobs=_age(prune, "FAILED_JOBS", None),
-        prune_batches=_age(prune, "BATCHES", 7 * 86400),
         prune_payloads=_age(prune, "PAYLOADS", 15 * 86400),
-        encryption_keys=tuple(top.take("ENCRYPTION_KEYS", (), KEYS)),
-        closure_keys=tuple(top.take("CLOSURE_KEYS", (), KEYS)),
-        commands=_commands(top),
+        mask=(_names(mask, "add"), _names(mask, "remove")),
     )
-    for section in (prune, results, batches, top):
+    for section in (prune, results, batches, mask, top):
         section.refuse_others()
     return replace(result, problems=tuple(problems))
 
@@ -251,6 +257,5 @@ def _age(section: Section, key: str, default: float | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _commands(top: Section) -> tuple[str, ...] | None:
-    value = top.take("COMMANDS", None, _or_none(TEXTS))
-    return None if value is None else tuple(value)
+def _names(section: Section, key: str) -> tuple[str, ...]:
+    return tuple(name.casefold() for name in section.take(key, (), TEXTS))

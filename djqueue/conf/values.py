@@ -106,26 +106,19 @@ class Settings:
     default: str
     connections: Mapping[str, ConnectionSettings]
     after_commit: bool = True
-    middleware: tuple[str, ...] = ()
     failed_jobs: str | None = "default"
     """The database alias of the failed jobs; None keeps none."""
     batches: str = "default"
     results: str = "default"
-    results_keep_for: int = 86400
     payloads: PayloadSettings | None = PayloadSettings()
     """None: arguments that a store cannot take are refused."""
     routes: Mapping[str, Route] = field(default_factory=dict)
     unknown_job_grace: float = 600.0
     prune_failed_jobs: float | None = None
-    prune_batches: float | None = 7 * 86400.0
     prune_payloads: float | None = 15 * 86400.0
     """How long large arguments are kept whose job cannot be looked up."""
-    encryption_keys: tuple[str, ...] = field(default=(), repr=False)
-    """Empty: derived from ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``."""
-    closure_keys: tuple[str, ...] = field(default=(), repr=False)
-    """Empty: no closure is ever sent or run."""
-    commands: tuple[str, ...] | None = None
-    """The management commands that may be queued; None: every one that is not refused anyway."""
+    mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """Names whose values people never see beside the usual ones, and names that are no secret."""
     problems: tuple[Problem, ...] = ()
 
     def connection(self, name: str | None = None) -> ConnectionSettings:

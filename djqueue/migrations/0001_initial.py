@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "control",
                 "verbose_name_plural": "controls",
                 "db_table": "djqueue_controls",
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -75,7 +76,10 @@ class Migration(migrations.Migration):
                 "verbose_name": "failed job",
                 "verbose_name_plural": "failed jobs",
                 "db_table": "failed_jobs",
-                "permissions": (("retry_failedjob", "Can retry failed jobs"),),
+                "permissions": (
+                    ("retry_failedjob", "Can retry failed jobs"),
+                    ("view_exception", "Can see messages and tracebacks of exceptions"),
+                ),
                 "indexes": [
                     models.Index(fields=["failed_at"], name="djqueue_failed_at"),
                     models.Index(
@@ -119,11 +123,7 @@ class Migration(migrations.Migration):
                     ("release_job", "Can release stuck jobs and run delayed ones now"),
                     ("force_delete_job", "Can delete jobs that are running"),
                     ("view_payload", "Can see arguments and payloads"),
-                    ("edit_payload", "Can change arguments before a retry"),
-                    ("pause_queue", "Can pause and resume queues"),
-                    ("clear_queue", "Can clear queues"),
                     ("bulk_operations", "Can act on more than 1,000 jobs at once"),
-                    ("view_dashboard", "Can see the queue dashboard"),
                 ),
                 "indexes": [
                     models.Index(
@@ -159,6 +159,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "run",
                 "verbose_name_plural": "runs",
                 "db_table": "djqueue_runs",
+                "default_permissions": (),
                 "indexes": [models.Index(fields=["updated_at"], name="djqueue_runs_updated")],
             },
         ),
@@ -186,6 +187,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "parked job",
                 "verbose_name_plural": "parked jobs",
                 "db_table": "djqueue_outbox",
+                "default_permissions": (),
                 "indexes": [
                     models.Index(fields=["due_at", "id"], name="djqueue_outbox_due"),
                     models.Index(fields=["uuid"], name="djqueue_outbox_uuid"),

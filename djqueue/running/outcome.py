@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from djqueue.decision import Action, Decision, Happened
 from djqueue.errors import JobFailed
+from djqueue.masking import masked_text
 
 MESSAGE_LIMIT = 1000
 TRACEBACK_LIMIT = 64 * 1024
@@ -63,15 +64,17 @@ DONE = Outcome(Happened.RETURNED, Decision(Action.DONE))
 
 
 def report(error: BaseException) -> ErrorReport:
-    """Describe an exception. Never raises, whatever the exception's own methods do."""
+    """Describe an exception, without the secrets that its words give away. Never raises, whatever
+    the exception's own methods do.
+    """
     cls = type(error)
     name = (
         cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
     )
     return ErrorReport(
         class_name=_clean(name, 255),
-        message=_clean(_message(error), MESSAGE_LIMIT),
-        traceback=_clean(_traceback(error), TRACEBACK_LIMIT, keep_end=True),
+        message=_clean(masked_text(_message(error)[: 2 * MESSAGE_LIMIT]), MESSAGE_LIMIT),
+        traceback=_clean(_masked_end(_traceback(error)), TRACEBACK_LIMIT, keep_end=True),
         place=_place(error.__traceback__),
     )
 
@@ -163,6 +166,12 @@ def _traceback(error: BaseException) -> str:
         return (
             f"{type(error).__name__}: <its traceback could not be made: {type(broken).__name__}>\n"
         )
+
+
+def _masked_end(text: str) -> str:
+    """`text` masked, but for what `_clean` cuts off."""
+    most = TRACEBACK_LIMIT + 4096  # a name and its value are seldom further apart
+    return text[:-most] + masked_text(text[-most:])
 
 
 def _clean(text: str, limit: int, *, keep_end: bool = False) -> str:

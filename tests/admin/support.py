@@ -116,6 +116,7 @@ def operator(*permissions: str, view: bool = True) -> User:
     codes = [*permissions]
     if view:
         codes += ["view_queuedjob", "view_failedjob", "view_worker", "view_jobbatch"]
+        codes += ["view_exception"]
     found = Permission.objects.filter(content_type__app_label="djqueue", codename__in=codes)
     assert found.count() == len(set(codes)), codes
     user.user_permissions.set(found)
@@ -134,26 +135,32 @@ def act(
     action: str,
     rows: Sequence[Any],
     *,
-    seen: bool = True,
+    seen: bool | str = True,
+    answered: bool = True,
     **fields: Any,
 ) -> Any:
-    """Send the list's form as the page in the operator's browser has it: with `rows` as seen."""
-    tokens = [f"{row.pk}:{getattr(row, 'reservation', 0)}" for row in rows] if seen else []
+    """Send the list's form as the page in the operator's browser has it: with `rows` as seen, and
+    a question `answered`.
+    """
+    tokens = [f"{row.pk}:{getattr(row, 'reservation', 0)}" for row in rows]
     data = {
         "action": action,
         "index": "0",
         "select_across": "0",
         "_selected_action": [str(row.pk) for row in rows],
-        "seen": tokens,
+        "seen": seen if isinstance(seen, str) else tokens if seen else [],
+        **({"confirmed": "yes"} if answered else {}),
         **fields,
     }
     return browser.post(url, data)
 
 
-def press(browser: Client, row: Any, verb: str, **fields: Any) -> Any:
-    """Press a button of the row's page."""
+def press(browser: Client, row: Any, verb: str, *, answered: bool = True, **fields: Any) -> Any:
+    """Press a button of the row's page, and answer its question if `answered`."""
     url = reverse(f"admin:djqueue_{row._meta.model_name}_act", args=[row.pk, verb])
-    return browser.post(url, {"seen": f"{row.pk}:{getattr(row, 'reservation', 0)}", **fields})
+    answer = {"confirmed": "yes"} if answered else {}
+    seen = f"{row.pk}:{getattr(row, 'reservation', 0)}"
+    return browser.post(url, {"seen": seen, **answer, **fields})
 
 
 def said(response: Any) -> list[str]:

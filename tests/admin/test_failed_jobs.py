@@ -11,7 +11,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from djqueue.models import FailedJob, QueuedJob
-from tests.admin.support import FAILED, act, client, exists, failed, logged, press, said
+from tests.admin.support import FAILED, act, client, exists, failed, logged, press, said, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -102,7 +102,7 @@ def test_a_retried_job_is_in_its_queue_again() -> None:
     row = failed(queue="mail")
     response = act(client(*ALL), FAILED, "retry_jobs", [row])
     assert said(response) == [
-        "Retried 1 job. Back in their queues, with their attempts counted from the beginning."
+        "Retried 1 job. It is back in its queue, and its attempts are counted from the beginning."
     ]
     job = QueuedJob.objects.get()
     assert (job.uuid, job.queue, job.attempts, job.payload) == (row.uuid, "mail", 0, row.payload)
@@ -113,7 +113,7 @@ def test_of_two_operators_who_retry_the_same_job_one_does() -> None:
     first, second = client(*ALL), client(*ALL)
     act(first, FAILED, "retry_jobs", [row])
     [kept] = said(act(second, FAILED, "retry_jobs", [row]))
-    assert kept == "1 job was not retried: it was already retried by user0 0 s ago."
+    assert kept == "1 job was not retried: it was already retried by user0 just now."
     assert QueuedJob.objects.count() == 1
     assert len(logged()) == 1
 
@@ -158,12 +158,55 @@ def test_a_store_that_cannot_be_reached_leaves_the_jobs(monkeypatch: pytest.Monk
     assert logged() == []
 
 
+def test_a_store_that_is_away_is_asked_once_and_told_of_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from djqueue.admin import operator
+    from djqueue.drivers.database import DatabaseDriver
+
+    asked = []
+
+    def away(*args: Any) -> None:
+        asked.append(args)
+        _unreachable()
+
+    monkeypatch.setattr(operator, "SLICE", 2)
+    monkeypatch.setattr(DatabaseDriver, "push", away)
+    rows = [failed() for _ in range(5)]
+    [kept] = said(act(client(*ALL), FAILED, "retry_jobs", rows))
+    assert kept == "5 jobs were not retried: The store cannot be reached."
+    assert len(asked) == 1
+
+
+def test_a_job_whose_own_code_raises_is_left_alone_with_the_reason() -> None:
+    from tests.bus.jobs import Grouped
+
+    name = Grouped._spec.name
+    bad = failed(name, payload=text_of(name, {"who": "nobody"}))
+    good = [failed(name, payload=text_of(name, {"who": "a@b"})), failed()]
+    done, kept = said(act(client(*ALL), FAILED, "retry_jobs", [bad, *good]))
+    assert done.startswith("Retried 2 jobs.")
+    assert "raised IndexError" in kept
+    assert exists(bad)
+
+
+def test_forgetting_asks_before_it_does() -> None:
+    row = failed()
+    browser = client(*ALL)
+    for page in (
+        press(browser, row, "forget", answered=False),
+        act(browser, FAILED, "forget_jobs", [row], answered=False),
+    ):
+        assert "cannot be retried any more" in page.content.decode()
+    assert exists(row)
+
+
 def test_all_that_match_are_retried_after_a_question() -> None:
     rows = [failed(), failed()]
     other = failed(queue="mail")
     browser = client(*ALL)
     url = f"{FAILED}?queue=default"
-    page = act(browser, url, "retry_jobs", rows[:1], select_across="1")
+    page = act(browser, url, "retry_jobs", rows[:1], select_across="1", answered=False)
     assert "2 failed jobs" in page.content.decode()
     form = {"select_across": "1", "confirmed": "yes", "newest": str(page.context["newest"])}
     said_ = said(act(browser, url, "retry_jobs", rows[:1], **form))

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import CHANGE, DELETION
+from django.contrib.auth.models import User
 from django.test import override_settings
 from django.urls import reverse
 
 from djqueue.admin import operator
-from djqueue.models import QueuedJob
+from djqueue.models import QueuedJob, Worker
 from tests.admin.support import (
     JOBS,
     act,
@@ -33,7 +34,6 @@ from tests.admin.test_job_list import TWO_DATABASES
 pytestmark = pytest.mark.django_db
 
 ALL = ("delete_queuedjob", "force_delete_job", "release_job")
-CONFIRMED = {"confirmed": "yes"}
 
 CASES: list[tuple[str, str, tuple[str, ...], Callable[..., QueuedJob]]] = [
     ("delete_jobs", "delete", ("delete_queuedjob",), waiting),
@@ -43,6 +43,10 @@ CASES: list[tuple[str, str, tuple[str, ...], Callable[..., QueuedJob]]] = [
     ("release_jobs", "release", ("release_job",), stuck),
     ("run_jobs_now", "run_now", ("release_job",), delayed),
 ]
+
+
+def _seen(page: Any) -> dict[str, str]:
+    return {"seen": page.context["seen"]}
 
 
 def _unchanged(row: QueuedJob) -> bool:
@@ -61,8 +65,8 @@ def test_an_action_needs_exactly_its_permissions(
         browser = client(*(code for code in ALL if code != missing))
         assert f'value="{action}"' not in browser.get(JOBS).content.decode()
         assert f"/act/{verb}/" not in browser.get(f"{JOBS}{row.pk}/change/").content.decode()
-        act(browser, JOBS, action, [row], **CONFIRMED)
-        assert press(browser, row, verb, **CONFIRMED).status_code == 403
+        act(browser, JOBS, action, [row])
+        assert press(browser, row, verb).status_code == 403
         assert _unchanged(row)
     assert logged() == []
 
@@ -70,10 +74,10 @@ def test_an_action_needs_exactly_its_permissions(
     browser = client(*permissions)
     assert f'value="{action}"' in browser.get(JOBS).content.decode()
     assert f"/act/{verb}/" in browser.get(f"{JOBS}{row.pk}/change/").content.decode()
-    act(browser, JOBS, action, [row], **CONFIRMED)
+    act(browser, JOBS, action, [row])
     assert not _unchanged(row)
     row = make()
-    assert press(browser, row, verb, **CONFIRMED).status_code == 302
+    assert press(browser, row, verb).status_code == 302
     assert not _unchanged(row)
     assert len(logged()) == 2
 
@@ -84,8 +88,8 @@ def test_who_may_not_see_jobs_may_do_nothing_to_them(
 ) -> None:
     row = make()
     browser = client(*permissions, view=False)
-    assert act(browser, JOBS, action, [row], **CONFIRMED).status_code == 403
-    assert press(browser, row, verb, **CONFIRMED).status_code == 403
+    assert act(browser, JOBS, action, [row]).status_code == 403
+    assert press(browser, row, verb).status_code == 403
     assert _unchanged(row)
 
 
@@ -154,11 +158,11 @@ def test_a_job_that_has_finished_is_told_apart() -> None:
 def test_force_delete_asks_first() -> None:
     row = running()
     browser = client(*ALL)
-    page = act(browser, JOBS, "force_delete_jobs", [row])
+    page = act(browser, JOBS, "force_delete_jobs", [row], answered=False)
     assert "keeps executing the current attempt" in page.content.decode()
     assert "web-1:4211" in page.content.decode()
     assert exists(row)
-    said_ = said(act(browser, JOBS, "force_delete_jobs", [row], **CONFIRMED))
+    said_ = said(act(browser, JOBS, "force_delete_jobs", [row]))
     assert said_[0].startswith("Deleted 1 running job. The attempt that runs goes on")
     assert not exists(row)
 
@@ -166,13 +170,13 @@ def test_force_delete_asks_first() -> None:
 def test_force_delete_spares_an_attempt_that_the_operator_has_not_seen() -> None:
     row = running()
     QueuedJob.objects.filter(pk=row.pk).update(reservation=row.reservation + 1)
-    [kept] = said(act(client(*ALL), JOBS, "force_delete_jobs", [row], **CONFIRMED))
+    [kept] = said(act(client(*ALL), JOBS, "force_delete_jobs", [row]))
     assert kept.startswith("1 job was not deleted: it was taken again by web-1:4211 2 s ago.")
     assert exists(row)
 
 
 def test_force_delete_of_a_job_that_does_not_run_points_to_delete() -> None:
-    [kept] = said(act(client(*ALL), JOBS, "force_delete_jobs", [waiting()], **CONFIRMED))
+    [kept] = said(act(client(*ALL), JOBS, "force_delete_jobs", [waiting()]))
     assert kept == "1 job was not deleted: it is not running (now: Waiting). Use “Delete”."
 
 
@@ -232,10 +236,10 @@ def test_up_to_a_hundred_jobs_are_logged_one_by_one_and_more_as_one() -> None:
 def test_a_log_that_cannot_be_written_undoes_the_action(monkeypatch: pytest.MonkeyPatch) -> None:
     row = waiting()
 
-    def fail(*args: Any) -> None:
+    def fail(*args: Any, **how: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(operator.audit, "record", fail)
+    monkeypatch.setattr(operator.audit.Record, "add", fail)
     with pytest.raises(RuntimeError):
         act(client(*ALL), JOBS, "delete_jobs", [row])
     assert exists(row)
@@ -246,11 +250,11 @@ def test_all_that_match_are_asked_about_and_newer_ones_are_spared() -> None:
     other = waiting(queue="mail")
     browser = client(*ALL)
     url = f"{JOBS}?queue=default"
-    page = act(browser, url, "delete_jobs", rows, select_across="1")
+    page = act(browser, url, "delete_jobs", rows, select_across="1", answered=False)
     assert "3 jobs" in page.content.decode()
     assert page.context["newest"] == rows[-1].pk
     later = waiting()
-    form = {"select_across": "1", "newest": str(rows[-1].pk), **CONFIRMED}
+    form = {"select_across": "1", "newest": str(rows[-1].pk)}
     assert said(act(browser, url, "delete_jobs", rows[:1], **form)) == ["Deleted 3 jobs."]
     assert exists(later)
     assert exists(other)
@@ -260,7 +264,7 @@ def test_more_than_the_limit_at_once_needs_a_permission(monkeypatch: pytest.Monk
     monkeypatch.setattr(operator, "AT_ONCE", 2)
     monkeypatch.setattr(operator, "SLICE", 2)
     rows = [waiting() for _ in range(3)]
-    form = {"select_across": "1", **CONFIRMED}
+    form = {"select_across": "1"}
     [refused] = said(act(client(*ALL), JOBS, "delete_jobs", rows, **form))
     assert refused.startswith("Nothing was changed: more than 2 rows match")
     assert all(map(exists, rows))
@@ -278,11 +282,10 @@ def test_after_a_button_the_page_of_the_job_or_the_list_follows() -> None:
 def test_force_delete_by_button_asks_first() -> None:
     browser = client(*ALL)
     row = running()
-    page = press(browser, row, "force_delete")
+    page = press(browser, row, "force_delete", answered=False)
     assert page.status_code == 200
     assert exists(row)
-    tokens = page.context["rows"]
-    press(browser, row, "force_delete", seen=tokens[0][2], **CONFIRMED)
+    press(browser, row, "force_delete", seen=page.context["seen"])
     assert not exists(row)
 
 
@@ -316,3 +319,123 @@ def test_django_s_own_ways_to_write_are_closed() -> None:
     assert browser.post(f"{JOBS}{row.pk}/delete/", {"post": "yes"}).status_code == 403
     act(browser, JOBS, "delete_selected", [row], post="yes")
     assert exists(row)
+
+
+def test_what_deletes_asks_before_it_does() -> None:
+    browser = client(*ALL)
+    row, other = waiting(), running()
+    for verb, action, each in (
+        ("delete", "delete_jobs", row),
+        ("force_delete", "force_delete_jobs", other),
+    ):
+        for page in (
+            press(browser, each, verb, answered=False),
+            act(browser, JOBS, action, [each], answered=False),
+        ):
+            assert page.status_code == 200
+            assert each.name in page.content.decode()
+        assert exists(each)
+
+
+@pytest.mark.parametrize(
+    ("action", "make"), [("force_delete_jobs", running), ("release_jobs", stuck)]
+)
+def test_all_means_the_attempts_that_were_there_when_it_was_asked(action: str, make: Any) -> None:
+    rows = [make() for _ in range(3)]
+    browser = client(*ALL)
+    url = f"{JOBS}?state={'running' if make is running else 'stuck'}"
+    page = act(browser, url, action, rows[:1], select_across="1", answered=False)
+    QueuedJob.objects.filter(pk=rows[1].pk).update(reservation=77)
+    form = {"select_across": "1", "newest": str(page.context["newest"])}
+    done, kept = said(act(browser, url, action, rows[:1], **form, **_seen(page)))
+    assert "2 " in done
+    assert "taken again" in kept
+    assert QueuedJob.objects.get(pk=rows[1].pk).reservation == 77
+
+
+@pytest.mark.parametrize(
+    ("action", "make"), [("force_delete_jobs", running), ("release_jobs", stuck)]
+)
+def test_a_form_that_does_not_say_which_attempt_changes_nothing(action: str, make: Any) -> None:
+    row = make()
+    [kept] = said(act(client(*ALL), JOBS, action, [row], seen=False))
+    assert "did not say which attempt was meant" in kept
+    assert _unchanged(row)
+
+
+def test_a_stuck_job_whose_own_worker_is_back_is_told_apart() -> None:
+    row = stuck()
+    Worker.objects.update(alive_until="2999-01-01T00:00:00Z")
+    [kept] = said(act(client(*ALL), JOBS, "release_jobs", [row]))
+    assert kept == "1 job was not released: its worker gone-1:99 is alive again."
+
+
+def test_more_than_one_request_acts_on_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator, "AT_MOST", 2)
+    rows = [waiting() for _ in range(3)]
+    browser = client(*ALL, "bulk_operations")
+    form = {"select_across": "1"}
+    page = act(browser, JOBS, "delete_jobs", rows, answered=False, **form)
+    assert "More rows match than the 2" in page.content.decode()
+    done, more = said(act(browser, JOBS, "delete_jobs", rows, **form))
+    assert done == "Deleted 2 jobs."
+    assert "The others are as they were" in more
+    assert QueuedJob.objects.count() == 1
+    rows = [waiting() for _ in range(3)]
+    assert "The others are as they were" in said(act(browser, JOBS, "delete_jobs", rows))[-1]
+    assert QueuedJob.objects.count() == 2
+
+
+def test_the_limit_counts_selected_rows_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator, "AT_ONCE", 2)
+    rows = [waiting() for _ in range(3)]
+    [refused] = said(act(client(*ALL), JOBS, "delete_jobs", rows))
+    assert refused.startswith("Nothing was changed: more than 2 rows match")
+    assert all(map(exists, rows))
+
+
+def test_one_action_is_one_entry_with_what_chose_the_rows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(operator, "SLICE", 2)
+    rows = [waiting(queue="mail") for _ in range(5)]
+    with caplog.at_level("INFO", "djqueue.audit"):
+        act(client(*ALL), f"{JOBS}?queue=mail", "delete_jobs", rows, select_across="1")
+    [entry] = logged()
+    assert json.loads(entry.change_message) == {
+        "verb": "delete",
+        "database": "default",
+        "filter": {"queue": "mail"},
+        "newest": rows[-1].pk,
+        "changed": 5,
+        "skipped": 0,
+    }
+    assert entry.object_repr == "5 jobs"
+    [record] = caplog.records
+    line = record.getMessage()
+    assert all(str(row.uuid) in line for row in rows)
+    assert "user0 delete: 5 changed, 0 left" in line
+
+
+def test_the_history_speaks_the_buttons_words_and_is_of_one_database() -> None:
+    row = delayed()
+    browser = client(*ALL)
+    act(browser, JOBS, "run_jobs_now", [row])
+    elsewhere = logged()[0]
+    elsewhere.pk = None
+    elsewhere.change_message = json.dumps({"verb": "delete", "database": "queue"})
+    elsewhere.save()
+    page = browser.get(f"{JOBS}{row.pk}/history/").content.decode()
+    assert "Run now" in page
+    assert "verb" not in page
+    assert ">Delete<" not in page
+
+
+def test_no_name_forges_a_line_of_the_audit(caplog: pytest.LogCaptureFixture) -> None:
+    browser = client(*ALL)
+    User.objects.update(username="anna\n2026-01-01 CRITICAL forged")
+    with caplog.at_level("INFO", "djqueue.audit"):
+        act(browser, JOBS, "delete_jobs", [waiting("x\n2026-01-01 CRITICAL \x1b[31mforged")])
+    assert "forged" in caplog.records[0].getMessage()
+    assert caplog.records[0].getMessage().isprintable()
+    assert logged()[0].object_repr.isprintable()

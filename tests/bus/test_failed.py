@@ -155,7 +155,7 @@ OTHER = "0190aaaa-bbbb-7ccc-8ddd-eeee00000002"
         ID.upper(),
         ID.replace("-", ""),
         "ffff0001",
-        "01",
+        "ff0001",
         "8ddd-eeeeffff0001",
         "8dddeeeeffff0001",
         "dddeeeeffff0001",
@@ -166,8 +166,7 @@ OTHER = "0190aaaa-bbbb-7ccc-8ddd-eeee00000002"
 def test_an_id_or_enough_of_its_beginning_or_end_finds_the_job(text):
     fail(ID)
     fail("0290aaaa-bbbb-7ccc-8ddd-eeee00000002")
-    found = failed.find(text) if text != "01" else failed.find("0001")
-    assert str(found.uuid) == ID
+    assert str(failed.find(text).uuid) == ID
 
 
 def test_a_part_of_several_ids_names_the_candidates():
@@ -178,17 +177,34 @@ def test_a_part_of_several_ids_names_the_candidates():
     assert "several begin or end like it" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["ffffffff", "aaaa", "bbbb-7ccc", str(uuid.UUID(int=5))])
+@pytest.mark.parametrize("text", ["ffffffff", "aaaaaa", "bbbb-7ccc", str(uuid.UUID(int=5))])
 def test_what_no_id_begins_or_ends_with_is_not_found(text):
     fail(ID)
     with pytest.raises(JobNotFound, match="No failed job has the id"):
         failed.find(text)
 
 
-def test_a_row_number_is_told_to_be_one():
+@pytest.mark.parametrize("text", ["777777", "7", "00001", "1"])
+def test_a_row_number_is_told_to_be_one(text):
     fail(ID)
     with pytest.raises(JobNotFound, match="Row numbers are for --range alone"):
-        failed.find("77777")
+        failed.find(text)
+
+
+@pytest.mark.parametrize("text", ["f0001", "0190a", "1"])
+def test_what_is_short_stands_for_no_job(text):
+    fail(ID)
+    with pytest.raises(JobNotFound, match="too short for a part of an id: give at least 6"):
+        failed.find(text)
+
+
+def test_a_number_that_is_another_jobs_row_stands_for_neither():
+    fail("0190aaaa-bbbb-7ccc-8ddd-eeee00100200")
+    fail(OTHER)
+    assert str(failed.find("100200").uuid).endswith("100200")
+    FailedJob.objects.filter(uuid=OTHER).update(id=100200)
+    with pytest.raises(JobNotFound, match="row number of another failed job"):
+        failed.find("100200")
 
 
 @pytest.mark.parametrize("text", ["", "all", "xyz", "%", "_", ID + "0"])

@@ -30,13 +30,10 @@ def test_without_the_setting_there_are_three_connections():
 def test_every_default_is_what_the_reference_says():
     ours = read({})
     assert ours.after_commit is True
-    assert ours.middleware == ()
     assert (ours.failed_jobs, ours.batches, ours.results) == ("default", "default", "default")
-    assert ours.results_keep_for == 86400
     assert ours.unknown_job_grace == 600
     assert ours.prune_failed_jobs is None
-    assert ours.prune_batches == 7 * 86400
-    assert ours.commands is None
+    assert ours.mask == ((), ())
     connection = ours.connection()
     assert (connection.queue, connection.retry_after, connection.after_commit) == (
         "default",
@@ -60,16 +57,13 @@ def test_every_key_of_the_reference_is_read():
                 },
             },
             "AFTER_COMMIT": False,
-            "MIDDLEWARE": ["shop.middleware.audit"],
             "FAILED_JOBS": None,
             "BATCHES": {"DATABASE": "queue"},
-            "RESULTS": {"DATABASE": "other", "KEEP_FOR": 60},
+            "RESULTS": {"DATABASE": "other"},
             "ROUTES": {"reports.*": {"queue": "slow"}},
             "UNKNOWN_JOB_GRACE": 0,
-            "PRUNE_AFTER": {"FAILED_JOBS": 10, "BATCHES": None},
-            "ENCRYPTION_KEYS": ["a", "b"],
-            "CLOSURE_KEYS": ["c"],
-            "COMMANDS": ["send_reports"],
+            "PRUNE_AFTER": {"FAILED_JOBS": 10},
+            "MASK": {"add": ["Customer"], "remove": ["max_tokens"]},
         }
     )
     assert ours.problems == ()
@@ -78,12 +72,10 @@ def test_every_key_of_the_reference_is_read():
     assert main.database == "queue"
     assert main.options == {"DATABASE": "queue", "WAL": False}
     assert ours.after_commit is False
-    assert ours.middleware == ("shop.middleware.audit",)
     assert ours.failed_jobs is None
-    assert (ours.batches, ours.results, ours.results_keep_for) == ("queue", "other", 60)
-    assert (ours.unknown_job_grace, ours.prune_failed_jobs, ours.prune_batches) == (0, 10, None)
-    assert (ours.encryption_keys, ours.closure_keys) == (("a", "b"), ("c",))
-    assert ours.commands == ("send_reports",)
+    assert (ours.batches, ours.results) == ("queue", "other")
+    assert (ours.unknown_job_grace, ours.prune_failed_jobs) == (0, 10)
+    assert ours.mask == (("customer",), ("max_tokens",))
 
 
 def test_settings_follow_override_settings_and_are_cached_in_between():
@@ -134,8 +126,8 @@ def test_a_wrong_value_is_refused_where_its_connection_is_used_and_nowhere_else(
 
 
 def test_a_wrong_value_beside_the_connections_is_refused_at_any_use():
-    with pytest.raises(ConfigurationError, match=r'DJQUEUE\["MIDDLEWARE"\] is'):
-        read({"MIDDLEWARE": "shop.middleware.audit"}).connection()
+    with pytest.raises(ConfigurationError, match=r'DJQUEUE\["AFTER_COMMIT"\] is'):
+        read({"AFTER_COMMIT": "yes"}).connection()
 
 
 def test_an_unknown_key_stops_nothing_at_run_time():
@@ -152,16 +144,26 @@ def test_what_is_no_dict_is_a_problem_and_no_traceback(raw):
         ours.connection()
 
 
-def test_secrets_are_neither_shown_by_problems_nor_by_repr():
-    wrong = read({"CLOSURE_KEYS": "hush", "ENCRYPTION_KEYS": "hush"})
-    assert "hush" not in repr(wrong.problems)
-    right = read(
-        {
-            "CLOSURE_KEYS": ["hush"],
-            "ENCRYPTION_KEYS": ["hush"],
-            "CONNECTIONS": {"redis": {"DRIVER": "redis", "URL": "redis://:hush@host"}},
-        }
-    )
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"MIDDLEWARE": ["shop.middleware.audit"]},
+        {"ENCRYPTION_KEYS": ["hush"]},
+        {"CLOSURE_KEYS": ["hush"]},
+        {"COMMANDS": ["send_reports"]},
+        {"RESULTS": {"KEEP_FOR": 60}},
+        {"PRUNE_AFTER": {"BATCHES": 60}},
+    ],
+)
+def test_a_key_that_nothing_reads_yet_is_unknown_and_says_why(raw):
+    (problem,) = read(raw).problems
+    assert problem.id == "djqueue.E002"
+    assert "nothing that reads it" in problem.hint
+    assert "hush" not in repr(problem)
+
+
+def test_passwords_are_not_shown_by_repr():
+    right = read({"CONNECTIONS": {"redis": {"DRIVER": "redis", "URL": "redis://:hush@host"}}})
     assert right.problems == ()
     assert "hush" not in repr(right)
 
