@@ -35,6 +35,7 @@ from djqueue.running.outcome import Outcome, report, without_frames
 from djqueue.running.refused import NothingLeft, refuse_if_nothing_is_left
 from djqueue.running.rules import DEFAULT_TIMEOUT, Rules
 from djqueue.running.timer import Timer
+from djqueue.running.twin import end_twin
 
 
 class _Attempt:
@@ -91,6 +92,8 @@ class Runner:
         """What the last attempt raised, or gave to ``fail()``."""
         self.value: Any = None
         """What the last attempt's ``handle()`` returned."""
+        self.is_twin = False
+        """This process was forked by a job. It ends where it would return from that job."""
 
     def run(self, reservation: Reservation) -> Outcome:
         """Run one attempt. Whatever the job raises is its outcome, `SystemExit` and its like
@@ -129,6 +132,7 @@ class Runner:
                 self.value = self._call(attempt)
             finally:
                 timer.stop()
+                self._end_twin()
         except BaseException as error:
             timer.stop()  # it may have rung on the way to the other stop, and would again
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
@@ -175,9 +179,14 @@ class Runner:
                     value = finish(value, timer)
             finally:
                 timer.stop()
+                self._end_twin()  # before the transaction, which is not its own, ends
             if timer.rang:  # swallowed, but its time was over
                 raise JobTimeout
             return value
+
+    def _end_twin(self) -> None:
+        if self.is_twin:
+            end_twin()
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -318,6 +327,7 @@ class Runner:
                 work()
             finally:
                 timer.stop()
+                self._end_twin()
         except BaseException as error:
             timer.stop()
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:

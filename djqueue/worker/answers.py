@@ -9,14 +9,18 @@ from djqueue.decision import Happened
 from djqueue.running.outcome import Outcome
 from djqueue.worker import clock
 from djqueue.worker.child import HARD
-from djqueue.worker.chores import NOBODY
 from djqueue.worker.crew import Burial, outcome_of
+from djqueue.worker.notices import Failed, what_it_is
 from djqueue.worker.options import StopReason
 from djqueue.worker.process import Process
-from djqueue.worker.wire import Item, Told
+from djqueue.worker.wire import Item, Note, Told
 
 if TYPE_CHECKING:
     from djqueue.worker.parent import Worker
+
+
+WRITABLE = object()
+"""What an event of a pipe that takes more is about: the next turn sends it."""
 
 
 class Answers:
@@ -25,15 +29,17 @@ class Answers:
     def __init__(self, worker: Worker, selector: selectors.BaseSelector) -> None:
         self._worker = worker
         self._selector = selector
+        self._full_pipes: set[Process] = set()
 
     def listen(self, process: Process) -> None:
         """Take note of what a child has reported."""
         worker, now = self._worker, clock.now()
         for item, told in process.answers():
-            if told.outcome is not None:
+            if isinstance(item, Note):
+                if isinstance(item.notice, Failed):
+                    worker.trade.finish.told(item.notice.reservation)
+            elif told.outcome is not None:
                 self._ended(process, item, told, told.outcome, now)
-            elif item.reservation.name != NOBODY:
-                self._worker.trade.finish.told(item.reservation)
         if process.spoilt:
             self.take_back(process)
         if worker.ends_when_empty and not worker.crew.busy:
@@ -42,9 +48,7 @@ class Answers:
     def _ended(
         self, process: Process, item: Item, told: Told, outcome: Outcome, now: float
     ) -> None:
-        self._worker.done += 1
-        self._worker.pace.observe(item.reservation.name, outcome.duration, now)
-        self._worker.trade.note(item.reservation, outcome)
+        self._over(item, outcome, now)
         if outcome.spoilt:
             process.spoilt = True
         if told.memory:
@@ -54,26 +58,47 @@ class Answers:
                 f" --memory {self._worker.options.memory}.",
             )
             self._worker.stop(StopReason.MEMORY)
-        if self._worker.options.rest:
-            self._worker.duties.rest_until = now + self._worker.options.rest
-        if self._worker.options.max_jobs and self._worker.done >= self._worker.options.max_jobs:
-            self._worker.stop(StopReason.ONCE if self._worker.options.once else StopReason.MAX_JOBS)
+
+    def _over(self, item: Item, outcome: Outcome, now: float) -> None:
+        """An attempt is over, however it ended."""
+        worker, options = self._worker, self._worker.options
+        worker.done += 1
+        worker.pace.observe(item.reservation.name, outcome.duration, now)
+        worker.trade.note(item.reservation, outcome)
+        if options.rest:
+            worker.duties.rest_until = now + options.rest
+        if options.max_jobs and worker.done >= options.max_jobs:
+            worker.stop(StopReason.ONCE if options.once else StopReason.MAX_JOBS)
+
+    def send(self) -> None:
+        """Give the children's pipes what they take; one that is full says when it is not."""
+        for process in self._worker.crew.processes:
+            self._wait_to_send(process, wait=process.send())
+
+    def _wait_to_send(self, process: Process, *, wait: bool) -> None:
+        if wait and process not in self._full_pipes:
+            self._full_pipes.add(process)
+            self._selector.register(process.ends.work, selectors.EVENT_WRITE, WRITABLE)
+        elif not wait and process in self._full_pipes:
+            self._full_pipes.remove(process)
+            self._selector.unregister(process.ends.work)
 
     def take_back(self, process: Process) -> None:
         """What a child has not begun goes to others, or back to the store."""
         taken = process.take_back()
         for item in reversed(taken):
-            if item.notice is not None:
-                self._worker.stock.notices.appendleft((item.reservation, item.notice))
-        self._worker.stock.put_first(item.reservation for item in taken if item.notice is None)
+            if isinstance(item, Note):
+                self._worker.stock.notices.appendleft(item.notice)
+        self._worker.stock.put_first(item.reservation for item in taken if isinstance(item, Item))
 
     def relieve(self, now: float) -> None:
         """Nobody waits behind a job that runs for long."""
         for process, item in list(self._worker.crew.behind_a_long_one(now)):
             running = process.running()
-            self._worker.pace.observe(
-                item.reservation.name, now - running[1].since if running else 1, now
-            )
+            if isinstance(item, Item):
+                self._worker.pace.observe(
+                    item.reservation.name, now - running[1].since if running else 1, now
+                )
             process.full = True
             self.take_back(process)
 
@@ -96,12 +121,12 @@ class Answers:
             for item in process.held.values():
                 self._lost_with(burial, item)
             self._selector.unregister(process.ends.outcomes)
+            self._wait_to_send(process, wait=False)
             process.close()
 
-    def _lost_with(self, burial: Burial, item: Item) -> None:
-        if item.notice is not None:
-            name = item.reservation.name
-            what = "A chore" if name == NOBODY else f"{name}.failed()"
+    def _lost_with(self, burial: Burial, item: Item | Note) -> None:
+        if isinstance(item, Note):
+            what = what_it_is(item.notice)
             self._worker.report.event("warning", f"{what} ended its process.")
             return
         outcome = outcome_of(
@@ -109,5 +134,7 @@ class Answers:
         )
         if outcome.happened is Happened.TIMED_OUT and outcome.error is not None:
             outcome = outcome._replace(error=outcome.error._replace(place=HARD))
-        self._worker.done += 1
-        self._worker.trade.note(item.reservation, outcome)
+        now = clock.now()
+        if (running := burial.process.running()) and running[0] is item:
+            outcome = outcome._replace(duration=now - running[1].since)
+        self._over(item, outcome, now)

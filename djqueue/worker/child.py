@@ -27,18 +27,22 @@ from django.dispatch import Signal
 from djqueue import errors, signals
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
+from djqueue.drivers.base import Reservation
 from djqueue.payload import head_of
 from djqueue.running.outcome import ErrorReport, exception_of
-from djqueue.running.reset import connections_after
+from djqueue.running.reset import close_what_is_old, connections_after
 from djqueue.running.rules import Rules
 from djqueue.running.runner import Runner
+from djqueue.running.surroundings import Surroundings
 from djqueue.running.timer import AlarmTimer
 from djqueue.worker import clock
-from djqueue.worker.chores import NOBODY, Chore, tidy
+from djqueue.worker.chores import tidy
 from djqueue.worker.memory import resident
+from djqueue.worker.notices import Chore, ChoreKind
 from djqueue.worker.wire import (
     TOKEN,
     Item,
+    Note,
     Page,
     WindowReader,
     encode_outcome,
@@ -48,6 +52,8 @@ from djqueue.worker.wire import (
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
 
+_INSTANT = 0.5
+"""Seconds of waiting after which a database connection may have become too old."""
 _LOOK_EVERY = 0.05
 """Seconds between two looks at the child's own memory."""
 
@@ -109,7 +115,7 @@ class Child:
         self._told = assignment
         self._page = Page(assignment.page)
         self._windows = WindowReader(assignment.work)
-        self._items: deque[Item] = deque()
+        self._items: deque[Item | Note] = deque()
         self._index = 0
         self._timer = AlarmTimer()
         self._driver: Driver | None = None
@@ -117,6 +123,8 @@ class Child:
         self._connected = True
         """A database connection may be open."""
         connection_created.connect(self._has_connected)
+        self._surroundings = Surroundings()
+        os.register_at_fork(after_in_child=self._was_forked)
         self._runner = Runner(
             assignment.connection,
             assignment.rules,
@@ -137,10 +145,7 @@ class Child:
                 return
             (index,) = TOKEN.unpack(token)
             item = self._take(index)
-            if item.notice is not None:
-                spoilt = self._tell(item, item.notice)
-            else:
-                spoilt = self._attempt(item)
+            spoilt = self._tell(item) if isinstance(item, Note) else self._attempt(item)
             if spoilt:
                 return
 
@@ -150,11 +155,14 @@ class Child:
         """
         if signals.worker_looping.receivers:
             self._worker_signal(signals.worker_looping)
+        since = clock.now()
         readable, _, _ = select.select([self._told.tokens, self._told.work], [], [])
+        if self._connected and clock.now() - since > _INSTANT:
+            close_what_is_old()
         if self._told.work in readable and self._told.tokens not in readable:
             self._items.extend(self._windows.read())
 
-    def _take(self, index: int) -> Item:
+    def _take(self, index: int) -> Item | Note:
         """Item `index`. Earlier ones have been taken back from us."""
         while True:
             while self._items:
@@ -182,42 +190,51 @@ class Child:
         """Asking Django for its connections costs a tenth of a short job."""
         if self._connected:
             self._connected = connections_after(job)
+        self._surroundings.restore(job)
+
+    def _was_forked(self) -> None:
+        self._runner.is_twin = True
 
     def _has_connected(self, **_: Any) -> None:
         self._connected = True
 
-    def _tell(self, item: Item, notice: ErrorReport) -> bool:
+    def _tell(self, note: Note) -> bool:
         """Deliver a notice: user code that has to follow a stored outcome. Whether this process
         must not be used again.
         """
-        self._index = item.number
-        reservation = item.reservation
+        self._index = note.number
         spoilt = False
-        self._page.begin(item.number, clock.now(), self._runner.time_to_tell(reservation))
-        if reservation.name == NOBODY:
-            self._chore(Chore(notice.class_name), notice.message)
+        if isinstance(note.notice, Chore):
+            self._page.begin(note.number, clock.now(), self._told.rules.timeout or 60.0)
+            self._chore(note.notice)
         else:
-            error = exception_of(notice)
-            if isinstance(error, errors.TimeoutExceeded) and notice.place == HARD:
-                self._announce_timeout(item, error)
-            spoilt = self._runner.failed(reservation, error)
-            self._tidy(reservation.name)
+            time = self._runner.time_to_tell(note.notice.reservation)
+            self._page.begin(note.number, clock.now(), time)
+            spoilt = self._failed(*note.notice)
         self._page.end()
-        os.write(self._told.outcomes, encode_told(item.number))
+        os.write(self._told.outcomes, encode_told(note.number))
         return spoilt
 
-    def _chore(self, chore: Chore, text: str) -> None:
-        if chore is Chore.STARTED:
+    def _failed(self, reservation: Reservation, told: ErrorReport) -> bool:
+        error = exception_of(told)
+        if isinstance(error, errors.TimeoutExceeded) and told.place == HARD:
+            self._announce_timeout(reservation, error)
+        spoilt = self._runner.failed(reservation, error)
+        self._tidy(reservation.name)
+        return spoilt
+
+    def _chore(self, chore: Chore) -> None:
+        if chore.kind is ChoreKind.STARTED:
             self._worker_signal(signals.worker_started)
-        elif chore is Chore.STOPPING:
-            self._worker_signal(signals.worker_stopping, reason=text)
+        elif chore.kind is ChoreKind.STOPPING:
+            self._worker_signal(signals.worker_stopping, reason=chore.text)
         else:
-            tidy(chore, text)
+            tidy(chore)
             self._tidy("a chore")
 
-    def _announce_timeout(self, item: Item, error: BaseException) -> None:
+    def _announce_timeout(self, job: Reservation, error: BaseException) -> None:
         """The child that ran the job was killed; this one says so."""
-        signals.announce(signals.job_timed_out, None, job=item.reservation, error=error, duration=0)
+        signals.announce(signals.job_timed_out, None, job=job, error=error, duration=0)
 
     def _worker_signal(self, which: Signal, **more: Any) -> None:
         """Worker signals are sent here, since the parent runs no user code."""

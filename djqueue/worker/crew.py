@@ -13,17 +13,15 @@ from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import Outcome
 from djqueue.worker import clock, postmortem
 from djqueue.worker.memory import resident
-from djqueue.worker.process import Process
+from djqueue.worker.process import STUCK_AFTER, Process
 from djqueue.worker.start import Team, start
-from djqueue.worker.wire import Item
+from djqueue.worker.wire import Item, Note
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
 
 DUMP_TIME = 1.0
 """Seconds between SIGABRT, which dumps the stacks, and SIGKILL."""
-STUCK_AFTER = 0.1
-"""Seconds after which a job keeps nobody waiting behind it."""
 _FAST_DEATH = 1.0
 _LONGEST_PAUSE = 30.0
 
@@ -127,10 +125,10 @@ class Crew:
         """Every reservation that a child holds."""
         for process in self.processes:
             for item in process.held.values():
-                if item.notice is None:
+                if isinstance(item, Item):
                     yield item.reservation
 
-    def behind_a_long_one(self, now: float) -> Iterator[tuple[Process, Item]]:
+    def behind_a_long_one(self, now: float) -> Iterator[tuple[Process, Item | Note]]:
         """Children in which others wait behind a job that runs for long already."""
         for process in self.processes:
             if len(process.held) > 1 and (found := process.running()):

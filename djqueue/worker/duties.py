@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
-from djqueue.bus import controls, outbox, pruning
+from djqueue.bus import controls, outbox
 from djqueue.drivers.base import Promotion
 from djqueue.errors import QueueUnavailable
 from djqueue.worker import clock, postmortem
-from djqueue.worker.chores import Chore, notice
+from djqueue.worker.notices import Chore, ChoreKind
 from djqueue.worker.options import StopReason
+from djqueue.worker.wire import Item
 
 if TYPE_CHECKING:
     from djqueue.worker.parent import Worker
@@ -115,7 +116,7 @@ class Duties:
     def _tell_cancelled(self, lost: set[str]) -> None:
         for process in self._worker.crew.processes if lost else ():
             for item in process.held.values():
-                if item.reservation.id in lost:
+                if isinstance(item, Item) and item.reservation.id in lost:
                     process.cancel(item)
 
     def _read_controls(self, now: float) -> float:
@@ -200,17 +201,14 @@ class Duties:
                 worker.trade.look_now()
             if now >= self._help_at and outbox.late(worker.options.connection):
                 self._help_at = now + HELP_EVERY
-                worker.stock.notices.append(notice(Chore.REPLAY))
+                worker.stock.notices.append(Chore(ChoreKind.REPLAY))
         except DatabaseError as error:
             logger.warning("The outbox could not be read: %s", error)
         return now + REPLAY_EVERY
 
     def _prune(self, now: float) -> float:
-        try:
-            pruning.prune()
-        except DatabaseError as error:
-            logger.warning("Old rows could not be pruned: %s", error)
-        self._worker.stock.notices.append(notice(Chore.PRUNE))
+        """In a child: it may take long, and storages are the project's code."""
+        self._worker.stock.notices.append(Chore(ChoreKind.PRUNE))
         return now + PRUNE_EVERY
 
     def _stop_in_time(self, now: float) -> float:

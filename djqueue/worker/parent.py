@@ -23,18 +23,19 @@ from djqueue.drivers.base import WorkerIdentity
 from djqueue.errors import QueueUnavailable
 from djqueue.worker import clock
 from djqueue.worker.answers import Answers
-from djqueue.worker.chores import Chore, notice
 from djqueue.worker.crew import Crew
 from djqueue.worker.duties import Duties
 from djqueue.worker.idle import Idle
 from djqueue.worker.interrupts import STOP, Interrupts
 from djqueue.worker.lease import Lease
+from djqueue.worker.notices import Chore, ChoreKind
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.pace import Pace
 from djqueue.worker.process import Process
 from djqueue.worker.start import Team
 from djqueue.worker.stock import Stock
 from djqueue.worker.trade import Trade
+from djqueue.worker.wire import Item
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Answer, Driver
@@ -73,8 +74,6 @@ class Worker:
         self.end_at: float | None = None
         """When what still runs is stopped, once there is a reason to stop."""
         self._paused_by_signal = False
-        self._unsent = False
-        """A window is larger than its pipe, and only half on its way."""
         self.ends_when_empty = options.stop_when_empty or options.once
 
     # -- life ----------------------------------------------------------------------------------
@@ -101,7 +100,7 @@ class Worker:
             spec.get_ready()
         self.duties.run(clock.now())
         self.answers.start_children(clock.now())
-        self.stock.notices.append(notice(Chore.STARTED))
+        self.stock.notices.append(Chore(ChoreKind.STARTED))
 
     def _identity(self) -> WorkerIdentity:
         return WorkerIdentity(
@@ -163,8 +162,8 @@ class Worker:
     def hand_out(self, now: float) -> None:
         """Give the children what is in stock; what none can be given goes back to the store."""
         able = self.crew.able()
-        self._unsent = any(list(map(Process.send, self.crew.processes)))
-        self.stock.tell(able)
+        self.answers.send()
+        self.stock.tell(able, now)
         if self.stock.jobs:
             if self.accepting and now >= self.duties.rest_until:
                 self.stock.deal(able, self._capacity(now))
@@ -206,7 +205,7 @@ class Worker:
         if self.reason is None:
             self.reason = reason
             self.end_at = clock.now() + self.options.grace
-            self.stock.notices.append(notice(Chore.STOPPING, reason.value))
+            self.stock.notices.append(Chore(ChoreKind.STOPPING, reason.value))
             for process in self.crew.processes:
                 self.answers.take_back(process)
             self.trade.give_back(self.stock.surplus())
@@ -228,7 +227,8 @@ class Worker:
             self.answers.bury()
 
     def _goodbye(self, number: signal.Signals) -> str:
-        running = [found[0].reservation.name for p in self.crew.processes if (found := p.running())]
+        found = [process.running() for process in self.crew.processes]
+        running = [each[0].reservation.name for each in found if each and isinstance(each[0], Item)]
         if not running:
             return f"Stopping ({number.name})."
         again = "Ctrl-C again" if number is signal.SIGINT else "A second signal"
@@ -251,8 +251,6 @@ class Worker:
         """Until the store answers, or anybody else calls who does not need it."""
         descriptor = answer.fileno()
         deadline = self.duties.next_without_store()
-        if self._unsent:
-            deadline = min(deadline, clock.now() + GATHER)
         with self._listening_to(descriptor):
             events = self._selector.select(max(0.0, deadline - clock.now()))
         if events and all(_gathers(key.data) for key, _ in events):
@@ -298,10 +296,8 @@ class Worker:
     def _deadlines(self, now: float) -> Iterator[float]:
         yield self.duties.next_at(now)
         yield from self.trade.deadlines(now)
-        if self.stock.notices and self.crew.able():
+        if self.stock.notices and any(process.is_free(now) for process in self.crew.able()):
             yield now
-        if self._unsent:
-            yield now + GATHER
 
 
 def _gathers(data: object) -> bool:

@@ -8,18 +8,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from djqueue.drivers.base import Reservation
-from djqueue.running.outcome import ErrorReport
 from djqueue.worker import clock
+from djqueue.worker.notices import Notice
 from djqueue.worker.start import Ends
 from djqueue.worker.wire import (
     TOKEN,
     Item,
+    Note,
     OutcomeReader,
     Page,
     Running,
     Told,
+    encode_note,
     encode_window,
 )
+
+STUCK_AFTER = 0.1
+"""Seconds after which a job keeps nobody waiting behind it."""
 
 
 class Process:
@@ -29,7 +34,7 @@ class Process:
         self.pid = pid
         self.ends = ends
         self.started = clock.now()
-        self.held: dict[int, Item] = {}
+        self.held: dict[int, Item | Note] = {}
         """What was handed over and is not answered, by index, in order."""
         self.doomed: str | None = None
         """Why we have killed it, or are about to."""
@@ -47,18 +52,25 @@ class Process:
 
     # -- handing over --------------------------------------------------------------------------
 
-    def hand_over(
-        self, reservations: Sequence[Reservation], notice: ErrorReport | None = None
-    ) -> None:
+    def hand_over(self, reservations: Sequence[Reservation]) -> None:
         """Give the child a window; payloads go first, then the permission to begin them."""
         items = []
         for reservation in reservations:
-            item = Item(self._next, reservation, notice)
+            item = Item(self._next, reservation)
             self.held[item.number] = item
             self._next += 1
             items.append(item)
         self._unsent += encode_window(items)
         self._tokens += b"".join(TOKEN.pack(item.number) for item in items)
+        self.send()
+
+    def tell(self, notice: Notice) -> None:
+        """Give the child a notice to deliver."""
+        note = Note(self._next, notice)
+        self.held[note.number] = note
+        self._next += 1
+        self._unsent += encode_note(note)
+        self._tokens += TOKEN.pack(note.number)
         self.send()
 
     def send(self) -> bool:
@@ -76,7 +88,7 @@ class Process:
             self._unsent.clear()  # it is dead; its tokens stay, for `take_back`
         return False
 
-    def take_back(self) -> list[Item]:
+    def take_back(self) -> list[Item | Note]:
         """What was not begun, in order. It is no longer the child's.
 
         A payload that is half on its way is still sent to its end: without a token the child
@@ -92,7 +104,7 @@ class Process:
 
     # -- listening -----------------------------------------------------------------------------
 
-    def answers(self) -> Iterator[tuple[Item, Told]]:
+    def answers(self) -> Iterator[tuple[Item | Note, Told]]:
         """What the child has reported since the last call."""
         while True:
             try:
@@ -109,7 +121,14 @@ class Process:
             if len(data) < 1 << 16:
                 return
 
-    def running(self) -> tuple[Item, Running] | None:
+    def is_free(self, now: float) -> bool:
+        """Whether what it is given now is soon begun."""
+        if self.full:
+            return False
+        running = self._page.running()
+        return running is None or now - running.since <= STUCK_AFTER
+
+    def running(self) -> tuple[Item | Note, Running] | None:
         """The item that runs at this moment, and since when."""
         running = self._page.running()
         item = self.held.get(running.number) if running else None

@@ -14,6 +14,7 @@ from djqueue.decision import Action, Happened
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import Outcome
 from djqueue.worker import clock
+from djqueue.worker.wire import Item
 
 if TYPE_CHECKING:
     from djqueue.worker.options import StopReason, WorkerOptions
@@ -108,7 +109,7 @@ class Lines(Report):
         """A line for each job that has been running for a while; once."""
         for process in processes:
             found = process.running()
-            if found is None or found[0].notice is not None:
+            if found is None or not isinstance(found[0], Item):
                 continue
             reservation = found[0].reservation
             if now - found[1].since > SHOW_RUNNING_AFTER and reservation.id not in self._shown:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from djqueue.drivers.base import Reservation
-from djqueue.running.outcome import ErrorReport
+from djqueue.worker.notices import Notice
 from djqueue.worker.postmortem import limits_of
 from djqueue.worker.process import Process
 
@@ -24,7 +24,7 @@ class Stock:
 
     def __init__(self) -> None:
         self.jobs: deque[Reservation] = deque()
-        self.notices: deque[tuple[Reservation, ErrorReport]] = deque()
+        self.notices: deque[Notice] = deque()
         self.met_loner = False
         """The last jobs that came in had one that goes alone."""
         self._alone: set[str] = set()
@@ -46,12 +46,15 @@ class Stock:
         self.jobs.extendleft(reversed(taken))
         self._alone |= {reservation.id for reservation in taken if goes_alone(reservation)}
 
-    def tell(self, processes: Sequence[Process]) -> None:
-        """Hand out the notices, to the emptiest child each. They need no reservation."""
-        while self.notices and processes:
-            reservation, error = self.notices.popleft()
-            emptiest = min(processes, key=lambda process: len(process.held))
-            emptiest.hand_over([reservation], error)
+    def tell(self, processes: Sequence[Process], now: float) -> None:
+        """Hand out the notices, to the emptiest child each. They need no reservation; while all
+        children are at something long, they wait here.
+        """
+        if not self.notices:
+            return
+        free = [process for process in processes if process.is_free(now)]
+        while self.notices and free:
+            min(free, key=lambda process: len(process.held)).tell(self.notices.popleft())
 
     def deal(self, processes: Sequence[Process], capacity: int) -> int:
         """Hand out jobs, evenly, at most `capacity` to a child; how many."""

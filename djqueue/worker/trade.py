@@ -12,6 +12,7 @@ from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.worker import clock
 from djqueue.worker.chores import forget
 from djqueue.worker.finish import Finisher
+from djqueue.worker.notices import Failed
 
 if TYPE_CHECKING:
     from djqueue.worker.parent import Worker
@@ -70,6 +71,8 @@ class Trade:
             self._came_back()
         if room or (due and self.finish.settlements):
             self._exchange(room, now)
+        elif due:
+            self._flush_at = None  # what was over has been stored by now
 
     def _exchange(self, room: int, now: float) -> None:
         settlements = self.finish.taken()
@@ -207,7 +210,7 @@ class Trade:
 
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
         """A failed row is safe: now the job may be told."""
-        self._worker.stock.notices.append((reservation, error))
+        self._worker.stock.notices.append(Failed(reservation, error))
 
     def _forget(self, ids: Sequence[str]) -> None:
         """These jobs are over, and the payload store still has their arguments."""

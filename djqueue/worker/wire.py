@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from djqueue.decision import Action, Decision, Happened
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import ErrorReport, Outcome
+from djqueue.worker.notices import Chore, ChoreKind, Failed, Notice
 
 TOKEN = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
@@ -35,13 +36,19 @@ _CANCELLED_AT = _RUNNING.size
 
 
 class Item(NamedTuple):
-    """Something for a child to do."""
+    """A job for a child to run."""
 
     number: int
     """Its place among all that this child was ever given; it only grows."""
     reservation: Reservation
-    notice: ErrorReport | None = None
-    """The job was given up for this: tell it, do not run it."""
+
+
+class Note(NamedTuple):
+    """A notice for a child to deliver."""
+
+    number: int
+    """As that of an `Item`: they stand in one line."""
+    notice: Notice
 
 
 class Told(NamedTuple):
@@ -58,8 +65,18 @@ class Told(NamedTuple):
 
 
 def encode_window(items: Sequence[Item]) -> bytes:
-    """A window as it goes over the work channel."""
-    body = json.dumps(items, separators=(",", ":"), check_circular=False).encode("ascii")
+    """A window of jobs as it goes over the work channel."""
+    return _framed(items)
+
+
+def encode_note(note: Note) -> bytes:
+    """A notice, in a window of its own."""
+    kind = "chore" if isinstance(note.notice, Chore) else "failed"
+    return _framed({"number": note.number, kind: note.notice})
+
+
+def _framed(value: object) -> bytes:
+    body = json.dumps(value, separators=(",", ":"), check_circular=False).encode("ascii")
     return _LENGTH.pack(len(body)) + body
 
 
@@ -69,13 +86,13 @@ class WindowReader:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def read(self) -> list[Item]:
+    def read(self) -> list[Item | Note]:
         """The next window; EOFError when the parent is gone."""
         (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
-        return [
-            Item(index, _reservation(fields), ErrorReport(*notice) if notice else None)
-            for index, fields, notice in json.loads(self._exactly(length))
-        ]
+        window = json.loads(self._exactly(length))
+        if isinstance(window, dict):
+            return [_note(window)]
+        return [Item(number, _reservation(fields)) for number, fields in window]
 
     def _exactly(self, count: int) -> bytes:
         chunks = []
@@ -86,6 +103,14 @@ class WindowReader:
             chunks.append(chunk)
             count -= len(chunk)
         return b"".join(chunks)
+
+
+def _note(data: dict[str, Any]) -> Note:
+    if "chore" in data:
+        kind, text = data["chore"]
+        return Note(data["number"], Chore(ChoreKind(kind), text))
+    fields, error = data["failed"]
+    return Note(data["number"], Failed(_reservation(fields), ErrorReport(*error)))
 
 
 def _reservation(fields: list[Any]) -> Reservation:

@@ -22,8 +22,9 @@ from djqueue.models import FailedJob, Payload, QueuedJob
 from djqueue.packing import is_stored, pack
 from djqueue.payload import Limits, encode, encode_head
 from djqueue.running.outcome import DONE, Outcome
-from djqueue.worker.chores import Chore, tidy
+from djqueue.worker.chores import forget, tidy
 from djqueue.worker.finish import Finisher
+from djqueue.worker.notices import Chore, ChoreKind
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
 from tests.ledger import Ledger
 from tests.services import Redis
@@ -188,11 +189,11 @@ def test_a_chore_that_fails_is_left_to_a_later_pruning(
     with override_settings(
         DJQUEUE={**connection(), "PAYLOADS": {"STORAGE": "jobs"}}, STORAGES=broken
     ):
-        tidy(Chore.FORGET, id)
+        tidy(forget([id]))
     assert "no route to bucket" in caplog.text
     QueuedJob.objects.all().delete()
     Payload.objects.update(check_at=timezone.now())
-    tidy(Chore.PRUNE, "")
+    tidy(Chore(ChoreKind.PRUNE))
     assert nothing_left()
 
 
