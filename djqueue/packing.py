@@ -19,6 +19,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue.errors import InvalidPayload
+from djqueue.payload import parsed
 
 if TYPE_CHECKING:
     from djqueue.payload import Payload
@@ -98,9 +99,9 @@ def inflated(payload: Payload, body: bytes, limit: int) -> Payload:
     """`payload` with the arguments that are in `body`; `InvalidPayload` says what is wrong."""
     text = inflate(body, limit)
     try:
-        arguments = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidPayload(f"The payload's packed arguments cannot be read: {error}.") from None
+        arguments = parsed(text, "the text")
+    except InvalidPayload as error:
+        raise InvalidPayload(f"The payload's packed arguments cannot be read: {error}") from None
     if not isinstance(arguments, dict):
         found = type(arguments).__name__
         raise InvalidPayload(f"The payload's packed arguments are a JSON {found}, not an object.")
@@ -125,7 +126,3 @@ def inflate(body: bytes, limit: int) -> str:
         return data.decode("ascii")
     except UnicodeDecodeError:
         raise InvalidPayload("The payload's packed arguments are not ASCII.") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

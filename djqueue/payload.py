@@ -22,13 +22,19 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from djqueue.errors import InvalidPayload, QueueError
+from djqueue.errors import InvalidPayload, NotSerializable, QueueError
 
 VERSION = 1
 LONGEST = 2**31 - 1
 """Seconds, 68 years: a longer duration is a mistake, and some stores cannot hold it."""
 LAST_MOMENT = 253_402_300_799
 """Seconds since the epoch: the end of the year 9999, and of what databases can tell."""
+MOST_VALUES = 2_000_000
+"""Values within the arguments of one job, containers and keys included. Each becomes an object of
+56 bytes and more where it is read; what is larger belongs into a file whose name is passed."""
+MOST_LEVELS = 200
+"""JSON arrays and objects within one another in a payload: what 64 containers of an argument can
+become. Nothing that reads a payload has to recurse deeper."""
 _SEPARATOR = ',"id":'
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}\Z")
 _TAGGED_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_.-]*\Z")
@@ -144,6 +150,11 @@ def encode(
     if context:
         middle += f',"context":{_encode(context)}'
     body = _encode(arguments) if arguments else "{}"
+    if len(body) > MOST_VALUES and _values(body) > MOST_VALUES:
+        raise NotSerializable(
+            f"The arguments hold more than {MOST_VALUES:,} values, which no worker would read."
+            " Save them with a storage and pass the name. Nothing was queued."
+        )
     return f'{head}{_SEPARATOR}"{id}","sent":{sent}{middle},"arguments":{body}}}'
 
 
@@ -152,32 +163,52 @@ def head_of(text: str) -> Head | None:
     head, separator, _ = text.partition(_SEPARATOR)
     if not separator or len(head) > 4096:
         return None
-    return _parse_head(head)
+    known = _parse_head(head)
+    return None if known is None else known[0]
 
 
 @lru_cache(maxsize=4096)
-def _parse_head(text: str) -> Head | None:
+def _parse_head(text: str) -> tuple[Head, Mapping[str, Any]] | None:
+    """The head, and the JSON object it was read from; None if it is damaged."""
     try:
-        return _head(json.loads(text + "}"))
+        data = json.loads(text + "}", object_pairs_hook=_once_each)
+        return _head(data), data
     except (ValueError, RecursionError, InvalidPayload):
         return None
 
 
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. A key that is there twice would be one thing to one reader, and another to the
+    next.
+    """
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise ValueError("a key is there twice")
+    return data
+
+
 def decode(text: str) -> Payload:
     """Read a stored text; `InvalidPayload` says what is wrong with it."""
-    try:
-        data = _decode(text)
-    except RecursionError:
-        raise InvalidPayload("The payload is nested too deeply to be one of djqueue's.") from None
-    except ValueError as error:
-        raise InvalidPayload(f"The payload is not JSON: {error}.") from None
+    data = parsed(text, "The payload")
     if not isinstance(data, dict):
         raise InvalidPayload(f"The payload is a JSON {type(data).__name__}, not an object.")
+    known = _parse_head(text.partition(_SEPARATOR)[0])
+    if known is None:
+        head = _head(data)
+        try:
+            json.loads(text, object_pairs_hook=_once_each)
+        except ValueError as error:
+            raise InvalidPayload(f"The payload cannot be read: {error}.") from None
+    else:
+        head, written = known
+        for key, value in written.items():
+            if data[key] != value:
+                raise InvalidPayload(f'The payload has "{key}" twice.')
     how = _expect(data, "packed", (str, type(None)), None)
     arguments = _expect(data, "arguments", dict if how is None else str)
     return Payload(
         id=_expect(data, "id", str),
-        head=_parse_head(text.partition(_SEPARATOR)[0]) or _head(data),
+        head=head,
         sent=float(_number(data, "sent", _FLOAT, most=LAST_MOMENT)),
         arguments=arguments if how is None else {},
         retry_until=_number(data, "retry_until", (*_FLOAT, _NONE), None, most=LAST_MOMENT),
@@ -185,6 +216,56 @@ def decode(text: str) -> Payload:
         context=_expect(data, "context", dict, _NOTHING),
         packed=None if how is None else PackedArguments(how, arguments),
     )
+
+
+def parsed(text: str, what: str) -> Any:
+    """The JSON in `text`, if it is small enough to be handled; else `InvalidPayload`, whose message
+    begins with `what`. It is looked at before anything is built of it.
+    """
+    if len(text) > MOST_VALUES and _values(text) > MOST_VALUES:
+        raise InvalidPayload(
+            f"{what} holds more than {MOST_VALUES:,} values, and is not read. Save what is large"
+            " with a storage, and pass its name."
+        )
+    try:
+        data = _decode(text)
+    except RecursionError:
+        raise InvalidPayload(f"{what} is nested too deeply to be one of djqueue's.") from None
+    except ValueError as error:
+        raise InvalidPayload(f"{what} is not JSON: {error}.") from None
+    if text.count("[") + text.count("{") > MOST_LEVELS and _is_too_deep(data):
+        raise InvalidPayload(f"{what} is nested too deeply to be one of djqueue's.")
+    return data
+
+
+def _values(text: str) -> int:
+    """How many values a JSON text holds, or a few more. What is inside strings does not count, but
+    is only left out where it matters: that takes longer.
+    """
+    if _marks(text) > MOST_VALUES:
+        text = _STRINGS.sub("", text)
+    return _marks(text)
+
+
+_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+
+
+def _marks(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
+
+
+def _is_too_deep(data: Any) -> bool:
+    level = [data]
+    for _ in range(MOST_LEVELS):
+        level = [
+            item
+            for each in level
+            for item in (each.values() if type(each) is dict else each)
+            if type(item) is dict or type(item) is list
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _head(data: Any) -> Head:

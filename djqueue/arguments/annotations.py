@@ -7,7 +7,6 @@ that cannot be found does not spoil the others.
 from __future__ import annotations
 
 import ast
-import enum
 import importlib
 import inspect
 import sys
@@ -154,7 +153,7 @@ def alternatives(annotation: Any) -> tuple[Any, ...]:
     """The classes and generic aliases an annotation allows, without the wrapping.
 
     Unions, Annotated, NewType, type aliases, type variables and qualifiers are opened; None is
-    left out; a Literal gives the enums of its members.
+    left out; a Literal gives the classes of its members.
     """
     found: dict[int, Any] = {}
     _collect(annotation, found, 0)
@@ -185,7 +184,7 @@ def _open(annotation: Any) -> tuple[Any, ...] | None:
     if origin is typing.Union or origin is types.UnionType:
         return typing.get_args(annotation)
     if origin is typing.Literal:
-        return tuple(type(one) for one in annotation.__args__ if isinstance(one, enum.Enum))
+        return tuple(type(one) for one in annotation.__args__)
     if origin is typing.Annotated or getattr(origin, "_name", None) in _QUALIFIERS:
         return (typing.get_args(annotation)[0],)
     if isinstance(annotation, typing.NewType):

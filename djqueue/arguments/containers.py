@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from djqueue.arguments.scalars import is_plain, part
@@ -140,11 +141,9 @@ def _unpack_tuple(data: Mapping[str, Any], plan: Plan, depth: int) -> tuple[Any,
 
 
 def _unpack_set(data: Mapping[str, Any], plan: Plan, depth: int) -> set[Any]:
-    values: set[Any] = set()
-    for item in unpack_list(part(data, "v", list), plan, depth):
-        _hashable(item)
-        values.add(item)
-    return values
+    items = unpack_list(part(data, "v", list), plan, depth)
+    _refuse_unhashable(items)
+    return set(items)
 
 
 def _unpack_frozenset(data: Mapping[str, Any], plan: Plan, depth: int) -> frozenset[Any]:
@@ -153,12 +152,14 @@ def _unpack_frozenset(data: Mapping[str, Any], plan: Plan, depth: int) -> frozen
 
 def _unpack_pairs(data: Mapping[str, Any], plan: Plan, depth: int) -> dict[Any, Any]:
     depth = deeper_stored(depth)
-    values: dict[Any, Any] = {}
-    for pair in part(data, "v", list):
+    pairs = part(data, "v", list)
+    for pair in pairs:
         if type(pair) is not list or len(pair) != 2:
             raise DamagedError("a dict is not stored as pairs of a key and a value")
-        key = plan.key.unpack(pair[0], depth)
-        _hashable(key)
+    keys = [plan.key.unpack(pair[0], depth) for pair in pairs]
+    _refuse_unhashable(keys)
+    values: dict[Any, Any] = {}
+    for key, pair in zip(keys, pairs, strict=True):
         try:
             values[key] = plan.entry(key).unpack(pair[1], depth)
         except ArgumentError as trouble:
@@ -167,13 +168,24 @@ def _unpack_pairs(data: Mapping[str, Any], plan: Plan, depth: int) -> dict[Any, 
     return values
 
 
-def _hashable(value: Any) -> None:
-    try:
-        hash(value)
-    except Exception as error:  # noqa: BLE001 - a dataclass may have a __hash__ of the project's
-        raise DamagedError(
-            f"a {type(value).__name__} cannot be in a set or the key of a dict: {error}"
-        ) from None
+MOST_ALIKE = 1000
+"""Keys of one hash. Each is compared with all that are there: their number squared."""
+
+
+def _refuse_unhashable(keys: list[Any]) -> None:
+    """Raise for a key that has no hash, and for many that were made to have the same one."""
+    hashes = []
+    for key in keys:
+        try:
+            hashes.append(hash(key))
+        except Exception as error:  # noqa: BLE001 - a dataclass may have a __hash__ of the project's
+            raise DamagedError(
+                f"a {type(key).__name__} cannot be in a set or the key of a dict: {error}"
+            ) from None
+    if len(hashes) > MOST_ALIKE:
+        ((_, alike),) = Counter(hashes).most_common(1)
+        if alike > MOST_ALIKE:
+            raise DamagedError(f"{alike:,} keys of a set or dict have the same hash")
 
 
 UNPACK: Mapping[str, Callable[[Mapping[str, Any], Plan, int], Any]] = {

@@ -47,7 +47,7 @@ def pack_queryset(value: QuerySet[Any], plan: Plan) -> Any:
     """The keys of a queryset's rows, in its order."""
     model = value.model
     label = model._meta.label
-    _check_named(model, plan.item.models)
+    _check_named(model, plan.rows)
     if value.query.combinator:
         raise RefusedError(
             f"is a combined queryset of {label} (union() and its like), which could not come back "
@@ -84,7 +84,7 @@ def _keys(queryset: QuerySet[Any]) -> list[Any]:
 
 def _check_named(model: type[Model], named: Sequence[type] | None) -> None:
     if named is not None and not issubclass(model, tuple(named)):
-        names = " or ".join(one.__qualname__ for one in named)
+        names = " or ".join(one.__qualname__ for one in named) or "with a type that is no model"
         raise RefusedError(
             f"is a {model._meta.label}, but annotated {names}. Correct one of the two."
         )
@@ -165,7 +165,7 @@ def unpack_model(data: Mapping[str, Any], plan: Plan) -> Model:
 
 def unpack_queryset(data: Mapping[str, Any], plan: Plan) -> QuerySet[Any]:
     """A lazy queryset of the rows there still are, in the stored order."""
-    model, alias = _sought(data, plan.item.models)
+    model, alias = _sought(data, plan.rows)
     stored = part(data, "k", list)
     if len(stored) > MAX_KEYS:
         raise DamagedError(f"it is a queryset of more than {MAX_KEYS:,} keys")
@@ -207,7 +207,7 @@ def _sought(data: Mapping[str, Any], named: Sequence[type] | None) -> tuple[type
     except (LookupError, ValueError):
         raise DamagedError(f"there is no model {shown(label)} here") from None
     if named is not None and not issubclass(model, tuple(named)):
-        names = " or ".join(one.__qualname__ for one in named)
+        names = " or ".join(one.__qualname__ for one in named) or "something that is no model"
         raise DamagedError(f"it is a {model._meta.label}, where the annotation says {names}")
     if model._meta.swapped:
         raise DamagedError(f"{model._meta.label} was replaced by {model._meta.swapped}")

@@ -1,8 +1,10 @@
 """What an annotation says about a value, worked out once.
 
 Only what encoding needs is taken from it: the classes that a payload cannot name, and where they
-are nested. Everything else travels as what it is, whatever the annotation says; a type checker
-looks after that.
+are nested. Models, querysets, bytes and text that is safe in HTML come back only where it leaves
+room for them: a payload must not choose them for an argument that is annotated with another type.
+Everything else travels as what it is, whatever the annotation says; a type checker looks after
+that.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Model, QuerySet
 from django.utils.functional import SimpleLazyObject
+from django.utils.safestring import SafeData, SafeString
 
 from djqueue.arguments import containers, models, scalars
 from djqueue.arguments.annotations import Unresolved, alternatives, is_class, resolve_annotations
@@ -84,7 +87,7 @@ class Plan:
     def pack(self, value: Any, depth: int) -> Any:
         """The stored form of a value `depth` containers deep."""
         kind = type(value)
-        scalar = scalars.PACK.get(kind)
+        scalar = scalars.FREE.get(kind)
         if scalar is not None:
             return scalar(value)
         container = containers.PACK.get(kind)
@@ -99,6 +102,11 @@ class Plan:
             return models.pack_model(value, self)
         if isinstance(value, QuerySet):
             return models.pack_queryset(value, self)
+        if kind is bytes and self.takes_bytes:
+            return scalars.PACK[bytes](value)
+        if kind is SafeString:
+            # Where only text is meant, text: what is safe in HTML must not come from a queue.
+            return scalars.PACK[SafeString if self.takes_safe else str](str.__str__(value))
         stand_in = scalars.packer_of_test_clock(kind)
         if stand_in is not None:
             return stand_in(value)
@@ -135,7 +143,10 @@ class Plan:
     def _unpack_tagged(self, data: Mapping[str, Any], depth: int) -> Any:
         tag = _tag(data)
         if tag in scalars.UNPACK:
-            return self.unpack_scalar(data)
+            if tag == "bytes" and not self.takes_bytes:
+                raise DamagedError("it is bytes, which the annotation does not name")
+            value = self.unpack_scalar(data)
+            return str.__str__(value) if tag == "safe" and not self.takes_safe else value
         unpack = containers.UNPACK.get(tag)
         if unpack is not None:
             return unpack(data, self, depth)
@@ -165,10 +176,34 @@ class Plan:
 
     @cached_property
     def models(self) -> Sequence[type] | None:
-        """The models it names; None where any model may be."""
-        named = [one for one in self._alternatives if _is_class_of(one, Model)]
-        open_ = any(not _is_closed(one) for one in self._alternatives)
-        return None if open_ or not named else named
+        """The models it names, perhaps none; None where any model may be."""
+        if self._is_open:
+            return None
+        return [one for one in self._alternatives if _is_class_of(one, Model)]
+
+    @cached_property
+    def _is_open(self) -> bool:
+        """Whether anything may be there: it says nothing, or names what a model may be one of."""
+        return not self._alternatives or any(not _is_closed(one) for one in self._alternatives)
+
+    @cached_property
+    def rows(self) -> Sequence[type] | None:
+        """The models of which a queryset may be there, perhaps none; None: any."""
+        if self._is_open or any(map(_holds_items, self._alternatives)):
+            return self.item.models
+        return ()
+
+    @cached_property
+    def takes_bytes(self) -> bool:
+        """Whether bytes may be there."""
+        return self._is_open or any(
+            issubclass(bytes, cls) for cls in map(_class_of, self._alternatives) if cls is not None
+        )
+
+    @cached_property
+    def takes_safe(self) -> bool:
+        """Whether text that is safe in HTML stays so: where nothing is said, or that is."""
+        return self._is_open or any(_is_class_of(one, SafeData) for one in self._alternatives)
 
     @cached_property
     def unresolved(self) -> Sequence[str]:
@@ -282,12 +317,27 @@ def _is_class_of(leaf: Any, base: type) -> bool:
 
 def _is_closed(leaf: Any) -> bool:
     """Whether a model instance can be no instance of this."""
-    cls = typing.get_origin(leaf) or leaf
-    return isinstance(cls, type) and (
+    cls = _class_of(leaf)
+    return cls is not None and (
         issubclass(cls, (Model, *containers.PACK, *scalars.PACK, QuerySet))
         or kind_of(cls) is not None
-        or cls.__module__ == "collections.abc"
+        or (cls.__module__ == "collections.abc" and not issubclass(Model, cls))
     )
+
+
+def _holds_items(leaf: Any) -> bool:
+    """Whether it is a queryset, or something that one may stand for."""
+    cls = _class_of(leaf)
+    if cls is None or kind_of(cls) is not None:
+        return False
+    if cls.__module__ == "collections.abc":
+        return issubclass(cls, Iterable) and not issubclass(cls, Mapping)
+    return issubclass(cls, (QuerySet, list, tuple, set, frozenset))
+
+
+def _class_of(leaf: Any) -> type | None:
+    cls = typing.get_origin(leaf) or leaf
+    return cls if isinstance(cls, type) else None
 
 
 def _tag(data: Mapping[str, Any]) -> str:

@@ -65,6 +65,8 @@ _PLAIN: tuple[type, ...] = (
 def refusal(value: Any, plan: Plan) -> RefusedError:
     """Why this value is refused, and what to do. Never shows the value, which may be a secret."""
     kind = type(value)
+    if kind is bytes:
+        return RefusedError("is bytes, but annotated with another type. Correct one of the two.")
     start = f"is of type {type_name(kind)}, which a queue cannot carry."
     what = kind_of(kind)
     if what is not None:

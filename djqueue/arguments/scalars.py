@@ -131,6 +131,11 @@ PACK: Mapping[type, Callable[[Any], Any]] = {
     uuid.UUID: _pack_uuid,
 }
 
+FREE: Mapping[type, Callable[[Any], Any]] = {
+    kind: pack for kind, pack in PACK.items() if kind not in (bytes, SafeString)
+}
+"""Those that may stand anywhere, whatever the annotation says."""
+
 
 def packer_of_test_clock(kind: type) -> Callable[[Any], Any] | None:
     """The packer of a class that stands in for a date class.

@@ -170,6 +170,14 @@ def test_whatever_failed_raises_is_logged(alarm: AlarmTimer, caplog: Any, how: s
     assert f"tests.leaves_failing_{how}.failed() raised" in caplog.text
 
 
+def test_a_job_that_its_store_calls_otherwise_is_not_run(alarm: AlarmTimer) -> None:
+    held = reservation(fails.bind())._replace(name="tests.harmless")
+    outcome = Runner("database", Rules(), timer=alarm).run(held)
+    assert outcome.error is not None
+    assert outcome.error.class_name == "djqueue.errors.InvalidPayload"
+    assert "'tests.harmless'" in outcome.error.message
+
+
 # -- what stays behind --------------------------------------------------------------------------
 
 

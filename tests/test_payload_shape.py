@@ -1,0 +1,99 @@
+"""What a payload may look like, before anything is made of it."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from djqueue import arguments
+from djqueue.errors import InvalidPayload, NotSerializable
+from djqueue.packing import inflated
+from djqueue.payload import MOST_LEVELS, MOST_VALUES, Limits, decode, encode, encode_head, head_of
+
+HEAD = encode_head("app.thing", Limits(tries=3))
+BEFORE = f'{HEAD},"id":"1","sent":1.0,"arguments":'
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def unpack(body: str) -> Any:
+    packed = b64encode(zlib.compress(body.encode())).decode()
+    payload = decode(f'{HEAD},"id":"1","sent":1.0,"packed":"zlib","arguments":"{packed}"}}')
+    return inflated(payload, zlib.compress(body.encode()), 1 << 30).arguments
+
+
+@pytest.mark.parametrize("levels", [300, 600, 900, 9_000, 100_000])
+def test_what_is_nested_too_deeply_is_refused_before_anything_recurses(levels: int) -> None:
+    body = f'{{"x":{"[" * levels}{"]" * levels}}}'
+    with pytest.raises(InvalidPayload, match="nested too deeply"):
+        decode(f"{BEFORE}{body}}}")
+    with pytest.raises(InvalidPayload, match="nested too deeply"):
+        unpack(body)
+
+
+def test_what_a_dispatch_makes_of_the_deepest_argument_is_read() -> None:
+    deepest: Any = 1
+    for _ in range(64):
+        deepest = {1: deepest}  # pairs: three levels each
+    stored = arguments.encode(deepest, Any, "x")
+    payload = decode(encode(HEAD, "1", 1.0, {"x": stored}))
+    assert arguments.decode(payload.arguments["x"], Any, "x") == deepest
+
+
+def test_brackets_within_texts_are_no_levels() -> None:
+    assert decode(encode(HEAD, "1", 1.0, {"x": "[" * 1000})).arguments == {"x": "[" * 1000}
+    wide = [[1]] * (2 * MOST_LEVELS)
+    assert decode(encode(HEAD, "1", 1.0, {"x": wide})).arguments == {"x": wide}
+
+
+@pytest.mark.parametrize("item", ["[]", '{"v":[]}'])
+def test_too_many_values_are_refused_before_they_are_made(item: str) -> None:
+    body = f'{{"x":[{",".join([item] * MOST_VALUES)}]}}'
+    for read in (lambda: decode(f"{BEFORE}{body}}}"), lambda: unpack(body)):
+        began = time.process_time()
+        with pytest.raises(InvalidPayload, match="more than 2,000,000 values"):
+            read()
+        assert time.process_time() - began < 3
+
+
+def test_a_dispatch_says_so_at_once() -> None:
+    with pytest.raises(NotSerializable, match="Save them with a storage"):
+        encode(HEAD, "1", 1.0, {"x": [1] * (MOST_VALUES + 1)})
+
+
+def test_commas_within_a_text_are_no_values() -> None:
+    text = 'a,"\\' * MOST_VALUES
+    began = time.monotonic()
+    assert decode(encode(HEAD, "1", 1.0, {"x": text})).arguments == {"x": text}
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{HEAD},"id":"1","name":"app.other","sent":1.0,"arguments":{{}}}}',
+        f'{HEAD},"id":"1","options":{{"tries":9}},"sent":1.0,"arguments":{{}}}}',
+        '{"v":1,"name":"x","name":"app.thing","options":{},"id":"1","sent":1,"arguments":{}}',
+        '{"v":1,"name":"x","options":{"tries":9,"tries":3},"id":"1","sent":1,"arguments":{}}',
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(text: str) -> None:
+    json.loads(text)
+    with pytest.raises(InvalidPayload, match="twice"):
+        decode(text)
+
+
+def test_an_ordinary_head_is_known() -> None:
+    head = head_of(encode(HEAD, "1", 1.0, {}))
+    assert head is not None
+    assert (head.name, head.limits.tries) == ("app.thing", 3)
