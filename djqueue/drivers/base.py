@@ -317,6 +317,12 @@ class Driver(ABC):
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         """The sign of life, for the worker and what it holds; the ids that are lost."""
 
+    def lost_hold(self) -> bool:
+        """Whether a connection has closed since the last call, and what it held went with it: other
+        workers may be given those jobs at once, and what runs of them here has to end.
+        """
+        return False
+
     def fence(self, reservation: Reservation) -> int:
         """The fencing number of `reservation`. Of two reservations of one job the later one has the
         larger number; 0 where a store has no such numbers.

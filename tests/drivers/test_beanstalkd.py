@@ -521,3 +521,18 @@ def test_a_call_for_a_job_that_is_gone_is_none(make, queue):
     wakeup._pass_on(2**40)
     assert wakeup.called([queue]) == []
     wakeup.close()
+
+
+def test_a_worker_hears_at_once_that_the_connection_with_its_jobs_is_gone(own_server, queue):
+    driver = as_worker(own_server, "a", queue)
+    wakeup = driver.watch([queue])
+    driver.push([job(queue)])
+    held = driver.exchange([], [queue], 5).reservations
+    assert len(held) == 1
+    assert not driver.lost_hold()
+    own_server.kill9()
+    wait_until(wakeup.arrived, 2)
+    assert driver.lost_hold()
+    assert not driver.lost_hold(), "it is told once"
+    wakeup.close()
+    driver.close()

@@ -174,6 +174,9 @@ class BeanstalkdDriver(Driver):
         """
         self._client.keep_for = float(self._hold_for)
 
+    def lost_hold(self) -> bool:
+        return self._holdings.lost_hold()
+
     def fence(self, reservation: Reservation) -> int:
         return int(reservation.handle[1])
 

@@ -75,6 +75,10 @@ class Holdings:
         """What was reserved, could not be handed out, and goes back."""
         self._removed: list[Held] = []
         """Jobs that are over, and whose rows are still there."""
+        self._opening = 0
+        """The connection that `lost_hold` saw last, or 0."""
+        self._holds_some = False
+        """Something was handed out since `lost_hold` saw another connection."""
         self.orphans: list[Reservation] = []
         """What dead workers left, taken over and not handed out yet."""
         self.waiting: WaitingConnection | None = None
@@ -88,6 +92,14 @@ class Holdings:
         """
         times = (holding.body.hold_for or self._hold_for for holding in self._held.values())
         return min(times, default=self._hold_for)
+
+    def lost_hold(self) -> bool:
+        """As `Driver.lost_hold`."""
+        if self._opening == self._client.openings and self._client.is_open:
+            return False
+        self._opening = self._client.openings if self._client.is_open else 0
+        lost, self._holds_some = self._holds_some, False
+        return lost
 
     def forget(self) -> None:
         """In a child process: nothing of this is ours."""
@@ -132,6 +144,8 @@ class Holdings:
             if tubes:
                 rest = [each for each in called if each.tube != tubes[0]]
                 reserved += self._reserve_rest(reserved, rest, tubes, limit)
+            if self.waiting is not None:
+                self.waiting.look_at(self._client)
             return Exchange(lost, self._hand_out(reserved, now))
         except QueueUnavailable:
             self._unwanted += [each for each in reserved if each.job not in self._held]
@@ -330,6 +344,8 @@ class Holdings:
         taken = self._guard.take(found, ours)
         self._put_away(reserved, [guarded.standing for guarded in taken])
         opening = self._client.openings
+        if not self._holds_some:
+            self._opening, self._holds_some = opening, True
         reservations: list[Reservation] = []
         for job, guarded in zip(reserved, taken, strict=True):
             if guarded.standing in (Standing.READY, Standing.ORPHANED):

@@ -42,7 +42,9 @@ class WaitingConnection(Wakeup):
         self._wait = wait
         self._waiting = False
         self._selector = selectors.DefaultSelector()
-        self._registered = 0
+        self._registered = (0, 0)
+        """The openings of this connection and of the worker's that the selector has."""
+        self._worker: Client | None = None
         self._called: list[Called] = []
 
     def fileno(self) -> int | None:
@@ -50,6 +52,10 @@ class WaitingConnection(Wakeup):
         return self._selector.fileno() if hasattr(self._selector, "fileno") else None
 
     def arrived(self) -> bool:
+        if self._worker is not None and self._worker.is_readable():
+            self._worker.close()  # it says nothing unasked: the server has closed it
+            self._registered = (0, 0)
+            return True
         waited = self._waiting
         heard = self._listen()
         if waited and not self._waiting and not heard:
@@ -93,15 +99,24 @@ class WaitingConnection(Wakeup):
         self._client.begin(client.reserve_for(self._wait), watch=self._queues)
         self._waiting = True
         self.look_again = time.monotonic() + self._wait + self._client.timeout
-        if self._registered != self._client.openings:
-            self._register()
+        self._register()
+
+    def look_at(self, worker: Client) -> None:
+        """Call too when the connection of the worker closes: what it held is anybody's then."""
+        self._worker = worker
+        self._register()
 
     def _register(self) -> None:
-        self._registered = self._client.openings
+        clients = [each for each in (self._client, self._worker) if each is not None]
+        openings = (clients[0].openings, clients[-1].openings)
+        if self._registered == openings or self._selector.get_map() is None:
+            return
+        self._registered = openings
         for key in list(self._selector.get_map().values()):
             self._selector.unregister(key.fileobj)
-        if (descriptor := self._client.fileno()) is not None:
-            self._selector.register(descriptor, selectors.EVENT_READ)
+        for each in clients:
+            if (descriptor := each.fileno()) is not None:
+                self._selector.register(descriptor, selectors.EVENT_READ)
 
     def _stop(self) -> None:
         """A wait can only be ended with its connection. What it was given is anybody's again."""
