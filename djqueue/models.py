@@ -106,6 +106,9 @@ class FailedJob(models.Model):
     reservation = models.BigIntegerField(default=0)
     """The fencing number of the reservation that wrote the row: it replaces a row with a lower
     number, and only the same reservation takes it back."""
+    taken_until = models.DateTimeField(null=True)
+    """While this is in the future, whoever `taken_by` names moves the job back to its queue."""
+    taken_by = models.CharField(max_length=36, default="")
 
     class Meta:
         db_table = "failed_jobs"
@@ -237,15 +240,19 @@ class Outbox(models.Model):
     taken_until = models.DateTimeField(null=True)
     """While this is in the future, whoever `taken_by` names pushes the job; nobody else does."""
     taken_by = models.CharField(max_length=36, default="")
+    """Who took the row last; at first, who wrote it."""
 
     class Meta:
         db_table = "djqueue_outbox"
         default_permissions = ()
         verbose_name = _("parked job")
         verbose_name_plural = _("parked jobs")
-        indexes = (
-            models.Index(fields=["due_at", "id"], name="djqueue_outbox_due"),
-            models.Index(fields=["uuid"], name="djqueue_outbox_uuid"),
+        indexes = (models.Index(fields=["connection", "due_at", "id"], name="djqueue_outbox_due"),)
+        constraints = (
+            # The same push of a job, repeated, is one row.
+            models.UniqueConstraint(
+                fields=["uuid", "push_id", "parked", "reservation"], name="djqueue_outbox_push"
+            ),
         )
 
     def __str__(self) -> str:

@@ -1,50 +1,93 @@
 """The outbox: jobs that SQL keeps on their way to another store, and that any worker moves there.
 
-Two kinds of rows. Parked ones are due later than their store can delay a job. The others were
-written in the transaction that dispatched them (``OUTBOX: True``): the dispatcher pushes them when
-it has committed and removes the rows; if it dies between the two, a worker does it. A job may reach
-its store twice then, under one id.
+Two kinds of rows. *Parked* ones are due later than their store can delay a job. The others were
+written in the transaction that dispatched them (``OUTBOX: True``). Nothing is pushed inside a
+transaction; each arrow is one statement of `djqueue.bus.outbox_rows`::
+
+    dispatch, in its transaction ─▶ written ──take──▶ taken ──stored──▶ gone
+    too early for the store ──────▶ parked  ──take──▶   │
+                                       ◀──put back──────┤ not stored
+                                                        └─refused──▶ gone, and a failed job
+
+A dispatcher takes what it has written when it has committed; a worker takes what is due, and what
+somebody has held for longer than `HOLD`. Whoever dies between the push and the last arrow has it
+pushed a second time, as the same push of the same job.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db import DataError
 
+from djqueue.bus import failed, outbox_rows
 from djqueue.bus.connections import queues
-from djqueue.conf import settings
-from djqueue.drivers import parking
-from djqueue.drivers.base import OutgoingJob
+from djqueue.bus.outbox_rows import AGAIN, GRACE, HOLD, Taken
+from djqueue.conf import ConnectionSettings, Settings, settings
+from djqueue.drivers import driver_class
+from djqueue.drivers.base import Reservation, RunHere
 from djqueue.drivers.now import UtcNow
-from djqueue.errors import QueueError
+from djqueue.errors import ConfigurationError, QueueError, QueueUnavailable
+from djqueue.running.outcome import ErrorReport, report
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Driver
-    from djqueue.models import Outbox
+    from djqueue.drivers.base import Driver, OutgoingJob
 
-__all__ = ["alias_for", "forget", "in_use", "late", "replay", "write"]
+__all__ = ["AGAIN", "GRACE", "HOLD", "Moved", "alias_for", "give_up_forgotten", "in_use", "late"]
+__all__ += ["Written", "move", "replay"]
 
 logger = logging.getLogger("djqueue.worker")
 
-GRACE = 5.0
-"""Seconds after which a dispatcher that has committed and not pushed must be dead."""
-AGAIN = 10.0
-"""Seconds until the next try of what its store did not take."""
-PARKING = ("sqs", "djqueue.drivers.sqs.SqsDriver")
-"""Drivers that park jobs."""
+SLICE = 100
+"""Rows that are taken, pushed and removed together."""
+LONGEST_RUN = 3600.0
+"""Seconds for which a row is held whose job is run at once, by the process that dispatched it."""
+FORGOTTEN = 7 * 86_400.0
+"""Seconds after which a job fails that is due for a connection that no settings have any more."""
 
 
-def in_use() -> bool:
-    """Whether any connection may have rows in the outbox."""
-    known = settings().connections.values()
-    return any(connection.outbox or connection.driver in PARKING for connection in known)
+class Moved(NamedTuple):
+    """What became of jobs that were to be moved to their store."""
+
+    stored: frozenset[str] = frozenset()
+    refused: Mapping[str, ErrorReport] = {}
+    """What will never be stored, and why. They are failed jobs now."""
+    error: QueueUnavailable | None = None
+    """Why the others are not in the store. They are still in the outbox."""
+
+
+class _Misconfigured(QueueUnavailable):
+    """One queue cannot be reached as the settings are; others may be."""
+
+
+class _InUse:
+    """Whether any connection may have rows, for the settings as they are."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Settings | None, bool] = (None, False)
+
+    def __call__(self) -> bool:
+        """Whether any connection may have rows in the outbox."""
+        known = settings()
+        if self._known[0] is not known:
+            self._known = (known, any(map(_may_have_rows, known.connections.values())))
+        return self._known[1]
+
+
+in_use = _InUse()
+
+
+def _may_have_rows(connection: ConnectionSettings) -> bool:
+    try:
+        return connection.outbox or driver_class(connection).PARKS
+    except QueueError:
+        return False  # what is not installed here pushes nothing from here
 
 
 def alias_for(connection: str, aliases: Sequence[str]) -> str | None:
@@ -58,103 +101,230 @@ def alias_for(connection: str, aliases: Sequence[str]) -> str | None:
     return aliases[0] if aliases[0] in known.databases else None
 
 
-def write(alias: str, connection: str, jobs: Sequence[OutgoingJob]) -> None:
-    """Write `jobs` down in the open transaction on `alias`."""
-    parking.park(alias, connection, [job._replace(delay=max(job.delay, GRACE)) for job in jobs])
-
-
-def forget(alias: str, ids: Sequence[str]) -> None:
-    """Remove the rows of jobs that have been pushed, or will not be."""
-    for start in range(0, len(ids), parking.AT_ONCE):
-        _rows(alias).filter(uuid__in=ids[start : start + parking.AT_ONCE]).delete()
-
-
 def late(own: str) -> bool:
     """Whether jobs for other connections than `own` are due and none of their workers came."""
     missed = UtcNow() - timedelta(seconds=GRACE)
     return any(
-        _rows(alias).filter(due_at__lte=missed).exclude(connection=own).exists()
+        outbox_rows.table(alias).filter(due_at__lte=missed).exclude(connection=own).exists()
         for alias in settings().databases
     )
 
 
-def replay(limit: int = 100, *, driver: Driver | None = None) -> int:
-    """Move up to `limit` due jobs of each database to their stores; how many.
+class Written:
+    """What one transaction has written for a connection, until its dispatcher has moved it."""
 
-    With `driver` only those of its connection, through it.
+    def __init__(self, alias: str, connection: str) -> None:
+        self._alias = alias
+        self._connection = connection
+        self._by = outbox_rows.holder()
+        self._parked: set[str] = set()
+
+    def write(self, jobs: Sequence[OutgoingJob]) -> None:
+        """Write `jobs` down in the open transaction: each once, also where its store would only
+        park it there again.
+        """
+        driver = queues[self._connection].driver
+        parked = [job for job in jobs if job.delay > 0 and _is_parked(driver, job)]
+        self._parked.update(job.id for job in parked)
+        others = [job for job in jobs if job.id not in self._parked]
+        for some, wait in ((parked, True), (others, False)):
+            outbox_rows.write(self._alias, self._connection, self._by, some, parked=wait)
+
+    def withdraw(self, id: str) -> None:
+        """Delete the row of a job."""
+        outbox_rows.withdraw(self._alias, self._by, id)
+
+    def move(
+        self, jobs: Sequence[OutgoingJob], push: Callable[[Sequence[OutgoingJob]], object]
+    ) -> Moved:
+        """Push what is still held by its writer. What a worker has taken meanwhile, and what is
+        parked, is as good as stored.
+        """
+        left = [job for job in jobs if job.id not in self._parked]
+        mine = outbox_rows.take(self._alias, self._by, [job.id for job in left])
+        taken = [Taken(job, 0) for job in left if job.id in mine]
+        moved = move(self._alias, self._by, self._connection, taken, push) if taken else Moved()
+        others = {job.id for job in jobs} - mine
+        return moved._replace(stored=moved.stored | others)
+
+    @contextmanager
+    def running(self, id: str) -> Iterator[bool]:
+        """Whether the job is still ours, to be run at once: its row goes when it has run."""
+        yield bool(outbox_rows.take(self._alias, self._by, [id], LONGEST_RUN))
+        outbox_rows.gone(self._alias, self._by, [id])
+
+
+def _is_parked(driver: Driver, job: OutgoingJob) -> bool:
+    try:
+        return driver.parks(job)
+    except QueueError:
+        return False  # it cannot tell now; then it parks the job at the push
+
+
+# -- moving ----------------------------------------------------------------------------------------
+
+
+def replay(limit: int = SLICE, *, driver: Driver | None = None, budget: float = 0.25) -> int:
+    """Move due jobs of each database to their stores, `limit` at a time, for about `budget`
+    seconds; how many. With `driver` only those of its connection, through it.
     """
-    return sum(_replay(alias, limit, driver) for alias in settings().databases)
-
-
-def _replay(alias: str, limit: int, driver: Driver | None) -> int:
-    due = _due(alias)
-    if driver is not None:
-        due = due.filter(connection=driver.settings.name)
-    if not due.exists():
-        return 0
+    end = time.monotonic() + budget
     moved = 0
-    with _alone(alias):
-        features = connections[alias].features
-        if features.has_select_for_update_skip_locked:
-            due = due.select_for_update(skip_locked=True)
-        groups: dict[str, list[Outbox]] = defaultdict(list)
-        for row in due.order_by("due_at", "id")[:limit]:
-            groups[row.connection].append(row)
-        for connection, rows in groups.items():
-            mine = _rows(alias).filter(pk__in=[row.pk for row in rows])
-            if _push(connection, rows, driver):
-                moved += len(rows)
-                mine.delete()
-            else:
-                mine.update(due_at=UtcNow() + timedelta(seconds=AGAIN))
+    for alias in settings().databases:
+        for connection in _connections(driver):
+            while True:
+                done, more = _replay(alias, connection, limit, driver)
+                moved += done
+                if not more or time.monotonic() > end:
+                    break
     return moved
 
 
-def _push(connection: str, rows: Sequence[Outbox], driver: Driver | None) -> bool:
-    jobs = [
-        OutgoingJob(
-            str(row.uuid),
-            row.queue,
-            row.name,
-            row.payload,
-            0.0,
-            row.priority,
-            row.message_group,
-            row.deduplication_id,
-        )
-        for row in rows
-    ]
+def _connections(driver: Driver | None) -> list[str]:
+    return list(settings().connections) if driver is None else [driver.settings.name]
+
+
+def _replay(alias: str, connection: str, limit: int, driver: Driver | None) -> tuple[int, bool]:
+    """Move some; how many, and whether there may be more that can be moved now."""
+    if not outbox_rows.due(alias, connection).exists():
+        return 0, False
+    by = outbox_rows.holder()
     try:
-        (driver or queues[connection].driver).push(jobs)
+        through = driver or queues[connection].driver
     except QueueError as error:
+        logger.warning('The outbox holds due jobs for connection "%s": %s', connection, error)
+        return 0, False
+    taken = outbox_rows.take_due(alias, by, connection, limit)
+    if not taken:
+        return 0, False
+    moved = move(alias, by, connection, taken, through.push)
+    if moved.error is not None:
+        left = len(taken) - len(moved.stored) - len(moved.refused)
         logger.warning(
             'The outbox holds %d due jobs for connection "%s", which did not take them: %s Trying '
             "again in %g s.",
-            len(jobs),
+            left,
             connection,
-            error,
+            moved.error,
             AGAIN,
         )
-        return False
-    return True
+    return len(moved.stored), moved.error is None and len(taken) == limit
 
 
-@contextmanager
-def _alone(alias: str) -> Iterator[None]:
-    """A transaction in which no other worker moves the same rows."""
-    connection = connections[alias]
-    with transaction.atomic(using=alias):
-        if connection.vendor == "sqlite":
-            # Takes the lock for writing: two readers would move the same rows.
-            _rows(alias).filter(pk=0).update(queue="")
-        yield
+def move(
+    alias: str,
+    by: str,
+    connection: str,
+    taken: Sequence[Taken],
+    push: Callable[[Sequence[OutgoingJob]], object],
+) -> Moved:
+    """Push jobs whose rows `by` holds, and store what became of them. What is not in its store
+    afterwards is free again, or a failed job; or still held, where the error is `RunHere`.
+    """
+    moved = _pushed([each.job for each in taken], push)
+    outbox_rows.gone(alias, by, moved.stored)
+    if moved.refused:
+        _fail(connection, taken, moved.refused)
+        outbox_rows.gone(alias, by, moved.refused)
+    if moved.error is not None and not isinstance(moved.error, RunHere):
+        over = moved.stored | moved.refused.keys()
+        outbox_rows.put_back(alias, by, [e.job.id for e in taken if e.job.id not in over])
+    return moved
 
 
-def _due(alias: str) -> QuerySet[Outbox]:
-    return _rows(alias).filter(due_at__lte=UtcNow())
+def _pushed(jobs: Sequence[OutgoingJob], push: Callable[[Sequence[OutgoingJob]], object]) -> Moved:
+    """Push, and judge an error: it is the store's, or of one queue, or of one job alone."""
+    try:
+        push(jobs)
+    except QueueUnavailable as error:
+        there = error.stored.intersection(job.id for job in jobs)
+        refused = {
+            job.id: ErrorReport(_REFUSED, f"The store refuses this job: {reason}", "")
+            for job in jobs
+            if (reason := error.refused.get(job.id)) is not None
+        }
+        complete = len(there) + len(refused) == len(jobs)
+        return Moved(there, refused, None if complete else error)
+    except ConfigurationError as error:
+        queued = _by_queue(jobs)
+        if len(queued) > 1:
+            return _one_by_one(queued, push)
+        return Moved(error=_Misconfigured(str(error), ambiguous=False))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up other jobs
+        if len(jobs) > 1:
+            return _one_by_one([[job] for job in jobs], push)
+        return Moved(refused={jobs[0].id: report(error)})
+    return Moved(frozenset(job.id for job in jobs))
 
 
-def _rows(alias: str) -> QuerySet[Outbox]:
-    from djqueue.models import Outbox
+def _one_by_one(
+    parts: Sequence[Sequence[OutgoingJob]], push: Callable[[Sequence[OutgoingJob]], object]
+) -> Moved:
+    stored: frozenset[str] = frozenset()
+    refused: dict[str, ErrorReport] = {}
+    left: QueueUnavailable | None = None
+    for part in parts:
+        moved = _pushed(part, push)
+        stored |= moved.stored
+        refused.update(moved.refused)
+        left = moved.error or left
+        if left is not None and not isinstance(left, _Misconfigured):
+            break  # the store itself is away
+    return Moved(stored, refused, left)
 
-    return Outbox.objects.using(alias)
+
+def _by_queue(jobs: Sequence[OutgoingJob]) -> list[list[OutgoingJob]]:
+    queued: dict[str, list[OutgoingJob]] = {}
+    for job in jobs:
+        queued.setdefault(job.queue, []).append(job)
+    return list(queued.values())
+
+
+# -- what can never be moved -----------------------------------------------------------------------
+
+_REFUSED = "djqueue.errors.QueueUnavailable"
+_FORGOTTEN = ErrorReport(
+    "djqueue.errors.UnknownConnection",
+    "It waited in the outbox for a connection that is not in the settings any more.",
+    "",
+)
+
+
+def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorReport]) -> None:
+    """Let jobs end as failed ones, each with its reason."""
+    jobs = []
+    for job, number in taken:
+        if (error := refused.get(job.id)) is None:
+            continue
+        logger.error(
+            'FAILED %s %s never reached connection "%s": %s',
+            job.name,
+            job.id,
+            connection,
+            error.message,
+        )
+        held = Reservation(job.id, job.queue, job.name, job.payload, 0, 0, "", None)
+        jobs.append(failed.GivenUp(held, error, "", number))
+    try:
+        failed.record(connection, jobs)
+    except DataError:
+        failed.record(connection, jobs, plain=True)
+
+
+def give_up_forgotten(limit: int = SLICE) -> int:
+    """Let jobs fail that are due since a week for connections that no settings have; how many."""
+    known = list(settings().connections)
+    before = UtcNow() - timedelta(seconds=FORGOTTEN)
+    given_up = 0
+    for alias in settings().databases:
+        old = outbox_rows.table(alias).filter(due_at__lt=before).exclude(connection__in=known)
+        counts = Counter(old.values_list("connection", flat=True)[:limit])
+        for connection, count in counts.items():
+            by = outbox_rows.holder()
+            taken = outbox_rows.take_due(alias, by, connection, count)
+            refused = {each.job.id: _FORGOTTEN for each in taken}
+            if taken:
+                _fail(connection, taken, refused)
+                outbox_rows.gone(alias, by, refused)
+            given_up += len(taken)
+    return given_up

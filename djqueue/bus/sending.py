@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from djqueue.bus import outbox
+from djqueue.bus import outbox, outbox_rows
 from djqueue.bus.after_response import after_response
 from djqueue.bus.connections import queues
+from djqueue.bus.outbox import Written
 from djqueue.drivers.base import RunHere
-from djqueue.errors import QueueError
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.running.current import CurrentJob
 from djqueue.running.here import run_here
 from djqueue.signals import announce, job_queued
@@ -34,33 +35,39 @@ class Sendable(NamedTuple):
 
 def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
     """Push `jobs` in order, or run them on an inline connection; errors reach the caller."""
-    here = connection if inline else _push(connection, jobs)
+    here = (connection, jobs) if inline else _store(connection, jobs)
     if here is not None:
-        _run(here, jobs)
+        _run(*here)
 
 
 def send_unannounced(connection: str, jobs: Sequence[OutgoingJob]) -> None:
     """`send` where it is not inline, and nobody wants to hear of it."""
-    here = _hand_over(connection, jobs)
-    if here is not None:
-        for job in jobs:
-            _run_one(here, job)
-
-
-def _push(connection: str, jobs: Sequence[Sendable]) -> str | None:
-    """Hand over and announce."""
-    here = _hand_over(connection, [job.outgoing for job in jobs])
-    if here is None:
-        _announce(connection, jobs)
-    return here
-
-
-def _hand_over(connection: str, jobs: Sequence[OutgoingJob]) -> str | None:
-    """Give `jobs` to the store. Where none took them: the inline connection to run them on."""
     try:
         queues[connection].driver.push(jobs)
     except RunHere as left:
-        return left.connection
+        for job in jobs:
+            if job.id not in left.stored:
+                _run_one(left.connection, job)
+    except QueueUnavailable as error:
+        if not error.stored.issuperset(job.id for job in jobs):
+            raise
+
+
+def _store(connection: str, jobs: Sequence[Sendable]) -> tuple[str, list[Sendable]] | None:
+    """Push and announce. Where no store took some of them: those, and the inline connection to run
+    them on.
+    """
+    try:
+        queues[connection].driver.push([job.outgoing for job in jobs])
+    except QueueUnavailable as error:
+        there = [job for job in jobs if job.outgoing.id in error.stored]
+        _announce(connection, there)
+        if isinstance(error, RunHere):
+            return error.connection, [job for job in jobs if job.outgoing.id not in error.stored]
+        if len(there) < len(jobs):
+            raise
+    else:
+        _announce(connection, jobs)
     return None
 
 
@@ -91,8 +98,8 @@ class Deferred:
     def __init__(self, connection: str, *, inline: bool) -> None:
         self._connection = connection
         self._inline = inline
-        self._outbox: str | None = None
-        """The alias whose transaction has the jobs in its outbox."""
+        self._written: Written | None = None
+        """Their rows, where the transaction has them in its outbox."""
         self.jobs: dict[str, Sendable] = {}
         self.sent = False
 
@@ -104,17 +111,16 @@ class Deferred:
         """Write down what waits, in the transaction on the only one of `aliases`, where the
         connection has an outbox: then nothing is lost between its commit and `publish`.
         """
-        if not self._inline:
-            self._outbox = outbox.alias_for(self._connection, aliases)
-        if self._outbox is not None:
-            jobs = [job.outgoing for job in self.jobs.values()]
-            outbox.write(self._outbox, self._connection, jobs)
+        alias = None if self._inline else outbox.alias_for(self._connection, aliases)
+        if alias is not None:
+            self._written = Written(alias, self._connection)
+            self._written.write([job.outgoing for job in self.jobs.values()])
 
     def discard(self, id: str) -> bool:
         """Keep a job from being sent; whether it was still waiting."""
         waited = self.jobs.pop(id, None) is not None
-        if waited and self._outbox is not None:
-            outbox.forget(self._outbox, [id])
+        if waited and self._written is not None:
+            self._written.withdraw(id)
         return waited
 
     def publish(self) -> None:
@@ -123,20 +129,63 @@ class Deferred:
         self.jobs.clear()
         if not jobs:
             return
-        here: str | None = self._connection
+        here: tuple[str, Sequence[Sendable]] | None = (self._connection, jobs)
         try:
-            if not self._inline:
-                here = _push(self._connection, jobs)
-            if self._outbox is not None:
-                outbox.forget(self._outbox, [job.outgoing.id for job in jobs])
+            if self._written is not None:
+                here = self._move(self._written, jobs)
+            elif not self._inline:
+                here = _store(self._connection, jobs)
         except Exception as error:  # told on with the jobs it is about; the caller logs it
-            first = jobs[0].outgoing
-            others = f" and {len(jobs) - 1} others" if len(jobs) > 1 else ""
-            hope = " A worker will do it, from the outbox." if self._outbox is not None else ""
-            raise QueueError(
-                f"The transaction was committed, but {first.name} {first.id}{others} could not be "
-                f'queued on connection "{self._connection}": {error}{hope}'
-            ) from error
+            raise self._not_sent(jobs, error) from error
         self.sent = True
-        if here is not None:
-            _run(here, jobs)
+        if here is not None and self._written is not None:
+            self._run_written(self._written, *here)
+        elif here is not None:
+            _run(*here)
+
+    def _move(
+        self, written: Written, jobs: Sequence[Sendable]
+    ) -> tuple[str, list[Sendable]] | None:
+        """Push what is written down, a slice at a time; as `_store`."""
+        driver = queues[self._connection].driver
+        here = None
+        run: list[Sendable] = []
+        for start in range(0, len(jobs), outbox_rows.AT_ONCE):
+            some = jobs[start : start + outbox_rows.AT_ONCE]
+            moved = written.move([job.outgoing for job in some], driver.push)
+            _announce(self._connection, [job for job in some if job.outgoing.id in moved.stored])
+            if isinstance(moved.error, RunHere):
+                here = moved.error.connection
+                over = moved.stored | moved.refused.keys()
+                run += [job for job in some if job.outgoing.id not in over]
+            elif moved.error is not None:
+                raise QueueUnavailable(
+                    str(moved.error),
+                    stored=[*(job.outgoing.id for job in jobs[:start]), *moved.stored],
+                )
+        return None if here is None else (here, run)
+
+    def _run_written(self, written: Written, connection: str, jobs: Sequence[Sendable]) -> None:
+        """Run all of `jobs`, then raise what the first one raised that did."""
+        first: Exception | None = None
+        for job in jobs:
+            with written.running(job.outgoing.id) as ours:
+                try:
+                    if ours:
+                        _run(connection, [job])
+                except Exception as error:  # noqa: BLE001 - a job's own; the others run all the same
+                    first = first or error
+        if first is not None:
+            raise first
+
+    def _not_sent(self, jobs: Sequence[Sendable], error: Exception) -> QueueError:
+        """The words for whoever reads the log: the caller is gone."""
+        stored = error.stored if isinstance(error, QueueUnavailable) else ()
+        left = [job.outgoing for job in jobs if job.outgoing.id not in stored]
+        others = f" and {len(left) - 1:,} others" if len(left) > 1 else ""
+        of = f" of {len(jobs):,} jobs" if len(left) < len(jobs) else ""
+        hope = " A worker will do it, from the outbox." if self._written is not None else ""
+        return QueueError(
+            f"The transaction was committed, but {left[0].name} {left[0].id}{others}{of} could not "
+            f'be queued on connection "{self._connection}": {error}{hope}'
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -199,10 +199,12 @@ class Capabilities:
 
 
 class RunHere(QueueUnavailable):
-    """Raised by `Driver.push`: no store took the jobs, and `connection` is to run them at once."""
+    """Raised by `Driver.push`: no store took the jobs, and `connection` is to run them at once; but
+    for those that are `stored` somewhere.
+    """
 
-    def __init__(self, text: str, connection: str) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, connection: str, stored: Iterable[str] = ()) -> None:
+        super().__init__(text, stored=stored)
         self.connection = connection
 
 
@@ -264,6 +266,9 @@ class Driver(ABC):
     patience: float | None = None
     """Seconds that a call to the store may wait before it is `QueueUnavailable`; None: as the
     connection's settings say. A worker sets it: an eighth of its lease, and less while it stops."""
+    PARKS: ClassVar[bool] = False
+    """Jobs that this store cannot keep until they are due wait in `djqueue_outbox`: `parks` says
+    which. Workers of such a connection look there."""
     members: Sequence[str] = ()
     """The connections that keep the jobs in this one's place, where it passes them on: workers run
     for those, and that is where operators find them."""
@@ -285,6 +290,10 @@ class Driver(ABC):
         Raises `QueueUnavailable`, whose `stored` are the ids of the jobs that are in the store all
         the same, and whose `refused` those that it will never take.
         """
+
+    def parks(self, job: OutgoingJob) -> bool:
+        """Whether `push` would keep `job` in `djqueue_outbox` until it is due."""
+        return False
 
     # -- working -------------------------------------------------------------------------------
 

@@ -71,6 +71,8 @@ class Migration(migrations.Migration):
                 ("fingerprint", models.CharField(default="", max_length=40)),
                 ("history", models.TextField(default="")),
                 ("reservation", models.BigIntegerField(default=0)),
+                ("taken_until", models.DateTimeField(null=True)),
+                ("taken_by", models.CharField(default="", max_length=36)),
             ],
             options={
                 "verbose_name": "failed job",
@@ -189,8 +191,15 @@ class Migration(migrations.Migration):
                 "db_table": "djqueue_outbox",
                 "default_permissions": (),
                 "indexes": [
-                    models.Index(fields=["due_at", "id"], name="djqueue_outbox_due"),
-                    models.Index(fields=["uuid"], name="djqueue_outbox_uuid"),
+                    models.Index(
+                        fields=["connection", "due_at", "id"], name="djqueue_outbox_due"
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=["uuid", "push_id", "parked", "reservation"],
+                        name="djqueue_outbox_push",
+                    ),
                 ],
             },
         ),

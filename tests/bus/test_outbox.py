@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 from django.db import transaction
-from django.db.models.functions import Now
 
 from djqueue import dispatch_many, queues
-from djqueue.bus import outbox
+from djqueue.bus import outbox, outbox_rows
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueUnavailable
 from djqueue.models import Outbox
 from djqueue.testing import work
@@ -41,7 +41,8 @@ def _connections(settings: object, beanstalkd_server: services.Beanstalkd) -> It
 
 
 def make_due() -> None:
-    Outbox.objects.update(due_at=Now() - timedelta(seconds=60))
+    """As if a minute had passed, and whoever held a row were dead."""
+    Outbox.objects.update(due_at=UtcNow() - timedelta(seconds=60), taken_until=None)
 
 
 def test_what_commits_leaves_the_outbox_for_its_store():
@@ -84,7 +85,7 @@ def test_what_its_store_did_not_take_waits_in_the_outbox():
     make_due()
     assert outbox.replay() == 0
     row = Outbox.objects.get()
-    assert not outbox._due("default").exists(), "tried again at once"
+    assert not outbox_rows.due("default", "away").exists(), "tried again at once"
     Outbox.objects.update(connection="bean")
     make_due()
     assert outbox.replay() == 1
@@ -93,13 +94,13 @@ def test_what_its_store_did_not_take_waits_in_the_outbox():
 
 
 def test_nobody_moves_what_its_dispatcher_is_about_to_push():
-    outbox.write("default", "bean", [OutgoingJob("1" * 32, "default", "a.B", "{}")])
+    outbox.Written("default", "bean").write([OutgoingJob("1" * 32, "default", "a.B", "{}")])
     assert outbox.replay() == 0
 
 
 def test_a_store_that_is_away_does_not_keep_others_waiting():
-    for connection in ("away", "gone", "bean"):
-        parking.park("default", connection, [OutgoingJob("1" * 32, "default", "a.B", "{}")])
+    for number, connection in enumerate(("away", "gone", "bean")):
+        parking.park("default", connection, [OutgoingJob(f"{number}" * 32, "default", "a.B", "{}")])
     make_due()
     assert outbox.replay() == 1
     assert set(Outbox.objects.values_list("connection", flat=True)) == {"away", "gone"}

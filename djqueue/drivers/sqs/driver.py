@@ -70,6 +70,7 @@ class SqsDriver(Driver):
         "WINDOW": 10,
     }
     EXTRA = "sqs"
+    PARKS = True
     capabilities = Capabilities(
         ordered="SQS keeps an order within the groups of a FIFO queue only.",
         priorities="SQS has no priorities.",
