@@ -117,6 +117,16 @@ class WorkerProcess:
         return descendants(self.pid)
 
     @property
+    def warden(self) -> int:
+        """The process id of what starts and ends the children that run jobs."""
+        return self.children[0]
+
+    @property
+    def runners(self) -> list[int]:
+        """Process ids of the children that run jobs, and of what those have started."""
+        return descendants(self.warden)
+
+    @property
     def output(self) -> str:
         """What it has printed so far, to stdout and stderr."""
         return self._output.read_text(errors="replace")

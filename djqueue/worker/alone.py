@@ -43,6 +43,9 @@ class WorkerAlone:
         )
         self._finish = Finisher(driver, options.connection, self._given_up, forget_here)
 
+    def prepare(self) -> None:
+        """Nothing: there is no warden."""
+
     def run(self) -> StopReason:
         """Work until there is a reason to stop, or Ctrl-C."""
         try:

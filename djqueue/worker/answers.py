@@ -10,8 +10,10 @@ from djqueue.running.outcome import Outcome
 from djqueue.worker import clock
 from djqueue.worker.child import HARD
 from djqueue.worker.crew import Burial, outcome_of
+from djqueue.worker.link import Link
 from djqueue.worker.notices import Failed, what_it_is
 from djqueue.worker.options import StopReason
+from djqueue.worker.page import Reason
 from djqueue.worker.process import Process
 from djqueue.worker.wire import Item, Note, Told
 
@@ -30,6 +32,7 @@ class Answers:
         self._worker = worker
         self._selector = selector
         self._full_pipes: set[Process] = set()
+        self._heard: Link | None = None
 
     def listen(self, process: Process) -> None:
         """Take note of what a child has reported."""
@@ -111,18 +114,37 @@ class Answers:
             return
         for process in self._worker.crew.start_missing(now):
             self._selector.register(process.ends.outcomes, selectors.EVENT_READ, process)
+        self.hear_warden()
+
+    def hear_warden(self) -> None:
+        """Start one if there is none, and listen to it."""
+        crew = self._worker.crew
+        link = crew.link or crew.start_warden()
+        if link is not self._heard:
+            self._heard = link
+            self._selector.register(link, selectors.EVENT_READ, link)
 
     def bury(self) -> None:
         """See to the children that have ended."""
-        for burial in self._worker.crew.bury():
+        crew, left = self._worker.crew, False
+        for burial in crew.bury():
             process = burial.process
             self.listen(process)
             self.take_back(process)
+            crew.buried(process)
+            left = left or burial.reason is Reason.LEASE
             for item in process.held.values():
                 self._lost_with(burial, item)
             self._selector.unregister(process.ends.outcomes)
             self._wait_to_send(process, wait=False)
             process.close()
+        if left:
+            self._worker.report.event(
+                "warning", "The store was away for too long: its jobs were stopped."
+            )
+        if self._heard is not None and crew.link is not self._heard:
+            self._selector.unregister(self._heard)
+            self._heard = None
 
     def _lost_with(self, burial: Burial, item: Item | Note) -> None:
         if isinstance(item, Note):

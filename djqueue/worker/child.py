@@ -6,8 +6,11 @@ job settles itself in its own transaction.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes  # here, so that a child need not load it for itself
 import faulthandler
+import gc
+import io
 import os
 import platform
 import resource
@@ -17,9 +20,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.db.backends.signals import connection_created
 from django.dispatch import Signal
@@ -31,7 +32,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.payload import head_of
 from djqueue.running.outcome import ErrorReport, exception_of
 from djqueue.running.reset import close_what_is_old, connections_after
-from djqueue.running.rules import Rules
+from djqueue.running.rules import DEFAULT_TIMEOUT
 from djqueue.running.runner import Runner
 from djqueue.running.surroundings import Surroundings
 from djqueue.running.timer import AlarmTimer
@@ -39,11 +40,13 @@ from djqueue.worker import clock
 from djqueue.worker.chores import tidy
 from djqueue.worker.memory import resident
 from djqueue.worker.notices import Chore, ChoreKind
+from djqueue.worker.orphans import OWNER
+from djqueue.worker.page import ENDING, Slot
+from djqueue.worker.team import Assignment
 from djqueue.worker.wire import (
     TOKEN,
     Item,
     Note,
-    Page,
     WindowReader,
     encode_outcome,
     encode_told,
@@ -52,84 +55,56 @@ from djqueue.worker.wire import (
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
 
+TO_END = 2.0
+"""Seconds that a child may take to end once it has nothing to do any more."""
 _INSTANT = 0.5
 """Seconds of waiting after which a database connection may have become too old."""
 _LOOK_EVERY = 0.05
 """Seconds between two looks at the child's own memory."""
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """What a child is told when it starts. Plain values, so that it survives an exec."""
-
-    connection: str
-    worker: str
-    queues: tuple[str, ...]
-    rules: Rules
-    memory: int
-    """Bytes; 0 means no limit."""
-    work: int
-    tokens: int
-    outcomes: int
-    page: int
-    dump: int
-    life: int
-    """The last six are file descriptors; `life` ends when the parent does."""
-    parent: int
-    """The parent's process id."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for an argument of a new process."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Assignment:
-        """What `to_dict` made, after JSON."""
-        rules = data.pop("rules")
-        rules = Rules(**{**rules, "backoff": tuple(rules["backoff"])})
-        return cls(**{**data, "queues": tuple(data["queues"]), "rules": rules})
-
-
-def main(assignment: Assignment) -> None:
+def main(assignment: Assignment, slot: Slot) -> NoReturn:
     """Run until the parent closes the token pipe, or an attempt has spoilt this process."""
-    _become_a_child(assignment)
     code = 1
     try:
-        Child(assignment).run()
+        _become_a_child(assignment)
+        child = Child(assignment, slot)
+        slot.end()  # ready
+        with contextlib.suppress(EOFError):
+            child.run()
+        slot.begin(ENDING, clock.now(), hard=clock.now() + TO_END)
         code = 0
-    except EOFError:
-        code = 0
-    except BaseException:  # noqa: BLE001 - ours, since a job's own are outcomes; it must be seen
+    except BaseException:  # noqa: BLE001 - an error of ours has nobody else who would tell of it
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):  # closed by a job, or its reader is gone
-                stream.flush()
-        os._exit(code)
+        end_process(code)
 
 
 class Child:
     """One thread of control: token, job, outcome, and again."""
 
-    def __init__(self, assignment: Assignment) -> None:
-        self._told = assignment
-        self._page = Page(assignment.page)
-        self._windows = WindowReader(assignment.work)
+    def __init__(self, assignment: Assignment, slot: Slot) -> None:
+        self._team, self._channels = assignment.team, assignment.channels
+        self._slot = slot
+        self._windows = WindowReader(assignment.channels.work)
         self._items: deque[Item | Note] = deque()
         self._index = 0
         self._timer = AlarmTimer()
         self._driver: Driver | None = None
         self._looked = 0.0
+        self._calls = select.poll()
+        for descriptor in (assignment.channels.tokens, assignment.channels.work):
+            self._calls.register(descriptor, select.POLLIN)
         self._connected = True
         """A database connection may be open."""
         connection_created.connect(self._has_connected)
         self._surroundings = Surroundings()
         os.register_at_fork(after_in_child=self._was_forked)
         self._runner = Runner(
-            assignment.connection,
-            assignment.rules,
+            assignment.team.connection,
+            assignment.team.rules,
             timer=self._timer,
-            cancelled=lambda: self._page.cancelled() == self._index,
+            cancelled=lambda: self._slot.cancelled == self._index,
             driver=self._own_driver,
         )
 
@@ -137,7 +112,7 @@ class Child:
         """Begin what there is a token for, until the parent closes the pipe."""
         while True:
             try:
-                token = os.read(self._told.tokens, TOKEN.size)
+                token = os.read(self._channels.tokens, TOKEN.size)
             except BlockingIOError:
                 self._wait()
                 continue
@@ -156,10 +131,10 @@ class Child:
         if signals.worker_looping.receivers:
             self._worker_signal(signals.worker_looping)
         since = clock.now()
-        readable, _, _ = select.select([self._told.tokens, self._told.work], [], [])
+        readable = {descriptor for descriptor, _ in self._calls.poll()}
         if self._connected and clock.now() - since > _INSTANT:
             close_what_is_old()
-        if self._told.work in readable and self._told.tokens not in readable:
+        if self._channels.tokens not in readable:
             self._items.extend(self._windows.read())
 
     def _take(self, index: int) -> Item | Note:
@@ -176,15 +151,23 @@ class Child:
         self._index = item.number
         reservation = item.reservation
         head = head_of(reservation.payload)
-        timeout = self._told.rules.timeout_of(head.limits) if head else self._told.rules.timeout
-        self._page.begin(item.number, clock.now(), timeout)
+        timeout = self._team.rules.timeout_of(head.limits) if head else self._team.rules.timeout
+        self._begin(item.number, timeout)
         outcome = self._runner.run(reservation)
         self._tidy(reservation.name)
         self._runner.forget()
-        self._page.end()
-        memory = self._memory(outcome.duration) if self._told.memory else 0
-        os.write(self._told.outcomes, encode_outcome(item.number, outcome, memory))
+        self._slot.end()
+        memory = self._memory(outcome.duration) if self._team.memory else 0
+        os.write(self._channels.outcomes, encode_outcome(item.number, outcome, memory))
         return outcome.spoilt
+
+    def _begin(self, number: int, timeout: float) -> None:
+        now = clock.now()
+        if timeout:
+            soft = now + timeout
+            self._slot.begin(number, now, soft, soft + self._team.kill_grace)
+        else:
+            self._slot.begin(number, now)
 
     def _tidy(self, job: str) -> None:
         """Asking Django for its connections costs a tenth of a short job."""
@@ -205,14 +188,13 @@ class Child:
         self._index = note.number
         spoilt = False
         if isinstance(note.notice, Chore):
-            self._page.begin(note.number, clock.now(), self._told.rules.timeout or 60.0)
+            self._begin(note.number, self._team.rules.timeout or DEFAULT_TIMEOUT)
             self._chore(note.notice)
         else:
-            time = self._runner.time_to_tell(note.notice.reservation)
-            self._page.begin(note.number, clock.now(), time)
+            self._begin(note.number, self._runner.time_to_tell(note.notice.reservation))
             spoilt = self._failed(*note.notice)
-        self._page.end()
-        os.write(self._told.outcomes, encode_told(note.number))
+        self._slot.end()
+        os.write(self._channels.outcomes, encode_told(note.number))
         return spoilt
 
     def _failed(self, reservation: Reservation, told: ErrorReport) -> bool:
@@ -238,13 +220,13 @@ class Child:
 
     def _worker_signal(self, which: Signal, **more: Any) -> None:
         """Worker signals are sent here, since the parent runs no user code."""
-        told = self._told
+        team = self._team
         signals.announce(
             which,
             type(self),
-            worker=told.worker,
-            connection=told.connection,
-            queues=told.queues,
+            worker=team.worker,
+            connection=team.connection,
+            queues=team.queues,
             **more,
         )
 
@@ -255,12 +237,12 @@ class Child:
             return 0
         self._looked = now
         used = resident(os.getpid())
-        return used if used > self._told.memory else 0
+        return used if used > self._team.memory else 0
 
     def _own_driver(self) -> Driver:
         """A driver on this process's own connections."""
         if self._driver is None:
-            self._driver = make_driver(settings().connection(self._told.connection))
+            self._driver = make_driver(settings().connection(self._team.connection))
         return self._driver
 
 
@@ -270,24 +252,26 @@ HARD = "hard"
 
 def _become_a_child(assignment: Assignment) -> None:
     """Signals, group and crash dump of a process that runs user code."""
-    os.setpgid(0, 0)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    # Ctrl-C goes to the terminal's foreground group, which is the parent's: it decides.
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT):
-        signal.signal(number, signal.SIG_IGN)
-    signal.set_wakeup_fd(-1)
+    with contextlib.suppress(PermissionError):
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    gc.enable()
+    os.environ[OWNER] = str(os.getpid())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what jobs print is seen at once
+            stream.reconfigure(line_buffering=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.enable(file=assignment.dump, all_threads=True)
-    _die_with_parent(assignment.life, assignment.parent)
+    faulthandler.enable(file=assignment.channels.dump, all_threads=True)
+    _die_with_warden(assignment.life, assignment.warden)
 
 
-def _die_with_parent(life: int, parent: int) -> None:
-    """No user code runs unsupervised: when the parent is gone, so is this process."""
+def _die_with_warden(life: int, warden: int) -> None:
+    """No user code runs unsupervised: when the warden is gone, so is this process."""
     if platform.system() == "Linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:
+        if os.getppid() != warden:
             os._exit(1)
         return
 
@@ -296,3 +280,11 @@ def _die_with_parent(life: int, parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="djqueue-life").start()
+
+
+def end_process(code: int) -> NoReturn:
+    """Flush what was printed, and be gone."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # a closed stream, a full disk, a job's own stream
+            stream.flush()
+    os._exit(code)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,19 +14,28 @@ from django.db import connections
 
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import Outcome
-from djqueue.worker import clock, postmortem
+from djqueue.worker import clock, orphans, postmortem
+from djqueue.worker.link import Link
 from djqueue.worker.memory import resident
+from djqueue.worker.page import Page, Reason
 from djqueue.worker.process import STUCK_AFTER, Process
-from djqueue.worker.start import Team, start
+from djqueue.worker.start import allow_descriptors, by_exec
+from djqueue.worker.team import Team
 from djqueue.worker.wire import Item, Note
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
 
-DUMP_TIME = 1.0
-"""Seconds between SIGABRT, which dumps the stacks, and SIGKILL."""
+logger = logging.getLogger("djqueue.worker")
+
 _FAST_DEATH = 1.0
-_LONGEST_PAUSE = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
+_PATIENCE = 3
+"""Deaths in a row before anything was begun, after which the next child is started later."""
+_TO_END = 2.0
+"""Seconds in which idle children end by themselves."""
+_DESCRIPTORS = 8
+"""Descriptors that a child takes in the parent, with some to spare."""
 
 
 class Burial(NamedTuple):
@@ -32,29 +44,88 @@ class Burial(NamedTuple):
     process: Process
     status: int
     """As `os.waitpid` gives it."""
+    reason: Reason
+    after: float
+    """Seconds that its job had run, where the warden has ended it."""
 
 
 class Crew:
-    """Keeps `size` children alive while the worker accepts work."""
+    """Keeps `size` children alive while the worker accepts work. A warden starts and ends them."""
 
-    def __init__(self, size: int, team: Team, driver: Driver) -> None:
+    def __init__(self, size: int, team: Team, driver: Driver, signals: int = -1) -> None:
+        """`signals` is where a warden hears the signals of this process."""
         self.size = size
         self.processes: list[Process] = []
+        self.page = Page.create(size)
+        self.link: Link | None = None
+        self.lease_end = 0.0
         self._team = team
         self._driver = driver
-        self._life = os.pipe()
+        self._signals = signals
+        self._wardens = 0
         self._start_at = 0.0
-        self._fast_deaths = 0
+        self._failures = 0
+        self._dead: list[Burial] = []
+
+    # -- the warden ----------------------------------------------------------------------------
+
+    def start_warden(self) -> Link:
+        """Start one. The first is forked, so it comes before anything is open that must not be."""
+        if not self._wardens:
+            allow_descriptors(64 + self.size * _DESCRIPTORS)
+            self._close_stores()
+        link = Link(
+            self._team,
+            self.page,
+            self._signals,
+            forks=not by_exec(),
+            first=not self._wardens,
+        )
+        self._wardens += 1
+        self.link = link
+        return link
+
+    def _close_stores(self) -> None:
+        """A connection, or a thread of its pool, would be in two processes."""
+        self._driver.close()
+        for connection in connections.all(initialized_only=True):
+            connection.close()
+            if getattr(connection, "pool", None) is not None:
+                connection.close_pool()  # type: ignore[attr-defined]
+
+    def _lose_warden(self) -> None:
+        """It was killed, and by the kernel's promise its children with it: make sure of that."""
+        link, self.link = self.link, None
+        if link is None:
+            return
+        link.close()
+        logger.warning("The warden (process %d) has ended; a new one is started.", link.pid)
+        for process in self.processes:
+            process.slot.ended(Reason.WARDEN)
+            _make_sure_of_its_end(process)
+            self._dead.append(_burial(process, signal.SIGKILL))
+        self.processes.clear()
+        _reap(link.pid)
 
     # -- births and deaths ---------------------------------------------------------------------
 
     def start_missing(self, now: float) -> list[Process]:
-        """Start what is missing. After quick deaths in a row ever more slowly."""
-        born = []
+        """Start what is missing; ever more slowly while children die before they begin anything,
+        or cannot be started.
+        """
+        born: list[Process] = []
         while len(self.processes) < self.size and now >= self._start_at:
-            self._before_fork()
-            pid, ends = start(self._team, self._life, self._in_child)
-            process = Process(pid, ends)
+            used = {process.slot.number for process in self.processes}
+            slot = next(slot for slot in self.page.slots if slot.number not in used)
+            slot.clear()
+            try:
+                link = self.link or self.start_warden()
+                ends = link.start(slot)
+            except OSError as error:
+                self._could_not_start(error)
+                break
+            process = Process(slot, ends, link)
+            process.lease_until(self.lease_end)
             self.processes.append(process)
             born.append(process)
         return born
@@ -66,48 +137,65 @@ class Crew:
 
     def bury(self) -> Iterator[Burial]:
         """The children that have ended since the last call."""
-        for process in list(self.processes):
-            pid, status = os.waitpid(process.pid, os.WNOHANG)
-            if pid:
-                self.processes.remove(process)
-                self._pause(process)
-                yield Burial(process, status)
+        if self.link is not None:
+            try:
+                for report in self.link.reports():
+                    process = self._in_slot(report.slot)
+                    if process is not None:
+                        self.processes.remove(process)
+                        self._dead.append(_burial(process, report.status if report.died else 0))
+                        if not report.died:
+                            why = os.strerror(report.status)
+                            self._could_not_start(OSError(report.status, why))
+            except EOFError:
+                self._lose_warden()
+        dead, self._dead = self._dead, []
+        yield from dead
 
-    def _pause(self, process: Process) -> None:
-        now = clock.now()
-        fast = now - process.started < _FAST_DEATH and process.doomed is None
-        self._fast_deaths = self._fast_deaths + 1 if fast else 0
-        if self._fast_deaths > 3:
-            self._start_at = now + min(2.0 ** (self._fast_deaths - 3), _LONGEST_PAUSE)
+    def _in_slot(self, number: int) -> Process | None:
+        return next((p for p in self.processes if p.slot.number == number), None)
 
-    def _before_fork(self) -> None:
-        """Django's other connections are closed: they and their pools' threads stay behind."""
-        self._driver.before_fork()
-        for connection in connections.all(initialized_only=True):
-            if not self._driver.shares_transaction_with(connection.alias):
-                connection.close()
-                if getattr(connection, "pool", None) is not None:
-                    connection.close_pool()  # type: ignore[attr-defined]
+    def buried(self, process: Process) -> None:
+        """All that a dead child had to say was heard. Was it a crash loop?"""
+        if process.has_begun or process.held:
+            self._failures = 0
+        elif process.doomed is None and not process.slot.reason:
+            fast = clock.now() - process.started < _FAST_DEATH or not process.slot.is_up
+            self._failures += fast
+        if self._failures > _PATIENCE:
+            self._pause(self._failures - _PATIENCE)
 
-    def _in_child(self) -> None:
-        self._driver.after_fork_in_child()
-        for process in self.processes:
-            process.close()
+    def _could_not_start(self, error: OSError) -> None:
+        logger.warning("A child could not be started: %s. Trying again later.", error)
+        self._failures += 1
+        self._pause(self._failures)
+
+    def _pause(self, times: int) -> None:
+        pause = min(_FIRST_PAUSE**times, _LONGEST_PAUSE)
+        self._start_at = clock.now() + pause
 
     def close(self) -> None:
         """Let idle children end by themselves, and make sure of it."""
         for process in self.processes:
             process.close()
-        deadline = clock.now() + 2.0
-        while self.processes and clock.now() < deadline:
+        deadline = clock.now() + _TO_END
+        while self.processes and self.link is not None and clock.now() < deadline:
             list(self.bury())
             time.sleep(0.005)
-        for process in self.processes:
-            process.kill()
-            os.waitpid(process.pid, 0)
+        if self.link is not None:
+            self.link.close()  # the warden ends what is left, and itself
+            _reap(self.link.pid)
+            self.link = None
         self.processes.clear()
-        for descriptor in self._life:
-            os.close(descriptor)
+        self.page.close()
+
+    def lease_until(self, at: float) -> None:
+        """What children hold, and what they are given, is ours until `at`: the end of the lease,
+        less a margin, counted from before the last request that renewed it.
+        """
+        self.lease_end = at
+        for process in self.processes:
+            process.lease_until(at)
 
     # -- work ----------------------------------------------------------------------------------
 
@@ -138,21 +226,10 @@ class Crew:
 
     # -- limits --------------------------------------------------------------------------------
 
-    def enforce_timeouts(self, now: float, kill_grace: float) -> None:
-        """Kill what did not react to its soft timeout."""
-        for process in self.processes:
-            if process.aborted_at is not None:
-                if now - process.aborted_at >= DUMP_TIME:
-                    process.kill()
-            elif (found := process.running()) and found[1].timeout:
-                since = now - found[1].since
-                if since > found[1].timeout + kill_grace:
-                    process.abort(f"timeout:{since}", dump=True)
-
     def enforce_memory(self, limit: int) -> None:
         """Kill what has grown above `limit` bytes during a job."""
         for process in self.processes:
-            if process.doomed is None and process.held:
+            if process.doomed is None and process.held and process.pid:
                 used = resident(process.pid)
                 if used > limit:
                     process.abort(f"memory:{used}", dump=False)
@@ -165,12 +242,40 @@ class Crew:
 
 def outcome_of(burial: Burial, item: Item, team: Team, memory_kill: int) -> Outcome:
     """What became of the item that a dead child had begun."""
-    process, rules = burial.process, team.rules
+    process, rules, reservation = burial.process, team.rules, item.reservation
+    if burial.reason is Reason.TIMEOUT:
+        return postmortem.timed_out(reservation, rules, burial.after, process.dump())
+    if burial.reason in _INTERRUPTED:
+        why = _INTERRUPTED[burial.reason].format(grace=team.grace)
+        return postmortem.interrupted(reservation, rules, why)
     kind, _, number = (process.doomed or "").partition(":")
-    if kind == "timeout":
-        return postmortem.timed_out(item.reservation, rules, float(number), process.dump())
     if kind == "memory":
-        return postmortem.grew(item.reservation, rules, int(number), memory_kill)
+        return postmortem.grew(reservation, rules, int(number), memory_kill)
     if kind:
-        return postmortem.interrupted(item.reservation, rules, kind)
-    return postmortem.died(item.reservation, rules, burial.status, process.dump())
+        return postmortem.interrupted(reservation, rules, kind)
+    return postmortem.died(reservation, rules, burial.status, process.dump())
+
+
+_INTERRUPTED = {
+    Reason.LEASE: "Its worker could not reach the store and stopped it before its lease ended.",
+    Reason.GRACE: "It was stopped by a shutdown after --grace {grace:g} s.",
+    Reason.SECOND_SIGNAL: "It was stopped by a second signal to its worker.",
+    Reason.WARDEN: "The process that watches over it was killed, and it ended with that.",
+}
+
+
+def _burial(process: Process, status: int) -> Burial:
+    return Burial(process, status, process.slot.reason, process.slot.after)
+
+
+def _make_sure_of_its_end(process: Process) -> None:
+    """Its warden is gone, so it fell to us: its number is its own until we have reaped it."""
+    pid = process.pid
+    if pid and pid in orphans.children():
+        orphans.kill_group(pid)
+        _reap(pid)
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)

@@ -96,20 +96,16 @@ class Duties:
     # -- the duties: each returns when it is next due -------------------------------------------
 
     def _renew(self, now: float) -> float:
-        """The sign of life; without one in time, the children end before the lease does."""
+        """The sign of life; without one in time, the warden ends the children."""
         worker = self._worker
         lease = worker.lease
-        if now >= lease.over_at and worker.crew.processes:
-            worker.report.event("warning", "The store was away for too long: stopping the jobs.")
-            worker.abort(
-                "Its worker could not reach the store and stopped it before its lease ended."
-            )
         if now >= lease.next_at:
             try:
                 lost = lease.renew(list(worker.crew.held()))
             except QueueUnavailable as error:
                 worker.trade.failed(error)
             else:
+                worker.crew.lease_until(lease.over_at)
                 self._tell_cancelled(lost)
         return lease.next_at
 
@@ -155,13 +151,10 @@ class Duties:
         return now + min(PROMOTE_AT_LEAST, PROMOTE_AT_LEAST if due_in is None else due_in + 0.001)
 
     def _watch(self, now: float) -> float:
-        """Timeouts, and jobs that keep others waiting."""
+        """Jobs that keep others waiting. What lasts too long is ended by the warden."""
         worker = self._worker
-        worker.crew.enforce_timeouts(now, worker.options.kill_grace)
         worker.answers.relieve(now)
         worker.report.still_running(worker.crew.processes, now)
-        if worker.end_at is not None and now >= worker.end_at:
-            worker.abort(f"It was stopped by a shutdown after --grace {worker.options.grace:g} s.")
         return now + (WATCH if worker.crew.busy else 1.0)
 
     def _sample_memory(self, now: float) -> float:

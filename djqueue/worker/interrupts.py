@@ -1,45 +1,52 @@
-"""Signals, as bytes in a pipe that the loop reads when it has time.
-
-A handler here does nothing at all: the interpreter itself writes the signal's number.
-"""
+"""Signals, as bytes in a pipe that the loop reads when it has time."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+from djqueue.worker.warden import STOP
+
 _WATCHED = (*STOP, signal.SIGUSR2, signal.SIGCONT, signal.SIGCHLD)
 
 
-def _note(number: int, frame: FrameType | None) -> None:
-    """Needed so that the default action is not taken."""
-
-
 class Interrupts:
-    """The reading end of the pipe."""
+    """The reading ends of two pipes that get each signal's number.
+
+    One is written by the interpreter at the moment a signal comes, whatever this process waits for,
+    and is for the warden. The other one is written by a handler, as soon as one can run, and is for
+    this process: it does not depend on the warden.
+    """
 
     def __init__(self) -> None:
         self.descriptor, self._write = os.pipe()
-        os.set_blocking(self.descriptor, False)
-        os.set_blocking(self._write, False)
+        self.for_warden, self._at_once = os.pipe()
+        self._all = (self.descriptor, self._write, self.for_warden, self._at_once)
+        for descriptor in self._all:
+            os.set_blocking(descriptor, False)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._write, bytes([number]))
 
     @contextmanager
     def trapped(self) -> Iterator[None]:
         """Signals come through the pipe in this block; afterwards as before."""
-        before = {number: signal.signal(number, _note) for number in _WATCHED}
-        wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        # What was ignored when the worker was started is left so: nohup, a shell's background.
+        watched = [n for n in _WATCHED if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._note) for number in watched}
+        wakeup = signal.set_wakeup_fd(self._at_once, warn_on_full_buffer=False)
         try:
             yield
         finally:
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            os.close(self.descriptor)
-            os.close(self._write)
+            for descriptor in self._all:
+                os.close(descriptor)
 
     def read(self) -> list[signal.Signals]:
         """The signals that came since the last call."""

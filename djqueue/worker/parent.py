@@ -21,20 +21,22 @@ from djqueue import registry
 from djqueue.conf import settings
 from djqueue.drivers.base import WorkerIdentity
 from djqueue.errors import QueueUnavailable
-from djqueue.worker import clock
+from djqueue.worker import clock, orphans
 from djqueue.worker.answers import Answers
 from djqueue.worker.crew import Crew
 from djqueue.worker.duties import Duties
 from djqueue.worker.idle import Idle
-from djqueue.worker.interrupts import STOP, Interrupts
+from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.lease import Lease
+from djqueue.worker.link import Link
 from djqueue.worker.notices import Chore, ChoreKind
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.pace import Pace
 from djqueue.worker.process import Process
-from djqueue.worker.start import Team
 from djqueue.worker.stock import Stock
+from djqueue.worker.team import Team
 from djqueue.worker.trade import Trade
+from djqueue.worker.warden import STOP
 from djqueue.worker.wire import Item
 
 if TYPE_CHECKING:
@@ -62,13 +64,19 @@ class Worker:
         self.done = 0
         self.started = clock.now()
         self.team = Team(
-            options.connection, options.name, options.queues, self.rules, options.memory << 20
+            options.connection,
+            options.name,
+            options.queues,
+            self.rules,
+            options.memory << 20,
+            options.kill_grace,
+            options.grace,
         )
-        self.crew = Crew(options.workers, self.team, driver)
+        self._interrupts = Interrupts()
+        self.crew = Crew(options.workers, self.team, driver, self._interrupts.for_warden)
         self.stock = Stock()
         self.pace = Pace(driver.window)
         self.trade = Trade(self)
-        self._interrupts = Interrupts()
         self._selector = selectors.DefaultSelector()
         self.answers = Answers(self, self._selector)
         self.end_at: float | None = None
@@ -78,9 +86,19 @@ class Worker:
 
     # -- life ----------------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        """Start the warden: before a store is opened, since it is forked."""
+        # What this loads and makes is there for the children to share.
+        for spec in registry.all():
+            spec.get_ready()
+        orphans.adopt()
+        self.answers.hear_warden()
+
     def run(self) -> StopReason:
         """Work until stopped; everything held is settled or handed back by then."""
         with self._interrupts.trapped():
+            if self.crew.link is None:
+                self.prepare()
             self._open()
             try:
                 while self.reason is None or not self._settled_down():
@@ -95,9 +113,7 @@ class Worker:
         self.idle = Idle(self.driver, self.options, self._selector)
         self.duties = Duties(self)
         self._selector.register(self._interrupts.descriptor, selectors.EVENT_READ, None)
-        # What this loads and makes is there for the children to share.
-        for spec in registry.all():
-            spec.get_ready()
+        self.crew.lease_until(self.lease.over_at)
         self.duties.run(clock.now())
         self.answers.start_children(clock.now())
         self.stock.notices.append(Chore(ChoreKind.STARTED))
@@ -206,6 +222,8 @@ class Worker:
             self.reason = reason
             self.end_at = clock.now() + self.options.grace
             self.stock.notices.append(Chore(ChoreKind.STOPPING, reason.value))
+            if reason is not StopReason.SIGNAL:  # the warden has heard those itself
+                self.crew.page.stop_at = self.end_at
             for process in self.crew.processes:
                 self.answers.take_back(process)
             self.trade.give_back(self.stock.surplus())
@@ -223,8 +241,6 @@ class Worker:
         elif number is signal.SIGCONT and self._paused_by_signal:
             self._paused_by_signal = False
             self.report.event("info", "Resumed by SIGCONT.")
-        elif number is signal.SIGCHLD:
-            self.answers.bury()
 
     def _goodbye(self, number: signal.Signals) -> str:
         found = [process.running() for process in self.crew.processes]
@@ -274,6 +290,8 @@ class Worker:
             if key.fileobj == self._interrupts.descriptor:
                 for number in self._interrupts.read():
                     self._signalled(number)
+            elif isinstance(key.data, Link):
+                self.answers.bury()
             elif isinstance(key.data, Process) and not key.data.ends.closed:
                 self.answers.listen(key.data)
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 from djqueue.drivers.base import Reservation
 from djqueue.worker import clock
+from djqueue.worker.link import Ends, Link
 from djqueue.worker.notices import Notice
-from djqueue.worker.start import Ends
+from djqueue.worker.page import Running, Slot
 from djqueue.worker.wire import (
     TOKEN,
     Item,
     Note,
     OutcomeReader,
-    Page,
-    Running,
     Told,
     encode_note,
     encode_window,
@@ -30,27 +27,43 @@ STUCK_AFTER = 0.1
 class Process:
     """A child: its pipes and what it holds. All descriptors are non-blocking here."""
 
-    def __init__(self, pid: int, ends: Ends) -> None:
-        self.pid = pid
+    def __init__(self, slot: Slot, ends: Ends, link: Link) -> None:
+        self.slot = slot
         self.ends = ends
+        self._link = link
         self.started = clock.now()
         self.held: dict[int, Item | Note] = {}
         """What was handed over and is not answered, by index, in order."""
         self.doomed: str | None = None
         """Why we have killed it, or are about to."""
-        self.aborted_at: float | None = None
+        self.lease_end = 0.0
+        """When what is handed over may be taken over by others; 0: never."""
+        self.has_begun = False
+        """It has begun at least one item."""
         self.spoilt = False
         """It will end by itself after a soft timeout; nothing more is handed over."""
         self.full = False
         """Nothing more is handed over until it is empty."""
-        self._page = Page(ends.page)
         self._reader = OutcomeReader()
         self._next = 1
         self._unsent = bytearray()
         """Cut off at its front, which a `bytearray` does without copying the rest."""
         self._tokens = b""
 
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 until the warden has started it."""
+        return self.slot.pid
+
     # -- handing over --------------------------------------------------------------------------
+
+    def lease_until(self, at: float) -> None:
+        """Every job that it holds, and what is handed over from now on, is ours until `at`, on
+        `clock.now`: it is killed then, unless this is called again in time.
+        """
+        self.lease_end = at
+        if any(isinstance(item, Item) for item in self.held.values()):
+            self.slot.lease_end = at
 
     def hand_over(self, reservations: Sequence[Reservation]) -> None:
         """Give the child a window; payloads go first, then the permission to begin them."""
@@ -60,6 +73,9 @@ class Process:
             self.held[item.number] = item
             self._next += 1
             items.append(item)
+        if not self.slot.lease_end or self.lease_end < self.slot.lease_end:
+            self.slot.lease_end = self.lease_end
+        self.slot.held = len(self.held)
         self._unsent += encode_window(items)
         self._tokens += b"".join(TOKEN.pack(item.number) for item in items)
         self.send()
@@ -69,6 +85,7 @@ class Process:
         note = Note(self._next, notice)
         self.held[note.number] = note
         self._next += 1
+        self.slot.held = len(self.held)
         self._unsent += encode_note(note)
         self._tokens += TOKEN.pack(note.number)
         self.send()
@@ -100,7 +117,15 @@ class Process:
             taken = b""
         taken, self._tokens = taken + self._tokens, b""
         indices = [index for (index,) in TOKEN.iter_unpack(taken)]
-        return [self.held.pop(index) for index in indices if index in self.held]
+        back = [self.held.pop(index) for index in indices if index in self.held]
+        self._count()
+        return back
+
+    def _count(self) -> None:
+        """Keep the page true: what holds nothing has no lease that could end."""
+        self.slot.held = len(self.held)
+        if not self.held:
+            self.slot.lease_end = 0.0
 
     # -- listening -----------------------------------------------------------------------------
 
@@ -116,8 +141,10 @@ class Process:
             for told in self._reader.feed(data):
                 item = self.held.pop(told.number, None)
                 self.full = self.full and bool(self.held)
+                self.has_begun = True
                 if item is not None:
                     yield item, told
+            self._count()
             if len(data) < 1 << 16:
                 return
 
@@ -125,18 +152,18 @@ class Process:
         """Whether what it is given now is soon begun."""
         if self.full:
             return False
-        running = self._page.running()
+        running = self.slot.running()
         return running is None or now - running.since <= STUCK_AFTER
 
     def running(self) -> tuple[Item | Note, Running] | None:
         """The item that runs at this moment, and since when."""
-        running = self._page.running()
+        running = self.slot.running()
         item = self.held.get(running.number) if running else None
         return (item, running) if item and running else None
 
     def cancel(self, item: Item) -> None:
         """Tell the job that its outcome will be ignored."""
-        self._page.cancel(item.number)
+        self.slot.cancelled = item.number
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -144,18 +171,11 @@ class Process:
         """End it: with `dump` first SIGABRT, which writes every thread's stack, then `kill`."""
         if self.doomed is None:
             self.doomed = why
-            self.aborted_at = clock.now()
-            if dump:
-                _signal(self.pid, signal.SIGABRT)
-            else:
-                self.kill()
+            self._link.end(self.slot, dump=dump)
 
     def kill(self) -> None:
         """SIGKILL for the whole group: what the job has started ends with it."""
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            _signal(self.pid, signal.SIGKILL)
+        self._link.end(self.slot, dump=False)
 
     def dump(self) -> str:
         """What faulthandler wrote when it died."""
@@ -164,11 +184,4 @@ class Process:
 
     def close(self) -> None:
         """Close our ends; an idle child ends by itself then."""
-        self._page.close()
         self.ends.close()
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    """Only ever for a child that we have not waited for: its number is still its own."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)

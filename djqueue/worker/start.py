@@ -1,58 +1,43 @@
-"""Starting a child: by fork, or by exec where a fork of a used process is not safe."""
+"""Starting processes: the warden by the parent, children by the warden.
+
+By fork, so that all share the memory of what was imported; by exec where a fork of a process that
+has been used is not safe, and for a warden that replaces one, since stores are open by then.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
 import os
 import platform
+import resource
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
-from djqueue.running.rules import Rules
-from djqueue.worker.child import Assignment, main
-from djqueue.worker.wire import PAGE_SIZE
+from djqueue.worker.child import main
+from djqueue.worker.page import Page, Slot
+from djqueue.worker.team import Assignment, Channels, Team
+from djqueue.worker.warden import Ties, Warden, do_nothing
 
 EXEC = "DJQUEUE_START_BY_EXEC"
-"""Environment variable that makes Linux start children as macOS does."""
-
-
-@dataclass
-class Ends:
-    """The parent's ends of one child's channels."""
-
-    work: socket.socket
-    tokens: int
-    tokens_back: int
-    """The reading end, to take back what was not begun."""
-    outcomes: int
-    page: int
-    dump: int
-    closed: bool = False
-
-    def close(self) -> None:
-        """Close them all, once."""
-        if not self.closed:
-            self.closed = True
-            self.work.close()
-            for descriptor in (self.tokens, self.tokens_back, self.outcomes, self.page, self.dump):
-                os.close(descriptor)
-
-
-class Team(NamedTuple):
-    """What all children of a worker have in common."""
-
-    connection: str
-    worker: str
-    queues: tuple[str, ...]
-    rules: Rules
-    memory: int
+"""Environment variable that makes Linux start processes as macOS does."""
+_GUARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+"""What must not end a process before it has its handlers."""
+_HANDLED = (*_GUARDED, signal.SIGCONT)
 
 
 def by_exec() -> bool:
@@ -60,52 +45,72 @@ def by_exec() -> bool:
     return sys.platform == "darwin" or bool(os.environ.get(EXEC))
 
 
-def start(team: Team, life: tuple[int, int], in_child: Callable[[], None]) -> tuple[int, Ends]:
-    """Start a child; its process id and our ends.
-
-    `in_child` runs first in a forked child and makes inherited connections harmless. `life` is a
-    pipe whose writing end only the parent has.
-    """
-    ours, theirs = socket.socketpair()
-    tokens_read, tokens = os.pipe()
-    outcomes, outcomes_write = os.pipe()
-    os.set_blocking(tokens, False)
-    os.set_blocking(tokens_read, False)  # for the child too: it is one open pipe end
-    page, dump = _scratch(PAGE_SIZE), _scratch(0)
-    ends = Ends(ours, tokens, tokens_read, outcomes, page, dump)
-    assignment = Assignment(
-        *team,
-        work=theirs.fileno(),
-        tokens=tokens_read,
-        outcomes=outcomes_write,
-        page=page,
-        dump=dump,
-        life=life[0],
-        parent=os.getpid(),
-    )
-    pid = _exec(assignment) if by_exec() else _fork(assignment, ends, life[1], in_child)
-    theirs.close()
-    os.close(outcomes_write)
-    ours.setblocking(False)
-    os.set_blocking(outcomes, False)
-    return pid, ends
+# -- the warden, in the parent ---------------------------------------------------------------------
 
 
-def _fork(assignment: Assignment, ends: Ends, life: int, in_child: Callable[[], None]) -> int:
+def fork_warden(
+    team: Team, page: Page, ends: tuple[socket.socket, socket.socket], signals: int
+) -> int:
+    """Fork a warden; our end and its. Nothing may be open that does not survive a fork."""
     sys.stdout.flush()
     sys.stderr.flush()
     _settle_memory()
-    pid = os.fork()
-    if not pid:
-        _run_forked(assignment, ends, life, in_child)
+    parent = os.getpid()
+    with _guarded():
+        pid = os.fork()
+        if not pid:
+            try:
+                ends[0].close()
+                _become_warden(team, page, Ties(ends[1], signals, parent, team.grace), forks=True)
+            finally:
+                os._exit(1)
     return pid
 
 
-def _settle_memory() -> None:
-    """Keep as many pages as possible shared with the child.
+def exec_warden(team: Team, page: Page, theirs: socket.socket, signals: int, *, forks: bool) -> int:
+    """Start a warden in a new interpreter. With `forks` it loads the project and forks children;
+    without it starts each in an interpreter of its own.
+    """
+    told = {
+        "team": team.to_dict(),
+        "page": [page.descriptor, page.size],
+        "link": theirs.fileno(),
+        "signals": signals,
+        "parent": os.getpid(),
+        "forks": forks,
+    }
+    kept = [page.descriptor, theirs.fileno(), *([signals] if signals >= 0 else [])]
+    with _guarded():
+        process = subprocess.Popen(_line("warden", told), pass_fds=kept)
+    process.returncode = 0  # we wait for it ourselves
+    return process.pid
 
-    What imports have left free goes back to the system first: parent and child would each fill
-    pages of their own with it. Then the child's collector is to leave our objects alone.
+
+def _line(what: str, told: dict[str, Any]) -> list[str]:
+    """A command line that runs `what` below, with our own places to import from."""
+    code = (
+        "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told.pop('path');"
+        f" from djqueue.worker import start; start.{what}(told)"
+    )
+    told["path"] = [str(Path(entry).absolute()) for entry in sys.path]
+    return [sys.executable, "-c", code, json.dumps(told)]
+
+
+@contextlib.contextmanager
+def _guarded() -> Iterator[None]:
+    """Signals wait in this block; a process that is started in it has to let them in itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _GUARDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _settle_memory() -> None:
+    """Keep as many pages as possible shared with the processes to come.
+
+    What imports have left free goes back to the system first: each would fill pages of its own
+    with it. Then the collector is to leave our objects alone.
     """
     gc.collect()
     if platform.libc_ver()[0] == "glibc":
@@ -113,41 +118,124 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-def _run_forked(
-    assignment: Assignment, ends: Ends, life: int, in_child: Callable[[], None]
-) -> NoReturn:
+# -- the warden's own life -------------------------------------------------------------------------
+
+
+def warden(told: dict[str, Any]) -> NoReturn:
+    """Be a warden, in a new interpreter."""
     try:
-        in_child()
-        ends.work.close()
-        for descriptor in (ends.tokens, ends.outcomes, life):
-            os.close(descriptor)
-        main(assignment)
+        link = socket.socket(fileno=told["link"])
+        page = Page(*told["page"])
+        for descriptor in (link.fileno(), page.descriptor, told["signals"]):
+            if descriptor >= 0:
+                os.set_inheritable(descriptor, False)
+        team = Team.from_dict(told["team"])
+        if told["forks"]:
+            _load_project()
+            _settle_memory()
+        ties = Ties(link, told["signals"], told["parent"], team.grace)
+        _become_warden(team, page, ties, forks=told["forks"])
     finally:
         os._exit(1)
 
 
-def _exec(assignment: Assignment) -> int:
-    descriptors = [
-        getattr(assignment, name) for name in ("work", "tokens", "outcomes", "page", "dump", "life")
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "djqueue.worker.start", json.dumps(assignment.to_dict())],
-        pass_fds=descriptors,
-        start_new_session=False,
-    )
-    process.returncode = 0  # we wait for it ourselves
-    return process.pid
-
-
-def _scratch(size: int) -> int:
-    """A file without a name, shared with a child."""
-    with tempfile.TemporaryFile() as file:
-        file.truncate(size)
-        return os.dup(file.fileno())
-
-
-if __name__ == "__main__":
+def _load_project() -> None:
     import django
 
+    from djqueue import registry
+
     django.setup()
-    main(Assignment.from_dict(json.loads(sys.argv[1])))
+    for spec in registry.all():
+        spec.get_ready()
+
+
+def _become_warden(team: Team, page: Page, ties: Ties, *, forks: bool) -> NoReturn:
+    gc.disable()
+    signal.set_wakeup_fd(-1)
+    # In a group of its own: what kills the parent's does not leave the children unattended.
+    with contextlib.suppress(PermissionError):
+        os.setpgid(0, 0)
+    handle_signals()
+    life = os.pipe()
+    nursery = Nursery(team, page, life, forks=forks)
+    Warden(ties, page, nursery.start).run()
+    os._exit(0)
+
+
+def handle_signals() -> None:
+    """Have handlers that do nothing: the parent decides. What is ignored stays ignored: nohup."""
+    for number in _HANDLED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, do_nothing)
+            signal.siginterrupt(number, False)
+
+
+class Nursery:
+    """Starts children. `life` is a pipe whose writing end only this process has."""
+
+    def __init__(self, team: Team, page: Page, life: tuple[int, int], *, forks: bool) -> None:
+        self._team = team
+        self._page = page
+        self._life = life
+        self._forks = forks
+
+    def start(self, slot: Slot, channels: list[int], own: list[int]) -> int:
+        """Start a child; its process id. `own` is what it must not have of the warden."""
+        assignment = Assignment(self._team, Channels(*channels), self._life[0], os.getpid())
+        with _guarded():
+            if not self._forks:
+                return self._exec(assignment, slot)
+            pid = os.fork()
+            if not pid:
+                self._run_forked(assignment, slot, own)
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # it does so too: whoever comes first
+        return pid
+
+    def _run_forked(self, assignment: Assignment, slot: Slot, own: Sequence[int]) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            for descriptor in (*own, self._life[1]):
+                os.close(descriptor)
+            main(assignment, slot)
+        finally:
+            os._exit(1)
+
+    def _exec(self, assignment: Assignment, slot: Slot) -> int:
+        told = {
+            "team": assignment.team.to_dict(),
+            "channels": assignment.channels,
+            "life": assignment.life,
+            "warden": assignment.warden,
+            "page": [self._page.descriptor, self._page.size],
+            "slot": slot.number,
+        }
+        process = subprocess.Popen(
+            _line("child", told),
+            pass_fds=[*assignment.channels, assignment.life, self._page.descriptor],
+            preexec_fn=os.setpgrp,  # noqa: PLW1509 - this process has one thread
+        )
+        process.returncode = 0
+        return process.pid
+
+
+def child(told: dict[str, Any]) -> NoReturn:
+    """Be a child, in a new interpreter."""
+    import django
+
+    handle_signals()
+    page, channels = Page(*told["page"]), Channels(*told["channels"])
+    for descriptor in (page.descriptor, told["life"], *channels):
+        os.set_inheritable(descriptor, False)
+    django.setup()
+    team = Team.from_dict(told["team"])
+    assignment = Assignment(team, channels, told["life"], told["warden"])
+    main(assignment, page.slots[told["slot"]])
+
+
+def allow_descriptors(count: int) -> None:
+    """Raise the soft limit for open files to `count`, as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,19 +1,17 @@
 """What parent and child say to each other.
 
-Three one-way channels and a shared page:
+Three one-way channels, beside the page that all processes of a worker share:
 
 - **work** (parent → child): windows, JSON arrays behind their length. They travel ahead.
 - **tokens** (parent → child): eight bytes an item, the permission to begin it. The parent holds
   the reading end too: what it can read back was never begun, and what it cannot was. The kernel
   makes that exact, whatever dies when.
 - **outcomes** (child → parent): one write an item. What is in the pipe survives the child.
-- the **page**: what runs since when, written by the child; what is cancelled, by the parent.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -28,11 +26,6 @@ TOKEN = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
 _OUTCOME = struct.Struct("<QBdI")
 _PLAIN, _FULL, _TOLD, _MEMORY = range(4)
-
-PAGE_SIZE = mmap.PAGESIZE
-_RUNNING = struct.Struct("<Qdd")
-_CANCELLED = struct.Struct("<Q")
-_CANCELLED_AT = _RUNNING.size
 
 
 class Item(NamedTuple):
@@ -188,49 +181,3 @@ def _full(index: int, duration: float, body: bytes) -> Told:
         data["spoilt"],
     )
     return Told(index, outcome, data["memory"])
-
-
-# -- page -----------------------------------------------------------------------------------------
-
-
-class Running(NamedTuple):
-    """What a child runs at this moment."""
-
-    number: int
-    since: float
-    """A time of `clock.now`, which all processes of a machine share."""
-    timeout: float
-    """Seconds; 0 means no limit."""
-
-
-class Page:
-    """Shared memory of one child and its parent."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._map = mmap.mmap(descriptor, PAGE_SIZE)
-
-    def begin(self, index: int, since: float, timeout: float) -> None:
-        """Child: item `index` begins."""
-        _RUNNING.pack_into(self._map, 0, index, since, timeout)
-
-    def end(self) -> None:
-        """Child: nothing runs."""
-        _RUNNING.pack_into(self._map, 0, 0, 0.0, 0.0)
-
-    def running(self) -> Running | None:
-        """Parent: what runs, or None."""
-        running = Running(*_RUNNING.unpack_from(self._map, 0))
-        again = Running(*_RUNNING.unpack_from(self._map, 0))
-        return running if running.number and running == again else None
-
-    def cancel(self, index: int) -> None:
-        """Parent: item `index` was cancelled."""
-        _CANCELLED.pack_into(self._map, _CANCELLED_AT, index)
-
-    def cancelled(self) -> int:
-        """Child: the last cancelled item."""
-        return int(_CANCELLED.unpack_from(self._map, _CANCELLED_AT)[0])
-
-    def close(self) -> None:
-        """Let go of the memory; the other side keeps it."""
-        self._map.close()

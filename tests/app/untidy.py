@@ -110,7 +110,7 @@ def forks_a_twin(how: str) -> None:
     write("end", how)
 
 
-@job(name="app.exits", tries=1)
+@job(name="app.exits_by_python", tries=1)
 def exits() -> None:
     sys.exit(3)
 

@@ -116,7 +116,7 @@ def test_a_killed_child_costs_an_attempt_and_its_window_goes_on(
     dispatch_many(jobs.sturdy.bind(number, 0.02) for number in range(200))
     with start_worker("--stop-when-empty", "--workers", 2) as worker:
         wait_until(lambda: len(ledger.lines("end")) > 20)
-        os.kill(worker.children[0], signal.SIGKILL)
+        os.kill(worker.runners[0], signal.SIGKILL)
         assert worker.wait(60) == 0
     assert sorted(set(map(int, ledger.details("end")))) == list(range(200))
 

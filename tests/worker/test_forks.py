@@ -22,14 +22,13 @@ from djqueue.models import FailedJob, QueuedJob
 from djqueue.running.rules import Rules
 from djqueue.worker.crew import Crew
 from djqueue.worker.process import Process
-from djqueue.worker.start import Team
+from djqueue.worker.team import Team
 from tests import databases, elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs
 from tests.app.models import Note
 from tests.ledger import Ledger
 from tests.services import PostgreSQL
-from tests.services.processes import descendants
 from tests.support import start_worker, wait_until
 
 FORKS = int(os.environ.get("DJQUEUE_TEST_FORKS", "500"))
@@ -56,9 +55,10 @@ class Parent:
     def __init__(self) -> None:
         self._django = connections["default"]
         self.driver: Driver = make_driver(settings().connection("database"))
-        self.driver.join(WorkerIdentity("test", "host", os.getpid(), ("default",), 20.0))
         team = Team("database", "test", ("default",), Rules(), 0)
         self.crew = Crew(1, team, self.driver)
+        self.crew.start_warden()
+        self.driver.join(WorkerIdentity("test", "host", os.getpid(), ("default",), 20.0))
 
     def born(self) -> Process:
         (process,) = self.crew.start_missing(time.monotonic() + 60)
@@ -138,10 +138,10 @@ def test_a_child_has_none_of_its_parents_files_and_sockets(settings: Any, ledger
         wait_until(lambda: ledger.lines("end"))
         ours = _sockets_and_databases(worker.pid)
         assert ours
-        (first,) = descendants(worker.pid)
+        (first,) = worker.runners
         os.kill(first, signal.SIGKILL)
         # Born while the connections are open, and without work of its own.
-        (child,) = wait_until(lambda: [pid for pid in descendants(worker.pid) if pid != first])
+        (child,) = wait_until(lambda: [pid for pid in worker.runners if pid != first])
         wait_until(lambda: not (_sockets_and_databases(child) & ours), what=str(ours))
 
 

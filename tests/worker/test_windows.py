@@ -17,7 +17,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.running.rules import Rules
 from djqueue.worker.crew import Burial, Crew
 from djqueue.worker.process import Process
-from djqueue.worker.start import Team
+from djqueue.worker.team import Team
 from tests import ledger as ledgers
 from tests.app import jobs
 from tests.ledger import Ledger
@@ -133,7 +133,9 @@ def test_a_payload_larger_than_every_buffer_arrives(crew: Crew, ledger: Ledger) 
     from djqueue.bus.dispatching import prepare
 
     outgoing = prepare(bound, bound._spec).outgoing
-    process.hand_over([Reservation(outgoing.id, "default", "big", outgoing.payload, 1, 0, "", 0)])
+    process.hand_over(
+        [Reservation(outgoing.id, "default", "tests.swallow", outgoing.payload, 1, 0, "", 0)]
+    )
     deadline = time.monotonic() + 10
     while process.held and time.monotonic() < deadline:
         process.send()

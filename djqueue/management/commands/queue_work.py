@@ -54,9 +54,10 @@ class Command(BaseCommand):
             self._refuse(driver.capabilities, options)
             stream = cast("TextIO", self.stdout._out)  # Django's wrapper hides the encoding
             report = Lines(options, stream, as_json=given["json"], verbosity=given["verbosity"])
+            worker = (Worker if options.workers else WorkerAlone)(options, driver, report)
+            worker.prepare()
             report.started(banner(options, driver, given["verbosity"]))
-            made = Worker if options.workers else WorkerAlone
-            reason = made(options, driver, report).run()
+            reason = worker.run()
         except QueueError as error:
             raise CommandError(str(error)) from error
         if reason.exit_code:
