@@ -376,7 +376,9 @@ class Driver(ABC):
         return self.settings.retry_after
 
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
-        """Something that tells of new jobs in `queues`, or None: poll."""
+        """Something that tells of new jobs in `queues`, or None: poll. After a None it is asked
+        again now and then, and should not take long.
+        """
         return None
 
     # -- inspecting ----------------------------------------------------------------------------

@@ -19,6 +19,8 @@ POLL_LATER = 0.04
 """Seconds between two looks at a store that cannot call, in the first `LIVELY` seconds after work
 and after that."""
 LIVELY = 2.0
+WATCH_AGAIN = 10.0
+"""Seconds after which a store that could not call is asked again whether it can."""
 BUSY_FOR = 1.0
 """Seconds without room for a job after which pushers are told not to wake this worker."""
 
@@ -34,6 +36,7 @@ class Idle:
         self._selector = selector
         self._wakeup: Wakeup | None = None
         self._watching = False
+        self._watch_again = 0.0
         self._registered: int | None = None
         self._idle = False
         self._busy_since: float | None = None
@@ -51,16 +54,16 @@ class Idle:
     def prepare(self, now: float, *, idle: bool) -> None:
         """Before sleeping: listen, and let pushers know whether they have to call."""
         try:
-            self._watch()
+            self._watch(now)
             self._tell(now, idle)
         except QueueUnavailable:
             self.close()
 
-    def _watch(self) -> None:
-        if self._watching:
+    def _watch(self, now: float) -> None:
+        if self._watching and (self._wakeup is not None or now < self._watch_again):
             return
         self._wakeup = self._driver.watch(self._options.queues)
-        self._watching = True
+        self._watching, self._watch_again = True, now + WATCH_AGAIN
         if self._wakeup is not None:
             descriptor = self._wakeup.fileno()
             if descriptor is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, transaction
 
-from djqueue.models import FailedJob, QueuedJob
+from djqueue.models import FailedJob, QueuedJob, Worker
 from tests.app import jobs
 from tests.ledger import Ledger
 from tests.support import WorkerProcess, start_worker, wait_until
@@ -89,16 +89,30 @@ def test_what_comes_after_the_signal_to_stop_is_given_back(ledger: Ledger) -> No
     assert row.reservation == 2  # it had come
 
 
+SHORT_LEASE = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": 3}}}
+
+
+def test_the_sign_of_life_does_not_wait_behind_an_answer(ledger: Ledger, settings: object) -> None:
+    settings.DJQUEUE = SHORT_LEASE  # type: ignore[attr-defined]
+    jobs.record.dispatch(1, 1.0)
+    jobs.sturdy.dispatch(2, 7.0)
+    with start_worker("--workers", 2, "--stop-when-empty") as worker:
+        with late(ledger):
+            wait_until(lambda: "2" in ledger.details("end"), timeout=15)
+        assert worker.wait(15) == 0
+    assert sorted(ledger.details("begin")) == ["1", "2"]
+    assert not QueuedJob.objects.exists()
+
+
 def test_a_lease_that_ends_without_an_answer_ends_the_jobs(
     ledger: Ledger, settings: object
 ) -> None:
-    lease = {"DRIVER": "database", "RETRY_AFTER": 3}
-    settings.DJQUEUE = {"CONNECTIONS": {"database": lease}}  # type: ignore[attr-defined]
-    jobs.record.dispatch(1, 1.0)
+    settings.DJQUEUE = SHORT_LEASE  # type: ignore[attr-defined]
     jobs.sturdy.dispatch(2, 20.0)
     with start_worker("--workers", 2) as worker:
-        with late(ledger):
-            child = _child_of(worker, ledger, "2")
+        child = _child_of(worker, ledger, "2")
+        with transaction.atomic():
+            assert Worker.objects.select_for_update().get()
             wait_until(lambda: child not in worker.children, timeout=8)
-        wait_until(lambda: len(ledger.lines("begin")) == 3)
+        wait_until(lambda: len(ledger.lines("begin")) == 2)
         assert worker.is_running

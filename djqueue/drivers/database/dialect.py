@@ -22,9 +22,12 @@ from djqueue.drivers.base import (
     Verdict,
     Wakeup,
 )
+from djqueue.drivers.database.connection import BoundConnection
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from djqueue.drivers.database.bound import Bound
 
 PROMOTE_SLICE = 500
 """Rows a promotion moves at once, so that no statement holds many rows for long."""
@@ -75,6 +78,12 @@ class Dialect(ABC):
     @property
     def connection(self) -> BaseDatabaseWrapper:
         return connections[self.alias]
+
+    @property
+    def bound(self) -> Bound | None:
+        """How long calls may wait on a worker's own connection."""
+        connection = self.connection
+        return connection.bound if isinstance(connection, BoundConnection) else None
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError, IntegrityError
 
 GOING = ("08", "57P")
 """SQLSTATE of PostgreSQL: connection exceptions, and a server that shuts down."""
@@ -26,3 +26,38 @@ def in_doubt(error: DatabaseError) -> bool:
     if not isinstance(number, int) or number == SHUTDOWN:
         return True
     return not any(number in answers for answers in MYSQL_ANSWERS)
+
+
+REFUSED = ("22", "23", "54")
+"""SQLSTATE of PostgreSQL: data exceptions, broken constraints, and what is too large."""
+MYSQL_REFUSES = frozenset({1118, 1153, 1264, 1267, 1292, 1366, 1406, 1441, 3988, 4025})
+"""MySQL: too large for a row or a packet; out of range; cannot be compared with, or written in, the
+column's character set; too long; a broken check."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """True where the database will not take what was sent, because of what it is, however often it
+    is tried; False where it cannot be reached, does not answer, or cannot do it now.
+    """
+    if isinstance(error, DataError | IntegrityError | UnicodeError | OverflowError | ValueError):
+        return True
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    if state is not None:
+        return str(state).startswith(REFUSED)
+    number = error.args[0] if error.args else None
+    return isinstance(number, int) and number in MYSQL_REFUSES
+
+
+def is_change_of_tables(error: Exception) -> bool:
+    """The tables are not what a statement was made for: PostgreSQL's "cached plan must not change
+    result type", a table that is not there or may not be used, in the middle of a migration say.
+    """
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    if state is not None:
+        return state in ("0A000", "42P01", "42501", "42703", "26000")
+    if type(cause).__module__ == "sqlite3":
+        return "no such table" in str(cause) or "no such column" in str(cause)
+    number = error.args[0] if error.args else None
+    return number in (1142, 1143, 1146, 1054, 1412)

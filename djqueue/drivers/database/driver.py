@@ -31,7 +31,12 @@ from djqueue.drivers.base import (
     WorkerIdentity,
 )
 from djqueue.drivers.database import stored, workers
-from djqueue.drivers.database.connection import forget_connections, own_connection
+from djqueue.drivers.database.bound import Bound
+from djqueue.drivers.database.connection import (
+    BoundConnection,
+    forget_connections,
+    own_connection,
+)
 from djqueue.drivers.database.dialect import Dialect, Holder
 from djqueue.drivers.database.doubt import in_doubt
 from djqueue.drivers.database.reported import ReportedAnswer, ReportedWakeup
@@ -91,7 +96,7 @@ class DatabaseDriver(Driver):
         options = self.settings.option
         with self._reported():
             if not self._dialect.owned:
-                own_connection(self.alias, wal=bool(options("WAL")))
+                own_connection(self.alias, wal=bool(options("WAL")), seconds=self._limit)
                 self._dialect = _dialect(self.alias, owned=True, prepare=bool(options("PREPARE")))
             key = workers.insert(self._dialect, worker, self.settings.name)
         self._identity = worker
@@ -237,10 +242,32 @@ class DatabaseDriver(Driver):
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
+        """A call on this driver: its errors are those of the contract, and it has its time."""
+        bound = None
         try:
+            bound = self._begun()
             yield
         except DatabaseError as error:
             raise self._explained(error) from error
+        finally:
+            if bound is not None:
+                bound.end()
+
+    def _begun(self) -> Bound | None:
+        """What ends the call that begins here; None inside another one, and where no connection is
+        a worker's own.
+        """
+        if not self._dialect.owned:
+            return None
+        connection = self._dialect.connection
+        if isinstance(connection, BoundConnection) and connection.begin(self._limit):
+            return connection.bound
+        return None
+
+    @property
+    def _limit(self) -> float:
+        """Seconds that a call of a worker may wait."""
+        return self.lease / 8 if self.patience is None else max(self.patience, 0.05)
 
     def _explained(self, error: DatabaseError) -> Exception:
         """What a database error means here. Others stay as they are."""

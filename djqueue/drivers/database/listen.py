@@ -54,8 +54,9 @@ class ListenWakeup(Wakeup):
             self._raw.remove_notify_handler(self._hear)
             self._dialect.run(f"UNLISTEN {CHANNEL}")
 
-    def hears(self) -> bool:
-        """Whether notifications arrive here, so that this session is ours alone.
+    def hears(self) -> bool | None:
+        """Whether notifications arrive here, so that this session is ours alone; None where it
+        could not be tried.
 
         The echo is sent over another connection: what a session tells itself arrives with the
         answer, through any pooler. Nobody waits for that connection's answer, since a pooler may
@@ -65,12 +66,16 @@ class ListenWakeup(Wakeup):
         try:
             other = connection.get_new_connection(connection.get_connection_params())
         except connection.Database.Error:
-            return False  # no connection is left for us: polling needs none
+            return None  # no connection is left for us: polling needs none
         try:
             other.pgconn.send_query(f"NOTIFY {CHANNEL}, 'echo'".encode())
-            deadline = time.monotonic() + _ECHO_SECONDS
+            bound = self._dialect.bound
+            wait = min(_ECHO_SECONDS, bound.left()) if bound is not None else _ECHO_SECONDS
+            deadline = time.monotonic() + wait
+            poller = select.poll()
+            poller.register(self._raw.fileno(), select.POLLIN)
             while not (heard := self.arrived()) and (left := deadline - time.monotonic()) > 0:
-                select.select([self._raw.fileno()], [], [], left)
+                poller.poll(left * 1000)
         finally:
             other.close()
         return heard

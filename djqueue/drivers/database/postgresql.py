@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -11,12 +12,17 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from djqueue.drivers.base import Answer, Exchange, OutgoingJob, Reservation, Settlement, Wakeup
+from djqueue.drivers.database.bound import Bound
+from djqueue.drivers.database.connection import PATIENCE
 from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder
 from djqueue.drivers.database.listen import CHANNEL, ListenWakeup
 from djqueue.drivers.database.prepared import Prepared, Sent
 
 logger = logging.getLogger("djqueue")
 
+ASK_AGAIN_SOON, ASK_AGAIN = 20.0, 300.0
+"""Seconds after which it is tried again whether notifications arrive, where that could not be tried
+and where they did not."""
 COPY_FROM = 50
 """Jobs from which COPY is faster than one INSERT."""
 
@@ -37,7 +43,8 @@ class PostgresDialect(Dialect):
         super().__init__(alias, owned=owned, prepare=prepare)
         self._prepared: Prepared | None = None
         """On a connection that is known to be one session, not a pooler's."""
-        self._pooled = False
+        self._deaf: tuple[Any, float] | None = None
+        """A connection on which no notification arrived, and when (monotonic) to try once more."""
 
     def seconds_until(self, column: str) -> str:
         return f"extract(epoch FROM {column} - statement_timestamp())"
@@ -176,19 +183,31 @@ class PostgresDialect(Dialect):
     def watch(self, queues: Sequence[str], holder: Holder, *, listen: bool) -> Wakeup | None:
         if not (self.owned and hasattr(self._raw_connection(), "pgconn")):
             return None  # psycopg2, which Django supports still, has no pgconn
-        if self._pooled or not (listen or self.prepare):
+        if not (listen or self.prepare) or self._is_deaf():
             return None
         wakeup = ListenWakeup(self, holder.worker)
-        if wakeup.hears():
+        hears = wakeup.hears()
+        if hears:
             if self.prepare:
                 self._prepare_from_now_on()
             if listen:
                 return wakeup
+        elif hears is None:
+            self._deaf = (self._raw_connection(), time.monotonic() + ASK_AGAIN_SOON)
+            logger.info(_NOT_ASKED, self.alias)
         else:
-            self._pooled = True
-            logger.log(logging.WARNING if listen else logging.INFO, _POOLED, self.alias)
+            told, self._deaf = self._deaf, (self._raw_connection(), time.monotonic() + ASK_AGAIN)
+            if told is None or told[0] is not self._deaf[0]:
+                logger.log(logging.WARNING if listen else logging.INFO, _POOLED, self.alias)
         wakeup.close()
         return None
+
+    def _is_deaf(self) -> bool:
+        """Whether it was found out a while ago that no notification arrives here."""
+        if self._deaf is None:
+            return False
+        raw, again = self._deaf
+        return raw is self._raw_connection() and time.monotonic() < again
 
     def _prepare_from_now_on(self) -> None:
         """Plan the statement of an exchange once, whatever the statistics say at the moment.
@@ -200,7 +219,7 @@ class PostgresDialect(Dialect):
         self.rows("SELECT set_config('plan_cache_mode', 'force_generic_plan', false)")
         raw = self._raw_connection()
         if self._prepared is None or self._prepared.raw is not raw:
-            self._prepared = Prepared(raw)
+            self._prepared = Prepared(raw, self.bound or Bound(PATIENCE))
 
     def descriptor(self) -> int | None:
         raw = self.connection.connection
@@ -241,11 +260,9 @@ _POOLED = (
     " DATABASE an alias that reaches PostgreSQL directly, or set LISTEN and PREPARE to False if"
     " this is meant."
 )
-_PLAN_BY_INDEX = (
-    # All that the worker asks goes by an index, in its order. Statistics of a queue are never true
-    # for long, and a plan that sorts reads all that waits. JIT would look at the costs of this.
-    "SELECT set_config(name, 'off', false) FROM unnest(ARRAY["
-    "'enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'jit']) AS name"
+_NOT_ASKED = (
+    'Whether notifications arrive from database "%s" could not be tried, since it had no second'
+    " connection for this worker. It polls, and tries again in a while."
 )
 _IDLE = "FROM djqueue_workers WHERE idle AND alive_until > statement_timestamp() LIMIT 1"
 _WAKE = f"SELECT pg_notify('{CHANNEL}', '') {_IDLE}"

@@ -6,16 +6,20 @@ psycopg's cursors wait for their answers. A worker has other things to do meanwh
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Sequence
 from typing import Any
+
+from djqueue.drivers.database.bound import Bound, give_up
 
 
 class Prepared:
     """The statements that one session has prepared."""
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, bound: Bound) -> None:
         self.raw = raw
         """psycopg's connection."""
+        self._bound = bound
         self._names: dict[str, bytes] = {}
 
     def send(self, sql: str, params: Sequence[Any]) -> Sent:
@@ -28,44 +32,64 @@ class Prepared:
             name = f"djqueue_{len(self._names)}".encode()
             first, *rest = sql.split("%s")
             text = first + "".join(f"${n}{part}" for n, part in enumerate(rest, 1))
-            _checked(self.raw, pgconn.prepare(name, text.encode()))
+            pgconn.send_prepare(name, text.encode())
+            Sent(self.raw, self._bound).results()
             self._names[sql] = name
         pgconn.send_query_prepared(name, [str(param).encode() for param in params])
-        while pgconn.flush():
-            if select.select([pgconn.socket], [pgconn.socket], [])[0]:
-                pgconn.consume_input()
-        return Sent(self.raw)
+        return Sent(self.raw, self._bound)
 
 
 class Sent:
     """A statement on its way. The connection takes no other one before its `rows` are read."""
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, bound: Bound) -> None:
         self._raw = raw
+        self._bound = bound
+        self._until = time.monotonic() + bound.left()
         self._descriptor = int(raw.pgconn.socket)
+        while raw.pgconn.flush():
+            if self._wait(select.POLLIN | select.POLLOUT) & ~select.POLLOUT:
+                raw.pgconn.consume_input()
 
     def fileno(self) -> int:
         """The socket that the answer comes from."""
         return self._descriptor
 
     def is_there(self) -> bool:
-        """Whether `rows` does not wait."""
+        """Whether `rows` does not wait. psycopg's error if the time of the call is over."""
         self._raw.pgconn.consume_input()
-        return not self._raw.pgconn.is_busy()
+        if not self._raw.pgconn.is_busy():
+            return True
+        if time.monotonic() >= self._until:
+            give_up(self._raw, self._bound)
+        return False
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The answer, all of it."""
+        return _rows(self._raw, self.results()[-1])
+
+    def results(self) -> list[Any]:
+        """What libpq made of the answer."""
         results = []
         while (result := self._next()) is not None:
             results.append(result)
         for result in results:
             _checked(self._raw, result)
-        return _rows(self._raw, results[-1])
+        return results
 
     def _next(self) -> Any:
         while not self.is_there():
-            select.select([self], [], [])
+            self._wait(select.POLLIN)
         return self._raw.pgconn.get_result()
+
+    def _wait(self, events: int) -> int:
+        """The first of `events` that happens."""
+        poller = select.poll()
+        poller.register(self._descriptor, events)
+        found = poller.poll(max(self._until - time.monotonic(), 0.0) * 1000)
+        if not found:
+            give_up(self._raw, self._bound)
+        return int(found[0][1])
 
 
 def _checked(raw: Any, result: Any) -> None:
