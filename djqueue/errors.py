@@ -101,6 +101,9 @@ class QueueUnavailable(QueueError):
         self.ambiguous = ambiguous
         """Whether the store may have done it all the same: the connection broke off between the
         request and its answer. False where nothing had been sent, or the store said no."""
+        self.locked = False
+        """The store answers, and somebody's open transaction keeps everybody from writing to it, as
+        only SQLite has it: while that is so nobody can take over what a worker holds."""
 
 
 class Unsupported(QueueError):

@@ -82,3 +82,24 @@ def test_a_dispatch_into_a_locked_database_says_so(transactional_db: None) -> No
     finally:
         connection.close()
     assert not QueuedJob.objects.exists()
+
+
+def test_the_driver_tells_a_lock_from_an_outage(transactional_db: None) -> None:
+    from django.db import connections
+
+    from djqueue.conf import ConnectionSettings
+    from djqueue.drivers.base import WorkerIdentity
+    from djqueue.drivers.database import DatabaseDriver
+    from djqueue.errors import QueueUnavailable
+
+    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    driver.patience = 0.3
+    driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
+    begun = time.monotonic()
+    with locked(), pytest.raises(QueueUnavailable) as raised:
+        driver.extend([])
+    assert raised.value.locked
+    assert time.monotonic() - begun < 1
+    assert driver.extend([]) == set()
+    driver.close()
+    del connections["default"]

@@ -49,6 +49,12 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(number, int) and number in MYSQL_REFUSES
 
 
+def is_locked(error: Exception) -> bool:
+    """SQLite's one lock for all writers is somebody else's."""
+    cause = error.__cause__
+    return type(cause).__module__ == "sqlite3" and str(cause).startswith("database is locked")
+
+
 def is_change_of_tables(error: Exception) -> bool:
     """The tables are not what a statement was made for: PostgreSQL's "cached plan must not change
     result type", a table that is not there or may not be used, in the middle of a migration say.

@@ -38,7 +38,7 @@ from djqueue.drivers.database.connection import (
     own_connection,
 )
 from djqueue.drivers.database.dialect import Dialect, Holder
-from djqueue.drivers.database.doubt import in_doubt
+from djqueue.drivers.database.doubt import in_doubt, is_locked
 from djqueue.drivers.database.reported import ReportedAnswer, ReportedWakeup
 from djqueue.drivers.sockets import silence
 from djqueue.errors import ConfigurationError, QueueUnavailable
@@ -278,10 +278,12 @@ class DatabaseDriver(Driver):
                 f"{'' if self.alias == 'default' else f' --database {self.alias}'}`."
             )
         if isinstance(error, OperationalError | InterfaceError | InternalError):
-            return QueueUnavailable(
+            unavailable = QueueUnavailable(
                 f'Database "{self.alias}" of connection "{self.settings.name}" did not do it:'
                 f" {error}"
             )
+            unavailable.locked = is_locked(error)
+            return unavailable
         return error
 
     def _tables_missing(self) -> bool:
