@@ -54,8 +54,12 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs against the database, and skip what is for another vendor."""
+    """Mark what runs against the database, skip what is for another vendor, and let what depends on
+    the wall clock run once more.
+    """
     for item in items:
+        if item.get_closest_marker("wallclock"):
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
         if _uses_database(item) and not item.get_closest_marker("browser"):  # a page is a page
             item.add_marker("database")
         for name in _VENDORS:
@@ -79,7 +83,9 @@ def _driver(item: pytest.Item) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many tests of the contract each driver has passed."""
+    """How many tests of the contract each driver has passed, and how many ran once more."""
+    again = len(terminalreporter.stats.get("rerun", ()))
+    terminalreporter.write_line(f"tests that were run once more: {again}")
     passed = Counter(
         driver
         for report in terminalreporter.stats.get("passed", ())

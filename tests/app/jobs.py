@@ -45,6 +45,20 @@ def frail(number: int, seconds: float = 0.0) -> None:
     write("end", number)
 
 
+@job(name="app.beating", tries=20, max_interruptions=100)
+def beating(number: int, seconds: float = 0.0, *, fails: bool = False) -> None:
+    """Note a sign of life every 50 ms, so that two runs at the same time are seen."""
+    write("begin", number)
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.05))
+        write("beat", number)
+    if fails:
+        current_job().fail("as it was told to")
+        return
+    write("end", number)
+
+
 @job(name="app.insert_note", tries=20, max_interruptions=50, atomic=True)
 def insert_note(number: int, seconds: float = 0.0) -> None:
     """Insert a row, in the transaction that ends the job."""

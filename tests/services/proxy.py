@@ -25,7 +25,9 @@ class Mode(enum.Enum):
     DROP = "accept, then drop"
     """Requests reach the server and are carried out; in place of the answer the connection ends."""
     STALL = "stall"
-    """Connections are accepted, and nothing happens."""
+    """Connections are accepted, and nothing happens: what is sent meanwhile never arrives."""
+    HOLD = "hold"
+    """The same, but what is sent meanwhile arrives later, as on a server that was suspended."""
 
 
 class Proxy:
@@ -111,6 +113,8 @@ class Proxy:
             while data := source.recv(1 << 16):
                 if self._mode is Mode.STALL:
                     continue
+                while self._mode is Mode.HOLD:
+                    time.sleep(0.01)
                 if answers and self._loses():
                     self.lost += 1
                     break
