@@ -41,8 +41,8 @@ def steps(databases: list[str], extra: list[str]) -> Iterator[Step]:
 def step(name: str, database: str, *arguments: str) -> Step:
     """One run of pytest."""
     command = [sys.executable, "-m", "pytest"]
-    # Tests marked `wallclock` start, starve and kill real processes: one that a busy machine held up
-    # for too long is run once more, and the run says so.
+    # Tests marked `wallclock` start, starve and kill real processes: one that a busy machine held
+    # up for too long is run once more, and the run says so.
     command += ["--rerun-show-tracebacks"]
     if sys.stdout.isatty():
         command.append("--color=yes")

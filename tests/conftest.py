@@ -22,6 +22,7 @@ _SERVER = pytest.StashKey[services.Server | None]()
 # Markers that name the only vendor a test is for.
 _VENDORS = ("postgresql", "mariadb")
 _CONTRACT = "contract"
+_WALLCLOCK = ("wallclock", "redis", "sqs", "beanstalkd", "browser", "slow")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     the wall clock run once more.
     """
     for item in items:
-        if item.get_closest_marker("wallclock"):
+        if _depends_on_the_clock(item):
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
         if _uses_database(item) and not item.get_closest_marker("browser"):  # a page is a page
             item.add_marker("database")
@@ -70,6 +71,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     item.add_marker(pytest.mark.skip(reason=reason))
         if issubclass(getattr(item, "cls", None) or object, DriverContract):
             item.user_properties.append((_CONTRACT, _driver(item)))
+
+
+def _depends_on_the_clock(item: pytest.Item) -> bool:
+    """Whether it waits for other processes: workers, which keep a ledger, or the servers of stores.
+
+    What computes, and what asks the database under test alone, is never run once more.
+    """
+    has_workers = "ledger" in getattr(item, "fixturenames", ()) or item.path.parent.name == "worker"
+    marked = any(item.get_closest_marker(name) for name in _WALLCLOCK)
+    return marked or has_workers or issubclass(getattr(item, "cls", None) or object, DriverContract)
 
 
 def _driver(item: pytest.Item) -> str:
