@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,10 @@ from redis import exceptions
 from redis.crc import key_slot
 
 from djqueue.drivers.redis.link import Link
-from djqueue.drivers.redis.store import Store
+from djqueue.drivers.redis.store import SHORTEST, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from redis.connection import Connection
 
@@ -27,20 +28,31 @@ PATIENCE = 3.0
 WORKERS_PATIENCE = 0.2
 """The same for a worker, whose loop has other things to do meanwhile."""
 REDIRECTIONS = 8
+REST = 1.0
+"""Seconds for which a node that was silent is not asked again; then it has so long to answer."""
 _UNREACHABLE = (exceptions.ConnectionError, exceptions.TimeoutError)
 
 
 class Cluster(Store):
     """The primaries of a cluster."""
 
+    is_cluster = True
+
     def __init__(
-        self, name: str, seeds: Sequence[Address], make: Callable[[Address], Connection]
+        self,
+        name: str,
+        timeout: float,
+        seeds: Sequence[Address],
+        make: Callable[[Address], Connection],
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, timeout)
         self._seeds = list(seeds)
         self._make = make
         self._nodes: dict[Address, Link] = {}
         self._ranges: list[tuple[int, int, Address]] = []
+        self._silent: dict[Address, float] = {}
+        """Nodes that gave no answer in time, and until when (monotonic) they are left alone."""
+        self._hurry_until = 0.0
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -48,13 +60,19 @@ class Cluster(Store):
         self, key: bytes, command: Sequence[Any], script: Script | None, *, patient: bool
     ) -> Any:
         deadline = time.monotonic() + (PATIENCE if patient else WORKERS_PATIENCE)
+        node: Address | None = None
         asked: Address | None = None
+        given = self.time_left()
         redirected = 0
         while True:
             try:
-                if asked is None:
-                    return self._node(self._address(key)).run(command, script)
-                return self._run_asking(asked, command, script)
+                if asked is not None:
+                    return self._run_asking(asked, command, script)
+                node = None
+                node = self._address(key)
+                self._refuse_silent(node)
+                given = self.time_left()
+                return self._node(node).run(command, script)
             except exceptions.AskError as error:
                 redirected += 1
                 if redirected > REDIRECTIONS:
@@ -66,11 +84,15 @@ class Cluster(Store):
             except (exceptions.TryAgainError, exceptions.ClusterDownError):
                 # Half of the slot's keys are here and half there, or nobody has it, for a moment.
                 asked, self._ranges = None, []
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or self.time_left() < 0.1:
                     raise
                 time.sleep(0.02 + random.random() * 0.03)
-            except (exceptions.ConnectionError, exceptions.ReadOnlyError):
+            except (*_UNREACHABLE, exceptions.ReadOnlyError) as error:
                 self._ranges = []  # another node may have taken over
+                silent = asked or node
+                is_timeout = isinstance(error, exceptions.TimeoutError)
+                if silent is not None and is_timeout and given >= min(REST, self.timeout) / 2:
+                    self._silent[silent] = time.monotonic() + REST
                 raise
 
     def _run_asking(self, node: Address, command: Sequence[Any], script: Script | None) -> Any:
@@ -91,7 +113,18 @@ class Cluster(Store):
 
     def link_to(self, key: bytes) -> Link:
         with self.explained():
-            return Link(partial(self._make, self._address(key)))
+            address = self._address(key)
+            self._refuse_silent(address)
+            return Link(partial(self._make, address), self.time_left)
+
+    def place(self, key: bytes) -> Address:
+        """The node that has the slot of `key`; none has it: no address."""
+        with self.explained():
+            self.allow_time()
+            try:
+                return self._address(key)
+            except exceptions.ClusterDownError:
+                return "", 0
 
     def servers(self) -> list[Link]:
         with self.explained():
@@ -108,7 +141,7 @@ class Cluster(Store):
     def _node(self, address: Address) -> Link:
         link = self._nodes.get(address)
         if link is None:
-            link = self._nodes[address] = Link(partial(self._make, address))
+            link = self._nodes[address] = Link(partial(self._make, address), self.time_left)
         return link
 
     def _address(self, key: bytes) -> Address:
@@ -121,22 +154,57 @@ class Cluster(Store):
         raise exceptions.ClusterDownError(f"CLUSTERDOWN no node has slot {slot}")
 
     def _find(self) -> None:
-        """Ask the nodes, the known ones first, who has which slots."""
+        """Ask the nodes, the known ones first, who has which slots; last those that were silent.
+        None may use up the time that is left, or no other could be asked.
+        """
         error: exceptions.RedisError | None = None
-        for address in dict.fromkeys([*self._nodes, *self._seeds]):
+        known = dict.fromkeys([*self._nodes, *self._seeds])
+        for address in sorted(known, key=lambda address: self._silent.get(address, 0.0)):
             try:
-                self._learn(self._node(address), address[0])
+                with self._hurried(self.time_left() / 2):
+                    self._learn(self._node(address), address[0])
             except _UNREACHABLE as failed:
                 self._nodes.pop(address).close()
+                if isinstance(failed, exceptions.TimeoutError):
+                    self._silent[address] = time.monotonic() + REST
                 error = failed
             else:
                 return
         raise error or exceptions.ConnectionError("No node of the cluster is known.")
 
+    def _refuse_silent(self, node: Address) -> None:
+        """Leave a node alone that was silent a moment ago, and greet it first after that: the
+        others' queues are not to wait for it again and again.
+        """
+        until = self._silent.get(node)
+        if until is None:
+            return
+        host, port = node
+        if time.monotonic() < until:
+            raise exceptions.ConnectionError(f"Timeout: {host}:{port} was silent a moment ago.")
+        with self._hurried(REST):
+            self._node(node).look(b"PING")
+        del self._silent[node]
+
+    @contextmanager
+    def _hurried(self, seconds: float) -> Iterator[None]:
+        """Let nothing in here wait for longer."""
+        self._hurry_until = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._hurry_until = 0.0
+
+    def time_left(self) -> float:
+        left = super().time_left()
+        if not self._hurry_until:
+            return left
+        return max(SHORTEST, min(left, self._hurry_until - time.monotonic()))
+
     def _learn(self, link: Link, host: str = "") -> None:
         """Let a node tell who has which slots. An empty host is its own."""
         ranges = []
-        for first, last, primary, *_ in link.run((b"CLUSTER", b"SLOTS")):
+        for first, last, primary, *_ in link.look(b"CLUSTER", b"SLOTS"):
             name = primary[0].decode() if primary[0] else host or link.host
             ranges.append((first, last, (name, primary[1])))
         self._ranges = ranges

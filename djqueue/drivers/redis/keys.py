@@ -3,23 +3,31 @@
 All keys of a queue carry one hash tag, so that a cluster keeps them together: the queue's name, or
 the tag within it.
 
-    number   string  a counter: numbers dispatches and reservations, never goes back
+    number   string  a counter: the order of dispatch
+    fence    string  the last fencing number: microseconds of the epoch, or one more than the last
     body     hash    id → order (15) + created, ms (13) + length of the name (4) + name + payload
     ready    sorted  order + id, by rank * 2^42 + the time of becoming available, ms
     delayed  sorted  order + id, by the due time, ms
     leased   sorted  id, by the end of its lease, ms
-    held     hash    id → fence:attempt:interruptions:reserved, ms:order:score:worker
+    held     hash    id → fence:session:attempt:interruptions:reserved, ms:order:score:worker
     state    hash    id → attempts:interruptions:order:history; only once a job has come back
     wake     list    at most a few tokens; idle workers wait for one
+    push     string  the last call of one pusher, for a minute; see `pushing`
 
 The order is the rank (100 minus the priority, three digits) and a number (twelve hexadecimal
 digits): what became available in the same millisecond comes in the order of dispatch. The scripts
 copy a body and never look behind its order.
+
+A fencing number alone could be given twice: a promoted replica, or a file without its last second,
+goes back to an earlier one. So it is never less than the server's clock, and stands beside the
+session, which a worker draws when it joins; the two are the token that every write compares.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from djqueue.drivers.base import FOREIGN
 
 ORDER = 15
 NAME_AT = ORDER + 13 + 4
@@ -29,6 +37,7 @@ class Keys(NamedTuple):
     """The keys of one queue."""
 
     number: bytes
+    fence: bytes
     body: bytes
     ready: bytes
     delayed: bytes
@@ -36,6 +45,8 @@ class Keys(NamedTuple):
     held: bytes
     state: bytes
     wake: bytes
+    push: bytes
+    """What the names of the keys of pushers begin with."""
 
 
 def keys_of(prefix: str, queue: str) -> Keys:
@@ -51,8 +62,13 @@ def encode_body(name: str, payload: str) -> bytes:
 
 
 def decode_body(body: bytes) -> tuple[str, str]:
-    """Name and payload, exactly as pushed."""
-    end = NAME_AT + int(body[NAME_AT - 4 : NAME_AT])
-    return body[NAME_AT:end].decode("utf-8", "surrogateescape"), body[end:].decode(
-        "utf-8", "surrogateescape"
-    )
+    """Name and payload, exactly as pushed. Never fails: what no driver of ours has written comes
+    back whole, as the payload of a job that is called `FOREIGN`.
+    """
+    length = body[NAME_AT - 4 : NAME_AT]
+    end = NAME_AT + int(length) if length.isdigit() else 0
+    if NAME_AT <= end <= len(body):
+        return body[NAME_AT:end].decode("utf-8", "surrogateescape"), body[end:].decode(
+            "utf-8", "surrogateescape"
+        )
+    return FOREIGN, body.decode("utf-8", "surrogateescape")

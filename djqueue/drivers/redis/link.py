@@ -31,12 +31,15 @@ IDLE = 0.5
 class Link:
     """A socket that is opened at its first use, and anew after it broke."""
 
-    def __init__(self, make: Callable[[], Connection]) -> None:
+    def __init__(self, make: Callable[[], Connection], patience: Callable[[], float]) -> None:
         self._make = make
+        self._patience = patience
+        """For how many seconds from now may be waited; `TimeoutError` when that is over."""
         self._connection: Connection | None = None
         self._used = 0.0
-        self.sent = 0
-        """Commands so far that the server may have carried out: not those that it refused."""
+        self._unanswered = 0
+        self.lost = 0
+        """Commands so far whose answers were never read: the server may have carried them out."""
 
     def run(self, command: Sequence[Any], script: Script | None = None) -> Any:
         """Send one command and return its answer; redis-py's errors as they are.
@@ -52,12 +55,26 @@ class Link:
         self.send((b"EVAL", script.text, *command[2:]))
         return self.receive()
 
+    def look(self, *command: Any) -> Any:
+        """Run a command that changes nothing: nobody needs to know whether it was carried out."""
+        lost = self.lost
+        try:
+            return self.run(command)
+        finally:
+            self.lost = lost
+
     def send(self, *commands: Sequence[Any]) -> None:
         """Send without waiting for the answers."""
         connection: Any = self._connected()
-        self.sent += len(commands)
-        for command in commands:
-            connection.send_packed_command(connection.pack_command(*command), check_health=False)
+        try:
+            for command in commands:
+                self._allow_time(connection)
+                self._unanswered += 1
+                packed = connection.pack_command(*command)
+                connection.send_packed_command(packed, check_health=False)
+        except BaseException:
+            self.close()
+            raise
 
     def receive(self) -> Any:
         """The next answer; an error of the server is raised, and the connection stays."""
@@ -65,17 +82,19 @@ class Link:
         if connection is None:
             raise exceptions.ConnectionError("The connection is closed.")
         try:
+            self._allow_time(connection)
             answer = connection.read_response()
         except exceptions.ResponseError as error:
-            self.sent -= 1
+            self._unanswered -= 1
             if isinstance(error, exceptions.ReadOnlyError):
                 self.close()  # a replica by now: the next connection may find its primary
             raise
         except BaseException as error:
             if isinstance(error, REFUSALS):
-                self.sent -= 1
+                self._unanswered -= 1
             self.close()
             raise
+        self._unanswered -= 1
         self._used = time.monotonic()
         return answer
 
@@ -91,6 +110,8 @@ class Link:
 
     def close(self) -> None:
         """Close; the next command opens again."""
+        self.lost += self._unanswered
+        self._unanswered = 0
         connection: Any = self._connection
         self._connection = None
         if connection is not None:
@@ -105,7 +126,7 @@ class Link:
 
     def _connected(self) -> Connection:
         connection = self._connection
-        if connection is not None and time.monotonic() - self._used < IDLE:
+        if connection is not None and (self._unanswered or time.monotonic() - self._used < IDLE):
             return connection
         if connection is not None and _is_stale(connection):
             self.close()
@@ -116,9 +137,16 @@ class Link:
 
     def _open(self) -> Connection:
         connection: Any = self._make()  # redis-py has no types here
+        connection.socket_timeout = connection.socket_connect_timeout = self._patience()
         connection.connect()
         opened: Connection = connection
         return opened
+
+    def _allow_time(self, connection: Connection) -> None:
+        """Wait no longer from now on than the call that this belongs to may."""
+        sock = _socket(connection)
+        if sock is not None:
+            sock.settimeout(self._patience())
 
 
 def _is_stale(connection: Connection) -> bool:

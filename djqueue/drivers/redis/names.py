@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from djqueue.errors import QueueUnavailable
+from djqueue.drivers.redis.store import QueueDamaged
+from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.payload import check_queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,17 +26,24 @@ class QueueNames:
     def add(self, queue: str) -> None:
         """Make the queue known, unless this process has done so."""
         if queue not in self._added:
-            self._store.run(self._key, (b"SADD", self._key, queue), again=True)
+            self._store.run(self._key, (b"SADD", self._key, queue.encode()), again=True)
             self._added.add(queue)
 
     def all(self) -> list[str]:
-        """Every name, sorted."""
+        """Every name, sorted; without those that can be none."""
         names = self._store.run(self._key, (b"SMEMBERS", self._key), again=True)
-        return sorted(name.decode() for name in names)
+        return sorted(name.decode() for name in names if _can_be(name))
 
     def all_and(self, ours: Sequence[str]) -> list[str]:
-        """Ours first, then the others. A server that has forgotten ours is told, if it has room."""
-        names = self.all()
+        """Ours first, then the others, if they can be had. A server that has forgotten ours is
+        told, if it has room.
+        """
+        try:
+            names = self.all()
+        except QueueUnavailable as error:
+            if not (isinstance(error, QueueDamaged) or self._store.place(self._key)):
+                raise
+            return list(ours)
         for queue in ours:
             if queue not in names:
                 self._added.discard(queue)
@@ -45,3 +54,12 @@ class QueueNames:
     def forget(self) -> None:
         """Add every name again at its next push."""
         self._added.clear()
+
+
+def _can_be(name: bytes) -> bool:
+    """Whether a queue may be called that: another program may have added anything."""
+    try:
+        check_queue_name(name.decode("ascii"), tagged=True)
+    except (UnicodeDecodeError, QueueError):
+        return False
+    return True

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from redis import exceptions
 
-from djqueue.errors import ConfigurationError
+from djqueue.errors import ConfigurationError, QueueUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from djqueue.conf import ConnectionSettings
     from djqueue.drivers.redis.link import Link
     from djqueue.drivers.redis.store import Store
@@ -19,10 +21,7 @@ NO_EVICTION = "noeviction"
 
 def refuse_unfit(store: Store, settings: ConnectionSettings) -> None:
     """Raise `ConfigurationError` for a server that is too old, or that evicts keys."""
-    for link in store.servers():
-        with store.explained():
-            version = _info(link, b"server").get("redis_version", "0")
-            policy = _policy(link)
+    for version, policy, _ in _answers(store, _fitness):
         _check_version(settings.name, version)
         if policy != NO_EVICTION and not settings.option("ALLOW_EVICTION"):
             raise ConfigurationError(
@@ -34,9 +33,7 @@ def refuse_unfit(store: Store, settings: ConnectionSettings) -> None:
 def remarks(store: Store, settings: ConnectionSettings) -> list[str]:
     """What the servers may lose."""
     found: list[str] = []
-    for link in store.servers():
-        with store.explained():
-            policy, lost = _policy(link), _lost_at_restart(link)
+    for _, policy, lost in _answers(store, _durability):
         if policy != NO_EVICTION:
             found.append(_evicts(settings.name, policy))
         if lost:
@@ -47,8 +44,36 @@ def remarks(store: Store, settings: ConnectionSettings) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _answers(
+    store: Store, question: Callable[[Link], tuple[str, str, str]]
+) -> Iterator[tuple[str, str, str]]:
+    """What the servers answer. One of a cluster may be away, with its own queues."""
+    first: QueueUnavailable | None = None
+    has_answered = False
+    for link in store.servers():
+        try:
+            with store.explained():
+                store.allow_time()
+                answer = question(link)
+        except QueueUnavailable as error:
+            first = first or error
+        else:
+            has_answered = True
+            yield answer
+    if first is not None and not has_answered:
+        raise first
+
+
+def _fitness(link: Link) -> tuple[str, str, str]:
+    return _info(link, b"server").get("redis_version", "0"), _policy(link), ""
+
+
+def _durability(link: Link) -> tuple[str, str, str]:
+    return "", _policy(link), _lost_at_restart(link)
+
+
 def _info(link: Link, section: bytes) -> dict[str, str]:
-    text = link.run((b"INFO", section)).decode("utf-8", "replace")
+    text = link.look(b"INFO", section).decode("utf-8", "replace")
     lines = (line.partition(":") for line in text.splitlines())
     return {name: value for name, _, value in lines}
 
@@ -78,7 +103,7 @@ def _lost_at_restart(link: Link) -> str:
     if _info(link, b"persistence").get("aof_enabled") == "1":
         return ""
     try:
-        answer = link.run((b"CONFIG", b"GET", b"save"))
+        answer = link.look(b"CONFIG", b"GET", b"save")
     except exceptions.ResponseError:
         return ""  # a managed server, which keeps its configuration to itself
     if len(answer) > 1 and answer[1]:

@@ -33,11 +33,12 @@ def make_store(settings: ConnectionSettings) -> Store:
     else:
         where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]'
         raise ConfigurationError(f'{where} has neither "URL" nor "CACHE". Set one of them.')
+    timeout = float(pool.connection_kwargs.get("socket_timeout") or timeout)
     if not settings.option("CLUSTER"):
-        return Single(settings.name, partial(_connect, pool, timeout))
+        return Single(settings.name, timeout, partial(_connect, pool))
     urls = [url] if isinstance(url, str) else list(url)
     seeds = [_address(_pool_of_url(settings, each)) for each in urls]
-    return Cluster(settings.name, seeds, partial(_connect, pool, timeout))
+    return Cluster(settings.name, timeout, seeds, partial(_connect, pool))
 
 
 def _pool_of_cache(settings: ConnectionSettings, alias: str) -> ConnectionPool:
@@ -65,11 +66,12 @@ def _address(pool: ConnectionPool) -> Address:
     return kwargs.get("host", "localhost"), int(kwargs.get("port", 6379))
 
 
-def _connect(pool: ConnectionPool, timeout: float, address: Address | None = None) -> Connection:
+def _connect(pool: ConnectionPool, address: Address | None = None) -> Connection:
     """A connection as the pool makes them, but for ourselves: it never goes back.
 
     It has bytes and errors at once. redis-py would send a command again after a lost answer, and
     sleep in between; but an exchange that runs twice reserves twice, and a worker must not sleep.
+    How long it waits is said by the `Link` that opens it.
     """
     given = pool.connection_kwargs
     kwargs: dict[str, Any] = {
@@ -82,8 +84,6 @@ def _connect(pool: ConnectionPool, timeout: float, address: Address | None = Non
         "decode_responses": False,
         "health_check_interval": 0,
         "protocol": 2,
-        "socket_timeout": given.get("socket_timeout") or timeout,
-        "socket_connect_timeout": given.get("socket_connect_timeout") or timeout,
     }
     if address is not None:
         kwargs |= {"host": address[0], "port": address[1], "db": 0}

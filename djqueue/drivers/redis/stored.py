@@ -1,9 +1,11 @@
-"""Reading what the scripts answer."""
+"""Reading what the scripts answer. It never fails: what is damaged reads as if it was not there."""
 
 from __future__ import annotations
 
+import re
+import uuid
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from djqueue.drivers.base import QueueCounts, Reservation, State, StoredJob
 from djqueue.drivers.redis.keys import ORDER, decode_body
@@ -13,19 +15,71 @@ if TYPE_CHECKING:
 
 _PLACE = 2**42
 """What a rank is multiplied by in a score."""
+_ID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FOREIGN = uuid.UUID("3f0b7c2e-98a4-5d5f-8a53-0d8f4d1be0c6")
+"""The namespace of ids that are made for jobs whose own is none of ours."""
+
+
+class Handle(NamedTuple):
+    """What a reservation is known by in the store."""
+
+    token: str
+    """Fencing number and session, as a holder begins."""
+    id: str
+    """As it is in the store; bytes that are no UTF-8 as surrogate escapes."""
+
+
+class Holder(NamedTuple):
+    """What is kept about a reservation."""
+
+    token: str
+    attempt: int
+    interruptions: int
+    since: int
+    score: float
+    worker: bytes
+
+
+def raw(id: str) -> bytes:
+    """An id as it is in the store."""
+    return id.encode("utf-8", "surrogateescape")
+
+
+def handle(token: str, raw: bytes) -> Handle:
+    """What the reservation of a job is known by."""
+    return Handle(token, raw.decode("utf-8", "surrogateescape"))
+
+
+def id_of(raw: bytes) -> str:
+    """The id of a job; one of our own making for what another program has put there."""
+    if _ID.fullmatch(raw):
+        return raw.decode()
+    return str(uuid.uuid5(_FOREIGN, raw.hex()))
 
 
 def decode_state(state: bytes | None) -> tuple[int, int, str]:
     """Attempts, interruptions and history of a job that waits."""
-    if state is None:
+    parts = state.split(b":", 3) if state is not None else ()
+    if len(parts) != 4:
         return 0, 0, ""
-    attempts, interruptions, _, history = state.split(b":", 3)
-    return int(attempts), int(interruptions), history.decode("utf-8", "surrogateescape")
+    return _count(parts[0]), _count(parts[1]), parts[3].decode("utf-8", "surrogateescape")
 
 
-def holder(held: bytes) -> bytes:
-    """The worker of a reservation."""
-    return held.split(b":", 6)[6]
+def decode_holder(held: bytes) -> Holder:
+    """What is known of a reservation."""
+    parts = held.split(b":", 7)
+    if len(parts) != 8:
+        return Holder("", 1, 0, -1, -1.0, b"")
+    fence, session, attempt, interruptions, since, _, score, worker = parts
+    token = b"%b:%b:" % (fence, session)
+    return Holder(
+        token.decode("utf-8", "replace"),
+        max(_count(attempt), 1),
+        _count(interruptions),
+        _number(since),
+        _score(score),
+        worker,
+    )
 
 
 def held(
@@ -39,19 +93,19 @@ def held(
     found = []
     for id, body, state, one in zip(ids, bodies, states, holders, strict=True):
         if body is not None and one is not None:
-            fence, attempt, interruptions, _ = one.split(b":", 3)
+            holder = decode_holder(one)
             name, payload = decode_body(body)
             _, _, history = decode_state(state)
             found.append(
                 Reservation(
-                    id.decode(),
+                    id_of(id),
                     queue,
                     name,
                     payload,
-                    int(attempt),
-                    int(interruptions),
+                    holder.attempt,
+                    holder.interruptions,
                     history,
-                    f"{fence.decode()}:",
+                    handle(holder.token, id),
                 )
             )
     return found
@@ -60,12 +114,11 @@ def held(
 def counts(answer: Sequence[Any]) -> QueueCounts:
     """From the answer of the counts script."""
     in_line, due, delayed, reserved, oldest = answer
-    return QueueCounts(in_line + due, delayed, reserved, _moment(oldest))
+    return QueueCounts(in_line + due, delayed, reserved, _moment(_number(oldest)))
 
 
-def describe(queue: str, answer: Sequence[Any]) -> list[StoredJob]:
+def describe(queue: str, now: int, rows: Sequence[Sequence[Any]]) -> list[StoredJob]:
     """From the answer of the find script."""
-    now, rows = answer
     return [_describe(queue, now, *row) for row in rows]
 
 
@@ -83,34 +136,52 @@ def _describe(
     name, payload = decode_body(body)
     attempts, interruptions, _ = decode_state(state)
     reserved_at = worker = None
-    available: float = float(due or 0)
+    created = body[ORDER : ORDER + 13]
+    available = _score(due)
     standing = State.DELAYED if available > now else State.WAITING
     if held is not None:
-        _, attempt, interrupted, since, _, score, worker = held.split(b":", 6)
-        attempts, interruptions = int(attempt), int(interrupted)
-        reserved_at, available = since, float(score) % _PLACE
-        standing = State.STUCK if float(deadline or 0) < now else State.RESERVED
+        holder = decode_holder(held)
+        attempts, interruptions = holder.attempt, holder.interruptions
+        reserved_at, available, worker = holder.since, holder.score % _PLACE, holder.worker
+        standing = State.STUCK if _score(deadline) < now else State.RESERVED
+    elif deadline is not None:  # its holder is gone, and the lease will be
+        standing = State.STUCK if _score(deadline) < now else State.RESERVED
     elif place is not None:
-        available = float(place) % _PLACE
+        available = _score(place) % _PLACE
     return StoredJob(
-        id=id.decode(),
+        id=id.decode("utf-8", "surrogateescape"),
         queue=queue,
         name=name,
         payload=payload,
         state=standing,
         attempts=attempts,
         interruptions=interruptions,
-        priority=100 - int(body[:3]),
-        created_at=_moment(body[ORDER : ORDER + 13]),
+        priority=100 - _number(body[:3]) if body[:3].isdigit() else 0,
+        created_at=_moment(_number(created)),
         available_at=_moment(available),
-        reserved_at=_moment(reserved_at),
-        reserved_until=_moment(deadline),
-        worker=worker.partition(b"/")[2].decode() if worker else None,
+        reserved_at=None if reserved_at is None else _moment(reserved_at),
+        reserved_until=None if deadline is None else _moment(_score(deadline)),
+        worker=worker.decode("utf-8", "replace") if worker else None,
     )
 
 
-def _moment(milliseconds: bytes | float | None) -> datetime | None:
+def _number(text: Any) -> int:
+    """A whole number in digits; -1 for anything else."""
+    return int(text) if isinstance(text, bytes) and text.isdigit() and len(text) < 17 else -1
+
+
+def _count(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) < 10 else 0
+
+
+def _score(text: bytes | None) -> float:
+    """A score; -1 for none, or for one that stands for no time."""
+    number = float(text) if text is not None else -1.0
+    return number if abs(number) < 1e18 else -1.0
+
+
+def _moment(milliseconds: float) -> datetime | None:
     """A time from milliseconds of the epoch; less than 0 stands for none."""
-    if milliseconds is None or float(milliseconds) < 0:
+    if not 0 <= milliseconds < 253402300800000:  # the year 10000
         return None
-    return datetime.fromtimestamp(float(milliseconds) / 1000, timezone.utc)
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

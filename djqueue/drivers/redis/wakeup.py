@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from redis import exceptions
 
 from djqueue.drivers.base import Wakeup
+from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ class RedisWakeup(Wakeup):
     """One socket for all queues, or one a queue on a cluster; the loop sees one descriptor."""
 
     def __init__(self, store: Store, keys: Sequence[bytes], block_for: float) -> None:
+        self._store = store
         self._selector = selectors.DefaultSelector()
         self._idle = True
         self._there_is_more = False
@@ -45,6 +47,7 @@ class RedisWakeup(Wakeup):
         return None
 
     def arrived(self) -> bool:
+        self._store.begin()
         heard = [ear for key, _ in self._selector.select(0) if (ear := key.data).heard()]
         if self._idle:
             if not self._there_is_more:
@@ -67,8 +70,11 @@ class RedisWakeup(Wakeup):
             self._listen()
 
     def _listen(self) -> None:
+        """Ask on every socket. One that is refused, or not answered, is enough for one call."""
+        self._store.begin()
         for ear in self._ears:
-            ear.listen()
+            if not ear.listen():
+                return
 
     def close(self) -> None:
         for ear in self._ears:
@@ -108,18 +114,20 @@ class _Ear:
         """When the answer is overdue; 0 while nothing was asked."""
         self._again_at = 0.0
 
-    def listen(self) -> None:
-        """Ask for a token, unless that is asked already."""
+    def listen(self) -> bool:
+        """Ask for a token, unless that is asked already; whether nothing went wrong."""
         now = time.monotonic()
         if self._until and now > self._until:
             self.close()
         if self._until or now < self._again_at:
-            return
+            return True
         try:
             self._ask()
-        except (exceptions.RedisError, OSError):
+        except (exceptions.RedisError, QueueUnavailable, OSError):
             self.close()
-            self._again_at = now + RETRY
+            self._again_at = time.monotonic() + RETRY
+            return False
+        return True
 
     def _ask(self) -> None:
         if self._link is None:

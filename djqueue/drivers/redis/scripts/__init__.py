@@ -5,8 +5,15 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from djqueue.drivers.redis.keys import Keys
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from djqueue.drivers.redis.keys import Keys
+
+
+_SHARED = files(__package__).joinpath("stored.lua").read_bytes()
 
 
 class Script:
@@ -17,8 +24,9 @@ class Script:
 
     @cached_property
     def text(self) -> bytes:
-        """The script itself."""
-        return files(__package__).joinpath(f"{self.name}.lua").read_bytes()
+        """The script itself, behind what it uses."""
+        own = files(__package__).joinpath(f"{self.name}.lua").read_bytes()
+        return _SHARED + own if b"\n-- USES  stored\n" in own else own
 
     @cached_property
     def digest(self) -> bytes:
@@ -33,10 +41,12 @@ class Script:
         )
         return tuple(header.split()[2:])
 
-    def call(self, keys: Keys) -> tuple[bytes | int, ...]:
-        """The beginning of the command that runs it on these keys, up to the arguments."""
+    def call(self, keys: Keys, more: Sequence[bytes] = ()) -> tuple[bytes | int, ...]:
+        """The beginning of the command that runs it on these keys, and on `more` behind them, up to
+        the arguments.
+        """
         used = [getattr(keys, name) for name in self.keys]
-        return (b"EVALSHA", self.digest, len(used), *used)
+        return (b"EVALSHA", self.digest, len(used) + len(more), *used, *more)
 
 
 PUSH = Script("push")

@@ -11,8 +11,9 @@ local due = redis.call('ZCOUNT', delayed, '-inf', now)
 local oldest = -1
 
 -- The first of each priority: the score is the rank times 2^42 plus the time.
-local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
-while first[2] do
+-- Scores that no rank has are left out.
+local first = redis.call('ZRANGEBYSCORE', ready, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+while first[2] and tonumber(first[2]) < 1000 * 4398046511104 do
   local rank = math.floor(first[2] / 4398046511104)
   local since = first[2] - rank * 4398046511104
   oldest = oldest < 0 and since or math.min(oldest, since)
@@ -20,7 +21,7 @@ while first[2] do
   first = redis.call('ZRANGEBYSCORE', ready, above, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 end
 if due > 0 then
-  local since = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
+  local since = math.max(0, redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
   oldest = oldest < 0 and since or math.min(oldest, since)
 end
 return {

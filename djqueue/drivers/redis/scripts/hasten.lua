@@ -1,5 +1,6 @@
 -- Puts delayed jobs in line before their time, a slice of them.
 --
+-- USES  stored
 -- KEYS  delayed ready wake
 -- ARGV  how many at most
 -- Returns how many it moved.
@@ -14,7 +15,7 @@ local calling = redis.call('LLEN', wake)
 local members = redis.call('ZRANGE', delayed, 0, ARGV[1] - 1)
 local places = {}
 for _, member in ipairs(members) do
-  places[#places + 1] = string.format('%.0f', string.sub(member, 1, 3) * 4398046511104 + now)
+  places[#places + 1] = score_at(member, now)
   places[#places + 1] = member
 end
 if #members == 0 then

@@ -1,8 +1,9 @@
--- Ids of a queue's jobs in one state, next to run first. Writes nothing.
+-- Which of a queue's jobs are in one state, next to run first. Writes nothing.
 --
+-- USES  stored
 -- KEYS  body ready delayed leased state
 -- ARGV  waiting, delayed, reserved or stuck; how many at most; the id of the last one seen, or ''
--- Returns ids. A delayed job that is due counts as waiting, behind those in line.
+-- Returns orders (empty for reserved ones) and ids, in turn. A delayed job that is due counts as waiting, behind those in line.
 
 local body, ready, delayed, leased, state = unpack(KEYS)
 local wanted, limit, after = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -10,10 +11,7 @@ local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local last = after
 if after ~= '' and (wanted == 'waiting' or wanted == 'delayed') then
-  local known = redis.call('HGET', state, after)
-  local text = redis.call('HGET', body, after)
-  local order = known and string.match(known, '^%d+:%d+:(%x+):') or string.sub(text or '', 1, 15)
-  last = order .. after
+  last = order_of(redis.call('HGET', state, after), body, after) .. after
 end
 
 local found = {}
@@ -25,9 +23,10 @@ local function take(zset, from, to, cut)
   if rank and rank >= first then
     start = rank + 1
   end
-  local stop = math.min(first + count, start + limit - #found) - 1
+  local stop = math.min(first + count, start + limit - #found / 2) - 1
   if stop >= start then
     for _, member in ipairs(redis.call('ZRANGE', zset, start, stop)) do
+      found[#found + 1] = string.sub(member, 1, cut - 1)
       found[#found + 1] = string.sub(member, cut)
     end
   end
@@ -39,7 +38,7 @@ if wanted == 'waiting' then
   if after == '' or redis.call('ZRANK', ready, last) or not redis.call('ZRANK', delayed, last) then
     take(ready, '-inf', '+inf', 16)
   end
-  if #found < limit then
+  if #found / 2 < limit then
     take(delayed, '-inf', now, 16)
   end
 elseif wanted == 'delayed' then

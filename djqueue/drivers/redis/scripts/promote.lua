@@ -1,5 +1,6 @@
 -- Puts delayed jobs that are due in line, a slice of them.
 --
+-- USES  stored
 -- KEYS  delayed ready wake
 -- ARGV  how many at most
 -- Returns how many it moved, and the milliseconds until the next one is due (-1: there is none).
@@ -17,7 +18,7 @@ local due = redis.call(
 local members, places = {}, {}
 for i = 1, #due, 2 do
   members[#members + 1] = due[i]
-  places[#places + 1] = string.format('%.0f', string.sub(due[i], 1, 3) * 4398046511104 + due[i + 1])
+  places[#places + 1] = score_at(due[i], math.max(0, due[i + 1]))
   places[#places + 1] = due[i]
 end
 
@@ -30,4 +31,4 @@ if #members > 0 then
   end
 end
 local next_one = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-return { #members, next_one[2] and math.max(0, next_one[2] - now) or -1 }
+return { #members, next_one[2] and math.min(math.max(0, next_one[2] - now), 86400000) or -1 }

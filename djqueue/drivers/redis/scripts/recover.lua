@@ -1,44 +1,60 @@
 -- Takes over reservations whose lease is over, under a new fencing number.
 --
--- KEYS  number body leased held state
--- ARGV  how many at most, the lease in milliseconds, the worker
--- Returns the fencing number; the ids, bodies, states and holders (as they are now).
+-- USES  stored
+-- KEYS  fence body leased held state
+-- ARGV  how many at most, the lease in milliseconds, the session, the worker's name, the bytes of
+--       bodies after which no further job is taken over
+-- Returns the ids, bodies, states and holders (as they are now); 1 if there may be more.
 
-local number, body, leased, held, state = unpack(KEYS)
-local lease, worker = tonumber(ARGV[2]), ARGV[3]
+local fence, body, leased, held, state = unpack(KEYS)
+local lease, bytes = tonumber(ARGV[2]), tonumber(ARGV[5])
 
 -- Everything that can fail.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local fence = tonumber(redis.call('GET', number) or 0) + 1
+local number = next_fence(redis.call('GET', fence), time)
 local over = redis.call(
   'ZRANGEBYSCORE', leased, '-inf', string.format('(%.0f', now), 'LIMIT', 0, ARGV[1]
 )
-if #over == 0 then
-  return { fence, {}, {}, {}, {} }
-end
-local bodies = redis.call('HMGET', body, unpack(over))
-local states = redis.call('HMGET', state, unpack(over))
-local holders = redis.call('HMGET', held, unpack(over))
-local holds, leases, broken = {}, {}, {}
-for i, id in ipairs(over) do
-  if bodies[i] and holders[i] then
-    local rest = string.match(holders[i], '^%d+(:%d+:%d+:%d+:%x+:[^:]+:)')
-    holders[i] = string.format('%.0f', fence) .. rest .. worker
+redis.call('HLEN', held)
+local ids, bodies, states, holders, leases, holds, gone = {}, {}, {}, {}, {}, {}, {}
+local looked_at = 0
+for _, id in ipairs(over) do
+  local text = redis.call('HGET', body, id)
+  local known = redis.call('HGET', state, id)
+  looked_at = looked_at + 1
+  if text then
+    local attempt, interruptions, order, score =
+      parse_holder(redis.call('HGET', held, id), known, body, id, now)
+    local holder = table.concat({
+      number, ARGV[3], attempt, interruptions, string.format('%.0f', now), order, score, ARGV[4],
+    }, ':')
+    ids[#ids + 1] = id
+    bodies[#bodies + 1] = text
+    states[#states + 1] = known
+    holders[#holders + 1] = holder
     holds[#holds + 1] = id
-    holds[#holds + 1] = holders[i]
+    holds[#holds + 1] = holder
     leases[#leases + 1] = now + lease
     leases[#leases + 1] = id
+    bytes = bytes - #text
+    if bytes <= 0 then
+      break
+    end
   else
-    broken[#broken + 1] = id
+    gone[#gone + 1] = id
   end
+end
+if looked_at == 0 then
+  return { {}, {}, {}, {}, 0 }
 end
 
 -- Removes nothing, as a rule. A full memory refuses the others as a script's first write only.
-redis.call('ZREM', leased, '', unpack(broken))
-redis.call('SET', number, string.format('%.0f', fence))
-if #holds > 0 then
+redis.call('ZREM', leased, '', unpack(gone))
+redis.call('HDEL', held, '', unpack(gone))
+redis.call('SET', fence, number)
+if #ids > 0 then
   redis.call('HSET', held, unpack(holds))
   redis.call('ZADD', leased, unpack(leases))
 end
-return { fence, over, bodies, states, holders }
+return { ids, bodies, states, holders, looked_at < #over and 1 or 0 }

@@ -1,10 +1,11 @@
 -- Puts stuck jobs back in line, with one interruption more.
 --
--- KEYS  ready leased held state wake
+-- USES  stored
+-- KEYS  body ready leased held state wake
 -- ARGV  ids
 -- Returns how many were stuck.
 
-local ready, leased, held, state, wake = unpack(KEYS)
+local body, ready, leased, held, state, wake = unpack(KEYS)
 
 -- Everything that can fail.
 local time = redis.call('TIME')
@@ -16,11 +17,12 @@ local calling = redis.call('LLEN', wake)
 local back, places, stored, seen = {}, {}, {}, {}
 for i, id in ipairs(ARGV) do
   local deadline = redis.call('ZSCORE', leased, id)
-  if holders[i] and not seen[id] and deadline and tonumber(deadline) < now then
+  local there = redis.call('HEXISTS', body, id) == 1
+  if there and not seen[id] and deadline and tonumber(deadline) < now then
     seen[id] = true
     local attempts, interruptions, order, score =
-      string.match(holders[i], '^%d+:(%d+):(%d+):%d+:(%x+):([^:]+):')
-    local history = states[i] and string.match(states[i], '^%d+:%d+:%x+:(.*)$') or ''
+      parse_holder(holders[i], states[i], body, id, now)
+    local _, _, history = parse_state(states[i])
     back[#back + 1] = id
     places[#places + 1] = score
     places[#places + 1] = order .. id

@@ -1,8 +1,9 @@
 -- Deletes jobs that wait, are delayed or stuck.
 --
+-- USES  stored
 -- KEYS  body ready delayed leased held state
--- ARGV  1 if running ones are deleted too, then ids
--- Returns how many.
+-- ARGV  the bytes of bodies after which it stops, 1 if running ones are deleted too, then ids
+-- Returns how many it has deleted, and how many it has looked at.
 
 local body, ready, delayed, leased, held, state = unpack(KEYS)
 
@@ -12,22 +13,28 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZCARD', ready)
 redis.call('ZCARD', delayed)
 redis.call('HLEN', held)
-local gone, members, seen = {}, {}, {}
-for i = 2, #ARGV do
+local bytes = tonumber(ARGV[1])
+local gone, members, seen, looked_at = {}, {}, {}, 0
+for i = 3, #ARGV do
   local id = ARGV[i]
-  local text = redis.call('HGET', body, id)
+  local length = redis.call('HSTRLEN', body, id)
+  local there = length > 0 or redis.call('HEXISTS', body, id) == 1
   local known = redis.call('HGET', state, id)
   local deadline = redis.call('ZSCORE', leased, id)
-  local free = not deadline or tonumber(deadline) < now or ARGV[1] == '1'
-  if text and free and not seen[id] then
+  local free = not deadline or tonumber(deadline) < now or ARGV[2] == '1'
+  looked_at = looked_at + 1
+  if there and free and not seen[id] then
     seen[id] = true
-    local order = known and string.match(known, '^%d+:%d+:(%x+):') or string.sub(text, 1, 15)
     gone[#gone + 1] = id
-    members[#members + 1] = order .. id
+    members[#members + 1] = order_of(known, body, id) .. id
+    bytes = bytes - length
+    if bytes <= 0 then
+      break
+    end
   end
 end
 if #gone == 0 then
-  return 0
+  return { 0, looked_at }
 end
 
 redis.call('HDEL', body, unpack(gone))
@@ -36,4 +43,4 @@ redis.call('HDEL', state, unpack(gone))
 redis.call('ZREM', leased, unpack(gone))
 redis.call('ZREM', ready, unpack(members))
 redis.call('ZREM', delayed, unpack(members))
-return #gone
+return { #gone, looked_at }

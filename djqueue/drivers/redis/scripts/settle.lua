@@ -1,12 +1,13 @@
 -- Puts reserved jobs back: released, returned, or returned with one interruption more.
 --
--- KEYS  number ready delayed leased held state wake
+-- USES  stored
+-- KEYS  number body ready delayed leased held state wake
 -- ARGV  for each job: its id, its token, the verdict (1 release, 2 return, 3 interrupted),
 --       the delay of a release in milliseconds, 1 if the release is charged,
 --       1 if a history follows, the history
 -- Returns the ids that were lost.
 
-local number, ready, delayed, leased, held, state, wake = unpack(KEYS)
+local number, body, ready, delayed, leased, held, state, wake = unpack(KEYS)
 
 -- Everything that can fail: reads that find a key of another type, arguments that are no numbers.
 local ids = {}
@@ -19,7 +20,7 @@ redis.call('ZCARD', ready)
 redis.call('ZCARD', delayed)
 redis.call('ZCARD', leased)
 local calling = redis.call('LLEN', wake)
-local next_number = (redis.call('GET', number) or 0) + 0
+local next_number = digits(redis.call('GET', number))
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local lost, back, now_ready, later, stored, seen = {}, {}, {}, {}, {}, {}
@@ -32,8 +33,8 @@ for i, id in ipairs(ids) do
   else
     seen[id] = true
     local attempts, interruptions, order, score =
-      string.match(holders[i], '^%d+:(%d+):(%d+):%d+:(%x+):([^:]+):')
-    local history = states[i] and string.match(states[i], '^%d+:%d+:%x+:(.*)$') or ''
+      parse_holder(holders[i], states[i], body, id, now)
+    local _, _, history = parse_state(states[i])
     if ARGV[at + 5] == '1' then
       history = ARGV[at + 6]
     end
@@ -51,7 +52,7 @@ for i, id in ipairs(ids) do
         later[#later + 1] = math.ceil(now + delay)
         later[#later + 1] = order .. id
       else
-        score = string.format('%.0f', string.sub(order, 1, 3) * 4398046511104 + math.floor(now))
+        score = score_at(order, now)
       end
     end
     if verdict ~= 1 or delay <= 0 then

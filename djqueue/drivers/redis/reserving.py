@@ -1,0 +1,175 @@
+"""Reserving and settling: the hot path of a worker."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+from djqueue.drivers.base import Reservation, Settlement, Verdict
+from djqueue.drivers.redis import scripts, stored
+from djqueue.drivers.redis.arguments import settle_arguments
+from djqueue.drivers.redis.calls import BYTES, MOST
+from djqueue.drivers.redis.keys import ORDER, decode_body
+from djqueue.drivers.redis.store import QueueDamaged
+from djqueue.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from djqueue.drivers.redis.calls import Calls
+
+logger = logging.getLogger("djqueue.worker")
+
+
+@dataclass
+class Holding:
+    """Who reserves, and for how long."""
+
+    lease: int
+    """In milliseconds."""
+    queues: tuple[str, ...]
+    worker: bytes = b""
+    session: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Tells the reservations of one stay of a worker from all others."""
+    asked: set[str] = field(default_factory=set)
+    """Queues that may have given us reservations."""
+
+
+class Reserving:
+    """What a worker does with the jobs of its queues."""
+
+    def __init__(self, calls: Calls, holding: Holding) -> None:
+        self._calls = calls
+        self.holding = holding
+        self._damaged: set[str] = set()
+        """Queues that were left out, and that was said."""
+
+    def exchange(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> tuple[set[str], list[Reservation]]:
+        """The ids that were lost, and what was reserved."""
+        lost: set[str] = set()
+        removals: dict[str, list[Any]] = {}
+        returns: dict[str, list[Settlement]] = {}
+        for settlement in settlements:
+            reservation = settlement.reservation
+            if settlement.verdict is Verdict.REMOVE:
+                token, id = reservation.handle
+                removals.setdefault(reservation.queue, []).extend((stored.raw(id), token))
+            else:
+                returns.setdefault(reservation.queue, []).append(settlement)
+        for queue, some in returns.items():
+            self._put_back(queue, some, lost)
+        for queue in [each for each in removals if each not in queues]:
+            self._exchange(queue, removals.pop(queue), 0, lost)
+        return lost, self._take(queues, limit, removals, lost)
+
+    def _take(
+        self, queues: Sequence[str], limit: int, removals: dict[str, list[Any]], lost: set[str]
+    ) -> list[Reservation]:
+        """Reserve from `queues` in order; what is over in the same queue goes along.
+
+        An error of one queue, or of its node of a cluster, keeps nobody from the others; but what
+        is over has to be told, so then it is raised.
+        """
+        self.holding.asked.update(queues)
+        found: list[Reservation] = []
+        first: QueueUnavailable | None = None
+        has_answered = is_cut = False
+        for queue in queues:
+            tokens = removals.pop(queue, ())
+            wanted = 0 if is_cut else limit - len(found)
+            if wanted <= 0 and not tokens:
+                continue
+            try:
+                some, is_cut_now = self._exchange(queue, tokens, wanted, lost)
+            except QueueUnavailable as error:
+                its_own = isinstance(error, QueueDamaged) or self._calls.store.is_cluster
+                if not its_own or (tokens and not isinstance(error, QueueDamaged)):
+                    raise
+                first = first or error
+                self._note_damage(queue, error, map(stored.id_of, tokens[::2]), lost)
+            else:
+                has_answered = True
+                is_cut = is_cut or is_cut_now
+                found += some
+                self._damaged.discard(queue)
+        if first is not None and not has_answered:
+            raise first
+        return found
+
+    def _note_damage(
+        self, queue: str, error: QueueUnavailable, ids: Iterable[str], lost: set[str]
+    ) -> None:
+        """Say once what is wrong with a queue. What was reserved from it is out of our hands."""
+        lost.update(ids)
+        if queue not in self._damaged:
+            self._damaged.add(queue)
+            logger.warning("Queue %s is left out: %s", queue, error)
+
+    def _exchange(
+        self, queue: str, tokens: Sequence[Any], limit: int, lost: set[str]
+    ) -> tuple[list[Reservation], bool]:
+        """Settle and reserve in one queue; whether more bytes than one call takes were in line."""
+        while len(tokens) > 2 * MOST:
+            self._exchange(queue, tokens[: 2 * MOST], 0, lost)
+            tokens = tokens[2 * MOST :]
+        held = self.holding
+        limit = min(max(limit, 0), MOST)
+        arguments = (limit, held.lease, held.session, held.worker, BYTES, *tokens)
+        answer = self._calls.run(scripts.EXCHANGE, queue, arguments)
+        fence, members, bodies, states, gone, is_cut = answer
+        lost.update(map(stored.id_of, gone))
+        token = f"{fence.decode()}:{held.session}:"
+        found = []
+        for member, body, state in zip(members, bodies, states or repeat(None), strict=False):
+            if body is not None:
+                name, payload = decode_body(body)
+                attempts, interruptions, history = stored.decode_state(state)
+                raw = member[ORDER:]
+                found.append(
+                    Reservation(
+                        stored.id_of(raw),
+                        queue,
+                        name,
+                        payload,
+                        attempts + 1,
+                        interruptions,
+                        history,
+                        stored.handle(token, raw),
+                    )
+                )
+        return found, bool(is_cut)
+
+    def _put_back(self, queue: str, settlements: Sequence[Settlement], lost: set[str]) -> None:
+        for start in range(0, len(settlements), MOST // 2):
+            some = settlements[start : start + MOST // 2]
+            try:
+                gone = self._calls.run(scripts.SETTLE, queue, settle_arguments(some))
+            except QueueDamaged as error:
+                ids = {each.reservation.id for each in some}
+                self._note_damage(queue, error, ids, lost)
+            else:
+                lost.update(map(stored.id_of, gone))
+
+    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
+        """Give them a new deadline; the ids that are lost."""
+        by_queue: dict[str, list[Any]] = {}
+        for reservation in reservations:
+            token, id = reservation.handle
+            by_queue.setdefault(reservation.queue, []).extend((stored.raw(id), token))
+        lost: set[str] = set()
+        for queue, tokens in by_queue.items():
+            for start in range(0, len(tokens), 2 * MOST):
+                some = tokens[start : start + 2 * MOST]
+                try:
+                    arguments = (self.holding.lease, *some)
+                    gone = self._calls.run(scripts.EXTEND, queue, arguments, again=True)
+                except QueueDamaged as error:
+                    self._note_damage(queue, error, map(stored.id_of, some[::2]), lost)
+                else:
+                    lost.update(map(stored.id_of, gone))
+        return lost
