@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -74,6 +74,9 @@ class Limits:
     atomic: bool | str = False
 
 
+GIVEN = ("tries", "backoff", "timeout")
+"""Limits that ``using()`` may set for one dispatch. A retry by an operator keeps those, and takes
+the others from the code as it is then."""
 _LIMIT_DEFAULTS = {field.name: field.default for field in fields(Limits)}
 
 
@@ -124,9 +127,13 @@ def check_queue_name(name: str, *, tagged: bool = False) -> str:
 
 
 @lru_cache(maxsize=1024)
-def encode_head(name: str, limits: Limits) -> str:
-    """The text of a payload up to its id."""
-    options = {key: value for key, value in vars(limits).items() if value != _LIMIT_DEFAULTS[key]}
+def encode_head(name: str, limits: Limits, given: tuple[str, ...] = ()) -> str:
+    """The text of a payload up to its id. `given` names the limits that ``using()`` had set."""
+    options: dict[str, Any] = {
+        key: value for key, value in vars(limits).items() if value != _LIMIT_DEFAULTS[key]
+    }
+    if given:
+        options["using"] = given
     return f'{{"v":{VERSION},"name":{_encode(name)},"options":{_encode(options)}'
 
 
@@ -156,6 +163,18 @@ def encode(
             " Save them with a storage and pass the name. Nothing was queued."
         )
     return f'{head}{_SEPARATOR}"{id}","sent":{sent}{middle},"arguments":{body}}}'
+
+
+def with_limits(text: str, limits: Limits) -> str:
+    """`text` with these limits, but for those that ``using()`` had set; as it is if damaged."""
+    head, separator, rest = text.partition(_SEPARATOR)
+    known = _parse_head(head) if separator else None
+    if known is None:
+        return text
+    given = known[1]["options"].get("using", ())
+    given = tuple(name for name in given if name in GIVEN) if isinstance(given, list) else ()
+    kept = {name: getattr(known[0].limits, name) for name in given}
+    return f"{encode_head(known[0].name, replace(limits, **kept), given)}{separator}{rest}"
 
 
 def head_of(text: str) -> Head | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from djqueue.bus.connections import queues
 from djqueue.bus.large import Sizes, sizes_of
 from djqueue.conf import Settings, settings
-from djqueue.payload import encode_head
+from djqueue.payload import GIVEN, encode_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,14 +60,15 @@ class _Plans:
         plan = made.get(key)
         if plan is None:
             options = replace(spec.options, **lasting) if using else spec.options
-            plan = made[key] = _make(spec, options, known)
+            given = tuple(name for name in GIVEN if name in using)
+            plan = made[key] = _make(spec, options, known, given)
         return plan
 
 
 plan_of = _Plans().of
 
 
-def _make(spec: JobSpec, options: Options, known: Settings) -> Plan:
+def _make(spec: JobSpec, options: Options, known: Settings, given: tuple[str, ...]) -> Plan:
     route = known.route(spec.name)
     connection = queues[options.connection or route.connection]
     capabilities = connection.driver.capabilities
@@ -75,7 +76,7 @@ def _make(spec: JobSpec, options: Options, known: Settings) -> Plan:
     return Plan(
         connection=connection.name,
         queue=connection.check(options.queue or route.queue),
-        head=encode_head(spec.name, options.limits()),
+        head=encode_head(spec.name, options.limits(), given),
         priority=options.priority,
         after_commit=bool(options.after_commit)
         if capabilities.inline and not capabilities.after_response

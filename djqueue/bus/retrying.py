@@ -1,8 +1,9 @@
 """Retrying failed jobs: each is moved from the store of failed jobs back to its queue.
 
 A job keeps its id and its arguments; its attempts are counted from 0, and what earlier attempts
-left behind stays behind. A ``retry_until`` is dropped: it was counted from the dispatch, and most
-often it is why the job was given up.
+left behind stays behind. Its limits are those of the code as it is now, but for what ``using()``
+had set: who corrects `tries` or `timeout` and retries means the new ones. A ``retry_until`` is
+counted anew, from the retry.
 
 The row is deleted and the job pushed in one transaction, at most `failed.SLICE` of them at a time.
 The delete comes first and its row count decides, so of two operators who retry the same job one
@@ -15,7 +16,8 @@ ever lost that way.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django.db import transaction
 
@@ -25,6 +27,7 @@ from djqueue.bus.connections import queues
 from djqueue.bus.large import seconds_kept
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
+from djqueue.jobs.durations import seconds_until
 from djqueue.jobs.spec import JobSpec
 from djqueue.packing import is_stored
 
@@ -32,9 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from djqueue.drivers.base import Driver
+    from djqueue.jobs.base import Job
     from djqueue.models import FailedJob
 
 __all__ = ["Retried", "retry"]
+
+T = TypeVar("T")
 
 
 class Retried(NamedTuple):
@@ -146,13 +152,15 @@ def _delete(keys: Sequence[int]) -> int:
 
 
 def _outgoing(row: FailedJob) -> OutgoingJob:
-    job = OutgoingJob(str(row.uuid), row.queue, row.name, _without_retry_until(row.payload))
+    job = OutgoingJob(str(row.uuid), row.queue, row.name, _with_retry_until(row.payload, None))
     try:
         spec = registry.find(row.name)
     except UnknownJob:
         return job  # its queue may be read by other code than this
     if not isinstance(spec, JobSpec):
         return job
+    text = _with_retry_until(row.payload, _until(spec, row.payload))
+    job = job._replace(payload=payload.with_limits(text, spec.limits))
     # Those of the job's class: neither payload nor failed row says what using() said.
     return job._replace(
         priority=spec.options.priority, message_group=_message_group(spec, row.payload)
@@ -161,31 +169,54 @@ def _outgoing(row: FailedJob) -> OutgoingJob:
 
 def _message_group(spec: JobSpec, text: str) -> str | None:
     option = spec.options.message_group
-    if not callable(option):
-        return option
+    return _ask(spec, text, "message_group", option) if callable(option) else option
+
+
+def _ask(spec: JobSpec, text: str, what: str, function: Callable[[Job], T]) -> T | None:
+    """What a function of the project says for the job; None where the job cannot be made."""
     try:
         # A savepoint: a query that fails in there must not break an open transaction for the rest.
         with transaction.atomic(using=failed.store()):
-            return option(spec.load(payload_store.unpacked(payload.decode(text)).arguments))
+            return function(spec.load(payload_store.unpacked(payload.decode(text)).arguments))
     except PayloadError:
         return None  # it cannot run either; the next attempt says so
     except QueueUnavailable:
         raise
     except Exception as error:
         raise _RefusedError(
-            f"the message_group of {spec.name} raised {type(error).__name__} for its arguments. "
+            f"the {what} of {spec.name} raised {type(error).__name__} for its arguments. "
             "Correct that function, then retry it."
         ) from error
 
 
-def _without_retry_until(text: str) -> str:
-    """The payload without its ``retry_until``; a damaged one as it is, to fail as it did."""
-    if '"retry_until":' not in text:
+def _until(spec: JobSpec, text: str) -> float | None:
+    """Until when the retried job may be tried, counted from now as after a dispatch. None: there is
+    no such limit, or it is a moment that has passed.
+    """
+    now = time.time()
+    until = spec.options.retry_until
+    if "retry_until" in spec.per_instance:
+        until = _ask(spec, text, "retry_until", spec.retry_until)
+    if until is None:
+        return None
+    left = seconds_until(until, now)
+    return now + left if left > 0 else None
+
+
+def _with_retry_until(text: str, until: float | None) -> str:
+    """The payload with this ``retry_until``; a damaged one as it is, to fail as it did."""
+    if until is None and '"retry_until":' not in text:
         return text
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if not isinstance(data, dict) or data.pop("retry_until", None) is None:
+    if not isinstance(data, dict):
         return text
+    data.pop("retry_until", None)
+    if until is not None and "sent" in data:
+        sent = list(data).index("sent") + 1  # the arguments are last
+        data = dict(
+            [*list(data.items())[:sent], ("retry_until", until), *list(data.items())[sent:]]
+        )
     return json.dumps(data, separators=(",", ":"))

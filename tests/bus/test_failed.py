@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import uuid
 from datetime import timedelta
 
@@ -32,7 +33,7 @@ def error_report(text="it failed"):
 
 
 def text_of(id, name="test.bus.Write", retry_until=None, **arguments):
-    head = payload.encode_head(name, payload.Limits(tries=3))
+    head = payload.encode_head(name, payload.Limits())
     return payload.encode(head, id, 1790000000.25, arguments, retry_until)
 
 
@@ -303,6 +304,37 @@ def test_a_retry_until_is_dropped_and_nothing_else():
         before.arguments,
     )
     assert payload.head_of(text) == before.head
+
+
+def test_a_retry_until_of_the_class_is_counted_anew():
+    fail(name="test.bus.Optioned", retry_until=1790000600.5, number=1)
+    retrying.retry()
+    after = payload.decode(QueuedJob.objects.get().payload)
+    assert after.retry_until == pytest.approx(time.time() + 600, abs=10)
+    assert after.arguments == {"number": 1}
+
+
+def test_a_retry_has_the_limits_of_todays_code():
+    id = str(uuid.uuid4())
+    old = payload.encode_head("test.bus.Optioned", payload.Limits(tries=1, timeout=1))
+    fail(id, name="test.bus.Optioned", payload=payload.encode(old, id, 1.0, {"number": 1}))
+    retrying.retry()
+    head = payload.decode(QueuedJob.objects.get().payload).head
+    assert (head.limits.tries, head.limits.timeout) == (3, None)
+
+
+def test_a_retry_keeps_what_using_had_set():
+    Optioned(1).using(connection="database", tries=7, timeout=None, backoff=[1, 2]).dispatch()
+    text = QueuedJob.objects.get().payload
+    QueuedJob.objects.all().delete()
+    stored = text.replace('"backoff":[1,2]', '"backoff":[1,2],"max_exceptions":2')
+    assert stored != text
+    fail(payload.decode(text).id, name="test.bus.Optioned", payload=stored)
+    retrying.retry()
+    again = QueuedJob.objects.get().payload
+    limits = payload.decode(again).head.limits
+    assert (limits.tries, limits.backoff, limits.max_exceptions) == (7, (1, 2), None)
+    assert payload.head_of(again) == payload.head_of(text), "and a second retry keeps them too"
 
 
 def test_an_argument_called_retry_until_stays():
