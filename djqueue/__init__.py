@@ -14,8 +14,8 @@ Everything here can be imported before the app registry is ready.
 
 from djqueue.bus.connections import queues
 from djqueue.bus.dispatched import find
-from djqueue.bus.dispatching import dispatch, dispatch_sync
-from djqueue.bus.many import dispatch_many
+from djqueue.bus.dispatching import adispatch, dispatch, dispatch_sync
+from djqueue.bus.many import adispatch_many, dispatch_many
 from djqueue.errors import QueueError
 from djqueue.jobs.base import Job, field
 from djqueue.jobs.function import job
@@ -28,6 +28,8 @@ __all__ = [
     "Inject",
     "Job",
     "QueueError",
+    "adispatch",
+    "adispatch_many",
     "current_job",
     "dispatch",
     "dispatch_many",

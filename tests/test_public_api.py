@@ -11,6 +11,8 @@ NAMES = [
     "Inject",
     "Job",
     "QueueError",
+    "adispatch",
+    "adispatch_many",
     "current_job",
     "dispatch",
     "dispatch_many",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from asgiref.sync import sync_to_async
 
 from djqueue.bus import controls
 from djqueue.conf import ConnectionSettings, Settings, settings
@@ -13,10 +15,12 @@ from djqueue.drivers.base import Driver, QueueCounts, State, StoredJob
 from djqueue.payload import check_queue_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
 
 __all__ = ["QueueConnection", "QueueConnections", "keepers", "queues"]
+
+T = TypeVar("T")
 
 
 class QueueConnection:
@@ -75,6 +79,52 @@ class QueueConnection:
     def is_paused(self, queue: str | None = None) -> bool:
         """Whether the queue, or every queue, is paused."""
         return all(controls.is_paused(name, self.check(queue)) for name in self.keepers)
+
+    # -- the same for coroutines, on the thread that Django's ORM uses for them ------------------
+
+    async def acounts(self, queue: str | None = None) -> QueueCounts:
+        """`counts` for coroutines."""
+        return await self._in_thread(lambda here: here.counts(queue))
+
+    async def asize(self, queue: str | None = None) -> int:
+        """`size` for coroutines."""
+        return await self._in_thread(lambda here: here.size(queue))
+
+    async def ais_empty(self, queue: str | None = None) -> bool:
+        """`is_empty` for coroutines."""
+        return await self._in_thread(lambda here: here.is_empty(queue))
+
+    async def apeek(
+        self, queue: str | None = None, state: State | str = State.WAITING, limit: int = 20
+    ) -> list[StoredJob]:
+        """`peek` for coroutines."""
+        return await self._in_thread(lambda here: here.peek(queue, state, limit))
+
+    async def aremove(self, queue: str | None, ids: Sequence[str]) -> int:
+        """`remove` for coroutines."""
+        return await self._in_thread(lambda here: here.remove(queue, ids))
+
+    async def aclear(self, queue: str | None = None) -> int:
+        """`clear` for coroutines."""
+        return await self._in_thread(lambda here: here.clear(queue))
+
+    async def apause(
+        self,
+        queue: str | None = None,
+        for_: timedelta | float | None = None,
+        reason: str = "",
+    ) -> None:
+        """`pause` for coroutines."""
+        await self._in_thread(lambda here: here.pause(queue, for_, reason))
+
+    async def aresume(self, queue: str | None = None) -> bool:
+        """`resume` for coroutines."""
+        return await self._in_thread(lambda here: here.resume(queue))
+
+    async def _in_thread(self, ask: Callable[[QueueConnection], T]) -> T:
+        """Each thread has connections of its own, so it is that thread's which is asked."""
+        answer: T = await sync_to_async(lambda: ask(queues[self.name]))()
+        return answer
 
     @property
     def keepers(self) -> Sequence[str]:

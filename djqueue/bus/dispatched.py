@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from asgiref.sync import sync_to_async
+
 from djqueue import registry
 from djqueue.bus.connections import queues
 from djqueue.bus.ids import check_id
@@ -100,6 +102,21 @@ class DispatchedJob(Generic[R]):
         job = CurrentJob(self.id, stored.name, stored.queue, self._connection, stored.attempts)
         announce(job_cancelled, _class_of(stored.name), job=job)
         return True
+
+    async def astatus(self) -> str:
+        """`status` for coroutines."""
+        found: str = await sync_to_async(lambda: self.status)()
+        return found
+
+    async def aresult(self, timeout: float | None = None) -> R:
+        """`result` for coroutines."""
+        value: R = await sync_to_async(self.result)(timeout)
+        return value
+
+    async def acancel(self) -> bool:
+        """`cancel` for coroutines."""
+        cancelled: bool = await sync_to_async(self.cancel)()
+        return cancelled
 
     def _locate(self) -> StoredJob | None:
         """The job in its store. Remembers which connection has it."""

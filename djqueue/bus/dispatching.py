@@ -70,6 +70,10 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     return dispatched
 
 
+@overload
+async def adispatch(job: Handles[Coroutine[Any, Any, R]]) -> DispatchedJob[R]: ...
+@overload
+async def adispatch(job: Handles[R]) -> DispatchedJob[R]: ...
 async def adispatch(job: Any) -> DispatchedJob[Any]:
     """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
     dispatched: DispatchedJob[Any] = await sync_to_async(dispatch)(job)

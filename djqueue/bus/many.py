@@ -6,6 +6,8 @@ from itertools import islice
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
+
 from djqueue.bus.connections import queues
 from djqueue.bus.dispatching import prepare_as, refuse_event_loop
 from djqueue.bus.ids import Moment
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import OutgoingJob
     from djqueue.jobs.base import Job
 
-__all__ = ["CHUNK", "MOST_DEFERRED", "dispatch_many"]
+__all__ = ["CHUNK", "MOST_DEFERRED", "adispatch_many", "dispatch_many"]
 
 CHUNK = 1_000
 MOST_DEFERRED = 10_000
@@ -37,7 +39,7 @@ def dispatch_many(jobs: Iterable[Job]) -> int:
     earlier chunks stay queued when a later one is refused: wrap the call in ``atomic()`` for all
     or none. Jobs that have to wait for a commit wait in memory, at most 10,000 of them.
     """
-    refuse_event_loop("dispatch_many()", "await sync_to_async(dispatch_many)(jobs)")
+    refuse_event_loop("dispatch_many()", "await adispatch_many(jobs), or sync_to_async")
     waiting = _Waiting()
     count = 0
     for chunk in _chunks(iter(jobs)):
@@ -45,6 +47,12 @@ def dispatch_many(jobs: Iterable[Job]) -> int:
         for group in _by_connection(chunk):
             group.send(waiting)
     waiting.start()
+    return count
+
+
+async def adispatch_many(jobs: Iterable[Job]) -> int:
+    """`dispatch_many` for coroutines, on the thread that Django's ORM uses for them."""
+    count: int = await sync_to_async(dispatch_many)(jobs)
     return count
 
 

@@ -9,7 +9,8 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 
-from djqueue import dispatch, dispatch_many, dispatch_sync
+from djqueue import adispatch, adispatch_many, dispatch, dispatch_many, dispatch_sync, queues
+from djqueue.errors import ResultNotStored
 from djqueue.models import QueuedJob
 from tests.bus.jobs import Write, add, ran
 
@@ -78,3 +79,29 @@ def test_adispatch_is_on_the_connection_of_the_orm(memory):
     async_to_sync(view)()
     assert QueuedJob.objects.count() == 1
     assert memory == []
+
+
+@everywhere
+def test_every_blocking_call_has_its_twin():
+    async def view():
+        first = await adispatch(Write("x").using(connection="database"))
+        many = [Write(str(n)).using(connection="database") for n in range(3)]
+        assert await adispatch_many(many) == 3
+        queue = queues["database"]
+        assert await first.astatus() == "waiting"
+        assert (await queue.acounts("mail")).waiting == await queue.asize("mail")
+        await queue.apause("mail", reason="a test")
+        assert await queue.aresume("mail")
+        assert await first.acancel()
+        assert await first.astatus() == "unknown"
+        with pytest.raises(ResultNotStored):
+            await first.aresult()
+        waiting = await queue.apeek(first_queue)
+        assert len(waiting) == 3
+        assert await queue.aremove(first_queue, [waiting[0].id]) == 1
+        assert await queue.aclear(first_queue) == 2
+        assert await queue.ais_empty(first_queue)
+
+    first_queue = Write("x").using(connection="database").dispatch()._queue
+    queues["database"].clear(first_queue)
+    async_to_sync(view)()
