@@ -68,6 +68,8 @@ def refusal(value: Any, plan: Plan) -> RefusedError:
     if kind is bytes:
         return RefusedError("is bytes, but annotated with another type. Correct one of the two.")
     start = f"is of type {type_name(kind)}, which a queue cannot carry."
+    if value.__class__.__name__ == "AnonymousUser":  # perhaps lazy, as `request.user` is
+        start += " Nobody is logged in, so there is no row to find again: pass None then."
     what = kind_of(kind)
     if what is not None:
         return RefusedError(f"is the {what} {type_name(kind)}, {_annotate(kind, plan)}")

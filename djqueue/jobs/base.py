@@ -74,13 +74,14 @@ class Job:
 
     else:
         delay = WrongTurn(
-            "Jobs are sent with dispatch(), as in SendReceipt(order).dispatch(); later with "
-            "SendReceipt(order).using(delay=60).dispatch()."
+            "Jobs are sent with dispatch(), as in {name}(…).dispatch(); later with "
+            "{name}(…).using(delay=60).dispatch()."
         )
         apply_async = WrongTurn(
-            "Jobs are sent with dispatch(), as in SendReceipt(order).dispatch(); with other "
-            'options by SendReceipt(order).using(queue="high", delay=60).dispatch().'
+            "Jobs are sent with dispatch(), as in {name}(…).dispatch(); with other "
+            'options by {name}(…).using(queue="high", delay=60).dispatch().'
         )
+        on_queue = WrongTurn('Use {name}(…).using(queue="high").dispatch().')
 
     def failed(self, error: BaseException) -> Any:
         """Called once when the job is given up, after its failed row is stored."""

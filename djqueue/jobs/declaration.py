@@ -26,6 +26,9 @@ __all__ = ["declare"]
 OPTION_METHODS = frozenset({"backoff", "retry_until", "tags"})
 """Options that a method of the same name may set for each instance."""
 
+PLAIN_METHODS = frozenset({*OPTION_METHODS, "display_name"})
+"""Methods whose value is needed at once."""
+
 RESERVED_OPTIONS = frozenset(
     {"queue", "connection", "tries", "timeout", "backoff", "delay", "priority"}
 )
@@ -80,6 +83,8 @@ def _refuse_body(cls: type[Job], annotated: set[str], where: str) -> None:
                 f"{where}: {name}() is reserved, and this version of djqueue would never call it. "
                 f"Call it job_{name}."
             )
+        if method and name in PLAIN_METHODS:
+            _refuse_async(value, f"{where}: {name}()")
         if name not in OPTIONS or name in annotated or (method and name in OPTION_METHODS):
             continue
         shown = "…" if method else repr(value)
@@ -92,6 +97,12 @@ def _refuse_body(cls: type[Job], annotated: set[str], where: str) -> None:
             f"{where}: a job's fields are its arguments, and __init__ is made of them. Declare "
             "them (order: Order), and do what is left in __post_init__."
         )
+
+
+def _refuse_async(function: Callable[..., Any], where: str) -> None:
+    if inspect.iscoroutinefunction(function):
+        raise InvalidJob(f"{where} is async, and nothing would await it. Use def.")
+    refuse_generator(function, where)
 
 
 def _annotated(cls: type[Job]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,11 @@ def check_when(value: Any) -> When:
                 "an aware datetime: this one is naive, so it names no moment. "
                 "django.utils.timezone.make_aware() makes one of it"
             )
+        if _timestamp(value) - time.time() > LONGEST:
+            raise ValueError(
+                f"at most {LONGEST} seconds (68 years) from now; what is never to run should not "
+                "be dispatched"
+            )
         return value
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
@@ -31,8 +37,15 @@ def check_when(value: Any) -> When:
     return value  # type: ignore[no-any-return]
 
 
+def _timestamp(moment: datetime) -> float:
+    try:
+        return moment.timestamp()
+    except (OverflowError, ValueError, OSError):  # at an end of the calendar, in its zone
+        return math.inf if moment.year > 1 else 0.0
+
+
 def seconds_until(when: When, now: float) -> float:
     """Seconds from `now` (since the epoch) until `when`; 0 for a moment that has passed."""
     if isinstance(when, datetime):
-        return max(0.0, when.timestamp() - now)
+        return max(0.0, _timestamp(when) - now)
     return when.total_seconds() if isinstance(when, timedelta) else float(when)

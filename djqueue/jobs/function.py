@@ -15,7 +15,7 @@ from djqueue.errors import InvalidJob
 from djqueue.jobs.base import Job
 from djqueue.jobs.declaration import refuse_generator
 from djqueue.jobs.inject import injected
-from djqueue.jobs.options import checked_overrides
+from djqueue.jobs.options import OVERRIDES, checked_overrides
 from djqueue.jobs.shown import show
 from djqueue.jobs.signature import Signature, read_signature
 from djqueue.jobs.wrong_turns import WrongTurn
@@ -80,13 +80,14 @@ class JobFunction(Generic[P, R, Returned]):
 
     if not TYPE_CHECKING:
         delay = WrongTurn(
-            "Jobs are sent with dispatch(), as in send_mail.dispatch(user); later with "
-            "send_mail.using(delay=60).dispatch(user)."
+            "Jobs are sent with dispatch(), as in {name}.dispatch(…); later with "
+            "{name}.using(delay=60).dispatch(…)."
         )
         apply_async = WrongTurn(
-            "Jobs are sent with dispatch(), as in send_mail.dispatch(user); with other options by "
-            'send_mail.using(queue="high", delay=60).dispatch(user).'
+            "Jobs are sent with dispatch(), as in {name}.dispatch(…); with other options by "
+            '{name}.using(queue="high", delay=60).dispatch(…).'
         )
+        on_queue = WrongTurn('Use {name}.using(queue="high").dispatch(…).')
 
     def __init__(self, function: Callable[P, Returned], options: Mapping[str, Any]) -> None:
         self.job_class, self._call = _make_class(function, options)
@@ -101,7 +102,10 @@ class JobFunction(Generic[P, R, Returned]):
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Job:
         """The job of this call, not sent: for ``chain()``, ``batch()`` and ``dispatch_many()``."""
-        bound = self.job_class(self._bind(*args, **kwargs))
+        try:
+            bound = self.job_class(self._bind(*args, **kwargs))
+        except TypeError as error:
+            raise self._with_hint(error, kwargs) from None
         if self._using:
             bound._using = self._using
         return bound
@@ -124,6 +128,14 @@ class JobFunction(Generic[P, R, Returned]):
     def dispatch_sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the call here and now as a job, stored and loaded as a queued one; its value."""
         return cast("R", dispatching.dispatch_sync(self.bind(*args, **kwargs)))
+
+    def _with_hint(self, error: TypeError, keywords: Mapping[str, Any]) -> TypeError:
+        """The error of a call, and how options are given if that was meant."""
+        for name in keywords:
+            if name in OVERRIDES and name not in self.job_class._signature.names:
+                shown = f"{self.__name__}.using({name}=…).dispatch(…)"  # type: ignore[attr-defined]
+                return TypeError(f"{error}. {name} is an option: {shown}")
+        return error
 
     def __repr__(self) -> str:
         return f"<job {self.job_class.__qualname__}>"
@@ -168,10 +180,27 @@ def job(
     return decorator if function is None else decorator(function)
 
 
+def _refuse_method(function: Callable[..., Any], where: str) -> None:
+    """In the body of a class, with an instance for its first argument."""
+    body = function.__qualname__.rpartition(".")[0]
+    first = next(iter(inspect.signature(function).parameters), None)
+    if body and not body.endswith("<locals>") and first in ("self", "cls"):
+        raise InvalidJob(
+            f"{where}: a queue cannot carry the {first} of a method. Make it a function outside of"
+            f" the class that takes what it needs, or a class: class {function.__name__.title()}"
+            "(Job), whose fields are its arguments."
+        )
+
+
 def _make_class(
     function: Callable[..., Returned], options: Mapping[str, Any]
 ) -> tuple[type[FunctionJob], Callable[..., Returned]]:
     """The class of its jobs, and the function with what `Inject` makes."""
+    if isinstance(function, str):
+        raise InvalidJob(
+            f"@job takes options by name: @job(queue={function!r}) for a queue, or"
+            f" @job(name={function!r}) for the stored name."
+        )
     if not inspect.isfunction(function):
         raise InvalidJob(
             f"@job decorates functions, not {function!r:.100}. For a class, derive from "
@@ -181,6 +210,7 @@ def _make_class(
     if not function.__name__.isidentifier():
         raise InvalidJob(f"{where}: a lambda has no name that a queue could keep. Use def.")
     refuse_generator(function, where)
+    _refuse_method(function, where)
     signature = read_signature(function)
     call = injected(function)
 

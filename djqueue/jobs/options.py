@@ -19,7 +19,15 @@ from djqueue.payload import Limits, check_queue_name
 if TYPE_CHECKING:
     from djqueue.jobs.base import Job
 
-__all__ = ["OPTIONS", "OptionKeywords", "Options", "Overrides", "checked", "checked_overrides"]
+__all__ = [
+    "OPTIONS",
+    "OVERRIDES",
+    "OptionKeywords",
+    "Options",
+    "Overrides",
+    "checked",
+    "checked_overrides",
+]
 
 PerJob = Union[str, "Callable[[Job], str]"]
 """A text, or a function of the job that gives one."""
@@ -93,7 +101,20 @@ _DEFAULTS = {field.name: field.default for field in fields(Options)}
 OPTIONS = frozenset(_DEFAULTS)
 """Every option there is."""
 
-_OVERRIDES = frozenset(Overrides.__annotations__)
+OVERRIDES = frozenset(Overrides.__annotations__)
+"""Those that ``using()`` takes."""
+
+_ELSEWHERE = {
+    "bind": "current_job() gives the job that runs, and self.job in a class.",
+    "max_retries": "Use tries, which counts the first attempt too.",
+    "countdown": "Use delay.",
+    "eta": "Use delay, which takes a datetime too.",
+    "expires": "Use retry_until.",
+    "time_limit": "Use timeout.",
+    "soft_time_limit": "Use timeout.",
+    "default_retry_delay": "Use backoff.",
+}
+"""Options of other queues, and what stands for them here."""
 
 
 def checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -103,7 +124,7 @@ def checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def checked_overrides(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """As `checked`, for what ``using()`` was given."""
-    return {name: _check(name, value, where, _OVERRIDES) for name, value in given.items()}
+    return {name: _check(name, value, where, OVERRIDES) for name, value in given.items()}
 
 
 def _check(name: str, value: Any, where: str, known: frozenset[str]) -> Any:
@@ -113,9 +134,9 @@ def _check(name: str, value: Any, where: str, known: frozenset[str]) -> Any:
                 f"{where}: {name} cannot be changed for one dispatch; it belongs to the job. "
                 f"using() takes: {', '.join(sorted(known))}."
             )
+        hint = f" {_ELSEWHERE[name]}" if name in _ELSEWHERE else did_you_mean(name, known)
         raise InvalidJob(
-            f"{where}: unknown option {name!r}.{did_you_mean(name, known)} "
-            f"Known options: {', '.join(sorted(known))}."
+            f"{where}: unknown option {name!r}.{hint} Known options: {', '.join(sorted(known))}."
         )
     if value is None:
         return _DEFAULTS[name]
@@ -162,11 +183,14 @@ def _seconds(value: Any) -> float:
 
 
 def _backoff(value: Any) -> tuple[float, ...]:
-    if not isinstance(value, (list, tuple)):
-        return (_seconds(value),)
-    if not value:
-        raise ValueError("a number of seconds, or a list with at least one")
-    return tuple(_seconds(item) for item in value)
+    values = value if isinstance(value, (list, tuple)) else [value]
+    try:
+        found = tuple(map(_seconds, values))
+    except ValueError:
+        found = ()
+    if not found:
+        raise ValueError("a number of seconds, from 0 on, or a list of them: [10, 60, 600]")
+    return found
 
 
 def _queue(value: Any) -> str:

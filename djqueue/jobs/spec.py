@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import async_to_sync
 
 from djqueue import arguments
+from djqueue.conf import did_you_mean
 from djqueue.errors import InvalidPayload
 from djqueue.jobs.options import checked
 
@@ -150,7 +151,15 @@ def _not_a_job(job: object) -> str:
             f"{name} is a function, not a job with its arguments. Decorate it with @job, then "
             f"{name}.dispatch(…), or {name}.bind(…) where a job is wanted."
         )
+    if hasattr(job, "_own_options"):  # of a Job that is abstract
+        cls = type(job)
+        methods = [name for name, value in vars(cls).items() if inspect.isfunction(value)]
+        return (
+            f"{cls.__name__} is abstract and its instances are not a job: it has no handle()."
+            f"{did_you_mean('handle', methods).replace('Did you mean', 'Is it meant by')}"
+        )
     return (
         f"{job!r:.200} is not a job. Jobs are instances of a subclass of djqueue.Job with a "
-        "handle() method, dispatched as in SendReceipt(order).dispatch()."
+        "handle() method, dispatched as in SendReceipt(order).dispatch(), not as in "
+        "SendReceipt.dispatch(order)."
     )

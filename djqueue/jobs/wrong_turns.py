@@ -8,7 +8,9 @@ __all__ = ["WrongTurn"]
 
 
 class WrongTurn:
-    """An attribute that is not there, with an `AttributeError` that says what is."""
+    """An attribute that is not there, with an `AttributeError` that says what is: `instead`, where
+    ``{name}`` is the name of the job.
+    """
 
     def __init__(self, instead: str) -> None:
         self._instead = instead
@@ -18,4 +20,5 @@ class WrongTurn:
 
     def __get__(self, instance: Any, owner: type) -> Any:
         shown = getattr(instance, "__name__", owner.__name__)
-        raise AttributeError(f"{shown!r} has no {self._name}(). {self._instead}")
+        instead = self._instead.replace("{name}", shown)
+        raise AttributeError(f"{shown!r} has no {self._name}(). {instead}")

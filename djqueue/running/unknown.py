@@ -10,17 +10,24 @@ from datetime import datetime
 from djqueue import history
 from djqueue.decision import Action, Decision, Happened
 from djqueue.drivers.base import Reservation
-from djqueue.errors import QueueError
+from djqueue.errors import QueueError, UnknownJob
 from djqueue.running.outcome import Outcome, report
 
 KIND = "unknown"
 AGAIN = 15.0
 """Seconds until another worker, which may be newer, is asked."""
 
+_IMPORTED = (
+    "Workers import the jobs.py of each installed app: if it is in another module, as views.py,"
+    " import it from there."
+)
+
 
 def hold_back(reservation: Reservation, error: QueueError, grace: float) -> Outcome:
     """Release it uncharged until `grace` seconds after it was first held back; then fail it."""
     text = reservation.history
+    if isinstance(error, UnknownJob):
+        error = UnknownJob(f"{error} {_IMPORTED}")
     since = _first_seen(text)
     if since is not None and time.time() - since >= grace:
         text = _remember(reservation, error)
