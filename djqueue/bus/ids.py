@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from time import time_ns
 from uuid import UUID
 
 from djqueue.errors import QueueError
 
-__all__ = ["Moment", "check_id"]
+__all__ = ["Moment", "check_id", "new_push_id"]
 
 _VARIANT = {f"{digit:x}": "89ab"[digit % 4] for digit in range(16)}
 """The digit that says whose layout it is, with the two random bits that it has room for."""
@@ -35,6 +36,11 @@ class Moment:
 def _uuid(time: str, random: str) -> str:
     variant = _VARIANT[random[0]]
     return f"{time[:8]}-{time[8:12]}-7{time[12:]}-{variant}{random[1:4]}-{random[4:]}"
+
+
+def new_push_id() -> str:
+    """A name for another push of a job that was pushed before: later ones sort behind it."""
+    return Moment(time_ns()).ids(1)[0]
 
 
 def check_id(value: object) -> str:

@@ -24,6 +24,7 @@ from django.db import transaction
 from djqueue import payload, payload_store, registry
 from djqueue.bus import failed
 from djqueue.bus.connections import queues
+from djqueue.bus.ids import new_push_id
 from djqueue.bus.large import seconds_kept
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
@@ -152,7 +153,8 @@ def _delete(keys: Sequence[int]) -> int:
 
 
 def _outgoing(row: FailedJob) -> OutgoingJob:
-    job = OutgoingJob(str(row.uuid), row.queue, row.name, _with_retry_until(row.payload, None))
+    text = _with_retry_until(row.payload, None)
+    job = OutgoingJob(str(row.uuid), row.queue, row.name, text, push_id=new_push_id())
     try:
         spec = registry.find(row.name)
     except UnknownJob:

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models import F, Q, QuerySet
 
 from djqueue.drivers.base import Settlement, Verdict
-from djqueue.drivers.guard.standing import Found, Guarded, Held, Standing, standing_of
+from djqueue.drivers.guard.standing import Found, Guarded, Held
 from djqueue.drivers.guard.statements import Statements
+from djqueue.drivers.guard.table import locked, reported, rows_in, slices
+from djqueue.drivers.guard.taking import Asked, Taking
 from djqueue.drivers.now import UtcNow
-from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from djqueue.models import Run
 
-AT_ONCE = 200
-"""Rows in one statement. SQLite takes 999 parameters."""
-PATIENCE, PAUSE = 5, 0.01
-"""How often to try again for a locked row, and seconds between two tries."""
+KEEP = timedelta(days=15)
+"""How long the row of a job that is not over is kept after the job was due: longer than SQS keeps
+a message."""
+CANCELLED = timedelta(days=366)
+"""How long a row is kept that says that a job was cancelled, since nobody knows when it is due."""
+DAY = 86400.0
 
-_FIELDS = ("reservation", "attempts", "interruptions", "history", "ended", "held_as")
-_NEW = Guarded(Standing.READY)
-_BUSY = Guarded(Standing.BUSY)
-_LOCKED = Guarded(Standing.BUSY, 0)
+
+class _Written(NamedTuple):
+    """What a verdict that keeps the job changes in its row."""
+
+    number: int
+    charged: bool
+    interrupted: bool
+    history: str | None
+    days: int
+    """Until it is due, rounded up; 0 if it is due within a day."""
+
+
+def _written(settlement: Settlement, number: int) -> _Written:
+    released = settlement.verdict is Verdict.RELEASE
+    delay = settlement.delay if released else 0.0
+    return _Written(
+        number,
+        released and settlement.charged,
+        settlement.verdict is Verdict.INTERRUPTED,
+        settlement.history,
+        math.ceil(delay / DAY) if delay > DAY else 0,
+    )
 
 
 class Guard:
@@ -38,144 +60,46 @@ class Guard:
     Errors of the database are `QueueUnavailable`, whose cause is the `DatabaseError`.
     """
 
-    def __init__(self, alias: str, lease: float | None = None) -> None:
+    def __init__(self, alias: str, lease: float | None = None, keep: timedelta = KEEP) -> None:
+        """`lease`: seconds after `extend` in which a reservation is alive whatever the store does.
+        None: the store never hands out what is held. `keep`: how long the row of a job that is not
+        over is kept after the job was due.
+        """
         self.alias = alias
-        self._lease = lease
-        """Seconds after `extend` in which a reservation is alive whatever the store does. None:
-        the store never hands out what is held."""
+        self._keep = keep
         self._statements = Statements(alias)
+        self._taking = Taking(alias, lease, self._statements)
 
     @property
     def _rows(self) -> QuerySet[Run]:
-        from djqueue.models import Run
+        return rows_in(self.alias)
 
-        return Run.objects.using(self.alias)
-
-    # -- reserving -----------------------------------------------------------------------------
-
-    def take(self, found: Sequence[Found], ours: Mapping[str, int]) -> list[Guarded]:
-        """Put on record that `found` are handed out now; what is known about each, in order.
-
-        `ours` has the numbers of what this worker holds, by id.
-        """
-        with self._reported():
-            try:
-                return self._take(found, ours)
-            except IntegrityError:  # somebody has just made a row of the same id
-                return self._take(found, ours)
-
-    def _take(self, found: Sequence[Found], ours: Mapping[str, int]) -> list[Guarded]:
-        known = self._known([job.id for job in found])
-        self._insert({job.id: job for job in found if job.id not in known}.values())
-        old = {job.id: job for job in found if job.id in known}
-        taken = self._take_known(old, known, ours) if old else {}
-        first: dict[str, Guarded] = {}
-        for job in found:
-            first.setdefault(job.id, taken.get(job.id, _NEW))
-        # The same id twice in one answer: one of them waits until the other is over.
-        return [first.pop(job.id, _BUSY) for job in found]
-
-    def _known(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The rows that there are. Most jobs have none yet, and asking for ids alone is cheap."""
-        there = [id for some in _slices(ids) for id in self._statements.existing(some)]
-        if not there:
-            return {}
-        values = self._rows.filter(uuid__in=there).values("uuid", *_FIELDS)
-        return {str(row["uuid"]): row for row in values}
-
-    def _insert(self, jobs: Iterable[Found]) -> None:
-        new = list(jobs)
-        several = len(new) > AT_ONCE or connections[self.alias].in_atomic_block
-        # All or none: what was written here must not look like somebody else's next time.
-        with transaction.atomic(using=self.alias) if several else nullcontext():
-            for start in range(0, len(new), AT_ONCE):
-                self._statements.insert(new[start : start + AT_ONCE])
-
-    def _take_known(
-        self,
-        jobs: Mapping[str, Found],
-        known: Mapping[str, Mapping[str, Any]],
-        ours: Mapping[str, int],
-    ) -> dict[str, Guarded]:
-        """As `_take_again`, with a little patience: InnoDB locks neighbours along with a row, and
-        whoever locks a row commits in a moment.
-        """
-        taken = self._take_again(jobs, known, ours)
-        for _ in range(PATIENCE):
-            locked = {id: jobs[id] for id, guarded in taken.items() if guarded is _LOCKED}
-            if not locked:
-                break
-            time.sleep(PAUSE)
-            taken.update(self._take_again(locked, self._known(list(locked)), ours))
-        return taken
-
-    def _take_again(
-        self,
-        jobs: Mapping[str, Found],
-        known: Mapping[str, Mapping[str, Any]],
-        ours: Mapping[str, int],
-    ) -> dict[str, Guarded]:
-        taken: dict[str, Guarded] = {}
-        alive = self._alive(jobs)
-        with self._locked(jobs) as free:
-            for id, job in jobs.items():
-                row = known.get(id)
-                if row is None:
-                    taken[id] = _BUSY  # it was removed this moment
-                    continue
-                number = int(row["reservation"])
-                standing = standing_of(row, job, ours.get(id) == number)
-                if standing is Standing.ORPHANED and id in alive:
-                    standing = Standing.BUSY
-                if standing in (Standing.OVER, Standing.OURS, Standing.BUSY):
-                    taken[id] = Guarded(standing, number)
-                elif id not in free:
-                    taken[id] = _LOCKED
-                else:
-                    taken[id] = self._renumber(row, job, standing)
-        return taken
-
-    def _renumber(self, row: Mapping[str, Any], job: Found, standing: Standing) -> Guarded:
-        """Take over an existing row, if it still is as it was read."""
-        number, attempts = int(row["reservation"]), int(row["attempts"])
-        interruptions, history = int(row["interruptions"]), str(row["history"])
-        if row["ended"] or row["held_as"] not in ("", job.stored_as):
-            # Another job of the store under the same id: it was pushed again after its end.
-            attempts, interruptions, history = 0, 0, ""
-        attempts += standing is Standing.READY
-        same = self._rows.filter(uuid=job.id, **{name: row[name] for name in _FIELDS[:1]})
-        changed = same.filter(ended=row["ended"], held_as=row["held_as"]).update(
-            reservation=number + 1,
-            attempts=attempts,
-            interruptions=interruptions,
-            history=history,
-            ended=False,
-            held_as=job.stored_as,
-            updated_at=UtcNow(),
-        )
-        return Guarded(standing, number + 1, attempts, interruptions, history) if changed else _BUSY
-
-    def _alive(self, ids: Iterable[str]) -> set[str]:
-        """Those whose holder has given a sign of life within the lease."""
-        if self._lease is None:
-            return set()
-        since = UtcNow() - timedelta(seconds=self._lease)
-        rows = self._rows.filter(uuid__in=list(ids), updated_at__gt=since)
-        return {str(id) for id in rows.values_list("uuid", flat=True)}
+    def _reported(self) -> AbstractContextManager[None]:
+        return reported(self.alias)
 
     @contextmanager
-    def _locked(self, ids: Iterable[str]) -> Iterator[set[str]]:
-        """Those of `ids` whose rows nobody else has locked; nothing waits for a row here.
+    def together(self) -> Iterator[None]:
+        """What is written within it is written as one, or not at all."""
+        with self._reported(), transaction.atomic(using=self.alias):
+            yield
 
-        SQLite has no locks of rows, and each statement compares before it writes anyway. Its
-        transaction must not begin with a read: it could not write after somebody else has.
+    def take(
+        self,
+        found: Sequence[Found],
+        ours: Mapping[str, int],
+        gone: AbstractSet[str] = frozenset(),
+    ) -> list[Guarded]:
+        """Put on record that `found` are handed out now; what is known about each, in order.
+
+        `ours` has the numbers of what this worker holds, by id. `gone` are ids of the store's own
+        (`Guarded.held_as`) that it no longer has: nobody holds a job as one of those.
         """
-        with transaction.atomic(using=self.alias):
-            if not connections[self.alias].features.has_select_for_update_skip_locked:
-                yield set(ids)
-                return
-            rows = self._rows.filter(uuid__in=list(ids)).select_for_update(skip_locked=True)
-            yield {str(id) for id in rows.values_list("uuid", flat=True)}
+        asked = Asked(ours, gone)
+        with self._reported():
+            try:
+                return self._taking.take(found, asked)
+            except IntegrityError:  # somebody has just made a row of the same id
+                return self._taking.take(found, asked)
 
     # -- settling ------------------------------------------------------------------------------
 
@@ -183,88 +107,130 @@ class Guard:
         """Write what a verdict that keeps the job says, each under its number; the lost ids."""
         groups: dict[Any, list[str]] = defaultdict(list)
         for settlement, number in settlements:
-            charged = settlement.verdict is Verdict.RELEASE and settlement.charged
-            interrupted = settlement.verdict is Verdict.INTERRUPTED
-            groups[number, charged, interrupted, settlement.history].append(
-                settlement.reservation.id
-            )
+            groups[_written(settlement, number)].append(settlement.reservation.id)
         lost: set[str] = set()
-        with self._reported(), transaction.atomic(using=self.alias):
-            for (number, charged, interrupted, history), ids in groups.items():
-                changes: dict[str, Any] = {"held_as": "", "reservation": number + 1}
-                if not charged:
-                    changes["attempts"] = F("attempts") - 1
-                if interrupted:
-                    changes["interruptions"] = F("interruptions") + 1
-                if history is not None:
-                    changes["history"] = history
+        with self.together():
+            for written, ids in groups.items():
+                number = written.number
                 # Whoever took the job over has the next number too, and holds it.
-                lost |= self._change(
-                    ids, number, changes, lambda n: Q(reservation=n + 1, held_as="")
-                )
+                done = Q(reservation=number + 1, held_as="")
+                lost |= self._change(ids, number, self._changes(written), done)
         return lost
+
+    def put_back_now(self, settlement: Settlement, number: int) -> bool:
+        """As `put_back`, for one job; whether it was not put back, nor lost, before."""
+        written = _written(settlement, number)
+        with self._reported():
+            held = self._held([settlement.reservation.id], number)
+            return held.update(**self._changes(written), updated_at=UtcNow()) == 1
+
+    def _changes(self, written: _Written) -> dict[str, Any]:
+        changes: dict[str, Any] = {"held_as": "", "reservation": written.number + 1}
+        if not written.charged:
+            changes["attempts"] = F("attempts") - 1
+        if written.interrupted:
+            changes["interruptions"] = F("interruptions") + 1
+        if written.history is not None:
+            changes["history"] = written.history
+        if written.days or self._keep > KEEP:
+            changes["keep_until"] = UtcNow() + (timedelta(days=written.days) + self._keep)
+        return changes
 
     def end(self, held: Iterable[Held]) -> set[str]:
         """Put on record that the jobs are over; the lost ids."""
         lost: set[str] = set()
         with self._reported():
             for number, ids in _by_number(held):
-                lost |= self._change(
-                    ids, number, {"ended": True}, lambda n: Q(reservation=n, ended=True)
-                )
+                done = Q(reservation=number, ended=True, cancelled=False)
+                lost |= self._change(ids, number, {"ended": True}, done)
         return lost
 
-    def _change(
-        self, ids: list[str], number: int, changes: Mapping[str, Any], done: Callable[[int], Q]
-    ) -> set[str]:
-        """Update the rows that are held under `number` and not over; the ids of the others."""
+    def _change(self, ids: list[str], number: int, changes: Mapping[str, Any], done: Q) -> set[str]:
+        """Update the rows that are held under `number`; the ids of those that neither were, nor are
+        `done` already.
+        """
         lost: set[str] = set()
-        for some in _slices(ids):
-            held = self._rows.filter(uuid__in=some, reservation=number, ended=False)
-            if held.exclude(held_as="").update(**changes, updated_at=UtcNow()) < len(some):
-                changed = self._rows.filter(done(number), uuid__in=some)
+        for some in slices(ids):
+            if self._held(some, number).update(**changes, updated_at=UtcNow()) < len(some):
+                changed = self._rows.filter(done, uuid__in=some)
                 lost |= set(some) - {str(id) for id in changed.values_list("uuid", flat=True)}
         return lost
 
+    def _held(self, ids: Sequence[str], number: int) -> QuerySet[Run]:
+        """The rows that are held under `number`, and neither over nor cancelled."""
+        rows = self._rows.filter(uuid__in=ids, reservation=number, ended=False, cancelled=False)
+        return rows.exclude(held_as="")
+
     def mark(self, held: Held, *, over: bool) -> bool:
         """Inside a transaction on the alias: make sure the reservation is ours until it commits,
-        and with `over` that the job is over then. False: lost. Marking over twice is once.
+        and with `over` that the job is over then. False: lost, or cancelled, or without `over`:
+        over already. Marking over twice is once.
         """
-        rows = self._rows.filter(uuid=held.id, reservation=held.number).exclude(held_as="")
-        rows = rows if over else rows.filter(ended=False)
+        rows = self._rows.filter(uuid=held.id, reservation=held.number, cancelled=False)
+        rows = rows.exclude(held_as="") if over else self._held([held.id], held.number)
         return rows.update(ended=over, updated_at=UtcNow()) == 1
+
+    def cancel(self, id: str, *, unseen: bool) -> bool:
+        """Put on record that a job is cancelled: a worker that comes upon it removes it, and the
+        outcome of one that runs is ignored. Whether it is on record.
+
+        `unseen`: although no worker has ever held the job, as far as the rows tell.
+        """
+        from djqueue.models import Run
+
+        with self._reported():
+            if self._cancel(id):
+                return True
+            if not unseen or self._rows.filter(uuid=id).exists():
+                return False
+            row = Run(
+                uuid=id,
+                cancelled=True,
+                updated_at=UtcNow(),
+                keep_until=UtcNow() + CANCELLED,
+                push_id="",
+            )
+            try:
+                with transaction.atomic(using=self.alias):
+                    row.save(using=self.alias, force_insert=True)
+            except IntegrityError:  # a worker has just begun it
+                return self._cancel(id)
+            return True
+
+    def _cancel(self, id: str) -> bool:
+        rows = self._rows.filter(uuid=id, ended=False, cancelled=False)
+        return rows.update(cancelled=True, keep_until=UtcNow() + CANCELLED) == 1
 
     def forget(self, held: Iterable[Held]) -> None:
         """Remove the rows of jobs that have left the store."""
         with self._reported():
             for number, ids in _by_number(held):
-                for some in _slices(ids):
+                for some in slices(ids):
                     self._statements.delete(some, number)
 
     def forget_waiting(self, ids: Sequence[str]) -> None:
         """Remove the rows of jobs that were deleted while nobody held them."""
         with self._reported():
-            for some in _slices(ids):
+            for some in slices(ids):
                 self._rows.filter(uuid__in=some, held_as="")._raw_delete(self.alias)
 
     # -- holding -------------------------------------------------------------------------------
 
     def ours(self, held: Iterable[Held]) -> set[str]:
-        """The ids that are still held under those numbers and not over."""
+        """The ids that are still held under those numbers, and neither over nor cancelled."""
         found: set[str] = set()
         with self._reported():
             for number, ids in _by_number(held):
-                for some in _slices(ids):
-                    rows = self._rows.filter(uuid__in=some, reservation=number, ended=False)
-                    kept = rows.exclude(held_as="").values_list("uuid", flat=True)
+                for some in slices(ids):
+                    kept = self._held(some, number).values_list("uuid", flat=True)
                     found |= {str(id) for id in kept}
         return found
 
     def extend(self, held: Sequence[Held]) -> set[str]:
         """The sign of life; the lost ids. A row that its own job has locked is alive."""
         ours = self.ours(held)
-        with self._reported(), self._locked(ours) as free:
-            for some in _slices(sorted(free)):
+        with self._reported(), locked(self.alias, ours) as free:
+            for some in slices(sorted(free)):
                 self._rows.filter(uuid__in=some).update(updated_at=UtcNow())
         return {each.id for each in held} - ours
 
@@ -274,23 +240,9 @@ class Guard:
         if not connection.in_atomic_block:
             connection.close()
 
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except DatabaseError as error:
-            raise QueueUnavailable(
-                f'The guard rows in database "{self.alias}" could not be read or written: {error}'
-            ) from error
-
 
 def _by_number(held: Iterable[Held]) -> Iterable[tuple[int, list[str]]]:
     groups: dict[int, list[str]] = defaultdict(list)
     for id, number in held:
         groups[number].append(id)
     return groups.items()
-
-
-def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]

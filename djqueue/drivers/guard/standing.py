@@ -12,7 +12,15 @@ class Found(NamedTuple):
 
     id: str
     stored_as: str
-    """The store's own id, the same each time it hands out this job, and of no other job."""
+    """The store's own id, the same each time it hands out this copy of the job, and of no other."""
+    push_id: str = ""
+    """As in `OutgoingJob.push_id`. A store may hold one push several times, under ids of its own:
+    whoever pushed it did not see the answer, and pushed it again."""
+
+    @property
+    def push(self) -> str:
+        """As rows keep it: empty for the first push of the job."""
+        return "" if self.push_id == self.id else self.push_id
 
 
 class Standing(enum.Enum):
@@ -25,9 +33,10 @@ class Standing(enum.Enum):
     OURS = "ours"
     """We hold it already: the store gave it up and gave it back."""
     OVER = "over"
-    """It has ended; only its removal from the store is missing."""
+    """It has ended or was cancelled; only its removal from the store is missing."""
     BUSY = "busy"
-    """Somebody holds it all the same, or its row is locked."""
+    """A worker holds it, or another copy of it; or its row is locked; or an earlier push of it has
+    not ended. To be looked at again in a while."""
 
 
 class Guarded(NamedTuple):
@@ -39,6 +48,8 @@ class Guarded(NamedTuple):
     """This one included."""
     interruptions: int = 0
     history: str = ""
+    held_as: str = ""
+    """BUSY only: the store's own id of the copy that is held, where the row has one."""
 
 
 class Held(NamedTuple):
@@ -48,10 +59,29 @@ class Held(NamedTuple):
     number: int
 
 
-def standing_of(row: Mapping[str, Any], job: Found, ours: bool) -> Standing:
-    """The standing of `job` by its row; `ours` if the row has the number that we hold."""
-    if row["held_as"] != job.stored_as:
-        return Standing.READY
+def standing_of(row: Mapping[str, Any], job: Found, *, ours: bool, alive: bool) -> Standing:
+    """The standing of `job` by its row; `ours` if the row has the number that we hold, `alive` if
+    whoever holds it cannot be gone.
+    """
+    if row["cancelled"] and not row["ended"]:
+        return Standing.OVER
+    if row["push_id"] != job.push:
+        if _is_older(job.push, row["push_id"]):
+            return Standing.OVER  # a copy of a push that ended before this one was made
+        return Standing.READY if row["ended"] else Standing.BUSY
     if row["ended"]:
         return Standing.OVER
-    return Standing.OURS if ours else Standing.ORPHANED
+    if not row["held_as"]:
+        return Standing.READY
+    if row["held_as"] == job.stored_as and ours:
+        return Standing.OURS
+    return Standing.BUSY if ours or alive else Standing.ORPHANED
+
+
+def _is_older(push: str, other: str) -> bool:
+    """Whether `push` was surely made before `other`, a push of the same job. The first one has no
+    name, and version 7 UUIDs sort by the moment they were made.
+    """
+    if not push or not other:
+        return not push and bool(other)
+    return push < other and push[14:15] == other[14:15] == "7"

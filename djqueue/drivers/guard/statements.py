@@ -37,15 +37,15 @@ class Statements:
 
     def insert(self, jobs: Sequence[Found]) -> None:
         """A row for each, held for the first time."""
-        row = f"(%s, %s, 1, %s, 1, 0, '', {self._now})"
+        row = f"(%s, %s, 1, %s, 1, 0, '', {self._now}, %s)"
         sql = (
             "INSERT INTO djqueue_runs (uuid, ended, reservation, held_as, attempts, interruptions,"
-            f" history, updated_at) VALUES {', '.join([row] * len(jobs))}"
+            f" history, updated_at, push_id) VALUES {', '.join([row] * len(jobs))}"
         )
         ids = self._stored([job.id for job in jobs])
         values: list[Any] = []
         for stored, job in zip(ids, jobs, strict=True):
-            values += (stored, False, job.stored_as)
+            values += (stored, False, job.stored_as, job.push)
         with self._connection.cursor() as cursor:
             cursor.execute(sql, values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from unittest import SkipTest
 
 from djqueue.testing.contract.setup import ContractSetup
@@ -121,7 +122,7 @@ class Pushing(ContractSetup):
         job = self.job()
         self.pusher.push([job])
         self.settle(self.reserve()[0])
-        self.pusher.push([job])
+        self.pusher.push([job._replace(push_id=str(uuid.uuid4()))])
         (again,) = self.reserve()
         assert (again.id, again.attempt, again.history) == (job.id, 1, "")
 
