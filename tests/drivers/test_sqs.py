@@ -14,12 +14,14 @@ from typing import Any
 
 import boto3
 import pytest
+from django.core.checks import run_checks
 from django.db.models.functions import Now
 
 from djqueue import dispatch_many
 from djqueue.bus import outbox
+from djqueue.checks import TAG
 from djqueue.conf import ConnectionSettings
-from djqueue.drivers.base import Driver, OutgoingJob, Reservation, Settlement, Verdict
+from djqueue.drivers.base import FOREIGN, Driver, OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.sqs import SqsDriver, names
 from djqueue.drivers.sqs.client import Client
 from djqueue.errors import ConfigurationError, QueueError, QueueUnavailable
@@ -57,17 +59,18 @@ def create(server: services.SQS, name: str, **attributes: str) -> str:
     return str(boto.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
 
-class OnSqs(DriverContract):
+class TestContract(DriverContract):
     lease = 3.0
     crowd = 120
-    options: dict[str, Any] = {}
 
     @pytest.fixture(autouse=True)
     def _server(self, sqs_server: services.SQS) -> None:
         self.server = sqs_server
 
     def make_driver(self) -> Driver:
-        return SqsDriver(connection(self.server, **self.options))
+        driver = Looking(connection(self.server))
+        driver.looks_at = self.queue
+        return driver
 
     def make_queue(self) -> str:
         name = f"contract-{uuid.uuid4().hex[:12]}"
@@ -89,17 +92,6 @@ class OnSqs(DriverContract):
 
     @pytest.mark.skip("SQS has no way to reach a message that it delays")
     def test_clearing_takes_a_long_queue(self) -> None: ...
-
-
-class TestContract(OnSqs):
-    def make_driver(self) -> Driver:
-        driver = Looking(connection(self.server, **self.options))
-        driver.looks_at = self.queue
-        return driver
-
-
-class TestContractWithoutGuard(OnSqs):
-    options = {"GUARD": False}
 
 
 # -- what only SQS does --------------------------------------------------------------------------
@@ -196,11 +188,13 @@ def test_what_a_batch_refuses_is_sent_again_and_then_told(make, queue, monkeypat
         return {"Failed": failed}
 
     monkeypatch.setattr(Client, "_call", refusing)
-    with pytest.raises(QueueUnavailable, match="did not take 2 of 3 jobs") as error:
+    with pytest.raises(QueueUnavailable, match="has taken 1 of 3 jobs") as error:
         driver.push(jobs_)
     assert stubborn.id in str(error.value)
     assert wrong.id in str(error.value)
-    assert error.value.ambiguous, "one of them is queued"
+    assert error.value.stored == {hesitant.id}
+    assert list(error.value.refused) == [wrong.id]
+    assert not error.value.ambiguous, "the others are not queued"
     assert attempts == [
         [stubborn.id, wrong.id, hesitant.id],
         [stubborn.id, hesitant.id],
@@ -340,21 +334,11 @@ def test_our_own_message_that_comes_again_is_held_once(make, queue):
     assert driver.counts(queue)[:3] == (0, 0, 0)
 
 
-def test_without_a_guard_attempts_are_receptions(make, queue):
-    driver = make(GUARD=False, RETRY_AFTER=30)
-    driver.push([job(queue)])
-    for attempt in (1, 2, 3):
-        (held,) = reserve(driver, queue)
-        assert held.attempt == attempt
-        driver.settle([Settlement(held, Verdict.RELEASE)])
-    assert not Run.objects.exists()
-
-
-def test_a_message_of_another_program_is_a_job_without_a_name(make, queue, sqs_server):
+def test_a_message_of_another_program_is_a_job_whose_name_says_so(make, queue, sqs_server):
     boto = boto3.client("sqs", endpoint_url=sqs_server.url)
     boto.send_message(QueueUrl=make()._client.url(queue), MessageBody="hello")
     (held,) = reserve(make(), queue)
-    assert (held.name, held.payload) == ("", "hello")
+    assert (held.name, held.payload) == (FOREIGN, "hello")
     assert uuid.UUID(held.id)
 
 
@@ -426,6 +410,13 @@ def test_checks_of_the_settings(sqs_server):
     assert said(RETRY_AFTER=0.5) == ["djqueue.E021"]
     assert said(PREFIX="sqs.amazonaws.com/1", URLS={"a": "b"}) == ["djqueue.E022"] * 2
     assert said(WAIT=20, REGION=1, MAX_MESSAGE_SIZE=2 << 20) == ["djqueue.E003"] * 3
+
+
+def test_guard_rows_cannot_be_switched_off(settings, sqs_server):
+    given = {"DRIVER": "sqs", "REGION": sqs_server.region, "GUARD": False}
+    settings.DJQUEUE = {"DEFAULT": "sqs", "CONNECTIONS": {"sqs": given}}
+    (message,) = [m for m in run_checks(tags=[TAG]) if m.id == "djqueue.E002"]
+    assert "guard rows are always kept" in message.hint
 
 
 # -- workers -------------------------------------------------------------------------------------

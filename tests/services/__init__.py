@@ -10,6 +10,7 @@ Nothing here knows pytest, Django or djqueue, and only the standard library is i
 ``python -m tests.services install`` works before anything is installed.
 """
 
+from tests.services.aws import Aws
 from tests.services.beanstalkd import Beanstalkd
 from tests.services.mariadb import MariaDB
 from tests.services.pgbouncer import PgBouncer
@@ -22,6 +23,7 @@ from tests.services.sqs import SQS
 
 __all__ = [
     "SQS",
+    "Aws",
     "Beanstalkd",
     "MariaDB",
     "MissingProgram",

@@ -29,7 +29,6 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "ENDPOINT_URL": ((str, _NONE), "a URL"),
     "PROFILE": ((str, _NONE), "the name of a profile in ~/.aws"),
     "WAIT": ((int,), "0 or 1 second"),
-    "GUARD": ((bool,), "True or False"),
     "DATABASE": ((str, _NONE), "an alias of DATABASES"),
     "MAX_MESSAGE_SIZE": ((int,), "a number of bytes"),
     "WINDOW": ((int,), "a number of jobs"),

@@ -2,39 +2,77 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     NoCredentialsError,
     NoRegionError,
+    ParamValidationError,
 )
 
 from djqueue.drivers.sqs import message, names
 from djqueue.drivers.sqs.message import Message
-from djqueue.errors import ConfigurationError, QueueUnavailable
+from djqueue.drivers.sqs.sending import Entry, Sent
+from djqueue.errors import ConfigurationError, QueueError, QueueUnavailable
 
 if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
 
 BATCH = 10
 TRIES = 3
-"""Times that what a batch has refused for reasons of its own is sent."""
+"""Times that a request is sent, and what a batch has refused for reasons of its own."""
+CONNECT, READ = 5.0, 10.0
+"""Seconds that an attempt may wait where nobody says how patient to be."""
+LEAST_PATIENCE = 0.5
+"""Seconds that a request is given at least."""
 _PAUSE = 0.05
-_UNSENT = (EndpointConnectionError, ConnectTimeoutError, NoCredentialsError, NoRegionError)
+_UNSENT = (
+    EndpointConnectionError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+)
 _OURS = ("NonExistentQueue", "QueueDoesNotExist", "AccessDenied", "InvalidClientTokenId")
 """Codes of errors that no waiting mends."""
+_CONTENT = (
+    "BatchRequestTooLong",
+    "InvalidAttributeValue",
+    "InvalidMessageContents",
+    "InvalidParameter",
+    "MissingParameter",
+    "RequestTooLarge",
+    "RequestEntityTooLarge",
+    "UnsupportedOperation",
+)
+"""Codes of errors about what was sent: one job of a batch can be the reason for all of it."""
+_BUSY = ("Throttl", "RequestLimitExceeded", "SlowDown")
+_HANDLED_NOTHING = 503
 
-Entry = dict[str, Any]
+
+T = TypeVar("T")
+
+
+class QueueRefused(QueueUnavailable):
+    """SQS refuses one queue, which it has served before; other queues may be well."""
+
+
+class ContentRefused(QueueUnavailable):
+    """SQS refuses what was sent."""
 
 
 class Client:
@@ -44,11 +82,37 @@ class Client:
         self._name = settings.name
         self._option: Callable[[str], Any] = settings.option
         self._urls: dict[str, str] = {}
+        self._served: set[str] = set()
+        """Queues that have answered."""
+        self.patience: float | None = None
+        """As `Driver.patience`."""
+        self._until = math.inf
 
     @property
     def _boto(self) -> Any:
-        option = self._option
-        return _client(os.getpid(), option("REGION"), option("ENDPOINT_URL"), option("PROFILE"))
+        option, patience = self._option, self.patience
+        times = (CONNECT, READ)
+        if patience is not None:
+            patience = round(max(patience, LEAST_PATIENCE), 1)
+            times = (min(CONNECT, patience), min(READ, patience))
+        place = (option("REGION"), option("ENDPOINT_URL"), option("PROFILE"))
+        return _client(os.getpid(), *place, *times)
+
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Within it the requests together wait no longer than one of them may: none is begun when
+        the time is over.
+        """
+        if self.patience is not None:
+            self._until = time.monotonic() + max(self.patience, LEAST_PATIENCE)
+        try:
+            yield
+        finally:
+            self._until = math.inf
+
+    def may_wait(self, seconds: float) -> bool:
+        """Whether SQS may keep a request for so long until it has something to say."""
+        return self.patience is None or self.patience > 2 * seconds
 
     def url(self, queue: str) -> str:
         """The URL of a queue; asked of SQS once where the settings do not tell."""
@@ -63,41 +127,62 @@ class Client:
 
     # -- batches -------------------------------------------------------------------------------
 
-    def send(self, url: str, entries: Sequence[Entry], most_bytes: int) -> list[tuple[Entry, str]]:
-        """Send in batches; entries that SQS refused for good, with what it said about each."""
-        refused: list[tuple[Entry, str]] = []
+    def send(self, url: str, entries: Sequence[Entry], most_bytes: int, sent: Sent) -> None:
+        """Send in batches, and note in `sent` what became of each entry."""
         for batch in _batches(entries, most_bytes):
-            failed = self._in_batch("send_message_batch", url, batch)
-            for attempt in range(1, TRIES):
-                again = [entry for entry, reason in failed if not reason.sender]
-                if not again:
-                    break
-                time.sleep(_PAUSE * attempt)
-                refused += [(entry, str(reason)) for entry, reason in failed if reason.sender]
-                failed = self._in_batch("send_message_batch", url, again)
-            refused += [(entry, str(reason)) for entry, reason in failed]
-        return refused
+            if sent.away:
+                return
+            try:
+                self._send(url, batch, sent)
+            except (QueueRefused, ConfigurationError) as error:
+                sent.broke(error, away=False)
+                return
+            except QueueUnavailable as error:
+                sent.broke(error, away=True)
+
+    def _send(self, url: str, batch: Sequence[Entry], sent: Sent) -> None:
+        for attempt in range(TRIES):
+            try:
+                failed = self._in_batch("send_message_batch", url, [e.fields for e in batch])
+            except ContentRefused as error:
+                if len(batch) == 1:
+                    sent.refused[batch[0].id] = str(error)
+                else:  # one of them is the reason
+                    for entry in batch:
+                        self._send(url, [entry], sent)
+                return
+            sent.stored.update(e.id for at, e in enumerate(batch) if at not in failed)
+            sent.refused.update({batch[at].id: str(r) for at, r in failed.items() if r.sender})
+            left = [(batch[at], reason) for at, reason in failed.items() if not reason.sender]
+            if not left:
+                return
+            if attempt + 1 < TRIES:
+                time.sleep(_PAUSE * (attempt + 1))
+            batch = [entry for entry, _ in left]
+        for entry, reason in left:
+            sent.failed(entry, str(reason))
 
     def delete(self, url: str, receipts: Sequence[str]) -> None:
         """Delete messages. One that is not deleted is received again, and found to be over."""
-        for some in _tens(receipts):
+        for some in tens(receipts):
             self._in_batch("delete_message_batch", url, [{"ReceiptHandle": r} for r in some])
 
     def hide(self, url: str, receipts: Sequence[tuple[str, int]]) -> set[str]:
         """Let each message be received again after so many seconds; the receipts that failed."""
         failed: set[str] = set()
-        for some in _tens(receipts):
+        for some in tens(receipts):
             entries = [{"ReceiptHandle": r, "VisibilityTimeout": seconds} for r, seconds in some]
             answers = self._in_batch("change_message_visibility_batch", url, entries)
-            failed |= {entry["ReceiptHandle"] for entry, _ in answers}
+            failed |= {some[at][0] for at in answers}
         return failed
 
     def _in_batch(
-        self, operation: str, url: str, entries: Sequence[Entry]
-    ) -> list[tuple[Entry, _Reason]]:
+        self, operation: str, url: str, entries: Sequence[Mapping[str, Any]]
+    ) -> dict[int, _Reason]:
+        """Why entries failed, by their places."""
         numbered = [{**entry, "Id": str(number)} for number, entry in enumerate(entries)]
         answer = self._call(operation, QueueUrl=url, Entries=numbered)
-        return [(entries[int(each["Id"])], _Reason(each)) for each in answer.get("Failed", ())]
+        return {int(each["Id"]): _Reason(each) for each in answer.get("Failed", ())}
 
     # -- single requests -----------------------------------------------------------------------
 
@@ -110,7 +195,7 @@ class Client:
             VisibilityTimeout=lease,
             WaitTimeSeconds=wait,
             MessageAttributeNames=[message.ATTRIBUTE],
-            AttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
+            AttributeNames=["MessageGroupId"],
         )
         return [message.decode(raw) for raw in answer.get("Messages", ())]
 
@@ -121,28 +206,65 @@ class Client:
         return attributes
 
     def _call(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
-        try:
-            answer: Mapping[str, Any] = getattr(self._boto, operation)(**arguments)
-        except ClientError as error:
-            raise self._explained(error, arguments) from error
-        except BotoCoreError as error:
-            raise QueueUnavailable(
-                f'SQS, connection "{self._name}", did not answer: {error}',
-                ambiguous=not isinstance(error, _UNSENT),
-            ) from error
-        return answer
+        where = str(arguments.get("QueueUrl") or arguments.get("QueueName"))
+        unsure = False
+        for attempt in range(TRIES):
+            if time.monotonic() >= self._until:
+                raise QueueUnavailable(
+                    f'SQS, connection "{self._name}", is too slow.', ambiguous=unsure
+                )
+            try:
+                answer: Mapping[str, Any] = getattr(self._boto, operation)(**arguments)
+            except (ClientError, BotoCoreError) as error:
+                told = self._explained(error, where)
+                if isinstance(told, QueueUnavailable):
+                    told.ambiguous = unsure = unsure or told.ambiguous
+                if attempt + 1 == TRIES or not self._passes(error):
+                    raise told from error
+                time.sleep(_PAUSE * 2**attempt)
+            else:
+                self._served.add(where)
+                return answer
+        raise AssertionError("unreachable")
 
-    def _explained(self, error: ClientError, arguments: Mapping[str, Any]) -> Exception:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        where = arguments.get("QueueUrl") or arguments.get("QueueName")
+    def _passes(self, error: Exception) -> bool:
+        """Whether to try again at once. A worker does it by itself, when it has looked after the
+        rest; but for a connection that the server has closed while nobody used it.
+        """
+        if self.patience is not None:
+            return isinstance(error, ConnectionClosedError)
+        if isinstance(error, ClientError):
+            return _status(error) >= 500 or any(each in _code(error) for each in _BUSY)
+        return isinstance(error, HTTPClientError)
+
+    def _explained(self, error: Exception, where: str) -> QueueError:
+        code = _code(error)
+        name = f'SQS, connection "{self._name}",'
         if any(each in code for each in _OURS):
-            return ConfigurationError(
-                f'SQS, connection "{self._name}", refuses {where}: {error} Create the queue, or '
-                "correct PREFIX, SUFFIX, URLS, REGION or the credentials and their policy."
+            text = (
+                f"{name} refuses {where}: {error} Create the queue, or correct PREFIX, SUFFIX, "
+                "URLS, REGION or the credentials and their policy."
             )
+            # A queue that was there may come back, and a permission too: workers wait for it.
+            known = where in self._served
+            return QueueRefused(text, ambiguous=False) if known else ConfigurationError(text)
+        if isinstance(error, ParamValidationError) or any(each in code for each in _CONTENT):
+            return ContentRefused(f"{name} refused {where}: {error}", ambiguous=False)
+        if isinstance(error, ClientError):
+            unsure = _status(error) >= 500 and _status(error) != _HANDLED_NOTHING
+            return QueueUnavailable(f"{name} refused {where}: {error}", ambiguous=unsure)
         return QueueUnavailable(
-            f'SQS, connection "{self._name}", refused {where}: {error}', ambiguous=False
+            f"{name} did not answer: {error}", ambiguous=not isinstance(error, _UNSENT)
         )
+
+
+def _code(error: Exception) -> str:
+    known = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+    return str(known.get("Code", ""))
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 class _Reason:
@@ -158,13 +280,21 @@ class _Reason:
 
 
 @lru_cache(maxsize=16)
-def _client(process: int, region: str | None, endpoint: str | None, profile: str | None) -> Any:
+def _client(
+    process: int,
+    region: str | None,
+    endpoint: str | None,
+    profile: str | None,
+    connect: float,
+    read: float,
+) -> Any:
     """One client a process: it may be used by several threads, and takes long to make."""
     session = boto3.session.Session(profile_name=profile, region_name=region)
     config = Config(
-        connect_timeout=5,
-        read_timeout=10,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=connect,
+        read_timeout=read,
+        # Its own tries would hide whether the first one was answered.
+        retries={"mode": "standard", "total_max_attempts": 1},
         tcp_keepalive=True,
     )
     try:
@@ -175,7 +305,8 @@ def _client(process: int, region: str | None, endpoint: str | None, profile: str
         ) from error
 
 
-def _tens(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def tens(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """`items`, as many at a time as a request takes."""
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
 
@@ -185,7 +316,7 @@ def _batches(entries: Sequence[Entry], most_bytes: int) -> Iterator[list[Entry]]
     batch: list[Entry] = []
     total = 0
     for entry in entries:
-        size = message.size(entry)
+        size = entry.size
         if batch and (len(batch) == BATCH or total + size > most_bytes):
             yield batch
             batch, total = [], 0

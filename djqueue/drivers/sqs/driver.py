@@ -1,7 +1,6 @@
 """The driver that keeps jobs in Amazon SQS.
 
-Messages cannot change there, so attempts, interruptions and history are kept in guard rows; without
-them (``GUARD: False``) SQS's own count of receptions is the attempt.
+Messages cannot change there, so attempts, interruptions and history are kept in guard rows.
 """
 
 from __future__ import annotations
@@ -29,9 +28,10 @@ from djqueue.drivers.base import (
 )
 from djqueue.drivers.guard import Guard, Held
 from djqueue.drivers.sqs import checks, message, names
-from djqueue.drivers.sqs.client import BATCH, Client, Entry
+from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused
 from djqueue.drivers.sqs.holdings import Holdings
-from djqueue.errors import QueueError, QueueUnavailable, Unsupported
+from djqueue.drivers.sqs.sending import Entry, Sent
+from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
@@ -45,8 +45,6 @@ LONGEST_DELAY = 900
 ALIVE = 0.8
 """The part of a lease for which a guard row protects its holder: less than all of it, so that a
 message that SQS gives back finds its row free."""
-MOST_NAMED = 20
-"""Ids in an error's text."""
 
 _NOT_SEEN = "SQS shows messages only to those who receive them, and hides them from workers then."
 
@@ -64,7 +62,6 @@ class SqsDriver(Driver):
         "ENDPOINT_URL": None,
         "PROFILE": None,
         "WAIT": 1,
-        "GUARD": True,
         "DATABASE": None,
         "MAX_MESSAGE_SIZE": 262_144,
         "WINDOW": 10,
@@ -88,13 +85,10 @@ class SqsDriver(Driver):
         self._client = Client(self.settings)
         self._alias: str = option("DATABASE") or every_setting().job_database
         lease = math.ceil(settings.retry_after)
-        self._guard = Guard(self._alias, ALIVE * lease) if option("GUARD") else None
+        self._guard = Guard(self._alias, ALIVE * lease)
         self._holdings = Holdings(self._client, self._guard, lease, option("WAIT"), self._park)
-        reason = "GUARD is off: SQS itself lets several workers run one message."
         self.capabilities = replace(
-            self.capabilities,
-            fenced=self._guard is not None or reason,
-            max_payload=option("MAX_MESSAGE_SIZE") - message.ROOM,
+            self.capabilities, max_payload=option("MAX_MESSAGE_SIZE") - message.ROOM
         )
 
     @classmethod
@@ -108,63 +102,76 @@ class SqsDriver(Driver):
     def window(self) -> int:
         return int(self.settings.option("WINDOW"))
 
+    @property
+    def patience(self) -> float | None:
+        """As `Driver.patience`."""
+        return self._client.patience
+
+    @patience.setter
+    def patience(self, seconds: float | None) -> None:
+        self._client.patience = seconds
+
     # -- dispatching ---------------------------------------------------------------------------
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        entries: dict[str, list[Entry]] = defaultdict(list)
-        parked: list[OutgoingJob] = []
-        ids: dict[int, str] = {}
+        by_queue: dict[str, list[OutgoingJob]] = defaultdict(list)
         for job in jobs:
-            url = self._client.url(job.queue)
-            if job.delay > (0 if names.is_fifo(url) else LONGEST_DELAY):
-                parked.append(job)
-            else:
-                entry = self._entry(url, job)
-                ids[id(entry)] = job.id
-                entries[url].append(entry)
-        if parked:
-            self._park(parked)
-        refused = [
-            (ids[id(entry)], reason)
-            for url, some in entries.items()
-            for entry, reason in self._client.send(url, some, self._most_bytes)
-        ]
-        if refused:
-            raise self._refused(refused, len(jobs))
+            by_queue[job.queue].append(job)
+        sent = Sent()
+        entries: dict[str, list[Entry]] = {}
+        parked: list[OutgoingJob] = []
+        for queue, some in by_queue.items():
+            try:
+                url = self._client.url(queue)
+            except (ConfigurationError, QueueRefused) as error:  # the others can go all the same
+                sent.broke(error, away=False)
+                continue
+            parked += [job for job in some if self._parks(job, url)]
+            entries[url] = [self._entry(url, job) for job in some if not self._parks(job, url)]
+        self._refuse_large([entry for some in entries.values() for entry in some])
+        self._park(parked)
+        sent.stored.update(job.id for job in parked)
+        for url, ready in entries.items():
+            self._client.send(url, ready, self._most_bytes, sent)
+        sent.raise_for(self.settings.name, len(jobs))
+
+    def parks(self, job: OutgoingJob) -> bool:
+        return self._parks(job, self._client.url(job.queue))
+
+    def _parks(self, job: OutgoingJob, url: str) -> bool:
+        return job.delay > (0 if names.is_fifo(url) else LONGEST_DELAY)
 
     @property
     def _most_bytes(self) -> int:
         return int(self.settings.option("MAX_MESSAGE_SIZE"))
 
     def _entry(self, url: str, job: OutgoingJob) -> Entry:
-        entry = message.encode(job)
+        fields = message.encode(job)
         if names.is_fifo(url):
-            entry["MessageGroupId"] = job.message_group or job.queue
-            entry["MessageDeduplicationId"] = job.deduplication_id or job.id
+            fields["MessageGroupId"] = job.message_group or job.queue
+            # Names the push: SQS drops what has the id of an earlier message, for five minutes.
+            fields["MessageDeduplicationId"] = job.deduplication_id or job.push_name
         elif job.delay > 0:
-            entry["DelaySeconds"] = math.ceil(job.delay)
-        size = message.size(entry)
-        if size > self._most_bytes:
-            raise QueueError(
-                f"{job.name} {job.id} takes {size:,} bytes, and connection "
+            fields["DelaySeconds"] = math.ceil(job.delay)
+        return Entry(job.id, job.name, fields)
+
+    def _refuse_large(self, entries: Sequence[Entry]) -> None:
+        large = [entry for entry in entries if entry.size > self._most_bytes]
+        if large:
+            reasons = {
+                entry.id: f"{entry.name} {entry.id} takes {entry.size:,} bytes, and connection "
                 f'"{self.settings.name}" at most {self._most_bytes:,} (MAX_MESSAGE_SIZE; SQS '
                 "allows 1,048,576 where the queue's MaximumMessageSize does). Pass a reference to "
-                "the data in place of the data. Nothing was queued."
+                "the data in place of the data."
+                for entry in large
+            }
+            raise QueueUnavailable(
+                f"{reasons[large[0].id]} Nothing was queued.", ambiguous=False, refused=reasons
             )
-        return entry
 
-    def _refused(self, refused: Sequence[tuple[str, str]], count: int) -> QueueUnavailable:
-        told = "; ".join(f"{job}: {reason}" for job, reason in refused[:MOST_NAMED])
-        more = f" and {len(refused) - MOST_NAMED} more" if len(refused) > MOST_NAMED else ""
-        return QueueUnavailable(
-            f'SQS, connection "{self.settings.name}", did not take {len(refused)} of {count} jobs; '
-            f"the others are queued. {told}{more}",
-            ambiguous=len(refused) < count,
-        )
-
-    def _park(self, jobs: Sequence[OutgoingJob]) -> None:
+    def _park(self, jobs: Sequence[OutgoingJob], reservation: int = 0) -> None:
         if jobs:
-            parking.park(self._alias, self.settings.name, jobs)
+            parking.park(self._alias, self.settings.name, jobs, reservation)
 
     # -- working -------------------------------------------------------------------------------
 
@@ -225,30 +232,26 @@ class SqsDriver(Driver):
         while received := self._client.receive(url, BATCH, 30, 0):
             self._client.delete(url, [each.receipt for each in received])
             removed += len(received)
-            if self._guard is not None:
-                self._guard.forget_waiting([each.id for each in received])
+            self._guard.forget_waiting([each.id for each in received])
         return removed
 
     # -- guard rows ----------------------------------------------------------------------------
 
     def guards(self, alias: str) -> bool:
-        return self._guard is not None and self._guard.alias == alias
+        return self._guard.alias == alias
 
     def mark(self, reservation: Reservation, *, over: bool) -> bool:
-        if self._guard is None:
-            return super().mark(reservation, over=over)
         return self._guard.mark(Held(reservation.id, reservation.handle[1]), over=over)
 
     # -- processes -----------------------------------------------------------------------------
 
     def before_fork(self) -> None:
-        if self._guard is not None:
-            self._guard.close()
+        self._guard.close()
 
     def after_fork_in_child(self) -> None:
         """Each process makes its own client; a connection of HTTP has no state to lose."""
         self._holdings.forget()
 
     def broke(self, error: QueueUnavailable) -> None:
-        if self._guard is not None and isinstance(error.__cause__, DatabaseError):
+        if isinstance(error.__cause__, DatabaseError):
             self._guard.close()

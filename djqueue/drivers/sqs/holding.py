@@ -46,18 +46,19 @@ def delay_of(settlement: Settlement) -> float:
 
 
 def again(settlement: Settlement, holding: Holding) -> OutgoingJob:
-    """The job, to be sent anew after a delay that SQS has no room for."""
-    message, queue = holding.message, settlement.reservation.queue
+    """The same push of the job, to be sent anew after a delay that SQS has no room for."""
+    message, push = holding.message, holding.message.push_id or holding.message.id
     return OutgoingJob(
         message.id,
-        queue,
+        settlement.reservation.queue,
         message.name,
         message.payload,
         settlement.delay,
         message.priority,
         message.group,
         # SQS would take a second message with the first one's for a repetition, and drop it.
-        f"{message.id}-{settlement.reservation.attempt}",
+        f"{push}-{holding.held.number}",
+        message.push_id,
     )
 
 

@@ -7,25 +7,19 @@ written there first.
 
 from __future__ import annotations
 
-import itertools
 import math
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-
-from django.db import transaction
+from contextlib import suppress
+from typing import Any
 
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Verdict
-from djqueue.drivers.guard import Found, Guard, Guarded, Standing
+from djqueue.drivers.guard import Guard, Guarded, Standing
 from djqueue.drivers.sqs import names
-from djqueue.drivers.sqs.client import BATCH, Client
+from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused, tens
 from djqueue.drivers.sqs.holding import Holding, Received, again, delay_of, reservation_of
 from djqueue.drivers.sqs.message import Message
-
-LONGEST_HOLD = 11.5 * 3600
-"""Seconds after which a reservation without a guard row counts as lost."""
 
 
 class Holdings:
@@ -34,10 +28,10 @@ class Holdings:
     def __init__(
         self,
         client: Client,
-        guard: Guard | None,
+        guard: Guard,
         lease: int,
         wait: int,
-        park: Callable[[Sequence[OutgoingJob]], None],
+        park: Callable[[Sequence[OutgoingJob], int], None],
     ) -> None:
         self._client = client
         self._guard = guard
@@ -46,7 +40,8 @@ class Holdings:
         self._park = park
         self._held: dict[str, Holding] = {}
         """By SQS's id of the message."""
-        self._numbers = itertools.count(secrets.randbits(60))
+        self._told: set[Any] = set()
+        """Handles of what this exchange has settled so far."""
         self.orphans: list[Reservation] = []
         """What dead workers left, taken over and not handed out yet."""
 
@@ -59,9 +54,12 @@ class Holdings:
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Exchange:
         """As `Driver.exchange`."""
-        lost = self._settle(settlements) if settlements else set()
-        received = self._receive(queues, limit) if limit > 0 else []
-        return Exchange(lost, self._hand_out(received) if received else [])
+        with self._client.patiently():
+            lost = self._settle(settlements) if settlements else set()
+            received = self._receive(queues, limit) if limit > 0 else []
+            reservations = self._hand_out(received) if received else []
+        self._told.clear()
+        return Exchange(lost, reservations)
 
     # -- settling ------------------------------------------------------------------------------
 
@@ -70,6 +68,8 @@ class Holdings:
         mine: list[tuple[Settlement, Holding]] = []
         for settlement in settlements:
             holding = self._holds(settlement.reservation)
+            if settlement.reservation.handle in self._told:
+                continue
             if holding is None:
                 lost.add(settlement.reservation.id)
             else:
@@ -77,9 +77,14 @@ class Holdings:
         late = [(s, h) for s, h in mine if delay_of(s) > h.hideable(time.monotonic())]
         lost |= self._put_on_record(mine, late)
         self._tell([(s, h) for s, h in mine if s.reservation.id not in lost], late)
-        for _, holding in mine:
-            self._held.pop(holding.message.message, None)
+        self._let_go(holding for _, holding in mine)
         return lost
+
+    def _let_go(self, holdings: Iterable[Holding]) -> None:
+        """SQS knows how these ended. If the rest of the exchange fails, they are settled again."""
+        for holding in holdings:
+            if self._held.pop(holding.message.message, None) is not None:
+                self._told.add(holding.reservation.handle)
 
     def _holds(self, reservation: Reservation) -> Holding | None:
         message, number = reservation.handle
@@ -93,15 +98,28 @@ class Holdings:
     ) -> set[str]:
         """SQL first: after it, nothing that SQS does twice does harm. The ids that were lost."""
         over = [h.held for s, h in mine if s.verdict is Verdict.REMOVE]
-        kept = [(s, h.held.number) for s, h in mine if s.verdict is not Verdict.REMOVE]
+        parked = {h.message.message for _, h in late}
+        kept = [
+            (s, h.held.number)
+            for s, h in mine
+            if s.verdict is not Verdict.REMOVE and h.message.message not in parked
+        ]
+        lost = self._guard.end(over) if over else set()
+        lost |= self._guard.put_back(kept) if kept else set()
+        return lost | self._put_away_late(late)
+
+    def _put_away_late(self, late: Sequence[tuple[Settlement, Holding]]) -> set[str]:
+        """Park what is due later than SQS can hide it, once: this may be a repetition, because SQS
+        could not be reached to delete the message. The ids that were lost.
+        """
         lost: set[str] = set()
-        if self._guard is not None and over:
-            lost |= self._guard.end(over)
-        with transaction.atomic(using=self._guard.alias) if self._guard else nullcontext():
-            if self._guard is not None and kept:
-                lost |= self._guard.put_back(kept)
-            if late:
-                self._park([again(s, h) for s, h in late if s.reservation.id not in lost])
+        for settlement, holding in late:
+            number = holding.held.number
+            with self._guard.together():
+                if self._guard.put_back_now(settlement, number):
+                    self._park([again(settlement, holding)], number)
+                else:
+                    lost |= self._guard.put_back([(settlement, number)])
         return lost
 
     def _tell(
@@ -110,18 +128,25 @@ class Holdings:
         late: Sequence[tuple[Settlement, Holding]],
     ) -> None:
         parked = {holding.message.message for _, holding in late}
-        deleted: dict[str, list[str]] = defaultdict(list)
-        hidden: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        deleted: dict[str, list[Holding]] = defaultdict(list)
+        hidden: dict[str, list[tuple[Holding, int]]] = defaultdict(list)
         for settlement, holding in settled:
             message = holding.message
             if settlement.verdict is Verdict.REMOVE or message.message in parked:
-                deleted[holding.url].append(message.receipt)
+                deleted[holding.url].append(holding)
             else:
-                hidden[holding.url].append((message.receipt, math.ceil(delay_of(settlement))))
-        for url, receipts in deleted.items():
-            self._client.delete(url, receipts)
+                hidden[holding.url].append((holding, math.ceil(delay_of(settlement))))
+        # Rows are written: a queue that is gone, or not ours any more, has nothing to be told.
+        for url, holdings in deleted.items():
+            for some in tens(holdings):
+                with suppress(QueueRefused):
+                    self._client.delete(url, [holding.message.receipt for holding in some])
+                self._let_go(some)
         for url, times in hidden.items():
-            self._client.hide(url, times)
+            for few in tens(times):
+                with suppress(QueueRefused):
+                    self._client.hide(url, [(h.message.receipt, seconds) for h, seconds in few])
+                self._let_go(holding for holding, _ in few)
 
     # -- reserving -----------------------------------------------------------------------------
 
@@ -131,11 +156,20 @@ class Holdings:
         Waits for the first one if nothing is held, since nobody else is kept waiting then.
         """
         wait = self._wait if not self._held and len(queues) == 1 else 0
+        if not self._client.may_wait(wait):
+            wait = 0
         found: list[Received] = []
+        refused: QueueRefused | None = None
         for queue in queues:
             url = self._client.url(queue)
-            here = self._receive_from(url, limit - len(found), wait)
+            try:
+                here = self._receive_from(url, limit - len(found), wait)
+            except QueueRefused as error:  # the others can be read all the same
+                refused = error
+                continue
             found += [Received(queue, url, message) for message in here]
+        if refused is not None and not found:
+            raise refused
         return found
 
     def _receive_from(self, url: str, limit: int, wait: int) -> list[Message]:
@@ -186,14 +220,8 @@ class Holdings:
         return reservations
 
     def _take(self, received: Sequence[Received]) -> list[Guarded]:
-        if self._guard is None:
-            return [
-                Guarded(Standing.READY, next(self._numbers), each.message.receives)
-                for each in received
-            ]
         ours = {h.held.id: h.held.number for h in self._held.values()}
-        found = [Found(each.message.id, each.message.message) for each in received]
-        return self._guard.take(found, ours)
+        return self._guard.take([each.message.found for each in received], ours)
 
     def _put_away(self, received: Sequence[Received], standings: Sequence[Standing]) -> None:
         """What was received and is not to run: it is over, or somebody is still at it."""
@@ -208,6 +236,10 @@ class Holdings:
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         """As `Driver.extend`."""
+        with self._client.patiently():
+            return self._extend(reservations)
+
+    def _extend(self, reservations: Sequence[Reservation]) -> set[str]:
         known = [(r, self._holds(r)) for r in (*reservations, *self.orphans)]
         lost = {r.id for r, holding in known if holding is None}
         holdings = [holding for _, holding in known if holding is not None]
@@ -219,19 +251,18 @@ class Holdings:
         return lost | gone
 
     def _renew(self, holdings: Sequence[Holding]) -> set[str]:
-        """With a guard its row alone decides, even when SQS hides the message no longer."""
+        """The row alone decides, even when SQS hides the message no longer."""
         now = time.monotonic()
-        lost = self._guard.extend([h.held for h in holdings]) if self._guard else set()
+        lost = self._guard.extend([h.held for h in holdings])
         hidden: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for holding in holdings:
             seconds = min(self._lease, holding.hideable(now))
             if holding.reservation.id not in lost and seconds > 0:
                 hidden[holding.url].append((holding.message.receipt, seconds))
-        failed = set().union(*(self._client.hide(url, times) for url, times in hidden.items()))
-        if self._guard is not None:
-            return lost
-        over = {h.reservation.id for h in holdings if now - h.received > LONGEST_HOLD}
-        return over | {h.reservation.id for h in holdings if h.message.receipt in failed}
+        for url, times in hidden.items():
+            with suppress(QueueRefused):
+                self._client.hide(url, times)
+        return lost
 
     def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
         """As `Driver.strays`."""

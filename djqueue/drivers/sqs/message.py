@@ -1,14 +1,14 @@
 """What a job is in SQS: the payload as the body, and one attribute that says what it is.
 
-The attribute ``djqueue`` holds ``1 <uuid> <priority> <coding> <name>``. SQS takes characters that
-XML has, and no empty body: any other payload is sent as base64. A message without the attribute
-was sent by another program: it comes back as a job without a name, and ends among the failed jobs.
+The attribute ``djqueue`` holds ``1 <uuid> <priority> <coding> <name>``, and the id of the push
+where that is not the job's first. SQS takes characters that XML has, and no empty body: any other
+payload is sent as base64. A message without such an attribute was sent by another program: it comes
+back under a name that says so, and ends among the failed jobs.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import uuid
 from collections.abc import Mapping
@@ -16,13 +16,19 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.base import FOREIGN, OutgoingJob
+from djqueue.drivers.guard import Found
 
 ATTRIBUTE = "djqueue"
 ROOM = 2048
 """Bytes of a message that the attribute may take."""
 
+LONGEST_NAME, MOST_URGENT = 255, 100
+"""What a job of ours may have."""
+
 _PLAIN, _BASE64 = "t", "b"
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_OURS = re.compile(f"1 ({_UUID}) (-?[0-9]{{1,3}}) ([tb]) ([!-~]+)(?: ({_UUID}))?", re.ASCII)
 _REFUSED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FOREIGN = uuid.UUID("8a5a4c0e-6d0c-5b5e-9d5b-2f5f0f6a9c1d")
 """The namespace of ids that are made for messages without one."""
@@ -39,7 +45,13 @@ class Message(NamedTuple):
     payload: str
     priority: int
     group: str | None
-    receives: int
+    push_id: str = ""
+    """As in `OutgoingJob.push_id`."""
+
+    @property
+    def found(self) -> Found:
+        """As guard rows know it."""
+        return Found(self.id, self.message, self.push_id)
 
 
 def encode(job: OutgoingJob) -> dict[str, Any]:
@@ -49,6 +61,8 @@ def encode(job: OutgoingJob) -> dict[str, Any]:
         coding = _BASE64
         text = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
     told = f"1 {job.id} {job.priority} {coding} {_quoted(job.name)}"
+    if job.push_name != job.id:
+        told += f" {job.push_id}"
     return {
         "MessageBody": text or " ",
         "MessageAttributes": {ATTRIBUTE: {"DataType": "String", "StringValue": told}},
@@ -63,38 +77,33 @@ def size(entry: Mapping[str, Any]) -> int:
 
 def decode(raw: Mapping[str, Any]) -> Message:
     """Read a message as boto3 gives it. Never fails."""
-    text, system = raw["Body"], raw.get("Attributes", {})
-    id, name, priority, payload = _read(raw, text) or (
-        str(uuid.uuid5(_FOREIGN, raw["MessageId"])),
-        "",
-        0,
-        text,
-    )
-    return Message(
-        raw["MessageId"],
-        raw["ReceiptHandle"],
-        id,
-        name,
-        payload,
-        priority,
-        system.get("MessageGroupId"),
-        int(system.get("ApproximateReceiveCount", 1)),
-    )
+    message, receipt = raw["MessageId"], raw["ReceiptHandle"]
+    group = raw.get("Attributes", {}).get("MessageGroupId")
+    ours = _read(raw)
+    if ours is None:
+        id = str(uuid.uuid5(_FOREIGN, message))
+        return Message(message, receipt, id, FOREIGN, raw["Body"], 0, group)
+    id, name, payload, priority, push = ours
+    return Message(message, receipt, id, name, payload, priority, group, push)
 
 
-def _read(raw: Mapping[str, Any], text: str) -> tuple[str, str, int, str] | None:
+def _read(raw: Mapping[str, Any]) -> tuple[str, str, str, int, str] | None:
+    """What the attribute says, if it is one of ours: all of it must fit in a guard row."""
     told = raw.get("MessageAttributes", {}).get(ATTRIBUTE, {}).get("StringValue", "")
-    words = told.split(" ")
-    if len(words) != 5 or words[0] != "1" or len(words[1]) != 36:
+    match = _OURS.fullmatch(told)
+    if match is None:
         return None
-    _, id, priority, coding, name = words
-    try:
-        if coding == _BASE64:
+    id, priority, coding, quoted, push = match.groups()
+    name, text = _unquoted(quoted), raw["Body"]
+    if len(name) > LONGEST_NAME or "\0" in name or abs(int(priority)) > MOST_URGENT:
+        return None
+    if coding == _BASE64:
+        try:
             data = base64.b64decode(text.strip(), validate=True)
-            text = data.decode("utf-8", "surrogateescape")
-        return id, _unquoted(name), int(priority), text
-    except (ValueError, binascii.Error):
-        return None
+        except ValueError:  # binascii's too
+            return None
+        text = data.decode("utf-8", "surrogateescape")
+    return id, name or FOREIGN, text, int(priority), push or ""
 
 
 @lru_cache(maxsize=1024)
