@@ -27,6 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ROWS = int(os.environ.get("DJQUEUE_TEST_PLAN_ROWS", "20000"))
 VENDOR = databases.vendor()
+MANY = [*(f"queue {number}" for number in range(60)), "default", "due"]
 LINE, HELD = "djqueue_jobs_line", "djqueue_jobs_held"
 KEY = {"postgresql": "jobs_pkey", "sqlite": "INTEGER PRIMARY KEY", "mariadb": "PRIMARY"}[VENDOR]
 # All that waits, not the few that were taken.
@@ -92,8 +93,10 @@ def plans_of(driver: DatabaseDriver) -> dict[str, list[Plan]]:
             action()
         return [_plan(sql, params) for sql, params in statements if "jobs" in sql]
 
-    driver.push([_job(600, "due") for _ in range(50)])
-    QueuedJob.objects.filter(queue="due").update(available_at="2026-01-01T00:00Z", line=None)
+    for queue in ("due", "due too"):
+        driver.push([_job(600, queue) for _ in range(50)])
+    due = QueuedJob.objects.filter(queue__startswith="due")
+    due.update(available_at="2026-01-01T00:00Z", line=None)
     held = driver.exchange([], ["default"], 100).reservations
     done = [Settlement(reservation) for reservation in held[:50]]
     one = driver.exchange([], ["default"], 1).reservations
@@ -103,6 +106,10 @@ def plans_of(driver: DatabaseDriver) -> dict[str, list[Plan]]:
         "settle 1 and reserve 1 from two queues": explained(
             lambda: driver.exchange([Settlement(one[0])], ["empty", "default"], 1)
         ),
+        "reserve from many queues": explained(lambda: driver.exchange([], MANY, 100)),
+        "reserve from many empty queues": explained(lambda: driver.exchange([], MANY[:-2], 100)),
+        "next due of many": explained(lambda: driver._dialect.next_due(MANY)),
+        "promote many": explained(lambda: driver._dialect.promote_all(["empty", "due too"])),
         "reserve from an empty queue": explained(lambda: driver.exchange([], ["empty"], 100)),
         "next due": explained(lambda: driver.promote(["default"])),
         "promote": explained(lambda: driver._dialect.promote("due")),
@@ -208,11 +215,11 @@ def _check(plans: dict[str, list[Plan]], state: str) -> None:
         for plan in each:
             assert not plan.scans, f"{name}, statistics {state}:\n{plan.sql}\n{plan.text}"
         text = "\n".join(plan.text for plan in each)
-        if "reserve" in name or name in ("next due", "promote"):
+        if "reserve" in name or "due" in name or "promote" in name:
             assert LINE in text, f"{name}, statistics {state}:\n{text}"
-        if "reserve" in name or name == "next due":
+        if "reserve" in name or "next due" in name:
             assert not re.search(SORTS, text), f"{name}, statistics {state}:\n{text}"
-        if "settle" in name or name in ("promote", "extend"):
+        if "settle" in name or "promote" in name or name == "extend":
             assert KEY in text, f"{name}, statistics {state}:\n{text}"
         if "take over" in name:
             assert HELD in text, f"{name}, statistics {state}:\n{text}"
@@ -251,6 +258,9 @@ def test_no_plan_takes_more_than_the_limit(
             cursor.execute(f"SET enable_{setting} = off")
     try:
         first = driver.exchange([], ["default"], limit).reservations
+        many = driver.exchange([], ["empty", "default", "other"], limit).reservations
+        assert len(many) == limit
+        driver.settle([Settlement(r) for r in many])
         second = driver.exchange([Settlement(r) for r in first], ["empty", "default"], limit)
         assert len(first) == len(second.reservations) == limit
         assert QueuedJob.objects.filter(reserved_by__isnull=False).count() == limit
@@ -275,16 +285,19 @@ def test_a_generic_plan_of_a_prepared_statement_goes_by_its_index_too(
     try:
         assert own.watch(["default"]) is not None
         held = own.exchange([], ["default"], 10).reservations
-        own.exchange([Settlement(r) for r in held], ["default"], 10)
+        held = own.exchange([Settlement(r) for r in held], ["default"], 10).reservations
+        held = own.exchange([Settlement(r) for r in held], MANY, 10).reservations
+        own.exchange([], MANY, 10)
         texts = _generic_plans()
         own.leave()
     finally:
         own.close()
         del connections["default"]
-    assert len(texts) == 2
+    assert len(texts) == 4
     for text in texts:
         assert LINE in text, text
         assert "Seq Scan" not in text, text
+        assert not re.search(SORTS, text), text
 
 
 def _generic_plans() -> list[str]:
@@ -295,8 +308,9 @@ def _generic_plans() -> list[str]:
         cursor.execute("SELECT name, statement FROM pg_prepared_statements")
         for name, statement in cursor.fetchall():
             if "UPDATE jobs" in statement:
-                settled = ["'{1,2}'", "'{1,1}'"] if "unnest" in statement else []
-                values = ", ".join([*settled, "'default'", "100", "20", "1"])
+                settled = ["'{1,2}'", "'{1,1}'"] if "settled" in statement else []
+                queues = ["'{a,default}'", "100", "100"] if "asked" in statement else []
+                values = ", ".join([*settled, *(queues or ["'default'", "100"]), "20", "1"])
                 cursor.execute(f"EXPLAIN (COSTS OFF) EXECUTE {name}({values})")
                 texts.append("\n".join(row[0] for row in cursor.fetchall()))
     return texts

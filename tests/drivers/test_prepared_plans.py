@@ -47,7 +47,7 @@ def test_postgresql_walks_the_line_and_looks_up_by_key(
     if gathered:
         _run("ANALYZE jobs")
     plan = _plan_of_prepared(driver)
-    taken, _, updated = plan.partition("CTE taken0")[2].partition("CTE reserved")
+    taken, _, updated = plan.partition("CTE taken")[2].partition("CTE reserved")
     assert f"Index Scan using {INDEX}" in taken
     assert "Sort" not in taken
     assert "Seq Scan on jobs" not in plan
@@ -75,11 +75,33 @@ def test_a_prepared_settlement_is_undone_with_its_transaction(driver: DatabaseDr
     assert driver.strays([]) == held
 
 
+@pytest.mark.postgresql
+@pytest.mark.parametrize("gathered", [False, True])
+def test_postgresql_walks_the_line_of_many_queues_too(
+    driver: DatabaseDriver, gathered: bool
+) -> None:
+    _push(driver, WAITING)
+    _never_gather()
+    if gathered:
+        _run("ANALYZE jobs")
+    driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
+    driver.watch(["default"])
+    driver.exchange([], [*(f"empty {number}" for number in range(50)), "default"], 1)
+    name = _run("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%%asked%%'")[0][0]
+    plan = "\n".join(
+        str(row[0])
+        for row in _run(f"EXPLAIN EXECUTE \"{name}\" ('{{a,default}}', 100, 100, 90.0, 1)")
+    )
+    assert f"Index Scan using {INDEX}" in plan
+    assert "Sort Key: jobs" not in plan
+    assert "Seq Scan on jobs" not in plan
+
+
 def _plan_of_prepared(driver: DatabaseDriver, options: str = "VERBOSE false") -> str:
     driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
     driver.watch(["default"])
     driver.exchange([], ["default"], 1)
-    name = _run("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%%taken0%%'")[0][0]
+    name = _run("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%%taken%%'")[0][0]
     rows = _run(f"EXPLAIN ({options}) EXECUTE \"{name}\" ('default', 100, 90.0, 1)")
     return "\n".join(str(row[0]) for row in rows)
 

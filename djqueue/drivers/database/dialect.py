@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 PROMOTE_SLICE = 500
 """Rows a promotion moves at once, so that no statement holds many rows for long."""
 
+ASK_AT_ONCE = 100
+"""Queues that one statement asks about, where it cannot be given a list."""
+
 COLUMNS = "id, uuid, queue, name, payload, attempts, interruptions, history, reservation"
 """What a reservation is made of, in the order of `Dialect.reservation`."""
 
@@ -217,18 +220,39 @@ class Dialect(ABC):
 
     # -- time ----------------------------------------------------------------------------------
 
-    def next_due(self, queue: str) -> float | None:
-        """Seconds until the first delayed row of `queue` is due (negative: it is), or None."""
-        rows = self.rows(
-            f"SELECT {self.seconds_until('available_at')} FROM jobs{self.by_line} WHERE queue = %s"
-            f" AND line IS NULL AND reserved_by IS NULL ORDER BY {self.by_time} LIMIT 1",
-            [queue],
+    def next_due(self, queues: Sequence[str]) -> list[tuple[str, float]]:
+        """Those of `queues` that have delayed rows, with the seconds until the first one is due;
+        negative where it is.
+        """
+        found: list[tuple[str, float]] = []
+        for start in range(0, len(queues), ASK_AT_ONCE):
+            some = queues[start : start + ASK_AT_ONCE]
+            each = [self._next_due(number) for number in range(len(some))]
+            if len(each) > 1:  # not all take LIMIT in a part of a UNION
+                each = [f"SELECT * FROM ({one}) AS q{number}" for number, one in enumerate(each)]
+            rows = self.rows(" UNION ALL ".join(each), list(some))
+            found += [(some[place], float(seconds)) for place, seconds in rows]
+        return found
+
+    def _next_due(self, place: int) -> str:
+        return (
+            f"SELECT {place}, {self.seconds_until('available_at')} FROM jobs{self.by_line}"
+            " WHERE queue = %s AND line IS NULL AND reserved_by IS NULL"
+            f" ORDER BY {self.by_time} LIMIT 1"
         )
-        return float(rows[0][0]) if rows else None
 
     @abstractmethod
     def promote(self, queue: str) -> int:
         """Put rows of `queue` that are due in line, at most `PROMOTE_SLICE`; how many."""
+
+    def promote_all(self, queues: Sequence[str]) -> int:
+        """As `promote`, for as many of `queues`, in order, as a slice and the call's time allow."""
+        moved, bound = 0, self.bound
+        for queue in queues:
+            moved += self.promote(queue)
+            if moved >= PROMOTE_SLICE or (bound and bound.left() < bound.seconds / 2):
+                break
+        return moved
 
     @abstractmethod
     def seconds_until(self, column: str) -> str:

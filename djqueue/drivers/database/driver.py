@@ -149,16 +149,12 @@ class DatabaseDriver(Driver):
 
     def promote(self, queues: Sequence[str]) -> Promotion:
         with self._reported():
-            promotions = [self._promote(queue) for queue in queues]
-        dues = [due for _, due in promotions if due is not None]
-        return Promotion(sum(moved for moved, _ in promotions), min(dues, default=None))
-
-    def _promote(self, queue: str) -> Promotion:
-        due = self._dialect.next_due(queue)
-        moved = 0
-        if due is not None and due <= 0:
-            moved = self._dialect.promote(queue)
-            due = self._dialect.next_due(queue)
+            moved = 0
+            dues = self._dialect.next_due(queues)
+            if late := [queue for queue, due in dues if due <= 0]:
+                moved = self._dialect.promote_all(late)
+                dues = self._dialect.next_due(queues)
+        due = min((due for _, due in dues), default=None)
         return Promotion(moved, None if due is None else max(due, 0.0))
 
     def recover(self, limit: int) -> list[Reservation]:

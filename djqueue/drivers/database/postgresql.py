@@ -23,6 +23,8 @@ logger = logging.getLogger("djqueue")
 ASK_AGAIN_SOON, ASK_AGAIN = 20.0, 300.0
 """Seconds after which it is tried again whether notifications arrive, where that could not be tried
 and where they did not."""
+MANY = 2
+"""Queues from which the statement of a reserve takes a list."""
 COPY_FROM = 50
 """Jobs from which COPY is faster than one INSERT."""
 
@@ -168,15 +170,25 @@ class PostgresDialect(Dialect):
         values = [*params, limit, holder.worker, holder.hold_for]
         return [self.reservation(row) for row in self.rows(sql, values)]
 
-    def promote(self, queue: str) -> int:
-        """Materialised, for the same reason as in `_exchange`."""
-        return self.run(
-            "WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE queue = %s AND line IS NULL"
-            " AND reserved_by IS NULL AND available_at <= statement_timestamp()"
-            f" ORDER BY {self.by_time} LIMIT {PROMOTE_SLICE} FOR UPDATE SKIP LOCKED)"
-            f" UPDATE jobs SET line = {self.in_line} WHERE id = ANY (ARRAY(SELECT id FROM due))",
-            [queue],
+    def next_due(self, queues: Sequence[str]) -> list[tuple[str, float]]:
+        if len(queues) < MANY:
+            return super().next_due(queues)
+        one = self._next_due(0).replace("%s", "asked.queue").replace("SELECT 0,", "SELECT")
+        rows = self.rows(
+            f"SELECT asked.queue, found.seconds FROM {_ASKED}, LATERAL ({one}) AS found (seconds)",
+            [_array(map(_quoted, queues))],
         )
+        return [(queue, float(seconds)) for queue, seconds in rows]
+
+    def promote(self, queue: str) -> int:
+        return self.run(_promote(_DUE), [queue])
+
+    def promote_all(self, queues: Sequence[str]) -> int:
+        if len(queues) < MANY:
+            return super().promote_all(queues)
+        one = _DUE.replace("%s", "asked.queue")
+        due = f"SELECT found.id FROM {_ASKED}, LATERAL ({one}) AS found LIMIT {PROMOTE_SLICE}"
+        return self.run(_promote(due), [_array(map(_quoted, queues))])
 
     # -- wake-up -------------------------------------------------------------------------------
 
@@ -273,6 +285,22 @@ _ORPHANED = (
 )
 
 
+_ASKED = "unnest(%s::text[]) WITH ORDINALITY AS asked (queue, place)"
+_DUE = (
+    "SELECT id FROM jobs WHERE queue = %s AND line IS NULL"
+    " AND reserved_by IS NULL AND available_at <= statement_timestamp()"
+    f" ORDER BY {PostgresDialect.by_time} LIMIT {PROMOTE_SLICE} FOR UPDATE SKIP LOCKED"
+)
+
+
+def _promote(due: str) -> str:
+    """Materialised, for the same reason as in `_exchange`."""
+    return (
+        f"WITH due AS MATERIALIZED ({due}) UPDATE jobs SET line = {PostgresDialect.in_line}"
+        " WHERE id = ANY (ARRAY(SELECT id FROM due))"
+    )
+
+
 _IN_LINE = "queue = %s AND line IS NOT NULL"
 _IN_LINE_FOR_ANY_PLANNER = "(queue, line) >= (%s, -32768) AND (queue, line) <= (%s, 32767)"
 """The same rows. Without statistics a planner that sees the parameters expects so few of the plain
@@ -294,17 +322,21 @@ def _asked(
     params: list[Any] = []
     if handles:
         params += [_array(id for id, _ in handles), _array(number for _, number in handles)]
+    if len(queues) == 1:
+        params += [*queues, limit] if prepared else [*queues, *queues, limit]
+    elif queues:
+        params += [_array(map(_quoted, queues)), limit, limit]
     if queues:
-        for queue in queues:
-            params += [queue, limit] if prepared else [queue, queue, limit]
         params += [holder.hold_for, holder.worker]
-    return _exchange(bool(handles), len(queues), prepared=prepared), params
+    return _exchange(bool(handles), min(len(queues), MANY), prepared=prepared), params
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _exchange(settling: bool, queues: int, *, prepared: bool) -> str:
-    """One statement: remove what is over, then take from each queue what is still wanted.
+    """One statement: remove what is over, then take from each queue what is still wanted. It is the
+    same for any number of queues from two on.
 
+    Rows are found, and locked, as the outer LIMIT asks for them: queue by queue, and none too many.
     `taken` is materialised, or the planner may run a sub-select with LIMIT once a row and take
     more than was asked. It comes to the update as an array, which every plan looks up by key: a
     join would be planned for a tenth of the table, since the limit is not known. Lost settlements
@@ -323,22 +355,23 @@ def _exchange(settling: bool, queues: int, *, prepared: bool) -> str:
             f"SELECT id, {nothing}, number FROM settled"
             " WHERE NOT EXISTS (SELECT 1 FROM gone WHERE gone.id = settled.id)"
         )
-    for index in range(queues):
-        before = "".join(f" - (SELECT count(*) FROM taken{i})" for i in range(index))
-        parts.append(
-            f"taken{index} AS MATERIALIZED (SELECT id FROM jobs"
-            f" WHERE {_IN_LINE if prepared else _IN_LINE_FOR_ANY_PLANNER}"
-            " ORDER BY queue, line, available_at, id"
-            f" LIMIT (%s::bigint{before}) FOR UPDATE SKIP LOCKED)"
-        )
     if queues:
-        taken = " UNION ALL ".join(f"SELECT id FROM taken{index}" for index in range(queues))
+        words = _IN_LINE if prepared else _IN_LINE_FOR_ANY_PLANNER
+        if queues == MANY:
+            words = words.replace("queue", "jobs.queue").replace("%s", "asked.queue")
+        one = (
+            f"SELECT id FROM jobs WHERE {words} ORDER BY queue, line, available_at, id"
+            " LIMIT %s::bigint FOR UPDATE SKIP LOCKED"
+        )
+        if queues == MANY:
+            one = f"SELECT found.id FROM {_ASKED}, LATERAL ({one}) AS found LIMIT %s::bigint"
+        parts.append(f"taken AS MATERIALIZED ({one})")
         parts.append(
             "reserved AS (UPDATE jobs SET line = NULL,"
             f" attempts = {PostgresDialect.one_attempt_more}, reservation = reservation + 1,"
             " reserved_at = statement_timestamp(),"
             " reserved_until = statement_timestamp() + make_interval(secs => %s),"
-            f" reserved_by = %s WHERE id = ANY (ARRAY({taken}))"
+            f" reserved_by = %s WHERE id = ANY (ARRAY(SELECT id FROM taken))"
             f" RETURNING {_READ}, priority, available_at)"
         )
         # Before the update `line` was minus the priority.
@@ -347,7 +380,13 @@ def _exchange(settling: bool, queues: int, *, prepared: bool) -> str:
     return f"WITH {', '.join(parts)} {' UNION ALL '.join(selects)}"
 
 
-def _array(numbers: Iterable[int]) -> str:
+def _quoted(text: str) -> str:
+    """As an element of an array."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _array(numbers: Iterable[int] | Iterable[str]) -> str:
     """An array as PostgreSQL writes it, which psycopg takes three times as long to do."""
     return f"{{{','.join(map(str, numbers))}}}"
 
