@@ -66,6 +66,8 @@ class Crew:
         self._start_at = 0.0
         self._failures = 0
         self._dead: list[Burial] = []
+        self._ours: list[int] = []
+        """Children of this process that are no business of a warden's."""
 
     # -- the warden ----------------------------------------------------------------------------
 
@@ -74,6 +76,7 @@ class Crew:
         if not self._wardens:
             allow_descriptors(64 + self.size * _DESCRIPTORS)
             self._close_stores()
+            self._ours = orphans.children()
         link = Link(
             self._team,
             self.page,
@@ -102,10 +105,18 @@ class Crew:
         logger.warning("The warden (process %d) has ended; a new one is started.", link.pid)
         for process in self.processes:
             process.slot.ended(Reason.WARDEN)
-            _make_sure_of_its_end(process)
             self._dead.append(_burial(process, signal.SIGKILL))
         self.processes.clear()
         _reap(link.pid)
+        _end_what_fell_to_us(self._ours)
+
+    def reap(self) -> None:
+        """Let go of orphans that fell to this process and have ended: to the first of a container,
+        or past a warden that was killed.
+        """
+        for pid in orphans.children():
+            if pid not in self._ours and (self.link is None or pid != self.link.pid):
+                _reap(pid, os.WNOHANG)
 
     # -- births and deaths ---------------------------------------------------------------------
 
@@ -268,14 +279,16 @@ def _burial(process: Process, status: int) -> Burial:
     return Burial(process, status, process.slot.reason, process.slot.after)
 
 
-def _make_sure_of_its_end(process: Process) -> None:
-    """Its warden is gone, so it fell to us: its number is its own until we have reaped it."""
-    pid = process.pid
-    if pid and pid in orphans.children():
-        orphans.kill_group(pid)
-        _reap(pid)
+def _end_what_fell_to_us(ours: list[int]) -> None:
+    """The warden's children, whom the kernel kills with it, and what they have started."""
+    deadline = clock.now() + _TO_END
+    while clock.now() < deadline and orphans.end((), ours):
+        for pid in orphans.children():
+            if pid not in ours:
+                _reap(pid, os.WNOHANG)
+        time.sleep(0.001)
 
 
-def _reap(pid: int) -> None:
+def _reap(pid: int, how: int = 0) -> None:
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+        os.waitpid(pid, how)

@@ -241,6 +241,8 @@ class Worker:
         elif number is signal.SIGCONT and self._paused_by_signal:
             self._paused_by_signal = False
             self.report.event("info", "Resumed by SIGCONT.")
+        elif number is signal.SIGCHLD:
+            self.crew.reap()
 
     def _goodbye(self, number: signal.Signals) -> str:
         found = [process.running() for process in self.crew.processes]

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.utils import timezone, translation
 
 from djqueue import Job, current_job, job
-from tests.app import nasty, untidy  # noqa: F401 - jobs too
+from tests.app import nasty, programs, untidy  # noqa: F401 - jobs too
 from tests.app.models import Note
 from tests.ledger import write
 
