@@ -10,6 +10,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from tests.databases import VENDORS
 from tests.torture.sizes import (
@@ -17,12 +18,15 @@ from tests.torture.sizes import (
     JOBS,
     KILLS,
     NOOPS,
+    ROUNDS,
+    SEED,
     STORE,
     STORES,
     WINDOWS,
 )
 
 PLACES = (*VENDORS, *STORES)
+TROUBLES = "tests/worker/test_troubles.py"
 
 
 def main() -> int:
@@ -38,6 +42,8 @@ def main() -> int:
         "--jobs", type=int, help="Jobs of 0 to 20 ms in each run: 20,000 on a database, else half."
     )
     parser.add_argument("--kills", type=int, default=100, help="Processes to kill in each run.")
+    parser.add_argument("--rounds", type=int, default=20, help="Pairs of troubles in each run.")
+    parser.add_argument("--seed", type=int, default=1, help="Of the troubles.")
     parser.add_argument("-k", default="", help="Only the tests whose name matches.")
     options = parser.parse_args()
     if unknown := set(options.places).difference(PLACES):
@@ -46,19 +52,27 @@ def main() -> int:
     for place in options.places:
         print(f"== {place}", flush=True)
         jobs = options.jobs or (20_000 if place in VENDORS else 10_000)
-        worst = max(worst, _run(place, jobs, options.kills, options.k))
+        sizes = {
+            JOBS: jobs,
+            KILLS: options.kills,
+            ATOMIC: jobs // 4,
+            NOOPS: jobs,
+            WINDOWS: 1000,
+            ROUNDS: options.rounds,
+            SEED: options.seed,
+        }
+        worst = max(worst, _run(place, sizes, options.k))
     return worst
 
 
-def _run(place: str, jobs: int, kills: int, only: str) -> int:
-    sizes = {JOBS: jobs, KILLS: kills, ATOMIC: jobs // 4, NOOPS: jobs, WINDOWS: 1000}
+def _run(place: str, sizes: Mapping[str, int], only: str) -> int:
     env = {**os.environ, **{name: str(size) for name, size in sizes.items()}}
     if place in VENDORS:
         env["DJQUEUE_TEST_DB"] = place
-        files = ["tests/worker/test_kills.py", "tests/worker/test_windows.py"]
+        files = ["tests/worker/test_kills.py", "tests/worker/test_windows.py", TROUBLES]
     else:
         env[STORE] = place
-        files = ["tests/worker/test_store_kills.py"]
+        files = ["tests/worker/test_store_kills.py", TROUBLES]
     line = [sys.executable, "-m", "pytest", "-s", "-q", "--no-header", "--timeout=0"]
     return subprocess.run([*line, *files, "-k", only], env=env, check=False).returncode
 

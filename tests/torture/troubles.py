@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from djqueue import dispatch_many, queues
+from djqueue.errors import QueueUnavailable
 from djqueue.models import FailedJob, Outbox
 from tests.app import jobs
 from tests.ledger import Ledger, Line
@@ -226,6 +227,7 @@ def run(scene: Scene, ledger: Ledger, *, seed: int, rounds: int) -> Count:
         crew = Crew(scene, stack)
         wait_until(lambda: all("Stop with" in worker.output for worker in crew.living), 20)
         for _ in range(rounds):
+            wait_until(lambda: _left(scene) is not None, 30)
             numbers = range(count.jobs, count.jobs + JOBS)
             failing |= {number for number in numbers if chance.random() < FAILING}
             count.jobs += dispatch_many(
@@ -264,8 +266,7 @@ def _come_to_rest(scene: Scene, count: Count, ledger: Ledger, failing: set[int])
     """Wait until nothing is left to run; note what is in no place."""
 
     def is_at_rest() -> bool:
-        left = queues[scene.connection].counts("default")
-        return not any((left.waiting, left.delayed, left.reserved)) and not Outbox.objects.exists()
+        return _left(scene) == 0 and not Outbox.objects.exists()
 
     with contextlib.suppress(AssertionError):
         wait_until(is_at_rest, REST, every=0.2)
@@ -275,14 +276,22 @@ def _come_to_rest(scene: Scene, count: Count, ledger: Ledger, failing: set[int])
         for row in FailedJob.objects.all()
         for found in re.findall(r'"number":(\d+)', row.payload)
     )
-    left = queues[scene.connection].counts("default")
-    if any((left.waiting, left.delayed, left.reserved)):
-        count.lost.append(f"not at rest: {left}")
+    if left := _left(scene):
+        count.lost.append(f"not at rest: {left} jobs are left")
     for number in range(count.jobs):
         places = (number in done) + failed[number]
         right = failed[number] == 1 if number in failing else number in done
         if places != 1 or not right:
             count.lost.append(f"{number} is {'done ' * (number in done)}failed {failed[number]}")
+
+
+def _left(scene: Scene) -> int | None:
+    """How many jobs the store holds; None if it gives no answer."""
+    try:
+        left = queues[scene.connection].counts("default")
+    except QueueUnavailable:
+        return None
+    return (left.waiting or 0) + (left.delayed or 0) + (left.reserved or 0)
 
 
 def _stop(crew: Crew) -> float:

@@ -17,7 +17,7 @@ from tests import databases, services
 from tests.ledger import Ledger
 from tests.services.proxy import Proxy
 from tests.torture import troubles
-from tests.torture.sizes import ROUNDS, SEED, size
+from tests.torture.sizes import ROUNDS, SEED, STORE, size
 from tests.torture.troubles import Scene
 
 pytestmark = pytest.mark.wallclock
@@ -116,13 +116,29 @@ def sql_of_redis(settings: Any, transactional_db: None) -> Iterator[Scene]:
         queues.close_all()
 
 
+@pytest.fixture
+def cluster(settings: Any, transactional_db: None) -> Iterator[Scene]:
+    """Three nodes; the one with the queue is suspended or killed."""
+    with services.RedisCluster(aof=True) as nodes:
+        place = {"DRIVER": "redis", "CLUSTER": True, "RETRY_AFTER": LEASE, "TIMEOUT": 1}
+        settings.DJQUEUE = {
+            "DEFAULT": "cluster",
+            "CONNECTIONS": {"cluster": {**place, "URL": nodes.url}},
+        }
+        slot = int(nodes.nodes[0].cli("cluster", "keyslot", "djqueue:{default}:body"))
+        yield Scene("cluster", LEASE, server=nodes.nodes[slot * 3 // 16384])
+        queues.close_all()
+
+
 HERE = ["database", "sql_of_redis"] if databases.vendor() != "sqlite" else ["database"]
-ELSEWHERE = ["redis", "beanstalkd", "sqs"] if databases.vendor() == "sqlite" else []
+ELSEWHERE = ["redis", "cluster", "beanstalkd", "sqs"] if databases.vendor() == "sqlite" else []
+ASKED_FOR = os.environ.get(STORE)
+"""The one store of a long run."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("place", [*HERE, *ELSEWHERE])
+@pytest.mark.parametrize("place", [ASKED_FOR] if ASKED_FOR else [*HERE, *ELSEWHERE])
 def test_after_anything_each_job_is_in_one_place(
     place: str, request: pytest.FixtureRequest, transactional_db: None, ledger: Ledger
 ) -> None:
