@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.test import override_settings
 
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.redis import RedisDriver
+from djqueue.errors import ConfigurationError
 
 QUEUE = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://redis:6379/1"}
 DEFAULT = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://redis:6379/0"}
@@ -152,3 +154,48 @@ def test_this_machine_has_several_names() -> None:
     with override_settings(CACHES={"default": local}):
         ((id, _),) = problems(URL="redis://localhost/3")
     assert id == "djqueue.E032"
+
+
+UNREADABLE = [
+    "redis://user:S3cretPW#x@127.0.0.1/0",
+    "redis://user:S3cret/PW@127.0.0.1/0",
+    "redis://user:123/S3cretPW@127.0.0.1/0",
+    "redis://user:S3cret?PW@127.0.0.1/0",
+    "redis://user:S3cret[PW@127.0.0.1/0",
+    "rediss://:S3cretPW#@127.0.0.1:6379",
+    "redis://127.0.0.1:S3cretPW/0",
+]
+
+
+@pytest.mark.parametrize("url", UNREADABLE)
+def test_a_url_that_cannot_be_read_is_told_without_a_word_of_it(url: str) -> None:
+    ((id, message),) = problems(URL=url)
+    assert id == "djqueue.E003"
+    assert message == 'DJQUEUE["CONNECTIONS"]["redis"]["URL"] cannot be read.'
+    assert problems(URL=[url], CLUSTER=True) == [(id, message)]
+    with pytest.raises(ConfigurationError, match="as %23 %2F %3F %40") as caught:
+        RedisDriver(ConnectionSettings("redis", "redis", options={"URL": url}))
+    told = "".join(traceback.format_exception(caught.value))
+    assert "S3cret" not in told
+    assert "PW" not in told
+
+
+@pytest.mark.parametrize("url", UNREADABLE)
+def test_the_url_of_a_cache_is_no_more_told_than_ours(url: str) -> None:
+    bad = {**QUEUE, "LOCATION": url}
+    with override_settings(CACHES={"default": DEFAULT, "queue": bad}):
+        assert problems(URL="redis://redis:6379/2") == []
+        assert problems(CACHE="queue") == [
+            (
+                "djqueue.E031",
+                'The cache "queue" of DJQUEUE["CONNECTIONS"]["redis"] has a LOCATION that cannot be'
+                " read.",
+            )
+        ]
+
+
+def test_a_password_that_is_escaped_may_have_any_character() -> None:
+    url = "redis://user:a%23b%2Fc%40d%3F%25@127.0.0.1:6390/2"
+    assert problems(URL=url) == []
+    driver = RedisDriver(ConnectionSettings("redis", "redis", options={"URL": url}))
+    assert driver._store.links()[0]._make().password == "a#b/c@d?%"

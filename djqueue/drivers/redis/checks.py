@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
+
+from djqueue.drivers.redis.urls import ESCAPES, SCHEMES, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,9 @@ class Place(NamedTuple):
     host: str
     port: int
     database: str
+
+
+_NOWHERE = Place("", 0, "")
 
 
 def check(settings: ConnectionSettings) -> list[CheckMessage]:
@@ -110,10 +114,7 @@ def _is_url(value: Any) -> bool:
     return (
         isinstance(urls, (list, tuple))
         and bool(urls)
-        and all(
-            isinstance(url, str) and url.startswith(("redis://", "rediss://", "unix://"))
-            for url in urls
-        )
+        and all(isinstance(url, str) and url.startswith(SCHEMES) for url in urls)
     )
 
 
@@ -142,6 +143,12 @@ def _alias(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
             hint="Name an alias with the DefaultClient or the SentinelClient.",
             id=CACHE,
         )
+    elif any(parts_of(url) is None for url in _locations(cache.get("LOCATION"))):
+        yield Error(
+            f'The cache "{alias}" of {where} has a LOCATION that cannot be read.',
+            hint=ESCAPES,
+            id=CACHE,
+        )
     elif alias == "default" and not settings.option("ALLOW_SHARED_CACHE"):
         yield Error(
             f'{where} keeps its jobs in the cache "default": cache.clear() would delete them all.',
@@ -154,6 +161,10 @@ def _alias(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
 
 
 def _url(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
+    urls = settings.option("URL")
+    if any(parts_of(url) is None for url in ([urls] if isinstance(urls, str) else urls)):
+        yield Error(f'{where}["URL"] cannot be read.', hint=ESCAPES, id=VALUE)
+        return
     yield from _shared(settings, where, _places(settings.option("URL")), None)
 
 
@@ -186,14 +197,20 @@ def _options(cache: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _places(location: Any) -> set[Place]:
+    return {_place(url) for url in _locations(location)} - {_NOWHERE}
+
+
+def _locations(location: Any) -> list[str]:
     if isinstance(location, str):
         location = location.split(",")
     urls = location if isinstance(location, (list, tuple, set)) else ()
-    return {_place(str(url).strip()) for url in urls}
+    return [str(url).strip() for url in urls]
 
 
 def _place(url: str) -> Place:
-    parts = urlsplit(url)
+    parts = parts_of(url)
+    if parts is None:  # a cache's: whoever uses that will hear of it
+        return _NOWHERE
     database = parts.path.strip("/") or "0"
     if parts.scheme == "unix":
         query = dict(pair.partition("=")[::2] for pair in parts.query.split("&"))

@@ -11,6 +11,7 @@ from redis.retry import Retry
 
 from djqueue.drivers.redis.cluster import Cluster
 from djqueue.drivers.redis.store import Single, Store
+from djqueue.drivers.redis.urls import ESCAPES, SCHEMES, parts_of
 from djqueue.errors import ConfigurationError, MissingPackage
 
 if TYPE_CHECKING:
@@ -49,16 +50,27 @@ def _pool_of_cache(settings: ConnectionSettings, alias: str) -> ConnectionPool:
             f'Connection "{settings.name}" uses the cache "{alias}", which needs django-redis. '
             'Run: pip install "djqueue[redis]".'
         ) from error
-    pool: ConnectionPool = get_redis_connection(alias).connection_pool
-    return pool
+    try:
+        pool: ConnectionPool = get_redis_connection(alias).connection_pool
+    except ValueError:
+        pass  # its words may be a password
+    else:
+        return pool
+    raise ConfigurationError(f'CACHES["{alias}"]["LOCATION"] cannot be read. {ESCAPES}')
 
 
 def _pool_of_url(settings: ConnectionSettings, url: str) -> ConnectionPool:
+    where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]["URL"]'
+    if not url.startswith(SCHEMES):
+        raise ConfigurationError(
+            f"{where} cannot be read: it begins with none of {', '.join(SCHEMES)}."
+        )
     try:
-        return ConnectionPool.from_url(url)
-    except ValueError as error:
-        where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]["URL"]'
-        raise ConfigurationError(f"{where} cannot be read: {error}") from error
+        if parts_of(url) is not None:
+            return ConnectionPool.from_url(url)
+    except (ValueError, TypeError):
+        pass  # its words may be a password
+    raise ConfigurationError(f"{where} cannot be read. {ESCAPES}")
 
 
 def _address(pool: ConnectionPool) -> Address:
