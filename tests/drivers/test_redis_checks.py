@@ -185,13 +185,10 @@ def test_the_url_of_a_cache_is_no_more_told_than_ours(url: str) -> None:
     bad = {**QUEUE, "LOCATION": url}
     with override_settings(CACHES={"default": DEFAULT, "queue": bad}):
         assert problems(URL="redis://redis:6379/2") == []
-        assert problems(CACHE="queue") == [
-            (
-                "djqueue.E031",
-                'The cache "queue" of DJQUEUE["CONNECTIONS"]["redis"] has a LOCATION that cannot be'
-                " read.",
-            )
-        ]
+        ((id, message),) = problems(CACHE="queue")
+    assert id == "djqueue.E031"
+    where = 'The cache "queue" of DJQUEUE["CONNECTIONS"]["redis"]'
+    assert message == f"{where} has a LOCATION that cannot be read."
 
 
 def test_a_password_that_is_escaped_may_have_any_character() -> None:

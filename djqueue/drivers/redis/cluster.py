@@ -89,10 +89,8 @@ class Cluster(Store):
                 time.sleep(0.02 + random.random() * 0.03)
             except (*_UNREACHABLE, exceptions.ReadOnlyError) as error:
                 self._ranges = []  # another node may have taken over
-                silent = asked or node
-                is_timeout = isinstance(error, exceptions.TimeoutError)
-                if silent is not None and is_timeout and given >= min(REST, self.timeout) / 2:
-                    self._silent[silent] = time.monotonic() + REST
+                if silent := asked or node:
+                    self._note_silence(silent, error, given)
                 raise
 
     def _run_asking(self, node: Address, command: Sequence[Any], script: Script | None) -> Any:
@@ -160,13 +158,13 @@ class Cluster(Store):
         error: exceptions.RedisError | None = None
         known = dict.fromkeys([*self._nodes, *self._seeds])
         for address in sorted(known, key=lambda address: self._silent.get(address, 0.0)):
+            given = self.time_left() / 2
             try:
-                with self._hurried(self.time_left() / 2):
+                with self._hurried(given):
                     self._learn(self._node(address), address[0])
             except _UNREACHABLE as failed:
                 self._nodes.pop(address).close()
-                if isinstance(failed, exceptions.TimeoutError):
-                    self._silent[address] = time.monotonic() + REST
+                self._note_silence(address, failed, given)
                 error = failed
             else:
                 return
@@ -185,6 +183,11 @@ class Cluster(Store):
         with self._hurried(REST):
             self._node(node).look(b"PING")
         del self._silent[node]
+
+    def _note_silence(self, node: Address, error: exceptions.RedisError, given: float) -> None:
+        """Leave a node alone that did not answer within the seconds `given`, if those were fair."""
+        if isinstance(error, exceptions.TimeoutError) and given >= min(REST, self.timeout) / 4:
+            self._silent[node] = time.monotonic() + REST
 
     @contextmanager
     def _hurried(self, seconds: float) -> Iterator[None]:

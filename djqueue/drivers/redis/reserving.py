@@ -77,7 +77,7 @@ class Reserving:
         """
         self.holding.asked.update(queues)
         found: list[Reservation] = []
-        first: QueueUnavailable | None = None
+        errors: dict[str, QueueUnavailable] = {}
         has_answered = is_cut = False
         for queue in queues:
             tokens = removals.pop(queue, ())
@@ -90,15 +90,17 @@ class Reserving:
                 its_own = isinstance(error, QueueDamaged) or self._calls.store.is_cluster
                 if not its_own or (tokens and not isinstance(error, QueueDamaged)):
                     raise
-                first = first or error
-                self._note_damage(queue, error, map(stored.id_of, tokens[::2]), lost)
+                errors[queue] = error
+                lost.update(map(stored.id_of, tokens[::2]))
             else:
                 has_answered = True
                 is_cut = is_cut or is_cut_now
                 found += some
                 self._damaged.discard(queue)
-        if first is not None and not has_answered:
-            raise first
+        for queue, reason in errors.items():
+            if not has_answered:
+                raise reason
+            self._note_damage(queue, reason, (), lost)
         return found
 
     def _note_damage(
