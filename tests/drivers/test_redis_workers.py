@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from django.test import override_settings
 
 from djqueue import dispatch_many, find, queues
@@ -146,3 +148,53 @@ def test_workers_run_on_a_cluster(ledger: Ledger, redis_cluster: RedisCluster) -
         wait_until(lambda: len(ledger.lines("end")) == 300, 20)
         assert worker.stop() == 0
     assert sorted(map(int, ledger.details("end"))) == list(range(300))
+
+
+def test_a_broken_body_is_one_failed_job_and_its_bytes_are_kept(
+    ledger: Ledger, redis_queue: Redis
+) -> None:
+    ids = [jobs.record.dispatch(number).id for number in range(4)]
+    with redis.Redis.from_url(redis_queue.url) as client:
+        client.hset("djqueue:{default}:body", ids[1], b"{not json")
+        client.hset("djqueue:{default}:body", ids[2], b"\xff\xfe\x00")
+    drain()
+    assert sorted(ledger.details("end")) == ["0", "3"]
+    rows = {str(row.uuid): row for row in FailedJob.objects.all()}
+    assert set(rows) == {ids[1], ids[2]}
+    assert "{not json" in rows[ids[1]].payload
+    assert rows[ids[1]].exception_class.endswith("InvalidPayload")
+    assert queues["redis"].counts("default")[:3] == (0, 0, 0)
+
+
+def test_a_key_of_another_type_stops_its_queue_and_not_the_worker(
+    ledger: Ledger, redis_queue: Redis
+) -> None:
+    with redis.Redis.from_url(redis_queue.url) as client:
+        client.set("djqueue:{bad}:ready", "text")
+    dispatch_many(jobs.record.bind(number) for number in range(20))
+    with start_worker("--queue", "bad,default") as worker:
+        wait_until(lambda: len(ledger.lines("end")) == 20, 20)
+        assert worker.stop() == 0
+        assert worker.output.count("Queue bad is left out") == 1
+
+
+def test_a_node_that_is_away_stops_no_worker_of_queues_elsewhere(ledger: Ledger) -> None:
+    """Its queue is known to all, and nobody here reads it."""
+    with RedisCluster() as cluster:
+        for node in cluster.nodes:
+            node.cli("config", "set", "cluster-require-full-coverage", "no")
+        with configured({"URL": cluster.url, "CLUSTER": True, "TIMEOUT": 1, "RETRY_AFTER": 8}):
+            store = queues["redis"].driver._store  # type: ignore[attr-defined]
+            places = {q: store.place(b"djqueue:{%b}:body" % q.encode()) for q in map(str, range(9))}
+            here = next(queue for queue, place in places.items() if place != places["0"])
+            jobs.record.using(queue="0").dispatch(-1)
+            away = next(node for node in cluster.nodes if node.port == places["0"][1])
+            with start_worker("--queue", here) as worker:
+                jobs.record.using(queue=here).dispatch(0)
+                wait_until(lambda: ledger.lines("end"), 20)
+                away.kill9()
+                for number in range(1, 9):
+                    jobs.record.using(queue=here).dispatch(number)
+                    wait_until(lambda n=number: len(ledger.lines("end")) == n + 1, 5)
+                    time.sleep(0.5)
+                assert worker.stop() == 0
