@@ -536,3 +536,36 @@ def test_a_worker_hears_at_once_that_the_connection_with_its_jobs_is_gone(own_se
     assert not driver.lost_hold(), "it is told once"
     wakeup.close()
     driver.close()
+
+
+# -- copies ----------------------------------------------------------------------------------------
+
+
+def test_a_push_that_was_repeated_runs_once(make, queue):
+    driver, other = make(), make()
+    one = job(queue, push_id=str(uuid.uuid4()))
+    driver.push([one])
+    driver.push([one])  # its sender did not see the answer
+    (held,) = reserve(driver, queue)
+    assert other.exchange([], [queue], 5).reservations == [], "its first copy is held"
+    assert (other.recover(5), driver.settle([Settlement(held)])) == ([], set())
+    wait_until(lambda: other.exchange([], [queue], 5) and not any(other.counts(queue)[:3]), 5)
+    assert other.recover(5) == []
+    driver.push([one._replace(push_id=str(uuid.uuid4()))])
+    (again,) = reserve(other, queue)
+    assert (again.id, again.attempt) == (one.id, 1), "another push is another run"
+
+
+def test_a_worker_that_dies_between_the_two_steps_of_a_release_leaves_one_job(make, queue):
+    driver, other = make(), make()
+    driver.push([job(queue)])
+    (held,) = reserve(driver, queue)
+    driver._holdings._guard.put_back([(Settlement(held, Verdict.RELEASE), 1)])
+    driver._holdings._put_anew({held.handle[0]: Settlement(held, Verdict.RELEASE)})
+    driver.close()
+    assert other.counts(queue).waiting == 2
+    (again,) = other.exchange([], [queue], 5).reservations
+    assert (again.id, again.attempt) == (held.id, 2)
+    assert other.settle([Settlement(again)]) == set()
+    wait_until(lambda: other.exchange([], [queue], 5) and not any(other.counts(queue)[:3]), 5)
+    assert other.recover(5) == []

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -58,6 +58,13 @@ class Holding(NamedTuple):
         """As guard rows know it."""
         return Held(self.reservation.id, int(self.reservation.handle[1]))
 
+    @property
+    def may_have_copies(self) -> bool:
+        """Whether the store may hold the same push once more: it was put again by whoever did not
+        see the answer, or when the job was released. Its row outlives it then.
+        """
+        return bool(self.body.push_id) or self.reservation.attempt > 1
+
 
 class Holdings:
     """The reservations of one worker, on its connection."""
@@ -73,7 +80,7 @@ class Holdings:
         """Those of them whose deletion was sent, and whose answer did not arrive."""
         self._unwanted: list[Reserved] = []
         """What was reserved, could not be handed out, and goes back."""
-        self._removed: list[Held] = []
+        self._removed: list[Holding] = []
         """Jobs that are over, and whose rows are still there."""
         self._opening = 0
         """The connection that `lost_hold` saw last, or 0."""
@@ -193,10 +200,13 @@ class Holdings:
         again, and gets old.
         """
         self._told.difference_update(jobs)
-        self._removed += [self._held.pop(job).held for job in jobs]
+        self._removed += [self._held.pop(job) for job in jobs]
         if self._removed:
+            copied = [each.held for each in self._removed if each.may_have_copies]
             try:
-                self._guard.forget(self._removed)
+                self._guard.forget([e.held for e in self._removed if not e.may_have_copies])
+                if copied:
+                    self._guard.end(copied)
             except QueueUnavailable:
                 del self._removed[:-MOST_REMEMBERED]
             else:
@@ -271,9 +281,11 @@ class Holdings:
         tubes: dict[str, dict[int, bytes]] = defaultdict(dict)
         for job, settlement in settlements.items():
             held = self._held[job].body
-            if settlement.verdict is Verdict.RELEASE and not held.foreign:
+            tried = settlement.verdict is Verdict.RELEASE and settlement.charged
+            if tried and not held.foreign:
                 delay = body.whole_seconds(settlement.delay)
-                data = held._replace(hold_for=self._hold_for).bytes
+                push = held.push_id or held.id
+                data = held._replace(hold_for=self._hold_for, push_id=push).bytes
                 command = client.put(data, body.urgency(held.priority), delay, self._hold_for)
                 tubes[settlement.reservation.queue][job] = command
         put: set[int] = set()
@@ -340,8 +352,7 @@ class Holdings:
         if not reserved:
             return []
         ours = {h.held.id: h.held.number for h in self._held.values()}
-        found = [Found(each.body.id, str(each.job)) for each in reserved]
-        taken = self._guard.take(found, ours)
+        taken = self._taken(reserved, ours)
         self._put_away(reserved, [guarded.standing for guarded in taken])
         opening = self._client.openings
         if not self._holds_some:
@@ -354,6 +365,32 @@ class Holdings:
                 ready = guarded.standing is Standing.READY
                 (reservations if ready else self.orphans).append(reservation)
         return reservations
+
+    def _taken(self, reserved: Sequence[Reserved], ours: Mapping[str, int]) -> list[Guarded]:
+        """What the rows say about what was reserved. A copy that the server no longer has holds
+        nothing.
+        """
+        found = [Found(each.body.id, str(each.job), each.body.push_id) for each in reserved]
+        taken = self._guard.take(found, ours)
+        copies = {
+            place: int(guarded.held_as)
+            for place, guarded in enumerate(taken)
+            if guarded.standing is Standing.BUSY and guarded.held_as.isdigit()
+        }
+        if copies:
+            ids = {job: found[place].id for place, job in copies.items()}
+            gone = {str(job) for job in ids if not self._is_there(job, ids[job])}
+            places = [place for place, job in copies.items() if str(job) in gone]
+            if places:
+                again = self._guard.take([found[place] for place in places], ours, gone)
+                for place, guarded in zip(places, again, strict=True):
+                    taken[place] = guarded
+        return taken
+
+    def _is_there(self, job: int, id: str) -> bool:
+        """Whether the server still has job number `job`, and it is the one called `id`."""
+        (reply,) = self._client.ask([client.peek(job)])
+        return reply.word == "FOUND" and body.decode(reply.data, "", job).id == id
 
     def _put_away(self, reserved: Sequence[Reserved], standings: Sequence[Standing]) -> None:
         """What was reserved and is not to run: it is over, or another worker is still at it."""
