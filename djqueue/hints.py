@@ -37,7 +37,7 @@ def unread() -> str:
     except (QueueError, DatabaseError):
         return ""
     for queue in queues:
-        if queue.counts.waiting and not queue.workers:
+        if queue.counts.waiting and queue.workers == 0:
             count = (
                 "1 job waits" if queue.counts.waiting == 1 else f"{queue.counts.waiting} jobs wait"
             )

@@ -127,11 +127,18 @@ def _masked_dict(value: Mapping[str, Any], levels: int) -> dict[str, Any]:
     named = any(is_secret(_name_of(value.get(key))) for key in _naming(value))
     return {
         key: MASK
-        if is_secret(key) or (named and str(key).casefold() in _VALUED)
+        if _is_hidden(key, item) or (named and str(key).casefold() in _VALUED)
         else masked(item, levels)
         for key, item in value.items()
         # `$` and `v` are how arguments are stored; a "key" that names something is no secret.
     } | {key: value[key] for key in _naming(value) if named and is_secret(key)}
+
+
+def _is_hidden(key: str, item: Any) -> bool:
+    """Whether all of a value is secret. One called ``auth`` that names its own secrets is not."""
+    if isinstance(item, dict) and key.casefold() in ("auth", "api") and any(map(is_secret, item)):
+        return False
+    return is_secret(key)
 
 
 def _naming(value: Mapping[str, Any]) -> Iterator[str]:

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections
 from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
 
 from djqueue.conf import settings
-from djqueue.drivers.now import UtcNow
+from djqueue.drivers.now import UtcNow, aware
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.db.models import QuerySet
 
     from djqueue.models import Control
 
 __all__ = [
     "EVERY_QUEUE",
+    "Pause",
     "is_paused",
     "pause",
     "paused_queues",
+    "pauses",
     "read",
     "request_restart",
     "restart_generation",
@@ -35,6 +39,18 @@ __all__ = [
 EVERY_QUEUE = "*"
 _RESTART = "restart"
 _PAUSE = "pause:"
+
+
+class Pause(NamedTuple):
+    """A pause that is in force."""
+
+    connection: str
+    """`EVERY_QUEUE` where it is of every queue of every connection."""
+    queue: str
+    until: datetime | None
+    """None: until somebody ends it."""
+    reason: str
+    by: str
 
 
 def pause(
@@ -82,6 +98,16 @@ def paused_queues(connection: str) -> set[str]:
     scopes = _paused().values_list("scope", flat=True)
     found = scopes.filter(Q(scope__startswith=start) | Q(scope=_scope(None, None)))
     return {scope.removeprefix(start).removeprefix(_PAUSE) for scope in found}
+
+
+def pauses() -> list[Pause]:
+    """Every pause that is in force: that of all queues first, then by connection and queue."""
+    found = []
+    for scope, until, reason, by in _paused().values_list("scope", "until", "reason", "by"):
+        place = scope.removeprefix(_PAUSE)
+        connection, _, queue = place.partition(":")
+        found.append(Pause(connection, queue or EVERY_QUEUE, aware(until), reason, by))
+    return sorted(found, key=lambda each: (each.connection, each.queue))
 
 
 def read(connection: str) -> tuple[set[str], int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from djqueue import ids, packing, payload_store
@@ -21,6 +21,7 @@ from djqueue.bus.failed_rows import storable
 from djqueue.bus.fitting import fitting
 from djqueue.conf import settings
 from djqueue.errors import JobNotFound, Unsupported
+from djqueue.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,10 +43,12 @@ __all__ = [
     "find",
     "forget",
     "listed",
+    "named",
     "record",
     "recorded",
     "resolve",
     "slices",
+    "some_ids",
     "storable",
     "store",
     "table",
@@ -83,6 +86,12 @@ class Selection:
             "id__range": self.rows,
         }
         return Q(**{key: value for key, value in wanted.items() if value is not None})
+
+    def described(self) -> dict[str, object]:
+        """The filters, for the record; ids are none."""
+        return {
+            key: value for key, value in vars(self).items() if value is not None and key != "ids"
+        }
 
 
 ALL = Selection()
@@ -245,6 +254,24 @@ def resolve(texts: Sequence[str]) -> Found:
 def count(selection: Selection = ALL) -> int:
     """How many failed jobs fit."""
     return table().filter(selection.condition()).count()
+
+
+def some_ids(selection: Selection, at_most: int) -> list[str]:
+    """The ids of the first failed jobs that fit, oldest first."""
+    rows = table().filter(selection.condition()).order_by("id")
+    return [str(uuid) for uuid in rows.values_list("uuid", flat=True)[:at_most]]
+
+
+def named(selection: Selection, at_most: int = 10) -> str:
+    """Which failed jobs fit, for people: each of a few, of many how many of each name."""
+    rows = table().filter(selection.condition())
+    few = list(rows.order_by("id").values_list("name", "uuid", "id")[: at_most + 1])
+    if len(few) <= at_most:
+        return ", ".join(f"{one_line(name, 80)} {uuid} (row {row})" for name, uuid, row in few)
+    counted = rows.order_by().values_list("name").annotate(number=Count("id")).order_by("-number")
+    names = list(counted[:6])
+    more = ", and others" if len(names) > 5 else ""
+    return ", ".join(f"{number:,} of {one_line(name, 80)}" for name, number in names[:5]) + more
 
 
 def listed(selection: Selection = ALL, limit: int | None = None) -> Iterator[FailedJob]:

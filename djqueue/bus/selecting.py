@@ -57,6 +57,7 @@ class Place(NamedTuple):
     connection: str
     queue: str
     id: str
+    name: str = ""
 
 
 class Chosen(NamedTuple):
@@ -120,7 +121,7 @@ def choose(texts: Sequence[str], connection: str | None = None) -> Chosen:
         except JobNotFound as error:
             unknown.append(error)
         else:
-            places[Place(found.connection, found.job.queue, found.job.id)] = None
+            places[_place(found)] = None
     return Chosen(list(places), unknown)
 
 
@@ -179,8 +180,11 @@ def places(found: Iterable[Located]) -> list[Place]:
     """Where jobs are. All of them are read before the first is touched: acting upon some moves
     others from page to page.
     """
-    found_at = (Place(each.connection, each.job.queue, each.job.id) for each in found)
-    return list(dict.fromkeys(found_at))
+    return list(dict.fromkeys(map(_place, found)))
+
+
+def _place(found: Located) -> Place:
+    return Place(found.connection, found.job.queue, found.job.id, found.job.name)
 
 
 def delete(

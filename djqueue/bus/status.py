@@ -11,14 +11,26 @@ from djqueue.conf import settings
 from djqueue.drivers.base import QueueCounts, State
 from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueError
+from djqueue.masking import masked_text
 from djqueue.signals import announce, queue_busy
+from djqueue.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from djqueue.models import Worker
 
-__all__ = ["Busy", "Problem", "QueueStatus", "Report", "monitor", "report", "split_target"]
+__all__ = [
+    "Busy",
+    "Problem",
+    "QueueStatus",
+    "Report",
+    "alive",
+    "monitor",
+    "paused_for",
+    "report",
+    "split_target",
+]
 
 
 class QueueStatus(NamedTuple):
@@ -28,9 +40,20 @@ class QueueStatus(NamedTuple):
     queue: str
     counts: QueueCounts
     paused: bool
-    workers: int
-    """Workers that are alive and read it."""
+    workers: int | None
+    """Workers that are alive and read it; None where nobody can know."""
     stuck: int = 0
+    pause: controls.Pause | None = None
+    """How long it is paused, why and by whom."""
+
+    @property
+    def state(self) -> str:
+        """``paused``, ``active``, ``no worker``, or ``unknown`` where nobody can know."""
+        if self.paused:
+            return "paused"
+        if self.workers is None:
+            return "unknown"
+        return "active" if self.workers else "no worker"
 
     @property
     def oldest(self) -> float | None:
@@ -77,9 +100,9 @@ def report(connection: str | None = None) -> Report:
             asked = queues[name]
             capabilities = asked.driver.capabilities
             if connection is not None or not (capabilities.inline or capabilities.discards):
-                alive = _alive(asked)
-                found += _statuses(asked, alive)
-                workers += alive
+                living = alive(asked)
+                found += _statuses(asked, living)
+                workers += living
         except QueueError as error:
             unreachable.append(f"Connection {name} could not be asked. {error}")
     return Report(found, workers, [each for one in found for each in _problems(one)], unreachable)
@@ -98,19 +121,23 @@ def _asked(connection: str | None) -> list[str]:
 
 def _statuses(asked: QueueConnection, workers: Sequence[Worker]) -> list[QueueStatus]:
     read = [queue for worker in workers for queue in worker.queues.split(",")]
-    paused = controls.paused_queues(asked.name)
-    every = controls.EVERY_QUEUE in paused
-    names = {*asked.driver.queues(), *read, *(paused - {controls.EVERY_QUEUE})}
+    paused = {
+        each.queue: each
+        for each in controls.pauses()
+        if each.connection in (controls.EVERY_QUEUE, asked.name)
+    }
+    every = paused.pop(controls.EVERY_QUEUE, None)
     return [
         QueueStatus(
             connection=asked.name,
             queue=queue,
             counts=asked.driver.counts(queue),
-            paused=every or queue in paused,
+            paused=every is not None or queue in paused,
             workers=read.count(queue),
             stuck=_stuck(asked, queue),
+            pause=paused.get(queue, every),
         )
-        for queue in sorted(names)
+        for queue in sorted({*asked.driver.queues(), *read, *paused})
     ]
 
 
@@ -120,7 +147,8 @@ def _stuck(asked: QueueConnection, queue: str, at_most: int = 1000) -> int:
     return len(asked.driver.peek(queue, State.STUCK, at_most))
 
 
-def _alive(asked: QueueConnection) -> list[Worker]:
+def alive(asked: QueueConnection) -> list[Worker]:
+    """The workers of a connection that are alive, by the clock of the database they report to."""
     from djqueue.models import Worker
 
     own = asked.settings.database if asked.settings.uses_database else settings().job_database
@@ -133,10 +161,10 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
     held = (one.counts.waiting or 0) + (one.counts.delayed or 0)
     if one.paused and held:
         yield Problem(
-            f"{place} holds {_jobs(held)} and is paused.",
+            f"{place} holds {_jobs(held)} and is {paused_for(one)}.",
             f"Let workers go on with: python manage.py queue_resume {place}",
         )
-    elif held and not one.workers:
+    elif held and one.workers == 0:
         waits = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
         yield Problem(
             f"{place} holds {_jobs(held)}{waits}, and no worker reads it.",
@@ -151,6 +179,20 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
             f" --connection {one.connection}"
         )
         yield Problem(f"{place} has {_jobs(one.stuck)} whose worker is gone.", remedy)
+
+
+def paused_for(one: QueueStatus) -> str:
+    """``paused for another 24 min by anna: SMTP is down``."""
+    pause = one.pause
+    if pause is None:
+        return "paused"
+    ends = ""
+    if pause.until is not None:
+        left = (pause.until - datetime.now(timezone.utc)).total_seconds()
+        ends = f" for another {span(max(left, 0))}"
+    by = f" by {one_line(pause.by)}" if pause.by else ""
+    why = f": {one_line(masked_text(pause.reason))}" if pause.reason else ""
+    return f"paused{ends}{by}{why}"
 
 
 def monitor(

@@ -16,7 +16,7 @@ from djqueue.checks.routing import check_routing
 from djqueue.checks.setting import check_setting
 from djqueue.checks.tables import check_tables
 
-__all__ = ["TAG", "register"]
+__all__ = ["TAG", "errors", "register"]
 
 TAG = "djqueue"
 """``manage.py check --tag djqueue`` runs these alone, but for those that need a database."""
@@ -29,3 +29,18 @@ def register() -> None:
     # Not under our own tag: asking for that must not connect to anything.
     checks.register(check_tables, checks.Tags.database)
     checks.register(check_deployment, TAG, deploy=True)
+
+
+def errors(connection: str | None = None) -> list[checks.CheckMessage]:
+    """The errors there are, but for those that the project silences and those that need a database.
+
+    With a `connection` the drivers of others are not looked at: that would import their libraries.
+    """
+    only = None if connection is None else {connection}
+    found = [
+        *check_setting(),
+        *check_connections(only=only),
+        *check_databases(),
+        *check_jobs(),
+    ]
+    return [each for each in found if each.is_serious() and not each.is_silenced()]

@@ -15,18 +15,23 @@ from djqueue.drivers import driver_class
 from djqueue.errors import ConfigurationError, MissingPackage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from djqueue.drivers.base import Driver
 
 
-def check_connections(**_: Any) -> list[checks.CheckMessage]:
-    """Drivers, their packages and keys; queues; what a failover connection fails over to."""
+def check_connections(
+    *, only: Collection[str] | None = None, **_: Any
+) -> list[checks.CheckMessage]:
+    """Drivers, their packages and keys; queues; what a failover connection fails over to. Of all
+    connections, or `only` of some and those that they pass jobs on to.
+    """
     ours = settings()
+    chosen = None if only is None else {*only}.union(*(reachable(each, ours) for each in only))
     found: list[checks.CheckMessage] = []
     for connection in ours.connections.values():
         # Without a driver there is nothing to check, and the setting's own check has said so.
-        if connection.driver:
+        if connection.driver and (chosen is None or connection.name in chosen):
             found += _connection(connection, ours)
     return found
 
@@ -50,7 +55,26 @@ def _connection(connection: ConnectionSettings, ours: Settings) -> Iterator[chec
         tagged = driver.capabilities.tagged_queues
         yield from queue_name(f'{where}["QUEUE"]', connection.queue, tagged=tagged)
         yield from _unknown_keys(where, connection, driver)
-        yield from driver.check(connection.with_defaults(driver.OPTIONS))
+        yield from _own(where, connection, driver)
+
+
+def _own(
+    where: str, connection: ConnectionSettings, driver: type[Driver]
+) -> list[checks.CheckMessage]:
+    """What the driver itself finds. That it fails is told without its words: they may quote a URL,
+    and with it a password.
+    """
+    try:
+        return driver.check(connection.with_defaults(driver.OPTIONS))
+    except Exception as error:  # noqa: BLE001 - a driver may be the project's, or trip over a value
+        return [
+            checks.Error(
+                f"{where} could not be checked by its driver: {type(error).__name__}.",
+                hint="Look at its values; in the password of a URL, # / and @ are written as %23, "
+                "%2F and %40.",
+                id="djqueue.E003",
+            )
+        ]
 
 
 def _unknown_keys(

@@ -50,14 +50,19 @@ def _default() -> Iterator[checks.CheckMessage]:
 
 def _sqlite() -> Iterator[checks.CheckMessage]:
     for alias in known_aliases():
-        if connections[alias].vendor != "sqlite":
-            continue
-        options = connections.settings[alias].get("OPTIONS", {})
-        immediate = str(options.get("transaction_mode", "")).upper() in {"IMMEDIATE", "EXCLUSIVE"}
-        if not immediate or "journal_mode" not in str(options.get("init_command", "")).lower():
-            yield checks.Warning(
-                f'Database "{alias}" is SQLite on its default options: a request that writes '
-                'while a worker does may fail with "database is locked".',
-                hint=f'Add to DATABASES["{alias}"]: {SQLITE_OPTIONS}',
-                id="djqueue.W003",
-            )
+        yield from sqlite_waits(alias)
+
+
+def sqlite_waits(alias: str) -> Iterator[checks.CheckMessage]:
+    """A warning if a database is SQLite whose requests and workers get in each other's way."""
+    if connections[alias].vendor != "sqlite":
+        return
+    options = connections.settings[alias].get("OPTIONS", {})
+    immediate = str(options.get("transaction_mode", "")).upper() in {"IMMEDIATE", "EXCLUSIVE"}
+    if not immediate or "journal_mode" not in str(options.get("init_command", "")).lower():
+        yield checks.Warning(
+            f'Database "{alias}" is SQLite on its default options: a request that writes '
+            'while a worker does may fail with "database is locked".',
+            hint=f'Add to DATABASES["{alias}"]: {SQLITE_OPTIONS}',
+            id="djqueue.W003",
+        )

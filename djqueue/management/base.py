@@ -9,20 +9,27 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
+from djqueue.bus import auditing
 from djqueue.conf import settings
 from djqueue.errors import JobNotFound, QueueError
+from djqueue.management.checking import add_skip_checks, refuse_errors
 from djqueue.management.options import USAGE
-from djqueue.management.output import json_line, write_rows
+from djqueue.management.output import Printable, json_line, write_rows
+from djqueue.masking import masked_text
+from djqueue.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["NOTHING_MATCHED", "OVER", "USAGE", "QueueCommand", "number_of"]
+    from django.core.management.base import CommandParser
+
+__all__ = ["NOTHING_MATCHED", "OVER", "USAGE", "QueueCommand", "listed", "number_of"]
 
 NOTHING_MATCHED = 3
 OVER = 4
@@ -32,16 +39,34 @@ class QueueCommand(BaseCommand):
     """The base of the queue's commands.
 
     They run without the project's system checks: whoever needs them may be in the middle of an
-    incident. A `QueueError` ends a command with its text and exit code 1.
+    incident. Those that change something run djqueue's own. A `QueueError` ends a command with its
+    text and exit code 1. What they print holds no character that a terminal would act upon.
     """
 
     requires_system_checks = ()
+    changes = True
+    """Whether it changes something, so that djqueue's checks have to be content."""
     _color = True
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """With ``--skip-checks`` where there are any."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        if self.changes:
+            add_skip_checks(parser)
+        return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run, with every error told as one line."""
         self._color = not options["no_color"]
+        style = self.stderr.style_func
+        out: Any = self.stdout._out  # the stubs take it for a method
+        err: Any = self.stderr._out
+        self.stdout = Printable(options.pop("stdout", None) or out)
+        self.stderr = Printable(options.pop("stderr", None) or err)
+        self.stderr.style_func = style
         try:
+            if self.changes and not options.pop("skip_own_checks", False):
+                refuse_errors()
             done = super().execute(*args, **options)
             self.stdout.flush()
             return done
@@ -50,11 +75,11 @@ class QueueCommand(BaseCommand):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
         except JobNotFound as error:
-            raise CommandError(str(error), returncode=NOTHING_MATCHED) from error
+            raise CommandError(told(error), returncode=NOTHING_MATCHED) from error
         except QueueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(told(error)) from error
         except DatabaseError as error:
-            raise CommandError(_explained(error)) from error
+            raise CommandError(one_line(masked_text(_explained(error)))) from error
 
     def usage(self, text: str) -> CommandError:
         """The error for a wrong call."""
@@ -73,7 +98,12 @@ class QueueCommand(BaseCommand):
             )
         self.stderr.write(f"{what} Go on? [y/N] ", ending="")
         self.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        try:
+            answer = sys.stdin.readline().strip().lower()
+        except KeyboardInterrupt:
+            self.stderr.write("")
+            answer = ""
+        if answer not in ("y", "yes"):
             raise CommandError("Stopped. Nothing was changed.")
 
     def rows(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -88,7 +118,7 @@ class QueueCommand(BaseCommand):
         """Tell of ids that stand for no job. Exit code 3 if none did, 1 if some did."""
         if unknown:
             raise CommandError(
-                "\n".join(map(str, unknown)), returncode=1 if known else NOTHING_MATCHED
+                "\n".join(map(told, unknown)), returncode=1 if known else NOTHING_MATCHED
             )
 
     def nothing_matched(self, text: str) -> CommandError:
@@ -102,6 +132,20 @@ class QueueCommand(BaseCommand):
         except (OSError, KeyError, ImportError):  # a container without a passwd entry
             return ""
 
+    def audit(
+        self,
+        verb: str,
+        changed: int,
+        *,
+        kept: int = 0,
+        filters: Mapping[str, object] | None = None,
+        ids: Sequence[str] = (),
+    ) -> None:
+        """Keep on record who changed what; nothing where nothing was changed."""
+        if changed:
+            who = f"{self.operator()} ({self._name()})"
+            auditing.record(who, verb, changed, kept=kept, filters=filters, ids=ids)
+
     def _name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
 
@@ -109,6 +153,20 @@ class QueueCommand(BaseCommand):
 def number_of(number: int, noun: str) -> str:
     """``"1 failed job"``, ``"12,431 failed jobs"``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(jobs: Sequence[tuple[str, str]], at_most: int = 10) -> str:
+    """Which jobs, given as name and id: each of a few, of many how many of each name."""
+    if len(jobs) <= at_most:
+        return ", ".join(one_line(f"{name} {id}") for name, id in jobs)
+    counted = Counter(name for name, _id in jobs).most_common()
+    more = f", {number_of(len(counted) - 5, 'more name')}" if len(counted) > 5 else ""
+    return ", ".join(f"{count:,} of {one_line(name, 80)}" for name, count in counted[:5]) + more
+
+
+def told(error: object) -> str:
+    """An error's text, for people."""
+    return one_line(masked_text(str(error)))
 
 
 def _explained(error: DatabaseError) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "failed_selection",
     "limit_of",
     "moment_ago",
+    "queue_names",
     "row_range",
 ]
 
@@ -70,6 +71,20 @@ def row_range(text: str) -> tuple[int, int]:
             "Row numbers are those of queue_failed, not ids."
         )
     return int(found[1]), int(found[2])
+
+
+def queue_names(text: str | None) -> list[str]:
+    """The queues of ``--queue high,default``; none where the option is not given."""
+    if text is None:
+        return []
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        what = "is empty" if not text.strip() else f'has an empty name in it: "{text}"'
+        raise CommandError(
+            f"--queue {what}. Name queues, as in high,default, or leave the option out.",
+            returncode=USAGE,
+        )
+    return list(dict.fromkeys(names))
 
 
 def add_json(parser: CommandParser) -> None:

@@ -10,22 +10,41 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from django.core.management.base import OutputWrapper
+
+from djqueue.text import json_safe, lines, one_line
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from django.core.management.base import OutputWrapper
     from typing_extensions import Self
 
-__all__ = ["Progress", "json_line", "moment", "write_rows"]
+__all__ = ["Printable", "Progress", "json_line", "moment", "write_rows"]
 
 GAP = "  "
 BAR = 30
 
 
+class Printable(OutputWrapper):
+    """Where a command writes: what is not visible is spelled out, but for line breaks and tabs."""
+
+    def write(  # type: ignore[override]  # as Django's own is
+        self,
+        msg: str = "",
+        style_func: Callable[[str], str] | None = None,
+        ending: str | None = None,
+    ) -> None:
+        """`msg`, as the stream can write it."""
+        shown = lines(msg)
+        encoding = getattr(self._out, "encoding", None) or "utf-8"
+        shown = shown.encode(encoding, "backslashreplace").decode(encoding)
+        super().write(shown, style_func, ending)
+
+
 def json_line(data: Mapping[str, Any]) -> str:
     """One object on one line; times in ISO 8601."""
-    return json.dumps(data, ensure_ascii=False, default=_plain)
+    return json_safe(json.dumps(data, ensure_ascii=False, default=_plain))
 
 
 def _plain(value: object) -> str:
@@ -60,7 +79,7 @@ def _cell(value: object) -> str:
         return moment(value)
     text = "-" if value is None or value == "" else str(value)
     # One row is one line, whatever an exception's message holds.
-    return " ".join(text.split())
+    return one_line(" ".join(text.split()))
 
 
 def _write_table(out: OutputWrapper, columns: Sequence[str], rows: list[list[str]]) -> None:

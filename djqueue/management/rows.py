@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from djqueue.masking import masked_text
+
 if TYPE_CHECKING:
     from djqueue.bus.selecting import Located
     from djqueue.bus.status import QueueStatus
@@ -38,7 +40,7 @@ def failed_object(row: FailedJob) -> dict[str, Any]:
         "connection": row.connection,
         "attempts": row.attempts,
         "exception_class": row.exception_class,
-        "exception_message": row.exception_message,
+        "exception_message": masked_text(row.exception_message),
         "failed_at": row.failed_at,
     }
 

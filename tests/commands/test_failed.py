@@ -92,7 +92,8 @@ def test_without_a_store_the_commands_say_so(run, line):
 def test_an_id_is_retried_at_once(run, fail):
     id, kept = fail(), fail()
     done = run("queue_retry", id[:18])
-    assert (done.code, done.out) == (0, "Retried 1 job.\n")
+    assert done.code == 0
+    assert done.out.startswith(f"Retried 1 job: test.commands.Send {id} (row ")
     assert (waiting(), left()) == ({id}, {kept})
 
 
@@ -113,9 +114,9 @@ def test_all_and_filters_ask_first(run, fail):
         assert "Repeat with --force, or look first with --dry-run." in done.err
         assert run("queue_retry", *arguments, answer="\n").code == 1
     assert waiting() == set()
-    assert run("queue_retry", "--queue", "mail", answer="y\n").out == "Retried 1 job.\n"
+    assert "Retried 1 job: " in run("queue_retry", "--queue", "mail", answer="y\n").out
     assert waiting() == {mail}
-    assert run("queue_retry", "all", "--force").out == "Retried 1 job.\n"
+    assert f"Retried 1 job: test.commands.Send {other}" in run("queue_retry", "all", "--force").out
     assert waiting() == {mail, other}
     assert run("queue_retry", "all").out == "There are no failed jobs.\n"
 
@@ -166,7 +167,9 @@ def test_what_somebody_else_took_is_told(run, fail, monkeypatch):
 
 def test_an_id_is_forgotten_at_once(run, fail):
     id, kept = fail(), fail()
-    assert run("queue_forget", id).out == "Deleted 1 failed job.\n"
+    row = row_number(id)
+    told = f"Deleted 1 failed job: test.commands.Send {id} (row {row}).\n"
+    assert run("queue_forget", id).out == told
     assert left() == {kept}
     assert run("queue_forget", id).code == 3
     assert run("queue_forget").code == 2

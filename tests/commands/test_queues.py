@@ -46,7 +46,8 @@ def test_status_counts_every_queue(run, reserve):
     start("mail,other")
     done = run("queue_status", "--json")
     assert done.code == 0
-    assert [list(each) for each in done.objects] == [KEYS] * len(done.objects)
+    more = ["workers", "stuck", "status", "pause", "problems"]
+    assert [list(each) for each in done.objects] == [[*KEYS, *more]] * len(done.objects)
     (mail,) = [each for each in done.objects if each["queue"] == "mail"]
     assert mail.pop("oldest_at").startswith("20")
     assert mail == {
@@ -56,6 +57,11 @@ def test_status_counts_every_queue(run, reserve):
         "delayed": 1,
         "reserved": 1,
         "paused": False,
+        "workers": 1,
+        "stuck": 0,
+        "status": "active",
+        "pause": None,
+        "problems": [],
     }
     assert {each["queue"] for each in done.objects} == {"default", "mail", "other"}
 
@@ -82,6 +88,45 @@ def test_a_paused_queue_is_told(run):
     assert "queue_resume database:mail" in done.out
     found = {each["queue"]: each["paused"] for each in run("queue_status", "--json").objects}
     assert found == {"default": False, "mail": True}
+
+
+def test_how_long_a_queue_is_paused_why_and_by_whom_is_told(run):
+    Send(1).dispatch()
+    controls.pause("database", "mail", for_=1445, reason="SMTP is down", by="anna")
+    controls.pause("database", "empty", reason="x\n\x1b[31m password=hunter2")
+    done = run("queue_status")
+    assert "mail holds 1 job and is paused for another 24 min by anna: SMTP is down." in done.out
+    assert r"database:empty is paused: x\n\x1b[31m password=********." in done.out
+    mail = next(each for each in run("queue_status", "--json").objects if each["queue"] == "mail")
+    assert mail["status"] == "paused"
+    assert mail["pause"]["until"].startswith("20")
+    assert (mail["pause"]["reason"], mail["pause"]["by"]) == ("SMTP is down", "anna")
+    assert "queue_resume" in mail["problems"][0]
+
+
+def test_a_pause_of_everything_is_told_of_each_queue(run):
+    Send(1).dispatch()
+    controls.pause(reason="deploy")
+    (found,) = [each for each in run("queue_status", "--json").objects if each["queue"] == "mail"]
+    assert found["pause"]["reason"] == "deploy"
+    assert "is paused: deploy" in run("queue_status").out
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["queue_pause", "mial"],
+        ["queue_clear", "--queue", "mial", "--force"],
+        ["queue_monitor", "mial"],
+    ],
+)
+def test_a_name_that_nothing_knows_is_remarked_upon(run, line):
+    Send(1).dispatch()
+    done = run(*line)
+    assert done.code == 0
+    assert "database:mial holds nothing, no job or route names it" in done.err
+    assert 'Did you mean "mail"?' in done.err
+    assert "holds nothing" not in run(*(word.replace("mial", "mail") for word in line)).err
 
 
 def test_stuck_jobs_are_told(run, reserve):

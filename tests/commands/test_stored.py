@@ -128,8 +128,8 @@ def test_a_failed_job_is_shown_with_its_traceback(run, fail):
     id = fail(number=3)
     done = run("queue_show", id[:12])
     assert "state: failed" in done.lines
-    assert "exception message: it failed\nbadly" in done.out
-    assert "Traceback (most recent call last)" in done.out
+    assert r"exception message: it failed\nbadly" in done.lines
+    assert "    Traceback (most recent call last):" in done.lines
     (shown,) = run("queue_show", id, "--json").objects
     assert shown["exception_class"] == "ValueError"
     assert shown["arguments"] == {"number": 3}
@@ -139,6 +139,17 @@ def test_a_damaged_payload_is_said_to_be_damaged(run):
     id = Empty().dispatch().id
     QueuedJob.objects.update(payload="{")
     assert "damaged: The payload is not JSON" in run("queue_show", id).out
+
+
+@pytest.mark.parametrize("arguments", ['{"$":"dict"}', '[{"$":"dict","v":3}]', "[" * 60 + "]" * 60])
+def test_strange_arguments_can_be_looked_at(run, arguments):
+    id = Empty().dispatch().id
+    text = QueuedJob.objects.get().payload.replace(
+        '"arguments":{}', f'"arguments":{{"x":{arguments}}}'
+    )
+    QueuedJob.objects.update(payload=text)
+    assert run("queue_show", id).code == 0
+    assert run("queue_show", id, "--json").objects
 
 
 def test_an_id_that_nobody_has_ends_with_3(run):
@@ -154,7 +165,8 @@ def test_ids_act_at_once(run):
     waiting, delayed = Send(1).dispatch().id, Send(2).using(delay=9).dispatch().id
     kept = Send(3).dispatch().id
     done = run("queue_delete", waiting, delayed[-10:])
-    assert (done.code, done.out) == (0, "Deleted 2 jobs.\n")
+    both = f"test.commands.Send {waiting}, test.commands.Send {delayed}"
+    assert (done.code, done.out) == (0, f"Deleted 2 jobs: {both}.\n")
     assert left() == {kept}
 
 
@@ -181,7 +193,7 @@ def test_what_is_known_is_done_and_what_is_not_is_told(run):
     id = Send(1).dispatch().id
     done = run("queue_delete", id, "aaaaaaaa")
     assert done.code == 1
-    assert "Deleted 1 job." in done.out
+    assert f"Deleted 1 job: test.commands.Send {id}." in done.out
     assert 'No job has the id "aaaaaaaa"' in done.err
     assert run("queue_delete", "aaaaaaaa").code == 3
 
@@ -197,11 +209,11 @@ def test_an_id_of_several_names_them_and_deletes_none(run):
 
 
 def test_a_filter_asks_first(run):
-    Send(1).dispatch()
+    id = Send(1).dispatch().id
     kept = Empty().dispatch().id
     done = run("queue_delete", "--queue", "mail")
     assert done.code == 2
-    assert "This deletes 1 job. Input is not a terminal" in done.err
+    assert f"This deletes 1 job: test.commands.Send {id}. Input is not a terminal" in done.err
     assert "--force" in done.err
     assert run("queue_delete", "--queue", "mail", answer="n\n").code == 1
     assert "1 job would be deleted" in run("queue_delete", "--queue", "mail", "--dry-run").out
@@ -245,7 +257,7 @@ def test_a_stuck_job_goes_back_to_waiting(run, reserve):
     id = Send(1).dispatch().id
     reserve("mail", stuck=True)
     done = run("queue_release", id)
-    assert (done.code, done.out) == (0, "Released 1 job.\n")
+    assert (done.code, done.out) == (0, f"Released 1 job: test.commands.Send {id}.\n")
     (job,) = queues["database"].peek("mail")
     assert (job.id, job.attempts, job.interruptions) == (id, 0, 1)
 
@@ -267,7 +279,8 @@ def test_every_stuck_job_is_released_after_asking(run, reserve):
     assert run("queue_release", "--stuck").code == 2
     assert run("queue_release", "--stuck", "--queue", "other", "--force").code == 3
     done = run("queue_release", "--stuck", answer="yes\n")
-    assert (done.code, done.out) == (0, "Released 2 jobs.\n")
+    assert done.code == 0
+    assert done.out.startswith("Released 2 jobs: test.commands.Send ")
     assert queues["database"].counts("mail").waiting == 3
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 class Command(QueueCommand):
     help = "Write a new job into an app, as in: make_job shop SendReceipt"
+    changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("app", help="the label of an installed app")

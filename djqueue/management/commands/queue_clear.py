@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus.connections import queues
+from djqueue.bus.connections import QueueConnection, queues
+from djqueue.bus.names import unknown_queue
 from djqueue.management.base import QueueCommand, number_of
-from djqueue.management.options import add_force
+from djqueue.management.options import add_force, queue_names
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -18,9 +19,15 @@ class Command(QueueCommand):
         parser.add_argument("--queue", help="one or several: high,default (the connection's own)")
         add_force(parser)
 
+    def remark(self, chosen: list[tuple[QueueConnection, str]], cleared: int) -> None:
+        """A word about names that may be mistyped, where nothing was found."""
+        for keeper, name in chosen if not cleared else ():
+            if text := unknown_queue(keeper.name, name):
+                self.stderr.write(text)
+
     def handle(self, *args: Any, **options: Any) -> None:
         asked = queues[options["connection"]]
-        names = options["queue"].split(",") if options["queue"] else [None]
+        names = queue_names(options["queue"]) or [asked.settings.queue]
         chosen = [
             (queues[keeper], asked.check(name))
             for keeper in asked.keepers
@@ -35,4 +42,6 @@ class Command(QueueCommand):
         if held:
             self.confirm(f"This deletes {number_of(held, 'job')} from {places}.", options)
         cleared = sum(keeper.clear(name) for keeper, name in chosen)
+        self.audit("clear", cleared, filters={"queues": places})
         self.stdout.write(f"Deleted {number_of(cleared, 'job')} from {places}.")
+        self.remark(chosen, cleared)

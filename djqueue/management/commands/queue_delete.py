@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 
 from djqueue.bus import selecting
 from djqueue.drivers.base import State
-from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.base import QueueCommand, listed, number_of
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
 
@@ -58,15 +58,25 @@ class Command(QueueCommand):
         return places
 
     def _delete(self, places: list[Place], options: dict[str, Any], *, ask: bool = False) -> None:
+        which = listed([(place.name, place.id) for place in places])
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(len(places), 'job')} would be deleted.")
+            self.stdout.write(f"{number_of(len(places), 'job')} would be deleted: {which}.")
             return
         if ask:
-            self.confirm(f"This deletes {number_of(len(places), 'job')}.", options)
+            self.confirm(f"This deletes {number_of(len(places), 'job')}: {which}.", options)
         even_running = options["even_running"]
         with Progress(len(places)) as progress:
             deleted = selecting.delete(places, even_running=even_running, on_progress=progress)
-        if deleted or not options["ids"]:
+        self.audit(
+            "delete",
+            deleted,
+            kept=len(places) - deleted,
+            filters={key: options[key] for key in ("connection", "queue", "state", "name")},
+            ids=[place.id for place in places],
+        )
+        if deleted == len(places) > 0:
+            self.stdout.write(f"Deleted {number_of(deleted, 'job')}: {which}.")
+        elif deleted or not options["ids"]:
             self.stdout.write(f"Deleted {number_of(deleted, 'job')}.")
         if deleted < len(places):
             self._explain(places, len(places) - deleted, by_id=not ask)

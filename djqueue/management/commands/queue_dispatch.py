@@ -45,6 +45,12 @@ class Command(QueueCommand):
         spec = spec_of(job)
         plan = plan_of(spec, job._using)
         dispatched = dispatch(job)
+        self.audit(
+            "dispatch",
+            1,
+            filters={"name": spec.name, "queue": plan.queue, "connection": plan.connection},
+            ids=[dispatched.id],
+        )
         told = {"id": dispatched.id, "name": spec.name}
         if options["json"]:
             self.json({**told, "queue": plan.queue, "connection": plan.connection})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 class Command(QueueCommand):
     help = "The failed jobs, newest first."
+    changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_failed_filters(parser)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus import failed
+from djqueue.bus import auditing, failed
 from djqueue.management.base import QueueCommand, number_of
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
@@ -22,11 +22,14 @@ class Command(QueueCommand):
         hours = options["hours"]
         selection = failed.ALL if hours is None else failed.failed_before(hours * 3600)
         count = failed.count(selection)
+        which = f": {failed.named(selection)}" if count else ""
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted.")
+            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted{which}.")
             return
         if count:
-            self.confirm(f"This deletes {number_of(count, 'failed job')}.", options)
+            self.confirm(f"This deletes {number_of(count, 'failed job')}{which}.", options)
+        ids = failed.some_ids(selection, auditing.MOST_IDS)
         with Progress(count) as progress:
             forgotten = failed.forget(selection, progress)
+        self.audit("flush", forgotten, filters={"hours": hours or "all"}, ids=ids)
         self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus import failed
+from djqueue.bus import auditing, failed
 from djqueue.bus.failed import ALL, Selection
 from djqueue.management.base import QueueCommand, number_of
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
@@ -34,13 +34,20 @@ class Command(QueueCommand):
         if not count:
             raise self.nothing_matched("No failed job matched. Nothing was changed.")
         if not options["dry_run"]:
-            self.confirm(f"This deletes {number_of(count, 'failed job')}.", options)
+            which = failed.named(filters)
+            self.confirm(f"This deletes {number_of(count, 'failed job')}: {which}.", options)
         self._forget(filters, count, options)
 
     def _forget(self, selection: Selection, count: int, options: dict[str, Any]) -> None:
+        if not count:
+            return
+        which = failed.named(selection)
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted.")
-        elif count:
-            with Progress(count) as progress:
-                forgotten = failed.forget(selection, progress)
-            self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.")
+            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted: {which}.")
+            return
+        ids = failed.some_ids(selection, auditing.MOST_IDS)
+        with Progress(count) as progress:
+            forgotten = failed.forget(selection, progress)
+        self.audit("forget", forgotten, filters=selection.described(), ids=ids)
+        named = f": {which}" if forgotten == count else ""
+        self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}{named}.")

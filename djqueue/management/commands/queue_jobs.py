@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 class Command(QueueCommand):
     help = "The jobs that a connection holds: those that run first, then as they would run."
+    changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("connection", nargs="?", help="the default one, if not given")

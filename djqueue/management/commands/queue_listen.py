@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from djqueue.management.checking import refuse_errors
 from djqueue.management.commands import queue_work
 from djqueue.management.listening import Listener, worker_command
 
@@ -21,7 +22,9 @@ class Command(queue_work.Command):
 
     def handle(self, **given: Any) -> None:
         # What the worker would refuse is refused here, before there is anything to watch.
-        self._options(given)
+        options = self._options(given)
+        if not given["skip_own_checks"]:
+            refuse_errors(options.connection)
         bounded = any(given[key] for key in ("once", "stop_when_empty", "max_jobs", "max_time"))
         listener = Listener(worker_command(self._arguments), self.stderr.write)
         code = listener.run(bounded=bounded)

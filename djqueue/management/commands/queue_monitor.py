@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from djqueue.bus.names import unknown_queue
 from djqueue.bus.status import monitor, span
 from djqueue.management.base import OVER, QueueCommand, number_of
 from djqueue.management.options import add_json, duration
@@ -20,6 +21,7 @@ class Command(QueueCommand):
         "Exit with 4, and send the signal queue_busy, when a queue holds too many waiting jobs or "
         "one waits too long."
     )
+    changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("queues", help="as in redis:default,database:mail")
@@ -40,6 +42,10 @@ class Command(QueueCommand):
         else:
             columns = ("queue", "waiting", "delayed", "reserved", "oldest", "status")
             self.rows(columns, map(_row, found))
+        for each in found:
+            one = each.status
+            if not any(one.counts[:3]) and (text := unknown_queue(one.connection, one.queue)):
+                self.stderr.write(text)
         over = [each for each in found if each.over]
         if over:
             raise CommandError("\n".join(map(_alert, over)), returncode=OVER)

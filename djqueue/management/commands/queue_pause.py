@@ -4,6 +4,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from djqueue.bus import controls
+from djqueue.bus.names import unknown_queue
 from djqueue.bus.status import span, split_target
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import duration
@@ -28,9 +29,15 @@ class Command(QueueCommand):
             raise self.usage("Name the queues to pause, or --all.")
         details = {"for_": options["for_"], "reason": options["reason"], "by": self.operator()}
         until = "until queue_resume" if options["for_"] is None else f"for {span(options['for_'])}"
+        shown = {"until": until, "reason": options["reason"]}
         if options["all"]:
             controls.pause(**details)
+            self.audit("pause", 1, filters={"queues": "all", **shown})
             self.stdout.write(f"Every queue is paused {until}.")
         for connection, queue in chain.from_iterable(map(split_target, options["queues"])):
             controls.pause(connection, queue, **details)
-            self.stdout.write(f"{connection}:{queue} is paused {until}.")
+            place = f"{connection}:{queue}"
+            self.audit("pause", 1, filters={"queues": place, **shown})
+            self.stdout.write(f"{place} is paused {until}.")
+            if text := unknown_queue(connection, queue):
+                self.stderr.write(text)

@@ -29,4 +29,5 @@ class Command(QueueCommand):
             return
         with Progress(failed.count(selection)) as progress:
             forgotten = failed.forget(selection, progress)
+        self.audit("prune", forgotten, filters={"hours": options["hours"]})
         self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.")

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 
 from djqueue.bus import selecting
 from djqueue.drivers.base import State
-from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.base import QueueCommand, listed, number_of
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
 
@@ -41,14 +41,24 @@ class Command(QueueCommand):
         self._release(places, options, ask=True)
 
     def _release(self, places: list[Place], options: dict[str, Any], *, ask: bool = False) -> None:
+        which = listed([(place.name, place.id) for place in places])
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(len(places), 'job')} would be released.")
+            self.stdout.write(f"{number_of(len(places), 'job')} would be released: {which}.")
             return
         if ask:
-            self.confirm(f"This releases {number_of(len(places), 'stuck job')}.", options)
+            self.confirm(f"This releases {number_of(len(places), 'stuck job')}: {which}.", options)
         with Progress(len(places)) as progress:
             released = selecting.release(places, on_progress=progress)
-        if released or ask:
+        self.audit(
+            "release",
+            released,
+            kept=len(places) - released,
+            filters={key: options[key] for key in ("connection", "queue")},
+            ids=[place.id for place in places],
+        )
+        if released == len(places) > 0:
+            self.stdout.write(f"Released {number_of(released, 'job')}: {which}.")
+        elif released or ask:
             self.stdout.write(f"Released {number_of(released, 'job')}.")
         if released < len(places) and not ask:
             left = number_of(len(places) - released, "job")

@@ -11,4 +11,5 @@ class Command(QueueCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         controls.request_restart(by=self.operator())
+        self.audit("restart", 1, filters={"workers": "all"})
         self.stdout.write("Every worker stops when the jobs it runs have ended.")

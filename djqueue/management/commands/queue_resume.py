@@ -23,6 +23,7 @@ class Command(QueueCommand):
             raise self.usage("Name the queues to resume, or --all.")
         if options["all"]:
             ended = controls.resume()
+            self.audit("resume", ended, filters={"queues": "all"})
             self.stdout.write("No queue is paused any more." if ended else "No queue was paused.")
         for connection, queue in chain.from_iterable(map(split_target, options["queues"])):
             self._resume(connection, queue)
@@ -30,6 +31,7 @@ class Command(QueueCommand):
     def _resume(self, connection: str, queue: str) -> None:
         place = f"{connection}:{queue}"
         ended = controls.resume(connection, queue)
+        self.audit("resume", ended, filters={"queues": place})
         if controls.is_paused(connection, queue):
             self.stdout.write(
                 f"{place} stays paused, because every queue is. "

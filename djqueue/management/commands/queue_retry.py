@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.bus import failed
+from djqueue.bus import auditing, failed
 from djqueue.bus.failed import ALL, Selection
 from djqueue.bus.retrying import retry
-from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.base import QueueCommand, number_of, told
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
 from djqueue.management.output import Progress
 
@@ -46,18 +46,24 @@ class Command(QueueCommand):
             self.stdout.write("There are no failed jobs.")
             return
         if not options["dry_run"]:
-            self.confirm(f"This retries {number_of(count, 'failed job')}.", options)
+            which = failed.named(filters)
+            self.confirm(f"This retries {number_of(count, 'failed job')}: {which}.", options)
         self._retry(filters, count, options)
 
     def _retry(self, selection: Selection, count: int, options: dict[str, Any]) -> None:
-        if options["dry_run"]:
-            self.stdout.write(f"{number_of(count, 'failed job')} would be retried.")
-            return
         if not count:
             return
+        which = failed.named(selection)
+        if options["dry_run"]:
+            self.stdout.write(f"{number_of(count, 'failed job')} would be retried: {which}.")
+            return
+        ids = failed.some_ids(selection, auditing.MOST_IDS)
         with Progress(count) as progress:
             done = retry(selection, progress)
-        self.stdout.write(f"Retried {number_of(done.moved, 'job')}.")
+        kept = done.gone + sum(done.refused.values())
+        self.audit("retry", done.moved, kept=kept, filters=selection.described(), ids=ids)
+        named = f": {which}" if done.moved == count else ""
+        self.stdout.write(f"Retried {number_of(done.moved, 'job')}{named}.")
         if done.gone:
             self.stderr.write(
                 f"{number_of(done.gone, 'job')} had been retried or forgotten by somebody else."
@@ -65,7 +71,7 @@ class Command(QueueCommand):
         if done.refused:
             raise CommandError(
                 "\n".join(
-                    f"{number_of(number, 'job')} not retried: {reason}"
+                    f"{number_of(number, 'job')} not retried: {told(reason)}"
                     for reason, number in done.refused.items()
                 )
             )

@@ -8,6 +8,7 @@ from djqueue.bus.showing import show
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_json
 from djqueue.management.output import moment
+from djqueue.text import indented, one_line
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
 class Command(QueueCommand):
     help = "All about one job, queued or failed: arguments, earlier attempts, traceback."
+    changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("id", help="the dispatch's uuid, or enough of its beginning or end")
+        parser.add_argument(
+            "id", help="the dispatch's uuid, or six or more characters of its end or beginning"
+        )
         parser.add_argument("--connection", help="look there only")
         add_json(parser)
 
@@ -35,17 +39,20 @@ class Command(QueueCommand):
         if key in ("arguments", "options"):
             self.stdout.write(f"{label}:")
             for name, each in value.items():
-                self.stdout.write(f"    {name}: {json.dumps(each, ensure_ascii=False)}")
+                told = json.dumps(each, ensure_ascii=False)
+                self.stdout.write(f"    {one_line(name)}: {one_line(told)}")
         elif key == "history":
             self.stdout.write("earlier attempts:")
             for entry in value:
-                self.stdout.write(
-                    f"    {entry.get('attempt')}  {entry.get('at')}  {entry.get('kind')}  "
+                line = (
+                    f"{entry.get('attempt')}  {entry.get('at')}  {entry.get('kind')}  "
                     f"{entry.get('class')}: {entry.get('message')}"
                 )
+                self.stdout.write(f"    {one_line(line)}")
         elif key == "exception":
-            self.stdout.write(f"traceback:\n{value}")
+            self.stdout.write(f"traceback:\n{indented(value)}")
         elif isinstance(value, datetime):
             self.stdout.write(f"{label}: {moment(value)}")
         else:
-            self.stdout.write(f"{label}: {', '.join(value) if isinstance(value, list) else value}")
+            told = ", ".join(map(str, value)) if isinstance(value, list) else value
+            self.stdout.write(f"{label}: {one_line(told)}")

@@ -4,19 +4,20 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.bus.status import report, span
-from djqueue.management.base import QueueCommand
+from djqueue.bus.status import paused_for, report, span
+from djqueue.management.base import QueueCommand, told
 from djqueue.management.options import add_json
 from djqueue.management.rows import queue_object
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from djqueue.bus.status import QueueStatus
+    from djqueue.bus.status import QueueStatus, Report
 
 
 class Command(QueueCommand):
     help = "Every queue with what it holds, its workers, and what is wrong with it."
+    changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("connection", nargs="?", help="only this connection")
@@ -26,7 +27,7 @@ class Command(QueueCommand):
         found = report(options["connection"])
         if options["json"]:
             for one in found.queues:
-                self.json(queue_object(one))
+                self.json(_object(one, found))
         else:
             columns = ("queue", "waiting", "delayed", "reserved", "oldest", "workers", "status")
             self.rows(columns, map(_row, found.queues))
@@ -34,8 +35,26 @@ class Command(QueueCommand):
         out = self.stderr if options["json"] else self.stdout
         for problem in found.problems:
             out.write(f"! {problem}")
+        if not options["json"]:
+            for one in found.queues:
+                # With jobs in it, it is among the problems.
+                if one.paused and not (one.counts.waiting or one.counts.delayed):
+                    out.write(f"{one.connection}:{one.queue} is {paused_for(one)}.")
         if found.unreachable:
-            raise CommandError("\n".join(found.unreachable))
+            raise CommandError("\n".join(map(told, found.unreachable)))
+
+
+def _object(one: QueueStatus, found: Report) -> dict[str, Any]:
+    pause = one.pause
+    place = f"{one.connection}:{one.queue}"
+    return {
+        **queue_object(one),
+        "workers": one.workers,
+        "stuck": one.stuck,
+        "status": one.state,
+        "pause": pause and {"until": pause.until, "reason": pause.reason, "by": pause.by},
+        "problems": [str(each) for each in found.problems if each.text.startswith(f"{place} ")],
+    }
 
 
 def _row(one: QueueStatus) -> tuple[object, ...]:
@@ -46,6 +65,6 @@ def _row(one: QueueStatus) -> tuple[object, ...]:
         counts.delayed,
         counts.reserved,
         None if one.oldest is None else span(one.oldest),
-        one.workers,
-        "paused" if one.paused else "active" if one.workers else "no worker",
+        "?" if one.workers is None else one.workers,
+        one.state,
     )

@@ -11,10 +11,16 @@ from django.core.management.base import BaseCommand, CommandError
 
 from djqueue import discovery
 from djqueue.bus.connections import queues
+from djqueue.bus.names import unknown_queue
+from djqueue.checks.deployment import sqlite_waits
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
 from djqueue.drivers.base import Capabilities
 from djqueue.errors import QueueError
+from djqueue.management.checking import add_skip_checks, refuse_errors
+from djqueue.management.options import USAGE, queue_names
+from djqueue.masking import masked_text
+from djqueue.text import one_line
 from djqueue.worker.alone import WorkerAlone
 from djqueue.worker.banner import banner
 from djqueue.worker.options import WorkerOptions
@@ -46,26 +52,33 @@ class Command(BaseCommand):
         add("--max-workers", type=int, help="At most so many with --workers auto.")
         add("--name", help="How the worker is called in listings.")
         add("--json", action="store_true", help="One JSON object a line.")
+        add_skip_checks(parser)
 
     def handle(self, **given: Any) -> None:
         try:
             options = self._options(given)
+            if not given["skip_own_checks"]:
+                refuse_errors(options.connection)
             driver = make_driver(settings().connection(options.connection))
             self._refuse(driver.capabilities, options)
             stream = cast("TextIO", self.stdout._out)  # Django's wrapper hides the encoding
             report = Lines(options, stream, as_json=given["json"], verbosity=given["verbosity"])
             worker = (Worker if options.workers else WorkerAlone)(options, driver, report)
             worker.prepare()
-            report.started(banner(options, driver, given["verbosity"]))
+            report.started([*banner(options, driver, given["verbosity"]), *self._remarks(options)])
             reason = worker.run()
         except QueueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(one_line(masked_text(str(error)))) from error
         if reason.exit_code:
             sys.exit(reason.exit_code)
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:
         connection = queues[given["connection"]]
-        names = (given["queue"] or connection.settings.queue).split(",")
+        names = queue_names(given["queue"]) or [connection.settings.queue]
+        if given["memory"] is not None and given["memory"] <= 0:
+            raise CommandError(
+                "--memory takes megabytes, 1 or more; leave it out for no limit.", returncode=USAGE
+            )
         typed = {
             key: given[key]
             for key in ("tries", "timeout", "max_jobs", "max_time", "memory", "memory_kill", "name")
@@ -76,14 +89,17 @@ class Command(BaseCommand):
         workers = self._workers(given["workers"], given["max_workers"])
         return WorkerOptions(
             connection=connection.name,
-            queues=tuple(dict.fromkeys(connection.check(name.strip()) for name in names)),
+            queues=tuple(connection.check(name) for name in names),
             once=given["once"],
             stop_when_empty=given["stop_when_empty"],
             sleep=given["sleep"],
             rest=given["rest"],
             grace=given["grace"],
             workers=workers,
-            sources=dict.fromkeys((*typed, "workers", "grace"), "command line"),
+            sources={
+                **dict.fromkeys((*typed, "workers", "grace"), "command line"),
+                **({"max_jobs": "--once"} if given["once"] else {}),
+            },
             **{**typed, **({"max_jobs": 1} if given["once"] else {})},
         )
 
@@ -91,9 +107,19 @@ class Command(BaseCommand):
         if wanted == "auto":
             cores = os.cpu_count() or 1
             return min(cores, most) if most else cores
-        if not wanted.isdigit():
-            raise CommandError(f"--workers takes a number or auto, not {wanted!r}.", returncode=2)
+        if not (wanted.isascii() and wanted.isdigit()):
+            raise CommandError(
+                f"--workers takes a number of 0 or more, or auto, not {wanted!r}.", returncode=USAGE
+            )
         return int(wanted)
+
+    def _remarks(self, options: WorkerOptions) -> list[str]:
+        """What whoever starts a worker had better know."""
+        found = [unknown_queue(options.connection, queue) for queue in options.queues]
+        connection = settings().connection(options.connection)
+        if connection.uses_database:
+            found += [f"{each.msg} {each.hint}" for each in sqlite_waits(connection.database)]
+        return [f"! {text}" for text in found if text]
 
     def _seconds(self, text: str) -> tuple[float, ...]:
         try:
