@@ -109,6 +109,8 @@ class FailedJob(models.Model):
     taken_until = models.DateTimeField(null=True)
     """While this is in the future, whoever `taken_by` names moves the job back to its queue."""
     taken_by = models.CharField(max_length=36, default="")
+    push_id = models.CharField(max_length=36, default="")
+    """What the push is named after that moves it back: the same however often that is tried."""
 
     class Meta:
         db_table = "failed_jobs"

@@ -23,7 +23,7 @@ from djqueue.bus.recording import recorders
 from djqueue.bus.sending import Deferred, Sendable, send
 from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
 from djqueue.drivers.base import OutgoingJob
-from djqueue.errors import Unsupported
+from djqueue.errors import InvalidJob, Unsupported
 from djqueue.jobs.durations import seconds_until
 from djqueue.jobs.spec import JobSpec, spec_of
 from djqueue.payload import encode
@@ -37,8 +37,12 @@ if TYPE_CHECKING:
     from djqueue.jobs.options import PerJob
 
 __all__ = ["adispatch", "dispatch", "dispatch_sync", "prepare", "prepare_as", "refuse_event_loop"]
+__all__ += ["text_for_job"]
 
 R = TypeVar("R")
+
+_LONGEST = 128
+"""Characters of a message group and of a deduplication id."""
 
 
 @overload
@@ -133,8 +137,12 @@ def prepare_as(job: Job, spec: JobSpec, moment: Moment, id: str) -> Sendable:
         payload,
         delay,
         plan.priority,
-        None if options.message_group is None else _for_job(options.message_group, job),
-        None if options.deduplication_id is None else _for_job(options.deduplication_id, job),
+        None
+        if options.message_group is None
+        else text_for_job("message_group", options.message_group, job),
+        None
+        if options.deduplication_id is None
+        else text_for_job("deduplication_id", options.deduplication_id, job),
     )
     return Sendable(outgoing, job, plan)
 
@@ -150,5 +158,12 @@ def refuse_event_loop(called: str, instead: str) -> None:
         )
 
 
-def _for_job(option: PerJob, job: Job) -> str:
-    return option(job) if callable(option) else option
+def text_for_job(key: str, option: PerJob, job: Job) -> str:
+    """The value of an option that may be a function of the job. `InvalidJob` if it is no text."""
+    value: Any = option(job) if callable(option) else option
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise InvalidJob(
+            f"The {key} of {type(job).__qualname__} is {value!r:.150}, not a text of at most "
+            f"{_LONGEST} characters. Nothing was queued."
+        )
+    return str(value)

@@ -315,8 +315,9 @@ def forget(
     """
     forgotten = seen = 0
     for keys in slices(selection):
-        # The condition once more: a row may have got other values since it was read.
-        rows = table().filter(selection.condition(), id__in=keys)
+        # The condition once more: a row may have got other values since it was read. What somebody
+        # is about to retry is his.
+        rows = failed_rows.free(store()).filter(selection.condition(), id__in=keys)
         large = _put_aside(rows)
         deleted = rows._raw_delete(rows.db)
         if large and deleted == len(keys):  # else one of them may just have been retried

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from time import time_ns
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from djqueue.errors import QueueError
 
-__all__ = ["Moment", "check_id", "new_push_id"]
+__all__ = ["Moment", "check_id", "new_push_id", "push_id_for"]
 
 _VARIANT = {f"{digit:x}": "89ab"[digit % 4] for digit in range(16)}
 """The digit that says whose layout it is, with the two random bits that it has room for."""
@@ -41,6 +41,11 @@ def _uuid(time: str, random: str) -> str:
 def new_push_id() -> str:
     """A name for another push of a job that was pushed before: later ones sort behind it."""
     return Moment(time_ns()).ids(1)[0]
+
+
+def push_id_for(job: UUID, named_after: str) -> str:
+    """A push id of that job's own, made from one that is of several: it sorts like that."""
+    return named_after[:19] + str(uuid5(job, named_after))[19:]
 
 
 def check_id(value: object) -> str:

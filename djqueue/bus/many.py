@@ -15,12 +15,12 @@ from djqueue.bus.large import fitted, put_aside
 from djqueue.bus.recording import recorders
 from djqueue.bus.sending import Deferred, Sendable, send, send_unannounced
 from djqueue.bus.transactions import aliases_to_wait_for, when_all_commit
-from djqueue.errors import QueueError
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.jobs.spec import spec_of
 from djqueue.signals import job_queued
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from djqueue.bus.plans import Plan
     from djqueue.drivers.base import OutgoingJob
@@ -43,9 +43,14 @@ def dispatch_many(jobs: Iterable[Job]) -> int:
     waiting = _Waiting()
     count = 0
     for chunk in _chunks(iter(jobs)):
-        count += len(chunk)
-        for group in _by_connection(chunk):
-            group.send(waiting)
+        size = len(chunk)
+        groups = _by_connection(chunk)
+        for group in groups:
+            try:
+                group.send(waiting)
+            except QueueUnavailable as error:
+                raise _broke_off(error, count, groups, group) from error
+        count += size
     waiting.start()
     return count
 
@@ -54,6 +59,44 @@ async def adispatch_many(jobs: Iterable[Job]) -> int:
     """`dispatch_many` for coroutines, on the thread that Django's ORM uses for them."""
     count: int = await sync_to_async(dispatch_many)(jobs)
     return count
+
+
+def _broke_off(
+    error: QueueUnavailable, before: int, groups: Collection[_Group], broken: _Group
+) -> QueueUnavailable:
+    """The same with what is queued and what is not, by the places where the caller has them."""
+    queued = set(error.stored)
+    for group in groups:
+        if group is broken:
+            break
+        queued.update(group.queued)
+    ids = sorted(id for group in groups for id in group.ids)  # as they were given
+    missing = [before + at for at, id in enumerate(ids, 1) if id not in queued]
+    return QueueUnavailable(
+        f"{error} {_listed(missing)} of what dispatch_many() was given "
+        f"{'is' if len(missing) == 1 else 'are'} not queued{_DOUBT if error.ambiguous else ''}, "
+        f"nor is anything after number {before + len(ids):,}; the others are.",
+        ambiguous=error.ambiguous,
+        stored=queued,
+        refused=error.refused,
+    )
+
+
+_DOUBT = " (as far as is known: the store may have them all the same)"
+
+
+def _listed(numbers: Sequence[int], most: int = 10) -> str:
+    """Numbers of jobs, as ranges."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    told = [f"{a:,}" if a == b else f"{a:,} to {b:,}" for a, b in ranges[:most]]
+    more = sum(b - a + 1 for a, b in ranges[most:])
+    named = ", ".join(told) + (f" and {more:,} more" if more else "")
+    return f"Number {named}" if len(numbers) == 1 else f"Numbers {named}"
 
 
 class _Group:
@@ -71,6 +114,16 @@ class _Group:
         """All, or those with a body where nobody will ask for the others' instances: fewer objects
         for the garbage collector, which takes as long as encoding them."""
         self._outgoing: list[OutgoingJob] = []
+
+    @property
+    def ids(self) -> list[str]:
+        """Those of its jobs."""
+        return [job.id for job in self._outgoing or [job.outgoing for job in self._jobs]]
+
+    @property
+    def queued(self) -> list[str]:
+        """The ids of those that are in a store once they are sent, and do not wait for a commit."""
+        return [] if self._aliases or self._recorder is not None else self.ids
 
     def add(self, job: Sendable) -> None:
         """Check that the store will take it."""
@@ -136,7 +189,7 @@ def _chunks(jobs: Iterator[Job]) -> Iterator[list[Job]]:
         yield taken
 
 
-def _by_connection(chunk: list[Job]) -> Iterable[_Group]:
+def _by_connection(chunk: list[Job]) -> Collection[_Group]:
     """Take the jobs from `chunk` and encode them."""
     groups: dict[Any, _Group] = {}
     recorded = recorders.innermost is not None

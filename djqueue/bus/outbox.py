@@ -19,51 +19,40 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from django.db import DataError
 
 from djqueue.bus import failed, outbox_rows
 from djqueue.bus.connections import queues
 from djqueue.bus.outbox_rows import AGAIN, GRACE, HOLD, Taken
+from djqueue.bus.pushing import Pushed, push
 from djqueue.conf import ConnectionSettings, Settings, settings
 from djqueue.drivers import driver_class
 from djqueue.drivers.base import Reservation, RunHere
 from djqueue.drivers.now import UtcNow
-from djqueue.errors import ConfigurationError, QueueError, QueueUnavailable
-from djqueue.running.outcome import ErrorReport, report
+from djqueue.errors import QueueError
+from djqueue.running.outcome import ErrorReport
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver, OutgoingJob
 
-__all__ = ["AGAIN", "GRACE", "HOLD", "Moved", "alias_for", "give_up_forgotten", "in_use", "late"]
+__all__ = ["AGAIN", "GRACE", "HOLD", "alias_for", "give_up_forgotten", "in_use", "late"]
 __all__ += ["Written", "move", "replay"]
 
 logger = logging.getLogger("djqueue.worker")
 
 SLICE = 100
 """Rows that are taken, pushed and removed together."""
+PATIENCE = HOLD * 0.4
+"""Seconds that one call of a push may wait for the store, so that its rows are still held then."""
 LONGEST_RUN = 3600.0
 """Seconds for which a row is held whose job is run at once, by the process that dispatched it."""
 FORGOTTEN = 7 * 86_400.0
 """Seconds after which a job fails that is due for a connection that no settings have any more."""
-
-
-class Moved(NamedTuple):
-    """What became of jobs that were to be moved to their store."""
-
-    stored: frozenset[str] = frozenset()
-    refused: Mapping[str, ErrorReport] = {}
-    """What will never be stored, and why. They are failed jobs now."""
-    error: QueueUnavailable | None = None
-    """Why the others are not in the store. They are still in the outbox."""
-
-
-class _Misconfigured(QueueUnavailable):
-    """One queue cannot be reached as the settings are; others may be."""
 
 
 class _InUse:
@@ -134,16 +123,14 @@ class Written:
         """Delete the row of a job."""
         outbox_rows.withdraw(self._alias, self._by, id)
 
-    def move(
-        self, jobs: Sequence[OutgoingJob], push: Callable[[Sequence[OutgoingJob]], object]
-    ) -> Moved:
+    def move(self, jobs: Sequence[OutgoingJob], driver: Driver) -> Pushed:
         """Push what is still held by its writer. What a worker has taken meanwhile, and what is
         parked, is as good as stored.
         """
         left = [job for job in jobs if job.id not in self._parked]
         mine = outbox_rows.take(self._alias, self._by, [job.id for job in left])
         taken = [Taken(job, 0) for job in left if job.id in mine]
-        moved = move(self._alias, self._by, self._connection, taken, push) if taken else Moved()
+        moved = move(self._alias, self._by, self._connection, taken, driver) if taken else Pushed()
         others = {job.id for job in jobs} - mine
         return moved._replace(stored=moved.stored | others)
 
@@ -197,7 +184,7 @@ def _replay(alias: str, connection: str, limit: int, driver: Driver | None) -> t
     taken = outbox_rows.take_due(alias, by, connection, limit)
     if not taken:
         return 0, False
-    moved = move(alias, by, connection, taken, through.push)
+    moved = move(alias, by, connection, taken, through)
     if moved.error is not None:
         left = len(taken) - len(moved.stored) - len(moved.refused)
         logger.warning(
@@ -216,12 +203,12 @@ def move(
     by: str,
     connection: str,
     taken: Sequence[Taken],
-    push: Callable[[Sequence[OutgoingJob]], object],
-) -> Moved:
+    driver: Driver,
+) -> Pushed:
     """Push jobs whose rows `by` holds, and store what became of them. What is not in its store
     afterwards is free again, or a failed job; or still held, where the error is `RunHere`.
     """
-    moved = _pushed([each.job for each in taken], push)
+    moved = push(driver, [each.job for each in taken], PATIENCE)
     outbox_rows.gone(alias, by, moved.stored)
     if moved.refused:
         _fail(connection, taken, moved.refused)
@@ -232,57 +219,8 @@ def move(
     return moved
 
 
-def _pushed(jobs: Sequence[OutgoingJob], push: Callable[[Sequence[OutgoingJob]], object]) -> Moved:
-    """Push, and judge an error: it is the store's, or of one queue, or of one job alone."""
-    try:
-        push(jobs)
-    except QueueUnavailable as error:
-        there = error.stored.intersection(job.id for job in jobs)
-        refused = {
-            job.id: ErrorReport(_REFUSED, f"The store refuses this job: {reason}", "")
-            for job in jobs
-            if (reason := error.refused.get(job.id)) is not None
-        }
-        complete = len(there) + len(refused) == len(jobs)
-        return Moved(there, refused, None if complete else error)
-    except ConfigurationError as error:
-        queued = _by_queue(jobs)
-        if len(queued) > 1:
-            return _one_by_one(queued, push)
-        return Moved(error=_Misconfigured(str(error), ambiguous=False))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up other jobs
-        if len(jobs) > 1:
-            return _one_by_one([[job] for job in jobs], push)
-        return Moved(refused={jobs[0].id: report(error)})
-    return Moved(frozenset(job.id for job in jobs))
-
-
-def _one_by_one(
-    parts: Sequence[Sequence[OutgoingJob]], push: Callable[[Sequence[OutgoingJob]], object]
-) -> Moved:
-    stored: frozenset[str] = frozenset()
-    refused: dict[str, ErrorReport] = {}
-    left: QueueUnavailable | None = None
-    for part in parts:
-        moved = _pushed(part, push)
-        stored |= moved.stored
-        refused.update(moved.refused)
-        left = moved.error or left
-        if left is not None and not isinstance(left, _Misconfigured):
-            break  # the store itself is away
-    return Moved(stored, refused, left)
-
-
-def _by_queue(jobs: Sequence[OutgoingJob]) -> list[list[OutgoingJob]]:
-    queued: dict[str, list[OutgoingJob]] = {}
-    for job in jobs:
-        queued.setdefault(job.queue, []).append(job)
-    return list(queued.values())
-
-
 # -- what can never be moved -----------------------------------------------------------------------
 
-_REFUSED = "djqueue.errors.QueueUnavailable"
 _FORGOTTEN = ErrorReport(
     "djqueue.errors.UnknownConnection",
     "It waited in the outbox for a connection that is not in the settings any more.",

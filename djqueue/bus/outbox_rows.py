@@ -26,8 +26,8 @@ __all__ += ["take", "take_due", "withdraw", "write"]
 
 GRACE = 5.0
 """Seconds from when a row was written until a worker may take it from its dispatcher."""
-HOLD = 60.0
-"""Seconds for which a row belongs to whoever has taken it."""
+HOLD = 20.0
+"""Seconds for which a row belongs to whoever has taken it: longer than one that lives may push."""
 AGAIN = 10.0
 """Seconds until the next try of what its store did not take."""
 AT_ONCE = 500

@@ -5,27 +5,32 @@ left behind stays behind. Its limits are those of the code as it is now, but for
 had set: who corrects `tries` or `timeout` and retries means the new ones. A ``retry_until`` is
 counted anew, from the retry.
 
-The row is deleted and the job pushed in one transaction, at most `failed.SLICE` of them at a time.
-The delete comes first and its row count decides, so of two operators who retry the same job one
-does. Where the jobs are kept in that database too, a retry happens as a whole or not at all. Any
-other store has the job before the deletion is committed: if the process dies in between, the row
-is still there although the job runs, and retrying it again pushes the same id again. No job is
-ever lost that way.
+Where the jobs are kept in the database of the failed jobs, a retry is one transaction: it happens
+as a whole or not at all. For any other store the rows are *taken* for a while, the jobs pushed, and
+the rows of what the store has are deleted; the others are let go. Each step commits by itself, and
+each is conditional on the row being ours, so of two operators who retry the same job one does, and
+nobody forgets a job that is on its way. Whoever dies between the push and the deletion leaves the
+row of a job that runs; to retry it once more is the same push again, not another one. No job is
+ever lost.
 """
 
 from __future__ import annotations
 
 import json
 import time
+import uuid as uuids
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django.db import transaction
 
 from djqueue import payload, payload_store, registry
-from djqueue.bus import failed
+from djqueue.bus import failed, failed_rows
 from djqueue.bus.connections import queues
+from djqueue.bus.dispatching import text_for_job
 from djqueue.bus.ids import new_push_id
 from djqueue.bus.large import seconds_kept
+from djqueue.bus.pushing import Pushed, push
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
 from djqueue.jobs.durations import seconds_until
@@ -33,13 +38,13 @@ from djqueue.jobs.spec import JobSpec
 from djqueue.packing import is_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from djqueue.drivers.base import Driver
     from djqueue.jobs.base import Job
     from djqueue.models import FailedJob
 
-__all__ = ["Retried", "retry"]
+__all__ = ["Retried", "RetryStopped", "retry"]
 
 T = TypeVar("T")
 
@@ -55,6 +60,17 @@ class Retried(NamedTuple):
     """Reasons why jobs were left where they are, and how many each."""
 
 
+class RetryStopped(QueueUnavailable):
+    """A store did not take the jobs. The text says how many were moved before."""
+
+    def __init__(self, cause: QueueUnavailable, so_far: Retried) -> None:
+        moved = f"{so_far.moved:,} {'job was' if so_far.moved == 1 else 'jobs were'} retried"
+        super().__init__(
+            f"{cause} {moved} before; the others are as they were.", ambiguous=cause.ambiguous
+        )
+        self.so_far = so_far
+
+
 def retry(
     selection: failed.Selection = failed.ALL,
     on_progress: Callable[[int], object] = lambda done: None,
@@ -62,8 +78,8 @@ def retry(
     """Move the failed jobs that fit back to their queues, oldest first.
 
     `on_progress` is called after each slice, with the number of rows that have been looked at.
-    When a store cannot be reached the error says how many were moved before; the rest are as they
-    were.
+    When a store cannot be reached nothing more is tried: `RetryStopped` says how many were moved
+    before, and the rest are as they were.
     """
     moved = gone = seen = 0
     refused: dict[str, int] = {}
@@ -74,14 +90,13 @@ def retry(
                 refused[reason] = refused.get(reason, 0) + len(rows)
                 continue
             ready = _ready(rows, refused)
-            try:
-                done = _move(queues[connection].driver, ready)
-            except QueueUnavailable as error:
-                raise QueueUnavailable(
-                    f"{error} {moved:,} jobs were retried before; the others are as they were."
-                ) from error
-            moved += done
-            gone += len(ready) - done
+            done = _move(queues[connection].driver, ready)
+            moved += done.moved
+            gone += done.gone
+            for text, count in done.refused.items():
+                refused[text] = refused.get(text, 0) + count
+            if done.error is not None:
+                raise RetryStopped(done.error, Retried(moved, gone, refused)) from done.error
         seen += len(keys)
         on_progress(seen)
     return Retried(moved, gone, refused)
@@ -127,14 +142,56 @@ def _ready(
     return ready
 
 
-def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> int:
+class _Moved(NamedTuple):
+    """What became of some."""
+
+    moved: int = 0
+    gone: int = 0
+    refused: Mapping[str, int] = {}
+    error: QueueUnavailable | None = None
+    """Why the others are as they were."""
+
+
+def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+    if not ready:
+        return _Moved()
+    if driver.shares_transaction_with(failed.store()):
+        return _move_together(driver, ready)
+    by = uuids.uuid4().hex
+    keys = failed_rows.take(failed.store(), by, [row.pk for row, _job in ready])
+    taken = [(row, job._replace(push_id=keys[row.pk])) for row, job in ready if row.pk in keys]
+    pushed = Pushed()
+    try:
+        if taken:
+            pushed = push(driver, [job for _row, job in taken], failed_rows.HOLD / 6)
+    finally:
+        rows = [row for row, job in taken if job.id in pushed.stored]
+        _keep(rows)
+        moved = failed_rows.gone(failed.store(), by, [row.pk for row in rows])
+        failed_rows.let_go(failed.store(), by, keys)
+    gone = len(ready) - len(taken)
+    refused = Counter(error.message for error in pushed.refused.values())
+    return _Moved(moved, gone + len(rows) - moved, refused, pushed.error)
+
+
+def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+    """In one transaction. The delete comes first, and its row count decides who does it."""
     jobs = {row.pk: job for row, job in ready}
-    with transaction.atomic(using=failed.store()):
-        taken = _take([row for row, _job in ready])
-        driver.push([jobs[row.pk] for row in taken])
-        if large := [str(row.uuid) for row in taken if is_stored(row.payload)]:
-            payload_store.keep(large, seconds_kept(taken[0].connection))
-    return len(taken)
+    try:
+        with transaction.atomic(using=failed.store()):
+            taken = _take([row for row, _job in ready])
+            driver.push([jobs[row.pk] for row in taken])
+            _keep(taken)
+    except QueueUnavailable as error:
+        return _Moved(error=error)
+    return _Moved(len(taken), len(ready) - len(taken))
+
+
+def _keep(rows: Iterable[FailedJob]) -> None:
+    """Let nobody prune the arguments of what runs again."""
+    large = {str(row.uuid): row.connection for row in rows if is_stored(row.payload)}
+    if large:
+        payload_store.keep(large, max(map(seconds_kept, set(large.values()))))
 
 
 def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:
@@ -148,7 +205,7 @@ def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:
 
 
 def _delete(keys: Sequence[int]) -> int:
-    rows = failed.table().filter(id__in=keys)
+    rows = failed_rows.free(failed.store()).filter(id__in=keys)
     return rows._raw_delete(rows.db)
 
 
@@ -171,7 +228,9 @@ def _outgoing(row: FailedJob) -> OutgoingJob:
 
 def _message_group(spec: JobSpec, text: str) -> str | None:
     option = spec.options.message_group
-    return _ask(spec, text, "message_group", option) if callable(option) else option
+    if not callable(option):
+        return option
+    return _ask(spec, text, "message_group", lambda job: text_for_job("message_group", option, job))
 
 
 def _ask(spec: JobSpec, text: str, what: str, function: Callable[[Job], T]) -> T | None:

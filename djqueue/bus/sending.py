@@ -152,7 +152,7 @@ class Deferred:
         run: list[Sendable] = []
         for start in range(0, len(jobs), outbox_rows.AT_ONCE):
             some = jobs[start : start + outbox_rows.AT_ONCE]
-            moved = written.move([job.outgoing for job in some], driver.push)
+            moved = written.move([job.outgoing for job in some], driver)
             _announce(self._connection, [job for job in some if job.outgoing.id in moved.stored])
             if isinstance(moved.error, RunHere):
                 here = moved.error.connection

@@ -73,6 +73,7 @@ class Migration(migrations.Migration):
                 ("reservation", models.BigIntegerField(default=0)),
                 ("taken_until", models.DateTimeField(null=True)),
                 ("taken_by", models.CharField(default="", max_length=36)),
+                ("push_id", models.CharField(default="", max_length=36)),
             ],
             options={
                 "verbose_name": "failed job",

@@ -392,7 +392,7 @@ def test_where_a_store_cannot_be_reached_nothing_is_lost():
     fail()
     for _ in range(2):
         fail(connection="down", queue="down")
-    with pytest.raises(QueueUnavailable, match="1 jobs were retried before"):
+    with pytest.raises(QueueUnavailable, match="1 job was retried before"):
         retrying.retry()
     assert failed.count() == 2
     assert QueuedJob.objects.count() == 1
@@ -417,7 +417,7 @@ def test_a_row_that_somebody_else_took_is_not_pushed(monkeypatch):
     ids = [fail() for _ in range(3)]
     ready = retrying._ready(list(FailedJob.objects.order_by("id")), {})
     FailedJob.objects.filter(uuid=ids[1]).delete()
-    assert retrying._move(queues["database"].driver, ready) == 2
+    assert retrying._move(queues["database"].driver, ready).moved == 2
     pushed = {str(job.uuid) for job in QueuedJob.objects.all()}
     assert pushed == {ids[0], ids[2]}
 

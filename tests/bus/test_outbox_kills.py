@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from djqueue import queues
+from djqueue.bus.outbox import HOLD
 from djqueue.models import Outbox
 from tests import services
 from tests.app.models import Note
@@ -71,7 +72,7 @@ def test_nothing_is_lost_when_dispatchers_are_killed(
             dispatch_until_killed(kill * 1_000_000, chance.uniform(0.1, 0.4))
             left += Outbox.objects.count() - before
         with start_worker("--workers", 2, "--sleep", 0.2):
-            wait_until(lambda: not Outbox.objects.exists(), timeout=20)
+            wait_until(lambda: not Outbox.objects.exists(), timeout=HOLD + 20)
             wait_until(lambda: queues["store"].is_empty(), timeout=30)
         accounted_for(ledger)
     print(f"{Note.objects.count()} commits, {KILLED} kills, {left} jobs left in the outbox")

@@ -54,6 +54,7 @@ class FailoverDriver(Driver):
         members = make_members(settings)
         inline = [each.settings.name for each in members if each.capabilities.inline]
         self._stores = [each for each in members if not each.capabilities.inline]
+        self._patience: float | None = None
         self.members = tuple(store.settings.name for store in self._stores)
         self.capabilities = together(self._stores, who_works(settings, self._stores))
         self._switch = Switch(
@@ -89,6 +90,21 @@ class FailoverDriver(Driver):
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
         if jobs:
             self._switch.push(jobs)
+
+    def parks(self, job: OutgoingJob) -> bool:
+        """Where every member would: else the one that takes the job may keep it by itself."""
+        return bool(self._stores) and all(store.parks(job) for store in self._stores)
+
+    @property
+    def patience(self) -> float | None:
+        """Its members have the same."""
+        return self._patience
+
+    @patience.setter
+    def patience(self, seconds: float | None) -> None:
+        self._patience = seconds
+        for store in self._stores:
+            store.patience = seconds
 
     # -- working -------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from djqueue.drivers.base import RunHere
 from djqueue.drivers.failover.breaker import breakers
-from djqueue.errors import QueueUnavailable
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.signals import announce, queue_failed_over
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ logger = logging.getLogger("djqueue")
 
 REST_PER_SECOND = 10
 """A store that hangs may cost a tenth of the time, however long its own timeout is."""
+
+
+MOST_NAMED = 1_000
+"""Ids in a warning: what one push of `dispatch_many` has."""
 
 
 class Failure(NamedTuple):
@@ -55,19 +59,32 @@ class Switch:
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
         """`RunHere` where no store took them and there is a last resort, `QueueUnavailable` where
-        there is none.
+        there is none. What a store has of a push that failed is not passed on to another one.
         """
+        left = list(jobs)
         failures: list[Failure] = []
         for store in self._in_turn():
             began = time.monotonic()
             try:
-                store.push(jobs)
+                store.push(left)
             except QueueUnavailable as error:
-                failures.append(self._failure(store, error, time.monotonic() - began))
+                there = [job for job in left if job.id in error.stored]
+                left = [job for job in left if job.id not in error.stored]
+                if there:
+                    self._taken(store.settings.name, failures, there)
+                failures.append(self._failure(store, error, left, time.monotonic() - began))
+                self._refuse_doubt(failures[-1], jobs, left)
+                if not left:
+                    return
+            except QueueError as error:  # of the jobs' own, and some are stored by now
+                if len(left) == len(jobs):
+                    raise
+                stored = _others(jobs, left)
+                raise QueueUnavailable(str(error), ambiguous=False, stored=stored) from error
             else:
-                self._taken(store.settings.name, failures, jobs)
+                self._taken(store.settings.name, failures, left)
                 return
-        self._not_taken(failures, jobs)
+        self._not_taken(failures, jobs, left)
 
     def _in_turn(self) -> Iterator[Driver]:
         """The stores to ask. One that rests is asked after the others, before a job is lost."""
@@ -80,16 +97,29 @@ class Switch:
         if self._last_resort is None:
             yield from resting
 
-    def _failure(self, store: Driver, error: QueueUnavailable, took: float) -> Failure:
+    def _failure(
+        self, store: Driver, error: QueueUnavailable, left: Sequence[OutgoingJob], took: float
+    ) -> Failure:
         name = store.settings.name
+        breaker = breakers.of(name)
+        if all(job.id in error.refused for job in left):
+            breaker.worked()  # it answers, and has nothing against other jobs
+            return Failure(name, error, news=True)
         rest = max(self._probe_after, took * REST_PER_SECOND)
-        news = breakers.of(name).failed(rest)
-        if error.ambiguous and not self._if_unsure:
+        return Failure(name, error, breaker.failed(rest))
+
+    def _refuse_doubt(
+        self, failure: Failure, jobs: Sequence[OutgoingJob], left: Sequence[OutgoingJob]
+    ) -> None:
+        """Leave it at that where a store may have stored some, and that may not be passed on."""
+        error = failure.error
+        if left and error.ambiguous and not self._if_unsure:
             raise QueueUnavailable(
-                f'{error} It is not known whether "{name}" has stored the job, so '
-                f'"{self._name}" did not fail over: FAIL_OVER_IF_UNSURE is False.'
+                f'{error} It is not known whether "{failure.member}" has stored {_listed(left)}, '
+                f'so "{self._name}" did not fail over: FAIL_OVER_IF_UNSURE is False.',
+                stored=_others(jobs, left),
+                refused=error.refused,
             ) from error
-        return Failure(name, error, news)
 
     def _taken(self, used: str, failures: list[Failure], jobs: Sequence[OutgoingJob]) -> None:
         if breakers.of(used).worked():
@@ -97,16 +127,22 @@ class Switch:
         for failure in failures:
             self._tell(failure, used, jobs)
 
-    def _not_taken(self, failures: list[Failure], jobs: Sequence[OutgoingJob]) -> NoReturn:
+    def _not_taken(
+        self, failures: list[Failure], jobs: Sequence[OutgoingJob], left: Sequence[OutgoingJob]
+    ) -> NoReturn:
         reasons = " ".join(f"{failure.member}: {failure.error}" for failure in failures)
-        text = f'No member of connection "{self._name}" took the job. {reasons}'
+        what = "the job" if len(jobs) == 1 else f"{len(left):,} of {len(jobs):,} jobs"
+        text = f'No member of connection "{self._name}" took {what}. {reasons}'
         cause = failures[-1].error if failures else None
+        stored = _others(jobs, left)
         if self._last_resort is not None:
             for failure in failures:
-                self._tell(failure, self._last_resort, jobs)
-            raise RunHere(text, self._last_resort) from cause
+                self._tell(failure, self._last_resort, left)
+            raise RunHere(text, self._last_resort, stored) from cause
         unsure = any(failure.error.ambiguous for failure in failures)
-        raise QueueUnavailable(text, ambiguous=unsure) from cause
+        raise QueueUnavailable(
+            text, ambiguous=unsure, stored=stored, refused=_refused_by_all(failures, left)
+        ) from cause
 
     def _tell(self, failure: Failure, used: str, jobs: Sequence[OutgoingJob]) -> None:
         """Once for a store that begins to fail, and of each failure that may double a job."""
@@ -133,7 +169,22 @@ class Switch:
         )
 
 
-def _listed(jobs: Sequence[OutgoingJob], most: int = 5) -> str:
+def _others(jobs: Sequence[OutgoingJob], left: Sequence[OutgoingJob]) -> set[str]:
+    """The ids of `jobs` that are not `left`: they are in a store."""
+    return {job.id for job in jobs} - {job.id for job in left}
+
+
+def _refused_by_all(failures: Sequence[Failure], left: Sequence[OutgoingJob]) -> dict[str, str]:
+    """What no member will ever take, and what each of them says."""
+    return {
+        job.id: " ".join(f"{each.member}: {each.error.refused[job.id]}" for each in failures)
+        for job in left
+        if failures and all(job.id in each.error.refused for each in failures)
+    }
+
+
+def _listed(jobs: Sequence[OutgoingJob]) -> str:
     """The jobs by name and id, so that one that ran twice can be explained."""
-    named = ", ".join(f"{job.name} {job.id}" for job in jobs[:most])
-    return named if len(jobs) <= most else f"{named} and {len(jobs) - most:,} others"
+    named = ", ".join(f"{job.name} {job.id}" for job in jobs[:MOST_NAMED])
+    more = len(jobs) - MOST_NAMED
+    return f"{named} and {more:,} others" if more > 0 else named
