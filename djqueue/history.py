@@ -1,9 +1,11 @@
 """What the attempts of a job left behind: a short JSON text that travels beside its payload.
 
-    {"errors": 2, "attempts": [{"attempt": 1, "at": "2026-…", "class": "…", "message": "…"}, …]}
+    {"errors": 2, "stopped": 1,
+     "attempts": [{"attempt": 1, "at": "2026-…", "class": "…", "message": "…"}, …]}
 
 ``errors`` counts attempts that ended in an exception, a timeout or a dead process; interruptions
-are entries but no errors. The newest `KEEP` entries are kept.
+are entries but no errors. ``stopped`` counts the interruptions that were orderly ends of a worker.
+The newest `KEEP` entries are kept.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ class History(NamedTuple):
 
     errors: int
     attempts: list[dict[str, Any]]
+    stopped: int = 0
+    """Interruptions by a worker that was told to stop: on record, and held against nobody."""
 
 
 def read(text: str) -> History:
@@ -28,7 +32,7 @@ def read(text: str) -> History:
     try:
         data = json.loads(text) if text else {}
         attempts = [entry for entry in data.get("attempts", []) if isinstance(entry, dict)]
-        return History(int(data.get("errors", 0)), attempts)
+        return History(int(data.get("errors", 0)), attempts, max(0, int(data.get("stopped", 0))))
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return History(0, [])
 
@@ -54,7 +58,16 @@ def last_error(text: str) -> Mishap | None:
     return None
 
 
-def add(text: str, attempt: int, kind: str, class_name: str, message: str, *, error: bool) -> str:
+def add(
+    text: str,
+    attempt: int,
+    kind: str,
+    class_name: str,
+    message: str,
+    *,
+    error: bool,
+    stopped: bool = False,
+) -> str:
     """`text` with one entry more."""
     history = read(text)
     entry = {
@@ -64,7 +77,8 @@ def add(text: str, attempt: int, kind: str, class_name: str, message: str, *, er
         "class": class_name,
         "message": message[:MESSAGE_LIMIT],
     }
-    attempts = [*history.attempts, entry][-KEEP:]
-    return json.dumps(
-        {"errors": history.errors + error, "attempts": attempts}, separators=(",", ":")
-    )
+    data: dict[str, Any] = {"errors": history.errors + error}
+    if history.stopped or stopped:
+        data["stopped"] = history.stopped + stopped
+    data["attempts"] = [*history.attempts, entry][-KEEP:]
+    return json.dumps(data, separators=(",", ":"))

@@ -94,10 +94,8 @@ class InTransaction(Frame):
     """A transaction on `alias`, of which the settlement is the last statement."""
 
     def __init__(self, wanted: bool | str, connection: str, driver: Driver) -> None:
-        own = settings().connection(connection)
         self._driver = driver
-        default = own.database if driver.shares_transaction_with(own.database) else "default"
-        self._alias = wanted if isinstance(wanted, str) else default
+        self._alias = _alias(wanted, connection, driver)
         self._joined = driver.shares_transaction_with(self._alias)
         self._guarded = driver.guards(self._alias)
 
@@ -126,7 +124,8 @@ class InTransaction(Frame):
 
     def _settle(self, job: CurrentJob, reservation: Reservation) -> None:
         if job.verdict is Happened.RELEASED:
-            settlement = Settlement(reservation, Verdict.RELEASE, job.delay)
+            charged = not job.is_uncharged
+            settlement = Settlement(reservation, Verdict.RELEASE, job.delay, charged)
         else:
             settlement = Settlement(reservation)
         if self._driver.settle([settlement]):
@@ -159,6 +158,33 @@ class InTransaction(Frame):
         from djqueue.models import Run
 
         Run.objects.using(self._alias).filter(uuid=reservation.id).delete()
+
+
+def was_committed(
+    wanted: bool | str, connection: str, driver: Driver, reservation: Reservation
+) -> bool:
+    """Whether an atomic job has committed although its process did not live to say so, or is not
+    ours any more. Where its end in the store is a part of its transaction the store knows that.
+    """
+    from django.db import transaction
+
+    from djqueue.models import Run
+
+    alias = _alias(wanted, connection, driver)
+    if driver.shares_transaction_with(alias):
+        return False
+    if driver.guards(alias):
+        with transaction.atomic(using=alias):
+            return not driver.mark(reservation, over=False)
+    return Run.objects.using(alias).filter(uuid=reservation.id, ended=True).exists()
+
+
+def _alias(wanted: bool | str, connection: str, driver: Driver) -> str:
+    """The database that an atomic job's transaction is in."""
+    if isinstance(wanted, str):
+        return wanted
+    own = settings().connection(connection)
+    return own.database if driver.shares_transaction_with(own.database) else "default"
 
 
 def _lost(job: CurrentJob) -> LeaseLost:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from djqueue.decision import Happened
 from djqueue.errors import ManuallyFailed, NotInJob
 from djqueue.payload import LONGEST
 
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Reservation
+
 Default = TypeVar("Default")
 _RAISE: Any = object()
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Nobody can tell: no."""
     return False
 
 
@@ -24,6 +28,7 @@ class CurrentJob:
 
     __slots__ = (
         "_cancelled",
+        "_stopping",
         "attempt",
         "batch",
         "chain",
@@ -32,6 +37,7 @@ class CurrentJob:
         "error",
         "id",
         "instance",
+        "is_uncharged",
         "name",
         "previous",
         "queue",
@@ -46,7 +52,8 @@ class CurrentJob:
         connection: str,
         attempt: int,
         instance: Any = None,
-        cancelled: Callable[[], bool] = _never,
+        cancelled: Callable[[], bool] = never,
+        stopping: Callable[[], bool] = never,
     ) -> None:
         self.id = id
         self.name = name
@@ -62,17 +69,41 @@ class CurrentJob:
         self.verdict: Happened | None = None
         self.delay = 0.0
         self.error: BaseException | None = None
+        self.is_uncharged = False
+        """It was released because its worker stops: that is no attempt."""
         self._cancelled = cancelled
+        self._stopping = stopping
+
+    @classmethod
+    def of(
+        cls,
+        reservation: Reservation,
+        connection: str,
+        cancelled: Callable[[], bool] = never,
+        stopping: Callable[[], bool] = never,
+    ) -> CurrentJob:
+        """An attempt at a reserved job of `connection`, without its instance."""
+        return cls(
+            reservation.id,
+            reservation.name,
+            reservation.queue,
+            connection,
+            reservation.attempt,
+            cancelled=cancelled,
+            stopping=stopping,
+        )
 
     def release(self, delay: float | timedelta | datetime = 0) -> None:
         """Put the job back into its queue when this attempt ends, after `delay`.
 
-        It counts as an attempt. `delay` is in seconds, a `timedelta`, or an aware `datetime`.
+        It counts as an attempt, unless the worker stops (`is_stopping`). `delay` is in seconds, a
+        `timedelta`, or an aware `datetime`.
         """
         seconds = _seconds(delay)
         if self.verdict is not Happened.FAILED:
             self.verdict = Happened.RELEASED
             self.delay = seconds
+            self.is_uncharged = self.is_stopping
 
     def fail(self, error: BaseException | str | None = None) -> None:
         """Give the job up when this attempt ends; nothing retries it by itself."""
@@ -93,6 +124,13 @@ class CurrentJob:
         Known within five seconds; reading it costs nothing.
         """
         return self._cancelled()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker was told to stop. A long job may `release()` itself then, having noted
+        how far it has come: that does not count as an attempt. Reading it costs nothing.
+        """
+        return self._stopping()
 
     def __repr__(self) -> str:
         return f"<CurrentJob {self.name} {self.id} attempt {self.attempt} on {self.queue}>"

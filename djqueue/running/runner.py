@@ -30,12 +30,13 @@ from djqueue.payload_store import unpacked
 from djqueue.running import log, unknown
 from djqueue.running.atomic import AlreadyDone, DriverOfThread, Frame, frame_for
 from djqueue.running.coroutines import finish
-from djqueue.running.current import CurrentJob, current
-from djqueue.running.outcome import Outcome, report, without_frames
+from djqueue.running.current import CurrentJob, current, never
+from djqueue.running.outcome import ErrorReport, Outcome, report, without_frames
 from djqueue.running.refused import NothingLeft, refuse_if_nothing_is_left
-from djqueue.running.rules import DEFAULT_TIMEOUT, Rules
+from djqueue.running.rules import Rules
+from djqueue.running.telling import Teller
 from djqueue.running.timer import Timer
-from djqueue.running.twin import end_twin
+from djqueue.running.twin import Twin
 
 
 class _Attempt:
@@ -81,19 +82,21 @@ class Runner:
         *,
         timer: Timer | None = None,
         cancelled: Callable[[], bool] | None = None,
+        stopping: Callable[[], bool] | None = None,
         driver: DriverOfThread | None = None,
     ) -> None:
         self.connection = connection
         self.rules = rules
         self._timer = timer or Timer()
-        self._cancelled = cancelled or (lambda: False)
+        self._cancelled = cancelled or never
+        self._stopping = stopping or never
         self._driver = driver
         self.error: BaseException | None = None
         """What the last attempt raised, or gave to ``fail()``."""
         self.value: Any = None
         """What the last attempt's ``handle()`` returned."""
-        self.is_twin = False
-        """This process was forked by a job. It ends where it would return from that job."""
+        self.twin = Twin()
+        self.teller = Teller(connection, rules, self._timer, self.twin)
 
     def run(self, reservation: Reservation) -> Outcome:
         """Run one attempt. Whatever the job raises is its outcome, `SystemExit` and its like
@@ -101,7 +104,10 @@ class Runner:
         """
         self.error = self.value = None
         head = head_of(reservation.payload)
-        attempt = _Attempt(reservation, self._job(reservation), head.limits if head else Limits())
+        job = CurrentJob.of(
+            reservation, self.connection, cancelled=self._cancelled, stopping=self._stopping
+        )
+        attempt = _Attempt(reservation, job, head.limits if head else Limits())
         attempt.timeout = self.rules.timeout_of(attempt.limits)
         return contextvars.copy_context().run(self._attempt, attempt)
 
@@ -110,16 +116,6 @@ class Runner:
         if self.error is not None:
             without_frames(self.error)
         self.error = self.value = None
-
-    def _job(self, reservation: Reservation) -> CurrentJob:
-        return CurrentJob(
-            reservation.id,
-            reservation.name,
-            reservation.queue,
-            self.connection,
-            reservation.attempt,
-            cancelled=self._cancelled,
-        )
 
     def _attempt(self, attempt: _Attempt) -> Outcome:
         current.set(attempt.job)
@@ -132,7 +128,7 @@ class Runner:
                 self.value = self._call(attempt)
             finally:
                 timer.stop()
-                self._end_twin()
+                self.twin.end_here()
         except BaseException as error:
             timer.stop()  # it may have rung on the way to the other stop, and would again
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
@@ -179,14 +175,10 @@ class Runner:
                     value = finish(value, timer)
             finally:
                 timer.stop()
-                self._end_twin()  # before the transaction, which is not its own, ends
+                self.twin.end_here()  # before the transaction, which is not its own, ends
             if timer.rang:  # swallowed, but its time was over
                 raise JobTimeout
             return value
-
-    def _end_twin(self) -> None:
-        if self.is_twin:
-            end_twin()
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -224,8 +216,9 @@ class Runner:
             return Outcome(Happened.DELETED, _DELETED)
         if isinstance(error, PayloadError):
             self.error = error
-            text = _remember(reservation, Happened.FAILED, error)
-            return Outcome(Happened.FAILED, _FAILED, report(error), text)
+            described = report(error)
+            text = _remember(reservation, Happened.FAILED, described)
+            return Outcome(Happened.FAILED, _FAILED, described, text)
         # Decoding runs the project's code: fields, managers, enums.
         return self._ended(attempt, Happened.RAISED, error)
 
@@ -251,11 +244,15 @@ class Runner:
             happened, error = job.verdict, job.error or error
         self.error = error
         if happened is Happened.RETURNED:
-            signals.announce(signals.job_succeeded, sender, job=job, duration=duration)
+            # What was cancelled or lost is not done; nobody is told of an outcome that is ignored.
+            if settled or not job.is_cancelled:
+                signals.announce(signals.job_succeeded, sender, job=job, duration=duration)
             return Outcome(happened, _DONE, settled=settled, duration=duration)
         text: str | None = None
+        described = None
         if error is not None:
-            text = _remember(reservation, happened, error)
+            described = report(error)
+            text = _remember(reservation, happened, described)
             if happened is Happened.RAISED:
                 signals.announce(
                     signals.job_errored, sender, job=job, error=error, duration=duration
@@ -270,85 +267,29 @@ class Runner:
             now=time.time(),
         )
         decision = decide(happened, facts, job.delay)
-        if decision.action is Action.RETRY:
+        if decision.action is Action.RETRY and not job.is_cancelled:
             if error is not None:
                 log.will_be_retried(job, error, decision.delay)
             signals.announce(
                 signals.job_released, sender, job=job, delay=decision.delay, error=error
             )
-        described = report(error) if error is not None else None
-        return Outcome(happened, decision, described, text, settled, True, duration)
+        charged = not (happened is Happened.RELEASED and job.is_uncharged)
+        return Outcome(happened, decision, described, text, settled, charged, duration)
 
     # -- telling -------------------------------------------------------------------------------
 
-    def failed(self, reservation: Reservation, error: BaseException) -> bool:
-        """Tell the job, and then everybody, that it was given up. The failed row is safe by now.
-
-        Where no instance can be made, ``failed()`` is not called and ``job_failed`` is sent. It
-        has as much time as the job itself, loading included; whether it took longer, so that this
-        process must not be used again.
-        """
-        contextvars.copy_context().run(self._failed, reservation, error)
-        return self._timer.rang
-
-    def _failed(self, reservation: Reservation, error: BaseException) -> None:
-        job = self._job(reservation)
-        current.set(job)
-        sender: Any = None
-        spec: Any = None
-
-        def tell() -> None:
-            nonlocal sender, spec
-            try:
-                payload = unpacked(decode(reservation.payload))
-                spec = registry.find(payload.head.name)
-                sender = spec.job_class
-                job.instance = spec.load(payload.arguments)
-            except Exception:  # noqa: BLE001 - whatever made the job fail may stop it here too
-                return
-            spec.failed(job.instance, error)
-
-        log.given_up(job, error)
-        self._in_time(self.time_to_tell(reservation), tell, f"{job.name}.failed()")
-        signals.announce(signals.job_failed, sender, job=job, error=error)
-
-    def time_to_tell(self, reservation: Reservation) -> float:
-        """Seconds that ``failed()`` of this job may take. Never without a limit: others wait."""
-        head = head_of(reservation.payload)
-        timeout = self.rules.timeout_of(head.limits) if head else self.rules.timeout
-        return timeout or DEFAULT_TIMEOUT
-
-    def _in_time(self, seconds: float, work: Callable[[], None], what: str) -> None:
-        """Do `work`, which is the project's code, in at most so many seconds."""
-        timer = self._timer
-        try:
-            try:
-                timer.start(seconds)
-                work()
-            finally:
-                timer.stop()
-                self._end_twin()
-        except BaseException as error:
-            timer.stop()
-            if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
-                raise
-            if isinstance(error, JobTimeout):
-                signals.logger.error(
-                    "%s ran longer than %g s and was stopped. The job stays failed.",
-                    what,
-                    seconds,
-                    exc_info=error,
-                )
-            else:
-                signals.logger.exception("%s raised. The job stays failed.", what)
+    def failed(
+        self, reservation: Reservation, error: BaseException, *, killed: bool = False
+    ) -> bool:
+        """Tell the job, and then everybody, that it was given up, as `Teller.failed`."""
+        return self.teller.failed(reservation, error, killed=killed)
 
 
 _DONE = _DELETED = Decision(Action.DONE)
 _FAILED = Decision(Action.FAIL)
 
 
-def _remember(reservation: Reservation, happened: Happened, error: BaseException) -> str:
-    described = report(error)
+def _remember(reservation: Reservation, happened: Happened, described: ErrorReport) -> str:
     return history.add(
         reservation.history,
         reservation.attempt,

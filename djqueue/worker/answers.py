@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from djqueue.decision import Happened
 from djqueue.running.outcome import Outcome
 from djqueue.worker import clock
-from djqueue.worker.child import HARD
 from djqueue.worker.crew import Burial, outcome_of
 from djqueue.worker.link import Link
-from djqueue.worker.notices import Failed, what_it_is
+from djqueue.worker.notices import HARD, Failed, what_it_is
 from djqueue.worker.options import StopReason
 from djqueue.worker.page import Reason
 from djqueue.worker.process import Process
@@ -154,7 +153,7 @@ class Answers:
         outcome = outcome_of(
             burial, item, self._worker.team, self._worker.options.memory_kill << 20
         )
-        if outcome.happened is Happened.TIMED_OUT and outcome.error is not None:
+        if outcome.happened is not Happened.INTERRUPTED and outcome.error is not None:
             outcome = outcome._replace(error=outcome.error._replace(place=HARD))
         now = clock.now()
         if (running := burial.process.running()) and running[0] is item:

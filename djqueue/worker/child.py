@@ -25,12 +25,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from django.db.backends.signals import connection_created
 from django.dispatch import Signal
 
-from djqueue import errors, signals
+from djqueue import signals
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
-from djqueue.drivers.base import Reservation
 from djqueue.payload import head_of
-from djqueue.running.outcome import ErrorReport, exception_of
+from djqueue.running.outcome import exception_of
 from djqueue.running.reset import close_what_is_old, connections_after
 from djqueue.running.rules import DEFAULT_TIMEOUT
 from djqueue.running.runner import Runner
@@ -39,7 +38,7 @@ from djqueue.running.timer import AlarmTimer
 from djqueue.worker import clock
 from djqueue.worker.chores import tidy
 from djqueue.worker.memory import resident
-from djqueue.worker.notices import Chore, ChoreKind
+from djqueue.worker.notices import HARD, Chore, ChoreKind, Failed, Released
 from djqueue.worker.orphans import OWNER
 from djqueue.worker.page import ENDING, Slot
 from djqueue.worker.team import Assignment
@@ -105,6 +104,7 @@ class Child:
             assignment.team.rules,
             timer=self._timer,
             cancelled=lambda: self._slot.cancelled == self._index,
+            stopping=lambda: slot.is_stopping,
             driver=self._own_driver,
         )
 
@@ -176,7 +176,7 @@ class Child:
         self._surroundings.restore(job)
 
     def _was_forked(self) -> None:
-        self._runner.is_twin = True
+        self._runner.twin.born = True
 
     def _has_connected(self, **_: Any) -> None:
         self._connected = True
@@ -191,18 +191,21 @@ class Child:
             self._begin(note.number, self._team.rules.timeout or DEFAULT_TIMEOUT)
             self._chore(note.notice)
         else:
-            self._begin(note.number, self._runner.time_to_tell(note.notice.reservation))
-            spoilt = self._failed(*note.notice)
+            self._begin(note.number, self._runner.teller.time_to_tell(note.notice.reservation))
+            spoilt = self._end_of(note.notice)
         self._slot.end()
         os.write(self._channels.outcomes, encode_told(note.number))
         return spoilt
 
-    def _failed(self, reservation: Reservation, told: ErrorReport) -> bool:
-        error = exception_of(told)
-        if isinstance(error, errors.TimeoutExceeded) and told.place == HARD:
-            self._announce_timeout(reservation, error)
-        spoilt = self._runner.failed(reservation, error)
-        self._tidy(reservation.name)
+    def _end_of(self, notice: Failed | Released) -> bool:
+        error = exception_of(notice.error)
+        spoilt = False
+        if isinstance(notice, Released):
+            self._runner.teller.released(notice.reservation, error, notice.delay)
+        else:
+            killed = notice.error.place == HARD
+            spoilt = self._runner.failed(notice.reservation, error, killed=killed)
+        self._tidy(notice.reservation.name)
         return spoilt
 
     def _chore(self, chore: Chore) -> None:
@@ -213,10 +216,6 @@ class Child:
         else:
             tidy(chore)
             self._tidy("a chore")
-
-    def _announce_timeout(self, job: Reservation, error: BaseException) -> None:
-        """The child that ran the job was killed; this one says so."""
-        signals.announce(signals.job_timed_out, None, job=job, error=error, duration=0)
 
     def _worker_signal(self, which: Signal, **more: Any) -> None:
         """Worker signals are sent here, since the parent runs no user code."""
@@ -244,10 +243,6 @@ class Child:
         if self._driver is None:
             self._driver = make_driver(settings().connection(self._team.connection))
         return self._driver
-
-
-HARD = "hard"
-"""The place of a timeout that the parent enforced."""
 
 
 def _become_a_child(assignment: Assignment) -> None:

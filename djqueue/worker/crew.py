@@ -258,12 +258,12 @@ def outcome_of(burial: Burial, item: Item, team: Team, memory_kill: int) -> Outc
         return postmortem.timed_out(reservation, rules, burial.after, process.dump())
     if burial.reason in _INTERRUPTED:
         why = _INTERRUPTED[burial.reason].format(grace=team.grace)
-        return postmortem.interrupted(reservation, rules, why)
+        return postmortem.interrupted(reservation, rules, why, stopped=burial.reason in _STOPPED)
     kind, _, number = (process.doomed or "").partition(":")
     if kind == "memory":
         return postmortem.grew(reservation, rules, int(number), memory_kill)
     if kind:
-        return postmortem.interrupted(reservation, rules, kind)
+        return postmortem.interrupted(reservation, rules, kind, stopped=True)
     return postmortem.died(reservation, rules, burial.status, process.dump())
 
 
@@ -273,6 +273,9 @@ _INTERRUPTED = {
     Reason.SECOND_SIGNAL: "It was stopped by a second signal to its worker.",
     Reason.WARDEN: "The process that watches over it was killed, and it ended with that.",
 }
+
+_STOPPED = (Reason.GRACE, Reason.SECOND_SIGNAL)
+"""Orderly ends of a worker."""
 
 
 def _burial(process: Process, status: int) -> Burial:

@@ -19,13 +19,19 @@ from djqueue.decision import Action, Happened
 from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.errors import QueueUnavailable
 from djqueue.packing import is_stored
+from djqueue.running.atomic import was_committed
 from djqueue.running.outcome import ErrorReport, Outcome
+from djqueue.worker.notices import HARD, Released
 from djqueue.worker.postmortem import limits_of
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
 
 logger = logging.getLogger("djqueue.worker")
+
+
+def ignore(released: Released) -> None:
+    """Nobody is to be told: a worker without children dies with its jobs."""
 
 
 class Failure(NamedTuple):
@@ -53,6 +59,9 @@ class Finisher:
         self.settlements: list[Settlement] = []
         """What the next exchange is to settle."""
         self.failures: list[Failure] = []
+        self._unsaid: dict[str, Released] = {}
+        self.released: Callable[[Released], None] = ignore
+        """Called for an attempt that could say nothing itself, when its release is stored."""
         self.unsure = False
         """A store broke off: what it was told last may have been stored or not."""
 
@@ -69,6 +78,10 @@ class Finisher:
         if action is Action.DONE:
             self.settlements.append(Settlement(reservation))
         elif action is Action.RETRY:
+            if outcome.error is not None and outcome.error.place == HARD:
+                self._unsaid[reservation.id] = Released(
+                    reservation, outcome.error, outcome.decision.delay
+                )
             self.settlements.append(
                 Settlement(
                     reservation,
@@ -108,6 +121,10 @@ class Finisher:
             if settlement.reservation.id in lost:
                 self._lost(settlement.reservation)
         self.unsure = False
+        for settlement in settlements if self._unsaid else ():
+            unsaid = self._unsaid.pop(settlement.reservation.id, None)
+            if unsaid is not None and settlement.reservation.id not in lost:
+                self.released(unsaid)
         # A job that is over leaves nothing in the payload store. A failed one is not over yet.
         over = [
             settlement.reservation.id
@@ -142,6 +159,7 @@ class Finisher:
 
     def _store(self, failures: list[Failure]) -> None:
         settlements = [Settlement(failure.reservation) for failure in failures]
+        failures = [failure for failure in failures if not self._was_committed(failure)]
         alias = settings().failed_jobs
         if alias is None:
             lost = self._driver.settle(settlements)
@@ -180,11 +198,21 @@ class Finisher:
             return lost  # rather failed and run elsewhere than in neither place
         return lost - {job.id for job in self._driver.find(sorted(lost))}
 
-    def _mark(self, reservation: Reservation) -> bool:
-        """Put on record that a failed job is over; an atomic one may have been done after all."""
-        mark = self._driver.mark
-        done = limits_of(reservation).atomic and not mark(reservation, over=False)
-        return not done and mark(reservation, over=True)
+    def _was_committed(self, failure: Failure) -> bool:
+        """Whether an atomic job was done after all, and only its process had no time to say so."""
+        reservation = failure.reservation
+        atomic = limits_of(reservation).atomic
+        if not atomic or not was_committed(atomic, self._connection, self._driver, reservation):
+            return False
+        logger.warning(
+            "%s %s (attempt %d) had committed before its process died: it is done, and not failed.",
+            reservation.name,
+            reservation.id,
+            reservation.attempt,
+        )
+        if is_stored(reservation.payload):
+            self._forget([reservation.id])
+        return True
 
     def _record(self, failures: Sequence[Failure]) -> None:
         jobs = [failed.GivenUp(*each, self._driver.fence(each.reservation)) for each in failures]

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import ErrorReport
 
+HARD = "hard"
+"""The place in the report of an attempt that could say nothing itself: its process died."""
+
 
 class ChoreKind(str, enum.Enum):
     """What a worker has done in a child although it is no job."""
@@ -40,11 +43,21 @@ class Failed(NamedTuple):
     error: ErrorReport
 
 
-Notice = Chore | Failed
+class Released(NamedTuple):
+    """An attempt that could say nothing itself, as its process died, is followed by another."""
+
+    reservation: Reservation
+    error: ErrorReport
+    delay: float
+
+
+Notice = Chore | Failed | Released
 
 
 def what_it_is(notice: Notice) -> str:
     """For a line about it."""
     if isinstance(notice, Chore):
         return f"A chore ({notice.kind.value})"
+    if isinstance(notice, Released):
+        return f"A receiver of a signal about {notice.reservation.name}"
     return f"{notice.reservation.name}.failed()"

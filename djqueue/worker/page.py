@@ -62,12 +62,18 @@ class Slot:
         self._map = page.map
         self._at = (number + 1) * _SLOT
         self._view = page.view[self._at // 8 : self._at // 8 + _SLOT // 8]
+        self._page_view = page.view
         self._version = 0.0
 
     def clear(self) -> None:
         """The parent, before a child is started."""
         for index in range(_SLOT // 8):
             self._view[index] = 0.0
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker was told to stop."""
+        return self._page_view[_STOP_AT] > 0
 
     def release(self) -> None:
         """Use the memory no more."""

@@ -54,11 +54,16 @@ def grew(reservation: Reservation, rules: Rules, used: int, limit: int) -> Outco
     return _outcome(reservation, rules, Happened.DIED, "MemoryExceeded", message, "")
 
 
-def interrupted(reservation: Reservation, rules: Rules, why: str) -> Outcome:
-    """Nobody saw its end: an interruption, not an attempt, until there are too many."""
+def interrupted(
+    reservation: Reservation, rules: Rules, why: str, *, stopped: bool = False
+) -> Outcome:
+    """Nobody saw its end: an interruption, not an attempt, until there are too many. Those by a
+    worker that was `stopped` in good order are no sign of a job that kills workers, and do not
+    count; but with ``max_interruptions=0`` no second run begins by itself, whatever ended the
+    first.
+    """
     limits = limits_of(reservation)
-    count = reservation.interruptions + 1
-    facts = rules.facts(limits, attempt=reservation.attempt, interruptions=count)
+    stopped = stopped and limits.max_interruptions > 0
     text = history.add(
         reservation.history,
         reservation.attempt,
@@ -66,7 +71,10 @@ def interrupted(reservation: Reservation, rules: Rules, why: str) -> Outcome:
         f"{_ERRORS}WorkerLost",
         why,
         error=False,
+        stopped=stopped,
     )
+    count = max(0, reservation.interruptions + 1 - history.read(text).stopped)
+    facts = rules.facts(limits, attempt=reservation.attempt, interruptions=count)
     message = (
         f"{reservation.name} was interrupted {count} times, more than its max_interruptions of"
         f" {limits.max_interruptions}. The last time: {why}"

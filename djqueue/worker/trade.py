@@ -12,7 +12,7 @@ from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.worker import clock
 from djqueue.worker.chores import forget
 from djqueue.worker.finish import Finisher
-from djqueue.worker.notices import Failed
+from djqueue.worker.notices import Failed, Released
 
 if TYPE_CHECKING:
     from djqueue.worker.parent import Worker
@@ -41,6 +41,7 @@ class Trade:
         self.finish = Finisher(
             worker.driver, worker.options.connection, self._given_up, self._forget
         )
+        self.finish.released = self._released
         self._asked: Asked | None = None
         self.begun = 0
         """Jobs reserved and not given back unbegun."""
@@ -211,6 +212,10 @@ class Trade:
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
         """A failed row is safe: now the job may be told."""
         self._worker.stock.notices.append(Failed(reservation, error))
+
+    def _released(self, notice: Released) -> None:
+        """The store knows that it will be tried again: now others may."""
+        self._worker.stock.notices.append(notice)
 
     def _forget(self, ids: Sequence[str]) -> None:
         """These jobs are over, and the payload store still has their arguments."""

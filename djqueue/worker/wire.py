@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from djqueue.decision import Action, Decision, Happened
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import ErrorReport, Outcome
-from djqueue.worker.notices import Chore, ChoreKind, Failed, Notice
+from djqueue.worker.notices import Chore, ChoreKind, Failed, Notice, Released
 
 TOKEN = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
@@ -64,7 +64,7 @@ def encode_window(items: Sequence[Item]) -> bytes:
 
 def encode_note(note: Note) -> bytes:
     """A notice, in a window of its own."""
-    kind = "chore" if isinstance(note.notice, Chore) else "failed"
+    kind = type(note.notice).__name__.lower()
     return _framed({"number": note.number, kind: note.notice})
 
 
@@ -102,6 +102,9 @@ def _note(data: dict[str, Any]) -> Note:
     if "chore" in data:
         kind, text = data["chore"]
         return Note(data["number"], Chore(ChoreKind(kind), text))
+    if "released" in data:
+        fields, error, delay = data["released"]
+        return Note(data["number"], Released(_reservation(fields), ErrorReport(*error), delay))
     fields, error = data["failed"]
     return Note(data["number"], Failed(_reservation(fields), ErrorReport(*error)))
 

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
-from djqueue import job
+from djqueue import current_job, job, signals
 from tests.app.models import Note
 from tests.ledger import write
 
@@ -120,3 +120,54 @@ def fails_with_much_in_hand() -> None:
     much = bytearray(5 << 20)
     write("memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     raise ValueError(len(much))
+
+
+@job(name="app.commits_and_dies", atomic=True, tries=1)
+def commits_and_dies(text: str) -> None:
+    Note.objects.create(text=text)
+    transaction.on_commit(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+@job(name="app.dies_once", tries=2)
+def dies_once() -> None:
+    if current_job().attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@job(name="app.hangs", tries=2, timeout=1)
+def hangs() -> None:
+    """Deaf to its soft timeout."""
+    while current_job().attempt == 1:
+        try:
+            time.sleep(60)
+        except BaseException:  # noqa: BLE001 - as some jobs do
+            write("deaf")
+
+
+@job(name="app.leaves_when_asked", tries=1)
+def leaves_when_asked(number: int) -> None:
+    write("begin", current_job().attempt)
+    while number and not current_job().is_stopping:
+        time.sleep(0.02)
+    current_job().release()
+
+
+@job(name="app.never_interrupted", max_interruptions=0)
+def never_interrupted() -> None:
+    write("begin")
+    time.sleep(60)
+
+
+def hear(signal: Any, what: str) -> None:
+    """Note who sent `signal`, and about which job."""
+
+    def receive(sender: Any, job: Any, **given: Any) -> None:
+        if job.name.startswith(("app.hangs", "app.dies_once")):
+            told = {key: given[key] for key in ("delay", "duration") if key in given}
+            write(what, [getattr(sender, "__name__", None), job.connection, job.attempt, told])
+
+    signal.connect(receive, weak=False)
+
+
+hear(signals.job_timed_out, "timed out")
+hear(signals.job_released, "released")

@@ -1,0 +1,26 @@
+"""An atomic job that has committed is done, on every store, whatever its process lived to say."""
+
+from __future__ import annotations
+
+from djqueue.bus import failed, retrying
+from djqueue.models import FailedJob
+from tests.app import untidy
+from tests.app.models import Note
+from tests.ledger import Ledger
+from tests.support import start_worker
+
+
+def test_a_job_whose_process_dies_right_after_its_commit_has_not_failed(
+    store: str, ledger: Ledger
+) -> None:
+    untidy.commits_and_dies.using(connection="store").dispatch("here")
+    untidy.dies_once.using(connection="store", tries=1).dispatch()
+    with start_worker("store", "--stop-when-empty") as worker:
+        assert worker.wait(60) == 0
+        assert "had committed before its process died: it is done" in worker.output
+    assert [note.text for note in Note.objects.all()] == ["here"]
+    assert [row.name for row in FailedJob.objects.all()] == ["app.dies_once"]
+    retrying.retry(failed.ALL)
+    with start_worker("store", "--stop-when-empty") as worker:
+        assert worker.wait(60) == 0
+    assert Note.objects.count() == 1

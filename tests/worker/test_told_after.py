@@ -1,0 +1,68 @@
+"""What is told of attempts that could say nothing themselves, and of workers that stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from djqueue.models import FailedJob, QueuedJob
+from tests.app import jobs, untidy
+from tests.ledger import Ledger
+from tests.support import start_worker, wait_until
+
+
+def test_a_hard_timeout_is_announced_as_promised(ledger: Ledger) -> None:
+    untidy.hangs.dispatch()
+    with start_worker("--stop-when-empty", "--grace", 30) as worker:
+        assert worker.wait(30) == 0
+    assert ledger.lines("deaf")
+    assert ledger.details("timed out") == ["['hangs', 'database', 1, {'duration': 1}]"]
+    assert ledger.details("released") == ["['hangs', 'database', 1, {'delay': 0.0}]"]
+
+
+def test_an_attempt_whose_process_died_is_announced_as_released(ledger: Ledger) -> None:
+    untidy.dies_once.dispatch()
+    with start_worker("--stop-when-empty") as worker:
+        assert worker.wait(30) == 0
+    assert ledger.details("released") == ["['dies_once', 'database', 1, {'delay': 0.0}]"]
+
+
+def test_orderly_ends_of_workers_do_not_make_a_job_fail(ledger: Ledger) -> None:
+    jobs.record.dispatch(1, 60.0)
+    for number in range(1, 5):
+        with start_worker("--grace", 0) as worker:
+            wait_until(lambda number=number: len(ledger.lines("begin")) == number)
+            assert worker.stop() == 0
+    row = QueuedJob.objects.get()
+    assert (row.attempts, row.interruptions) == (0, 4)
+    entries = json.loads(row.history)["attempts"]
+    assert [entry["kind"] for entry in entries] == ["interrupted"] * 4
+    assert not FailedJob.objects.exists()
+
+
+def test_a_job_that_must_not_be_interrupted_fails_at_the_first_end(ledger: Ledger) -> None:
+    untidy.never_interrupted.dispatch()
+    with start_worker("--grace", 0) as worker:
+        wait_until(lambda: ledger.lines("begin"))
+        assert worker.stop() == 0
+    assert FailedJob.objects.get().exception_class == "djqueue.errors.WorkerLost"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_sees_that_its_worker_stops_and_leaves_uncharged(ledger: Ledger, how: int) -> None:
+    untidy.leaves_when_asked.dispatch(1)
+    with start_worker("--grace", 20) as worker:
+        wait_until(lambda: ledger.lines("begin"))
+        worker.send(how)
+        assert worker.wait(10) == 0
+    row = QueuedJob.objects.get()
+    assert (row.attempts, row.interruptions) == (0, 0)
+
+
+def test_a_release_of_its_own_accord_counts(ledger: Ledger) -> None:
+    untidy.leaves_when_asked.dispatch(0)
+    with start_worker("--stop-when-empty") as worker:
+        assert worker.wait(10) == 0
+    assert FailedJob.objects.get().attempts == 1
