@@ -4,6 +4,7 @@
 # make bench    throughput and latency
 # make torture  workers killed at random, and what they left behind counted; on other stores too:
 #               make torture ARGS="redis cluster beanstalkd sqs"
+# make soak     ten million jobs and 200,000 failures through one worker, whose memory is watched
 #
 # PYTHON, VENV and DJANGO choose the interpreter, the folder and the Django release; ARGS goes to
 # the program, as in: make test ARGS="-k unique". Several may run at once on one checkout.
@@ -14,11 +15,14 @@ DEMO_VENV ?= .venv-demo
 DJANGO ?=
 DATABASES ?= sqlite,postgresql,mariadb
 ARGS ?=
+SOAK_DATABASE ?= postgresql
+SOAK_JOBS ?= 10000000
+SOAK_FAILING ?= 200000
 
 BIN = $(VENV)/bin
 DJANGO_OPTION = $(if $(DJANGO),--django $(DJANGO))
 
-.PHONY: test demo check lint types mypy pyright migrations layers bench torture services test-venv dev-venv
+.PHONY: test demo check lint types mypy pyright migrations layers bench torture soak services test-venv dev-venv
 .DEFAULT_GOAL := test
 
 test: services test-venv
@@ -53,6 +57,11 @@ bench: services test-venv
 
 torture: services test-venv
 	@$(BIN)/python -m tests.torture $(ARGS)
+
+soak: services test-venv
+	@DJQUEUE_TEST_DB=$(SOAK_DATABASE) DJQUEUE_SOAK_JOBS=$(SOAK_JOBS) \
+	 DJQUEUE_SOAK_FAILING=$(SOAK_FAILING) \
+	 $(BIN)/python -m pytest -s -q --no-header --timeout=0 tests/worker/test_soak.py $(ARGS)
 
 services:
 	@$(PYTHON) -m tests.services install

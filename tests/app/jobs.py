@@ -27,6 +27,11 @@ def record(number: int, seconds: float = 0.0) -> None:
     write("end", number)
 
 
+@job(name="app.nothing")
+def nothing() -> None:
+    """Do nothing."""
+
+
 @job(name="app.sturdy", tries=20, max_interruptions=50)
 def sturdy(number: int, seconds: float = 0.0) -> None:
     """The same, for runs in which processes are killed."""
