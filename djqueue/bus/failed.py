@@ -7,6 +7,7 @@ began: what fails meanwhile is not swept in.
 
 from __future__ import annotations
 
+import time
 import uuid as uuids
 from dataclasses import dataclass
 from datetime import timedelta
@@ -305,13 +306,16 @@ def slices(selection: Selection) -> Iterator[list[int]]:
 
 
 def forget(
-    selection: Selection = ALL, on_progress: Callable[[int], object] = lambda done: None
+    selection: Selection = ALL,
+    on_progress: Callable[[int], object] = lambda done: None,
+    *,
+    until: float = float("inf"),
 ) -> int:
     """Delete the failed jobs that fit; how many were deleted by this call. What the payload store
     has for them goes too.
 
     They go in statements of at most `SLICE` rows. `on_progress` is called after each, with the
-    number of rows that have been looked at.
+    number of rows that have been looked at. Nothing is begun after the moment `until` (monotonic).
     """
     forgotten = seen = 0
     for keys in slices(selection):
@@ -325,6 +329,8 @@ def forget(
         forgotten += deleted
         seen += len(keys)
         on_progress(seen)
+        if time.monotonic() > until:
+            break
     return forgotten
 
 

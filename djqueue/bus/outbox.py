@@ -47,6 +47,8 @@ logger = logging.getLogger("djqueue.worker")
 
 SLICE = 100
 """Rows that are taken, pushed and removed together."""
+BUDGET, OWN_BUDGET = 5.0, 0.25
+"""Seconds that moving due jobs may take: in a child, and in the parent for its own store."""
 PATIENCE = HOLD * 0.4
 """Seconds that one call of a push may wait for the store, so that its rows are still held then."""
 LONGEST_RUN = 3600.0
@@ -151,11 +153,12 @@ def _is_parked(driver: Driver, job: OutgoingJob) -> bool:
 # -- moving ----------------------------------------------------------------------------------------
 
 
-def replay(limit: int = SLICE, *, driver: Driver | None = None, budget: float = 0.25) -> int:
-    """Move due jobs of each database to their stores, `limit` at a time, for about `budget`
-    seconds; how many. With `driver` only those of its connection, through it.
+def replay(limit: int = SLICE, *, driver: Driver | None = None) -> int:
+    """Move due jobs of each database to their stores, `limit` at a time; how many. With `driver`
+    only those of its connection, through it. It begins nothing more after `BUDGET`, or `OWN_BUDGET`
+    with a driver.
     """
-    end = time.monotonic() + budget
+    end = time.monotonic() + (BUDGET if driver is None else OWN_BUDGET)
     moved = 0
     for alias in settings().databases:
         for connection in _connections(driver):

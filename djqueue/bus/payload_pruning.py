@@ -95,11 +95,12 @@ def _due(age: timedelta, silent: set[str]) -> QuerySet[Payload]:
 
 
 def _needed(connection: str, uuids: list[UUID]) -> set[UUID]:
-    """Those with a job or a failed row. Failed ones are asked for before and after the others: a
-    job that is retried meanwhile leaves the one place for the other.
+    """Those with a job, or a row that says that there is one. Failed ones are asked for before and
+    after the others: a job that is retried meanwhile leaves the one place for the other.
     """
     needed = _failed(uuids)
     needed |= _parked(uuids)
+    needed |= _guarded(uuids)
     needed |= _queued(connection, uuids)
     return needed | _failed(uuids)
 
@@ -120,6 +121,17 @@ def _parked(uuids: list[UUID]) -> set[UUID]:
     found: set[UUID] = set()
     for alias in settings().databases:
         rows = Outbox.objects.using(alias).filter(uuid__in=uuids)
+        found.update(rows.values_list("uuid", flat=True))
+    return found
+
+
+def _guarded(uuids: list[UUID]) -> set[UUID]:
+    """Those that a worker has begun, and that are not over: also where a store cannot be asked."""
+    from djqueue.models import Run
+
+    found: set[UUID] = set()
+    for alias in settings().databases:
+        rows = Run.objects.using(alias).filter(uuid__in=uuids, ended=False, cancelled=False)
         found.update(rows.values_list("uuid", flat=True))
     return found
 

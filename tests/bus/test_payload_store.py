@@ -28,7 +28,7 @@ from djqueue.errors import (
     QueueError,
     QueueUnavailable,
 )
-from djqueue.models import FailedJob, Outbox, Payload, QueuedJob
+from djqueue.models import FailedJob, Outbox, Payload, QueuedJob, Run
 from djqueue.packing import is_stored, pack
 from djqueue.running.rules import Rules
 from djqueue.running.runner import Runner
@@ -492,6 +492,20 @@ def test_a_connection_that_cannot_be_asked_keeps_them_for_longer(monkeypatch):
     Write(NOISE).dispatch()
     row = Payload.objects.get()
     assert row.check_at > timezone.now() + timedelta(days=14)
+    age(minutes=1)
+    assert prune_payloads() == 1
+
+
+def test_a_job_that_was_begun_and_is_not_over_keeps_them_where_its_store_cannot_be_asked(
+    monkeypatch,
+):
+    monkeypatch.setattr(MemoryDriver, "capabilities", Capabilities(max_payload=10_000, find="no"))
+    id = Write(NOISE).dispatch().id
+    Run.objects.create(uuid=id, updated_at=timezone.now())
+    age(minutes=1)
+    assert prune_payloads() == 0
+    assert Payload.objects.get().check_at > timezone.now() + timedelta(days=14)
+    Run.objects.update(ended=True)
     age(minutes=1)
     assert prune_payloads() == 1
 
