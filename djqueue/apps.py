@@ -16,9 +16,10 @@ class DjqueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once every model is there."""
-        from djqueue import checks, discovery, hints
+        from djqueue import checks, discovery, hints, logs
         from djqueue.bus import after_response
 
+        logs.install()
         checks.register()
         after_response.connect()
         discovery.discover()

@@ -23,6 +23,7 @@ LAYERS: dict[str, list[str]] = {
         "ids",
         "masking",
         "text",
+        "logs",
     ],
     "models": ["models", "indexes", "routers", "migrations"],
     "drivers": ["drivers", "payload_store"],

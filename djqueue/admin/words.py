@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy, pgettext
 
 from djqueue.drivers.base import State
+from djqueue.drivers.now import aware
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -43,9 +44,14 @@ def span(seconds: float) -> str:
     return pgettext("duration", "%(number)d d") % {"number": whole // 86400}
 
 
+def since(moment: dt.datetime, now: dt.datetime) -> float:
+    """Seconds between two times; where USE_TZ is False databases give them without a zone."""
+    return ((aware(now) or now) - (aware(moment) or moment)).total_seconds()
+
+
 def relative(moment: dt.datetime, now: dt.datetime) -> str:
     """``3 h ago`` or ``in 4 min``."""
-    seconds = (now - moment).total_seconds()
+    seconds = since(moment, now)
     if seconds < 0:
         return gettext("in %(span)s") % {"span": span(-seconds)}
     if seconds < 1:
@@ -55,6 +61,7 @@ def relative(moment: dt.datetime, now: dt.datetime) -> str:
 
 def moment(value: dt.datetime | None, now: dt.datetime, *, full: bool = False) -> SafeString | str:
     """A time relative to `now`; the exact one beside it if `full`, else on hover, UTC on hover."""
+    value = aware(value)
     if value is None:
         return NOTHING
     exact = formats.date_format(timezone.localtime(value), "DATETIME_FORMAT")
@@ -66,14 +73,14 @@ def moment(value: dt.datetime | None, now: dt.datetime, *, full: bool = False) -
     )
 
 
-def state_pill(state: State, since: dt.datetime | None, now: dt.datetime) -> SafeString:
+def state_pill(state: State, at: dt.datetime | None, now: dt.datetime) -> SafeString:
     """The state of a job with how long it has lasted, or for a delayed job will last."""
     label = STATES[state]
-    if since is None:
+    if at is None:
         return pill(state.value, label)
     if state in (State.RESERVED, State.WAITING):
-        return pill(state.value, f"{label} · {span((now - since).total_seconds())}")
+        return pill(state.value, f"{label} · {span(since(at, now))}")
     if state is State.STUCK:
-        ago = gettext("taken %(ago)s") % {"ago": relative(since, now)}
+        ago = gettext("taken %(ago)s") % {"ago": relative(at, now)}
         return pill(state.value, f"{label} · {ago}")
-    return pill(state.value, f"{label} · {relative(since, now)}")
+    return pill(state.value, f"{label} · {relative(at, now)}")

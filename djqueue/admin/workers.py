@@ -16,7 +16,7 @@ from djqueue import text
 from djqueue.admin import stores
 from djqueue.admin.base import ReadOnlyAdmin, column
 from djqueue.admin.filters import DatabaseFilter
-from djqueue.admin.words import moment, pill, span
+from djqueue.admin.words import moment, pill, since, span
 from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _queues(row: Any) -> str:
 
 
 def _life(row: Any) -> SafeString:
-    silent = (row.now - row.alive_until).total_seconds()
+    silent = since(row.alive_until, row.now)
     if silent <= 0:
         return pill("alive", gettext("Alive"))
     text = gettext("Lost · lease over for %(span)s") % {"span": span(silent)}
@@ -115,7 +115,7 @@ def _life(row: Any) -> SafeString:
 
 def _doing(row: Any) -> SafeString | str:
     held = ngettext("%(count)d job", "%(count)d jobs", row.held) % {"count": row.held}
-    if row.now > row.alive_until:
+    if since(row.alive_until, row.now) > 0:
         return gettext("held %(jobs)s") % {"jobs": held}
     if row.held:
         return pill("busy", gettext("Busy · %(jobs)s") % {"jobs": held})

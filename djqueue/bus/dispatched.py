@@ -143,6 +143,12 @@ class DispatchedJob(Generic[R]):
         )
         return (queues[name] for name in dict.fromkeys(names))
 
+    def __dir__(self) -> list[str]:
+        """Without what has no room behind it yet: nothing stores progress, results or twins."""
+        return [
+            name for name in super().__dir__() if name not in ("progress", "result", "existing")
+        ]
+
     def __repr__(self) -> str:
         return f"<DispatchedJob {self.id}>"
 

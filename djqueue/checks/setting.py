@@ -8,7 +8,8 @@ from django.conf import settings as django_settings
 from django.core import checks
 from django.db import connections
 
-from djqueue.conf import Settings, did_you_mean, settings
+from djqueue import registry
+from djqueue.conf import NO_ROUTE, Settings, did_you_mean, settings
 from djqueue.errors import QueueError
 from djqueue.payload import check_queue_name
 
@@ -38,7 +39,7 @@ def _aliases(ours: Settings) -> Iterator[checks.CheckMessage]:
     places = [
         (f'DJQUEUE["CONNECTIONS"]["{connection.name}"]["DATABASE"]', connection.database)
         for connection in ours.connections.values()
-        if connection.uses_database
+        if connection.uses_database or "DATABASE" in connection.options
     ]
     places.append(('DJQUEUE["BATCHES"]["DATABASE"]', ours.batches))
     places.append(('DJQUEUE["RESULTS"]["DATABASE"]', ours.results))
@@ -89,12 +90,22 @@ def _payloads(ours: Settings) -> Iterator[checks.CheckMessage]:
 
 
 def _routes(ours: Settings) -> Iterator[checks.CheckMessage]:
+    names = [spec.name for spec in registry.all()]
     for pattern, route in ours.routes.items():
         where = f'DJQUEUE["ROUTES"]["{pattern}"]'
         if route.connection is not None and route.connection not in ours.connections:
             yield unknown_connection(f'{where}["connection"]', route.connection, ours)
-        if route.queue is not None:
-            yield from queue_name(f'{where}["queue"]', route.queue, tagged=True)
+        elif route.queue is not None and (
+            wrong := list(queue_name(f'{where}["queue"]', route.queue, tagged=True))
+        ):
+            yield from wrong
+        elif route != NO_ROUTE and pattern not in names and not set(pattern) & set("*?["):
+            yield checks.Warning(
+                f"{where} is for a job that there is not.",
+                hint=f"{did_you_mean(pattern, names)} Correct the name, or remove the route. A "
+                "pattern has a * in it.".lstrip(),
+                id="djqueue.W018",
+            )
 
 
 def unknown_connection(where: str, name: object, ours: Settings) -> checks.CheckMessage:

@@ -15,6 +15,7 @@ from django.core.signals import setting_changed
 
 from djqueue.conf.reader import read
 from djqueue.conf.values import (
+    NO_ROUTE,
     ConnectionSettings,
     PayloadSettings,
     Problem,
@@ -24,6 +25,7 @@ from djqueue.conf.values import (
 )
 
 __all__ = [
+    "NO_ROUTE",
     "ConnectionSettings",
     "PayloadSettings",
     "Problem",

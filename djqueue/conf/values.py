@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.utils.module_loading import import_string
 
 from djqueue.errors import ConfigurationError, UnknownConnection
 
@@ -78,13 +81,25 @@ class ConnectionSettings:
 
     @property
     def uses_database(self) -> bool:
-        """Whether the jobs are kept in one of the project's databases."""
-        return self.driver == "database" or "DATABASE" in self.options
+        """Whether the jobs are kept in one of the project's databases: the driver's to say. A
+        ``DATABASE`` of another driver's has its guard rows.
+        """
+        return _keeps_jobs_in_database(self.driver)
 
     @property
     def database(self) -> str:
         """The alias of the database that holds the jobs, on drivers that keep them in one."""
         return str(self.options.get("DATABASE", "default"))
+
+
+@lru_cache(maxsize=64)
+def _keeps_jobs_in_database(driver: str) -> bool:
+    if "." not in driver:
+        return driver == "database"  # no client library is imported to learn that
+    try:
+        return bool(getattr(import_string(driver), "in_database", False))
+    except ImportError:  # a check says so
+        return False
 
 
 @dataclass(frozen=True)
@@ -156,8 +171,9 @@ class Settings:
         stores.sort(key=lambda connection: connection.name != self.default)
         aliases = [connection.database for connection in stores]
         own = self.payloads.database if self.payloads else None
-        others = (self.failed_jobs, self.batches, self.results, own)
-        aliases += [alias for alias in others if alias is not None]
+        guards = [c.options.get("DATABASE") for c in self.connections.values()]
+        others = (self.failed_jobs, self.batches, self.results, own, *guards)
+        aliases += [alias for alias in others if isinstance(alias, str)]
         return tuple(dict.fromkeys(aliases))
 
     @property

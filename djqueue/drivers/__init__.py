@@ -33,9 +33,7 @@ SHORT_NAMES: Mapping[str, str] = MappingProxyType(
         "deferred": "djqueue.drivers.deferred.DeferredDriver",
     }
 )
-EXTRAS: Mapping[str, str] = MappingProxyType(
-    {SHORT_NAMES[name]: name for name in ("redis", "sqs", "beanstalkd")}
-)
+EXTRAS: Mapping[str, str] = MappingProxyType({SHORT_NAMES[name]: name for name in ("redis", "sqs")})
 """The pip extra of each driver whose client library is not a part of Django."""
 
 

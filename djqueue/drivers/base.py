@@ -256,8 +256,9 @@ class Driver(ABC):
 
     OPTIONS: ClassVar[dict[str, Any]] = {}
     """Setting keys of this driver's own, with their defaults; any other key is a check error."""
-    EXTRA: ClassVar[str] = ""
-    """The pip extra that installs its client library, as in ``pip install "djqueue[redis]"``."""
+    in_database: ClassVar[bool] = False
+    """Whether its jobs are rows of `djqueue.models.QueuedJob`, in the database that the key
+    DATABASE names, and on the admin's list."""
     FLUSH_AFTER: ClassVar[float] = 0.005
     """Seconds that the end of a job may wait to be stored together with others. Those ends are what
     a worker that is killed makes run again, beside the jobs that were running."""

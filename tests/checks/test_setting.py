@@ -132,9 +132,7 @@ def test_a_driver_checks_its_own_keys(messages):
     assert message.msg == "x: top is too high"
 
 
-@pytest.mark.parametrize(
-    ("driver", "package"), [("redis", "redis"), ("sqs", "boto3"), ("beanstalkd", "greenstalk")]
-)
+@pytest.mark.parametrize(("driver", "package"), [("redis", "redis"), ("sqs", "boto3")])
 def test_a_driver_whose_package_is_not_installed(messages, monkeypatch, driver, package):
     def import_string(path):
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
@@ -243,3 +241,30 @@ def test_nowhere_to_move_large_arguments_to(ids):
     change = connections(x={"DRIVER": "null", "STORE_ABOVE": 1000})
     assert ids(change) == []
     assert ids({**change, "PAYLOADS": None}) == ["djqueue.E019"]
+
+
+def test_a_route_for_a_job_that_there_is_not(messages):
+    routes = {"app.recrod": {"queue": "slow"}, "app.record": {"queue": "slow"}, "nothing.*": {}}
+    message = only(messages({**connections(), "ROUTES": routes}))
+    assert message.id == "djqueue.W018"
+    assert 'Did you mean "app.record"?' in message.hint
+
+
+@pytest.mark.parametrize("error", [ValueError("cast 'S3cretPW'"), KeyError("S3cretPW")])
+def test_a_driver_whose_own_check_fails_is_told_without_its_words(messages, monkeypatch, error):
+    from djqueue.drivers.null import NullDriver
+
+    def check(settings):
+        raise error
+
+    monkeypatch.setattr(NullDriver, "check", check)
+    message = only(messages(connections()))
+    assert message.id == "djqueue.E003"
+    assert "could not be checked" in message.msg
+    assert "S3cretPW" not in f"{message.msg} {message.hint}"
+
+
+def test_guard_rows_cannot_be_switched_off_and_the_hint_says_why(messages):
+    message = only(messages(connections(x={"DRIVER": "null", "GUARD": False})))
+    assert message.id == "djqueue.E002"
+    assert "guard rows are always kept" in message.hint

@@ -239,3 +239,19 @@ def test_sizes_of_a_connection():
     ours = read({"CONNECTIONS": {"database": {"DRIVER": "database", **sizes}}}).connection()
     assert (ours.compress_above, ours.store_above) == (None, 10_000)
     assert dict(ours.options) == {}
+
+
+def test_whether_jobs_are_in_a_database_is_the_drivers_to_say():
+    ours = read(
+        {
+            "CONNECTIONS": {
+                "sqs": {"DRIVER": "sqs", "DATABASE": "queue"},
+                "own": {"DRIVER": "djqueue.drivers.database.DatabaseDriver", "DATABASE": "queue"},
+                "database": {"DRIVER": "database"},
+                "gone": {"DRIVER": "nothing.of.Kind", "DATABASE": "x"},
+            }
+        }
+    )
+    kept = {name: each.uses_database for name, each in ours.connections.items()}
+    assert kept == {"sqs": False, "own": True, "database": True, "gone": False}
+    assert ours.databases == ("default", "queue", "x")

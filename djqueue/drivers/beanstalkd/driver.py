@@ -55,7 +55,6 @@ class BeanstalkdDriver(Driver):
         "MAX_JOB_SIZE": 65535,
         "WINDOW": 100,
     }
-    EXTRA = ""
     capabilities = Capabilities(
         ordered="beanstalkd puts a delayed job to the place that its dispatch had.",
         peek=_ONE_BY_ONE,

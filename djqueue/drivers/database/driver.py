@@ -63,6 +63,7 @@ class DatabaseDriver(Driver):
         "WINDOW": 200,
     }
     capabilities = Capabilities()
+    in_database = True
 
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__(settings)

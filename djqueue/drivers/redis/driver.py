@@ -53,7 +53,6 @@ class RedisDriver(Driver):
         "ALLOW_SHARED_CACHE": False,
         "WINDOW": 100,
     }
-    EXTRA = "redis"
     capabilities = Capabilities(tagged_queues=True)
 
     def __init__(self, settings: ConnectionSettings) -> None:

@@ -66,7 +66,6 @@ class SqsDriver(Driver):
         "MAX_MESSAGE_SIZE": 262_144,
         "WINDOW": 10,
     }
-    EXTRA = "sqs"
     PARKS = True
     capabilities = Capabilities(
         ordered="SQS keeps an order within the groups of a FIFO queue only.",
