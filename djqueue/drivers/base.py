@@ -425,6 +425,13 @@ class Driver(ABC):
         """
         raise Unsupported(self._reason("remove"))
 
+    def cancel(self, id: str, *, unseen: bool) -> bool:
+        """Where a store cannot find one job: put on record that it is not to be run, and that the
+        outcome of a worker that runs it is ignored. Whether that is on record; False for a job that
+        is over, and for one that no worker has ever begun, unless it is to be so although `unseen`.
+        """
+        raise Unsupported(self._reason("remove"))
+
     def release(self, queue: str, ids: Sequence[str]) -> int:
         """Stuck ones among `ids` back to waiting, one interruption more on record; how many."""
         raise Unsupported(self._reason("remove"))

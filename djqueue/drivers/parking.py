@@ -10,17 +10,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from djqueue.conf import settings
-from djqueue.drivers.base import OutgoingJob
-from djqueue.drivers.now import UtcNow
+from djqueue.drivers.base import OutgoingJob, State, StoredJob
+from djqueue.drivers.now import UtcNow, aware
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from djqueue.models import Outbox
 
-__all__ = ["clear", "count", "insert", "park", "row"]
+__all__ = ["clear", "count", "find", "insert", "park", "remove", "row"]
 
 AT_ONCE = 50
 """Rows in a statement: SQLite may take 999 parameters."""
@@ -92,6 +93,47 @@ def count(alias: str, connection: str, queue: str) -> int:
 def clear(alias: str, connection: str, queue: str) -> int:
     """Delete the jobs that wait for a queue; how many."""
     return sum(rows._raw_delete(rows.db) for rows in _waiting(alias, connection, queue))
+
+
+def find(ids: Sequence[str], connection: str | None = None) -> Iterator[tuple[str, StoredJob]]:
+    """Jobs that wait here and that nobody is moving to their store, and their connections."""
+    now = timezone.now()
+    for rows in _free(ids, connection):
+        for row in rows:
+            due = aware(row.due_at)
+            waits = row.parked and due is not None and due > now
+            yield (
+                row.connection,
+                StoredJob(
+                    str(row.uuid),
+                    row.queue,
+                    row.name,
+                    row.payload,
+                    State.DELAYED if waits else State.WAITING,
+                    0,
+                    0,
+                    row.priority,
+                    aware(row.created_at),
+                    due,
+                    None,
+                    None,
+                    None,
+                ),
+            )
+
+
+def remove(ids: Sequence[str], connection: str) -> int:
+    """Delete jobs that `find` finds; how many."""
+    return sum(rows._raw_delete(rows.db) for rows in _free(ids, connection))
+
+
+def _free(ids: Sequence[str], connection: str | None) -> Iterator[QuerySet[Outbox]]:
+    from djqueue.models import Outbox
+
+    free = Q(taken_until=None) | Q(taken_until__lte=UtcNow())
+    for each in settings().databases:
+        rows = Outbox.objects.using(each).filter(free, uuid__in=ids)
+        yield rows if connection is None else rows.filter(connection=connection)
 
 
 def _waiting(alias: str, connection: str, queue: str) -> Iterator[QuerySet[Outbox]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import timedelta
 
 import pytest
 
 from djqueue.bus.ids import new_push_id
+from djqueue.bus.pruning import prune
 from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.drivers.guard import Found, Guard, Held, Standing
 from djqueue.models import Run
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "queue"])
 
 
 @pytest.fixture
@@ -230,3 +232,50 @@ def test_a_release_is_new_once(guard: Guard) -> None:
     assert not guard.put_back_now(late, held.number)
     assert guard.put_back([(late, held.number)]) == set(), "stored before"
     assert Run.objects.get().attempts == 1
+
+
+# -- how long rows are kept ------------------------------------------------------------------------
+
+
+def release(guard: Guard, held: Held, delay: float) -> None:
+    reservation = Reservation(held.id, "default", "a.B", "{}", 1, 0, "", None)
+    settlement = Settlement(reservation, Verdict.RELEASE, delay, history="a bad end")
+    assert guard.put_back([(settlement, held.number)]) == set()
+
+
+def days_pass(days: float) -> None:
+    for row in Run.objects.all():
+        row.updated_at -= timedelta(days=days)
+        if row.keep_until is not None:
+            row.keep_until -= timedelta(days=days)
+        row.save()
+
+
+def test_a_job_keeps_its_attempts_through_delays_longer_than_its_row_is_old(guard: Guard) -> None:
+    """Otherwise each attempt would be the first, and `tries` never used up."""
+    id = str(uuid.uuid4())
+    for attempt in (1, 2, 3):
+        (guarded,) = guard.take([Found(id, "1")], {})
+        assert (guarded.attempts, bool(guarded.history)) == (attempt, attempt > 1)
+        release(guard, Held(id, guarded.number), delay=200 * 86400.0)
+        days_pass(201)
+        prune()
+
+
+def test_the_row_of_a_job_in_a_paused_queue_stays_where_the_store_keeps_the_job() -> None:
+    guard = Guard("default", keep=timedelta(days=92))
+    held = take(guard, str(uuid.uuid4()))
+    release(guard, held, delay=0.0)
+    days_pass(40)
+    prune()
+    assert Run.objects.get().attempts == 1
+
+
+def test_the_row_of_a_cancelled_job_stays_until_any_delay_is_over(guard: Guard) -> None:
+    guard.cancel(str(uuid.uuid4()), unseen=True)
+    days_pass(300)
+    prune()
+    assert Run.objects.exists()
+    days_pass(100)
+    prune()
+    assert not Run.objects.exists()

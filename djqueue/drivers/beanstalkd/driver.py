@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import DatabaseError
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
 
 HEADER_ROOM = 1535
 """Bytes of a job that its first line may take."""
+
+LONGEST_PAUSE = timedelta(days=92)
+"""How long attempts are remembered of a job that waits: a tube keeps it for ever."""
+MOST_ROUNDS = 50
+"""Times in one exchange that nothing but jobs that are over may be reserved."""
 
 _ONE_BY_ONE = "beanstalkd shows only the job that is next; count with queue_status."
 _NO_IDS = "beanstalkd knows jobs by numbers of its own and cannot search for an id."
@@ -71,7 +78,8 @@ class BeanstalkdDriver(Driver):
         self._waiting_client = self._new_client()
         self._patience: float | None = None
         self._hold_for = max(1, body.whole_seconds(settings.retry_after))
-        self._guard = Guard(option("DATABASE") or every_setting().job_database)
+        alias = option("DATABASE") or every_setting().job_database
+        self._guard = Guard(alias, keep=LONGEST_PAUSE)
         self.capabilities = replace(
             self.capabilities, max_payload=option("MAX_JOB_SIZE") - HEADER_ROOM
         )
@@ -83,7 +91,7 @@ class BeanstalkdDriver(Driver):
 
     @patience.setter
     def patience(self, seconds: float | None) -> None:
-        self._patience = seconds
+        self._patience = self._guard.patience = seconds
         usual = float(self.settings.option("TIMEOUT"))
         for each in (self._client, self._waiting_client):
             each.timeout = usual if seconds is None else min(usual, seconds)
@@ -165,7 +173,13 @@ class BeanstalkdDriver(Driver):
     def exchange(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Exchange:
-        return self._holdings.exchange(settlements, [_tube(queue) for queue in queues], limit)
+        tubes = [_tube(queue) for queue in queues]
+        lost, reservations = self._holdings.exchange(settlements, tubes, limit)
+        for _ in range(MOST_ROUNDS):  # a worker takes an empty answer for an empty queue
+            if reservations or not self._holdings.found_over:
+                break
+            reservations = self._holdings.exchange((), tubes, limit).reservations
+        return Exchange(lost, reservations)
 
     def join(self, worker: WorkerIdentity) -> None:
         """What is reserved from now on is lost when the connection closes: silence alone is no
@@ -184,8 +198,16 @@ class BeanstalkdDriver(Driver):
         """Jobs bring the time for which they are held from the process that pushed them."""
         return float(self._holdings.shortest)
 
+    def settle(self, settlements: Sequence[Settlement]) -> set[str]:
+        """What was cancelled leaves its tube, and its outcome is ignored."""
+        cancelled = self._guard.cancelled([each.reservation.id for each in settlements])
+        return super().settle(settlements) | cancelled
+
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
-        return self._holdings.extend(reservations)
+        lost = self._holdings.extend(reservations)
+        with suppress(QueueUnavailable):  # they are held all the same while the database is away
+            lost |= self._guard.cancelled([reservation.id for reservation in reservations])
+        return lost
 
     @property
     def has_orphans(self) -> bool:
@@ -222,6 +244,9 @@ class BeanstalkdDriver(Driver):
 
     def clear(self, queue: str) -> int:
         return looking.clear(self._client, _tube(queue), self._guard.forget_waiting)
+
+    def cancel(self, id: str, *, unseen: bool) -> bool:
+        return self._guard.cancel(id, unseen=unseen)
 
     # -- guard rows ----------------------------------------------------------------------------
 

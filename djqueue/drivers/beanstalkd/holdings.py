@@ -86,6 +86,8 @@ class Holdings:
         """The connection that `lost_hold` saw last, or 0."""
         self._holds_some = False
         """Something was handed out since `lost_hold` saw another connection."""
+        self.found_over = False
+        """The last exchange came upon jobs that are over, and removed them."""
         self.orphans: list[Reservation] = []
         """What dead workers left, taken over and not handed out yet."""
         self.waiting: WaitingConnection | None = None
@@ -122,6 +124,7 @@ class Holdings:
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Exchange:
         """As `Driver.exchange`."""
+        self.found_over = False
         self._client.ensure_open()
         self._give_back()
         mine, lost = self._ours(settlements)
@@ -396,6 +399,7 @@ class Holdings:
         """What was reserved and is not to run: it is over, or another worker is still at it."""
         over = [e for e, s in zip(reserved, standings, strict=True) if s is Standing.OVER]
         busy = [e for e, s in zip(reserved, standings, strict=True) if s is Standing.BUSY]
+        self.found_over = bool(over)
         if over or busy:
             self._client.ask(
                 [client.delete(each.job) for each in over] + [_release(e, BUSY_FOR) for e in busy]

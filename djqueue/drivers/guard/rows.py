@@ -39,7 +39,7 @@ class _Written(NamedTuple):
     interrupted: bool
     history: str | None
     days: int
-    """Until it is due, rounded up; 0 if it is due within a day."""
+    """Until it is due, rounded up."""
 
 
 def _written(settlement: Settlement, number: int) -> _Written:
@@ -50,7 +50,7 @@ def _written(settlement: Settlement, number: int) -> _Written:
         released and settlement.charged,
         settlement.verdict is Verdict.INTERRUPTED,
         settlement.history,
-        math.ceil(delay / DAY) if delay > DAY else 0,
+        math.ceil(delay / DAY),
     )
 
 
@@ -66,6 +66,8 @@ class Guard:
         over is kept after the job was due.
         """
         self.alias = alias
+        self.patience: float | None = None
+        """As `Driver.patience`."""
         self._keep = keep
         self._statements = Statements(alias)
         self._taking = Taking(alias, lease, self._statements)
@@ -75,7 +77,7 @@ class Guard:
         return rows_in(self.alias)
 
     def _reported(self) -> AbstractContextManager[None]:
-        return reported(self.alias)
+        return reported(self.alias, self.patience)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -224,6 +226,15 @@ class Guard:
                 for some in slices(ids):
                     kept = self._held(some, number).values_list("uuid", flat=True)
                     found |= {str(id) for id in kept}
+        return found
+
+    def cancelled(self, ids: Sequence[str]) -> set[str]:
+        """Those that somebody has cancelled."""
+        found: set[str] = set()
+        with self._reported():
+            for some in slices(ids):
+                rows = self._rows.filter(uuid__in=some, cancelled=True)
+                found |= {str(id) for id in rows.values_list("uuid", flat=True)}
         return found
 
     def extend(self, held: Sequence[Held]) -> set[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, transaction
 
+from djqueue.drivers.database.connection import bounded
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -48,11 +49,22 @@ def locked(alias: str, ids: Iterable[str]) -> Iterator[set[str]]:
 
 
 @contextmanager
-def reported(alias: str) -> Iterator[None]:
-    """Errors of the database are `QueueUnavailable`, whose cause is the `DatabaseError`."""
+def reported(alias: str, patience: float | None = None) -> Iterator[None]:
+    """Errors of the database are `QueueUnavailable`, whose cause is the `DatabaseError`. A worker
+    waits for `patience` seconds at most.
+    """
+    wait: AbstractContextManager[None] = nullcontext()
+    if patience is not None and not connections[alias].in_atomic_block:
+        wait = bounded(alias, patience)
     try:
-        yield
+        with wait:
+            yield
     except DatabaseError as error:
-        raise QueueUnavailable(
-            f'The guard rows in database "{alias}" could not be read or written: {error}'
-        ) from error
+        raise QueueUnavailable(_AWAY.format(alias, error)) from error
+    except QueueUnavailable as error:
+        if not isinstance(error.__cause__, DatabaseError):
+            raise
+        raise QueueUnavailable(_AWAY.format(alias, error.__cause__)) from error.__cause__
+
+
+_AWAY = 'The guard rows in database "{}" could not be read or written: {}'

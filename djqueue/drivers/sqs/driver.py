@@ -24,6 +24,7 @@ from djqueue.drivers.base import (
     QueueCounts,
     Reservation,
     Settlement,
+    StoredJob,
     WorkerIdentity,
 )
 from djqueue.drivers.guard import Guard, Held
@@ -108,7 +109,7 @@ class SqsDriver(Driver):
 
     @patience.setter
     def patience(self, seconds: float | None) -> None:
-        self._client.patience = seconds
+        self._client.patience = self._guard.patience = seconds
 
     # -- dispatching ---------------------------------------------------------------------------
 
@@ -215,6 +216,21 @@ class SqsDriver(Driver):
         )
         parked = parking.count(self._alias, self.settings.name, queue)
         return QueueCounts(waiting, delayed + parked, reserved)
+
+    def find(self, ids: Sequence[str]) -> list[StoredJob]:
+        """Parked ones, which are in SQL. `Unsupported` about any other."""
+        found = [job for _, job in parking.find(ids, self.settings.name)] if ids else []
+        if {job.id for job in found} < set(ids):
+            return super().find(ids)
+        return found
+
+    def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
+        """Parked ones, which are in SQL. `Unsupported` where none of them is."""
+        removed = parking.remove(ids, self.settings.name) if ids else 0
+        return removed or super().remove(queue, ids, even_running=even_running)
+
+    def cancel(self, id: str, *, unseen: bool) -> bool:
+        return self._guard.cancel(id, unseen=unseen)
 
     def hasten(self, queue: str) -> int:
         raise Unsupported(
