@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from asgiref.sync import sync_to_async
-
 from djqueue import registry
+from djqueue.bus import outbox
 from djqueue.bus.connections import queues
 from djqueue.bus.ids import check_id
 from djqueue.conf import settings
+from djqueue.drivers import parking
 from djqueue.drivers.base import State, StoredJob
 from djqueue.errors import QueueUnavailable, ResultNotStored, UnknownJob, Unsupported
 from djqueue.running.current import CurrentJob
@@ -89,37 +89,53 @@ class DispatchedJob(Generic[R]):
         """Remove the job at once, even while it runs; whether there was one to remove.
 
         One that runs sees ``current_job().is_cancelled``, and its outcome is ignored. One that
-        waits for a commit is not sent. Raises `Unsupported` where a store cannot delete one job.
+        waits for a commit is not sent. SQS and beanstalkd cannot be asked for one job: whatever of
+        it a worker comes upon is removed then, and the answer is True unless the job is known to
+        be over. Raises `Unsupported` where a store can do neither, and where nobody knows which
+        of several stores has the job: give `find()` its connection.
         """
         if self._deferred is not None and self._deferred.discard(self.id):
             return True
         stored = self._locate()
         if stored is None or self._connection is None:
-            return False
-        driver = queues[self._connection].driver
-        if not driver.remove(stored.queue, [self.id], even_running=True):
+            return self._cancel_unseen()
+        if not self._remove(stored, self._connection):
             return False
         job = CurrentJob(self.id, stored.name, stored.queue, self._connection, stored.attempts)
         announce(job_cancelled, _class_of(stored.name), job=job)
         return True
 
-    async def astatus(self) -> str:
-        """`status` for coroutines."""
-        found: str = await sync_to_async(lambda: self.status)()
-        return found
+    def _remove(self, stored: StoredJob, connection: str) -> bool:
+        if outbox.in_use() and parking.remove([self.id], connection):
+            return True
+        driver = queues[connection].driver
+        try:
+            return driver.remove(stored.queue, [self.id], even_running=True) > 0
+        except Unsupported:  # a moment ago it was in the outbox
+            return driver.cancel(self.id, unseen=True)
 
-    async def aresult(self, timeout: float | None = None) -> R:
-        """`result` for coroutines."""
-        value: R = await sync_to_async(self.result)(timeout)
-        return value
-
-    async def acancel(self) -> bool:
-        """`cancel` for coroutines."""
-        cancelled: bool = await sync_to_async(self.cancel)()
-        return cancelled
+    def _cancel_unseen(self) -> bool:
+        """Where stores cannot be asked for one job: put on record that it is not to be run."""
+        keepers = [each for each in self._candidates() if _keeps_jobs(each)]
+        silent = [each for each in keepers if each.driver.capabilities.find is not True]
+        if not silent or _has_failed(self.id):
+            return False
+        sure = len(keepers) == 1
+        for connection in silent:
+            if connection.driver.cancel(self.id, unseen=sure):
+                job = CurrentJob(self.id, "", self._queue or "", connection.name, 0)
+                announce(job_cancelled, None, job=job)
+                return True
+        if not sure:
+            raise Unsupported(
+                f"Job {self.id} may wait in connection "
+                f'"{", ".join(each.name for each in silent)}", which cannot be asked for one job. '
+                "Say where it was dispatched: find(id, connection=...).cancel()."
+            )
+        return False
 
     def _locate(self) -> StoredJob | None:
-        """The job in its store. Remembers which connection has it."""
+        """The job in its store, or on its way there. Remembers which connection has it."""
         unavailable: QueueUnavailable | None = None
         for connection in self._candidates():
             try:
@@ -132,6 +148,9 @@ class DispatchedJob(Generic[R]):
             if found:
                 self._connection = connection.name
                 return found[0]
+        for name, stored in parking.find([self.id]) if outbox.in_use() else ():
+            self._connection = name
+            return stored
         if unavailable is not None:
             raise unavailable
         return None
@@ -141,7 +160,8 @@ class DispatchedJob(Generic[R]):
         names = (
             [known.default, *known.connections] if self._connection is None else [self._connection]
         )
-        return (queues[name] for name in dict.fromkeys(names))
+        kept = (queues[name].driver.members or (name,) for name in names)
+        return (queues[name] for name in dict.fromkeys(name for some in kept for name in some))
 
     def __dir__(self) -> list[str]:
         """Without what has no room behind it yet: nothing stores progress, results or twins."""
@@ -162,6 +182,11 @@ def find(id: str, connection: str | None = None, queue: str | None = None) -> Di
     if connection is not None:
         settings().connection(connection)
     return DispatchedJob(check_id(id), connection, queue)
+
+
+def _keeps_jobs(connection: QueueConnection) -> bool:
+    capabilities = connection.driver.capabilities
+    return not (capabilities.inline or capabilities.discards)
 
 
 def _has_failed(id: str) -> bool:

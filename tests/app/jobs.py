@@ -188,6 +188,12 @@ def runs_until_cancelled() -> None:
     write("cancelled")
 
 
+@job(name="app.fails_when_cancelled", timeout=30, tries=3)
+def fails_when_cancelled() -> None:
+    runs_until_cancelled()
+    raise ValueError("nobody wants to know")
+
+
 @job(name="app.ends_as_told", tries=2, timeout=20)
 def ends_as_told(how: str, seconds: float) -> None:
     write("begin")

@@ -21,6 +21,9 @@ from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused, tens
 from djqueue.drivers.sqs.holding import Holding, Received, again, delay_of, reservation_of
 from djqueue.drivers.sqs.message import Message
 
+MOST_ROUNDS = 50
+"""Times in one exchange that nothing but what is over may be received."""
+
 
 class Holdings:
     """The reservations of one worker."""
@@ -56,8 +59,7 @@ class Holdings:
         """As `Driver.exchange`."""
         with self._client.patiently():
             lost = self._settle(settlements) if settlements else set()
-            received = self._receive(queues, limit) if limit > 0 else []
-            reservations = self._hand_out(received) if received else []
+            reservations = self._reserve(queues, limit) if limit > 0 else []
         self._told.clear()
         return Exchange(lost, reservations)
 
@@ -150,6 +152,17 @@ class Holdings:
 
     # -- reserving -----------------------------------------------------------------------------
 
+    def _reserve(self, queues: Sequence[str], limit: int) -> list[Reservation]:
+        """Where all that is received is over already, what is behind it: a worker takes an empty
+        answer for an empty queue.
+        """
+        for _ in range(MOST_ROUNDS):
+            received = self._receive(queues, limit)
+            reservations, over = self._hand_out(received) if received else ([], 0)
+            if reservations or not over:
+                break
+        return reservations
+
     def _receive(self, queues: Sequence[str], limit: int) -> list[Received]:
         """Up to `limit` messages, queue after queue.
 
@@ -202,8 +215,10 @@ class Holdings:
             self._client.hide(url, back)
         return first
 
-    def _hand_out(self, received: Sequence[Received]) -> list[Reservation]:
-        """Put on record what was received; the reservations for the worker."""
+    def _hand_out(self, received: Sequence[Received]) -> tuple[list[Reservation], int]:
+        """Put on record what was received; the reservations for the worker, and how many messages
+        were of jobs that are over.
+        """
         taken = self._take(received)
         now = time.monotonic()
         reservations: list[Reservation] = []
@@ -216,8 +231,9 @@ class Holdings:
                 self._held[key] = Holding(reservation, each.message, each.url, now)
                 ready = guarded.standing is Standing.READY
                 (reservations if ready else self.orphans).append(reservation)
-        self._put_away(received, [guarded.standing for guarded in taken])
-        return reservations
+        standings = [guarded.standing for guarded in taken]
+        self._put_away(received, standings)
+        return reservations, standings.count(Standing.OVER)
 
     def _take(self, received: Sequence[Received]) -> list[Guarded]:
         ours = {h.held.id: h.held.number for h in self._held.values()}
@@ -226,11 +242,17 @@ class Holdings:
     def _put_away(self, received: Sequence[Received], standings: Sequence[Standing]) -> None:
         """What was received and is not to run: it is over, or somebody is still at it."""
         later = math.ceil(self._lease / 3)
+        over: dict[str, list[str]] = defaultdict(list)
+        busy: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for each, standing in zip(received, standings, strict=True):
             if standing is Standing.OVER:
-                self._client.delete(each.url, [each.message.receipt])
+                over[each.url].append(each.message.receipt)
             elif standing is Standing.BUSY:
-                self._client.hide(each.url, [(each.message.receipt, later)])
+                busy[each.url].append((each.message.receipt, later))
+        for url, receipts in over.items():
+            self._client.delete(url, receipts)
+        for url, times in busy.items():
+            self._client.hide(url, times)
 
     # -- holding -------------------------------------------------------------------------------
 
