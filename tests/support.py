@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,7 +96,13 @@ def run_command(
 class WorkerProcess:
     """A worker in a process of its own, with all that it printed."""
 
-    def __init__(self, command: list[str], env: Mapping[str, str], output: Path) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        env: Mapping[str, str],
+        output: Path,
+        before: Callable[[], None] | None = None,
+    ) -> None:
         self._output = output
         with output.open("wb") as stream:
             self.process = subprocess.Popen(
@@ -105,6 +113,7 @@ class WorkerProcess:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=before,  # noqa: PLW1509 - of the tests' threads nothing is needed
             )
 
     @property
@@ -170,15 +179,20 @@ def start_worker(
     *arguments: object,
     overrides: Mapping[str, Any] | None = None,
     command: str = "queue_work",
+    ignore: Sequence[int] = (),
+    limits: Mapping[int, tuple[int, int]] | None = None,
     **env: str,
 ) -> Iterator[WorkerProcess]:
     """Start ``queue_work`` with these arguments; it is gone when the block ends, however it ends.
 
-    Its output is shown when the block raises.
+    Its output is shown when the block raises. It ignores the signals in `ignore`, and has these
+    `limits` of its resources.
     """
     line = [sys.executable, "-m", "django", command, *map(str, arguments)]
     with tempfile.TemporaryDirectory(prefix="djqueue-worker-") as folder:
-        worker = WorkerProcess(line, {**environment(overrides), **env}, Path(folder) / "output")
+        before = partial(_prepare, ignore, limits or {}) if ignore or limits else None
+        given = {**environment(overrides), **env}
+        worker = WorkerProcess(line, given, Path(folder) / "output", before)
         try:
             yield worker
         except BaseException:
@@ -186,6 +200,13 @@ def start_worker(
             raise
         finally:
             _end(worker)
+
+
+def _prepare(ignore: Sequence[int], limits: Mapping[int, tuple[int, int]]) -> None:
+    for number in ignore:
+        signal.signal(number, signal.SIG_IGN)
+    for limit, values in limits.items():
+        resource.setrlimit(limit, values)
 
 
 def _end(worker: WorkerProcess) -> None:

@@ -44,6 +44,8 @@ class Answers:
                 self._ended(process, item, told, told.outcome, now)
         if process.spoilt:
             self.take_back(process)
+        if process.mute_since is not None:
+            self._stop_listening(process)
         if worker.ends_when_empty and not worker.crew.busy:
             worker.trade.look_now()
 
@@ -134,7 +136,7 @@ class Answers:
             left = left or burial.reason is Reason.LEASE
             for item in process.held.values():
                 self._lost_with(burial, item)
-            self._selector.unregister(process.ends.outcomes)
+            self._stop_listening(process)
             self._wait_to_send(process, wait=False)
             process.close()
         if left:
@@ -144,6 +146,11 @@ class Answers:
         if self._heard is not None and crew.link is not self._heard:
             self._selector.unregister(self._heard)
             self._heard = None
+
+    def _stop_listening(self, process: Process) -> None:
+        """The end of a pipe calls without end."""
+        if process.ends.outcomes in self._selector.get_map():
+            self._selector.unregister(process.ends.outcomes)
 
     def _lost_with(self, burial: Burial, item: Item | Note) -> None:
         if isinstance(item, Note):

@@ -6,17 +6,16 @@ job settles itself in its own transaction.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes  # here, so that a child need not load it for itself
 import faulthandler
 import gc
-import io
 import os
 import platform
 import resource
 import select
 import signal
-import sys
 import threading
 import traceback
 from collections import deque
@@ -35,12 +34,13 @@ from djqueue.running.rules import DEFAULT_TIMEOUT
 from djqueue.running.runner import Runner
 from djqueue.running.surroundings import Surroundings
 from djqueue.running.timer import AlarmTimer
-from djqueue.worker import clock
+from djqueue.worker import clock, output
 from djqueue.worker.chores import tidy
 from djqueue.worker.memory import resident
 from djqueue.worker.notices import HARD, Chore, ChoreKind, Failed, Released
 from djqueue.worker.orphans import OWNER
 from djqueue.worker.page import ENDING, Slot
+from djqueue.worker.programs import Programs
 from djqueue.worker.team import Assignment
 from djqueue.worker.wire import (
     TOKEN,
@@ -49,6 +49,7 @@ from djqueue.worker.wire import (
     WindowReader,
     encode_outcome,
     encode_told,
+    send_outcome,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 TO_END = 2.0
 """Seconds that a child may take to end once it has nothing to do any more."""
+_TO_START = 0.0003
+"""Seconds in which no job can have started a program."""
 _INSTANT = 0.5
 """Seconds of waiting after which a database connection may have become too old."""
 _LOOK_EVERY = 0.05
@@ -72,11 +75,21 @@ def main(assignment: Assignment, slot: Slot) -> NoReturn:
         with contextlib.suppress(EOFError):
             child.run()
         slot.begin(ENDING, clock.now(), hard=clock.now() + TO_END)
+        _wind_up()
         code = 0
     except BaseException:  # noqa: BLE001 - an error of ours has nobody else who would tell of it
         traceback.print_exc()
     finally:
-        end_process(code)
+        output.flush()
+        os._exit(code)
+
+
+def _wind_up() -> None:
+    """End as a program does: threads that are not daemons are waited for, and what was registered
+    with `atexit` runs; error trackers send then. The warden sees to it that this ends.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing does in its children
+    atexit._run_exitfuncs()
 
 
 class Child:
@@ -85,6 +98,7 @@ class Child:
     def __init__(self, assignment: Assignment, slot: Slot) -> None:
         self._team, self._channels = assignment.team, assignment.channels
         self._slot = slot
+        self._programs = Programs()
         self._windows = WindowReader(assignment.channels.work)
         self._items: deque[Item | Note] = deque()
         self._index = 0
@@ -156,9 +170,12 @@ class Child:
         outcome = self._runner.run(reservation)
         self._tidy(reservation.name)
         self._runner.forget()
+        output.flush()
+        if outcome.duration > _TO_START:
+            self._programs.look(reservation.name)
         self._slot.end()
         memory = self._memory(outcome.duration) if self._team.memory else 0
-        os.write(self._channels.outcomes, encode_outcome(item.number, outcome, memory))
+        send_outcome(self._channels.outcomes, encode_outcome(item.number, outcome, memory))
         return outcome.spoilt
 
     def _begin(self, number: int, timeout: float) -> None:
@@ -176,6 +193,10 @@ class Child:
         self._surroundings.restore(job)
 
     def _was_forked(self) -> None:
+        """In a process that a job has forked: it is nobody's child here, and says nothing."""
+        for descriptor in self._channels[:3]:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
         self._runner.twin.born = True
 
     def _has_connected(self, **_: Any) -> None:
@@ -194,7 +215,7 @@ class Child:
             self._begin(note.number, self._runner.teller.time_to_tell(note.notice.reservation))
             spoilt = self._end_of(note.notice)
         self._slot.end()
-        os.write(self._channels.outcomes, encode_told(note.number))
+        send_outcome(self._channels.outcomes, encode_told(note.number))
         return spoilt
 
     def _end_of(self, notice: Failed | Released) -> bool:
@@ -253,9 +274,7 @@ def _become_a_child(assignment: Assignment) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     gc.enable()
     os.environ[OWNER] = str(os.getpid())
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what jobs print is seen at once
-            stream.reconfigure(line_buffering=True)
+    output.unbuffer()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable(file=assignment.channels.dump, all_threads=True)
     _die_with_warden(assignment.life, assignment.warden)
@@ -275,11 +294,3 @@ def _die_with_warden(life: int, warden: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="djqueue-life").start()
-
-
-def end_process(code: int) -> NoReturn:
-    """Flush what was printed, and be gone."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # a closed stream, a full disk, a job's own stream
-            stream.flush()
-    os._exit(code)

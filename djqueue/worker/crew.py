@@ -15,6 +15,7 @@ from django.db import connections
 from djqueue.drivers.base import Reservation
 from djqueue.running.outcome import Outcome
 from djqueue.worker import clock, orphans, postmortem
+from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.link import Link
 from djqueue.worker.memory import resident
 from djqueue.worker.page import Page, Reason
@@ -32,6 +33,9 @@ _FAST_DEATH = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
 _PATIENCE = 3
 """Deaths in a row before anything was begun, after which the next child is started later."""
+_SILENT, _SILENT_AT_START, _SILENT_WITHOUT_CHANNEL = 15.0, 120.0, 1.0
+"""Seconds in which a child that holds something and runs nothing may say nothing: usually, before
+it waits for work for the first time, and when nothing can come any more."""
 _TO_END = 2.0
 """Seconds in which idle children end by themselves."""
 _DESCRIPTORS = 8
@@ -52,8 +56,10 @@ class Burial(NamedTuple):
 class Crew:
     """Keeps `size` children alive while the worker accepts work. A warden starts and ends them."""
 
-    def __init__(self, size: int, team: Team, driver: Driver, signals: int = -1) -> None:
-        """`signals` is where a warden hears the signals of this process."""
+    def __init__(
+        self, size: int, team: Team, driver: Driver, interrupts: Interrupts | None = None
+    ) -> None:
+        """`interrupts` has where a warden hears the signals of this process."""
         self.size = size
         self.processes: list[Process] = []
         self.page = Page.create(size)
@@ -61,7 +67,7 @@ class Crew:
         self.lease_end = 0.0
         self._team = team
         self._driver = driver
-        self._signals = signals
+        self._interrupts = interrupts
         self._wardens = 0
         self._start_at = 0.0
         self._failures = 0
@@ -80,7 +86,7 @@ class Crew:
         link = Link(
             self._team,
             self.page,
-            self._signals,
+            self._interrupts,
             forks=not by_exec(),
             first=not self._wardens,
         )
@@ -174,16 +180,17 @@ class Crew:
             fast = clock.now() - process.started < _FAST_DEATH or not process.slot.is_up
             self._failures += fast
         if self._failures > _PATIENCE:
-            self._pause(self._failures - _PATIENCE)
+            why = f"{self._failures} children in a row have ended before they began anything."
+            self._pause(self._failures - _PATIENCE, why)
 
     def _could_not_start(self, error: OSError) -> None:
-        logger.warning("A child could not be started: %s. Trying again later.", error)
         self._failures += 1
-        self._pause(self._failures)
+        self._pause(self._failures, f"A child could not be started ({error}).")
 
-    def _pause(self, times: int) -> None:
+    def _pause(self, times: int, why: str) -> None:
         pause = min(_FIRST_PAUSE**times, _LONGEST_PAUSE)
         self._start_at = clock.now() + pause
+        logger.warning("%s The next one is started in %.0f s.", why, pause)
 
     def close(self) -> None:
         """Let idle children end by themselves, and make sure of it."""
@@ -237,6 +244,15 @@ class Crew:
 
     # -- limits --------------------------------------------------------------------------------
 
+    def enforce_speech(self, now: float) -> None:
+        """Kill what cannot say what became of its jobs, or does nothing although it holds some."""
+        for process in self.processes:
+            silence, mute = process.silence(now), process.mute_since
+            if mute is not None and now - mute > _SILENT_WITHOUT_CHANNEL:
+                process.give_up("Its process closed the channel of its outcomes.")
+            elif silence > (_SILENT if process.slot.is_up else _SILENT_AT_START):
+                process.give_up(f"Its process held jobs and did nothing for {silence:.0f} s.")
+
     def enforce_memory(self, limit: int) -> None:
         """Kill what has grown above `limit` bytes during a job."""
         for process in self.processes:
@@ -263,7 +279,7 @@ def outcome_of(burial: Burial, item: Item, team: Team, memory_kill: int) -> Outc
     if kind == "memory":
         return postmortem.grew(reservation, rules, int(number), memory_kill)
     if kind:
-        return postmortem.interrupted(reservation, rules, kind, stopped=True)
+        return postmortem.interrupted(reservation, rules, kind, stopped=not process.is_broken)
     return postmortem.died(reservation, rules, burial.status, process.dump())
 
 

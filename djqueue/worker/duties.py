@@ -153,6 +153,7 @@ class Duties:
     def _watch(self, now: float) -> float:
         """Jobs that keep others waiting. What lasts too long is ended by the warden."""
         worker = self._worker
+        worker.crew.enforce_speech(now)
         worker.answers.relieve(now)
         worker.report.still_running(worker.crew.processes, now)
         return now + (WATCH if worker.crew.busy else 1.0)

@@ -28,6 +28,11 @@ class Interrupts:
         for descriptor in self._all:
             os.set_blocking(descriptor, False)
 
+    @property
+    def private(self) -> tuple[int, ...]:
+        """What no other process may have: a job could write into it by mistake."""
+        return self.descriptor, self._write, self._at_once
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         with suppress(BlockingIOError):
             os.write(self._write, bytes([number]))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.page import Page, Slot, scratch
 from djqueue.worker.start import exec_warden, fork_warden
 from djqueue.worker.team import Channels, Team
@@ -48,12 +49,16 @@ class Report(NamedTuple):
 class Link:
     """To a warden that lives, or has just died."""
 
-    def __init__(self, team: Team, page: Page, signals: int, *, forks: bool, first: bool) -> None:
+    def __init__(
+        self, team: Team, page: Page, interrupts: Interrupts | None, *, forks: bool, first: bool
+    ) -> None:
         """Start one: by fork, if it is the `first` and `forks`, else by exec."""
         self._socket, theirs = socket.socketpair()
+        signals = interrupts.for_warden if interrupts else -1
+        private = [self._socket.fileno(), *(interrupts.private if interrupts else ())]
         try:
             if first and forks:
-                self.pid = fork_warden(team, page, (self._socket, theirs), signals)
+                self.pid = fork_warden(team, page, theirs, signals, private)
             else:
                 self.pid = exec_warden(team, page, theirs, signals, forks=forks)
         except OSError:

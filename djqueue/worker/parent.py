@@ -21,7 +21,7 @@ from djqueue import registry
 from djqueue.conf import settings
 from djqueue.drivers.base import WorkerIdentity
 from djqueue.errors import QueueUnavailable
-from djqueue.worker import clock, orphans
+from djqueue.worker import clock, orphans, output
 from djqueue.worker.answers import Answers
 from djqueue.worker.crew import Crew
 from djqueue.worker.duties import Duties
@@ -72,8 +72,9 @@ class Worker:
             options.kill_grace,
             options.grace,
         )
+        output.hold_standard_descriptors()
         self._interrupts = Interrupts()
-        self.crew = Crew(options.workers, self.team, driver, self._interrupts.for_warden)
+        self.crew = Crew(options.workers, self.team, driver, self._interrupts)
         self.stock = Stock()
         self.pace = Pace(driver.window)
         self.trade = Trade(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from djqueue import history
 from djqueue.decision import Happened, decide
@@ -81,6 +82,29 @@ def interrupted(
     )
     error = ErrorReport(f"{_ERRORS}WorkerLost", message, "")
     return Outcome(Happened.INTERRUPTED, decide(Happened.INTERRUPTED, facts), error, text)
+
+
+def stacks(dump: str) -> str:
+    """What faulthandler wrote, without what is below the job: the frames that called it."""
+    if "most recent call first" not in dump:
+        return dump
+    first, _, rest = dump.partition("\n")
+    kept = ["Stacks at the moment it was killed:" if first == _KILLED else first]
+    in_job = skipping = False
+    for line in rest.partition("\nExtension modules:")[0].rstrip().splitlines():
+        if not line.startswith("  File "):
+            in_job = skipping = False
+        elif not line.startswith(_OURS):
+            in_job = True
+        elif in_job:
+            skipping = True
+        if not skipping:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+_KILLED = "Fatal Python error: Aborted"
+_OURS = f'  File "{Path(__file__).parents[1]}{os.sep}'
 
 
 def _outcome(

@@ -10,8 +10,10 @@ from djqueue.worker import clock
 from djqueue.worker.link import Ends, Link
 from djqueue.worker.notices import Notice
 from djqueue.worker.page import Running, Slot
+from djqueue.worker.postmortem import stacks
 from djqueue.worker.wire import (
     TOKEN,
+    GarbledError,
     Item,
     Note,
     OutcomeReader,
@@ -20,6 +22,7 @@ from djqueue.worker.wire import (
     encode_window,
 )
 
+GARBLED = "Its process wrote something else where its outcomes belong, so they could not be read."
 STUCK_AFTER = 0.1
 """Seconds after which a job keeps nobody waiting behind it."""
 
@@ -40,6 +43,12 @@ class Process:
         """When what is handed over may be taken over by others; 0: never."""
         self.has_begun = False
         """It has begun at least one item."""
+        self.is_broken = False
+        """That is why it is doomed."""
+        self.heard = clock.now()
+        """When it last gave a sign of doing something."""
+        self.mute_since: float | None = None
+        """When it closed the channel of its outcomes, or wrote something else into it."""
         self.spoilt = False
         """It will end by itself after a soft timeout; nothing more is handed over."""
         self.full = False
@@ -95,6 +104,7 @@ class Process:
         try:
             while self._unsent:
                 sent = self.ends.work.send(self._unsent)
+                self.heard = clock.now()
                 del self._unsent[:sent]
             while self._tokens:
                 sent = os.write(self.ends.tokens, self._tokens)
@@ -131,22 +141,41 @@ class Process:
 
     def answers(self) -> Iterator[tuple[Item | Note, Told]]:
         """What the child has reported since the last call."""
-        while True:
+        while self.mute_since is None:
             try:
                 data = os.read(self.ends.outcomes, 1 << 16)
             except BlockingIOError:
                 return
             if not data:
+                self.mute_since = clock.now()
                 return
-            for told in self._reader.feed(data):
-                item = self.held.pop(told.number, None)
-                self.full = self.full and bool(self.held)
-                self.has_begun = True
-                if item is not None:
-                    yield item, told
+            self.heard = clock.now()
+            try:
+                yield from self._understood(data)
+            except GarbledError:
+                # Attempts that ended are among what it said; which ones is not known any more.
+                self.mute_since = clock.now()
+                self.give_up(GARBLED)
+                return
             self._count()
             if len(data) < 1 << 16:
                 return
+
+    def _understood(self, data: bytes) -> Iterator[tuple[Item | Note, Told]]:
+        for told in self._reader.feed(data):
+            if not 0 < told.number < self._next:
+                raise GarbledError
+            item = self.held.pop(told.number, None)
+            self.full = self.full and bool(self.held)
+            self.has_begun = True
+            if item is not None:
+                yield item, told
+
+    def silence(self, now: float) -> float:
+        """Seconds for which it has held something, run nothing, and said nothing."""
+        if not self.held or self.slot.running() is not None:
+            self.heard = now
+        return now - self.heard
 
     def is_free(self, now: float) -> bool:
         """Whether what it is given now is soon begun."""
@@ -173,6 +202,11 @@ class Process:
             self.doomed = why
             self._link.end(self.slot, dump=dump)
 
+    def give_up(self, why: str) -> None:
+        """End it because it does not do what a child does."""
+        self.is_broken = self.is_broken or self.doomed is None
+        self.abort(why, dump=False)
+
     def kill(self) -> None:
         """SIGKILL for the whole group: what the job has started ends with it."""
         self._link.end(self.slot, dump=False)
@@ -180,7 +214,8 @@ class Process:
     def dump(self) -> str:
         """What faulthandler wrote when it died."""
         size = os.fstat(self.ends.dump).st_size
-        return os.pread(self.ends.dump, min(size, 1 << 16), 0).decode("utf-8", "replace")
+        text = os.pread(self.ends.dump, min(size, 1 << 16), 0).decode("utf-8", "replace")
+        return stacks(text)
 
     def close(self) -> None:
         """Close our ends; an idle child ends by itself then."""

@@ -49,9 +49,11 @@ def by_exec() -> bool:
 
 
 def fork_warden(
-    team: Team, page: Page, ends: tuple[socket.socket, socket.socket], signals: int
+    team: Team, page: Page, link: socket.socket, signals: int, private: Sequence[int]
 ) -> int:
-    """Fork a warden; our end and its. Nothing may be open that does not survive a fork."""
+    """Fork a warden, which has nothing of what is `private` to this process. Nothing may be open
+    that does not survive a fork.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     _settle_memory()
@@ -60,8 +62,9 @@ def fork_warden(
         pid = os.fork()
         if not pid:
             try:
-                ends[0].close()
-                _become_warden(team, page, Ties(ends[1], signals, parent, team.grace), forks=True)
+                for descriptor in private:
+                    os.close(descriptor)
+                _become_warden(team, page, Ties(link, signals, parent, team.grace), forks=True)
             finally:
                 os._exit(1)
     return pid

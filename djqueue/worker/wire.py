@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -24,8 +27,10 @@ from djqueue.worker.notices import Chore, ChoreKind, Failed, Notice, Released
 
 TOKEN = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
-_OUTCOME = struct.Struct("<QBdI")
-_PLAIN, _FULL, _TOLD, _MEMORY = range(4)
+_OUTCOME = struct.Struct("<QBdII")
+_PLAIN, _FULL, _TOLD = 0xD1, 0xE2, 0xF3
+"""Kinds, unlikely in what a job writes into this pipe by mistake."""
+_LONGEST = 1 << 26
 
 
 class Item(NamedTuple):
@@ -119,10 +124,10 @@ def _reservation(fields: list[Any]) -> Reservation:
 
 
 def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
-    """A plain success is 21 bytes; anything else brings a JSON body."""
+    """A plain success is 25 bytes; anything else brings a JSON body, and a sum to check it by."""
     plain = outcome.happened is Happened.RETURNED and not (outcome.settled or outcome.spoilt)
     if plain and not memory:
-        return _OUTCOME.pack(index, _PLAIN, outcome.duration, 0)
+        return _OUTCOME.pack(index, _PLAIN, outcome.duration, 0, 0)
     fields: dict[str, Any] = {
         "happened": outcome.happened.value,
         "action": outcome.decision.action.value,
@@ -134,13 +139,32 @@ def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
         "spoilt": outcome.spoilt,
         "memory": memory,
     }
-    body = json.dumps(fields).encode("ascii")
-    return _OUTCOME.pack(index, _FULL, outcome.duration, len(body)) + body
+    body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return _OUTCOME.pack(index, _FULL, outcome.duration, len(body), zlib.crc32(body)) + body
 
 
 def encode_told(index: int) -> bytes:
     """A notice was delivered."""
-    return _OUTCOME.pack(index, _TOLD, 0.0, 0)
+    return _OUTCOME.pack(index, _TOLD, 0.0, 0, 0)
+
+
+def send_outcome(descriptor: int, data: bytes) -> None:
+    """Write all of it. What is larger than a pipe takes at once could be cut in two by a signal,
+    whose handler may be a job's, so signals wait.
+    """
+    if len(data) <= select.PIPE_BUF:
+        os.write(descriptor, data)
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class GarbledError(ValueError):
+    """Something else than outcomes came: their order is lost, and with it what they are about."""
 
 
 class OutcomeReader:
@@ -150,11 +174,16 @@ class OutcomeReader:
         self._buffer = b""
 
     def feed(self, data: bytes) -> Iterator[Told]:
-        """The answers that are complete by now. A last, torn one of a dead child never is."""
+        """The answers that are complete by now. A last, torn one of a dead child never is.
+
+        `GarbledError` for anything else.
+        """
         buffer = self._buffer + data if self._buffer else data
         position, end, head = 0, len(buffer), _OUTCOME.size
         while end - position >= head:
-            index, kind, duration, length = _OUTCOME.unpack_from(buffer, position)
+            index, kind, duration, length, checked = _OUTCOME.unpack_from(buffer, position)
+            if kind not in (_PLAIN, _FULL, _TOLD) or length > _LONGEST:
+                raise GarbledError
             if end - position - head < length:
                 break
             position += head
@@ -163,7 +192,10 @@ class OutcomeReader:
             elif kind == _TOLD:
                 yield Told(index, None)
             else:
-                yield _full(index, duration, buffer[position : position + length])
+                body = buffer[position : position + length]
+                if zlib.crc32(body) != checked:
+                    raise GarbledError
+                yield _full(index, duration, body)
             position += length
         self._buffer = buffer[position:]
 

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from hashlib import sha1
 
@@ -13,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone, translation
 
 from djqueue import Job, current_job, job
-from tests.app import nasty, programs, untidy  # noqa: F401 - jobs too
+from tests.app import nasty, programs, talking, untidy  # noqa: F401 - jobs too
 from tests.app.models import Note
 from tests.ledger import write
 
@@ -128,6 +129,17 @@ def swallows_everything() -> None:
     while True:
         with contextlib.suppress(BaseException):
             time.sleep(60)
+
+
+@job(name="app.interrupts_a_program")
+def interrupts_a_program() -> None:
+    """Start a program for each of these signals; how they end."""
+    ends = []
+    for name in ("INT", "USR1", "USR2", "TERM", "HUP", "QUIT"):
+        program = subprocess.Popen(["sleep", "5"])
+        program.send_signal(signal.Signals[f"SIG{name}"])
+        ends.append(program.wait())
+    write("end", ends)
 
 
 @job(name="app.kills_itself", tries=3, backoff=0)
