@@ -220,9 +220,8 @@ def decode(text: str) -> Payload:
             raise InvalidPayload(f"The payload cannot be read: {error}.") from None
     else:
         head, written = known
-        for key, value in written.items():
-            if data[key] != value:
-                raise InvalidPayload(f'The payload has "{key}" twice.')
+        if data["name"] != head.name or data["options"] != written["options"]:
+            raise InvalidPayload("The payload says twice which job it is, or with which options.")
     how = _expect(data, "packed", (str, type(None)), None)
     arguments = _expect(data, "arguments", dict if how is None else str)
     return Payload(
@@ -241,7 +240,8 @@ def parsed(text: str, what: str) -> Any:
     """The JSON in `text`, if it is small enough to be handled; else `InvalidPayload`, whose message
     begins with `what`. It is looked at before anything is built of it.
     """
-    if len(text) > MOST_VALUES and _values(text) > MOST_VALUES:
+    small = len(text) <= 2 * MOST_LEVELS  # too short for either limit
+    if not small and len(text) > MOST_VALUES and _values(text) > MOST_VALUES:
         raise InvalidPayload(
             f"{what} holds more than {MOST_VALUES:,} values, and is not read. Save what is large"
             " with a storage, and pass its name."
@@ -252,6 +252,8 @@ def parsed(text: str, what: str) -> Any:
         raise InvalidPayload(f"{what} is nested too deeply to be one of djqueue's.") from None
     except ValueError as error:
         raise InvalidPayload(f"{what} is not JSON: {error}.") from None
+    if small:
+        return data
     if text.count("[") + text.count("{") > MOST_LEVELS and _is_too_deep(data):
         raise InvalidPayload(f"{what} is nested too deeply to be one of djqueue's.")
     return data

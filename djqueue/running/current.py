@@ -75,23 +75,10 @@ class CurrentJob:
         self._stopping = stopping
 
     @classmethod
-    def of(
-        cls,
-        reservation: Reservation,
-        connection: str,
-        cancelled: Callable[[], bool] = never,
-        stopping: Callable[[], bool] = never,
-    ) -> CurrentJob:
-        """An attempt at a reserved job of `connection`, without its instance."""
-        return cls(
-            reservation.id,
-            reservation.name,
-            reservation.queue,
-            connection,
-            reservation.attempt,
-            cancelled=cancelled,
-            stopping=stopping,
-        )
+    def of(cls, reservation: Reservation, connection: str) -> CurrentJob:
+        """A reserved job of `connection` that does not run, without its instance."""
+        name, queue = reservation.name, reservation.queue
+        return cls(reservation.id, name, queue, connection, reservation.attempt)
 
     def release(self, delay: float | timedelta | datetime = 0) -> None:
         """Put the job back into its queue when this attempt ends, after `delay`.

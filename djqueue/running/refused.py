@@ -24,8 +24,6 @@ class NothingLeft(Exception):  # noqa: N818 - not an error, and never seen outsi
 
 def refuse_if_nothing_is_left(payload: Payload, reservation: Reservation, rules: Rules) -> None:
     """Raise `NothingLeft` where the tries are used up, or ``retry_until`` has passed."""
-    if payload.retry_until is None and reservation.attempt == 1:
-        return  # the first attempt always begins
     facts = rules.facts(
         payload.head.limits,
         attempt=reservation.attempt,

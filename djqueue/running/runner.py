@@ -49,27 +49,27 @@ class _Attempt:
         "limits",
         "payload",
         "reservation",
+        "sender",
         "spec",
         "timeout",
         "unpacked",
     )
 
-    def __init__(self, reservation: Reservation, job: CurrentJob, limits: Limits) -> None:
+    def __init__(
+        self, reservation: Reservation, job: CurrentJob, limits: Limits, timeout: float
+    ) -> None:
         self.reservation = reservation
         self.job = job
         self.limits = limits
         self.began = time.perf_counter()
-        self.timeout = 0.0
+        self.timeout = timeout
         self.spec: Any = None
+        self.sender: Any = None
+        """The job's class, of its signals."""
         self.payload: Payload | None = None
         self.unpacked = False
         self.frame: Frame | None = None
         """None until ``handle()`` is about to be called."""
-
-    @property
-    def sender(self) -> Any:
-        """The job's class, of its signals."""
-        return None if self.spec is None else self.spec.job_class
 
 
 class Runner:
@@ -98,17 +98,26 @@ class Runner:
         self.twin = Twin()
         self.teller = Teller(connection, rules, self._timer, self.twin)
 
-    def run(self, reservation: Reservation) -> Outcome:
+    def run(self, reservation: Reservation, limits: Limits | None = None) -> Outcome:
         """Run one attempt. Whatever the job raises is its outcome, `SystemExit` and its like
         included. `KeyboardInterrupt` passes where the process is not the jobs' own: it is Ctrl-C.
+        `limits` are those in the payload, where they have been read already.
         """
         self.error = self.value = None
-        head = head_of(reservation.payload)
-        job = CurrentJob.of(
-            reservation, self.connection, cancelled=self._cancelled, stopping=self._stopping
+        if limits is None:
+            head = head_of(reservation.payload)
+            limits = head.limits if head else Limits()
+        job = CurrentJob(
+            reservation.id,
+            reservation.name,
+            reservation.queue,
+            self.connection,
+            reservation.attempt,
+            None,
+            self._cancelled,
+            self._stopping,
         )
-        attempt = _Attempt(reservation, job, head.limits if head else Limits())
-        attempt.timeout = self.rules.timeout_of(attempt.limits)
+        attempt = _Attempt(reservation, job, limits, self.rules.timeout_of(limits))
         return contextvars.copy_context().run(self._attempt, attempt)
 
     def forget(self) -> None:
@@ -128,7 +137,8 @@ class Runner:
                 self.value = self._call(attempt)
             finally:
                 timer.stop()
-                self.twin.end_here()
+                if self.twin.born:
+                    self.twin.end_here()
         except BaseException as error:
             timer.stop()  # it may have rung on the way to the other stop, and would again
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
@@ -150,17 +160,20 @@ class Runner:
         if payload.id != reservation.id:
             raise InvalidPayload(f"The payload belongs to job {payload.id}.")
         attempt.payload = payload
-        attempt.spec = registry.find(payload.head.name)
-        attempt.job.name = payload.head.name
-        if payload.head.name != reservation.name:
+        name = attempt.job.name = payload.head.name
+        spec: Any = registry.find(name)
+        attempt.spec, attempt.sender = spec, spec.job_class
+        if name != reservation.name:
             raise InvalidPayload(
                 f"The store calls this job {reservation.name!r:.300}, and its payload"
-                f" {payload.head.name!r:.300}: one of the two was altered."
+                f" {name!r:.300}: one of the two was altered."
             )
-        payload = attempt.payload = unpacked(payload)
+        if payload.packed is not None:
+            payload = attempt.payload = unpacked(payload)
         attempt.unpacked = True
-        refuse_if_nothing_is_left(payload, reservation, self.rules)
-        attempt.job.instance = attempt.spec.load(payload.arguments)
+        if reservation.attempt > 1 or payload.retry_until is not None:
+            refuse_if_nothing_is_left(payload, reservation, self.rules)
+        attempt.job.instance = spec.load(payload.arguments)
 
     def _call(self, attempt: _Attempt) -> Any:
         """Run ``handle()``, inside the job's transaction where it asks for one. The timer stops
@@ -175,7 +188,8 @@ class Runner:
                     value = finish(value, timer)
             finally:
                 timer.stop()
-                self.twin.end_here()  # before the transaction, which is not its own, ends
+                if self.twin.born:  # before the transaction, which is not its own, ends
+                    self.twin.end_here()
             if timer.rang:  # swallowed, but its time was over
                 raise JobTimeout
             return value
@@ -245,7 +259,7 @@ class Runner:
         self.error = error
         if happened is Happened.RETURNED:
             # What was cancelled or lost is not done; nobody is told of an outcome that is ignored.
-            if settled or not job.is_cancelled:
+            if signals.job_succeeded.receivers and (settled or not job.is_cancelled):
                 signals.announce(signals.job_succeeded, sender, job=job, duration=duration)
             return Outcome(happened, _DONE, settled=settled, duration=duration)
         text: str | None = None

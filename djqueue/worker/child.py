@@ -27,7 +27,7 @@ from django.dispatch import Signal
 from djqueue import signals
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
-from djqueue.payload import head_of
+from djqueue.payload import Limits, head_of
 from djqueue.running.outcome import exception_of
 from djqueue.running.reset import close_what_is_old, connections_after
 from djqueue.running.rules import DEFAULT_TIMEOUT
@@ -165,9 +165,10 @@ class Child:
         self._index = item.number
         reservation = item.reservation
         head = head_of(reservation.payload)
-        timeout = self._team.rules.timeout_of(head.limits) if head else self._team.rules.timeout
+        limits = head.limits if head else Limits()
+        timeout = self._team.rules.timeout_of(limits)
         self._begin(item.number, timeout)
-        outcome = self._runner.run(reservation)
+        outcome = self._runner.run(reservation, limits)
         self._tidy(reservation.name)
         self._runner.forget()
         output.flush()
