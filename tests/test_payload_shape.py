@@ -72,10 +72,10 @@ def test_a_dispatch_says_so_at_once() -> None:
 
 
 def test_commas_within_a_text_are_no_values() -> None:
-    text = 'a,"\\' * MOST_VALUES
-    began = time.monotonic()
+    text = 'a,"\\' * 1000 + "," * MOST_VALUES
+    began = time.process_time()
     assert decode(encode(HEAD, "1", 1.0, {"x": text})).arguments == {"x": text}
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from djqueue.bus import controls, outbox
 from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
-from djqueue.errors import JobFailed
-from djqueue.running.outcome import ErrorReport, Outcome
+from djqueue.running.outcome import ErrorReport, Outcome, exception_of
 from djqueue.running.reset import connections_after
 from djqueue.running.runner import Runner
 from djqueue.worker import postmortem
@@ -38,6 +37,7 @@ class WorkerAlone:
         self.reason: StopReason | None = None
         self.error: BaseException | None = None
         """What the last job raised, if it did."""
+        self._ran = ""
         self._runner = Runner(
             options.connection, options.rules(settings().unknown_job_grace), driver=lambda: driver
         )
@@ -90,7 +90,7 @@ class WorkerAlone:
 
     def _run(self, reservation: Reservation) -> None:
         outcome = self.attempt(reservation)
-        self.error = self._runner.error
+        self.error, self._ran = self._runner.error, reservation.id
         self.done += 1
         self._over(reservation, outcome)
 
@@ -104,7 +104,8 @@ class WorkerAlone:
         self.report.flush()
 
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
-        self._runner.failed(reservation, self.error or JobFailed(error.message))
+        own = self.error if reservation.id == self._ran else None  # not that of another job
+        self._runner.failed(reservation, own or exception_of(error))
         self._finish.told(reservation)
 
     def _nothing_there(self) -> StopReason | None:
