@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 PROMOTE_SLICE = 500
 """Rows a promotion moves at once, so that no statement holds many rows for long."""
 
+CHUNK, CHUNK_LENGTH = 50, 400_000
+"""Jobs, and characters of their payloads, in one INSERT: servers take statements of a limited size,
+of a mebibyte say."""
+LONGEST_DELAY = 5000 * 365 * 86400.0
+"""Seconds. What is due later than the year 9999 can be stored here, and read there not."""
 ASK_AT_ONCE = 100
 """Queues that one statement asks about, where it cannot be given a list."""
 
@@ -127,9 +132,13 @@ class Dialect(ABC):
         """Insert in multi-row statements, in order."""
         with self.transaction():
             for delayed, some in _runs(jobs):
-                for chunk in _chunks(some, 50):
+                for chunk in _chunks(some):
                     values = [value for job in chunk for value in self._insert_values(job)]
                     self.run(self._insert(delayed, len(chunk)), values)
+
+    def too_large(self, jobs: Sequence[OutgoingJob]) -> dict[str, str]:
+        """After a connection broke off: those of `jobs` that were too large for it, and why."""
+        return {}
 
     def _insert(self, delayed: bool, count: int) -> str:
         available_at = self.later if delayed else self.now
@@ -170,7 +179,7 @@ class Dialect(ABC):
         params: list[Any] = []
         if verdict is Verdict.RELEASE and settlement.delay > 0:
             sets.append(f"line = NULL, available_at = {self.later}")
-            params.append(settlement.delay)
+            params.append(min(settlement.delay, LONGEST_DELAY))
         elif verdict is Verdict.RELEASE:
             sets.append(f"line = {self.in_line}, available_at = {self.now}")
         else:
@@ -191,6 +200,19 @@ class Dialect(ABC):
 
         None stands for reservations that are over and whose worker has no row at all.
         """
+
+    def holds_anything(self, dead: int | None) -> bool:
+        """Whether `take_over` would find something that nobody else is taking."""
+        gone, params = (self.orphaned, []) if dead is None else ("reserved_by = %s", [dead])
+        return bool(self.rows(f"SELECT 1 FROM jobs{self.by_holder} WHERE {gone} LIMIT 1", params))
+
+    @property
+    def orphaned(self) -> str:
+        """SQL for rows whose reservation is over, and whose worker has no row at all."""
+        return (
+            f"reserved_by IS NOT NULL AND reserved_until < {self.now}"
+            " AND NOT EXISTS (SELECT 1 FROM djqueue_workers w WHERE w.id = jobs.reserved_by)"
+        )
 
     def held_by(self, worker: int) -> list[Reservation]:
         """Everything that `worker` holds."""
@@ -284,6 +306,15 @@ def _runs(jobs: Sequence[OutgoingJob]) -> Iterator[tuple[bool, list[OutgoingJob]
         yield bool(run[-1].delay), run
 
 
-def _chunks(jobs: Sequence[OutgoingJob], size: int) -> Iterator[Sequence[OutgoingJob]]:
-    for start in range(0, len(jobs), size):
-        yield jobs[start : start + size]
+def _chunks(jobs: Sequence[OutgoingJob]) -> Iterator[Sequence[OutgoingJob]]:
+    """Parts of `CHUNK` jobs and `CHUNK_LENGTH` characters at most, or of one job."""
+    chunk: list[OutgoingJob] = []
+    length = 0
+    for job in jobs:
+        length += len(job.payload)
+        if chunk and (len(chunk) == CHUNK or length > CHUNK_LENGTH):
+            yield chunk
+            chunk, length = [], len(job.payload)
+        chunk.append(job)
+    if chunk:
+        yield chunk

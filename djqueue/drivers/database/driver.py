@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -38,13 +39,16 @@ from djqueue.drivers.database.connection import (
     own_connection,
 )
 from djqueue.drivers.database.dialect import Dialect, Holder
-from djqueue.drivers.database.doubt import in_doubt, is_locked
+from djqueue.drivers.database.doubt import is_locked, is_refusal
+from djqueue.drivers.database.pushing import Pushing
 from djqueue.drivers.database.reported import ReportedAnswer, ReportedWakeup
 from djqueue.drivers.sockets import silence
 from djqueue.errors import ConfigurationError, QueueUnavailable
 
 if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
+
+logger = logging.getLogger("djqueue")
 
 LONGEST_LEASE = 20.0
 NOBODY = 0
@@ -75,20 +79,8 @@ class DatabaseDriver(Driver):
     # -- dispatching ---------------------------------------------------------------------------
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        if not jobs:
-            return
-        sent = False
-        try:
-            self._dialect.connection.ensure_connection()
-            sent = True
-            self._dialect.push(jobs)
-        except DatabaseError as error:
-            explained = self._explained(error)
-            if isinstance(explained, QueueUnavailable):
-                explained.ambiguous = sent and in_doubt(error)
-            # A dead connection would fail the next push too; one in a transaction is left alone.
-            self._dialect.connection.close_if_unusable_or_obsolete()
-            raise explained from error
+        if jobs:
+            Pushing(self._dialect, self._timed, self._explained).push(jobs)
 
     # -- working -------------------------------------------------------------------------------
 
@@ -114,7 +106,8 @@ class DatabaseDriver(Driver):
         with self._reported():
             lost: set[str] = set()
             if len(removals) < len(settlements):
-                lost = self._put_back([s for s in settlements if s.verdict is not Verdict.REMOVE])
+                back = [s for s in settlements if s.verdict is not Verdict.REMOVE]
+                lost = self._put_back(sorted(back, key=lambda s: s.reservation.handle))
             done = self._dialect.exchange(removals, queues, limit, self._holder)
         return Exchange(done.lost | lost, done.reservations) if lost else done
 
@@ -129,12 +122,25 @@ class DatabaseDriver(Driver):
         return answer and ReportedAnswer(answer, self._reported)
 
     def _put_back(self, settlements: Sequence[Settlement]) -> set[str]:
-        with self._dialect.transaction():
-            return {
-                settlement.reservation.id
-                for settlement in sorted(settlements, key=lambda s: s.reservation.handle)
-                if not self._dialect.put_back(settlement)
-            }
+        """The ids of those that were lost. What the database refuses is one settlement's fault."""
+        try:
+            with self._dialect.transaction():
+                return {s.reservation.id for s in settlements if not self._dialect.put_back(s)}
+        except (DatabaseError, UnicodeError, OverflowError) as error:
+            if not is_refusal(error) or self._dialect.connection.in_atomic_block:
+                raise
+            if len(settlements) > 1:
+                return {id for one in settlements for id in self._put_back([one])}
+            return self._put_back_somehow(settlements[0], error)
+
+    def _put_back_somehow(self, settlement: Settlement, error: Exception) -> set[str]:
+        """Without the history, which is all of it that is not ours."""
+        id = settlement.reservation.id
+        if settlement.history is None:
+            logger.error("Job %s stays reserved until its lease is over: %s", id, error)
+            return {id}
+        logger.warning("The history of job %s could not be stored: %s", id, error)
+        return self._put_back([settlement._replace(history=None)])
 
     def fence(self, reservation: Reservation) -> int:
         return int(reservation.handle[1])
@@ -142,10 +148,11 @@ class DatabaseDriver(Driver):
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         with self._reported():
             if self._identity is not None and not workers.extend(
-                self._dialect, self._holder.worker, self._identity.lease
+                self._dialect, self._holder.worker, self._identity
             ):
+                old = self._holder.worker
                 self.join(self._identity)
-                return {reservation.id for reservation in reservations}
+                workers.move(self._dialect, reservations, old, self._holder.worker)
             return workers.lost(self._dialect, reservations)
 
     def promote(self, queues: Sequence[str]) -> Promotion:
@@ -250,6 +257,16 @@ class DatabaseDriver(Driver):
             if bound is not None:
                 bound.end()
 
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """The same, with the errors as they are."""
+        bound = self._begun()
+        try:
+            yield
+        finally:
+            if bound is not None:
+                bound.end()
+
     def _begun(self) -> Bound | None:
         """What ends the call that begins here; None inside another one, and where no connection is
         a worker's own.
@@ -267,14 +284,17 @@ class DatabaseDriver(Driver):
         return self.lease / 8 if self.patience is None else max(self.patience, 0.05)
 
     def _explained(self, error: DatabaseError) -> Exception:
-        """What a database error means here. Others stay as they are."""
-        if self._tables_missing():
+        """What a database error means here. Others stay as they are, but no worker that runs ends
+        because of one: tables change in a migration, and rights are given back.
+        """
+        runs = self._identity is not None
+        if not runs and self._tables_missing():
             return ConfigurationError(
                 f'The table `jobs` does not exist in database "{self.alias}": djqueue\'s migrations'
                 " have not run there. Run `python manage.py migrate djqueue"
                 f"{'' if self.alias == 'default' else f' --database {self.alias}'}`."
             )
-        if isinstance(error, OperationalError | InterfaceError | InternalError):
+        if runs or isinstance(error, OperationalError | InterfaceError | InternalError):
             unavailable = QueueUnavailable(
                 f'Database "{self.alias}" of connection "{self.settings.name}" did not do it:'
                 f" {error}"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 from django.db import OperationalError
 
-from djqueue.drivers.base import Exchange, Reservation, Settlement
+from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement
 from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder
 
 Answer = TypeVar("Answer")
-_DEADLOCK, _LOCK_TIMEOUT = 1213, 1205
+_DEADLOCK = 1213
 _TRIES = 5
+ROOM = 2048
+"""Bytes of a statement beside the payload."""
 
 
 class MysqlDialect(Dialect):
@@ -24,6 +27,24 @@ class MysqlDialect(Dialect):
 
     by_line = " FORCE INDEX (djqueue_jobs_line)"
     by_holder = " FORCE INDEX (djqueue_jobs_held)"
+
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        self._repeat(lambda: super(MysqlDialect, self).push(jobs))
+
+    def too_large(self, jobs: Sequence[OutgoingJob]) -> dict[str, str]:
+        """The server does not say so: it ends the connection in the middle of the statement."""
+        with self.connection.wrap_database_errors:
+            raw = self.connection.get_new_connection(self.connection.get_connection_params())
+            with closing(raw), closing(raw.cursor()) as cursor:
+                cursor.execute("SELECT @@max_allowed_packet")
+                limit = int(cursor.fetchone()[0])
+        return {
+            job.id: f"its payload has {size:,} bytes, and the database takes statements of"
+            f" {limit:,} at most (max_allowed_packet). Set STORE_ABOVE of the connection to less,"
+            " or raise the limit."
+            for job in jobs
+            if (size := len(job.payload.encode(errors="replace"))) + ROOM > limit
+        }
 
     def seconds_until(self, column: str) -> str:
         return f"TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), {column}) / 1000000"
@@ -79,7 +100,7 @@ class MysqlDialect(Dialect):
         return self._repeat(lambda: self._take_over(dead, limit, holder))
 
     def _take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
-        gone, params = ("reserved_by = %s", [dead]) if dead is not None else (_ORPHANED, [])
+        gone, params = ("reserved_by = %s", [dead]) if dead is not None else (self.orphaned, [])
         with self.transaction():
             rows = self.rows(
                 f"SELECT {COLUMNS} FROM jobs{self.by_holder} WHERE {gone}"
@@ -134,7 +155,7 @@ class MysqlDialect(Dialect):
                 return action()
             except OperationalError as error:
                 code = error.args[0] if error.args else None
-                if code not in (_DEADLOCK, _LOCK_TIMEOUT) or self.connection.in_atomic_block:
+                if code != _DEADLOCK or self.connection.in_atomic_block:
                     raise
         return action()
 
@@ -149,12 +170,6 @@ def _fileno(raw: Any) -> int | None:
         return int(raw.fileno())
     socket = getattr(raw, "_sock", None)
     return int(socket.fileno()) if socket is not None else None
-
-
-_ORPHANED = (
-    "reserved_by IS NOT NULL AND reserved_until < UTC_TIMESTAMP(6)"
-    " AND NOT EXISTS (SELECT 1 FROM djqueue_workers w WHERE w.id = jobs.reserved_by)"
-)
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from djqueue.drivers.base import Answer, Exchange, OutgoingJob, Reservation, Settlement, Wakeup
 from djqueue.drivers.database.bound import Bound
 from djqueue.drivers.database.connection import PATIENCE
+from djqueue.drivers.database.copying import lines
 from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder
 from djqueue.drivers.database.listen import CHANNEL, ListenWakeup
 from djqueue.drivers.database.prepared import Prepared, Sent
@@ -99,7 +100,7 @@ class PostgresDialect(Dialect):
             statement = f"COPY jobs ({columns}, interruptions, history) FROM STDIN"
             # Django's cursor wraps no errors here.
             with self.connection.wrap_database_errors, cursor.copy(statement) as copy:
-                copy.write(_lines(jobs))
+                copy.write(lines(jobs))
 
     def _raw_connection(self) -> Any:
         self.connection.ensure_connection()
@@ -159,7 +160,7 @@ class PostgresDialect(Dialect):
         )
 
     def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
-        gone, params = ("reserved_by = %s", [dead]) if dead is not None else (_ORPHANED, [])
+        gone, params = ("reserved_by = %s", [dead]) if dead is not None else (self.orphaned, [])
         sql = (
             f"WITH taken AS MATERIALIZED (SELECT id FROM jobs WHERE {gone}"
             " ORDER BY reserved_by LIMIT %s FOR UPDATE SKIP LOCKED)"
@@ -279,10 +280,6 @@ _NOT_ASKED = (
 _IDLE = "FROM djqueue_workers WHERE idle AND alive_until > statement_timestamp() LIMIT 1"
 _WAKE = f"SELECT pg_notify('{CHANNEL}', '') {_IDLE}"
 _WAKE_QUEUE = f"SELECT pg_notify('{CHANNEL}', %s) {_IDLE}"
-_ORPHANED = (
-    "reserved_by IS NOT NULL AND reserved_until < statement_timestamp()"
-    " AND NOT EXISTS (SELECT 1 FROM djqueue_workers w WHERE w.id = jobs.reserved_by)"
-)
 
 
 _ASKED = "unnest(%s::text[]) WITH ORDINALITY AS asked (queue, place)"
@@ -389,31 +386,3 @@ def _quoted(text: str) -> str:
 def _array(numbers: Iterable[int] | Iterable[str]) -> str:
     """An array as PostgreSQL writes it, which psycopg takes three times as long to do."""
     return f"{{{','.join(map(str, numbers))}}}"
-
-
-def _lines(jobs: Sequence[OutgoingJob]) -> str:
-    """Rows in COPY's text format."""
-    text = "".join(map(_line, jobs))
-    # A payload is JSON on one line: there is nothing to escape but backslashes, hardly ever.
-    if text.count("\t") == 9 * len(jobs) and text.count("\n") == len(jobs) and "\r" not in text:
-        return text.replace("\\", "\\\\")
-    return "".join(
-        _line(
-            job._replace(
-                queue=_escape(job.queue), name=_escape(job.name), payload=_escape(job.payload)
-            )
-        )
-        for job in jobs
-    )
-
-
-def _line(job: OutgoingJob) -> str:
-    id, queue, name, payload, _, priority, *_ = job
-    return f"{queue}\t{name}\t{payload}\t{id}\t{priority}\t{-priority}\t0\t0\t0\t\n"
-
-
-def _escape(text: str) -> str:
-    return text.translate(_ESCAPES)
-
-
-_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})

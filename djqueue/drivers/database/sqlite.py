@@ -116,7 +116,7 @@ class SqliteDialect(Dialect):
         return {reservation.id for id, reservation in by_row.items() if id not in gone}
 
     def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
-        gone, params = ("reserved_by = %s", [dead]) if dead is not None else (_ORPHANED, [])
+        gone, params = ("reserved_by = %s", [dead]) if dead is not None else (self.orphaned, [])
         sql = (
             "UPDATE jobs SET reservation = reservation + 1, reserved_until = "
             f"{self.later}, reserved_by = %s"
@@ -169,10 +169,6 @@ class SqliteDialect(Dialect):
         self.connection.close()
 
 
-_ORPHANED = (
-    f"reserved_by IS NOT NULL AND reserved_until < {SqliteDialect.now}"
-    " AND NOT EXISTS (SELECT 1 FROM djqueue_workers w WHERE w.id = jobs.reserved_by)"
-)
 _RESERVE = (
     "UPDATE jobs SET line = NULL, attempts = attempts + 1, reservation = reservation + 1,"
     f" reserved_at = {SqliteDialect.now}, reserved_until = {SqliteDialect.later},"

@@ -7,10 +7,14 @@ take its reservations, under a new fencing number, so that whatever it still sen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import timedelta
+
+from django.db import DatabaseError
 
 from djqueue.drivers.base import Reservation, WorkerIdentity
 from djqueue.drivers.database.dialect import Dialect, Holder
+from djqueue.drivers.database.doubt import is_refusal
+from djqueue.drivers.now import UtcNow
 
 KEEP_DEAD = 3600.0
 """Seconds that the row of a dead worker stays, for operators to see."""
@@ -20,24 +24,45 @@ def insert(dialect: Dialect, worker: WorkerIdentity, connection: str) -> int:
     """Make the row of `worker`; its primary key."""
     from djqueue.models import Worker
 
-    moment = dialect.rows(f"SELECT {dialect.now}")[0][0]
-    row = Worker.objects.using(dialect.alias).create(
-        name=worker.name,
-        hostname=worker.hostname,
+    row = Worker(
+        name=worker.name[:255],
+        hostname=worker.hostname[:255],
         pid=worker.pid,
         connection=connection,
         queues=",".join(worker.queues),
-        started_at=_aware(moment),
-        alive_until=_aware(moment),
+        started_at=UtcNow(),
+        alive_until=UtcNow() + timedelta(seconds=worker.lease),
     )
-    extend(dialect, row.pk, worker.lease)
+    try:
+        row.save(using=dialect.alias, force_insert=True)
+    except DatabaseError as error:
+        if not is_refusal(error):
+            raise
+        # A name that the database has no letters for.
+        row.name = row.name.encode("ascii", "backslashreplace").decode()[:255]
+        row.save(using=dialect.alias, force_insert=True)
     return int(row.pk)
 
 
-def extend(dialect: Dialect, worker: int, lease: float) -> bool:
-    """Alive for `lease` more seconds; False if others have removed the row."""
-    sql = f"UPDATE djqueue_workers SET alive_until = {dialect.later} WHERE id = %s"
-    return dialect.run(sql, [lease, worker]) == 1
+def extend(dialect: Dialect, key: int, worker: WorkerIdentity) -> bool:
+    """Alive for a lease more; False if others have removed the row, or it is somebody else's by
+    now: a table that was emptied may give numbers once more.
+    """
+    sql = (
+        f"UPDATE djqueue_workers SET alive_until = {dialect.later}"
+        " WHERE id = %s AND pid = %s AND hostname = %s"
+    )
+    return dialect.run(sql, [worker.lease, key, worker.pid, worker.hostname[:255]]) == 1
+
+
+def move(dialect: Dialect, reservations: Sequence[Reservation], old: int, new: int) -> None:
+    """What the worker holds under the key of its `old` row belongs to the `new` one."""
+    ids = [reservation.handle[0] for reservation in reservations]
+    for start in range(0, len(ids), 500):
+        some = ids[start : start + 500]
+        marks = ", ".join(["%s"] * len(some))
+        sql = f"UPDATE jobs SET reserved_by = %s WHERE id IN ({marks}) AND reserved_by = %s"
+        dialect.run(sql, [new, *some, old])
 
 
 def delete(dialect: Dialect, worker: int) -> None:
@@ -69,19 +94,19 @@ def recover(dialect: Dialect, holder: Holder, limit: int) -> list[Reservation]:
     ]
     taken: list[Reservation] = []
     for worker in [*dead, None]:
-        if len(taken) < limit:
+        # A look first: what writes waits for whoever has locked the table, although there is
+        # nothing to write.
+        if len(taken) < limit and dialect.holds_anything(worker):
             taken += dialect.take_over(worker, limit - len(taken), holder)
     if dead and not taken:
-        dialect.run(
-            f"DELETE FROM djqueue_workers WHERE alive_until < {dialect.later} AND NOT EXISTS"
-            " (SELECT 1 FROM jobs WHERE jobs.reserved_by = djqueue_workers.id)",
-            [-KEEP_DEAD],
-        )
+        _remove_long_dead(dialect)
     return taken
 
 
-def _aware(moment: datetime | str) -> datetime:
-    """A time as the vendor's cursor returns it, for the ORM."""
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+def _remove_long_dead(dialect: Dialect) -> None:
+    where = (
+        f"alive_until < {dialect.later} AND NOT EXISTS"
+        " (SELECT 1 FROM jobs WHERE jobs.reserved_by = djqueue_workers.id)"
+    )
+    if dialect.rows(f"SELECT 1 FROM djqueue_workers WHERE {where} LIMIT 1", [-KEEP_DEAD]):
+        dialect.run(f"DELETE FROM djqueue_workers WHERE {where}", [-KEEP_DEAD])

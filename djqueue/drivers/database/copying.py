@@ -1,0 +1,35 @@
+"""Jobs as PostgreSQL's COPY reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from djqueue.drivers.base import OutgoingJob
+
+
+def lines(jobs: Sequence[OutgoingJob]) -> str:
+    """Rows in COPY's text format."""
+    text = "".join(map(_line, jobs))
+    # A payload is JSON on one line: there is nothing to escape but backslashes, hardly ever.
+    if text.count("\t") == 9 * len(jobs) and text.count("\n") == len(jobs) and "\r" not in text:
+        return text.replace("\\", "\\\\")
+    return "".join(
+        _line(
+            job._replace(
+                queue=_escape(job.queue), name=_escape(job.name), payload=_escape(job.payload)
+            )
+        )
+        for job in jobs
+    )
+
+
+def _line(job: OutgoingJob) -> str:
+    id, queue, name, payload, _, priority, *_ = job
+    return f"{queue}\t{name}\t{payload}\t{id}\t{priority}\t{-priority}\t0\t0\t0\t\n"
+
+
+def _escape(text: str) -> str:
+    return text.translate(_ESCAPES)
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})

@@ -1,0 +1,97 @@
+"""A push that fails says what is stored all the same, and what the database will never take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from django.db import DatabaseError
+
+from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.database.dialect import LONGEST_DELAY, Dialect
+from djqueue.drivers.database.doubt import in_doubt, is_refusal
+from djqueue.errors import QueueUnavailable
+
+_TOO_LATE = "it would be due later than databases can tell the time."
+
+
+class Pushing:
+    """All jobs are stored or none. But where the database refuses some for their content the others
+    are stored one by one, unless a transaction of the caller's is open, which is spoilt then.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        timed: Callable[[], AbstractContextManager[None]],
+        explained: Callable[[DatabaseError], Exception],
+    ) -> None:
+        self._dialect = dialect
+        self._timed = timed
+        self._explained = explained
+        self._stored: list[str] = []
+        self._refused: dict[str, str] = {}
+
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        """As `Driver.push`."""
+        self._refused = {job.id: _TOO_LATE for job in jobs if not job.delay <= LONGEST_DELAY}
+        if self._dialect.connection.in_atomic_block:
+            if not self._refused and (reason := self._try(jobs)):
+                self._refused = {jobs[0].id: reason} if len(jobs) == 1 else {}
+                raise self._failure(reason)
+        else:
+            self._push([job for job in jobs if job.id not in self._refused])
+        if self._refused:
+            raise self._failure(next(iter(self._refused.values())))
+
+    def _push(self, jobs: Sequence[OutgoingJob]) -> None:
+        reason = self._try(jobs) if jobs else None
+        if reason is None:
+            self._stored += [job.id for job in jobs]
+        elif len(jobs) == 1:
+            self._refused[jobs[0].id] = reason
+        else:
+            for job in jobs:
+                self._push([job])
+
+    def _try(self, jobs: Sequence[OutgoingJob]) -> str | None:
+        """Store `jobs` together; why the database refuses at least one of them, or None."""
+        connection, sent = self._dialect.connection, False
+        try:
+            with self._timed():
+                connection.ensure_connection()
+                sent = True
+                self._dialect.push(jobs)
+        except (DatabaseError, UnicodeError, OverflowError) as error:
+            # A dead connection would fail the next push too; one in a transaction is left alone.
+            connection.close_if_unusable_or_obsolete()
+            if (reason := self._refusal(jobs, error)) is not None:
+                return reason
+            if not isinstance(error, DatabaseError):
+                raise
+            explained = self._explained(error)
+            if isinstance(explained, QueueUnavailable):
+                explained.ambiguous = sent and in_doubt(error)
+                explained.stored = frozenset(self._stored)
+                explained.refused = self._refused
+            raise explained from error
+        return None
+
+    def _refusal(self, jobs: Sequence[OutgoingJob], error: Exception) -> str | None:
+        if is_refusal(error):
+            return str(error)
+        if isinstance(error, DatabaseError) and in_doubt(error):
+            try:
+                return next(iter(self._dialect.too_large(jobs).values()), None)
+            except DatabaseError:
+                return None
+        return None
+
+    def _failure(self, reason: str) -> QueueUnavailable:
+        return QueueUnavailable(
+            f'Database "{self._dialect.alias}" refuses {len(self._refused) or "some"} of the jobs:'
+            f" {reason}",
+            ambiguous=False,
+            stored=self._stored,
+            refused=self._refused,
+        )
