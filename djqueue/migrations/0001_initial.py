@@ -241,5 +241,5 @@ class Migration(migrations.Migration):
                 "indexes": [models.Index(fields=["alive_until"], name="djqueue_workers_alive")],
             },
         ),
-        migrations.RunPython(tune, migrations.RunPython.noop),
+        migrations.RunPython(tune, migrations.RunPython.noop, atomic=False),
     ]

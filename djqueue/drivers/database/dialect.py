@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.db import connections, transaction
@@ -44,6 +45,26 @@ COLUMNS = "id, uuid, queue, name, payload, attempts, interruptions, history, res
 """What a reservation is made of, in the order of `Dialect.reservation`."""
 
 
+PUSHED = (
+    "queue", "name", "payload", "priority", "available_at", "line", "attempts", "interruptions",
+    "history", "created_at", "push_id",
+)  # fmt: skip
+"""What a push writes, but the id of the job and the number; `push_id` is last."""
+
+
+class Kind(NamedTuple):
+    """Which statement pushes a job."""
+
+    delayed: bool
+    again: bool
+    """It is not the first push of the job."""
+
+    @classmethod
+    def of(cls, job: OutgoingJob) -> Kind:
+        """The kind of `job`."""
+        return cls(bool(job.delay), bool(job.push_id))
+
+
 class Holder(NamedTuple):
     """The worker that reserves."""
 
@@ -62,6 +83,14 @@ class Dialect(ABC):
     """SQL for the store's clock plus a parameter in seconds."""
     ignore_duplicate: ClassVar[str]
     """The clause that makes a push of an id that is there already change nothing."""
+    replace_duplicate: ClassVar[str] = (
+        "ON CONFLICT (uuid) DO UPDATE SET "
+        + ", ".join(f"{column} = excluded.{column}" for column in PUSHED)
+        + ", reserved_at = NULL, reserved_until = NULL, reserved_by = NULL"
+        ", reservation = jobs.reservation + 1 WHERE jobs.push_id <> excluded.push_id"
+    )
+    """The clause that puts another push of a job in the place of what is there: whoever holds that
+    finds another number."""
     by_time: ClassVar[str] = "available_at"
     """The order of delayed rows, in words that let the planner use the index."""
     by_line: ClassVar[str] = ""
@@ -124,34 +153,41 @@ class Dialect(ABC):
         """Insert; ids that are there already change nothing."""
         if len(jobs) == 1:
             job = jobs[0]
-            self.run(self._insert(bool(job.delay), 1), self._insert_values(job))
+            kind = Kind.of(job)
+            self.run(self._insert(kind, 1), self._insert_values(job, kind))
         else:
             self.push_many(jobs)
 
     def push_many(self, jobs: Sequence[OutgoingJob]) -> None:
         """Insert in multi-row statements, in order."""
         with self.transaction():
-            for delayed, some in _runs(jobs):
+            for kind, some in _runs(jobs):
                 for chunk in _chunks(some):
-                    values = [value for job in chunk for value in self._insert_values(job)]
-                    self.run(self._insert(delayed, len(chunk)), values)
+                    values = [value for job in chunk for value in self._insert_values(job, kind)]
+                    self.run(self._insert(kind, len(chunk)), values)
 
     def too_large(self, jobs: Sequence[OutgoingJob]) -> dict[str, str]:
         """After a connection broke off: those of `jobs` that were too large for it, and why."""
         return {}
 
-    def _insert(self, delayed: bool, count: int) -> str:
-        available_at = self.later if delayed else self.now
-        row = f"(%s, %s, %s, %s, %s, {available_at}, %s, 0, 0, 0, '', {self.now})"
-        return (
-            "INSERT INTO jobs (queue, name, payload, uuid, priority, available_at, line, attempts,"
-            f" reservation, interruptions, history, created_at) VALUES {', '.join([row] * count)}"
-            f" {self.ignore_duplicate}"
+    def _insert(self, kind: Kind, count: int) -> str:
+        available_at = self.later if kind.delayed else self.now
+        columns = (
+            "queue, name, payload, uuid, priority, available_at, line, attempts,"
+            " reservation, interruptions, history, created_at"
         )
+        row = f"%s, %s, %s, %s, %s, {available_at}, %s, 0, 0, 0, '', {self.now}"
+        duplicate = self.ignore_duplicate
+        if kind.again:
+            columns, row, duplicate = f"{columns}, push_id", f"{row}, %s", self.replace_duplicate
+        rows = ", ".join([f"({row})"] * count)
+        return f"INSERT INTO jobs ({columns}) VALUES {rows} {duplicate}"
 
-    def _insert_values(self, job: OutgoingJob) -> tuple[Any, ...]:
-        fixed = (job.queue, job.name, job.payload, self.encode_uuid(job.id), job.priority)
-        return (*fixed, job.delay, None) if job.delay else (*fixed, -job.priority)
+    def _insert_values(self, job: OutgoingJob, kind: Kind) -> tuple[Any, ...]:
+        values: tuple[Any, ...]
+        values = (job.queue, job.name, job.payload, self.encode_uuid(job.id), job.priority)
+        values += (job.delay, None) if kind.delayed else (-job.priority,)
+        return (*values, job.push_id) if kind.again else values
 
     # -- settle and reserve --------------------------------------------------------------------
 
@@ -204,7 +240,8 @@ class Dialect(ABC):
     def holds_anything(self, dead: int | None) -> bool:
         """Whether `take_over` would find something that nobody else is taking."""
         gone, params = (self.orphaned, []) if dead is None else ("reserved_by = %s", [dead])
-        return bool(self.rows(f"SELECT 1 FROM jobs{self.by_holder} WHERE {gone} LIMIT 1", params))
+        sql = f"SELECT 1 FROM jobs{self.by_holder} WHERE {gone} ORDER BY reserved_by LIMIT 1"
+        return bool(self.rows(sql, params))
 
     @property
     def orphaned(self) -> str:
@@ -294,16 +331,11 @@ class Dialect(ABC):
         return None
 
 
-def _runs(jobs: Sequence[OutgoingJob]) -> Iterator[tuple[bool, list[OutgoingJob]]]:
-    """Neighbours that are all delayed or all not, in order."""
-    run: list[OutgoingJob] = []
-    for job in jobs:
-        if run and bool(run[-1].delay) != bool(job.delay):
-            yield bool(run[-1].delay), run
-            run = []
-        run.append(job)
-    if run:
-        yield bool(run[-1].delay), run
+def _runs(jobs: Sequence[OutgoingJob]) -> Iterator[tuple[Kind, list[OutgoingJob]]]:
+    """Neighbours of one kind, in order. One statement replaces no row twice."""
+    for kind, run in groupby(jobs, Kind.of):
+        some = list(run)
+        yield kind, list({job.id: job for job in some}.values()) if kind.again else some
 
 
 def _chunks(jobs: Sequence[OutgoingJob]) -> Iterator[Sequence[OutgoingJob]]:

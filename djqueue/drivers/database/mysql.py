@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from django.db import OperationalError
 
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement
-from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder
+from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, PUSHED, Dialect, Holder
 
 Answer = TypeVar("Answer")
 _DEADLOCK = 1213
@@ -25,6 +25,19 @@ class MysqlDialect(Dialect):
     later = "UTC_TIMESTAMP(6) + INTERVAL %s SECOND"
     ignore_duplicate = "ON DUPLICATE KEY UPDATE queue = queue"
 
+    replace_duplicate = (
+        # From left to right: the last one decides for all.
+        "ON DUPLICATE KEY UPDATE reservation = reservation + (push_id <> VALUES(push_id)), "
+        + ", ".join(
+            f"{column} = IF(push_id <> VALUES(push_id), {value}, {column})"
+            for column, value in (
+                ("reserved_at", "NULL"),
+                ("reserved_until", "NULL"),
+                ("reserved_by", "NULL"),
+                *((column, f"VALUES({column})") for column in PUSHED),
+            )
+        )
+    )
     by_line = " FORCE INDEX (djqueue_jobs_line)"
     by_holder = " FORCE INDEX (djqueue_jobs_held)"
 

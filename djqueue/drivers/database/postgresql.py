@@ -15,7 +15,7 @@ from djqueue.drivers.base import Answer, Exchange, OutgoingJob, Reservation, Set
 from djqueue.drivers.database.bound import Bound
 from djqueue.drivers.database.connection import PATIENCE
 from djqueue.drivers.database.copying import lines
-from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder
+from djqueue.drivers.database.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder, Kind
 from djqueue.drivers.database.listen import CHANNEL, ListenWakeup
 from djqueue.drivers.database.prepared import Prepared, Sent
 
@@ -71,14 +71,14 @@ class PostgresDialect(Dialect):
         if len(jobs) > 1:
             self._wake({job.queue for job in jobs})
 
-    def _insert(self, delayed: bool, count: int) -> str:
+    def _insert(self, kind: Kind, count: int) -> str:
         """A push of one job wakes an idle worker in the same statement."""
-        insert = super()._insert(delayed, count)
+        insert = super()._insert(kind, count)
         return f"WITH pushed AS ({insert}) {_WAKE}" if count == 1 else insert
 
     def push_many(self, jobs: Sequence[OutgoingJob]) -> None:
         """COPY where nothing is delayed. It cannot skip a duplicate: then rows are inserted."""
-        copyable = len(jobs) >= COPY_FROM and not any(job.delay for job in jobs)
+        copyable = len(jobs) >= COPY_FROM and not any(job.delay or job.push_id for job in jobs)
         if not copyable or not hasattr(self._raw_connection(), "pgconn"):
             return super().push_many(jobs)
         try:

@@ -72,9 +72,9 @@ class SqliteDialect(Dialect):
 
     def push_many(self, jobs: Sequence[OutgoingJob]) -> None:
         with self.transaction(), self.connection.cursor() as cursor:
-            for delayed, some in _runs(jobs):
-                sql = self._insert(delayed, 1)
-                cursor.executemany(sql, [self._insert_values(job) for job in some])
+            for kind, some in _runs(jobs):
+                sql = self._insert(kind, 1)
+                cursor.executemany(sql, [self._insert_values(job, kind) for job in some])
 
     # -- settle and reserve --------------------------------------------------------------------
 
