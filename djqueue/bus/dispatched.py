@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from asgiref.sync import sync_to_async
+
 from djqueue import registry
 from djqueue.bus import outbox
 from djqueue.bus.connections import queues
@@ -133,6 +135,21 @@ class DispatchedJob(Generic[R]):
                 "Say where it was dispatched: find(id, connection=...).cancel()."
             )
         return False
+
+    async def astatus(self) -> str:
+        """`status` for coroutines."""
+        found: str = await sync_to_async(lambda: self.status)()
+        return found
+
+    async def aresult(self, timeout: float | None = None) -> R:
+        """`result` for coroutines."""
+        value: R = await sync_to_async(self.result)(timeout)
+        return value
+
+    async def acancel(self) -> bool:
+        """`cancel` for coroutines."""
+        cancelled: bool = await sync_to_async(self.cancel)()
+        return cancelled
 
     def _locate(self) -> StoredJob | None:
         """The job in its store, or on its way there. Remembers which connection has it."""

@@ -21,8 +21,8 @@ from djqueue.drivers.now import UtcNow
 if TYPE_CHECKING:
     from djqueue.models import Outbox
 
-__all__ = ["AGAIN", "GRACE", "HOLD", "Taken", "due", "gone", "holder", "put_back", "table"]
-__all__ += ["take", "take_due", "withdraw", "write"]
+__all__ = ["AGAIN", "GRACE", "HOLD", "Taken", "due", "gone", "holder", "put_back"]
+__all__ += ["table", "take", "take_due", "withdraw", "write"]
 
 GRACE = 5.0
 """Seconds from when a row was written until a worker may take it from its dispatcher."""
@@ -106,10 +106,13 @@ def put_back(alias: str, by: str, ids: Iterable[str]) -> None:
         rows.update(taken_until=None, taken_by="")
 
 
+def _free() -> Q:
+    return Q(taken_until=None) | Q(taken_until__lte=UtcNow())
+
+
 def due(alias: str, connection: str) -> QuerySet[Outbox]:
     """The rows of a connection that anybody may take now."""
-    free = Q(taken_until=None) | Q(taken_until__lte=UtcNow())
-    return table(alias).filter(free, connection=connection, due_at__lte=UtcNow())
+    return table(alias).filter(_free(), connection=connection, due_at__lte=UtcNow())
 
 
 def table(alias: str) -> QuerySet[Outbox]:
