@@ -14,6 +14,7 @@
     ├── Unsupported                 this store cannot do that, with the reason
     ├── NotInJob                    current_job() outside a job (also LookupError)
     ├── JobNotFound                 no job has that id (also LookupError)
+    ├── UnknownState                no job can be in that state (also ValueError)
     ├── ResultNotStored             no result is kept for this job
     ├── JobFailed                   the job whose result was asked for has failed
     └── AttemptError                why an attempt ended without an answer
@@ -116,6 +117,10 @@ class NotInJob(QueueError, LookupError):
 
 class JobNotFound(QueueError, LookupError):
     """No job has that id, or several have one that begins or ends like it."""
+
+
+class UnknownState(QueueError, ValueError):
+    """What was asked for is not one of the states of a job."""
 
 
 class ResultNotStored(QueueError):

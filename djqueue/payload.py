@@ -121,8 +121,7 @@ def check_queue_name(name: str, *, tagged: bool = False) -> str:
     if _QUEUE_NAME.match(name) or (tagged and len(name) <= 80 and _TAGGED_QUEUE_NAME.match(name)):
         return name
     raise QueueError(
-        f"{name!r} is not a queue name: use letters, digits and _ . - only, at most 80. "
-        "Nothing was queued."
+        f"{name!r:.100} is not a queue name: use letters, digits and _ . - only, at most 80."
     )
 
 

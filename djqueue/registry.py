@@ -91,11 +91,17 @@ class Registry:
         known = self._named.get(name) or self._aliased.get(name)
         if not known:
             raise UnknownJob(
-                f'No running code knows a job called "{name}".'
-                f"{did_you_mean(name, [*self._named, *self._aliased])} If it was renamed, give "
-                f'the job that took its place aliases=["{name}"].'
+                f'No running code knows a job called "{name}".{self._nearest(name)} If it was '
+                f'renamed, give the job that took its place aliases=["{name}"].'
             )
         return known[0]
+
+    def _nearest(self, name: str) -> str:
+        """A guess at what was meant: the same name in an app, or one that is written alike."""
+        known = [*self._named, *self._aliased]
+        same = [each for each in known if each.rpartition(".")[2].casefold() == name.casefold()]
+        near = f' Did you mean "{same[0]}"?' if same else did_you_mean(name, known)
+        return near or " Jobs are found in each app's jobs.py, and in what that imports."
 
     def all(self) -> list[Spec]:
         """Every job by name, each once, sorted."""

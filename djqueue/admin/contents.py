@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy
 
 from djqueue import history, payload, text
-from djqueue.bus.showing import options_of, read_for_people
+from djqueue.bus.showing import options_of, read_for_people, remark_on
 from djqueue.decision import Happened
 from djqueue.errors import InvalidPayload
 from djqueue.masking import MASK, is_secret, masked, masked_text
@@ -69,6 +69,8 @@ class Contents:
     """Why nothing of it can be shown."""
     more: int = 0
     """How many arguments are left out."""
+    remark: str = ""
+    """Why no worker would run it."""
 
 
 class Attempt(NamedTuple):
@@ -81,8 +83,10 @@ class Attempt(NamedTuple):
     message: str
 
 
-def contents(stored: str, admin_site: str, *, visible: bool) -> Contents:
-    """Read a stored payload; without `visible` only the names of its arguments."""
+def contents(stored: str, admin_site: str, *, visible: bool, name: str = "") -> Contents:
+    """Read a stored payload; without `visible` only the names of its arguments. `name` is what its
+    row calls the job.
+    """
     try:
         read, problem = read_for_people(stored)
     except InvalidPayload as error:
@@ -102,6 +106,7 @@ def contents(stored: str, admin_site: str, *, visible: bool) -> Contents:
         raw_length=max(0, len(raw) - LARGEST),
         problem=_shown(masked_text(problem)),
         more=max(0, len(pairs) - MOST),
+        remark=text.one_line(remark_on(read.head.name, name)) if name else "",
     )
 
 

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from djqueue import text
-from djqueue.admin import failed_changes
+from djqueue.admin import failed_changes, stores
 from djqueue.admin.base import column, named
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents
 from djqueue.admin.filters import FailedConnectionFilter, FailedQueueFilter, FailedWhenFilter
@@ -105,7 +105,11 @@ class FailedJobAdmin(OperatorAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The list, or a word about why there is none."""
-        context = {"not_kept": settings().failed_jobs is None, **(extra_context or {})}
+        context = {
+            "not_kept": settings().failed_jobs is None,
+            "paused": stores.paused(),
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)
 
     # -- columns -------------------------------------------------------------------------------
@@ -189,7 +193,7 @@ class FailedJobAdmin(OperatorAdmin):
             ],
             "traceback": text.lines(masked_text(row.exception)) if readable else "",
             "exceptions_visible": readable,
-            "contents": contents(row.payload, self.admin_site.name, visible=visible),
+            "contents": contents(row.payload, self.admin_site.name, visible=visible, name=row.name),
             "values_visible": visible,
             "attempts": attempts(row.history, visible=readable),
         }

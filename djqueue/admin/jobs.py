@@ -123,7 +123,11 @@ class QueuedJobAdmin(OperatorAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The list, with a word about the connections whose jobs are not in it."""
-        context = {"elsewhere": stores.elsewhere(), **(extra_context or {})}
+        context = {
+            "elsewhere": stores.elsewhere(),
+            "paused": stores.paused(),
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)
 
     # -- columns -------------------------------------------------------------------------------
@@ -208,7 +212,7 @@ class QueuedJobAdmin(OperatorAdmin):
             "pill": _pill(row),
             "explanation": _EXPLANATIONS.get(row.state, ""),
             "facts": _facts(row),
-            "contents": contents(row.payload, self.admin_site.name, visible=visible),
+            "contents": contents(row.payload, self.admin_site.name, visible=visible, name=row.name),
             "values_visible": visible,
             "exceptions_visible": readable,
             "attempts": attempts(row.history, visible=readable),

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from django.db import connections
+from django.db import DatabaseError, connections
+from django.utils import formats, timezone
+from django.utils.translation import gettext
 
+from djqueue.bus import controls
 from djqueue.conf import settings
 from djqueue.drivers import driver_class
 from djqueue.errors import ConfigurationError
+from djqueue.masking import masked_text
+from djqueue.text import one_line
 
 
 def with_jobs() -> Mapping[str, Sequence[str]]:
@@ -28,6 +33,35 @@ def elsewhere() -> list[str]:
         for name, each in settings().connections.items()
         if not each.uses_database and _keeps_jobs(name)
     ]
+
+
+def paused() -> list[str]:
+    """The pauses that are in force, a line each; none where they cannot be read."""
+    try:
+        found = controls.pauses()
+    except DatabaseError:
+        return []
+    return [_pause(each) for each in found]
+
+
+def _pause(pause: controls.Pause) -> str:
+    every = pause.connection == controls.EVERY_QUEUE
+    values = {
+        "place": gettext("Every queue") if every else f"{pause.connection}:{pause.queue}",
+        "until": formats.date_format(timezone.localtime(pause.until), "DATETIME_FORMAT")
+        if pause.until
+        else "",
+        "by": pause.by,
+    }
+    if pause.until and pause.by:
+        told = gettext("%(place)s is paused until %(until)s by %(by)s.")
+    elif pause.until:
+        told = gettext("%(place)s is paused until %(until)s.")
+    elif pause.by:
+        told = gettext("%(place)s is paused by %(by)s.")
+    else:
+        told = gettext("%(place)s is paused.")
+    return one_line(masked_text(f"{told % values} {pause.reason}".rstrip()))
 
 
 def _keeps_jobs(name: str) -> bool:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 from asgiref.sync import sync_to_async
 
 from djqueue.bus import controls
+from djqueue.bus.ids import check_id
 from djqueue.conf import ConnectionSettings, Settings, settings
 from djqueue.drivers import make_driver
 from djqueue.drivers.base import Driver, QueueCounts, State, StoredJob
+from djqueue.errors import UnknownState
 from djqueue.payload import check_queue_name
 
 if TYPE_CHECKING:
@@ -52,11 +54,18 @@ class QueueConnection:
         self, queue: str | None = None, state: State | str = State.WAITING, limit: int = 20
     ) -> list[StoredJob]:
         """Jobs in `state` (``waiting delayed reserved stuck``), next to run first."""
-        return self.driver.peek(self.check(queue), State(state), limit)
+        try:
+            wanted = State(state)
+        except ValueError:
+            known = ", ".join(each.value for each in State)
+            raise UnknownState(
+                f"{state!r:.50} is not a state of a job: use one of {known}."
+            ) from None
+        return self.driver.peek(self.check(queue), wanted, limit)
 
     def remove(self, queue: str | None, ids: Sequence[str]) -> int:
         """Delete waiting, delayed and stuck jobs by id; how many there were."""
-        return self.driver.remove(self.check(queue), ids)
+        return self.driver.remove(self.check(queue), [check_id(each) for each in ids])
 
     def clear(self, queue: str | None = None) -> int:
         """Delete what waits or is delayed, and spare what runs; how many there were."""

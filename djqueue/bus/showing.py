@@ -9,18 +9,33 @@ from dataclasses import fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from djqueue import history, payload
+from djqueue import history, payload, registry
 from djqueue.bus import failed, selecting
-from djqueue.errors import InvalidPayload, JobNotFound, QueueUnavailable, Unsupported
+from djqueue.errors import (
+    InvalidPayload,
+    JobNotFound,
+    QueueUnavailable,
+    UnknownJob,
+    Unsupported,
+)
 from djqueue.masking import masked, masked_text
 from djqueue.packing import TooLong
 from djqueue.payload_store import unpacked
+from djqueue.text import one_line
 
 if TYPE_CHECKING:
     from djqueue.bus.selecting import Located
     from djqueue.models import FailedJob
 
-__all__ = ["LONGEST_SHOWN", "MOST_SHOWN", "options_of", "read_for_people", "readable", "show"]
+__all__ = [
+    "LONGEST_SHOWN",
+    "MOST_SHOWN",
+    "options_of",
+    "read_for_people",
+    "readable",
+    "remark_on",
+    "show",
+]
 
 MOST_SHOWN = 1 << 20
 """Bytes of packed arguments that are unpacked for a reader."""
@@ -36,7 +51,7 @@ def show(text: str, connection: str | None = None) -> dict[str, Any]:
     created_at priority interruptions worker``, a failed one ``id row name queue connection state
     attempts exception_class exception_message failed_at exception history``. Both have
     ``sent options tags arguments`` and, where the payload or its arguments cannot be read,
-    ``damaged``.
+    ``damaged``; ``remark`` where no worker that runs this code would run the job.
     """
     try:
         return _stored(selecting.locate(text, connection))
@@ -66,7 +81,7 @@ def _stored(found: Located) -> dict[str, Any]:
         "priority": job.priority,
         "interruptions": job.interruptions,
         "worker": job.worker,
-        **_content(job.payload),
+        **_content(job.payload, job.name),
     }
 
 
@@ -82,13 +97,13 @@ def _failed(row: FailedJob) -> dict[str, Any]:
         "exception_class": row.exception_class,
         "exception_message": masked_text(row.exception_message),
         "failed_at": row.failed_at,
-        **_content(row.payload),
+        **_content(row.payload, row.name),
         "history": masked(history.read(row.history).attempts),
         "exception": masked_text(row.exception),
     }
 
 
-def _content(text: str) -> dict[str, Any]:
+def _content(text: str, name: str) -> dict[str, Any]:
     try:
         read, problem = read_for_people(text)
     except InvalidPayload as error:
@@ -99,6 +114,7 @@ def _content(text: str) -> dict[str, Any]:
         "tags": masked(list(read.tags)),
         "arguments": masked(dict(read.arguments)),
         **({"damaged": masked_text(problem)} if problem else {}),
+        **({"remark": remark} if (remark := remark_on(read.head.name, name)) else {}),
     }
 
 
@@ -111,6 +127,23 @@ def read_for_people(text: str) -> tuple[payload.Payload, str]:
             f"The payload is not shown: it is longer than {LONGEST_SHOWN:,} characters."
         )
     return readable(payload.decode(text))
+
+
+def remark_on(named: str, stored_as: str) -> str:
+    """What to know about a job that its payload calls `named` and its row or message `stored_as`;
+    an empty text if all is as usual.
+    """
+    # As far as both are told: what a column cannot hold is spelled out in it, and cut.
+    if one_line(named)[:200] != one_line(stored_as)[:200]:
+        return (
+            f'Its payload is of a job called "{named}", and it is stored as "{stored_as}": nothing '
+            "of djqueue's has written that, and no worker runs it."
+        )
+    try:
+        registry.find(named)
+    except UnknownJob as error:
+        return f"{error} Workers hold it back for a while, then it fails."
+    return ""
 
 
 def options_of(limits: payload.Limits) -> dict[str, Any]:

@@ -147,8 +147,9 @@ def _not_a_job(job: object) -> str:
         )
     if callable(job):
         name = getattr(job, "__name__", repr(job))
+        first = "" if hasattr(job, "dispatch") else " Decorate it with @job, then"
         return (
-            f"{name} is a function, not a job with its arguments. Decorate it with @job, then "
+            f"{name} is a function, not a job with its arguments.{first or ' Write'} "
             f"{name}.dispatch(…), or {name}.bind(…) where a job is wanted."
         )
     if hasattr(job, "_own_options"):  # of a Job that is abstract

@@ -150,6 +150,10 @@ class Operator:
         self.page.select_option("select[name=action]", action)
         self.follow(self.page.locator("button[name=index]"))
 
+    def confirm(self, button: str) -> None:
+        """Answer the question on the page."""
+        self.follow(self.page.locator(".djq-buttons").get_by_role("button", name=button))
+
 
 @pytest.fixture(params=SCREENS, ids=lambda screen: f"{screen[0]}-{screen[2]}")
 def operator(request: Any, chromium: Any, server: Any) -> Iterator[Operator]:
@@ -226,6 +230,7 @@ def test_a_stuck_job_is_found_and_deleted(operator: Operator) -> None:
     shown = operator.page.query_selector_all("input[name=_selected_action]")
     assert [box.get_attribute("value") for box in shown] == [str(rows["stuck"].pk)]
     operator.choose("delete_jobs", rows["stuck"])
+    operator.confirm("Delete")
     assert operator.messages() == ["Deleted 1 job."]
     operator.look("deleted")
     assert not exists(rows["stuck"])
@@ -237,6 +242,7 @@ def test_a_job_taken_after_the_page_was_made_is_spared(operator: Operator) -> No
     operator.page.goto(JOBS)
     reserve(row)
     operator.choose("delete_jobs", row)
+    operator.confirm("Delete")
     [told] = operator.messages()
     assert "worker web-1:4211 started it" in told
     operator.look("spared")

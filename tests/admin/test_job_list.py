@@ -8,7 +8,19 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from djqueue.admin import paginator
-from tests.admin.support import JOBS, client, delayed, running, stuck, waiting
+from djqueue.models import QueuedJob
+from tests.admin.support import (
+    FAILED,
+    JOBS,
+    act,
+    client,
+    delayed,
+    running,
+    said,
+    stuck,
+    text_of,
+    waiting,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -162,3 +174,34 @@ def test_jobs_of_several_databases_are_told_apart() -> None:
 
 def test_without_the_permission_there_is_no_list() -> None:
     assert client(view=False).get(JOBS).status_code == 403
+
+
+def test_pauses_in_force_are_told_above_the_lists() -> None:
+    from djqueue.bus import controls
+
+    controls.pause("database", "mail", for_=1800, reason="SMTP is down\x1b", by="anna")
+    controls.pause("database", "over", for_=-1)
+    controls.pause(reason="deploy")
+    for url in (JOBS, FAILED):
+        page = client().get(url).content.decode()
+        assert "database:mail is paused until " in page
+        assert r"by anna. SMTP is down\x1b" in page
+        assert "Every queue is paused. deploy" in page
+        assert "database:over" not in page
+
+
+def test_a_job_with_no_attempt_on_record_can_be_released() -> None:
+
+    row = stuck()
+    QueuedJob.objects.filter(pk=row.pk).update(attempts=0)
+    assert said(act(client("release_job"), JOBS, "release_jobs", [row]))[0].startswith("Released 1")
+
+
+def test_a_payload_of_another_job_is_told_apart() -> None:
+    row = waiting("app.record", payload=text_of("app.exits", {}))
+    page = client().get(f"{JOBS}{row.pk}/change/").content.decode()
+    assert "Its payload is of a job called &quot;app.exits&quot;" in page
+    row = waiting("app.record", payload=text_of("app.record", {}))
+    assert "Its payload is of" not in client().get(f"{JOBS}{row.pk}/change/").content.decode()
+    row = waiting("gone.Job")
+    assert "No running code knows" in client().get(f"{JOBS}{row.pk}/change/").content.decode()

@@ -263,3 +263,9 @@ class WeighsAtomically(Weighs, name="app.WeighsAtomically", atomic=True):
 def digest(text: str) -> str:
     """A few characters that stand for a long text."""
     return f"{len(text)} {sha1(text.encode()).hexdigest()}"
+
+
+@job(name="app.says")
+def says(text: str) -> None:
+    """Print."""
+    print(text, flush=True)

@@ -89,3 +89,10 @@ def test_the_database_can_be_looked_into():
     assert connection.is_empty()
     with pytest.raises(ValueError, match="nonsense"):
         connection.peek(state="nonsense")
+
+
+def test_every_mistake_is_a_queue_error(settings):
+    with pytest.raises(QueueError, match="is not a state of a job"):
+        queues["database"].peek(state="wating")
+    with pytest.raises(QueueError, match="is not the id of a dispatched job"):
+        queues["database"].remove(None, ["xx"])

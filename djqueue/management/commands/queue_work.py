@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from argparse import ArgumentParser
 from typing import Any, TextIO, cast
 
@@ -55,13 +56,18 @@ class Command(BaseCommand):
         add_skip_checks(parser)
 
     def handle(self, **given: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise CommandError(
+                "A worker needs the main thread of its process, for its signals. Start it as a "
+                "process, or call djqueue.testing.work() in a test."
+            )
         try:
             options = self._options(given)
             if not given["skip_own_checks"]:
                 refuse_errors(options.connection)
             driver = make_driver(settings().connection(options.connection))
             self._refuse(driver.capabilities, options)
-            stream = cast("TextIO", self.stdout._out)  # Django's wrapper hides the encoding
+            stream = self._stream(as_json=given["json"])
             report = Lines(options, stream, as_json=given["json"], verbosity=given["verbosity"])
             worker = (Worker if options.workers else WorkerAlone)(options, driver, report)
             worker.prepare()
@@ -112,6 +118,21 @@ class Command(BaseCommand):
                 f"--workers takes a number of 0 or more, or auto, not {wanted!r}.", returncode=USAGE
             )
         return int(wanted)
+
+    def _stream(self, *, as_json: bool) -> TextIO:
+        """Where the worker's lines go. With `as_json` nothing else does: what jobs print, and any
+        program that they start, is on stderr.
+        """
+        stream = cast("TextIO", self.stdout._out)  # Django's wrapper hides the encoding
+        if not as_json or stream is not sys.stdout:
+            return stream
+        try:
+            own = os.dup(sys.stdout.fileno())
+            sys.stdout.flush()
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        except (OSError, ValueError):  # one of the two is closed, or in memory
+            return stream
+        return os.fdopen(own, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
 
     def _remarks(self, options: WorkerOptions) -> list[str]:
         """What whoever starts a worker had better know."""
