@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -279,6 +280,16 @@ class _Reason:
         return self._text
 
 
+_MAKING = threading.Lock()
+"""A session makes clients for one thread at a time."""
+
+
+@lru_cache(maxsize=4)
+def _session(process: int, region: str | None, profile: str | None) -> Any:
+    """What its clients share takes a quarter of a second to load, and then no time."""
+    return boto3.session.Session(profile_name=profile, region_name=region)
+
+
 @lru_cache(maxsize=16)
 def _client(
     process: int,
@@ -288,8 +299,7 @@ def _client(
     connect: float,
     read: float,
 ) -> Any:
-    """One client a process: it may be used by several threads, and takes long to make."""
-    session = boto3.session.Session(profile_name=profile, region_name=region)
+    """One client a process: it may be used by several threads."""
     config = Config(
         connect_timeout=connect,
         read_timeout=read,
@@ -298,7 +308,9 @@ def _client(
         tcp_keepalive=True,
     )
     try:
-        return session.client("sqs", endpoint_url=endpoint, config=config)
+        with _MAKING:
+            session = _session(process, region, profile)
+            return session.client("sqs", endpoint_url=endpoint, config=config)
     except BotoCoreError as error:
         raise ConfigurationError(
             f"boto3 cannot make a client of SQS: {error} Set REGION, or AWS_DEFAULT_REGION."
