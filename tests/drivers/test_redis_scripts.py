@@ -143,7 +143,7 @@ def test_arguments_that_are_no_numbers_cost_no_job(
     held = _some_of_everything(driver)
     before = _dump(client, driver)
     used = keys(driver)
-    token, id = held[0].handle
+    token, id = held[0].handle, held[0].id
     for script, arguments in (
         (scripts.PUSH, ["name", "", "60", "id", "x", "0", "body"]),
         (scripts.PUSH, ["name", "", "60", "id", "100", "", "body"]),

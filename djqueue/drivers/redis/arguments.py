@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.drivers.redis.stored import raw
+from djqueue.drivers.redis.stored import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,8 @@ def settle_arguments(settlements: Sequence[Settlement]) -> list[Any]:
     arguments: list[Any] = []
     for reservation, verdict, delay, charged, history in settlements:
         text = (history or "").encode("utf-8", "surrogateescape")
-        token, id = reservation.handle
-        arguments += (raw(id), token, int(verdict), milliseconds(delay))
+        id, token = key_of(reservation)
+        arguments += (id, token, int(verdict), milliseconds(delay))
         arguments += (int(charged), int(history is not None), text)
     return arguments
 

@@ -82,24 +82,37 @@ class RedisDriver(Driver):
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
         self._begin()
-        by_queue: dict[str, list[OutgoingJob]] = {}
-        for job in jobs:
-            by_queue.setdefault(job.queue, []).append(job)
         pushes: list[Push] = []
-
-        def push(queue: str) -> bool:
-            self._names.add(queue)
-            keys = self._keys(queue)
-            made = _noted(self._pusher.pushes(keys, by_queue[queue]), pushes)
-            self._store.push(keys.body, made, scripts.PUSH)
-            return True
-
         try:
-            self._calls.each(by_queue, push, all_answer=True)
+            if len(jobs) == 1:
+                self._push_one(jobs[0], pushes)
+            else:
+                self._push_all(jobs, pushes)
         except QueueUnavailable as error:
             error.stored = frozenset(id for each in pushes if each.is_stored for id in each.ids)
             error.ambiguous = any(each.in_doubt and not each.is_stored for each in pushes)
             raise
+
+    def _push_one(self, job: OutgoingJob, pushes: list[Push]) -> None:
+        self._names.add(job.queue)
+        keys = self._keys(job.queue)
+        push = self._pusher.one(keys, job)
+        pushes.append(push)
+        self._store.push_one(keys.body, push, scripts.PUSH)
+
+    def _push_all(self, jobs: Sequence[OutgoingJob], pushes: list[Push]) -> None:
+        """Push `jobs`, queue by queue; `pushes` are the calls that this has taken."""
+        by_queue: dict[str, list[OutgoingJob]] = {}
+        for job in jobs:
+            by_queue.setdefault(job.queue, []).append(job)
+
+        def push(queue: str) -> None:
+            self._names.add(queue)
+            keys = self._keys(queue)
+            made = _noted(self._pusher.pushes(keys, by_queue[queue]), pushes)
+            self._store.push(keys.body, made, scripts.PUSH)
+
+        self._calls.each(by_queue, always(push), all_answer=True)
 
     # -- working -------------------------------------------------------------------------------
 
@@ -126,7 +139,7 @@ class RedisDriver(Driver):
         return Exchange(lost, reservations)
 
     def fence(self, reservation: Reservation) -> int:
-        return int(reservation.handle.token.partition(":")[0])
+        return int(str(reservation.handle).partition(":")[0])
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         self._begin()

@@ -37,6 +37,7 @@ class Link:
         """For how many seconds from now may be waited; `TimeoutError` when that is over."""
         self._connection: Connection | None = None
         self._used = 0.0
+        self._allowed = 0.0
         self._unanswered = 0
         self.lost = 0
         """Commands so far whose answers were never read: the server may have carried them out."""
@@ -82,7 +83,8 @@ class Link:
         if connection is None:
             raise exceptions.ConnectionError("The connection is closed.")
         try:
-            self._allow_time(connection)
+            if self._unanswered > 1:  # else it was allowed when this was sent
+                self._allow_time(connection)
             answer = connection.read_response()
         except exceptions.ResponseError as error:
             self._unanswered -= 1
@@ -137,16 +139,20 @@ class Link:
 
     def _open(self) -> Connection:
         connection: Any = self._make()  # redis-py has no types here
-        connection.socket_timeout = connection.socket_connect_timeout = self._patience()
+        self._allowed = self._patience()
+        connection.socket_timeout = connection.socket_connect_timeout = self._allowed
         connection.connect()
         opened: Connection = connection
         return opened
 
     def _allow_time(self, connection: Connection) -> None:
-        """Wait no longer from now on than the call that this belongs to may."""
-        sock = _socket(connection)
-        if sock is not None:
-            sock.settimeout(self._patience())
+        """Wait no longer from now on than the call that this belongs to may, within a twentieth."""
+        left = self._patience()
+        if not 0.95 * self._allowed <= left <= self._allowed:
+            sock = _socket(connection)
+            if sock is not None:
+                sock.settimeout(left)
+                self._allowed = left
 
 
 def _is_stale(connection: Connection) -> bool:

@@ -36,50 +36,69 @@ REMEMBERED = 60
 class Push:
     """One call of the push script."""
 
-    def __init__(self, keys: tuple[Any, ...], jobs: tuple[Any, ...], ids: Sequence[str]) -> None:
+    __slots__ = ("_arguments", "_beginning", "ids", "in_doubt", "is_stored", "name", "proofs")
+
+    def __init__(
+        self, name: str, beginning: tuple[Any, ...], arguments: list[Any], ids: list[str]
+    ) -> None:
         self.ids = ids
-        self.name = secrets.token_hex(8)
-        self.proofs: Sequence[str] = (self.name,)
+        self.name = name
+        self.proofs = [name]
         """Names that show that it has run, if one of them is the last in its pusher's key."""
         self.in_doubt = False
         """It was sent, and may have been carried out."""
         self.is_stored = False
-        self._keys = keys
-        self._jobs = jobs
+        self._beginning = beginning
+        self._arguments = arguments
 
     def command(self) -> tuple[Any, ...]:
         """What to send, now or once more."""
         proofs = " ".join(self.proofs) if self.in_doubt else ""
-        return (*self._keys, self.name, proofs, REMEMBERED, *self._jobs)
+        return (*self._beginning, self.name, proofs, REMEMBERED, *self._arguments)
 
 
 class Pusher:
     """Makes the calls of one driver."""
 
     def __init__(self, *, repeated_by_others: bool) -> None:
-        self._name = secrets.token_hex(4)
         self._repeated_by_others = repeated_by_others
+        self._pid = 0
+        self._name = ""
+        self._number = 0
+        self._beginnings: dict[Keys, tuple[Any, ...]] = {}
 
     def pushes(self, keys: Keys, jobs: Sequence[OutgoingJob]) -> Iterator[Push]:
         """The calls that push `jobs`, which are all of one queue."""
-        some: list[OutgoingJob] = []
+        start = size = 0
         arguments: list[Any] = []
-        size = 0
-        for job in jobs:
-            body = encode_body(job.name, job.payload)
-            arguments += (job.id, b"%03d" % (100 - job.priority), milliseconds(job.delay), body)
-            some.append(job)
-            size += len(body)
-            if len(some) >= CHUNK or size >= CHUNK_BYTES:
-                yield self._push(keys, some, arguments)
-                some, arguments, size = [], [], 0
-        if some:
-            yield self._push(keys, some, arguments)
+        for number, job in enumerate(jobs, 1):
+            arguments += _arguments(job)
+            size += len(arguments[-1])
+            if number - start >= CHUNK or size >= CHUNK_BYTES:
+                yield self._push(keys, jobs[start:number], arguments)
+                start, size, arguments = number, 0, []
+        if arguments:
+            yield self._push(keys, jobs[start:], arguments)
+
+    def one(self, keys: Keys, job: OutgoingJob) -> Push:
+        """The call that pushes one job."""
+        return self._push(keys, (job,), list(_arguments(job)))
 
     def _push(self, keys: Keys, jobs: Sequence[OutgoingJob], arguments: list[Any]) -> Push:
-        # A process that was forked from another has its own key.
-        used = [b"%b:%b:%d" % (keys.push, self._name.encode(), os.getpid())]
-        if self._repeated_by_others:
-            used += (b"%b:job:%b" % (keys.push, job.push_name.encode()) for job in jobs)
-        ids = [job.id for job in jobs]
-        return Push(scripts.PUSH.call(keys, used), tuple(arguments), ids)
+        if self._pid != os.getpid():
+            # A process that was forked has a name of its own.
+            self._pid, self._name, self._beginnings = os.getpid(), secrets.token_hex(5), {}
+        self._number = (self._number + 1) % 0x1000000
+        beginning = self._beginnings.get(keys)
+        if beginning is None or self._repeated_by_others:
+            own = b"%b:%b" % (keys.push, self._name.encode())
+            named = [b"%b:job:%b" % (keys.push, job.push_name.encode()) for job in jobs]
+            more = named if self._repeated_by_others else []
+            beginning = self._beginnings[keys] = scripts.PUSH.call(keys, [own, *more])
+        name = f"{self._name}{self._number:06x}"
+        return Push(name, beginning, arguments, [job.id for job in jobs])
+
+
+def _arguments(job: OutgoingJob) -> tuple[Any, ...]:
+    body = encode_body(job.name, job.payload)
+    return job.id, b"%03d" % (100 - job.priority), milliseconds(job.delay), body

@@ -14,6 +14,7 @@ from djqueue.drivers.redis.arguments import settle_arguments
 from djqueue.drivers.redis.calls import BYTES, MOST
 from djqueue.drivers.redis.keys import ORDER, decode_body
 from djqueue.drivers.redis.store import QueueDamaged
+from djqueue.drivers.redis.stored import id_of, is_id, key_of
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ class Reserving:
         for settlement in settlements:
             reservation = settlement.reservation
             if settlement.verdict is Verdict.REMOVE:
-                token, id = reservation.handle
-                removals.setdefault(reservation.queue, []).extend((stored.raw(id), token))
+                removals.setdefault(reservation.queue, []).extend(key_of(reservation))
             else:
                 returns.setdefault(reservation.queue, []).append(settlement)
         for queue, some in returns.items():
@@ -91,7 +91,7 @@ class Reserving:
                 if not its_own or (tokens and not isinstance(error, QueueDamaged)):
                     raise
                 errors[queue] = error
-                lost.update(map(stored.id_of, tokens[::2]))
+                lost.update(_ids(tokens))
             else:
                 has_answered = True
                 is_cut = is_cut or is_cut_now
@@ -124,24 +124,19 @@ class Reserving:
         arguments = (limit, held.lease, held.session, held.worker, BYTES, *tokens)
         answer = self._calls.run(scripts.EXCHANGE, queue, arguments)
         fence, members, bodies, states, gone, is_cut = answer
-        lost.update(map(stored.id_of, gone))
+        lost.update(map(id_of, gone))
         token = f"{fence.decode()}:{held.session}:"
         found = []
         for member, body, state in zip(members, bodies, states or repeat(None), strict=False):
             if body is not None:
                 name, payload = decode_body(body)
                 attempts, interruptions, history = stored.decode_state(state)
-                raw = member[ORDER:]
+                id, handle = member[ORDER:].decode("utf-8", "surrogateescape"), token
+                if not is_id(member, ORDER):
+                    id, handle = id_of(member[ORDER:]), token + id
                 found.append(
                     Reservation(
-                        stored.id_of(raw),
-                        queue,
-                        name,
-                        payload,
-                        attempts + 1,
-                        interruptions,
-                        history,
-                        stored.handle(token, raw),
+                        id, queue, name, payload, attempts + 1, interruptions, history, handle
                     )
                 )
         return found, bool(is_cut)
@@ -155,14 +150,13 @@ class Reserving:
                 ids = {each.reservation.id for each in some}
                 self._note_damage(queue, error, ids, lost)
             else:
-                lost.update(map(stored.id_of, gone))
+                lost.update(map(id_of, gone))
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         """Give them a new deadline; the ids that are lost."""
         by_queue: dict[str, list[Any]] = {}
         for reservation in reservations:
-            token, id = reservation.handle
-            by_queue.setdefault(reservation.queue, []).extend((stored.raw(id), token))
+            by_queue.setdefault(reservation.queue, []).extend(key_of(reservation))
         lost: set[str] = set()
         for queue, tokens in by_queue.items():
             for start in range(0, len(tokens), 2 * MOST):
@@ -171,7 +165,12 @@ class Reserving:
                     arguments = (self.holding.lease, *some)
                     gone = self._calls.run(scripts.EXTEND, queue, arguments, again=True)
                 except QueueDamaged as error:
-                    self._note_damage(queue, error, map(stored.id_of, some[::2]), lost)
+                    self._note_damage(queue, error, _ids(some), lost)
                 else:
-                    lost.update(map(stored.id_of, gone))
+                    lost.update(map(id_of, gone))
         return lost
+
+
+def _ids(tokens: Sequence[Any]) -> list[str]:
+    """The ids of reservations, from the keys that the scripts are given."""
+    return [id if isinstance(id, str) else id_of(id) for id in tokens[::2]]

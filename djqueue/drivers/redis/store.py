@@ -80,26 +80,24 @@ class Store(ABC):
     def push(self, key: bytes, pushes: Iterable[Push], script: Script) -> None:
         """Run what is to be pushed, in order."""
         for push in pushes:
-            self._push(key, push, script)
+            self.push_one(key, push, script)
 
-    def _push(self, key: bytes, push: Push, script: Script) -> None:
+    def push_one(self, key: bytes, push: Push, script: Script) -> None:
         """Run one of them, and once more when its answer is lost: it knows whether it has run."""
-        with self.explained():
-            self.allow_time()
-            for is_last in (False, True):
-                lost = self.lost
-                try:
-                    self._run(key, push.command(), script, patient=True)
-                except exceptions.RedisError as error:
-                    push.in_doubt = push.in_doubt or self.lost != lost
-                    broke = isinstance(
-                        error, (exceptions.ConnectionError, exceptions.ReadOnlyError)
-                    )
-                    if is_last or not broke or isinstance(error, REFUSALS):
-                        raise
-                else:
-                    push.is_stored = True
-                    return
+        self.allow_time()
+        is_last = False
+        while not push.is_stored:
+            lost = self.lost
+            try:
+                self._run(key, push.command(), script, patient=True)
+            except exceptions.RedisError as error:
+                push.in_doubt = push.in_doubt or self.lost != lost
+                broke = isinstance(error, (exceptions.ConnectionError, exceptions.ReadOnlyError))
+                if is_last or not broke or isinstance(error, REFUSALS):
+                    raise self._our(error) from error
+                is_last = True
+            else:
+                push.is_stored = True
 
     @abstractmethod
     def _run(
@@ -142,9 +140,11 @@ class Store(ABC):
         try:
             yield
         except exceptions.RedisError as error:
-            kind = QueueDamaged if _is_about_data(error) else QueueUnavailable
-            text = f'Redis of connection "{self.name}" did not do it: {error}'
-            raise kind(text) from error
+            raise self._our(error) from error
+
+    def _our(self, error: exceptions.RedisError) -> QueueUnavailable:
+        kind = QueueDamaged if _is_about_data(error) else QueueUnavailable
+        return kind(f'Redis of connection "{self.name}" did not do it: {error}')
 
     def close(self) -> None:
         """Close everything; the next command opens again."""
@@ -228,6 +228,10 @@ class Single(Store):
 
     def links(self) -> list[Link]:
         return [self._link]
+
+    @property
+    def lost(self) -> int:
+        return self._link.lost
 
 
 def _is_about_data(error: exceptions.RedisError) -> bool:

@@ -15,18 +15,9 @@ if TYPE_CHECKING:
 
 _PLACE = 2**42
 """What a rank is multiplied by in a score."""
-_ID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+is_id = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _FOREIGN = uuid.UUID("3f0b7c2e-98a4-5d5f-8a53-0d8f4d1be0c6")
 """The namespace of ids that are made for jobs whose own is none of ours."""
-
-
-class Handle(NamedTuple):
-    """What a reservation is known by in the store."""
-
-    token: str
-    """Fencing number and session, as a holder begins."""
-    id: str
-    """As it is in the store; bytes that are no UTF-8 as surrogate escapes."""
 
 
 class Holder(NamedTuple):
@@ -45,16 +36,25 @@ def raw(id: str) -> bytes:
     return id.encode("utf-8", "surrogateescape")
 
 
-def handle(token: str, raw: bytes) -> Handle:
-    """What the reservation of a job is known by."""
-    return Handle(token, raw.decode("utf-8", "surrogateescape"))
-
-
 def id_of(raw: bytes) -> str:
     """The id of a job; one of our own making for what another program has put there."""
-    if _ID.fullmatch(raw):
+    if is_id(raw):
         return raw.decode()
     return str(uuid.uuid5(_FOREIGN, raw.hex()))
+
+
+def handle_of(token: str, raw: bytes) -> str:
+    """What a reservation is known by: its token, and its id in the store if that is no uuid."""
+    return token if is_id(raw) else token + raw.decode("utf-8", "surrogateescape")
+
+
+def key_of(reservation: Reservation) -> tuple[str | bytes, str]:
+    """The id of a reserved job in the store, and its token."""
+    handle: str = reservation.handle
+    if handle[-1] == ":":
+        return reservation.id, handle
+    fence, session, id = handle.split(":", 2)
+    return raw(id), f"{fence}:{session}:"
 
 
 def decode_state(state: bytes | None) -> tuple[int, int, str]:
@@ -105,7 +105,7 @@ def held(
                     holder.attempt,
                     holder.interruptions,
                     history,
-                    handle(holder.token, id),
+                    handle_of(holder.token, id),
                 )
             )
     return found

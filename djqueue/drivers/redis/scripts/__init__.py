@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from djqueue.drivers.redis.keys import Keys
 
 
-_SHARED = files(__package__).joinpath("stored.lua").read_bytes()
-
-
 class Script:
     """A script that the server knows by its digest, once it has seen its text."""
 
@@ -25,8 +22,9 @@ class Script:
     @cached_property
     def text(self) -> bytes:
         """The script itself, behind what it uses."""
-        own = files(__package__).joinpath(f"{self.name}.lua").read_bytes()
-        return _SHARED + own if b"\n-- USES  stored\n" in own else own
+        own = _read(self.name)
+        uses = next((line for line in own.splitlines() if line.startswith(b"-- USES")), b"")
+        return b"".join(_read(name) for name in uses.decode().split()[2:]) + own
 
     @cached_property
     def digest(self) -> bytes:
@@ -47,6 +45,10 @@ class Script:
         """
         used = [getattr(keys, name) for name in self.keys]
         return (b"EVALSHA", self.digest, len(used) + len(more), *used, *more)
+
+
+def _read(name: str) -> bytes:
+    return files(__package__).joinpath(f"{name}.lua").read_bytes()
 
 
 PUSH = Script("push")

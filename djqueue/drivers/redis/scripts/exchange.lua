@@ -1,6 +1,6 @@
 -- Removes what is over and reserves the next jobs, in one step: the hot path of a worker.
 --
--- USES  stored
+-- USES  numbers
 -- KEYS  fence body ready leased held state wake
 -- ARGV  how many to reserve, the lease in milliseconds, the session, the worker's name, the bytes
 --       of bodies after which no further job is reserved,

@@ -1,6 +1,5 @@
 -- Looks at jobs. Writes nothing.
 --
--- USES  stored
 -- KEYS  body ready delayed leased held state
 -- ARGV  the bytes of bodies after which it stops; for each job: its id, its order or ''
 -- Returns the time in milliseconds; for each job that is there: id, body, state, holder,

@@ -1,6 +1,6 @@
 -- Puts delayed jobs in line before their time, a slice of them.
 --
--- USES  stored
+-- USES  numbers stored
 -- KEYS  delayed ready wake
 -- ARGV  how many at most
 -- Returns how many it moved.

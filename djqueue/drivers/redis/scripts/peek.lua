@@ -1,6 +1,6 @@
 -- Which of a queue's jobs are in one state, next to run first. Writes nothing.
 --
--- USES  stored
+-- USES  numbers stored
 -- KEYS  body ready delayed leased state
 -- ARGV  waiting, delayed, reserved or stuck; how many at most; the id of the last one seen, or ''
 -- Returns orders (empty for reserved ones) and ids, in turn. A delayed job that is due counts as waiting, behind those in line.

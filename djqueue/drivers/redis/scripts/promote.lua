@@ -1,6 +1,6 @@
 -- Puts delayed jobs that are due in line, a slice of them.
 --
--- USES  stored
+-- USES  numbers stored
 -- KEYS  delayed ready wake
 -- ARGV  how many at most
 -- Returns how many it moved, and the milliseconds until the next one is due (-1: there is none).

@@ -1,6 +1,5 @@
 -- Stores jobs, in order. An id that is there already changes nothing.
 --
--- USES  stored
 -- KEYS  number body ready delayed wake
 -- and behind them the pusher's own; with an outbox one for each job, which tells of its push
 -- ARGV  the name of this call; the names that show that it has run, if it may have; the seconds
@@ -27,10 +26,6 @@ local known = redis.call('HMGET', body, unpack(ids))
 redis.call('ZCARD', ready)
 redis.call('ZCARD', delayed)
 local calling = redis.call('LLEN', wake)
-local place = digits(redis.call('GET', number))
-if place > 200000000000000 then
-  place = 0  -- more than twelve hexadecimal digits hold, if it is not ours
-end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local created = string.format('%.0f', math.floor(now))
@@ -55,7 +50,15 @@ if #new == 0 then
 end
 
 -- The first write is one that a full memory refuses.
-redis.call('SET', number, string.format('%.0f', place + #new))
+local place = redis.pcall('INCRBY', number, #new)
+if type(place) == 'table' and not string.find(place.err, 'not an integer', 1, true) then
+  return place
+elseif type(place) == 'table' or place > 200000000000000 then
+  -- Somebody else's: an order has room for twelve hexadecimal digits.
+  redis.call('SET', number, #new)
+  place = #new
+end
+place = place - #new
 redis.call('SET', pusher, ARGV[1], 'EX', seconds)
 local bodies, now_ready, later = {}, {}, {}
 for _, i in ipairs(new) do

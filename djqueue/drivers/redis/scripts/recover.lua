@@ -1,6 +1,6 @@
 -- Takes over reservations whose lease is over, under a new fencing number.
 --
--- USES  stored
+-- USES  numbers stored
 -- KEYS  fence body leased held state
 -- ARGV  how many at most, the lease in milliseconds, the session, the worker's name, the bytes of
 --       bodies after which no further job is taken over

@@ -1,6 +1,6 @@
 -- Puts stuck jobs back in line, with one interruption more.
 --
--- USES  stored
+-- USES  numbers stored
 -- KEYS  body ready leased held state wake
 -- ARGV  ids
 -- Returns how many were stuck.

@@ -1,6 +1,6 @@
 -- Deletes jobs that wait, are delayed or stuck.
 --
--- USES  stored
+-- USES  numbers stored
 -- KEYS  body ready delayed leased held state
 -- ARGV  the bytes of bodies after which it stops, 1 if running ones are deleted too, then ids
 -- Returns how many it has deleted, and how many it has looked at.

@@ -1,6 +1,6 @@
 -- Puts reserved jobs back: released, returned, or returned with one interruption more.
 --
--- USES  stored
+-- USES  numbers stored
 -- KEYS  number body ready delayed leased held state wake
 -- ARGV  for each job: its id, its token, the verdict (1 release, 2 return, 3 interrupted),
 --       the delay of a release in milliseconds, 1 if the release is charged,
