@@ -18,6 +18,7 @@ from djqueue.running.runner import Runner
 def run_here(job: OutgoingJob, connection: str) -> Any:
     """Run `job` now. Returns what ``handle()`` returned; raises what it raised."""
     runner = Runner(connection, Rules(unknown_grace=0, timeout=0))
+    runner.logs = False
     reservation = Reservation(job.id, job.queue, job.name, job.payload, 1, 0, "", None)
     outcome = runner.run(reservation)
     error = runner.error

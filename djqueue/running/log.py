@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 
 from djqueue.running.current import CurrentJob
-from djqueue.running.outcome import printable
+from djqueue.running.outcome import exception_of, report
+from djqueue.text import one_line
 
 logger = logging.getLogger("djqueue.jobs")
 # Where nobody has configured logging, the worker's own lines say it, and stderr stays empty.
@@ -21,12 +22,12 @@ def will_be_retried(job: CurrentJob, error: BaseException, delay: float) -> None
     """An attempt failed, and another follows."""
     logger.warning(
         "%s (attempt %d of job %s) failed with %s, and will be tried again in %g s.",
-        printable(job.name),
+        one_line(job.name),
         job.attempt,
         job.id,
-        printable(type(error).__name__),
+        one_line(type(error).__name__),
         delay,
-        exc_info=error,
+        exc_info=_shown(error),
         extra=_facts(job),
     )
 
@@ -35,11 +36,11 @@ def given_up(job: CurrentJob, error: BaseException) -> None:
     """A job is over without having been done, and its failed row is stored."""
     logger.error(
         "%s (job %s) was given up after attempt %d: %s.",
-        printable(job.name),
+        one_line(job.name),
         job.id,
         job.attempt,
-        printable(type(error).__name__),
-        exc_info=error,
+        one_line(type(error).__name__),
+        exc_info=_shown(error),
         extra=_facts(job),
     )
 
@@ -50,12 +51,17 @@ def raised_after_commit(job: CurrentJob, error: BaseException) -> None:
         "%s (job %s) is done and committed, but a function it had given to on_commit() raised %s."
         " Those behind it were not called: Django calls them in order and stops at an error, unless"
         " they are registered with robust=True.",
-        printable(job.name),
+        one_line(job.name),
         job.id,
-        printable(type(error).__name__),
-        exc_info=error,
+        one_line(type(error).__name__),
+        exc_info=_shown(error),
         extra=_facts(job),
     )
+
+
+def _shown(error: BaseException) -> BaseException:
+    """The exception without its secrets: its class, its text masked, its traceback as a text."""
+    return error if error.__traceback__ is None else exception_of(report(error))
 
 
 def _facts(job: CurrentJob) -> dict[str, object]:

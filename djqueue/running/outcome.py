@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from djqueue.decision import Action, Decision, Happened
 from djqueue.errors import JobFailed
 from djqueue.masking import masked_text
+from djqueue.text import lines
 
 MESSAGE_LIMIT = 1000
 TRACEBACK_LIMIT = 64 * 1024
@@ -93,16 +94,8 @@ def exception_of(described: ErrorReport) -> BaseException:
     """
     error = _again(described) or JobFailed(f"{described.class_name}: {described.message}")
     if described.traceback:
-        lines = described.traceback.split("\n")
-        error.__cause__ = TracebackText("\n".join(map(printable, lines)))
+        error.__cause__ = TracebackText(lines(described.traceback))
     return error
-
-
-def printable(text: str) -> str:
-    """`text` as one line, in which nothing moves a cursor."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _again(described: ErrorReport) -> BaseException | None:

@@ -95,6 +95,8 @@ class Runner:
         """What the last attempt raised, or gave to ``fail()``."""
         self.value: Any = None
         """What the last attempt's ``handle()`` returned."""
+        self.logs = True
+        """Whether failures are logged: not where the caller gets the error itself."""
         self.twin = Twin()
         self.teller = Teller(connection, rules, self._timer, self.twin)
 
@@ -282,7 +284,7 @@ class Runner:
         )
         decision = decide(happened, facts, job.delay)
         if decision.action is Action.RETRY and not job.is_cancelled:
-            if error is not None:
+            if error is not None and self.logs:
                 log.will_be_retried(job, error, decision.delay)
             signals.announce(
                 signals.job_released, sender, job=job, delay=decision.delay, error=error
@@ -296,6 +298,8 @@ class Runner:
         self, reservation: Reservation, error: BaseException, *, killed: bool = False
     ) -> bool:
         """Tell the job, and then everybody, that it was given up, as `Teller.failed`."""
+        if self.logs:
+            log.given_up(CurrentJob.of(reservation, self.connection), error)
         return self.teller.failed(reservation, error, killed=killed)
 
 

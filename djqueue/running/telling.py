@@ -65,7 +65,6 @@ class Teller:
         sender = _sender(reservation)
         if killed:
             self._announce_timeout(reservation, job, sender, error)
-        log.given_up(job, error)
         self._in_time(self.time_to_tell(reservation), tell, f"{job.name}.failed()")
         signals.announce(signals.job_failed, sender, job=job, error=error)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from djqueue import Job, current_job, job
+from djqueue import Job, current_job, dispatch_sync, job
 from djqueue.decision import Action, Happened
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.running.outcome import ErrorReport, exception_of, report
@@ -351,6 +351,14 @@ def test_an_atomic_job_that_was_taken_over_says_so(caplog: Any) -> None:
     assert "Lost" in caplog.text
 
 
+def test_an_error_that_reaches_its_caller_is_not_logged_too(caplog: Any) -> None:
+    with caplog.at_level(logging.DEBUG, logger="djqueue.jobs"):
+        for bound in (fails.bind(), leaves.bind("own")):
+            with pytest.raises((LookupError, OwnBaseException)):
+                dispatch_sync(bound)
+    assert not [each for each in caplog.records if each.name == "djqueue.jobs"]
+
+
 # -- logging ------------------------------------------------------------------------------------
 
 
@@ -358,7 +366,7 @@ def test_an_atomic_job_that_was_taken_over_says_so(caplog: Any) -> None:
 def test_each_failure_is_one_record_of_the_log(caplog: Any) -> None:
     @job(name="tests.leaves_a_record", tries=2)
     def boom() -> None:
-        raise LookupError("gone")
+        raise LookupError("gone, password=hunter2") from OSError("token=hunter2")
 
     id = boom.dispatch().id
     with caplog.at_level(logging.DEBUG, logger="djqueue.jobs"):
@@ -371,4 +379,7 @@ def test_each_failure_is_one_record_of_the_log(caplog: Any) -> None:
         assert (known.queue, known.connection, known.attempt) == ("default", "database", number)
         assert record.exc_info is not None
         assert record.exc_info[0] is LookupError
+        text = logging.Formatter().format(record)
+        assert "in boom" in text, "its traceback"
+        assert "hunter2" not in text, "and no secrets"
     assert connection.alias == "default"

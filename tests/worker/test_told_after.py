@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,40 @@ def test_an_attempt_whose_process_died_is_announced_as_released(ledger: Ledger) 
     assert ledger.details("released") == ["['dies_once', 'database', 1, {'delay': 0.0}]"]
 
 
+def test_failures_of_a_worker_are_records_of_its_log(ledger: Ledger, tmp_path: Path) -> None:
+    file = tmp_path / "log.txt"
+    logged = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "facts": {"format": "%(levelname)s %(job_name)s %(attempt)s %(queue)s %(connection)s"}
+        },
+        "handlers": {
+            "file": {
+                "class": "logging.FileHandler",
+                "filename": str(file),
+                "formatter": "facts",
+            }
+        },
+        "loggers": {"djqueue.jobs": {"handlers": ["file"], "level": "DEBUG"}},
+    }
+    jobs.boom.using(tries=2).dispatch("no funds")
+    untidy.dies_once.dispatch()
+    with start_worker("--stop-when-empty", overrides={"LOGGING": logged}) as worker:
+        assert worker.wait(30) == 0
+    text = file.read_text()
+    heads = [line for line in text.splitlines() if line.endswith("default database")]
+    assert sorted(heads) == [
+        "ERROR app.boom 2 default database",
+        "WARNING app.boom 1 default database",
+        "WARNING app.dies_once 1 default database",
+    ]
+    assert text.count("raise ValueError(message)") == 2
+    assert "ValueError: no funds" in text
+    assert "djqueue.errors.ProcessDied: Its process was killed by signal 9" in text
+
+
+@pytest.mark.wallclock  # a worker has a second and a half after the grace to hand back
 def test_orderly_ends_of_workers_do_not_make_a_job_fail(ledger: Ledger) -> None:
     jobs.record.dispatch(1, 60.0)
     for number in range(1, 5):
@@ -42,6 +77,7 @@ def test_orderly_ends_of_workers_do_not_make_a_job_fail(ledger: Ledger) -> None:
     assert not FailedJob.objects.exists()
 
 
+@pytest.mark.wallclock
 def test_a_job_that_must_not_be_interrupted_fails_at_the_first_end(ledger: Ledger) -> None:
     untidy.never_interrupted.dispatch()
     with start_worker("--grace", 0) as worker:
@@ -50,6 +86,7 @@ def test_a_job_that_must_not_be_interrupted_fails_at_the_first_end(ledger: Ledge
     assert FailedJob.objects.get().exception_class == "djqueue.errors.WorkerLost"
 
 
+@pytest.mark.wallclock
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_sees_that_its_worker_stops_and_leaves_uncharged(ledger: Ledger, how: int) -> None:
     untidy.leaves_when_asked.dispatch(1)
