@@ -84,6 +84,14 @@ def test_a_queue_name_may_have_a_tag(redis_server: Redis) -> None:
     driver.close()
 
 
+def test_names_that_differ_in_case_alone_are_two_queues(redis_server: Redis) -> None:
+    driver = make_driver(redis_server.url)
+    driver.push([job(queue="mail", payload="mail"), job(queue="Mail", payload="Mail")])
+    assert driver.queues() == ["Mail", "default", "mail"]
+    assert [r.payload for r in driver.exchange([], ["Mail"], 10).reservations] == ["Mail"]
+    driver.close()
+
+
 def test_queues_are_forgotten_when_they_are_empty(redis_server: Redis) -> None:
     driver = make_driver(redis_server.url)
     driver.push([job(queue="once")])

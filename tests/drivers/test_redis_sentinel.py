@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -147,3 +148,22 @@ def test_a_primary_that_became_a_replica_is_left(
 def plays(server: Redis, role: bytes) -> bool:
     """Whether that is its role; a server that is given another one hangs up on everybody."""
     return b"role:" + role in server.ask(b"INFO replication\r\n")
+
+
+def test_a_sentinel_that_is_silent_is_waited_for_no_longer_than_a_server(
+    driver: RedisDriver, servers: tuple[Redis, Redis, Sentinel]
+) -> None:
+    driver.push([job()])
+    servers[2].freeze()
+    try:
+        for patience in (None, 0.3):
+            driver.patience = patience
+            driver.close()
+            started = time.monotonic()
+            with pytest.raises(QueueUnavailable):
+                driver.counts("default")
+            assert time.monotonic() - started < (patience or 2.0) * 1.1 + 0.3
+    finally:
+        servers[2].thaw()
+    driver.patience = None
+    assert driver.counts("default").waiting == 1

@@ -7,6 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import SentinelManagedConnection
 
 from djqueue.drivers.sockets import silence
 
@@ -141,6 +144,8 @@ class Link:
         connection: Any = self._make()  # redis-py has no types here
         self._allowed = self._patience()
         connection.socket_timeout = connection.socket_connect_timeout = self._allowed
+        if isinstance(connection, SentinelManagedConnection):
+            _hurry_sentinels(connection.connection_pool, self._allowed)
         connection.connect()
         opened: Connection = connection
         return opened
@@ -153,6 +158,23 @@ class Link:
             if sock is not None:
                 sock.settimeout(left)
                 self._allowed = left
+
+
+def _hurry_sentinels(pool: Any, seconds: float) -> None:
+    """Let those that know the primary answer within `seconds` together: redis-py would wait for
+    each without end, or several times.
+    """
+    sentinels = pool.sentinel_manager.sentinels
+    share = seconds / (len(sentinels) or 1)
+    for sentinel in sentinels:
+        its = sentinel.connection_pool
+        its.disconnect()
+        its.reset()  # connections keep the time that they were made with
+        its.connection_kwargs |= {
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": share,
+            "socket_connect_timeout": share,
+        }
 
 
 def _is_stale(connection: Connection) -> bool:
