@@ -14,9 +14,16 @@ from django.db.utils import load_backend
 
 from djqueue.bus import controls
 from djqueue.conf import ConnectionSettings
-from djqueue.drivers.base import OutgoingJob, Settlement, Verdict, WorkerIdentity
+from djqueue.drivers.base import (
+    OutgoingJob,
+    Reservation,
+    Settlement,
+    Verdict,
+    WorkerIdentity,
+)
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.drivers.database.connection import BoundConnection, bounded
+from djqueue.drivers.guard import Found, Guard, Held
 from djqueue.errors import QueueUnavailable
 from djqueue.models import Control, QueuedJob
 from tests import databases, elsewhere
@@ -241,3 +248,52 @@ def test_what_is_refused_is_not_taken_for_an_outage(network: Proxy) -> None:
             available_at="2026-01-01T00:00Z",
             created_at="2026-01-01T00:00Z",
         )
+
+
+# -- guard rows ------------------------------------------------------------------------------------
+
+
+def guard_calls(guard: Guard, held: Held) -> list[Callable[[], object]]:
+    kept = Reservation(held.id, "default", "a.B", "{}", 1, 0, "", None)
+    return [
+        lambda: guard.take([Found(str(uuid.uuid4()), "2")], {}),
+        lambda: guard.take([Found(held.id, "1")], {}),
+        lambda: guard.put_back([(Settlement(kept, Verdict.RETURN), held.number)]),
+        lambda: guard.end([held]),
+        lambda: guard.extend([held]),
+        lambda: guard.forget([held]),
+        lambda: guard.cancelled([held.id]),
+    ]
+
+
+@pytest.fixture
+def guard(network: Proxy) -> Iterator[Guard]:
+    guard = Guard("default", 60.0)
+    guard.patience = PATIENCE
+    yield guard
+    network.mode = Mode.PASS
+    guard.close()
+
+
+def test_a_silent_network_ends_every_call_about_guard_rows(guard: Guard, network: Proxy) -> None:
+    held = Held(str(uuid.uuid4()), 1)
+    for call in guard_calls(guard, held):
+        network.mode = Mode.PASS
+        guard.take([Found(held.id, "1")], {})
+        guard.forget([held])
+        guard.take([Found(held.id, "1")], {})
+        network.mode = Mode.STALL
+        with gives_up():
+            call()
+
+
+def test_a_lock_on_the_guard_rows_ends_every_call(guard: Guard) -> None:
+    if databases.vendor() != "postgresql":
+        pytest.skip("it locks whole tables in another way")
+    held = Held(str(uuid.uuid4()), 1)
+    guard.take([Found(held.id, "1")], {})
+    with locked("LOCK TABLE djqueue_runs"):
+        for call in guard_calls(guard, held):
+            with gives_up():
+                call()
+    assert guard.end([held]) == set()

@@ -19,6 +19,8 @@ from djqueue.drivers.base import FOREIGN, OutgoingJob, Reservation, Settlement, 
 from djqueue.drivers.sqs import SqsDriver
 from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
 from djqueue.models import FailedJob, Outbox, Run
+from djqueue.running.outcome import ErrorReport
+from djqueue.worker.finish import Failure, Finisher
 from tests import services
 from tests.app import jobs
 from tests.ledger import Ledger, kept
@@ -165,6 +167,46 @@ def test_a_late_release_is_parked_once_however_often_its_message_cannot_be_delet
     row = Outbox.objects.get()
     assert (str(row.uuid), row.parked, row.reservation) == (held.id, True, driver.fence(held))
     assert driver.counts(queue)[:3] == (0, 1, 0)
+
+
+# -- somebody else has the job ---------------------------------------------------------------------
+
+
+class Interrupted(SqsDriver):
+    """Something else happens before it settles."""
+
+    meanwhile: Callable[[], object]
+
+    def settle(self, settlements: Any) -> set[str]:
+        self.meanwhile()
+        return super().settle(settlements)
+
+
+@pytest.mark.parametrize("late", ["before its row is written", "before the job is settled"])
+def test_a_worker_that_was_too_late_leaves_the_failed_row_of_the_one_that_was_not(aws, queue, late):
+    given = {"ENDPOINT_URL": aws.url, "PREFIX": aws.prefix, "WAIT": 0}
+    settings = ConnectionSettings("sqs", "sqs", retry_after=1, options=given)
+    first, second = Interrupted(settings), SqsDriver(settings)
+    push(first, queue)
+    (held,) = reserve(first, queue)
+    wait_until(lambda: second.exchange([], [queue], 1) and second.has_orphans, timeout=20)
+    (taken_over,) = second.recover(1)
+    if late == "before its row is written":
+        fail(second, taken_over)
+        first.meanwhile = lambda: None
+    else:
+        first.meanwhile = lambda: fail(second, taken_over)
+    fail(first, held)
+    row = FailedJob.objects.get()
+    assert (str(row.uuid), row.reservation) == (held.id, second.fence(taken_over))
+    assert first.fence(held) < row.reservation
+    assert Run.objects.get().ended
+
+
+def fail(driver: SqsDriver, held: Reservation) -> None:
+    finisher = Finisher(driver, "sqs", lambda *_: None, lambda ids: None)
+    finisher.failures.append(Failure(held, ErrorReport("ValueError", "no", ""), ""))
+    finisher.store_failures()
 
 
 # -- a queue that is gone --------------------------------------------------------------------------
