@@ -10,10 +10,11 @@ from datetime import timedelta
 import pytest
 from django.db import connection, connections, transaction
 
-from djqueue import Job, dispatch_many, payload, queues
+from djqueue import Job, current_job, dispatch_many, payload, queues
 from djqueue.bus import failed, outbox, outbox_rows, retrying
 from djqueue.bus.failed import GivenUp
 from djqueue.drivers.base import OutgoingJob, Reservation
+from djqueue.drivers.failover.breaker import breakers
 from djqueue.drivers.now import UtcNow
 from djqueue.errors import InvalidJob, QueueError, QueueUnavailable
 from djqueue.models import FailedJob, Outbox, QueuedJob
@@ -46,6 +47,13 @@ def _connections(settings):
             "plain": HALF,
             "other": {**HALF, "DATABASE": "queue"},
             "over": {"DRIVER": "failover", "CONNECTIONS": ["plain", "other"], "PROBE_AFTER": 0},
+            "last": {
+                "DRIVER": "failover",
+                "CONNECTIONS": ["plain", "sync"],
+                "PROBE_AFTER": 0,
+                "OUTBOX": True,
+            },
+            "sync": {"DRIVER": "sync"},
         },
     }
     HalfDriver.heal()
@@ -287,6 +295,40 @@ def test_another_member_gets_only_what_the_first_has_not_stored(settings, caplog
     told = {word.strip(",:") for word in record.message.split() if word.count("-") == 4}
     assert len(told) == 70, "every id"
     assert not told & set(stored())
+
+
+def test_the_last_resort_runs_what_is_not_stored_and_no_row_is_left(announced):
+    ran = []
+
+    class Run(Job, name="test.half.Run", connection="last"):
+        number: int
+
+        def handle(self) -> None:
+            ran.append((self.number, Outbox.objects.filter(uuid=current_job().id).exists()))
+            if self.number == 3:
+                raise ValueError("no")
+
+    HalfDriver.takes = 2
+    with transaction.atomic():
+        dispatch_many(Run(number) for number in range(5))
+    assert ran == [(2, True), (3, True), (4, True)], "each has its row until it has run"
+    assert not waiting()
+    assert len(stored()) == 2
+    assert sorted(announced) == sorted(set(announced))
+    assert len(announced) == 5
+    HalfDriver.takes = 3
+    breakers.of("plain").worked()  # it is asked again
+    dispatch_many(Run(number) for number in range(10, 14))
+    assert [number for number, _ in ran] == [2, 3, 4, 13]
+    assert len(stored()) == 5
+
+
+def test_members_have_the_patience_of_their_connection():
+    driver = queues["over"].driver
+    driver.patience = 0.5
+    assert [store.patience for store in driver._stores] == [0.5, 0.5]
+    driver.patience = None
+    assert [store.patience for store in driver._stores] == [None, None]
 
 
 def test_all_members_that_refuse_a_job_say_why():
