@@ -235,6 +235,7 @@ def test_a_key_of_another_type_stops_one_queue_of_a_worker(
         driver.strays(found)
         driver.recover(1)
         driver.settle([Settlement(r, Verdict.RETURN) for r in found])
+        assert driver.settle(done) == {r.id for r in held}
     assert caplog.text.count("Queue bad is left out") == 1
     with pytest.raises(QueueUnavailable, match="WRONGTYPE"):
         driver.exchange([], ["bad"], 1)

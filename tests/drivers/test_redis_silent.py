@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from djqueue.drivers.base import Settlement
+from djqueue.drivers.base import Settlement, Verdict
 from djqueue.drivers.redis import RedisDriver
 from djqueue.errors import QueueUnavailable
 from tests.drivers.redis_support import job, make_driver, worker
@@ -173,6 +173,33 @@ def _quietly(call: Callable[[], object]) -> None:
 
 def _reserve(driver: RedisDriver, queues: tuple[str, ...]) -> list[str]:
     return [r.id for r in driver.exchange([], queues, 10).reservations]
+
+
+def test_what_a_node_took_with_it_is_lost_after_the_lease_and_blocks_nobody_then(
+    cluster: RedisCluster,
+) -> None:
+    driver = make_driver(cluster.url, CLUSTER=True, TIMEOUT=0.5)
+    names = queues_by_node(driver)
+    away = cluster.nodes[1]
+    bad = names[away.port][0]
+    good = next(queues[0] for port, queues in names.items() if port != away.port)
+    driver.join(worker(lease=2.0)._replace(queues=(bad, good)))
+    driver.push([job(queue=queue) for queue in (bad, good, good)])
+    held = driver.exchange([], (bad, good), 2).reservations
+    assert [r.queue for r in held] == [bad, good]
+    away.kill9()
+    done = [Settlement(r) for r in held]
+    with pytest.raises(QueueUnavailable):
+        driver.exchange(done, (bad, good), 5)
+    time.sleep(2.1)
+    lost, more = driver.exchange(done, (bad, good), 5)
+    assert held[0].id in lost
+    assert [r.queue for r in more] == [good]
+    assert driver.extend([held[0], *more]) == {held[0].id}
+    returned = [Settlement(held[0], Verdict.RETURN), *(Settlement(r) for r in more)]
+    assert driver.settle(returned) == {held[0].id}
+    assert driver.counts(good)[:3] == (0, 0, 0)
+    driver.close()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,9 @@ class Holding:
     """Tells the reservations of one stay of a worker from all others."""
     asked: set[str] = field(default_factory=set)
     """Queues that may have given us reservations."""
+    since: float = field(default_factory=time.monotonic)
+    heard: dict[str, float] = field(default_factory=dict)
+    """When a queue has answered last: what is held of it was ours then."""
 
 
 class Reserving:
@@ -64,7 +68,11 @@ class Reserving:
         for queue, some in returns.items():
             self._put_back(queue, some, lost)
         for queue in [each for each in removals if each not in queues]:
-            self._exchange(queue, removals.pop(queue), 0, lost)
+            tokens = removals.pop(queue)
+            try:
+                self._exchange(queue, tokens, 0, lost)
+            except QueueUnavailable as error:
+                self._give_up(queue, error, _ids(tokens), lost)
         return lost, self._take(queues, limit, removals, lost)
 
     def _take(
@@ -87,30 +95,41 @@ class Reserving:
             try:
                 some, is_cut_now = self._exchange(queue, tokens, wanted, lost)
             except QueueUnavailable as error:
-                its_own = isinstance(error, QueueDamaged) or self._calls.store.is_cluster
-                if not its_own or (tokens and not isinstance(error, QueueDamaged)):
+                if tokens:
+                    self._give_up(queue, error, _ids(tokens), lost)
+                elif not (isinstance(error, QueueDamaged) or self._calls.store.is_cluster):
                     raise
                 errors[queue] = error
-                lost.update(_ids(tokens))
             else:
                 has_answered = True
                 is_cut = is_cut or is_cut_now
                 found += some
                 self._damaged.discard(queue)
         for queue, reason in errors.items():
-            if not has_answered:
+            if not (has_answered or lost):
                 raise reason
-            self._note_damage(queue, reason, (), lost)
+            self._note_damage(queue, reason)
         return found
 
-    def _note_damage(
-        self, queue: str, error: QueueUnavailable, ids: Iterable[str], lost: set[str]
-    ) -> None:
-        """Say once what is wrong with a queue. What was reserved from it is out of our hands."""
-        lost.update(ids)
+    def _note_damage(self, queue: str, error: QueueUnavailable) -> None:
+        """Say once what is wrong with a queue."""
         if queue not in self._damaged:
             self._damaged.add(queue)
             logger.warning("Queue %s is left out: %s", queue, error)
+
+    def _give_up(
+        self, queue: str, error: QueueUnavailable, ids: Iterable[str], lost: set[str]
+    ) -> None:
+        """What was reserved from a damaged queue is out of our hands, and so it is where a node of
+        a cluster has been away for longer than a lease. Until then `error` is raised.
+        """
+        if not isinstance(error, QueueDamaged):
+            heard = self.holding.heard.get(queue, self.holding.since)
+            is_over = time.monotonic() - heard > self.holding.lease / 1000
+            if not (self._calls.store.is_cluster and is_over):
+                raise error
+        lost.update(ids)
+        self._note_damage(queue, error)
 
     def _exchange(
         self, queue: str, tokens: Sequence[Any], limit: int, lost: set[str]
@@ -124,6 +143,7 @@ class Reserving:
         arguments = (limit, held.lease, held.session, held.worker, BYTES, *tokens)
         answer = self._calls.run(scripts.EXCHANGE, queue, arguments)
         fence, members, bodies, states, gone, is_cut = answer
+        held.heard[queue] = time.monotonic()
         lost.update(map(id_of, gone))
         token = f"{fence.decode()}:{held.session}:"
         found = []
@@ -146,10 +166,10 @@ class Reserving:
             some = settlements[start : start + MOST // 2]
             try:
                 gone = self._calls.run(scripts.SETTLE, queue, settle_arguments(some))
-            except QueueDamaged as error:
-                ids = {each.reservation.id for each in some}
-                self._note_damage(queue, error, ids, lost)
+            except QueueUnavailable as error:
+                self._give_up(queue, error, {each.reservation.id for each in some}, lost)
             else:
+                self.holding.heard[queue] = time.monotonic()
                 lost.update(map(id_of, gone))
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
@@ -164,9 +184,10 @@ class Reserving:
                 try:
                     arguments = (self.holding.lease, *some)
                     gone = self._calls.run(scripts.EXTEND, queue, arguments, again=True)
-                except QueueDamaged as error:
-                    self._note_damage(queue, error, _ids(some), lost)
+                except QueueUnavailable as error:
+                    self._give_up(queue, error, _ids(some), lost)
                 else:
+                    self.holding.heard[queue] = time.monotonic()
                     lost.update(map(id_of, gone))
         return lost
 
