@@ -270,6 +270,9 @@ class Driver(ABC):
     PARKS: ClassVar[bool] = False
     """Jobs that this store cannot keep until they are due wait in `djqueue_outbox`: `parks` says
     which. Workers of such a connection look there."""
+    shows_workers: ClassVar[bool] = False
+    """It keeps a row of `djqueue_workers` for each of its workers. For other stores the worker does
+    itself, so that operators see it."""
     members: Sequence[str] = ()
     """The connections that keep the jobs in this one's place, where it passes them on: workers run
     for those, and that is where operators find them."""
@@ -460,6 +463,12 @@ class Driver(ABC):
     def broke(self, error: QueueUnavailable) -> None:
         """Give up the connection that `error` of a call is about; the next call opens it again."""
         self.close()
+
+    def is_locked(self, error: Exception) -> bool:
+        """Whether `error` of a call says that nobody at all can write to the store meanwhile: what
+        others cannot take over is still the worker's, although its sign of life was not stored.
+        """
+        return False
 
     # -- transactions --------------------------------------------------------------------------
 

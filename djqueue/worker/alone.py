@@ -1,28 +1,41 @@
 """A worker without children: jobs run in this process, one at a time.
 
 For a debugger (``--workers 0``) and for tests. The same runner and the same finish, but nobody
-watches: no hard timeouts, and a job that kills its process kills the worker.
+watches: no timeouts, and a job that kills its process kills the worker.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import socket
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from django.db import DatabaseError
 
 from djqueue.bus import controls, outbox
 from djqueue.conf import settings
-from djqueue.drivers.base import Reservation
+from djqueue.drivers import make_driver
+from djqueue.drivers.base import Reservation, Settlement, Verdict, WorkerIdentity
+from djqueue.errors import QueueError
 from djqueue.running.outcome import ErrorReport, Outcome, exception_of
 from djqueue.running.reset import connections_after
 from djqueue.running.runner import Runner
-from djqueue.worker import postmortem
+from djqueue.worker import clock, postmortem
 from djqueue.worker.chores import forget_here
 from djqueue.worker.finish import Finisher
+from djqueue.worker.keeper import Keeper
 from djqueue.worker.options import StopReason, WorkerOptions
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
     from djqueue.worker.report import Report
+
+logger = logging.getLogger("djqueue.worker")
+
+T = TypeVar("T")
 
 
 class WorkerAlone:
@@ -41,7 +54,10 @@ class WorkerAlone:
         self._runner = Runner(
             options.connection, options.rules(settings().unknown_job_grace), driver=lambda: driver
         )
-        self._finish = Finisher(driver, options.connection, self._given_up, forget_here)
+        self._finish = Finisher(driver, options.connection, self._given_up, self._forget)
+        self._began = ""
+        self._after: list[Callable[[], None]] = []
+        """Code of the project that follows what was just stored."""
 
     def prepare(self) -> None:
         """Nothing: there is no warden."""
@@ -66,21 +82,31 @@ class WorkerAlone:
 
     def step(self) -> bool:
         """Run the next job; False if none may be reserved."""
-        paused = controls.paused_queues(self.options.connection)
-        if controls.EVERY_QUEUE in paused:
-            return False
-        queues = [queue for queue in self.options.queues if queue not in paused]
-        if outbox.in_use():
-            outbox.replay()
-        self.driver.promote(queues)
-        reservations = self.driver.exchange((), queues, 1).reservations
+        reservations = self._ask(self._reserve)
         for reservation in reservations:
             self._run(reservation)
-        orphans = self.driver.recover(1) if self.driver.has_orphans else []
+        orphans = self._ask(self._orphans)
         for orphan in orphans:
             why = "Its worker is gone; nobody saw how the attempt ended."
             self._over(orphan, postmortem.interrupted(orphan, self._runner.rules, why))
         return bool(reservations or orphans)
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Where the driver lives."""
+        return question()
+
+    def _reserve(self) -> list[Reservation]:
+        paused = controls.paused_queues(self.options.connection)
+        if controls.EVERY_QUEUE in paused:
+            return []
+        queues = [queue for queue in self.options.queues if queue not in paused]
+        if outbox.in_use():
+            outbox.replay()
+        self.driver.promote(queues)
+        return self.driver.exchange((), queues, 1).reservations
+
+    def _orphans(self) -> list[Reservation]:
+        return self.driver.recover(1) if self.driver.has_orphans else []
 
     def attempt(self, reservation: Reservation) -> Outcome:
         """Run one attempt, and clean up behind the job."""
@@ -89,6 +115,7 @@ class WorkerAlone:
         return outcome
 
     def _run(self, reservation: Reservation) -> None:
+        self._began = reservation.id
         outcome = self.attempt(reservation)
         self.error, self._ran = self._runner.error, reservation.id
         self.done += 1
@@ -97,16 +124,29 @@ class WorkerAlone:
     def _over(self, reservation: Reservation, outcome: Outcome) -> None:
         self.report.ended(reservation, outcome)
         self._finish.add(reservation, outcome)
+        self._ask(self._store)
+        while self._after:
+            self._after.pop(0)()
+        self.report.flush()
+
+    def _store(self) -> None:
         self._finish.store_failures()
         settlements = self._finish.taken()
         if settlements:
             self._finish.settled(settlements, self.driver.settle(settlements))
-        self.report.flush()
 
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
         own = self.error if reservation.id == self._ran else None  # not that of another job
-        self._runner.failed(reservation, own or exception_of(error))
-        self._finish.told(reservation)
+        raised = own or exception_of(error)
+
+        def tell() -> None:
+            self._runner.failed(reservation, raised)
+            self._finish.told(reservation)
+
+        self._after.append(tell)
+
+    def _forget(self, ids: Sequence[str]) -> None:
+        self._after.append(lambda: forget_here(ids))
 
     def _nothing_there(self) -> StopReason | None:
         if self.options.once:
@@ -115,3 +155,77 @@ class WorkerAlone:
             return StopReason.EMPTY
         time.sleep(self.options.sleep)
         return None
+
+
+class WorkerHere(WorkerAlone):
+    """``--workers 0``: a thread keeps the lease of what runs, takes over what dead workers held,
+    and hands back what Ctrl-C cut short.
+    """
+
+    def __init__(self, options: WorkerOptions, driver: Driver, report: Report) -> None:
+        super().__init__(options, driver, report)
+        identity = WorkerIdentity(
+            options.name, socket.gethostname(), os.getpid(), options.queues, driver.lease
+        )
+        self._keeper = Keeper(driver, identity, options.connection)
+        own = make_driver(settings().connection(options.connection))
+        # Jobs that settle themselves do so on the connections of this thread.
+        self._runner = Runner(options.connection, self._runner.rules, driver=lambda: own)
+        self._finish = Finisher(
+            driver, options.connection, self._given_up, self._forget, self._keeper.sql.ask
+        )
+        self._sweep_at = 0.0
+
+    def run(self) -> StopReason:
+        """As `WorkerAlone.run`, under a lease."""
+        self._keeper.start()
+        try:
+            return super().run()
+        finally:
+            if self._keeper.held:
+                self._hand_back()
+            self._keeper.close()
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        return self._keeper.ask(question)
+
+    def _reserve(self) -> list[Reservation]:
+        reservations = super()._reserve()
+        self._keeper.held.update((each.id, each) for each in reservations)
+        return reservations
+
+    def _orphans(self) -> list[Reservation]:
+        lease = self._keeper.lease
+        if lease is None or not (lease.may_judge or self.driver.has_orphans):
+            return []
+        if clock.now() < self._sweep_at and not self.driver.has_orphans:
+            return []
+        self._sweep_at = clock.now() + lease.every
+        taken = self.driver.recover(1)
+        self._keeper.held.update((each.id, each) for each in taken)
+        if taken:
+            self._sweep_at = 0.0
+        return taken
+
+    def _over(self, reservation: Reservation, outcome: Outcome) -> None:
+        super()._over(reservation, outcome)
+        self._keeper.held.pop(reservation.id, None)
+
+    def _hand_back(self) -> None:
+        """What was cut short goes back as interrupted, and what had not begun as it was."""
+        held = list(self._keeper.held.values())
+        settlements = [
+            Settlement(each, Verdict.INTERRUPTED if each.id == self._began else Verdict.RETURN)
+            for each in held
+        ]
+        try:
+            self._ask(lambda: self.driver.settle(settlements))
+        except (QueueError, DatabaseError) as error:
+            logger.warning("What ran could not be handed back: %s", error)
+        else:
+            self._keeper.held.clear()
+            for each in held:
+                why = "It was stopped together with its worker."
+                outcome = postmortem.interrupted(each, self._runner.rules, why)
+                self.report.ended(each, outcome)
+            self.report.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import selectors
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from djqueue.worker.wire import Item, Note, Told
 if TYPE_CHECKING:
     from djqueue.worker.parent import Worker
 
+
+logger = logging.getLogger("djqueue.worker")
 
 WRITABLE = object()
 """What an event of a pipe that takes more is about: the next turn sends it."""
@@ -52,23 +55,28 @@ class Answers:
     def _ended(
         self, process: Process, item: Item, told: Told, outcome: Outcome, now: float
     ) -> None:
-        self._over(item, outcome, now)
+        self._over(process, item, outcome, now)
         if outcome.spoilt:
             process.spoilt = True
         if told.memory:
-            self._worker.report.event(
-                "warning",
-                f"A child occupies {told.memory >> 20} MB after {item.reservation.name}, above"
-                f" --memory {self._worker.options.memory}.",
+            logger.warning(
+                "A child occupies %d MB after %s, above --memory %d.",
+                told.memory >> 20,
+                item.reservation.name,
+                self._worker.options.memory,
             )
             self._worker.stop(StopReason.MEMORY)
 
-    def _over(self, item: Item, outcome: Outcome, now: float) -> None:
+    def _over(self, process: Process, item: Item, outcome: Outcome, now: float) -> None:
         """An attempt is over, however it ended."""
         worker, options = self._worker, self._worker.options
         worker.done += 1
         worker.pace.observe(item.reservation.name, outcome.duration, now)
-        worker.trade.note(item.reservation, outcome)
+        if item.number in process.cancelled and not outcome.settled:
+            process.cancelled.remove(item.number)
+            worker.trade.note_unconfirmed(item.reservation, outcome)
+        else:
+            worker.trade.note(item.reservation, outcome)
         if options.rest:
             worker.duties.rest_until = now + options.rest
         if options.max_jobs and worker.done >= options.max_jobs:
@@ -140,9 +148,7 @@ class Answers:
             self._wait_to_send(process, wait=False)
             process.close()
         if left:
-            self._worker.report.event(
-                "warning", "The store was away for too long: its jobs were stopped."
-            )
+            logger.warning("The store was away for too long: its jobs were stopped.")
         if self._heard is not None and crew.link is not self._heard:
             self._selector.unregister(self._heard)
             self._heard = None
@@ -154,8 +160,7 @@ class Answers:
 
     def _lost_with(self, burial: Burial, item: Item | Note) -> None:
         if isinstance(item, Note):
-            what = what_it_is(item.notice)
-            self._worker.report.event("warning", f"{what} ended its process.")
+            logger.warning("%s ended its process.", what_it_is(item.notice))
             return
         outcome = outcome_of(
             burial, item, self._worker.team, self._worker.options.memory_kill << 20
@@ -165,4 +170,4 @@ class Answers:
         now = clock.now()
         if (running := burial.process.running()) and running[0] is item:
             outcome = outcome._replace(duration=now - running[1].since)
-        self._over(item, outcome, now)
+        self._over(burial.process, item, outcome, now)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError
 
 from djqueue.bus import controls, outbox
+from djqueue.conf import settings
 from djqueue.drivers.base import Promotion
 from djqueue.errors import QueueUnavailable
 from djqueue.worker import clock, postmortem
 from djqueue.worker.notices import Chore, ChoreKind
 from djqueue.worker.options import StopReason
+from djqueue.worker.trade import STORE_ERRORS
 from djqueue.worker.wire import Item
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ HELP_EVERY = 10.0
 """Seconds between two looks at the outbox of stores that have no workers."""
 PRUNE_EVERY = 3600.0
 NEVER = float("inf")
+LAST_WORDS = 1.0
+"""Seconds after the grace in which what was stopped is told the store; then others find it."""
 
 
 class Duties:
@@ -53,6 +57,7 @@ class Duties:
             self._sample_memory: now if worker.options.memory_kill else NEVER,
             self._sweep: now + worker.lease.every,
             self._replay: now,
+            self._show: now if worker.presence else NEVER,
             self._prune: now + random.uniform(60, 300),
             self._stop_in_time: now,
         }
@@ -73,13 +78,20 @@ class Duties:
     def next_without_store(self) -> float:
         """When `run_without_store` has something to do, or the lease is over."""
         own = (self._due[duty] for duty in self._without_store)
-        return min(self._worker.lease.over_at, *own)
+        return min(self._worker.lease.over_at, self._end(), *own)
+
+    def _end(self) -> float:
+        """When the loop has to look whether the worker may end."""
+        worker = self._worker
+        if worker.end_at is None:
+            return NEVER
+        return worker.end_at if clock.now() < worker.end_at else worker.end_at + LAST_WORDS
 
     def next_at(self, now: float) -> float:
         """When something is due next."""
         if self._worker.driver.has_orphans:
             self._due[self._sweep] = now
-        due = min(self._due.values())
+        due = min(self._end(), *self._due.values())
         start = self._worker.crew.start_at
         if start is not None and self._worker.reason is None:
             due = min(due, max(start, now))
@@ -97,17 +109,17 @@ class Duties:
 
     def _renew(self, now: float) -> float:
         """The sign of life; without one in time, the warden ends the children."""
-        worker = self._worker
-        lease = worker.lease
-        if now >= lease.next_at:
+        worker, lease, trade = self._worker, self._worker.lease, self._worker.trade
+        if now >= lease.next_at and trade.may_ask():
+            held = [*worker.crew.held(), *worker.stock.jobs, *trade.finish.waiting]
             try:
-                lost = lease.renew(list(worker.crew.held()))
-            except QueueUnavailable as error:
-                worker.trade.failed(error)
+                lost = lease.renew(held)
+            except STORE_ERRORS as error:
+                trade.failed(error)
             else:
-                worker.crew.lease_until(lease.over_at)
                 self._tell_cancelled(lost)
-        return lease.next_at
+            worker.crew.lease_until(lease.over_at)
+        return max(lease.next_at, trade.open_at)
 
     def _tell_cancelled(self, lost: set[str]) -> None:
         for process in self._worker.crew.processes if lost else ():
@@ -118,9 +130,12 @@ class Duties:
     def _read_controls(self, now: float) -> float:
         """Pauses and restarts. While the database is away the last known ones hold."""
         worker = self._worker
+        alias, connection = settings().databases[0], worker.options.connection
+        if not self._may_ask_sql(alias):
+            return now + LOOK_AT_CONTROLS
         try:
-            paused, generation = controls.read(worker.options.connection)
-        except DatabaseError as error:
+            paused, generation = worker.sql.ask(alias, lambda: controls.read(connection))
+        except (QueueUnavailable, DatabaseError) as error:
             logger.info("The controls could not be read: %s", error)
             return now + LOOK_AT_CONTROLS
         for queue in sorted(paused ^ self._paused):
@@ -138,7 +153,7 @@ class Duties:
     def _promote(self, now: float) -> float:
         """Delayed jobs that are due go in line."""
         worker = self._worker
-        if not worker.accepting:
+        if not worker.accepting or not worker.trade.may_ask():
             return now + PROMOTE_AT_LEAST
         answers: list[Promotion] = []
         if not worker.trade.attempt(
@@ -156,6 +171,8 @@ class Duties:
         worker.crew.enforce_speech(now)
         worker.answers.relieve(now)
         worker.report.still_running(worker.crew.processes, now)
+        if worker.end_at is not None and now >= worker.end_at:
+            worker.grace_is_over()
         return now + (WATCH if worker.crew.busy else 1.0)
 
     def _sample_memory(self, now: float) -> float:
@@ -169,11 +186,13 @@ class Duties:
         worker = self._worker
         again = now + worker.lease.every * random.uniform(0.8, 1.2)
         may_look = worker.lease.may_judge and worker.accepting
+        if not worker.trade.may_ask():
+            return max(worker.trade.open_at, now)
         if not may_look and not worker.driver.has_orphans:
             return again
         try:
             taken = worker.driver.recover(SWEEP_SLICE)
-        except QueueUnavailable as error:
+        except STORE_ERRORS as error:
             worker.trade.failed(error)
             return again
         for reservation in taken:
@@ -188,17 +207,29 @@ class Duties:
         worker = self._worker
         if not outbox.in_use():
             return NEVER
-        if not worker.accepting:
+        alias, own = settings().databases[0], worker.options.connection
+        if not worker.accepting or not worker.trade.may_ask() or not self._may_ask_sql(alias):
             return now + REPLAY_EVERY
         try:
-            if outbox.replay(driver=worker.driver):
+            if worker.sql.ask_every(lambda: outbox.replay(driver=worker.driver)):
                 worker.trade.look_now()
-            if now >= self._help_at and outbox.late(worker.options.connection):
+            if now >= self._help_at and worker.sql.ask_every(lambda: outbox.late(own)):
                 self._help_at = now + HELP_EVERY
                 worker.stock.notices.append(Chore(ChoreKind.REPLAY))
-        except DatabaseError as error:
-            logger.warning("The outbox could not be read: %s", error)
+        except (QueueUnavailable, DatabaseError) as error:
+            logger.info("The outbox could not be read: %s", error)
         return now + REPLAY_EVERY
+
+    def _may_ask_sql(self, alias: str) -> bool:
+        """What the driver's own connection is asked beside its jobs waits as they do."""
+        worker = self._worker
+        shared = worker.driver.shares_transaction_with(alias)
+        return worker.trade.may_ask() if shared else clock.now() >= worker.sql.open_at
+
+    def _show(self, now: float) -> float:
+        """The row by which operators see a worker whose store writes none itself."""
+        presence = self._worker.presence
+        return presence.renew() if presence else NEVER
 
     def _prune(self, now: float) -> float:
         """In a child: it may take long, and storages are the project's code."""

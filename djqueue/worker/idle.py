@@ -19,6 +19,8 @@ POLL_LATER = 0.04
 """Seconds between two looks at a store that cannot call, in the first `LIVELY` seconds after work
 and after that."""
 LIVELY = 2.0
+LISTEN_AGAIN = 0.5
+"""Seconds until a store that could not be listened to is asked again."""
 WATCH_AGAIN = 10.0
 """Seconds after which a store that could not call is asked again whether it can."""
 BUSY_FOR = 1.0
@@ -43,6 +45,7 @@ class Idle:
         self._worked_at = 0.0
         self._heard = False
         self._next_look = 0.0
+        self._listen_at = 0.0
 
     @property
     def look_again(self) -> float:
@@ -53,11 +56,14 @@ class Idle:
 
     def prepare(self, now: float, *, idle: bool) -> None:
         """Before sleeping: listen, and let pushers know whether they have to call."""
+        if now < self._listen_at:
+            return
         try:
             self._watch(now)
             self._tell(now, idle)
         except QueueUnavailable:
             self.close()
+            self._listen_at = clock.now() + LISTEN_AGAIN
 
     def _watch(self, now: float) -> None:
         if self._watching and (self._wakeup is not None or now < self._watch_again):

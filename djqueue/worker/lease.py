@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import Reservation
-from djqueue.errors import QueueUnavailable
 from djqueue.worker import clock
 
 if TYPE_CHECKING:
@@ -56,8 +55,12 @@ class Lease:
         late = asked - self._renewed > self.every * 2
         try:
             lost = self._driver.extend(held)
-        except QueueUnavailable:
+        except Exception as error:
             self._on_time = 0
+            if self._driver.is_locked(error):
+                # Nobody else can write either, so nobody has taken anything over. Who waits for the
+                # lock as we do has given no sign of life in time, and judges nobody at first.
+                self._renewed = max(self._renewed, clock.now() - self.length + 2 * self.every)
             raise
         self._renewed = asked
         self._on_time = 0 if late else self._on_time + 1

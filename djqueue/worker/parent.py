@@ -24,7 +24,7 @@ from djqueue.errors import QueueUnavailable
 from djqueue.worker import clock, orphans, output
 from djqueue.worker.answers import Answers
 from djqueue.worker.crew import Crew
-from djqueue.worker.duties import Duties
+from djqueue.worker.duties import LAST_WORDS, Duties
 from djqueue.worker.idle import Idle
 from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.lease import Lease
@@ -32,10 +32,12 @@ from djqueue.worker.link import Link
 from djqueue.worker.notices import Chore, ChoreKind
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.pace import Pace
+from djqueue.worker.presence import Presence
 from djqueue.worker.process import Process
+from djqueue.worker.sql import ParentSql
 from djqueue.worker.stock import Stock
 from djqueue.worker.team import Team
-from djqueue.worker.trade import Trade
+from djqueue.worker.trade import STORE_ERRORS, Trade
 from djqueue.worker.warden import STOP
 from djqueue.worker.wire import Item
 
@@ -48,6 +50,10 @@ logger = logging.getLogger("djqueue.worker")
 LARGEST_TRADE = 400
 AHEAD = 3
 """Windows that a child may hold: one that runs, one that is ready, one that is on its way."""
+PATIENCE_AT_END = 2.0
+"""Seconds that a call to the store may wait once the worker is on its way out."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between two tries to reach the store at the start."""
 GATHER = 0.001
 """Seconds in which answers of a busy child gather, so that not each one wakes the parent."""
 
@@ -58,6 +64,9 @@ class Worker:
     def __init__(self, options: WorkerOptions, driver: Driver, report: Report) -> None:
         self.options = options
         self.driver = driver
+        self._patience = driver.lease / 8
+        driver.patience = self._patience
+        self.sql = ParentSql(driver)
         self.report = report
         self.rules = options.rules(settings().unknown_job_grace)
         self.reason: StopReason | None = None
@@ -78,6 +87,12 @@ class Worker:
         self.stock = Stock()
         self.pace = Pace(driver.window)
         self.trade = Trade(self)
+        self._identity = WorkerIdentity(
+            options.name, socket.gethostname(), os.getpid(), options.queues, driver.lease
+        )
+        self.presence = (
+            None if driver.shows_workers else Presence(self.sql, self._identity, options.connection)
+        )
         self._selector = selectors.DefaultSelector()
         self.answers = Answers(self, self._selector)
         self.end_at: float | None = None
@@ -100,50 +115,86 @@ class Worker:
         with self._interrupts.trapped():
             if self.crew.link is None:
                 self.prepare()
-            self._open()
+            self._selector.register(self._interrupts.descriptor, selectors.EVENT_READ, None)
             try:
-                while self.reason is None or not self._settled_down():
-                    self._turn(clock.now())
+                if self._join():
+                    self._work()
             finally:
-                self._close()
+                self.crew.close()
+                self._selector.close()
+                self.report.stopped(self)
+        assert self.reason is not None  # noqa: S101
         return self.reason
 
-    def _open(self) -> None:
-        self.driver.join(self._identity())
+    def _join(self) -> bool:
+        """Join the store's workers; where it is away, wait for it. False: stopped meanwhile."""
+        pause = FIRST_PAUSE
+        while self.reason is None:
+            try:
+                self.driver.join(self._identity)
+            except QueueUnavailable as error:
+                if pause == FIRST_PAUSE:
+                    logger.warning("%s Waiting until it answers.", error)
+                self.report.flush()
+                self._see_to(self._selector.select(pause))
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                return True
+        return False
+
+    def _work(self) -> None:
         self.lease = Lease(self.driver, self.driver.lease)
         self.idle = Idle(self.driver, self.options, self._selector)
         self.duties = Duties(self)
-        self._selector.register(self._interrupts.descriptor, selectors.EVENT_READ, None)
         self.crew.lease_until(self.lease.over_at)
-        self.duties.run(clock.now())
-        self.answers.start_children(clock.now())
-        self.stock.notices.append(Chore(ChoreKind.STARTED))
-
-    def _identity(self) -> WorkerIdentity:
-        return WorkerIdentity(
-            self.options.name,
-            socket.gethostname(),
-            os.getpid(),
-            self.options.queues,
-            self.driver.lease,
-        )
+        try:
+            self.duties.run(clock.now())
+            self.answers.start_children(clock.now())
+            self.stock.notices.append(Chore(ChoreKind.STARTED))
+            while self.reason is None or not self._settled_down():
+                self._turn(clock.now())
+        except Exception as error:
+            logger.critical("The worker cannot go on: %s: %s", type(error).__name__, error)
+            self._give_everything_back()
+            raise
+        finally:
+            self._leave()
 
     def _settled_down(self) -> bool:
-        """Whether the worker, on its way out, has nothing left to do."""
+        """Whether the worker, on its way out, has nothing left to do, or no time for it."""
+        now = clock.now()
+        if self.end_at is not None and now >= self.end_at:
+            self.stock.notices.clear()
+            if now >= self.end_at + LAST_WORDS:
+                return True
         if self.crew.busy or self.stock.notices:
             return False
         # Where the store stays away, others take over what it has not been told.
-        return self.trade.nothing_left or clock.now() > self.lease.over_at
+        return self.trade.nothing_left or now > self.lease.over_at
 
-    def _close(self) -> None:
+    def _give_everything_back(self) -> None:
+        """After an error of our own: what ran is handed back as interrupted, the rest as it was."""
+        self.abort("Its worker ended because of an error.")
+        deadline = clock.now() + LAST_WORDS
+        while self.crew.busy and clock.now() < deadline:
+            self.answers.bury()
+            time.sleep(0.01)
+        self.trade.give_back(self.stock.surplus())
+        self.trade.store_what_it_takes()
+
+    def _leave(self) -> None:
+        """Say goodbye, unless something is still held: then the lease is what brings it back."""
+        if unstored := self.trade.unstored:
+            what = "1 ended job" if unstored == 1 else f"{unstored} ended jobs"
+            logger.warning("%s could not be stored; they run again.", what)
         try:
             self.idle.close()
-            self.driver.leave()
-        except QueueUnavailable as error:
+            if self.presence:
+                self.presence.leave()
+            if self.trade.nothing_left and not any(self.crew.held()):
+                self.driver.leave()
+        except STORE_ERRORS as error:
             logger.warning("The worker could not say goodbye to the store: %s", error)
-        self.crew.close()
-        self._selector.close()
-        self.report.stopped(self)
 
     def _turn(self, now: float) -> None:
         if self.trade.hear(now):
@@ -221,7 +272,9 @@ class Worker:
         """Take nothing more; what runs may end within the grace."""
         if self.reason is None:
             self.reason = reason
-            self.end_at = clock.now() + self.options.grace
+            # The warden may have heard a signal some time before we did.
+            self.end_at = self.crew.page.stop_at or clock.now() + self.options.grace
+            self.driver.patience = min(self._patience, PATIENCE_AT_END)
             self.stock.notices.append(Chore(ChoreKind.STOPPING, reason.value))
             if reason is not StopReason.SIGNAL:  # the warden has heard those itself
                 self.crew.page.stop_at = self.end_at
@@ -235,6 +288,8 @@ class Worker:
                 self.report.event("info", self._goodbye(number))
                 self.stop(StopReason.SIGNAL)
             else:
+                self.end_at = clock.now()
+                self.grace_is_over()
                 self.abort(f"It was stopped by a second {number.name}.")
         elif number is signal.SIGUSR2:
             self._paused_by_signal = True
@@ -253,6 +308,10 @@ class Worker:
         again = "Ctrl-C again" if number is signal.SIGINT else "A second signal"
         return f"Finishing {', '.join(running)} ({number.name}). {again} stops it at once."
 
+    def grace_is_over(self) -> None:
+        """The warden ends what runs; soon the worker ends too, whatever the store does."""
+        self.driver.patience = min(self._patience, LAST_WORDS / 2)
+
     def abort(self, why: str) -> None:
         """End every child now; what it ran is handed back as interrupted."""
         self.crew.kill_all(why)
@@ -261,7 +320,8 @@ class Worker:
 
     def _sleep(self, now: float) -> None:
         """Until a child, the store, a signal or a deadline calls."""
-        self.idle.prepare(now, idle=self.room(now) > 0)
+        if self.trade.may_ask():
+            self.idle.prepare(now, idle=self.room(now) > 0)
         if self.idle.heard():
             self.trade.look_now()
         self._see_to(self._events(now, min(self._deadlines(now))))

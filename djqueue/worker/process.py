@@ -51,6 +51,8 @@ class Process:
         """When it closed the channel of its outcomes, or wrote something else into it."""
         self.spoilt = False
         """It will end by itself after a soft timeout; nothing more is handed over."""
+        self.cancelled: set[int] = set()
+        """What was told that it was lost, and may act upon it."""
         self.full = False
         """Nothing more is handed over until it is empty."""
         self._reader = OutcomeReader()
@@ -193,6 +195,7 @@ class Process:
     def cancel(self, item: Item) -> None:
         """Tell the job that its outcome will be ignored."""
         self.slot.cancelled = item.number
+        self.cancelled.add(item.number)
 
     # -- ending --------------------------------------------------------------------------------
 

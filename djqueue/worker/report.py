@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 SHOW_RUNNING_AFTER = 0.1
 """Seconds after which a job that still runs gets a line of its own."""
 _COLOURS = {"DONE": "32", "FAIL": "31", "RELEASED": "33", "RUNNING": "36"}
+_LAST_WAIT = 0.5
+"""Seconds that the last lines of a worker may wait for somebody to read them."""
 _WRITE_AT_ONCE = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
 
 
@@ -60,13 +64,13 @@ class Lines(Report):
     """Text for people and log files, or JSON, one object a line."""
 
     def __init__(
-        self, options: WorkerOptions, stream: TextIO, *, as_json: bool, verbosity: int
+        self, options: WorkerOptions, stream: TextIO | None, *, as_json: bool, verbosity: int
     ) -> None:
         self._options = options
         self._stream = stream
         self._json = as_json
         self._verbosity = verbosity
-        self._terminal = stream.isatty()
+        self._terminal = _is_terminal(stream)
         self._waiting: list[str] = []
         self._left_out = 0
         self._shown: set[str] = set()
@@ -125,7 +129,7 @@ class Lines(Report):
         reason = worker.reason.value if worker.reason else "an error"
         took = clock.now() - worker.started
         if self._json:
-            self._object("stopped", None, error=reason)
+            self._object("stopped", None, reason=reason)
         else:
             jobs = "1 job" if worker.done == 1 else f"{worker.done} jobs"
             self._put(f"{self._time()}  Stopped after {jobs} in {took:.1f} s. Reason: {reason}.")
@@ -143,6 +147,7 @@ class Lines(Report):
         reservation: Reservation | None,
         outcome: Outcome | None = None,
         error: str | None = None,
+        reason: str | None = None,
     ) -> None:
         if outcome is not None and outcome.error is not None:
             error = f"{outcome.error.class_name}: {outcome.error.message}"
@@ -156,6 +161,7 @@ class Lines(Report):
             "attempt": reservation.attempt if reservation else None,
             "duration": round(outcome.duration, 6) if outcome else None,
             "error": error,
+            "reason": reason,
         }
         self._put(json.dumps(data))
 
@@ -172,25 +178,84 @@ class Lines(Report):
         self._waiting.append(line)
 
     def flush(self, *, wait: bool = False) -> None:
-        """Write, as far as the reader keeps up: a full pipe must not stop the signs of life."""
-        if not self._waiting:
+        """Write, as far as the reader keeps up: neither a full pipe nor a full disk must stop the
+        signs of life, or the worker. What cannot be written is left out, and counted.
+        """
+        lines, self._waiting = self._waiting, []
+        if lines:
+            try:
+                self._write(lines, _LAST_WAIT if wait else 0.0)
+            except (OSError, ValueError):  # nobody reads, no room, closed
+                self._left_out += len(lines)
+
+    def _write(self, lines: Sequence[str], patience: float) -> None:
+        if self._stream is None:
             return
-        text = "\n".join(self._waiting) + "\n"
-        self._waiting.clear()
+        text = "\n".join(lines) + "\n"
         try:
             descriptor = self._stream.fileno()
         except (OSError, ValueError):  # a stream in memory
             self._stream.write(text)
             return
         data = text.encode(self._stream.encoding or "utf-8", "backslashreplace")
-        for start in range(0, len(data), _WRITE_AT_ONCE):
-            if not wait and not select.select([], [descriptor], [], 0)[1]:
-                self._left_out += data.count(b"\n", start)
+        end = clock.now() + patience
+        while data:
+            if not _takes_more(descriptor, max(end - clock.now(), 0.0)):
+                self._left_out += data.count(b"\n")
                 return
             if self._left_out:
                 os.write(descriptor, f"… {self._left_out} lines left out: nobody read\n".encode())
                 self._left_out = 0
-            os.write(descriptor, data[start : start + _WRITE_AT_ONCE])
+            data = data[os.write(descriptor, data[:_WRITE_AT_ONCE]) :]
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _takes_more(descriptor: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(seconds * 1000))
+
+
+class Heard(logging.Handler):
+    """Makes a line of each warning of the worker's own, in its place among the others.
+
+    The worker's logger says it to whatever handlers the project has as well. Without one, logging's
+    last resort would say it a second time.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report = report
+        self._pid = os.getpid()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """In a child, whose lines nobody writes, the last resort."""
+        if os.getpid() != self._pid:
+            if logging.lastResort:
+                logging.lastResort.handle(record)
+            return
+        try:
+            self._report.event(record.levelname.lower(), record.getMessage())
+        except Exception:  # noqa: BLE001 - logging's own rule: a record that cannot be shown hurts nobody
+            self.handleError(record)
+
+
+@contextmanager
+def heard_in(report: Report) -> Iterator[None]:
+    """In this block the worker's warnings are lines of `report`."""
+    logger, handler = logging.getLogger("djqueue.worker"), Heard(report)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        report.flush()
 
 
 _DONE = "DONE"

@@ -6,12 +6,16 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.db import DatabaseError
+
+from djqueue.decision import Happened
 from djqueue.drivers.base import Answer, Exchange, Reservation, Settlement, Verdict
-from djqueue.errors import QueueUnavailable
+from djqueue.drivers.database.doubt import is_refusal
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.running.outcome import ErrorReport, Outcome
 from djqueue.worker import clock
 from djqueue.worker.chores import forget
-from djqueue.worker.finish import Finisher
+from djqueue.worker.finish import Finisher, NotRecordedError
 from djqueue.worker.notices import Failed, Released
 
 if TYPE_CHECKING:
@@ -23,6 +27,13 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 """Seconds between tries while the store is away."""
 _LATE = 5.0
 """Seconds in which a server has carried out what it received before a connection broke."""
+
+
+STORE_ERRORS = (QueueError, DatabaseError)
+"""What a call to a store may raise while a worker runs. None of it is a reason to stop: a table
+that is away for a migration and a permission that is missing for a minute come back like a server.
+"""
+_REFUSED = "The end of %s %s could not be stored: %s It is left to its lease."
 
 
 class Asked(NamedTuple):
@@ -39,7 +50,11 @@ class Trade:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.finish = Finisher(
-            worker.driver, worker.options.connection, self._given_up, self._forget
+            worker.driver,
+            worker.options.connection,
+            self._given_up,
+            self._forget,
+            worker.sql.ask,
         )
         self.finish.released = self._released
         self._asked: Asked | None = None
@@ -47,7 +62,9 @@ class Trade:
         """Jobs reserved and not given back unbegun."""
         self._ask_at = 0.0
         self._flush_at: float | None = None
-        self._open_at = 0.0
+        self.open_at = 0.0
+        """Before this nobody asks the store anything: it gave no answer a moment ago."""
+        self._failures_at = 0.0
         self._pause = 0.0
         self._looks_for_strays = 0
         self._strays_at = 0.0
@@ -57,8 +74,8 @@ class Trade:
 
     def run(self, now: float) -> None:
         """Settle what is over and reserve what is next, if it is time for either."""
-        if now < self._open_at:
-            return
+        if now < self.open_at or clock.now() >= self._worker.lease.over_at:
+            return  # what is not ours any more is not to be settled either
         if self._looks_for_strays and now >= self._strays_at and not self.attempt(self._take_in):
             return
         room = self._worker.room(now) if now >= self._ask_at else 0
@@ -66,14 +83,28 @@ class Trade:
         # What the store is told is told in a line first: a run that is repeated is explained then,
         # even if this process is killed in between.
         self._worker.report.flush()
-        if self.finish.failures:
-            if not self.attempt(self.finish.store_failures):
-                return
-            self._came_back()
+        if self.finish.failures and now >= self._failures_at and not self._store_failures():
+            return
         if room or (due and self.finish.settlements):
             self._exchange(room, now)
         elif due:
             self._flush_at = None  # what was over has been stored by now
+
+    def _store_failures(self) -> bool:
+        """Whether the store may be asked for more. A database of failed jobs that is away, beside a
+        store that is there, keeps nothing else waiting.
+        """
+        try:
+            self.finish.store_failures()
+        except NotRecordedError as error:
+            logger.info("%s", error)
+            self._failures_at = max(self._worker.sql.open_at, clock.now() + _FIRST_PAUSE)
+            return True
+        except STORE_ERRORS as error:
+            self.failed(error)
+            return False
+        self._came_back()
+        return True
 
     def _exchange(self, room: int, now: float) -> None:
         settlements = self.finish.taken()
@@ -86,7 +117,7 @@ class Trade:
                 self._asked = Asked(answer, settlements, room)
             else:
                 self._take(driver.exchange(settlements, queues, room), settlements, room, now)
-        except QueueUnavailable as error:
+        except STORE_ERRORS as error:
             self._broke_off(settlements, error)
 
     def hear(self, now: float) -> bool:
@@ -100,7 +131,7 @@ class Trade:
             if not asked.answer.is_there():
                 return False
             exchange = asked.answer.take()
-        except QueueUnavailable as error:
+        except STORE_ERRORS as error:
             self._asked = None
             self._broke_off(asked.settlements, error)
         else:
@@ -122,9 +153,26 @@ class Trade:
         elif self._again:
             self.look_now()
 
-    def _broke_off(self, settlements: list[Settlement], error: QueueUnavailable) -> None:
-        self.finish.broke_off(settlements)
-        self.failed(error)
+    def _broke_off(self, settlements: list[Settlement], error: Exception) -> None:
+        if settlements and is_refusal(error):
+            self._settle_one_by_one(settlements)
+        else:
+            self.finish.broke_off(settlements)
+            self.failed(error)
+
+    def _settle_one_by_one(self, settlements: list[Settlement]) -> None:
+        """The store refuses one of them for what it is; the others shall not wait for it."""
+        driver = self._worker.driver
+        for number, settlement in enumerate(settlements):
+            try:
+                self.finish.settled([settlement], driver.settle([settlement]))
+            except STORE_ERRORS as error:
+                if not is_refusal(error):
+                    self.finish.broke_off(settlements[number:])
+                    return self.failed(error)
+                reservation = settlement.reservation
+                logger.error(_REFUSED, reservation.name, reservation.id, error)
+        return self.look_now()
 
     def _answered(self, got: int, room: int, now: float) -> None:
         self._worker.idle.answered(got, now)
@@ -153,21 +201,25 @@ class Trade:
         """Call the store; False, and a pause, if it cannot be reached."""
         try:
             action()
-        except QueueUnavailable as error:
+        except STORE_ERRORS as error:
             self.failed(error)
             return False
         return True
 
-    def failed(self, error: QueueUnavailable) -> None:
+    def may_ask(self) -> bool:
+        """Whether the store may be asked something now."""
+        return clock.now() >= self.open_at
+
+    def failed(self, error: Exception) -> None:
         """Leave the store alone for a while, ever longer, and close what may be broken."""
         if not self._pause:
-            self._worker.report.event("warning", f"{error} Trying again until it answers.")
             logger.warning("%s Trying again until it answers.", error)
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        self._open_at = clock.now() + self._pause
+        self.open_at = clock.now() + self._pause
         self._looks_for_strays, self._strays_at = 2, 0.0
         self._worker.idle.close()
-        self._worker.driver.broke(error)
+        away = error if isinstance(error, QueueUnavailable) else QueueUnavailable(str(error))
+        self._worker.driver.broke(away)
 
     def _came_back(self) -> None:
         """It has written something. A store that is only read from may be locked, or a replica."""
@@ -182,8 +234,7 @@ class Trade:
         Twice: what was sent before the connection broke may be carried out after the first look.
         """
         known = [*self._worker.crew.held(), *self._worker.stock.jobs]
-        known += [s.reservation for s in self.finish.settlements]
-        known += [f.reservation for f in self.finish.failures]
+        known += self.finish.waiting
         strays = self._worker.driver.strays(known)
         self._looks_for_strays -= 1
         self._strays_at = clock.now() + _LATE
@@ -209,6 +260,32 @@ class Trade:
         self._worker.report.ended(reservation, outcome)
         self.flush_soon()
 
+    def store_what_it_takes(self) -> None:
+        """At the end of a worker that cannot go on: one try, whatever is wrong."""
+        for action in (self.finish.store_failures, self._settle):
+            try:
+                action()
+            except Exception:
+                logger.exception("What was over could not be stored.")
+
+    def _settle(self) -> None:
+        if (asked := self._asked) is not None:
+            self._asked = None
+            self.finish.broke_off(asked.settlements)
+            self._worker.driver.broke(QueueUnavailable("The worker ends."))
+        settlements = self.finish.taken()
+        try:
+            self.finish.settled(settlements, self._worker.driver.settle(settlements))
+        except BaseException:
+            self.finish.broke_off(settlements)
+            raise
+
+    def note_unconfirmed(self, reservation: Reservation, outcome: Outcome) -> None:
+        """As `note`, of a job that was told that its outcome would be ignored."""
+        self.finish.add_unconfirmed(reservation)
+        self._worker.report.ended(reservation, outcome._replace(happened=Happened.LOST))
+        self.flush_soon()
+
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
         """A failed row is safe: now the job may be told."""
         self._worker.stock.notices.append(Failed(reservation, error))
@@ -220,6 +297,13 @@ class Trade:
     def _forget(self, ids: Sequence[str]) -> None:
         """These jobs are over, and the payload store still has their arguments."""
         self._worker.stock.notices.append(forget(ids))
+
+    @property
+    def unstored(self) -> int:
+        """How many attempts are over without the store knowing it."""
+        asked = self._asked.settlements if self._asked else []
+        ended = [s for s in (*asked, *self.finish.settlements) if s.verdict is not Verdict.RETURN]
+        return len(ended) + len(self.finish.failures)
 
     @property
     def nothing_left(self) -> bool:
@@ -235,10 +319,12 @@ class Trade:
     def deadlines(self, now: float) -> Iterator[float]:
         """When `run` has something to do."""
         if self._flush_at is not None:
-            yield max(self._flush_at, self._open_at)
-        if self.finish.failures or self._worker.stock.jobs:
-            yield max(now, self._open_at)
+            yield max(self._flush_at, self.open_at)
+        if self.finish.failures:
+            yield max(now, self.open_at, self._failures_at)
+        if self._worker.stock.jobs:
+            yield max(now, self.open_at)
         if self._looks_for_strays:
-            yield max(self._strays_at, self._open_at)
+            yield max(self._strays_at, self.open_at)
         if self._worker.room(now):
-            yield max(self._ask_at, self._open_at)
+            yield max(self._ask_at, self.open_at)

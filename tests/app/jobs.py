@@ -92,6 +92,13 @@ def boom(message: str = "boom") -> None:
     raise ValueError(message)
 
 
+@job(name="app.boom_with", tries=1)
+def boom_with(text: str) -> None:
+    """Raise with a text that comes as hexadecimal digits of its UTF-8."""
+    write("begin", text)
+    raise ValueError(bytes.fromhex(text).decode())
+
+
 @job(name="app.boom_thrice", tries=3, backoff=[0, 0])
 def boom_thrice() -> None:
     write("begin", current_job().attempt)

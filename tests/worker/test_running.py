@@ -175,6 +175,7 @@ def test_json_output_is_one_object_a_line(ledger: Ledger) -> None:
     done, failed = jobs.record.dispatch(1).id, jobs.boom.dispatch().id
     objects = [json.loads(line) for line in drain("--json").splitlines()]
     keys = ["time", "event", "id", "name", "queue", "connection", "attempt", "duration", "error"]
+    keys.append("reason")
     assert all(list(entry) == keys for entry in objects)
     events = {entry["id"]: entry["event"] for entry in objects if entry["id"]}
     assert events == {done: "done", failed: "fail"}

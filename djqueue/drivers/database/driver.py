@@ -68,6 +68,7 @@ class DatabaseDriver(Driver):
     }
     capabilities = Capabilities()
     in_database = True
+    shows_workers = True
 
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__(settings)
@@ -237,6 +238,11 @@ class DatabaseDriver(Driver):
         if descriptor is not None:
             silence(descriptor)
         forget_connections()
+
+    def is_locked(self, error: Exception) -> bool:
+        """SQLite has one writer: a job of ours in a transaction, say."""
+        vendor = self._dialect.connection.vendor
+        return vendor == "sqlite" and "database is locked" in str(error)
 
     def shares_transaction_with(self, alias: str) -> bool:
         return alias == self.alias

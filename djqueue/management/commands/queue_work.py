@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
@@ -16,17 +17,17 @@ from djqueue.bus.names import unknown_queue
 from djqueue.checks.deployment import sqlite_waits
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
-from djqueue.drivers.base import Capabilities
+from djqueue.drivers.base import Capabilities, Driver
 from djqueue.errors import QueueError
 from djqueue.management.checking import add_skip_checks, refuse_errors
 from djqueue.management.options import USAGE, queue_names
 from djqueue.masking import masked_text
 from djqueue.text import one_line
-from djqueue.worker.alone import WorkerAlone
+from djqueue.worker.alone import WorkerHere
 from djqueue.worker.banner import banner
-from djqueue.worker.options import WorkerOptions
+from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.parent import Worker
-from djqueue.worker.report import Lines
+from djqueue.worker.report import Lines, heard_in
 
 
 class Command(BaseCommand):
@@ -67,16 +68,21 @@ class Command(BaseCommand):
                 refuse_errors(options.connection)
             driver = make_driver(settings().connection(options.connection))
             self._refuse(driver.capabilities, options)
-            stream = self._stream(as_json=given["json"])
-            report = Lines(options, stream, as_json=given["json"], verbosity=given["verbosity"])
-            worker = (Worker if options.workers else WorkerAlone)(options, driver, report)
-            worker.prepare()
-            report.started([*banner(options, driver, given["verbosity"]), *self._remarks(options)])
-            reason = worker.run()
+            reason = self._work(given, options, driver)
         except QueueError as error:
             raise CommandError(one_line(masked_text(str(error)))) from error
         if reason.exit_code:
             sys.exit(reason.exit_code)
+
+    def _work(self, given: dict[str, Any], options: WorkerOptions, driver: Driver) -> StopReason:
+        _have_streams()
+        stream = self._stream(as_json=given["json"])
+        report = Lines(options, stream, as_json=given["json"], verbosity=given["verbosity"])
+        with heard_in(report):
+            worker = (Worker if options.workers else WorkerHere)(options, driver, report)
+            worker.prepare()
+            report.started([*banner(options, driver, given["verbosity"]), *self._remarks(options)])
+            return worker.run()
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:
         connection = queues[given["connection"]]
@@ -119,20 +125,20 @@ class Command(BaseCommand):
             )
         return int(wanted)
 
-    def _stream(self, *, as_json: bool) -> TextIO:
+    def _stream(self, *, as_json: bool) -> TextIO | None:
         """Where the worker's lines go. With `as_json` nothing else does: what jobs print, and any
         program that they start, is on stderr.
         """
-        stream = cast("TextIO", self.stdout._out)  # Django's wrapper hides the encoding
-        if not as_json or stream is not sys.stdout:
+        stream = cast("TextIO | None", self.stdout._out)  # Django's wrapper hides the encoding
+        if not as_json or stream is None or stream is not sys.stdout:
             return stream
         try:
-            own = os.dup(sys.stdout.fileno())
-            sys.stdout.flush()
-            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+            own = os.dup(stream.fileno())
+            stream.flush()
+            os.dup2(sys.stderr.fileno(), stream.fileno())
         except (OSError, ValueError):  # one of the two is closed, or in memory
             return stream
-        return os.fdopen(own, "w", encoding=sys.stdout.encoding, errors="backslashreplace")
+        return os.fdopen(own, "w", encoding=stream.encoding, errors="backslashreplace")
 
     def _remarks(self, options: WorkerOptions) -> list[str]:
         """What whoever starts a worker had better know."""
@@ -164,3 +170,10 @@ class Command(BaseCommand):
                 f'Connection "{options.connection}" keeps no jobs, so there is nothing to work on.'
                 " Name another connection, or change DEFAULT in DJQUEUE."
             )
+
+
+def _have_streams() -> None:
+    """A worker may be started without stdout and stderr: what is printed then is gone."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for the whole process

@@ -1,0 +1,130 @@
+"""A worker ends in time, whatever its store does, and leaves to others what it could not tell."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from djqueue import queues
+from tests import elsewhere
+from tests import ledger as ledgers
+from tests.app import jobs
+from tests.ledger import Ledger
+from tests.services import Proxy
+from tests.services.proxy import Mode
+from tests.support import WorkerProcess, start_worker, wait_until
+from tests.worker.stores import connection_to
+
+LEASE = 6
+GRACE = 2
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    with ledgers.kept() as ledger:
+        yield ledger
+
+
+@pytest.fixture(params=["postgresql", "mariadb", "redis", "sqs", "beanstalkd"])
+def proxy(
+    request: pytest.FixtureRequest, settings: Any, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[tuple[Proxy, dict[str, Any]]]:
+    """A proxy before the store of the default connection, and what a worker behind it is told."""
+    with django_db_blocker.unblock():
+        if request.param in ("postgresql", "mariadb"):
+            server = request.getfixturevalue(f"{request.param}_server")
+            place: dict[str, Any] = {"DRIVER": "database", "RETRY_AFTER": LEASE}
+            settings.DJQUEUE = {"DEFAULT": "store", "CONNECTIONS": {"store": place}}
+            with elsewhere.own_database(server) as database, Proxy(database["PORT"]) as proxy:
+                yield proxy, {"DATABASES": {"default": {**database, "PORT": proxy.port}}}
+            queues.close_all()
+            return
+        with elsewhere.own_database(request.getfixturevalue("postgresql_server")):
+            place = {**connection_to(request.param, request), "RETRY_AFTER": 10}
+            settings.DJQUEUE = {"DEFAULT": "store", "CONNECTIONS": {"store": place}}
+            queues["store"].clear()
+            with Proxy(_port(place)) as proxy:
+                yield proxy, {"DJQUEUE": _through(place, proxy.port)}
+            queues.close_all()
+
+
+def _port(place: dict[str, Any]) -> int:
+    return place["PORT"] if "PORT" in place else int(_url(place).rpartition(":")[2].split("/")[0])
+
+
+def _url(place: dict[str, Any]) -> str:
+    return str(place.get("URL") or place["ENDPOINT_URL"])
+
+
+def _through(place: dict[str, Any], port: int) -> dict[str, Any]:
+    if "PORT" in place:
+        place = {**place, "PORT": port}
+    else:
+        key = "URL" if "URL" in place else "ENDPOINT_URL"
+        old = f":{_port(place)}"
+        place = {**place, key: place[key].replace(old, f":{port}")}
+        if "URLS" in place:
+            place["URLS"] = {q: u.replace(old, f":{port}") for q, u in place["URLS"].items()}
+    return {"DEFAULT": "store", "CONNECTIONS": {"store": place}}
+
+
+def _ends_in_time(worker: WorkerProcess, grace: float = GRACE) -> None:
+    began = time.monotonic()
+    worker.stop(grace + 20)
+    took = time.monotonic() - began
+    assert took < grace + 2.5, worker.output  # half a second for a busy machine
+
+
+@pytest.mark.parametrize("mode", [Mode.STALL, Mode.REFUSE])
+def test_a_worker_ends_in_time_while_its_store_gives_no_answer(
+    proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger, mode: Mode
+) -> None:
+    jobs.sturdy.dispatch(1, 30.0)
+    with start_worker("--grace", GRACE, overrides=proxy[1]) as worker:
+        wait_until(lambda: ledger.lines("begin"), timeout=15)
+        proxy[0].mode = mode
+        time.sleep(1)
+        _ends_in_time(worker)
+        assert "could not be stored; they run again" in worker.output
+        assert not worker.children
+
+
+def test_a_worker_ends_in_time_when_the_lease_is_over_long_ago(
+    proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger
+) -> None:
+    jobs.sturdy.dispatch(1, 30.0)
+    with start_worker("--grace", GRACE, overrides=proxy[1]) as worker:
+        wait_until(lambda: ledger.lines("begin"), timeout=15)
+        proxy[0].mode = Mode.STALL
+        wait_until(lambda: "away for too long" in worker.output, timeout=25)
+        time.sleep(1)
+        _ends_in_time(worker)
+
+
+def test_a_worker_waits_for_a_store_that_is_away_at_its_start(
+    proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger
+) -> None:
+    proxy[0].mode = Mode.REFUSE
+    with start_worker(overrides=proxy[1]) as worker, start_worker(overrides=proxy[1]) as other:
+        wait_until(lambda: "until it answers" in worker.output, timeout=15)
+        wait_until(lambda: "until it answers" in other.output, timeout=15)
+        _ends_in_time(other, 0)
+        jobs.record.dispatch(1)
+        proxy[0].mode = Mode.PASS
+        wait_until(lambda: ledger.details("end") == ["1"], timeout=15)
+
+
+def test_a_second_signal_ends_a_worker_at_once(
+    proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger
+) -> None:
+    jobs.sturdy.dispatch(1, 30.0)
+    with start_worker("--grace", 60, overrides=proxy[1]) as worker:
+        wait_until(lambda: ledger.lines("begin"), timeout=15)
+        proxy[0].mode = Mode.STALL
+        worker.send(signal.SIGTERM)
+        wait_until(lambda: "Finishing" in worker.output, timeout=15)
+        _ends_in_time(worker, 0)
