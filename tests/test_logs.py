@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
+import djqueue
 from djqueue.logs import LOGGERS
 from tests.test_masking import TEXTS, VALUE
 from tests.test_text import unfit
@@ -58,3 +61,10 @@ def test_wrong_arguments_are_told_by_logging_as_ever(written, monkeypatch):
     logging.getLogger("djqueue").warning("%s is there", {"password": VALUE})
     assert "is there" in written()
     assert VALUE not in written()
+
+
+def test_no_logger_of_the_package_is_forgotten():
+    used = set()
+    for file in Path(djqueue.__file__).parent.rglob("*.py"):
+        used |= set(re.findall(r'getLogger\("([^"]+)"\)', file.read_text()))
+    assert used - {""} <= set(LOGGERS)

@@ -93,7 +93,7 @@ def test_an_id_is_retried_at_once(run, fail):
     id, kept = fail(), fail()
     done = run("queue_retry", id[:18])
     assert done.code == 0
-    assert done.out.startswith(f"Retried 1 job: test.commands.Send {id} (row ")
+    assert done.out.startswith(f"Retried 1 job.\n    test.commands.Send {id} (row ")
     assert (waiting(), left()) == ({id}, {kept})
 
 
@@ -114,9 +114,9 @@ def test_all_and_filters_ask_first(run, fail):
         assert "Repeat with --force, or look first with --dry-run." in done.err
         assert run("queue_retry", *arguments, answer="\n").code == 1
     assert waiting() == set()
-    assert "Retried 1 job: " in run("queue_retry", "--queue", "mail", answer="y\n").out
+    assert "Retried 1 job.\n" in run("queue_retry", "--queue", "mail", answer="y\n").out
     assert waiting() == {mail}
-    assert f"Retried 1 job: test.commands.Send {other}" in run("queue_retry", "all", "--force").out
+    assert f"    test.commands.Send {other}" in run("queue_retry", "all", "--force").out
     assert waiting() == {mail, other}
     assert run("queue_retry", "all").out == "There are no failed jobs.\n"
 
@@ -168,7 +168,7 @@ def test_what_somebody_else_took_is_told(run, fail, monkeypatch):
 def test_an_id_is_forgotten_at_once(run, fail):
     id, kept = fail(), fail()
     row = row_number(id)
-    told = f"Deleted 1 failed job: test.commands.Send {id} (row {row}).\n"
+    told = f"Deleted 1 failed job.\n    test.commands.Send {id} (row {row})\n"
     assert run("queue_forget", id).out == told
     assert left() == {kept}
     assert run("queue_forget", id).code == 3

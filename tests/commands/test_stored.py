@@ -166,7 +166,7 @@ def test_ids_act_at_once(run):
     kept = Send(3).dispatch().id
     done = run("queue_delete", waiting, delayed[-10:])
     both = f"test.commands.Send {waiting}, test.commands.Send {delayed}"
-    assert (done.code, done.out) == (0, f"Deleted 2 jobs: {both}.\n")
+    assert (done.code, done.out) == (0, f"Deleted 2 jobs.\n    {both}\n")
     assert left() == {kept}
 
 
@@ -193,7 +193,7 @@ def test_what_is_known_is_done_and_what_is_not_is_told(run):
     id = Send(1).dispatch().id
     done = run("queue_delete", id, "aaaaaaaa")
     assert done.code == 1
-    assert f"Deleted 1 job: test.commands.Send {id}." in done.out
+    assert f"Deleted 1 job.\n    test.commands.Send {id}\n" in done.out
     assert 'No job has the id "aaaaaaaa"' in done.err
     assert run("queue_delete", "aaaaaaaa").code == 3
 
@@ -213,7 +213,7 @@ def test_a_filter_asks_first(run):
     kept = Empty().dispatch().id
     done = run("queue_delete", "--queue", "mail")
     assert done.code == 2
-    assert f"This deletes 1 job: test.commands.Send {id}. Input is not a terminal" in done.err
+    assert f"test.commands.Send {id}\nThis deletes 1 job. Input is not a terminal" in done.err
     assert "--force" in done.err
     assert run("queue_delete", "--queue", "mail", answer="n\n").code == 1
     assert "1 job would be deleted" in run("queue_delete", "--queue", "mail", "--dry-run").out
@@ -257,7 +257,7 @@ def test_a_stuck_job_goes_back_to_waiting(run, reserve):
     id = Send(1).dispatch().id
     reserve("mail", stuck=True)
     done = run("queue_release", id)
-    assert (done.code, done.out) == (0, f"Released 1 job: test.commands.Send {id}.\n")
+    assert (done.code, done.out) == (0, f"Released 1 job.\n    test.commands.Send {id}\n")
     (job,) = queues["database"].peek("mail")
     assert (job.id, job.attempts, job.interruptions) == (id, 0, 1)
 
@@ -280,7 +280,7 @@ def test_every_stuck_job_is_released_after_asking(run, reserve):
     assert run("queue_release", "--stuck", "--queue", "other", "--force").code == 3
     done = run("queue_release", "--stuck", answer="yes\n")
     assert done.code == 0
-    assert done.out.startswith("Released 2 jobs: test.commands.Send ")
+    assert done.out.startswith("Released 2 jobs.\n    test.commands.Send ")
     assert queues["database"].counts("mail").waiting == 3
 
 

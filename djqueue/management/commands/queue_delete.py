@@ -60,10 +60,10 @@ class Command(QueueCommand):
     def _delete(self, places: list[Place], options: dict[str, Any], *, ask: bool = False) -> None:
         which = listed([(place.name, place.id) for place in places])
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(len(places), 'job')} would be deleted: {which}.")
+            self.stdout.write(f"{number_of(len(places), 'job')} would be deleted.\n    {which}")
             return
         if ask:
-            self.confirm(f"This deletes {number_of(len(places), 'job')}: {which}.", options)
+            self.confirm(f"{which}\nThis deletes {number_of(len(places), 'job')}.", options)
         even_running = options["even_running"]
         with Progress(len(places)) as progress:
             deleted = selecting.delete(places, even_running=even_running, on_progress=progress)
@@ -75,7 +75,7 @@ class Command(QueueCommand):
             ids=[place.id for place in places],
         )
         if deleted == len(places) > 0:
-            self.stdout.write(f"Deleted {number_of(deleted, 'job')}: {which}.")
+            self.stdout.write(f"Deleted {number_of(deleted, 'job')}.\n    {which}")
         elif deleted or not options["ids"]:
             self.stdout.write(f"Deleted {number_of(deleted, 'job')}.")
         if deleted < len(places):

@@ -22,12 +22,13 @@ class Command(QueueCommand):
         hours = options["hours"]
         selection = failed.ALL if hours is None else failed.failed_before(hours * 3600)
         count = failed.count(selection)
-        which = f": {failed.named(selection)}" if count else ""
+        which = failed.named(selection)
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted{which}.")
+            named = f"\n    {which}" if count else ""
+            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted.{named}")
             return
         if count:
-            self.confirm(f"This deletes {number_of(count, 'failed job')}{which}.", options)
+            self.confirm(f"{which}\nThis deletes {number_of(count, 'failed job')}.", options)
         ids = failed.some_ids(selection, auditing.MOST_IDS)
         with Progress(count) as progress:
             forgotten = failed.forget(selection, progress)

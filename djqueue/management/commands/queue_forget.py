@@ -35,7 +35,7 @@ class Command(QueueCommand):
             raise self.nothing_matched("No failed job matched. Nothing was changed.")
         if not options["dry_run"]:
             which = failed.named(filters)
-            self.confirm(f"This deletes {number_of(count, 'failed job')}: {which}.", options)
+            self.confirm(f"{which}\nThis deletes {number_of(count, 'failed job')}.", options)
         self._forget(filters, count, options)
 
     def _forget(self, selection: Selection, count: int, options: dict[str, Any]) -> None:
@@ -43,11 +43,11 @@ class Command(QueueCommand):
             return
         which = failed.named(selection)
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted: {which}.")
+            self.stdout.write(f"{number_of(count, 'failed job')} would be deleted.\n    {which}")
             return
         ids = failed.some_ids(selection, auditing.MOST_IDS)
         with Progress(count) as progress:
             forgotten = failed.forget(selection, progress)
         self.audit("forget", forgotten, filters=selection.described(), ids=ids)
-        named = f": {which}" if forgotten == count else ""
-        self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}{named}.")
+        named = f"\n    {which}" if forgotten == count else ""
+        self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.{named}")

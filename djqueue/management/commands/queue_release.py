@@ -43,10 +43,10 @@ class Command(QueueCommand):
     def _release(self, places: list[Place], options: dict[str, Any], *, ask: bool = False) -> None:
         which = listed([(place.name, place.id) for place in places])
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(len(places), 'job')} would be released: {which}.")
+            self.stdout.write(f"{number_of(len(places), 'job')} would be released.\n    {which}")
             return
         if ask:
-            self.confirm(f"This releases {number_of(len(places), 'stuck job')}: {which}.", options)
+            self.confirm(f"{which}\nThis releases {number_of(len(places), 'stuck job')}.", options)
         with Progress(len(places)) as progress:
             released = selecting.release(places, on_progress=progress)
         self.audit(
@@ -57,7 +57,7 @@ class Command(QueueCommand):
             ids=[place.id for place in places],
         )
         if released == len(places) > 0:
-            self.stdout.write(f"Released {number_of(released, 'job')}: {which}.")
+            self.stdout.write(f"Released {number_of(released, 'job')}.\n    {which}")
         elif released or ask:
             self.stdout.write(f"Released {number_of(released, 'job')}.")
         if released < len(places) and not ask:

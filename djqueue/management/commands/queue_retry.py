@@ -47,7 +47,7 @@ class Command(QueueCommand):
             return
         if not options["dry_run"]:
             which = failed.named(filters)
-            self.confirm(f"This retries {number_of(count, 'failed job')}: {which}.", options)
+            self.confirm(f"{which}\nThis retries {number_of(count, 'failed job')}.", options)
         self._retry(filters, count, options)
 
     def _retry(self, selection: Selection, count: int, options: dict[str, Any]) -> None:
@@ -55,15 +55,15 @@ class Command(QueueCommand):
             return
         which = failed.named(selection)
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(count, 'failed job')} would be retried: {which}.")
+            self.stdout.write(f"{number_of(count, 'failed job')} would be retried.\n    {which}")
             return
         ids = failed.some_ids(selection, auditing.MOST_IDS)
         with Progress(count) as progress:
             done = retry(selection, progress)
         kept = done.gone + sum(done.refused.values())
         self.audit("retry", done.moved, kept=kept, filters=selection.described(), ids=ids)
-        named = f": {which}" if done.moved == count else ""
-        self.stdout.write(f"Retried {number_of(done.moved, 'job')}{named}.")
+        named = f"\n    {which}" if done.moved == count else ""
+        self.stdout.write(f"Retried {number_of(done.moved, 'job')}.{named}")
         if done.gone:
             self.stderr.write(
                 f"{number_of(done.gone, 'job')} had been retried or forgotten by somebody else."
