@@ -53,6 +53,8 @@ class BoundConnection(BaseDatabaseWrapper):
         """As `within`, ended by ``bound.end()`` if this says True."""
         if not self.bound.begin(seconds):
             return False
+        if getattr(self.connection, "closed", False) and not self.in_atomic_block:
+            self.close()  # an earlier call has given it up: this one opens another
         if seconds < self._told and self.connection is not None and not self.in_atomic_block:
             self.tell()
         return True
