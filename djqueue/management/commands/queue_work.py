@@ -146,7 +146,7 @@ class Command(BaseCommand):
         connection = settings().connection(options.connection)
         if connection.uses_database:
             found += [f"{each.msg} {each.hint}" for each in sqlite_waits(connection.database)]
-        return [f"! {text}" for text in found if text]
+        return [f"  ! {text}" for text in found if text]
 
     def _seconds(self, text: str) -> tuple[float, ...]:
         try:
