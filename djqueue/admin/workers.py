@@ -16,7 +16,8 @@ from djqueue import text
 from djqueue.admin import stores
 from djqueue.admin.base import ReadOnlyAdmin, column
 from djqueue.admin.filters import DatabaseFilter
-from djqueue.admin.words import moment, pill, since, span
+from djqueue.admin.words import NOTHING, moment, pill, since, span
+from djqueue.conf import settings
 from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
@@ -114,6 +115,9 @@ def _life(row: Any) -> SafeString:
 
 
 def _doing(row: Any) -> SafeString | str:
+    connection = settings().connections.get(row.connection)
+    if connection is not None and not connection.uses_database:
+        return NOTHING  # its store knows, and is not asked
     held = ngettext("%(count)d job", "%(count)d jobs", row.held) % {"count": row.held}
     if since(row.alive_until, row.now) > 0:
         return gettext("held %(jobs)s") % {"jobs": held}

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.template import Context, Template
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 from django.utils import translation
 
 from djqueue import history
-from djqueue.models import JobBatch
+from djqueue.models import JobBatch, Worker
 from djqueue.packing import pack
 from tests.admin.support import (
     BATCHES,
@@ -232,3 +232,20 @@ def test_our_style_sheet_carries_the_nonce_of_a_policy() -> None:
     assert "nonce" not in template.render(Context({"request": request}))
     request.csp_nonce = "def"  # type: ignore[attr-defined]
     assert 'nonce="def"' in template.render(Context({"request": request}))
+
+
+@override_settings(
+    DJQUEUE={
+        "CONNECTIONS": {
+            "database": {"DRIVER": "database"},
+            "redis": {"DRIVER": "redis", "URL": "redis://localhost:1/0"},
+        }
+    }
+)
+def test_what_a_worker_of_another_store_does_is_not_guessed() -> None:
+    row = worker()
+    Worker.objects.update(connection="redis")
+    for url in (WORKERS, f"{WORKERS}{row.pk}/change/"):
+        page = client().get(url).content.decode()
+        assert "Alive" in page
+        assert "Idle" not in page
