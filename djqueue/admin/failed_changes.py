@@ -30,6 +30,10 @@ GONE = Reason(
     _("it was already retried or forgotten."),
     _("they were already retried or forgotten."),
 )
+BEING_RETRIED = Reason(
+    _("somebody is retrying it at this moment."),
+    _("somebody is retrying them at this moment."),
+)
 _BY = {"retry": RETRIED, "forget": FORGOTTEN}
 
 
@@ -49,12 +53,11 @@ def _change(picked: Picked, act: Callable[[failed.Selection], _Left]) -> Result:
         rows = _locked(picked)
         uuids = tuple(str(row.uuid) for row in rows.values())
         left = act(failed.Selection(ids=uuids)) if rows else _Left()
-        keys = set(_table(picked).filter(pk__in=rows).values_list("pk", flat=True)) if left else ()
+        keys = set(_table(picked).filter(pk__in=rows).values_list("pk", flat=True))
         changed = [Named(pk, one_line(row)) for pk, row in rows.items() if pk not in keys]
     gone = [key for key in picked.keys if key not in rows]
-    kept = list(left.kept)
-    if left.stopped is not None:
-        kept += [Kept(left.stopped)] * (len(keys) - len(kept))
+    why = BEING_RETRIED if left.stopped is None else left.stopped
+    kept = [*left.kept, *[Kept(why)] * (len(keys) - len(left.kept))]
     return Result(changed, _missing(gone, picked.alias) + kept, left.stopped)
 
 
@@ -64,9 +67,6 @@ class _Left(NamedTuple):
     kept: Sequence[Kept] = ()
     stopped: Reason | None = None
     """Why it went no further."""
-
-    def __bool__(self) -> bool:
-        return bool(self.kept) or self.stopped is not None
 
 
 def _retry(selection: failed.Selection) -> _Left:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from djqueue.models import FailedJob, QueuedJob
 from tests.admin.support import FAILED, act, client, exists, failed, logged, press, said, text_of
@@ -219,3 +221,13 @@ def test_where_none_are_kept_the_page_says_so() -> None:
     page = client().get(FAILED)
     assert page.status_code == 200
     assert "No failed jobs are kept" in page.content.decode()
+
+
+def test_what_somebody_is_retrying_is_neither_forgotten_nor_said_to_be() -> None:
+    row, free = failed(), failed()
+    FailedJob.objects.filter(pk=row.pk).update(
+        taken_until=timezone.now() + timedelta(seconds=30), taken_by="somebody"
+    )
+    (kept, gone) = said(act(client(*ALL), FAILED, "forget_jobs", [row, free]))
+    assert "somebody is retrying it at this moment" in kept + gone
+    assert FailedJob.objects.get().pk == row.pk
