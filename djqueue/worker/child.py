@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes  # here, so that a child need not load it for itself
 import faulthandler
 import gc
 import os
-import platform
 import resource
 import select
 import signal
@@ -38,7 +36,7 @@ from djqueue.worker import clock, output
 from djqueue.worker.chores import tidy
 from djqueue.worker.memory import resident
 from djqueue.worker.notices import HARD, Chore, ChoreKind, Failed, Released
-from djqueue.worker.orphans import OWNER
+from djqueue.worker.orphans import OWNER, prctl
 from djqueue.worker.page import ENDING, Slot
 from djqueue.worker.programs import Programs
 from djqueue.worker.team import Assignment
@@ -283,9 +281,9 @@ def _become_a_child(assignment: Assignment) -> None:
 
 def _die_with_warden(life: int, warden: int) -> None:
     """No user code runs unsupervised: when the warden is gone, so is this process."""
-    if platform.system() == "Linux":
+    if prctl is not None:
         set_parent_death_signal = 1
-        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+        prctl(set_parent_death_signal, signal.SIGKILL)
         if os.getppid() != warden:
             os._exit(1)
         return

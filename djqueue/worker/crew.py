@@ -22,6 +22,7 @@ from djqueue.worker.page import Page, Reason
 from djqueue.worker.process import STUCK_AFTER, Process
 from djqueue.worker.start import allow_descriptors, by_exec
 from djqueue.worker.team import Team
+from djqueue.worker.warden import PARENT_TIME
 from djqueue.worker.wire import Item, Note
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Crew:
     # -- the warden ----------------------------------------------------------------------------
 
     def start_warden(self) -> Link:
-        """Start one. The first is forked, so it comes before anything is open that must not be."""
+        """Start one. The first is forked, so what must not be in two processes is closed before."""
         if not self._wardens:
             allow_descriptors(64 + self.size * _DESCRIPTORS)
             self._close_stores()
@@ -197,6 +198,8 @@ class Crew:
         for process in self.processes:
             process.close()
         deadline = clock.now() + _TO_END
+        if self.page.stop_at:  # the warden has a deadline for this process as well
+            deadline = max(clock.now(), min(deadline, self.page.stop_at + PARENT_TIME - 0.5))
         while self.processes and self.link is not None and clock.now() < deadline:
             list(self.bury())
             time.sleep(0.005)

@@ -9,42 +9,43 @@ from pathlib import Path
 
 from djqueue.worker.memory import resident
 
-_ROOT = Path("/sys/fs/cgroup")
-_SELF = Path("/proc/self/cgroup")
+ROOT = Path("/sys/fs/cgroup")
+SELF = Path("/proc/self/cgroup")
 
 
-def processors() -> int:
+def processors(root: Path = ROOT, own: Path = SELF) -> int:
     """Processors that this process may use at the same time, at least 1."""
     count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    for folder in _folders("cpu"):
+    for folder in _folders("cpu", root, own):
         quota = _quota(folder)
         if quota:
             count = min(count, math.ceil(quota))
     return max(1, count)
 
 
-def memory() -> int:
+def memory(root: Path = ROOT, own: Path = SELF) -> int:
     """Bytes that this process and its children may occupy; 0 if only the machine limits them."""
     limits = [
         _number(folder / name)
-        for folder in _folders("memory")
+        for folder in _folders("memory", root, own)
         for name in ("memory.max", "memory.limit_in_bytes")
     ]
     # Without a limit, the older files have the largest number that there is.
     return int(min((limit for limit in limits if 0 < limit < 1 << 60), default=0))
 
 
-def children() -> int:
+def children(root: Path = ROOT, own: Path = SELF) -> int:
     """How many children to start where it is left to us: one a processor, within the memory."""
-    limit, used = memory(), resident(os.getpid())
-    most = limit // used - 2 if limit and used else 0  # two: the parent and its warden
-    return max(1, min(processors(), most)) if most else processors()
+    count, limit, used = processors(root, own), memory(root, own), resident(os.getpid())
+    if limit and used:
+        count = min(count, limit // used - 2)  # two: the parent and its warden
+    return max(1, count)
 
 
-def _folders(controller: str) -> list[Path]:
+def _folders(controller: str, root: Path, own: Path) -> list[Path]:
     """Our control group and those above it, of both versions."""
     try:
-        lines = _SELF.read_text().splitlines()
+        lines = own.read_text().splitlines()
     except OSError:
         return []
     found: list[Path] = []
@@ -52,11 +53,10 @@ def _folders(controller: str) -> list[Path]:
         _, names, path = line.split(":", 2)
         if names and controller not in names.split(","):
             continue
-        root = _ROOT / names if names and (_ROOT / names).exists() else _ROOT
-        if names and root == _ROOT:
-            root = _ROOT / controller
+        mounted = root / names if (root / names).exists() else root / controller
         group = Path(path.lstrip("/"))
-        found += [root / part for part in (group, *group.parents)]
+        # In a container the path may be that of the host: what is mounted then is our own group.
+        found += [(mounted if names else root) / part for part in (group, *group.parents)]
     return found
 
 

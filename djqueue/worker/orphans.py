@@ -11,18 +11,22 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 OWNER = "DJQUEUE_CHILD"
 """Environment variable of all programs that a child starts: the child's process id."""
 _SET_CHILD_SUBREAPER = 36
+prctl: Callable[[int, int], int] | None = (
+    ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+)
+"""Looked up before any process is forked that calls it."""
 
 
 def adopt() -> None:
     """From now on orphans among our descendants become our children."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1)
+    if prctl is not None:
+        prctl(_SET_CHILD_SUBREAPER, 1)
 
 
 def children() -> list[int]:
@@ -31,7 +35,8 @@ def children() -> list[int]:
         return []
     me = os.getpid()
     try:
-        return [int(pid) for pid in Path(f"/proc/self/task/{me}/children").read_text().split()]
+        with open(f"/proc/self/task/{me}/children", "rb", 0) as file:  # noqa: PTH123 - a warden's
+            return [int(pid) for pid in file.read().split()]
     except OSError:
         return list(_from_the_table(me))
 

@@ -103,7 +103,7 @@ class Worker:
     # -- life ----------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Start the warden: before a store is opened, since it is forked."""
+        """Start the warden. It is forked, so what is open of stores is closed before."""
         # What this loads and makes is there for the children to share.
         for spec in registry.all():
             spec.get_ready()

@@ -23,6 +23,7 @@ from djqueue.management.checking import add_skip_checks, refuse_errors
 from djqueue.management.options import USAGE, queue_names
 from djqueue.masking import masked_text
 from djqueue.text import one_line
+from djqueue.worker import limits
 from djqueue.worker.alone import WorkerHere
 from djqueue.worker.banner import banner
 from djqueue.worker.options import StopReason, WorkerOptions
@@ -117,8 +118,8 @@ class Command(BaseCommand):
 
     def _workers(self, wanted: str, most: int | None) -> int:
         if wanted == "auto":
-            cores = os.cpu_count() or 1
-            return min(cores, most) if most else cores
+            count = limits.children()
+            return min(count, most) if most else count
         if not (wanted.isascii() and wanted.isdigit()):
             raise CommandError(
                 f"--workers takes a number of 0 or more, or auto, not {wanted!r}.", returncode=USAGE
