@@ -153,7 +153,7 @@ class Link:
     def _allow_time(self, connection: Connection) -> None:
         """Wait no longer from now on than the call that this belongs to may, within a twentieth."""
         left = self._patience()
-        if not 0.95 * self._allowed <= left <= self._allowed:
+        if not 0.95 * self._allowed <= left <= 1.05 * self._allowed:
             sock = _socket(connection)
             if sock is not None:
                 sock.settimeout(left)
