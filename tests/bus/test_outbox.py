@@ -13,6 +13,7 @@ from djqueue.bus import outbox, outbox_rows
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.now import UtcNow
+from djqueue.drivers.sqs import SqsDriver
 from djqueue.errors import QueueUnavailable
 from djqueue.models import Outbox
 from djqueue.testing import work
@@ -22,6 +23,10 @@ from tests.ledger import Ledger, kept
 from tests.support import start_worker, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class OwnSqs(SqsDriver):
+    """A project's own variant of a driver."""
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +131,20 @@ def test_a_worker_finds_what_a_dead_dispatcher_left(ledger: Ledger):
         wait_until(lambda: ledger.details("end") == ["1"])
         wait_until(lambda: not Outbox.objects.exists(), timeout=20)
     assert queues["database"].size() == 1
+
+
+@pytest.mark.parametrize(
+    ("driver", "used"),
+    [("sqs", True), ("tests.bus.test_outbox.OwnSqs", True), ("database", False), ("redis", False)],
+)
+def test_workers_look_for_parked_jobs_of_every_driver_that_parks(
+    settings: object, driver: str, used: bool
+):
+    settings.DJQUEUE = {  # type: ignore[attr-defined]
+        "DEFAULT": "one",
+        "CONNECTIONS": {"one": {"DRIVER": driver, "PREFIX": "http://127.0.0.1:1/1"}},
+    }
+    assert outbox.in_use() is used
 
 
 def test_work_moves_what_is_due(ledger: Ledger):
