@@ -97,6 +97,8 @@ class Lines(Report):
         """The job's line, and the reason where it is not done."""
         self._shown.discard(reservation.id)
         done = outcome.decision.action is Action.DONE
+        if outcome.decision.action is Action.FAIL and not outcome.charged:
+            reservation = reservation._replace(attempt=reservation.attempt - 1)  # none was begun
         if done and self._verbosity == 0:
             return
         state = _DONE if done else _STATES[outcome.decision.action]

@@ -100,5 +100,6 @@ def test_a_job_sees_that_its_worker_stops_and_leaves_uncharged(ledger: Ledger) -
 def test_a_release_of_its_own_accord_counts(ledger: Ledger) -> None:
     untidy.leaves_when_asked.dispatch(0)
     with start_worker("--stop-when-empty") as worker:
-        assert worker.wait(10) == 0
+        assert worker.wait(30) == 0
+        assert "default  1  FAIL" in worker.output
     assert FailedJob.objects.get().attempts == 1
