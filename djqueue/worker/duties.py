@@ -246,6 +246,12 @@ class Duties:
         self._worker.stop(StopReason.MAX_TIME)
         return NEVER
 
+    def renew_in_time(self) -> None:
+        """The lease has become shorter or longer."""
+        lease = self._worker.lease
+        self._worker.crew.lease_until(lease.over_at)
+        self._due[self._renew] = min(self._due[self._renew], lease.next_at)
+
     def promote_in(self, seconds: float) -> None:
         """A job of ours is due then."""
         self._due[self._promote] = min(self._due[self._promote], clock.now() + seconds + 0.001)

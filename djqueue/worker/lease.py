@@ -26,11 +26,14 @@ class Lease:
 
     def __init__(self, driver: Driver, length: float) -> None:
         self._driver = driver
+        self._is_as_long_as(length)
+        self._on_time = 0
+        self.begin()
+
+    def _is_as_long_as(self, length: float) -> None:
         self.length = length
         self.every = length / 4
         self._margin = min(length / 8, 3.0)
-        self._on_time = 0
-        self.begin()
 
     def begin(self) -> None:
         """The worker has just joined."""
@@ -42,6 +45,20 @@ class Lease:
     def over_at(self) -> float:
         """When the children must be gone."""
         return self._renewed + self.length - self._margin
+
+    def follow(self, asked: float) -> bool:
+        """Whether the lease has another length after an exchange of the moment `asked`: a store may
+        hold a job for as long as whoever pushed it said.
+        """
+        length = self._driver.lease
+        if length == self.length:
+            return False
+        end = self.over_at
+        self._is_as_long_as(length)
+        # What is held for longer was renewed before; what is held for less was reserved just now.
+        self._renewed = min(end, asked + length - self._margin) - length + self._margin
+        self.next_at = min(self.next_at, asked + self.every * random.uniform(0.8, 1.0))
+        return True
 
     @property
     def may_judge(self) -> bool:

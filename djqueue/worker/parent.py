@@ -197,6 +197,8 @@ class Worker:
             logger.warning("The worker could not say goodbye to the store: %s", error)
 
     def _turn(self, now: float) -> None:
+        if self.driver.lost_hold():
+            self.abort("The connection that held it broke, and other workers may be given it.")
         if self.trade.hear(now):
             self.duties.run(now)
             self.answers.start_children(now)

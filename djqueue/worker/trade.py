@@ -146,6 +146,8 @@ class Trade:
         self.finish.settled(settlements, exchange.lost)
         self._expect(settlements)
         self.begun += len(exchange.reservations)
+        if self._worker.lease.follow(now):
+            self._worker.duties.renew_in_time()
         self._worker.stock.add(exchange.reservations)
         self._worker.hand_out(now)
         if room:

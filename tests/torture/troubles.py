@@ -317,10 +317,10 @@ def _account(ledger: Ledger, output: str, count: Count) -> None:
     lines: dict[str, list[Line]] = defaultdict(list)
     for line in ledger.lines():
         lines[line.id].append(line)
-    count.together = max((_together(each) for each in lines.values()), default=0.0)
+    count.together = max((together(each) for each in lines.values()), default=0.0)
 
 
-def _together(lines: list[Line]) -> float:
+def together(lines: list[Line]) -> float:
     """Seconds for which two runs of one job gave signs of life at the same time."""
     runs: list[tuple[float, float]] = []
     latest: dict[int, int] = {}
