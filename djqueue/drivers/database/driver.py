@@ -120,7 +120,7 @@ class DatabaseDriver(Driver):
             return None
         with self._reported():
             answer = self._dialect.begin(settlements, queues, limit, self._holder)
-        return answer and ReportedAnswer(answer, self._reported)
+        return answer and ReportedAnswer(answer, self._explaining)
 
     def _put_back(self, settlements: Sequence[Settlement]) -> set[str]:
         """The ids of those that were lost. What the database refuses is one settlement's fault."""
@@ -262,6 +262,14 @@ class DatabaseDriver(Driver):
         finally:
             if bound is not None:
                 bound.end()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """The same for an answer on its way, which has its time already."""
+        try:
+            yield
+        except DatabaseError as error:
+            raise self._explained(error) from error
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
