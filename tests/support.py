@@ -179,16 +179,17 @@ def start_worker(
     *arguments: object,
     overrides: Mapping[str, Any] | None = None,
     command: str = "queue_work",
+    prefix: Sequence[str] = (),
     ignore: Sequence[int] = (),
     limits: Mapping[int, tuple[int, int]] | None = None,
     **env: str,
 ) -> Iterator[WorkerProcess]:
     """Start ``queue_work`` with these arguments; it is gone when the block ends, however it ends.
 
-    Its output is shown when the block raises. It ignores the signals in `ignore`, and has these
-    `limits` of its resources.
+    Its output is shown when the block raises. `prefix` is a program that starts it. It ignores the
+    signals in `ignore`, and has these `limits` of its resources.
     """
-    line = [sys.executable, "-m", "django", command, *map(str, arguments)]
+    line = [*prefix, sys.executable, "-m", "django", command, *map(str, arguments)]
     with tempfile.TemporaryDirectory(prefix="djqueue-worker-") as folder:
         before = partial(_prepare, ignore, limits or {}) if ignore or limits else None
         given = {**environment(overrides), **env}

@@ -151,3 +151,22 @@ def test_children_started_by_exec_import_from_where_their_parent_does(
     )
     assert done.returncode == 0
     assert ledger.details("end") == ["1"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a namespace needs the system's administrator")
+def test_a_worker_may_be_the_first_process_of_a_container(ledger: Ledger) -> None:
+    programs.starts_programs.using(timeout=1, tries=1).dispatch()
+    jobs.record.dispatch(1)
+    container = ("unshare", "--pid", "--mount-proc", "--fork", "--kill-child")
+    with start_worker("--grace", 1, prefix=container) as outside:
+        wait_until(FailedJob.objects.exists)
+        wait_until(lambda: ledger.lines("end"))
+        worker = outside.children[0]
+        names = [Path(f"/proc/{pid}/comm").read_text() for pid in outside.children]
+        assert "sleep\n" not in names
+        jobs.record.dispatch(2, 0.5)
+        wait_until(lambda: len(ledger.lines("begin")) == 3)
+        for pid in (*outside.children[1:], worker):
+            os.kill(pid, signal.SIGTERM)
+        outside.wait(5)
+    assert ledger.details("end") == ["1", "2"]
