@@ -346,9 +346,10 @@ class Driver(ABC):
         """Put in line what has become due, a bounded slice a call."""
         return Promotion(0, None)
 
-    def recover(self, limit: int) -> list[Reservation]:
+    def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
         """Take over up to `limit` reservations whose worker is gone. They are the caller's now,
-        under a new fencing number, to be settled as INTERRUPTED or, when too many, REMOVE.
+        under a new fencing number, to be settled as INTERRUPTED or, when too many, REMOVE. With
+        `late` only those of workers whose lease has been over for so many seconds.
         """
         return []
 

@@ -26,20 +26,26 @@ def banner(options: WorkerOptions, driver: Driver, verbosity: int) -> Iterator[s
 def _limits(options: WorkerOptions, verbosity: int) -> Iterator[str]:
     children = f"{options.workers} children" if options.workers != 1 else "1 child"
     values = {
-        "workers": children if options.workers else "in this process: no hard timeouts",
+        "workers": children if options.workers else "in this process: no timeouts",
         "tries": f"tries {options.tries or 'without limit'}",
-        "timeout": f"timeout {options.timeout:g} s" if options.timeout else "no timeout",
+        "timeout": _timeout(options),
         "backoff": f"backoff {', '.join(f'{s:g}' for s in options.backoff) or '0'} s",
         "grace": f"grace {options.grace:g} s",
         "memory": f"memory {options.memory} MB" if options.memory else "",
         "memory_kill": f"memory-kill {options.memory_kill} MB" if options.memory_kill else "",
-        "max_jobs": f"max-jobs {options.max_jobs}" if options.max_jobs else "",
+        "max_jobs": f"max-jobs {options.max_jobs}" if options.max_jobs > options.once else "",
         "max_time": f"max-time {options.max_time:g} s" if options.max_time else "",
     }
     for key, text in values.items():
         if text:
             source = options.sources.get(key, "default")
             yield f"{text} ({source})" if verbosity > 1 or source == "default" else text
+
+
+def _timeout(options: WorkerOptions) -> str:
+    if not options.workers:  # nobody watches
+        return ""
+    return f"timeout {options.timeout:g} s" if options.timeout else "no timeout"
 
 
 def _said_by_driver(driver: Driver) -> Iterator[str]:

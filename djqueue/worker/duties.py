@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
 from djqueue.bus import controls, outbox
 from djqueue.conf import settings
-from djqueue.drivers.base import Promotion
+from djqueue.drivers.base import Promotion, Reservation
 from djqueue.errors import QueueUnavailable
 from djqueue.worker import clock, postmortem
 from djqueue.worker.notices import Chore, ChoreKind
@@ -195,10 +195,27 @@ class Duties:
         except STORE_ERRORS as error:
             worker.trade.failed(error)
             return again
+        self._interrupted(taken)
+        return now if len(taken) == SWEEP_SLICE else again
+
+    def look_for_long_dead(self) -> bool:
+        """Before a worker ends because its queues are empty: take over what nobody can hold any
+        more, by any clock, since such a worker is too short-lived to judge others. Whether there
+        was something.
+        """
+        worker = self._worker
+        taken: list[Reservation] = []
+        worker.trade.attempt(
+            lambda: taken.extend(worker.driver.recover(SWEEP_SLICE, late=worker.lease.length))
+        )
+        self._interrupted(taken)
+        return bool(taken)
+
+    def _interrupted(self, taken: Sequence[Reservation]) -> None:
+        worker = self._worker
         for reservation in taken:
             why = "Its worker gave no sign of life any more; nobody saw how the attempt ended."
             worker.trade.note(reservation, postmortem.interrupted(reservation, worker.rules, why))
-        return now if len(taken) == SWEEP_SLICE else again
 
     def _replay(self, now: float) -> float:
         """Move what is due in the outbox to its store: our own here, since its connection is open

@@ -265,10 +265,12 @@ class Worker:
             return
         if not self.trade.nothing_left:
             self.trade.look_now()  # what ended meanwhile may put something in line
-        elif self.options.once:
-            self.stop(StopReason.ONCE)
-        elif not self.stock.notices:
-            self.stop(StopReason.EMPTY)
+        elif self.stock.notices and not self.options.once:
+            return
+        elif self.duties.look_for_long_dead():
+            self.trade.look_now()
+        else:
+            self.stop(StopReason.ONCE if self.options.once else StopReason.EMPTY)
 
     def stop(self, reason: StopReason) -> None:
         """Take nothing more; what runs may end within the grace."""

@@ -41,7 +41,7 @@ class Looking(BeanstalkdDriver):
 
     tube = "default"
 
-    def recover(self, limit: int) -> list[Reservation]:
+    def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
         self.exchange([], [self.tube], limit)
         return super().recover(limit)
 

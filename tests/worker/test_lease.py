@@ -118,6 +118,22 @@ def test_a_worker_that_was_asleep_judges_nobody_at_first(ledger: Ledger) -> None
             assert time.monotonic() - awake > 0.5
 
 
+def test_workers_that_stop_when_empty_take_over_what_nobody_can_hold_any_more(
+    ledger: Ledger,
+) -> None:
+    jobs.sturdy.dispatch(1, 1.0)
+    with start_worker() as first:
+        wait_until(lambda: ledger.lines("begin"))
+        first.kill_everything()
+    with start_worker("--stop-when-empty") as short:
+        assert short.wait(20) == 0
+    assert not ledger.lines("end")  # a lease may be over and its worker alive
+    time.sleep(6.5)
+    with start_worker("--stop-when-empty") as short:
+        assert short.wait(20) == 0
+    assert ledger.details("end") == ["1"]
+
+
 def test_rows_of_workers_that_ended_are_gone(ledger: Ledger) -> None:
     with start_worker() as worker:
         wait_until(Worker.objects.exists)

@@ -166,9 +166,9 @@ class DatabaseDriver(Driver):
         due = min((due for _, due in dues), default=None)
         return Promotion(moved, None if due is None else max(due, 0.0))
 
-    def recover(self, limit: int) -> list[Reservation]:
+    def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
         with self._reported():
-            return workers.recover(self._dialect, self._holder, limit)
+            return workers.recover(self._dialect, self._holder, limit, late)
 
     def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
         with self._reported():

@@ -83,13 +83,15 @@ def lost(dialect: Dialect, reservations: Sequence[Reservation]) -> set[str]:
     return {id for handle, id in by_handle.items() if handle not in held}
 
 
-def recover(dialect: Dialect, holder: Holder, limit: int) -> list[Reservation]:
-    """Take over what the dead hold; remove rows of those long dead that hold nothing."""
+def recover(dialect: Dialect, holder: Holder, limit: int, late: float) -> list[Reservation]:
+    """Take over what the dead hold, dead for `late` seconds; remove rows of those long dead that
+    hold nothing.
+    """
     dead = [
         row[0]
         for row in dialect.rows(
-            f"SELECT id FROM djqueue_workers WHERE alive_until < {dialect.now} AND id <> %s",
-            [holder.worker],
+            f"SELECT id FROM djqueue_workers WHERE alive_until < {dialect.later} AND id <> %s",
+            [-late, holder.worker],
         )
     ]
     taken: list[Reservation] = []

@@ -149,9 +149,9 @@ class RedisDriver(Driver):
         self._begin()
         return self._sweeping.promote(queues)
 
-    def recover(self, limit: int) -> list[Reservation]:
+    def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
         self._begin()
-        return self._sweeping.recover(limit)
+        return self._sweeping.recover(limit, late)
 
     def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
         self._begin()

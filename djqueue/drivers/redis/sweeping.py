@@ -53,7 +53,7 @@ class Sweeping:
             dues.append(0.0)
         return Promotion(moved, min(dues, default=None))
 
-    def recover(self, limit: int) -> list[Reservation]:
+    def recover(self, limit: int, late: float = 0.0) -> list[Reservation]:
         """Take over what dead workers held, of our own queues first."""
         held = self.holding
         taken: list[Reservation] = []
@@ -65,7 +65,7 @@ class Sweeping:
             while more and len(taken) < limit and size < RECOVERED_BYTES:
                 held.asked.add(queue)
                 wanted = min(limit - len(taken), MOST)
-                arguments = (wanted, held.lease, held.session, held.worker, BYTES)
+                arguments = (wanted, held.lease, held.session, held.worker, BYTES, int(late * 1000))
                 *found, more = self._calls.run(scripts.RECOVER, queue, arguments)
                 size += sum(map(len, found[1]))
                 taken.extend(stored.held(queue, *found))

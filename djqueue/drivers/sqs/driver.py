@@ -196,7 +196,7 @@ class SqsDriver(Driver):
     def has_orphans(self) -> bool:
         return bool(self._holdings.orphans)
 
-    def recover(self, limit: int) -> list[Reservation]:
+    def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
         """The server itself gives back what a dead worker held; `exchange` comes upon it."""
         orphans = self._holdings.orphans
         taken, self._holdings.orphans = orphans[:limit], orphans[limit:]

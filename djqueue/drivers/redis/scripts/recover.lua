@@ -3,7 +3,8 @@
 -- USES  numbers stored
 -- KEYS  fence body leased held state
 -- ARGV  how many at most, the lease in milliseconds, the session, the worker's name, the bytes of
---       bodies after which no further job is taken over
+--       bodies after which no further job is taken over, milliseconds for which the lease has been
+--       over
 -- Returns the ids, bodies, states and holders (as they are now); 1 if there may be more.
 
 local fence, body, leased, held, state = unpack(KEYS)
@@ -14,7 +15,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local number = next_fence(redis.call('GET', fence), time)
 local over = redis.call(
-  'ZRANGEBYSCORE', leased, '-inf', string.format('(%.0f', now), 'LIMIT', 0, ARGV[1]
+  'ZRANGEBYSCORE', leased, '-inf', string.format('(%.0f', now - ARGV[6]), 'LIMIT', 0, ARGV[1]
 )
 redis.call('HLEN', held)
 local ids, bodies, states, holders, leases, holds, gone = {}, {}, {}, {}, {}, {}, {}
