@@ -152,6 +152,24 @@ def test_what_was_settled_before_an_exchange_broke_off_is_not_lost(driver, aws, 
     assert [r.id for r in exchange.reservations] == [released.id]
 
 
+@pytest.mark.parametrize("verdict", [Verdict.REMOVE, Verdict.RELEASE])
+def test_what_is_on_record_and_sqs_does_not_know_yet_is_not_lost(driver, aws, queue, verdict):
+    """A worker gives signs of life for what it could not settle; it would take back the failed row
+    of a job that is lost.
+    """
+    push(driver, queue)
+    (held,) = reserve(driver, queue)
+    aws.act = lambda operation, body: Refusal("ServiceUnavailable", 503)
+    driver.patience = 2.0
+    with pytest.raises(QueueUnavailable):
+        driver.settle([Settlement(held, verdict)])
+    assert driver.extend([held]) == set()
+    aws.act = lambda operation, body: None
+    assert driver.extend([held]) == set()
+    assert driver.settle([Settlement(held, verdict)]) == set()
+    assert len(reserve(driver, queue)) == (verdict is Verdict.RELEASE)
+
+
 def test_a_late_release_is_parked_once_however_often_its_message_cannot_be_deleted(
     driver, aws, queue
 ):

@@ -238,12 +238,26 @@ class Guard:
         return found
 
     def extend(self, held: Sequence[Held]) -> set[str]:
-        """The sign of life; the lost ids. A row that its own job has locked is alive."""
+        """The sign of life; the lost ids. A row that its own job has locked is alive, and what has
+        ended under its own number is not lost.
+        """
         ours = self.ours(held)
         with self._reported(), locked(self.alias, ours) as free:
             for some in slices(sorted(free)):
                 self._rows.filter(uuid__in=some).update(updated_at=UtcNow())
-        return {each.id for each in held} - ours
+        return (
+            {each.id for each in held} - ours - self._ended([e for e in held if e.id not in ours])
+        )
+
+    def _ended(self, held: Sequence[Held]) -> set[str]:
+        found: set[str] = set()
+        with self._reported():
+            for number, ids in _by_number(held):
+                for some in slices(ids):
+                    done = Q(reservation=number, ended=True, cancelled=False)
+                    rows = self._rows.filter(done, uuid__in=some)
+                    found |= {str(id) for id in rows.values_list("uuid", flat=True)}
+        return found
 
     def close(self) -> None:
         """Close the connection, outside transactions."""

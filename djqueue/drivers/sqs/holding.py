@@ -21,6 +21,8 @@ class Holding(NamedTuple):
     url: str
     received: float
     """On this machine's monotonic clock."""
+    recorded: bool = False
+    """Its row knows how it ended; SQS does not yet."""
 
     @property
     def held(self) -> Held:

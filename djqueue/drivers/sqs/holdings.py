@@ -78,6 +78,9 @@ class Holdings:
                 mine.append((settlement, holding))
         late = [(s, h) for s, h in mine if delay_of(s) > h.hideable(time.monotonic())]
         lost |= self._put_on_record(mine, late)
+        for _, holding in mine:
+            if holding.reservation.id not in lost:
+                self._held[holding.message.message] = holding._replace(recorded=True)
         self._tell([(s, h) for s, h in mine if s.reservation.id not in lost], late)
         self._let_go(holding for _, holding in mine)
         return lost
@@ -264,7 +267,8 @@ class Holdings:
     def _extend(self, reservations: Sequence[Reservation]) -> set[str]:
         known = [(r, self._holds(r)) for r in (*reservations, *self.orphans)]
         lost = {r.id for r, holding in known if holding is None}
-        holdings = [holding for _, holding in known if holding is not None]
+        # What is on record needs no sign of life, and has not been lost: SQS is still to be told.
+        holdings = [h for _, h in known if h is not None and not h.recorded]
         gone = self._renew(holdings) if holdings else set()
         for holding in holdings:
             if holding.reservation.id in gone:
