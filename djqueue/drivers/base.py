@@ -465,12 +465,6 @@ class Driver(ABC):
         """Give up the connection that `error` of a call is about; the next call opens it again."""
         self.close()
 
-    def is_locked(self, error: Exception) -> bool:
-        """Whether `error` of a call says that nobody at all can write to the store meanwhile: what
-        others cannot take over is still the worker's, although its sign of life was not stored.
-        """
-        return False
-
     # -- transactions --------------------------------------------------------------------------
 
     def shares_transaction_with(self, alias: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import Reservation
+from djqueue.errors import QueueUnavailable
 from djqueue.worker import clock
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Lease:
             lost = self._driver.extend(held)
         except Exception as error:
             self._on_time = 0
-            if self._driver.is_locked(error):
+            if isinstance(error, QueueUnavailable) and error.locked:
                 # Nobody else can write either, so nobody has taken anything over. Who waits for the
                 # lock as we do has given no sign of life in time, and judges nobody at first.
                 self._renewed = max(self._renewed, clock.now() - self.length + 2 * self.every)

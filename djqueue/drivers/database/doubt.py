@@ -53,17 +53,3 @@ def is_locked(error: Exception) -> bool:
     """SQLite's one lock for all writers is somebody else's."""
     cause = error.__cause__
     return type(cause).__module__ == "sqlite3" and str(cause).startswith("database is locked")
-
-
-def is_change_of_tables(error: Exception) -> bool:
-    """The tables are not what a statement was made for: PostgreSQL's "cached plan must not change
-    result type", a table that is not there or may not be used, in the middle of a migration say.
-    """
-    cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    if state is not None:
-        return state in ("0A000", "42P01", "42501", "42703", "26000")
-    if type(cause).__module__ == "sqlite3":
-        return "no such table" in str(cause) or "no such column" in str(cause)
-    number = error.args[0] if error.args else None
-    return number in (1142, 1143, 1146, 1054, 1412)

@@ -239,11 +239,6 @@ class DatabaseDriver(Driver):
             silence(descriptor)
         forget_connections()
 
-    def is_locked(self, error: Exception) -> bool:
-        """SQLite has one writer: a job of ours in a transaction, say."""
-        vendor = self._dialect.connection.vendor
-        return vendor == "sqlite" and "database is locked" in str(error)
-
     def shares_transaction_with(self, alias: str) -> bool:
         return alias == self.alias
 
