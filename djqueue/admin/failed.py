@@ -35,6 +35,7 @@ RETRY = Verb(
     label=_("Retry"),
     permissions=("djqueue.retry_failedjob",),
     apply=failed_changes.retry,
+    commits=True,
     wording=Wording(
         plural("Retried %(count)d job", "Retried %(count)d jobs"),
         plural("%(count)d job was not retried", "%(count)d jobs were not retried"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connections, transaction
@@ -38,27 +38,40 @@ _BY = {"retry": RETRIED, "forget": FORGOTTEN}
 
 
 def retry(picked: Picked) -> Result:
-    """Back to their queues. Of two operators who retry the same job, one does."""
-    return _change(picked, _retry)
+    """Back to their queues, in steps that commit by themselves. Of two operators who retry the same
+    job, one does.
+    """
+    rows = _named(_table(picked).filter(pk__in=picked.keys).order_by("pk"))
+    moved: set[int] = set()
+    left = _retry(_selection(rows), moved.update) if rows else _Left()
+    there = _there(picked, rows)
+    why = BEING_RETRIED if left.stopped is None else left.stopped
+    kept = [*left.kept, *[Kept(why)] * (len(there - moved) - len(left.kept))]
+    gone = [key for key in picked.keys if key not in moved and key not in there]
+    changed = [Named(pk, one_line(row)) for pk, row in rows.items() if pk in moved]
+    return Result(changed, _missing(gone, picked.alias) + kept, left.stopped)
 
 
 def forget(picked: Picked) -> Result:
     """Delete the record of the failure, and with it the way to retry it."""
-    return _change(picked, _forget)
-
-
-def _change(picked: Picked, act: Callable[[failed.Selection], _Left]) -> Result:
-    """Lock the rows, act on those that are there, and tell which were not."""
     with transaction.atomic(using=picked.alias):
         rows = _locked(picked)
-        uuids = tuple(str(row.uuid) for row in rows.values())
-        left = act(failed.Selection(ids=uuids)) if rows else _Left()
-        keys = set(_table(picked).filter(pk__in=rows).values_list("pk", flat=True))
-        changed = [Named(pk, one_line(row)) for pk, row in rows.items() if pk not in keys]
+        if rows:
+            failed.forget(_selection(rows))
+        there = _there(picked, rows)
+    changed = [Named(pk, one_line(row)) for pk, row in rows.items() if pk not in there]
     gone = [key for key in picked.keys if key not in rows]
-    why = BEING_RETRIED if left.stopped is None else left.stopped
-    kept = [*left.kept, *[Kept(why)] * (len(keys) - len(left.kept))]
-    return Result(changed, _missing(gone, picked.alias) + kept, left.stopped)
+    kept = [Kept(BEING_RETRIED)] * len(there)
+    return Result(changed, _missing(gone, picked.alias) + kept)
+
+
+def _selection(rows: Mapping[int, FailedJob]) -> failed.Selection:
+    return failed.Selection(ids=tuple(str(row.uuid) for row in rows.values()))
+
+
+def _there(picked: Picked, rows: Mapping[int, FailedJob]) -> set[int]:
+    """Those of the rows that are still there."""
+    return set(_table(picked).filter(pk__in=list(rows)).values_list("pk", flat=True))
 
 
 class _Left(NamedTuple):
@@ -69,9 +82,9 @@ class _Left(NamedTuple):
     """Why it went no further."""
 
 
-def _retry(selection: failed.Selection) -> _Left:
+def _retry(selection: failed.Selection, moved: Callable[[Iterable[int]], object]) -> _Left:
     try:
-        done = move_back(selection)
+        done = move_back(selection, on_moved=moved)
     except QueueUnavailable as error:
         # What had been moved before stays moved, and is logged. How many those were of this slice
         # is no news to anybody: the reason alone is.
@@ -80,11 +93,6 @@ def _retry(selection: failed.Selection) -> _Left:
     return _Left(
         [Kept(Reason(text, text)) for text, count in done.refused.items() for _each in range(count)]
     )
-
-
-def _forget(selection: failed.Selection) -> _Left:
-    failed.forget(selection)
-    return _Left()
 
 
 def _table(picked: Picked) -> QuerySet[FailedJob]:
@@ -98,6 +106,10 @@ def _locked(picked: Picked) -> dict[int, FailedJob]:
     else:
         # SQLite: the first statement has to be a write, or somebody can come in between.
         rows.order_by().update(attempts=F("attempts"))
+    return _named(rows)
+
+
+def _named(rows: QuerySet[FailedJob]) -> dict[int, FailedJob]:
     return {row.pk: row for row in rows.only("pk", "name", "uuid")}
 
 

@@ -65,6 +65,10 @@ class Verb:
     """It cannot be undone: asked about always, not only for all rows."""
     compares: bool = False
     """It is for the very attempts that the operator saw."""
+    commits: bool = False
+    """It commits by itself, since a store is told in between: a transaction around it would undo
+    what is on record about that.
+    """
 
     @property
     def asks(self) -> bool:
@@ -106,8 +110,8 @@ class OperatorAdmin(ReadOnlyAdmin):
     def perform(
         self, request: HttpRequest, verb: Verb, picked: Picked, scope: Mapping[str, Any]
     ) -> Result:
-        """Do it in slices, each one transaction with its part of the log, and report. `scope` is
-        what chose the rows, for the log.
+        """Do it in slices, each one transaction with its part of the log where the verb lets it
+        be, and report. `scope` is what chose the rows, for the log.
         """
         if not verb.allowed(request) or self._too_many(request, len(picked.keys)):
             raise PermissionDenied
@@ -117,8 +121,9 @@ class OperatorAdmin(ReadOnlyAdmin):
         )
         slices = list(_slices(picked.keys))
         for at, keys in enumerate(slices):
+            part = verb.apply(picked._replace(keys=keys)) if verb.commits else None
             with transaction.atomic(using=audit.log_alias()):
-                part = verb.apply(picked._replace(keys=keys))
+                part = part or verb.apply(picked._replace(keys=keys))
                 log.add(part.changed, len(part.kept), alone=len(slices) == 1)
             result += part
             if part.stopped is not None:

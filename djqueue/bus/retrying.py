@@ -74,10 +74,12 @@ class RetryStopped(QueueUnavailable):
 def retry(
     selection: failed.Selection = failed.ALL,
     on_progress: Callable[[int], object] = lambda done: None,
+    on_moved: Callable[[Iterable[int]], object] = lambda keys: None,
 ) -> Retried:
     """Move the failed jobs that fit back to their queues, oldest first.
 
-    `on_progress` is called after each slice, with the number of rows that have been looked at.
+    `on_progress` is called after each slice, with the number of rows that have been looked at, and
+    `on_moved` with the numbers of the rows that this call has moved.
     When a store cannot be reached nothing more is tried: `RetryStopped` says how many were moved
     before, and the rest are as they were.
     """
@@ -93,6 +95,7 @@ def retry(
             done = _move(queues[connection].driver, ready)
             moved += done.moved
             gone += done.gone
+            on_moved(done.keys)
             for text, count in done.refused.items():
                 refused[text] = refused.get(text, 0) + count
             if done.error is not None:
@@ -150,6 +153,8 @@ class _Moved(NamedTuple):
     refused: Mapping[str, int] = {}
     error: QueueUnavailable | None = None
     """Why the others are as they were."""
+    keys: Sequence[int] = ()
+    """The rows of what was moved."""
 
 
 def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
@@ -171,7 +176,8 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
         failed_rows.let_go(failed.store(), by, keys)
     gone = len(ready) - len(taken)
     refused = Counter(error.message for error in pushed.refused.values())
-    return _Moved(moved, gone + len(rows) - moved, refused, pushed.error)
+    numbers = [row.pk for row in rows]
+    return _Moved(moved, gone + len(rows) - moved, refused, pushed.error, numbers)
 
 
 def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
@@ -184,7 +190,7 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
             _keep(taken)
     except QueueUnavailable as error:
         return _Moved(error=error)
-    return _Moved(len(taken), len(ready) - len(taken))
+    return _Moved(len(taken), len(ready) - len(taken), keys=[row.pk for row in taken])
 
 
 def _keep(rows: Iterable[FailedJob]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.db import connection
@@ -12,6 +13,8 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import FailedJob, QueuedJob
 from tests.admin.support import FAILED, act, client, exists, failed, logged, press, said, text_of
 
@@ -231,3 +234,28 @@ def test_what_somebody_is_retrying_is_neither_forgotten_nor_said_to_be() -> None
     (kept, gone) = said(act(client(*ALL), FAILED, "forget_jobs", [row, free]))
     assert "somebody is retrying it at this moment" in kept + gone
     assert FailedJob.objects.get().pk == row.pk
+
+
+class Elsewhere(DatabaseDriver):
+    """Another store, as far as a retry can see."""
+
+    pushed_within: ClassVar[list[bool]] = []
+
+    def shares_transaction_with(self, alias: str) -> bool:
+        return False
+
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        self.pushed_within.append(connection.in_atomic_block)
+        super().push(jobs)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_retry_is_pushed_outside_of_transactions(settings: Any) -> None:
+    """One around it would take back what is on record about the push when the process dies."""
+    settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": f"{__name__}.Elsewhere"}}}
+    job = failed()
+    assert "Retried 1 job" in "".join(
+        said(act(client("retry_failedjob"), FAILED, "retry_jobs", [job]))
+    )
+    assert Elsewhere.pushed_within == [False]
+    assert not FailedJob.objects.exists()
