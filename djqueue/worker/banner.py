@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from djqueue.errors import QueueError
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ def _timeout(options: WorkerOptions) -> str:
 
 
 def _said_by_driver(driver: Driver) -> Iterator[str]:
-    for line in driver.remarks():
+    try:
+        remarks = driver.remarks()
+    except QueueUnavailable:  # the worker will say so, and wait for it
+        return
+    for line in remarks:
         yield f"  {line}"
 
 

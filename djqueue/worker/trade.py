@@ -25,6 +25,8 @@ logger = logging.getLogger("djqueue.worker")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 """Seconds between tries while the store is away."""
+_TO_CONNECT = 2.0
+"""Seconds that PostgreSQL's client library takes to connect at least, where nobody answers."""
 _LATE = 5.0
 """Seconds in which a server has carried out what it received before a connection broke."""
 
@@ -74,7 +76,7 @@ class Trade:
 
     def run(self, now: float) -> None:
         """Settle what is over and reserve what is next, if it is time for either."""
-        if now < self.open_at or clock.now() >= self._worker.lease.over_at:
+        if not self.may_ask() or clock.now() >= self._worker.lease.over_at:
             return  # what is not ours any more is not to be settled either
         if self._looks_for_strays and now >= self._strays_at and not self.attempt(self._take_in):
             return
@@ -209,8 +211,13 @@ class Trade:
         return True
 
     def may_ask(self) -> bool:
-        """Whether the store may be asked something now."""
-        return clock.now() >= self.open_at
+        """Whether the store may be asked something now. One that was away is not waited for once
+        more when the worker is about to end: to connect alone may take longer than is left.
+        """
+        now, end = clock.now(), self._worker.end_at
+        if self._pause and end is not None and now > end - _TO_CONNECT:
+            return False
+        return now >= self.open_at
 
     def failed(self, error: Exception) -> None:
         """Leave the store alone for a while, ever longer, and close what may be broken."""
