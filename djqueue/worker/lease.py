@@ -78,7 +78,7 @@ class Lease:
             if isinstance(error, QueueUnavailable) and error.locked:
                 # Nobody else can write either, so nobody has taken anything over. Who waits for the
                 # lock as we do has given no sign of life in time, and judges nobody at first.
-                self._renewed = max(self._renewed, clock.now() - self.length + 2 * self.every)
+                self._renewed = clock.now()
             raise
         self._renewed = asked
         self._on_time = 0 if late else self._on_time + 1

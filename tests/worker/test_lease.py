@@ -12,6 +12,7 @@ import pytest
 from djqueue import find, queues
 from djqueue.models import FailedJob, QueuedJob, Worker
 from tests.app import jobs
+from tests.app.models import Note
 from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
@@ -132,6 +133,18 @@ def test_workers_that_stop_when_empty_take_over_what_nobody_can_hold_any_more(
     with start_worker("--stop-when-empty") as short:
         assert short.wait(20) == 0
     assert ledger.details("end") == ["1"]
+
+
+def test_a_job_may_lock_the_database_for_longer_than_the_lease(ledger: Ledger) -> None:
+    """On SQLite its worker cannot give a sign of life meanwhile, and nobody can take it over."""
+    jobs.insert_note.dispatch(1, 6.0)
+    with start_worker() as worker, start_worker() as other:
+        wait_until(lambda: ledger.lines("begin"))
+        time.sleep(7)
+        wait_until(lambda: not QueuedJob.objects.exists(), timeout=15)
+        assert worker.stop() == other.stop() == 0
+    assert len(ledger.lines("begin")) == 1
+    assert [note.text for note in Note.objects.all()] == ["1"]
 
 
 def test_rows_of_workers_that_ended_are_gone(ledger: Ledger) -> None:
