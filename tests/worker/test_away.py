@@ -19,6 +19,8 @@ from tests.services.proxy import Mode
 from tests.support import WorkerProcess, start_worker, wait_until
 from tests.worker.stores import connection_to
 
+FEW = pytest.mark.parametrize("proxy", ["postgresql", "redis"], indirect=True)
+"""What the worker's parent does by itself: two stores show it."""
 LEASE = 6
 GRACE = 2
 
@@ -93,6 +95,7 @@ def test_a_worker_ends_in_time_while_its_store_gives_no_answer(
         assert not worker.children
 
 
+@FEW
 def test_a_worker_ends_in_time_when_the_lease_is_over_long_ago(
     proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger
 ) -> None:
@@ -118,6 +121,7 @@ def test_a_worker_waits_for_a_store_that_is_away_at_its_start(
         wait_until(lambda: ledger.details("end") == ["1"], timeout=15)
 
 
+@FEW
 def test_a_second_signal_ends_a_worker_at_once(
     proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger
 ) -> None:

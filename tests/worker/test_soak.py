@@ -45,7 +45,7 @@ def sample(pids: list[int]) -> Sample:
 def test_processes_stay_as_large_as_they_were(
     kind: str, ledger: Ledger, transactional_db: None
 ) -> None:
-    count = size(SOAK, 15_000) if kind == "done" else size(SOAK_FAILING, 1_500)
+    count = size(SOAK, 8_000) if kind == "done" else size(SOAK_FAILING, 600)
     bound = jobs.nothing.bind() if kind == "done" else jobs.boom.bind("x")
     chunk = min(CHUNK, count // 6)
     with start_worker("--workers", 1) as worker:

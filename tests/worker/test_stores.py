@@ -54,7 +54,9 @@ def test_a_failing_job_is_tried_as_often_as_it_says_and_kept(store: str, ledger:
     assert queues["store"].size() == 1
 
 
-def test_an_idle_worker_is_woken(store: str, ledger: Ledger) -> None:
+def test_an_idle_worker_is_woken(store: str, ledger: Ledger, settings: Any) -> None:
+    # SQS is asked to wait where a call may: for an eighth of the lease.
+    settings.DJQUEUE["CONNECTIONS"]["store"]["RETRY_AFTER"] = 30
     with start_worker("--sleep", 30) as worker:
         jobs.record.dispatch(1)
         wait_until(lambda: ledger.lines("end"), what=worker.output)
@@ -68,7 +70,7 @@ def test_a_job_three_times_as_long_as_its_lease_runs_once(
 ) -> None:
     """On all stores at the same time: one of them has leases of ten seconds."""
     connections = {store: connection_to(store, request) for store in STORES}
-    settings.DJQUEUE = {"CONNECTIONS": connections}
+    settings.DJQUEUE = {"DEFAULT": STORES[0], "CONNECTIONS": connections}
     with contextlib.ExitStack() as stack:
         for store, connection in connections.items():
             jobs.record.using(connection=store).dispatch(store, 3 * connection["RETRY_AFTER"])

@@ -143,4 +143,4 @@ def test_after_anything_each_job_is_in_one_place(
     place: str, request: pytest.FixtureRequest, transactional_db: None, ledger: Ledger
 ) -> None:
     scene = request.getfixturevalue(place)
-    troubles.run(scene, ledger, seed=size(SEED, 1), rounds=size(ROUNDS, 2))
+    troubles.run(scene, ledger, seed=size(SEED, 1), rounds=size(ROUNDS, 1))
