@@ -186,7 +186,9 @@ class Worker:
         """Say goodbye, unless something is still held: then the lease is what brings it back."""
         if unstored := self.trade.unstored:
             what = "1 ended job" if unstored == 1 else f"{unstored} ended jobs"
-            logger.warning("%s could not be stored; they run again.", what)
+            logger.warning(
+                "The store was not told of %s: what is on record nowhere else runs again.", what
+            )
         try:
             self.idle.close()
             if self.presence:

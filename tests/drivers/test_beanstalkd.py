@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -569,3 +570,24 @@ def test_a_worker_that_dies_between_the_two_steps_of_a_release_leaves_one_job(ma
     assert other.settle([Settlement(again)]) == set()
     wait_until(lambda: other.exchange([], [queue], 5) and not any(other.counts(queue)[:3]), 5)
     assert other.recover(5) == []
+
+
+def slow_server(listener: socket.socket, seconds: float) -> None:
+    """Answers each put after a while, as a server does that writes to a slow disk."""
+    connected, _ = listener.accept()
+    with connected, connected.makefile("rb") as reader:
+        while line := reader.readline():
+            if line.startswith(b"put"):
+                reader.read(int(line.split()[4]) + 2)
+                time.sleep(seconds)
+                connected.sendall(b"INSERTED 1\r\n")
+            else:
+                connected.sendall(b"USING default\r\n")
+
+
+def test_a_dispatcher_waits_for_a_server_that_is_slow(make, queue):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=slow_server, args=(listener, 0.02), daemon=True).start()
+        driver = make(PORT=listener.getsockname()[1], TIMEOUT=0.5)
+        driver.push([job(queue, n) for n in range(60)])
+        driver.close()

@@ -117,7 +117,7 @@ class Client:
     def __init__(self, host: str, port: int, timeout: float) -> None:
         self.address = (host, port)
         self.timeout = timeout
-        """Seconds that `ask` may wait for its answers."""
+        """Seconds that a worker's `ask` may wait for all answers, and a dispatcher's for each."""
         self.keep_for: float | None = None
         """Seconds for which the connection is kept although the server is silent; None: it is
         closed when `timeout` is over."""
@@ -272,6 +272,8 @@ class Client:
                 self._fill()
             self._owed -= 1
             self._silent_since = None
+            if self.keep_for is None:  # a dispatcher waits for a slow server, not for a silent one
+                deadline = time.monotonic() + self.timeout
             yield reply
 
     def _send(self, deadline: float) -> None:
