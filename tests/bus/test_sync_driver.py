@@ -7,12 +7,14 @@ import pytest
 from djqueue import queues
 from djqueue.errors import Unsupported
 
+ID = "0199e2b5-0000-7000-8000-000000000000"
+
 
 def test_it_holds_nothing_and_finds_nothing():
     connection = queues["sync"]
     assert connection.driver.capabilities.inline
     assert (connection.size(), connection.is_empty(), connection.peek()) == (0, True, [])
-    assert (connection.clear(), connection.remove(None, ["x"])) == (0, 0)
+    assert (connection.clear(), connection.remove(None, [ID])) == (0, 0)
     assert connection.driver.exchange([], ["default"], 3) == (set(), [])
     assert (connection.driver.find(["x"]), connection.driver.queues()) == ([], [])
 

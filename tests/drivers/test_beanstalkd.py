@@ -422,7 +422,7 @@ def test_a_server_that_is_silent_for_a_while_gives_nothing_away(own_server, queu
     assert other.recover(9) == [], "what the silent server held was not given away"
     assert len(taken) == 2, "what was reserved in a late answer goes back at once"
     assert driver.exchange([Settlement(held[0])], [queue], 1).lost == set()
-    assert not Run.objects.filter(uuid=held[0].id).exists()
+    assert not Run.objects.filter(uuid=held[0].id, ended=False).exists()
     for each in (driver, other):
         each.close()
 
@@ -445,7 +445,8 @@ def test_a_deletion_whose_answer_was_lost_is_no_lost_job(own_server, queue):
         proxy.mode = Mode.PASS
         lost = driver.exchange([Settlement(each) for each in held], [], 0).lost
         assert lost == {held[1].id}, "the first one is over, the second one may run elsewhere"
-        assert set(map(str, Run.objects.values_list("uuid", flat=True))) == {held[1].id}
+        held_still = Run.objects.filter(ended=False).values_list("uuid", flat=True)
+        assert set(map(str, held_still)) == {held[1].id}
         driver.close()
 
 
@@ -591,3 +592,43 @@ def test_a_dispatcher_waits_for_a_server_that_is_slow(make, queue):
         driver = make(PORT=listener.getsockname()[1], TIMEOUT=0.5)
         driver.push([job(queue, n) for n in range(60)])
         driver.close()
+
+
+def test_a_deletion_that_is_still_on_its_way_decides_with_the_row(own_server, queue):
+    """A look finds the job, and a moment later it is gone: its failed row must not go first."""
+    with services.Proxy(own_server.port) as proxy:
+        driver = BeanstalkdDriver(connection(own_server, PORT=proxy.port, TIMEOUT=0.3))
+        driver.join(WorkerIdentity("a", "host", 1, (queue,), 10.0))
+        driver.push([job(queue)])
+        (held,) = reserve(driver, queue)
+        proxy.mode = Mode.HOLD
+        with pytest.raises(QueueUnavailable):
+            driver.settle([Settlement(held)])
+        driver._client.close()  # what was sent is carried out later all the same
+        driver._client.address = (proxy.host, own_server.port)
+        assert driver.extend([held]) == set()
+        assert driver.settle([Settlement(held)]) == set()
+        assert driver.settle([Settlement(held)]) == set(), "asked once more, it is over still"
+        other = BeanstalkdDriver(connection(own_server))
+        proxy.mode = Mode.PASS
+        wait_until(lambda: not any(other.counts(queue)[:3]), 5)
+        assert other.exchange([], [queue], 5).reservations == []
+        assert other.recover(5) == []
+        for each in (driver, other):
+            each.close()
+
+
+def test_a_late_answer_is_no_broken_connection(own_server, queue):
+    driver = as_worker(own_server, "a", queue)
+    wakeup = driver.watch([queue])
+    driver.push([job(queue)])
+    assert len(driver.exchange([], [queue], 5).reservations) == 1
+    own_server.freeze()
+    with pytest.raises(QueueUnavailable):
+        driver.exchange([], [queue], 5)
+    own_server.thaw()
+    time.sleep(0.2)
+    wakeup.arrived()
+    assert not driver.lost_hold()
+    wakeup.close()
+    driver.close()

@@ -15,6 +15,7 @@ from djqueue.conf import ConnectionSettings
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob, State, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
+from djqueue.drivers.guard import Found
 from djqueue.drivers.guard.statements import Statements
 from djqueue.models import Outbox, QueuedJob, Run, Worker
 from tests import elsewhere
@@ -65,13 +66,8 @@ def test_all_other_rows_are_of_now_too(zoned: DatabaseDriver) -> None:
     row = Outbox.objects.get()
     assert is_now(row.created_at)
     assert is_now(row.due_at)
-    Statements("default").insert([_Found(str(uuid.uuid4()), "1")])
+    Statements("default").insert([Found(str(uuid.uuid4()), "1")])
     assert is_now(Run.objects.get().updated_at)
-
-
-class _Found:
-    def __init__(self, id: str, stored_as: str) -> None:
-        self.id, self.stored_as = id, stored_as
 
 
 @pytest.mark.postgresql

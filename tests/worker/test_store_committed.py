@@ -17,7 +17,7 @@ def test_a_job_whose_process_dies_right_after_its_commit_has_not_failed(
     untidy.dies_once.using(connection="store", tries=1).dispatch()
     with start_worker("store", "--stop-when-empty") as worker:
         assert worker.wait(60) == 0
-        assert "had committed before its process died: it is done" in worker.output
+        assert "is done after all: its transaction was committed" in worker.output
     assert [note.text for note in Note.objects.all()] == ["here"]
     assert [row.name for row in FailedJob.objects.all()] == ["app.dies_once"]
     retrying.retry(failed.ALL)

@@ -214,6 +214,10 @@ class Client:
             return False
         return bool(self._poll.poll(0))
 
+    def is_closed_by_server(self) -> bool:
+        """Whether the server has closed the connection: it says nothing unasked."""
+        return not self._owed and self.is_readable()
+
     def _note_late(self, reply: Reply) -> None:
         if reply.word == "RESERVED":
             self.late.append(reply)
@@ -240,7 +244,7 @@ class Client:
         """Open the connection, or open it again if the server has closed it meanwhile."""
         if self._socket is not None and self._process != os.getpid():
             self.forget()
-        if self._socket is not None and not self._owed and self.is_readable():
+        if self.is_closed_by_server():
             self.close()
         if self._socket is None:
             self._open()

@@ -80,6 +80,8 @@ class Holdings:
         """Those of them whose deletion was sent, and whose answer did not arrive."""
         self._unwanted: list[Reserved] = []
         """What was reserved, could not be handed out, and goes back."""
+        self._over: dict[tuple[int, int], None] = {}
+        """Handles of reservations whose settlements were carried out, the newest last."""
         self._removed: list[Holding] = []
         """Jobs that are over, and whose rows are still there."""
         self._opening = 0
@@ -148,7 +150,7 @@ class Holdings:
         )
         reserved = reserved_in(replies[len(mine) :], tubes[0] if tubes else "")
         try:
-            lost |= self._answered(list(zip([*fresh, *others], replies, strict=False)))
+            lost |= self._answered(list(zip([*fresh, *others], replies, strict=False)), mine)
             if others:
                 lost |= self._settle({job: s for job, s in others.items() if job in self._held})
             if tubes:
@@ -167,13 +169,14 @@ class Holdings:
         """Settlements of what this connection holds, and the ids of what is lost."""
         mine: dict[int, Settlement] = {}
         lost: set[str] = set()
-        gone: list[int] = []
+        gone: dict[int, Settlement] = {}
         for settlement in settlements:
             job = self._holds(settlement.reservation)
             if job is None:
-                lost.add(settlement.reservation.id)
+                if settlement.reservation.handle not in self._over:
+                    lost.add(settlement.reservation.id)
             elif self._held[job].opening != self._client.openings:
-                gone.append(job)
+                gone[job] = settlement
             else:
                 mine[job] = settlement
         return mine, lost | self._gone(gone)
@@ -193,17 +196,29 @@ class Holdings:
             and not held.body.foreign
         )
 
-    def _answered(self, replies: Sequence[tuple[int, Reply]]) -> set[str]:
+    def _answered(
+        self, replies: Sequence[tuple[int, Reply]], mine: Mapping[int, Settlement]
+    ) -> set[str]:
         """Take note of what was deleted or touched; the ids of what is lost."""
         self._remove([job for job, reply in replies if reply.word == "DELETED"])
-        return self._gone([job for job, reply in replies if reply.word == "NOT_FOUND"])
+        return self._gone({job: mine[job] for job, reply in replies if reply.word == "NOT_FOUND"})
+
+    def _settled(self, jobs: Iterable[int]) -> list[Holding]:
+        """They are held no more, and their settlements are carried out: that is remembered, since
+        an exchange that breaks off later tells its caller nothing.
+        """
+        holdings = [self._held.pop(job) for job in jobs]
+        self._over.update((holding.reservation.handle, None) for holding in holdings)
+        for handle in list(self._over)[: len(self._over) - MOST_REMEMBERED]:
+            del self._over[handle]
+        return holdings
 
     def _remove(self, jobs: Iterable[int]) -> None:
         """They have left the store. A row that could not be removed does no harm: it is tried
         again, and gets old.
         """
         self._told.difference_update(jobs)
-        self._removed += [self._held.pop(job) for job in jobs]
+        self._removed += self._settled(jobs)
         if self._removed:
             copied = [each.held for each in self._removed if each.may_have_copies]
             try:
@@ -215,35 +230,41 @@ class Holdings:
             else:
                 self._removed.clear()
 
-    def _gone(self, jobs: Sequence[int]) -> set[str]:
-        """This connection does not hold them any more; the ids of those that are lost to us.
+    def _gone(self, settlements: Mapping[int, Settlement]) -> set[str]:
+        """This connection does not hold these jobs any more; the ids of those that are lost to us.
 
-        What we have told the server to delete, and what nobody has any more, is over: only the
-        answer is missing.
+        The row decides. A deletion that was sent may be carried out at any moment, whatever a look
+        says before: a job whose row we can end is over, and whoever is given it deletes it. The
+        same holds for a job that the server no longer has, and that nobody has taken over.
         """
-        if not jobs:
+        if not settlements:
             return set()
-        replies = self._client.ask([client.peek(job) for job in jobs])
-        there = {
-            job
-            for job, reply in zip(jobs, replies, strict=True)
-            if reply.word == "FOUND"
-            and body.decode(reply.data, self._held[job].reservation.queue, job).id
-            == self._held[job].reservation.id
-        }
-        lost = {self._held[job].reservation.id for job in jobs if job in there}
-        over = [job for job in jobs if job not in there]
-        told = {job for job in over if job in self._told}
-        ours = self._guard.ours([self._held[job].held for job in over]) if over else set()
-        lost |= {
-            self._held[job].reservation.id
-            for job in over
-            if job not in told or self._held[job].reservation.id not in ours
-        }
-        self._remove(over)
-        for job in there:
-            del self._held[job]
+        ending = {job for job, s in settlements.items() if s.verdict is Verdict.REMOVE}
+        told = sorted(ending & self._told)
+        refused = self._guard.end([self._held[job].held for job in told]) if told else set()
+        lost = {holding.reservation.id for holding in self._settled(told)} & refused
+        self._told.difference_update(told)
+        vanished, others = self._looked_for([job for job in settlements if job not in told])
+        lost |= {self._held[job].reservation.id for job in vanished if job not in ending}
+        self._remove(vanished)
+        return lost | self._give_up(others)
+
+    def _looked_for(self, jobs: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Those of `jobs` that the server no longer has although they are ours, and the others."""
+        if not jobs:
+            return [], []
+        ids = {job: self._held[job].reservation.id for job in jobs}
+        absent = [job for job in jobs if not self._is_there(job, ids[job])]
+        ours = self._guard.ours([self._held[job].held for job in absent]) if absent else set()
+        vanished = [job for job in absent if ids[job] in ours]
+        return vanished, [job for job in jobs if job not in vanished]
+
+    def _give_up(self, jobs: Iterable[int]) -> set[str]:
+        """Other workers have them, or will; their ids."""
+        lost = set()
+        for job in jobs:
             self._told.discard(job)
+            lost.add(self._held.pop(job).reservation.id)
         return lost
 
     # -- settling ------------------------------------------------------------------------------
@@ -267,12 +288,12 @@ class Holdings:
             commands.append(client.release(job, urgency, delay))
         replies = self._client.ask(commands, opening=self._client.openings)
         answered = list(zip(mine, replies, strict=True))
-        gone = [job for job, reply in answered if reply.word == "NOT_FOUND"]
-        self._remove([job for job in mine if job not in kept and job not in gone])
-        lost |= self._gone(gone)
-        for job in kept:
-            self._held.pop(job, None)
-            self._told.discard(job)
+        # A second copy is there already: the first one may go as it likes.
+        missing = {job for job, reply in answered if reply.word == "NOT_FOUND"} - anew
+        self._remove([job for job in mine if job not in kept and job not in missing])
+        lost |= self._gone({job: mine[job] for job in missing})
+        self._told.difference_update(kept)
+        self._settled([job for job in kept if job in self._held])
         return lost
 
     def _put_anew(self, settlements: dict[int, Settlement]) -> set[int]:
@@ -442,7 +463,10 @@ class Holdings:
                 self._held[job] = self._held[job]._replace(since=asked)
             else:
                 gone.append(job)
-        lost |= self._gone(gone)
+        # Whether what was told to be deleted is over is for the settlement to find out, and what
+        # the server has lost nobody else can run.
+        _vanished, others = self._looked_for([job for job in gone if job not in self._told])
+        lost |= self._give_up(others)
         self.orphans = [orphan for orphan in self.orphans if orphan.id not in lost]
         return lost
 

@@ -52,8 +52,8 @@ class WaitingConnection(Wakeup):
         return self._selector.fileno() if hasattr(self._selector, "fileno") else None
 
     def arrived(self) -> bool:
-        if self._worker is not None and self._worker.is_readable():
-            self._worker.close()  # it says nothing unasked: the server has closed it
+        if self._worker is not None and self._worker.is_closed_by_server():
+            self._worker.close()
             self._registered = (0, 0)
             return True
         waited = self._waiting
