@@ -608,7 +608,6 @@ def test_a_deletion_that_is_still_on_its_way_decides_with_the_row(own_server, qu
         driver._client.address = (proxy.host, own_server.port)
         assert driver.extend([held]) == set()
         assert driver.settle([Settlement(held)]) == set()
-        assert driver.settle([Settlement(held)]) == set(), "asked once more, it is over still"
         other = BeanstalkdDriver(connection(own_server))
         proxy.mode = Mode.PASS
         wait_until(lambda: not any(other.counts(queue)[:3]), 5)
@@ -632,3 +631,19 @@ def test_a_late_answer_is_no_broken_connection(own_server, queue):
     assert not driver.lost_hold()
     wakeup.close()
     driver.close()
+
+
+def test_what_was_settled_before_an_exchange_broke_off_is_not_lost(make, queue, monkeypatch):
+    driver = make()
+    driver.push([job(queue, n) for n in range(2)])
+    held = reserve(driver, queue)
+
+    def away(*_: object) -> None:
+        raise DatabaseError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Taking, "take", away)
+        with pytest.raises(QueueUnavailable):
+            driver.exchange([Settlement(held[0])], [queue], 1)
+    assert driver.exchange([Settlement(held[0])], [queue], 1).lost == set()
+    assert driver.settle([Settlement(held[0])]) == {held[0].id}, "once told, it is over"

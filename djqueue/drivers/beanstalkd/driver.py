@@ -179,6 +179,7 @@ class BeanstalkdDriver(Driver):
             if reservations or not self._holdings.found_over:
                 break
             reservations = self._holdings.exchange((), tubes, limit).reservations
+        self._holdings.told()
         return Exchange(lost, reservations)
 
     def join(self, worker: WorkerIdentity) -> None:

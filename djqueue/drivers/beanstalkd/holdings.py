@@ -81,7 +81,8 @@ class Holdings:
         self._unwanted: list[Reserved] = []
         """What was reserved, could not be handed out, and goes back."""
         self._over: dict[tuple[int, int], None] = {}
-        """Handles of reservations whose settlements were carried out, the newest last."""
+        """Handles of reservations whose settlements were carried out, the newest last, by exchanges
+        whose caller has not been told."""
         self._removed: list[Holding] = []
         """Jobs that are over, and whose rows are still there."""
         self._opening = 0
@@ -103,6 +104,10 @@ class Holdings:
         """
         times = (holding.body.hold_for or self._hold_for for holding in self._held.values())
         return min(times, default=self._hold_for)
+
+    def told(self) -> None:
+        """The caller knows what the exchanges so far have done."""
+        self._over.clear()
 
     def lost_hold(self) -> bool:
         """As `Driver.lost_hold`."""
