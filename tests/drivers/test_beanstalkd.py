@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -244,18 +245,25 @@ def test_a_server_that_hangs_up_is_asked_again(make, queue, beanstalkd_server):
     assert driver.counts(queue).waiting == 2
 
 
-def test_while_the_guard_is_away_nothing_is_reserved_and_what_is_held_stays(
-    make, queue, monkeypatch
-):
-    driver = make()
-    driver.push([job(queue, n) for n in range(2)])
-    held = reserve(driver, queue)
+@contextlib.contextmanager
+def guard_is_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The database of the guard rows cannot be asked about what was reserved."""
 
     def away(*_: object) -> None:
         raise DatabaseError("away")
 
     with monkeypatch.context() as patch:
         patch.setattr(Taking, "take", away)
+        yield
+
+
+def test_while_the_guard_is_away_nothing_is_reserved_and_what_is_held_stays(
+    make, queue, monkeypatch
+):
+    driver = make()
+    driver.push([job(queue, n) for n in range(2)])
+    held = reserve(driver, queue)
+    with guard_is_away(monkeypatch):
         with pytest.raises(QueueUnavailable, match=r"guard rows.*away") as error:
             driver.exchange([], [queue], 1)
         driver.broke(error.value)
@@ -637,13 +645,7 @@ def test_what_was_settled_before_an_exchange_broke_off_is_not_lost(make, queue, 
     driver = make()
     driver.push([job(queue, n) for n in range(2)])
     held = reserve(driver, queue)
-
-    def away(*_: object) -> None:
-        raise DatabaseError("away")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Taking, "take", away)
-        with pytest.raises(QueueUnavailable):
-            driver.exchange([Settlement(held[0])], [queue], 1)
+    with guard_is_away(monkeypatch), pytest.raises(QueueUnavailable):
+        driver.exchange([Settlement(held[0])], [queue], 1)
     assert driver.exchange([Settlement(held[0])], [queue], 1).lost == set()
     assert driver.settle([Settlement(held[0])]) == {held[0].id}, "once told, it is over"

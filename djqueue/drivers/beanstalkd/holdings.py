@@ -80,9 +80,9 @@ class Holdings:
         """Those of them whose deletion was sent, and whose answer did not arrive."""
         self._unwanted: list[Reserved] = []
         """What was reserved, could not be handed out, and goes back."""
-        self._over: dict[tuple[int, int], None] = {}
-        """Handles of reservations whose settlements were carried out, the newest last, by exchanges
-        whose caller has not been told."""
+        self._over: set[tuple[int, int]] = set()
+        """Handles of reservations whose settlements were carried out by exchanges whose caller has
+        not been told."""
         self._removed: list[Holding] = []
         """Jobs that are over, and whose rows are still there."""
         self._opening = 0
@@ -213,9 +213,7 @@ class Holdings:
         an exchange that breaks off later tells its caller nothing.
         """
         holdings = [self._held.pop(job) for job in jobs]
-        self._over.update((holding.reservation.handle, None) for holding in holdings)
-        for handle in list(self._over)[: len(self._over) - MOST_REMEMBERED]:
-            del self._over[handle]
+        self._over.update(holding.reservation.handle for holding in holdings)
         return holdings
 
     def _remove(self, jobs: Iterable[int]) -> None:
