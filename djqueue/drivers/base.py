@@ -80,7 +80,8 @@ class Reservation(NamedTuple):
     history: str
     """What `Settlement.history` last stored for this job; empty at first."""
     handle: Any
-    """The driver's own: row and fencing number, receipt, socket's job id. Opaque to callers."""
+    """The driver's own: row and fencing number, receipt, socket's job id. Opaque to callers, and
+    made of text, bytes, numbers, None and tuples, since it travels between processes."""
 
 
 class Verdict(enum.IntEnum):

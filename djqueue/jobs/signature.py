@@ -32,6 +32,8 @@ class Signature:
 
     def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         """Call `function` with what `bind` gave."""
+        if not (self.positional or self.star or self.double_star):
+            return function(**arguments)
         keywords = {**self.defaults, **arguments}
         args = [keywords.pop(name) for name in self.positional]
         if self.star:

@@ -135,7 +135,8 @@ class Runner:
             try:
                 timer.start(attempt.timeout)
                 self._load(attempt)
-                signals.announce(signals.job_started, attempt.sender, job=attempt.job)
+                if signals.job_started.receivers:
+                    signals.announce(signals.job_started, attempt.sender, job=attempt.job)
                 self.value = self._call(attempt)
             finally:
                 timer.stop()

@@ -14,6 +14,8 @@ from djqueue.errors import JobTimeout
 
 AGAIN = 1.0
 """Seconds after which the exception is raised once more in a job that swallowed it."""
+_EARLY = 0.001
+"""Seconds by which the alarm's clock may be ahead of ours."""
 
 
 class Timer:
@@ -43,27 +45,34 @@ class AlarmTimer(Timer):
     owns_process = True
 
     def __init__(self) -> None:
-        self._armed = False
+        self._is_set = False
         signal.signal(signal.SIGALRM, self._ring)
 
     def start(self, seconds: float) -> None:
         """Ring after `seconds`, and then again and again."""
         self.rang = False
         if seconds:
-            self._armed = True
+            self._over_at = time.monotonic() + seconds
+            self._is_set = True
             signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+        elif self._is_set:
+            self.close()
 
     def stop(self) -> None:
-        """Ring no more."""
-        if self._armed:
-            self._armed = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        """Ring no more. The alarm stays set, since the next job sets it anew: to take it back would
+        cost each job a system call.
+        """
+        self._over_at = None
 
-    def left(self) -> float | None:
-        """Seconds until it rings; None: it will not."""
-        return signal.getitimer(signal.ITIMER_REAL)[0] if self._armed else None
+    def close(self) -> None:
+        """Take the alarm back: its signal ends a process that does not handle it any more."""
+        self._over_at = None
+        self._is_set = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if self._armed:
+        if self._over_at is None:
+            self.close()
+        elif time.monotonic() >= self._over_at - _EARLY:  # else it was set for an earlier job
             self.rang = True
             raise JobTimeout

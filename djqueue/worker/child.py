@@ -72,6 +72,7 @@ def main(assignment: Assignment, slot: Slot) -> NoReturn:
         slot.end()  # ready
         with contextlib.suppress(EOFError):
             child.run()
+        child.close()
         slot.begin(ENDING, clock.now(), hard=clock.now() + TO_END)
         _wind_up()
         code = 0
@@ -135,6 +136,10 @@ class Child:
             spoilt = self._tell(item) if isinstance(item, Note) else self._attempt(item)
             if spoilt:
                 return
+
+    def close(self) -> None:
+        """Nothing runs here any more."""
+        self._timer.close()
 
     def _wait(self) -> None:
         """Nothing to do: sleep until there is. A payload larger than the pipe takes comes before

@@ -7,11 +7,12 @@ the worker has to as well. `time.monotonic` stands still meanwhile.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 # macOS has no CLOCK_BOOTTIME; its C library's CLOCK_MONOTONIC counts sleep, unlike time.monotonic.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def now() -> float:
-    """Seconds since some moment before the worker started, the same for all processes here."""
-    return time.clock_gettime(_CLOCK)
+now: Callable[[], float] = partial(time.clock_gettime, _CLOCK)
+"""Seconds since some moment before the worker started, the same for all processes here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -54,11 +55,12 @@ def unbuffer() -> None:
 
 def flush() -> None:
     """What was printed without the end of a line goes out as well."""
-    for stream in (sys.stdout, sys.stderr):
-        try:  # noqa: SIM105 - cheaper than suppress(), and this is called for each job
-            stream.flush()
-        except Exception:  # noqa: BLE001, S110 - closed by a job, or a job's own stream
-            pass
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except Exception:  # noqa: BLE001 - closed by a job, or a job's own stream
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
 
 
 def hold_standard_descriptors() -> None:

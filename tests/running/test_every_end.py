@@ -69,7 +69,9 @@ async def cancels() -> None:
 def alarm() -> Iterator[AlarmTimer]:
     """The timer of a process that is the jobs' own."""
     before = signal.getsignal(signal.SIGALRM)
-    yield AlarmTimer()
+    timer = AlarmTimer()
+    yield timer
+    timer.close()
     signal.signal(signal.SIGALRM, before)
 
 

@@ -225,7 +225,9 @@ def test_a_name_that_nobody_knows_is_held_back_then_failed() -> None:
 @pytest.fixture
 def alarm() -> Iterator[AlarmTimer]:
     before = signal.getsignal(signal.SIGALRM)
-    yield AlarmTimer()
+    timer = AlarmTimer()
+    yield timer
+    timer.close()
     signal.signal(signal.SIGALRM, before)
 
 

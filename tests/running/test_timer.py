@@ -1,0 +1,56 @@
+"""The alarm behind soft timeouts, which stays set between jobs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from djqueue.errors import JobTimeout
+from djqueue.running.timer import AlarmTimer
+
+
+@pytest.fixture
+def alarm() -> Iterator[AlarmTimer]:
+    before = signal.getsignal(signal.SIGALRM)
+    timer = AlarmTimer()
+    yield timer
+    timer.close()
+    signal.signal(signal.SIGALRM, before)
+
+
+def ring() -> None:
+    os.kill(os.getpid(), signal.SIGALRM)
+    time.sleep(0.01)
+
+
+def test_it_rings_in_time(alarm: AlarmTimer) -> None:
+    began = time.monotonic()
+    alarm.start(0.05)
+    with pytest.raises(JobTimeout):
+        time.sleep(5)
+    assert 0.04 < time.monotonic() - began < 2
+    assert alarm.rang
+
+
+def test_an_alarm_of_an_earlier_job_ends_no_later_one(alarm: AlarmTimer) -> None:
+    alarm.start(60)
+    ring()
+    assert not alarm.rang
+
+
+def test_an_alarm_between_jobs_is_the_last(alarm: AlarmTimer) -> None:
+    alarm.start(60)
+    alarm.stop()
+    ring()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_a_job_without_a_timeout_has_no_alarm(alarm: AlarmTimer) -> None:
+    alarm.start(60)
+    alarm.stop()
+    alarm.start(0)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
