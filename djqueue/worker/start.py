@@ -21,6 +21,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
 from djqueue.worker.child import main
 from djqueue.worker.page import Page, Slot
 from djqueue.worker.team import Assignment, Channels, Team
@@ -112,9 +115,13 @@ def _guarded() -> Iterator[None]:
 def _settle_memory() -> None:
     """Keep as many pages as possible shared with the processes to come.
 
-    What imports have left free goes back to the system first: each would fill pages of its own
-    with it. Then the collector is to leave our objects alone.
+    What each of them would import at its first query is imported here. What imports have left free
+    goes back to the system: each would fill pages of its own with it. Then the collector is to
+    leave our objects alone.
     """
+    for alias in connections:
+        with contextlib.suppress(ImproperlyConfigured):  # whoever uses it is told
+            connections[alias].ops.compiler("SQLCompiler")
     gc.collect()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
