@@ -12,15 +12,15 @@
 Everything here can be imported before the app registry is ready.
 """
 
-from djqueue.bus.connections import queues
-from djqueue.bus.dispatched import find
-from djqueue.bus.dispatching import adispatch, dispatch, dispatch_sync
-from djqueue.bus.many import adispatch_many, dispatch_many
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.dispatch import adispatch, dispatch, dispatch_sync
+from djqueue.dispatch.dispatched import find
+from djqueue.dispatch.many import adispatch_many, dispatch_many
 from djqueue.errors import QueueError
-from djqueue.jobs.base import Job, field
 from djqueue.jobs.function import job
 from djqueue.jobs.inject import Inject
-from djqueue.running.current import current_job
+from djqueue.jobs.job import Job, field
+from djqueue.runner.current import current_job
 
 __version__ = "0.1.0"
 

@@ -16,8 +16,11 @@ class DjqueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once every model is there."""
-        from djqueue import checks, discovery, hints, logs
-        from djqueue.bus import after_response
+        from djqueue import checks
+        from djqueue.dispatch import after_response
+        from djqueue.jobs import discovery
+        from djqueue.management import hints
+        from djqueue.text import logs
 
         logs.install()
         checks.register()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from djqueue.decision import Action, Decision, Facts, Happened, backoff_for, decide, exhausted
+from djqueue.runner.decision import (
+    Action,
+    Decision,
+    Facts,
+    Happened,
+    backoff_for,
+    decide,
+    exhausted,
+)
 
 DONE = Decision(Action.DONE)
 FAIL = Decision(Action.FAIL)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.test import override_settings
 
-from djqueue import discovery
+from djqueue.jobs import discovery
 
 if TYPE_CHECKING:
     from pathlib import Path

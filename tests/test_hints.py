@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from djqueue import hints
+from djqueue.management import hints
 from tests.app import jobs
 from tests.ledger import Ledger, kept
 from tests.support import start_worker, wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import djqueue
-from djqueue.logs import LOGGERS
+from djqueue.text.logs import LOGGERS
 from tests.test_masking import TEXTS, VALUE
 from tests.test_text import unfit
 

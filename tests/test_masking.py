@@ -10,7 +10,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djqueue.masking import MASK, is_secret, masked, masked_text
+from djqueue.text.masking import MASK, is_secret, masked, masked_text
 
 NAMES = """
 password passwd pwd pass user_password PASSWORD passphrase secret client_secret token

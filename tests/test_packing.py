@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djqueue import payload
 from djqueue.errors import InvalidPayload
-from djqueue.packing import TooLong, body_of, inflate, inflated, is_stored, pack, split
-from djqueue.payload import Limits
+from djqueue.payload import payload
+from djqueue.payload.packing import TooLong, body_of, inflate, inflated, is_stored, pack, split
+from djqueue.payload.payload import Limits
 
 ID = "0197a000-0000-7000-8000-000000000001"
 HEAD = payload.encode_head("shop.Import", Limits(tries=3, timeout=9.5))

@@ -12,8 +12,16 @@ import pytest
 
 from djqueue import arguments
 from djqueue.errors import InvalidPayload, NotSerializable
-from djqueue.packing import inflated
-from djqueue.payload import MOST_LEVELS, MOST_VALUES, Limits, decode, encode, encode_head, head_of
+from djqueue.payload.packing import inflated
+from djqueue.payload.payload import (
+    MOST_LEVELS,
+    MOST_VALUES,
+    Limits,
+    decode,
+    encode,
+    encode_head,
+    head_of,
+)
 
 HEAD = encode_head("app.thing", Limits(tries=3))
 BEFORE = f'{HEAD},"id":"1","sent":1.0,"arguments":'

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from djqueue.errors import UnknownJob
-from djqueue.registry import Registry
+from djqueue.jobs.registry import Registry
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djqueue import text
+from djqueue.text import printable as text
 
 HOSTILE = st.text(st.characters(codec=None, exclude_categories=()))
 CONTROLS = {chr(each) for each in (*range(32), *range(127, 160))}

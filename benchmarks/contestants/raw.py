@@ -78,9 +78,9 @@ class Contestant(djqueue.Contestant):
 
     def _rows(self, count: int) -> tuple[str, list[Any]]:
         from benchmarks.project.jobs import Noop
-        from djqueue.bus.dispatching import prepare
+        from djqueue.dispatch.dispatch import prepare
         from djqueue.drivers.database.driver import _dialect
-        from djqueue.jobs.spec import spec_of
+        from djqueue.jobs.definition.spec import spec_of
 
         dialect = _dialect("default")
         jobs = [Noop(number) for number in range(count)]
@@ -99,7 +99,7 @@ class Contestant(djqueue.Contestant):
         import psycopg
         from django.db import connection
 
-        from djqueue.drivers.database.postgresql import PostgresDialect, _exchange
+        from djqueue.drivers.database.vendors.postgresql import PostgresDialect, _exchange
 
         take = ["default", window, 90.0, 0]
         connection.ensure_connection()
@@ -116,7 +116,7 @@ class Contestant(djqueue.Contestant):
             return taken / (time.perf_counter() - began)
 
     def _loop_sqlite(self, window: int) -> float:
-        from djqueue.drivers.database.sqlite import _RESERVE, _plain
+        from djqueue.drivers.database.vendors.sqlite import _RESERVE, _plain
 
         reserve = _plain(_RESERVE)
         raw = sqlite3.connect(self.store["name"], isolation_level=None, timeout=30)

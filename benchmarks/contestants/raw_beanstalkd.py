@@ -48,9 +48,9 @@ class Contestant(djqueue.Contestant):
 
     def _puts(self, count: int) -> list[bytes]:
         from benchmarks.project.jobs import Noop
-        from djqueue.bus.connections import queues
-        from djqueue.bus.dispatching import prepare
-        from djqueue.jobs.spec import spec_of
+        from djqueue.dispatch.connections import queues
+        from djqueue.dispatch.dispatch import prepare
+        from djqueue.jobs.definition.spec import spec_of
 
         driver: Any = queues["main"].driver
         jobs = [Noop(number) for number in range(count)]

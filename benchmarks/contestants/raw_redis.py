@@ -49,9 +49,9 @@ class Contestant(djqueue.Contestant):
 
     def _arguments(self, number: int) -> list[Any]:
         from benchmarks.project.jobs import Noop
-        from djqueue.bus.dispatching import prepare
+        from djqueue.dispatch.dispatch import prepare
         from djqueue.drivers.redis.arguments import push_arguments
-        from djqueue.jobs.spec import spec_of
+        from djqueue.jobs.definition.spec import spec_of
 
         job = Noop(number)
         return next(iter(push_arguments([prepare(job, spec_of(job)).outgoing])))

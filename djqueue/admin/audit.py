@@ -10,8 +10,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import router
 
-from djqueue.bus import auditing
-from djqueue.text import one_line
+from djqueue.operations import audit as auditing
+from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -15,10 +15,11 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
-from djqueue import ids, text
-from djqueue.admin.filters import DATABASE
-from djqueue.admin.paginator import CappedPaginator
-from djqueue.bus.showing import LONGEST_SHOWN
+from djqueue.admin.lists.filters import DATABASE
+from djqueue.admin.lists.paginator import CappedPaginator
+from djqueue.operations.showing import LONGEST_SHOWN
+from djqueue.text import printable as text
+from djqueue.text import short_ids as ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,10 +11,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from djqueue import ids, text
 from djqueue.admin.base import ReadOnlyAdmin, column
-from djqueue.admin.words import moment, pill
+from djqueue.admin.lists.words import moment, pill
 from djqueue.conf import settings
+from djqueue.text import printable as text
+from djqueue.text import short_ids as ids
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

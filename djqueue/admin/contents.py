@@ -14,11 +14,12 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy
 
-from djqueue import history, payload, text
-from djqueue.bus.showing import options_of, read_for_people, remark_on
-from djqueue.decision import Happened
 from djqueue.errors import InvalidPayload
-from djqueue.masking import MASK, is_secret, masked, masked_text
+from djqueue.operations.showing import options_of, read_for_people, remark_on
+from djqueue.payload import history, payload
+from djqueue.runner.decision import Happened
+from djqueue.text import printable as text
+from djqueue.text.masking import MASK, is_secret, masked, masked_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,17 +13,17 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from djqueue import text
 from djqueue.admin import failed_changes, stores
 from djqueue.admin.base import column, named
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents
-from djqueue.admin.filters import FailedConnectionFilter, FailedQueueFilter, FailedWhenFilter
+from djqueue.admin.lists.filters import FailedConnectionFilter, FailedQueueFilter, FailedWhenFilter
+from djqueue.admin.lists.search import condition
+from djqueue.admin.lists.words import moment, pill
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
-from djqueue.admin.search import condition
-from djqueue.admin.words import moment, pill
 from djqueue.conf import settings
-from djqueue.masking import masked_text
+from djqueue.text import printable as text
+from djqueue.text.masking import masked_text
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

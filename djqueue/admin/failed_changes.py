@@ -11,12 +11,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import audit
+from djqueue.admin.lists.words import relative
 from djqueue.admin.outcome import Kept, Named, Reason, Result
-from djqueue.admin.words import relative
-from djqueue.bus import failed
-from djqueue.bus.retrying import retry as move_back
 from djqueue.errors import QueueUnavailable
-from djqueue.text import one_line
+from djqueue.finish import failed
+from djqueue.operations.retrying import retry as move_back
+from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

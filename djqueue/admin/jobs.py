@@ -11,16 +11,16 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from djqueue import text
 from djqueue.admin import job_changes, stores
 from djqueue.admin.base import column, named
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents
-from djqueue.admin.filters import DatabaseFilter, QueueFilter, StateFilter
+from djqueue.admin.lists.filters import DatabaseFilter, QueueFilter, StateFilter
+from djqueue.admin.lists.search import condition
+from djqueue.admin.lists.words import NOTHING, moment, state_pill
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
-from djqueue.admin.search import condition
-from djqueue.admin.words import NOTHING, moment, state_pill
 from djqueue.drivers.base import State
+from djqueue.text import printable as text
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -22,11 +22,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
-from djqueue import text
 from djqueue.admin import audit
 from djqueue.admin.base import Page, ReadOnlyAdmin
 from djqueue.admin.job_changes import Picked
 from djqueue.admin.outcome import Kept, Result, Wording, tell
+from djqueue.text import printable as text
 
 if TYPE_CHECKING:
     from django.contrib.admin.models import LogEntry

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.contrib import messages
 from django.utils.translation import ngettext
 
-from djqueue import text
-from djqueue.masking import masked_text
+from djqueue.text import printable as text
+from djqueue.text.masking import masked_text
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

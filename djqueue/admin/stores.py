@@ -8,12 +8,12 @@ from django.db import DatabaseError, connections
 from django.utils import formats, timezone
 from django.utils.translation import gettext
 
-from djqueue.bus import controls
 from djqueue.conf import settings
+from djqueue.dispatch import controls
 from djqueue.drivers import driver_class
 from djqueue.errors import ConfigurationError
-from djqueue.masking import masked_text
-from djqueue.text import one_line
+from djqueue.text.masking import masked_text
+from djqueue.text.printable import one_line
 
 
 def with_jobs() -> Mapping[str, Sequence[str]]:

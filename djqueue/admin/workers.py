@@ -12,13 +12,13 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from djqueue import text
 from djqueue.admin import stores
 from djqueue.admin.base import ReadOnlyAdmin, column
-from djqueue.admin.filters import DatabaseFilter
-from djqueue.admin.words import NOTHING, moment, pill, since, span
+from djqueue.admin.lists.filters import DatabaseFilter
+from djqueue.admin.lists.words import NOTHING, moment, pill, since, span
 from djqueue.conf import settings
 from djqueue.drivers.now import UtcNow
+from djqueue.text import printable as text
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

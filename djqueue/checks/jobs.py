@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core import checks
 
-from djqueue import discovery, registry
+from djqueue.jobs import discovery, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

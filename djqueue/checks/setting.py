@@ -8,10 +8,10 @@ from django.conf import settings as django_settings
 from django.core import checks
 from django.db import connections
 
-from djqueue import registry
 from djqueue.conf import NO_ROUTE, Settings, did_you_mean, settings
 from djqueue.errors import QueueError
-from djqueue.payload import check_queue_name
+from djqueue.jobs import registry
+from djqueue.payload.payload import check_queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

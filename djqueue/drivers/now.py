@@ -1,7 +1,7 @@
 """The one "now" of everything that djqueue asks of SQL: the store's clock, in UTC.
 
 Django's own `Now` is the time of the session's zone on MySQL and MariaDB, where a column keeps no
-zone: beside what the statements of `djqueue.drivers.database.mysql` write it would be hours off.
+zone: beside what `djqueue.drivers.database.vendors.mysql` writes it would be hours off.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Jobs that wait in SQL for a store that cannot keep them yet: parked rows of `djqueue_outbox`.
 
-Any worker moves those that are due to their store: see `djqueue.bus.outbox`.
+Any worker moves those that are due to their store: see `djqueue.dispatch.outbox.outbox`.
 """
 
 from __future__ import annotations

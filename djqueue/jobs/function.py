@@ -10,21 +10,21 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, cast, overload
 
 from djqueue import arguments
-from djqueue.bus import dispatching
+from djqueue.dispatch import dispatch as dispatching
 from djqueue.errors import InvalidJob
-from djqueue.jobs.base import Job
-from djqueue.jobs.declaration import refuse_generator
+from djqueue.jobs.definition.declaration import refuse_generator
+from djqueue.jobs.definition.options import OVERRIDES, checked_overrides
+from djqueue.jobs.definition.signature import Signature, read_signature
 from djqueue.jobs.inject import injected
-from djqueue.jobs.options import OVERRIDES, checked_overrides
+from djqueue.jobs.job import Job
 from djqueue.jobs.shown import show
-from djqueue.jobs.signature import Signature, read_signature
 from djqueue.jobs.wrong_turns import WrongTurn
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from djqueue.bus.dispatched import DispatchedJob
-    from djqueue.jobs.options import OptionKeywords, Overrides
+    from djqueue.dispatch.dispatched import DispatchedJob
+    from djqueue.jobs.definition.options import OptionKeywords, Overrides
 
 __all__ = ["FunctionJob", "JobFunction", "job"]
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
-from djqueue.bus import auditing
 from djqueue.conf import settings
 from djqueue.errors import JobNotFound, QueueError
 from djqueue.management.checking import add_skip_checks, refuse_errors
 from djqueue.management.options import USAGE
 from djqueue.management.output import Printable, json_line, write_rows
-from djqueue.masking import masked_text
-from djqueue.text import one_line
+from djqueue.operations import audit as auditing
+from djqueue.text.masking import masked_text
+from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.core.management.base import CommandError
 
 from djqueue import checks
-from djqueue.text import one_line
+from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import OutputWrapper
 
-from djqueue.text import json_safe, lines, one_line
+from djqueue.text.printable import json_safe, lines, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.masking import masked_text
+from djqueue.text.masking import masked_text
 
 if TYPE_CHECKING:
-    from djqueue.bus.selecting import Located
-    from djqueue.bus.status import QueueStatus
     from djqueue.models import FailedJob
+    from djqueue.operations.selecting import Located
+    from djqueue.operations.status import QueueStatus
 
 __all__ = ["failed_object", "job_object", "queue_object"]
 

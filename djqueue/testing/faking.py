@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from djqueue.bus.recording import recorders
-from djqueue.jobs.base import Job
+from djqueue.dispatch.inline import run_here
+from djqueue.dispatch.recording import recorders
 from djqueue.jobs.function import JobFunction
-from djqueue.running.here import run_here
+from djqueue.jobs.job import Job
 from djqueue.testing.decorating import decorated
 from djqueue.testing.nearest import nearest
 from djqueue.testing.recorded import Recorded, RecordedJob
@@ -16,8 +16,8 @@ from djqueue.testing.recorded import Recorded, RecordedJob
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from djqueue.bus.dispatched import DispatchedJob
-    from djqueue.bus.sending import Sendable
+    from djqueue.dispatch.dispatched import DispatchedJob
+    from djqueue.dispatch.sending import Sendable
 
 __all__ = ["FakeQueue", "fake_queue"]
 

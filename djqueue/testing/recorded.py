@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from djqueue.bus.dispatched import DispatchedJob
+from djqueue.dispatch.dispatched import DispatchedJob
 
 if TYPE_CHECKING:
-    from djqueue.bus.sending import Sendable
+    from djqueue.dispatch.sending import Sendable
     from djqueue.drivers.base import OutgoingJob
-    from djqueue.jobs.base import Job
+    from djqueue.jobs.job import Job
 
 __all__ = ["Recorded", "RecordedJob"]
 

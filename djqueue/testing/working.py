@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from djqueue.bus.connections import QueueConnection, queues
+from djqueue.dispatch.connections import QueueConnection, queues
 from djqueue.worker.alone import WorkerAlone
 from djqueue.worker.options import WorkerOptions
-from djqueue.worker.report import Report
+from djqueue.worker.report.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from djqueue.drivers.base import Reservation
-    from djqueue.running.outcome import Outcome
+    from djqueue.runner.outcome import Outcome
 
 __all__ = ["work"]
 

@@ -15,23 +15,25 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import DatabaseError
 
-from djqueue.bus import controls, outbox
 from djqueue.conf import settings
+from djqueue.dispatch import controls
+from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import make_driver
 from djqueue.drivers.base import Reservation, Settlement, Verdict, WorkerIdentity
 from djqueue.errors import QueueError
-from djqueue.running.outcome import ErrorReport, Outcome, exception_of
-from djqueue.running.reset import connections_after
-from djqueue.running.runner import Runner
-from djqueue.worker import clock, postmortem
+from djqueue.finish import deaths as postmortem
+from djqueue.finish.finish import Finisher
+from djqueue.runner.cleanup.reset import connections_after
+from djqueue.runner.outcome import ErrorReport, Outcome, exception_of
+from djqueue.runner.runner import Runner
+from djqueue.worker import clock
 from djqueue.worker.chores import forget_here
-from djqueue.worker.finish import Finisher
-from djqueue.worker.keeper import Keeper
 from djqueue.worker.options import StopReason, WorkerOptions
+from djqueue.worker.store.keeper import Keeper
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
-    from djqueue.worker.report import Report
+    from djqueue.worker.report.report import Report
 
 logger = logging.getLogger("djqueue.worker")
 

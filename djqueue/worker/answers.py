@@ -6,19 +6,19 @@ import logging
 import selectors
 from typing import TYPE_CHECKING
 
-from djqueue.decision import Happened
-from djqueue.running.outcome import Outcome
+from djqueue.finish.notices import HARD, Failed, what_it_is
+from djqueue.runner.decision import Happened
+from djqueue.runner.outcome import Outcome
 from djqueue.worker import clock
-from djqueue.worker.crew import Burial, outcome_of
-from djqueue.worker.link import Link
-from djqueue.worker.notices import HARD, Failed, what_it_is
+from djqueue.worker.children.channel import Item, Note, Told
+from djqueue.worker.children.children import Burial, outcome_of
+from djqueue.worker.children.page import Reason
+from djqueue.worker.children.process import Process
 from djqueue.worker.options import StopReason
-from djqueue.worker.page import Reason
-from djqueue.worker.process import Process
-from djqueue.worker.wire import Item, Note, Told
+from djqueue.worker.warden.link import Link
 
 if TYPE_CHECKING:
-    from djqueue.worker.parent import Worker
+    from djqueue.worker.worker import Worker
 
 
 logger = logging.getLogger("djqueue.worker")

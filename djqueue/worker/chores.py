@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from django.db import DatabaseError
 
-from djqueue import payload_store
-from djqueue.bus import outbox, pruning
-from djqueue.bus.payload_pruning import prune_payloads
+from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
-from djqueue.worker.notices import Chore, ChoreKind
+from djqueue.finish.notices import Chore, ChoreKind
+from djqueue.operations import pruning
+from djqueue.operations.payload_pruning import prune_payloads
+from djqueue.payload import store as payload_store
 
 logger = logging.getLogger("djqueue.worker")
 

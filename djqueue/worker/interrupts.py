@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from djqueue.worker.warden import STOP
+from djqueue.worker.warden.warden import STOP
 
 _WATCHED = (*STOP, signal.SIGUSR2, signal.SIGCONT, signal.SIGCHLD)
 

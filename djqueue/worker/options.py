@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from djqueue.running.rules import DEFAULT_TIMEOUT, Rules
+from djqueue.runner.rules import DEFAULT_TIMEOUT, Rules
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
-from djqueue import payload
 from djqueue.models import FailedJob, QueuedJob, Worker
+from djqueue.payload import payload
 
 JOBS = "/admin/djqueue/queuedjob/"
 FAILED = "/admin/djqueue/failedjob/"

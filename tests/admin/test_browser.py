@@ -16,7 +16,7 @@ from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.test import Client, override_settings  # noqa: E402
 
-from djqueue import history  # noqa: E402
+from djqueue.payload import history  # noqa: E402
 from tests.admin.support import (  # noqa: E402
     BATCHES,
     FAILED,

@@ -11,9 +11,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from hypothesis import HealthCheck, given, settings
 
-from djqueue import history, payload
 from djqueue.admin.contents import contents
 from djqueue.models import FailedJob, QueuedJob, Worker
+from djqueue.payload import history, payload
 from tests.admin.support import FAILED, JOBS, WORKERS, act, client, failed, press, waiting
 from tests.test_masking import NAMES, PLACES, TEXTS, VALUE
 from tests.test_text import HOSTILE, unfit

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from djqueue.admin import paginator
+from djqueue.admin.lists import paginator
 from djqueue.models import QueuedJob
 from tests.admin.support import (
     FAILED,
@@ -177,7 +177,7 @@ def test_without_the_permission_there_is_no_list() -> None:
 
 
 def test_pauses_in_force_are_told_above_the_lists() -> None:
-    from djqueue.bus import controls
+    from djqueue.dispatch import controls
 
     controls.pause("database", "mail", for_=1800, reason="SMTP is down\x1b", by="anna")
     controls.pause("database", "over", for_=-1)

@@ -12,9 +12,9 @@ from django.template import Context, Template
 from django.test import RequestFactory, override_settings
 from django.utils import translation
 
-from djqueue import history
 from djqueue.models import JobBatch, Worker
-from djqueue.packing import pack
+from djqueue.payload import history
+from djqueue.payload.packing import pack
 from tests.admin.support import (
     BATCHES,
     FAILED,

@@ -8,7 +8,7 @@ import pytest
 from django.test import override_settings
 
 from djqueue import queues
-from djqueue.bus.connections import QueueConnections
+from djqueue.dispatch.connections import QueueConnections
 from djqueue.errors import QueueError, UnknownConnection
 from tests.bus.jobs import Optioned, Write
 from tests.bus.memory import MemoryDriver

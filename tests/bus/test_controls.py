@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from djqueue import queues
-from djqueue.bus import controls
+from djqueue.dispatch import controls
 from djqueue.errors import UnknownConnection
 from djqueue.models import Control
 

@@ -10,8 +10,7 @@ from uuid import UUID
 import pytest
 
 from djqueue import Job, dispatch, dispatch_many, dispatch_sync
-from djqueue.bus.dispatching import prepare
-from djqueue.bus.ids import Moment
+from djqueue.dispatch.dispatch import prepare
 from djqueue.errors import (
     MissingPackage,
     NotSerializable,
@@ -20,7 +19,8 @@ from djqueue.errors import (
     UnknownConnection,
     Unsupported,
 )
-from djqueue.payload import decode
+from djqueue.payload.ids import Moment
+from djqueue.payload.payload import decode
 from djqueue.signals import job_queued
 from tests.app.models import Note
 from tests.bus.jobs import AfterCommit, Fail, NoteText, Optioned, Write, add, ran

@@ -12,13 +12,15 @@ import pytest
 from django.db import connections, transaction
 from django.utils import timezone
 
-from djqueue import history, payload, queues
-from djqueue.bus import failed, retrying
-from djqueue.bus.failed import GivenUp, Selection
+from djqueue import queues
 from djqueue.drivers.base import Reservation, State
 from djqueue.errors import JobNotFound, QueueUnavailable, Unsupported
+from djqueue.finish import failed
+from djqueue.finish.failed import GivenUp, Selection
 from djqueue.models import FailedJob, QueuedJob
-from djqueue.running.outcome import report
+from djqueue.operations import retrying
+from djqueue.payload import history, payload
+from djqueue.runner.outcome import report
 from tests.bus.jobs import Grouped, Optioned, Write
 from tests.bus.memory import MemoryDriver
 

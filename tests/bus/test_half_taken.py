@@ -10,15 +10,19 @@ from datetime import timedelta
 import pytest
 from django.db import connection, connections, transaction
 
-from djqueue import Job, current_job, dispatch_many, payload, queues
-from djqueue.bus import failed, outbox, outbox_rows, retrying
-from djqueue.bus.failed import GivenUp
+from djqueue import Job, current_job, dispatch_many, queues
+from djqueue.dispatch.outbox import outbox
+from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.drivers.failover.breaker import breakers
 from djqueue.drivers.now import UtcNow
 from djqueue.errors import InvalidJob, QueueError, QueueUnavailable
+from djqueue.finish import failed
+from djqueue.finish.failed import GivenUp
 from djqueue.models import FailedJob, Outbox, QueuedJob
-from djqueue.running.outcome import ErrorReport
+from djqueue.operations import retrying
+from djqueue.payload import payload
+from djqueue.runner.outcome import ErrorReport
 from djqueue.signals import job_queued
 from tests.app import jobs
 from tests.half import HalfDriver

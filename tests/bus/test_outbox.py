@@ -9,7 +9,8 @@ import pytest
 from django.db import transaction
 
 from djqueue import dispatch_many, queues
-from djqueue.bus import outbox, outbox_rows
+from djqueue.dispatch.outbox import outbox
+from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.now import UtcNow

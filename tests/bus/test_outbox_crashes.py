@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from djqueue.bus import failed, outbox, retrying
+from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import Reservation
 from djqueue.drivers.now import UtcNow
+from djqueue.finish import failed
 from djqueue.models import FailedJob, Outbox, QueuedJob
-from djqueue.running.outcome import ErrorReport
+from djqueue.operations import retrying
+from djqueue.runner.outcome import ErrorReport
 from tests.half import HalfDriver
 from tests.support import ROOT, environment
 
@@ -32,8 +34,8 @@ from tests.app import jobs
 with transaction.atomic():
     dispatch_many(jobs.record.bind(number) for number in range(3))
 """
-REPLAY = "from djqueue.bus import outbox; outbox.replay()"
-RETRY = "from djqueue.bus import retrying; retrying.retry()"
+REPLAY = "from djqueue.dispatch.outbox import outbox; outbox.replay()"
+RETRY = "from djqueue.operations import retrying; retrying.retry()"
 DYING = """
 import os, signal
 import django
@@ -49,7 +51,8 @@ def after(owner, name):
         die()
     setattr(owner, name, wrapped)
 
-from djqueue.bus import failed_rows, outbox, outbox_rows, pushing
+from djqueue.dispatch.outbox import outbox, pushing, rows as outbox_rows
+from djqueue.finish import failed_rows
 from tests.half import HalfDriver
 {where}
 {what}

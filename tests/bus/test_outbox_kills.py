@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from djqueue import queues
-from djqueue.bus.outbox import HOLD
+from djqueue.dispatch.outbox.outbox import HOLD
 from djqueue.models import Outbox
 from tests import services
 from tests.app.models import Note

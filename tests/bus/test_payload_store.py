@@ -15,11 +15,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from djqueue import dispatch_many, dispatch_sync, payload, payload_store, queues
-from djqueue.bus import failed, payload_pruning
-from djqueue.bus.payload_pruning import prune_payloads
-from djqueue.bus.retrying import retry
-from djqueue.bus.showing import show
+from djqueue import dispatch_many, dispatch_sync, queues
 from djqueue.drivers.base import Capabilities, Reservation
 from djqueue.errors import (
     ConfigurationError,
@@ -28,10 +24,17 @@ from djqueue.errors import (
     QueueError,
     QueueUnavailable,
 )
+from djqueue.finish import failed
 from djqueue.models import FailedJob, Outbox, Payload, QueuedJob, Run
-from djqueue.packing import is_stored, pack
-from djqueue.running.rules import Rules
-from djqueue.running.runner import Runner
+from djqueue.operations import payload_pruning
+from djqueue.operations.payload_pruning import prune_payloads
+from djqueue.operations.retrying import retry
+from djqueue.operations.showing import show
+from djqueue.payload import payload
+from djqueue.payload import store as payload_store
+from djqueue.payload.packing import is_stored, pack
+from djqueue.runner.rules import Rules
+from djqueue.runner.runner import Runner
 from djqueue.testing import fake_queue, work
 from tests.bus.conftest import DJQUEUE
 from tests.bus.jobs import Fail, Write, ran

@@ -8,12 +8,14 @@ from datetime import timedelta
 
 import pytest
 
-from djqueue.bus import controls, failed, pruning
-from djqueue.bus.failed import GivenUp
+from djqueue.dispatch import controls
 from djqueue.drivers.base import Reservation
 from djqueue.drivers.now import UtcNow
+from djqueue.finish import failed
+from djqueue.finish.failed import GivenUp
 from djqueue.models import Control, FailedJob, Run
-from djqueue.running.outcome import ErrorReport
+from djqueue.operations import pruning
+from djqueue.runner.outcome import ErrorReport
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from djqueue import discovery, registry
+from djqueue.jobs import discovery, registry
 
 
 @dataclass

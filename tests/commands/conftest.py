@@ -14,11 +14,12 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 from django.utils import timezone
 
-from djqueue import payload, queues
-from djqueue.bus import failed
+from djqueue import queues
 from djqueue.drivers.base import Reservation
+from djqueue.finish import failed
 from djqueue.models import QueuedJob
-from djqueue.running.outcome import report
+from djqueue.payload import payload
+from djqueue.runner.outcome import report
 from tests.bus.memory import MemoryDriver
 
 DJQUEUE = {

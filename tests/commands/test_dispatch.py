@@ -9,9 +9,11 @@ from decimal import Decimal
 
 import pytest
 
-from djqueue import payload, queues, registry
-from djqueue.jobs import typed
+from djqueue import queues
+from djqueue.jobs import registry
+from djqueue.management import typed
 from djqueue.models import QueuedJob
+from djqueue.payload import payload
 from tests.app.models import Note
 from tests.commands.jobs import Address, Send, Size, every
 

@@ -8,8 +8,8 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
-from djqueue.bus import retrying
 from djqueue.models import FailedJob, QueuedJob
+from djqueue.operations import retrying
 from tests.commands.conftest import DJQUEUE
 from tests.support import run_command
 

@@ -9,9 +9,10 @@ import uuid
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from djqueue import history, payload, queues
+from djqueue import queues
 from djqueue.drivers.base import OutgoingJob
 from djqueue.models import FailedJob, QueuedJob
+from djqueue.payload import history, payload
 from tests.admin.support import failed, waiting
 from tests.admin.test_hostile_text import STORED, hostile_payload, text_with
 from tests.commands.jobs import Send

@@ -6,7 +6,7 @@ import pytest
 from django.test import override_settings
 
 from djqueue import queues
-from djqueue.bus import controls
+from djqueue.dispatch import controls
 from djqueue.drivers.base import OutgoingJob
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])

@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from djqueue import queues
-from djqueue.bus import controls
+from djqueue.dispatch import controls
 from djqueue.drivers.base import WorkerIdentity
 from djqueue.models import Control, QueuedJob, Worker
 from djqueue.signals import queue_busy

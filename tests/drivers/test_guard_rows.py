@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from djqueue.bus.ids import new_push_id
-from djqueue.bus.pruning import prune
 from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.drivers.guard import Found, Guard, Held, Standing
 from djqueue.models import Run
+from djqueue.operations.pruning import prune
+from djqueue.payload.ids import new_push_id
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "queue"])
 

@@ -12,8 +12,8 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.db.utils import load_backend
 
-from djqueue.bus import controls
 from djqueue.conf import ConnectionSettings
+from djqueue.dispatch import controls
 from djqueue.drivers.base import (
     OutgoingJob,
     Reservation,

@@ -19,7 +19,7 @@ from django.db import connection, connections
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
-from djqueue.drivers.database.dialect import PROMOTE_SLICE
+from djqueue.drivers.database.vendors.dialect import PROMOTE_SLICE
 from djqueue.models import QueuedJob, Worker
 from tests import databases, support
 

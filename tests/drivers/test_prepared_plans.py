@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, connections, transaction
 
-from djqueue.bus.ids import Moment
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
+from djqueue.payload.ids import Moment
 from tests import databases
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -109,7 +109,7 @@ def _plan_of_prepared(driver: DatabaseDriver, options: str = "VERBOSE false") ->
 @pytest.mark.skipif(databases.vendor() != "sqlite", reason="another database is under test")
 @pytest.mark.parametrize("gathered", [False, True])
 def test_sqlite_walks_the_line(driver: DatabaseDriver, gathered: bool) -> None:
-    from djqueue.drivers.database import sqlite
+    from djqueue.drivers.database.vendors import sqlite
 
     _push(driver, WAITING)
     if gathered:

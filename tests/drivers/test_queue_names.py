@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 
 from djqueue import queues
-from djqueue.bus import controls
 from djqueue.conf import ConnectionSettings
+from djqueue.dispatch import controls
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob, State
 from djqueue.drivers.database import DatabaseDriver

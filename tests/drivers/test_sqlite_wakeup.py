@@ -15,7 +15,7 @@ from django.db import connection
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver, written
-from djqueue.drivers.database.change import ChangeWakeup
+from djqueue.drivers.database.vendors.change import ChangeWakeup
 from djqueue.drivers.database.written import WrittenWakeup
 from tests import databases
 from tests.support import wait_until

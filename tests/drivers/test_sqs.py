@@ -18,9 +18,9 @@ from django.core.checks import run_checks
 from django.db.models.functions import Now
 
 from djqueue import dispatch_many
-from djqueue.bus import outbox
 from djqueue.checks import TAG
 from djqueue.conf import ConnectionSettings
+from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import FOREIGN, Driver, OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.sqs import SqsDriver, names
 from djqueue.drivers.sqs.client import Client

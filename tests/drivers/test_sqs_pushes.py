@@ -11,13 +11,13 @@ from typing import Any
 import boto3
 import pytest
 
-from djqueue.bus import retrying
-from djqueue.bus.ids import new_push_id
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement, Verdict
 from djqueue.drivers.sqs import SqsDriver
 from djqueue.errors import QueueUnavailable
 from djqueue.models import FailedJob, Outbox, Run
+from djqueue.operations import retrying
+from djqueue.payload.ids import new_push_id
 from tests import services
 from tests.app import jobs
 from tests.ledger import Ledger, kept

@@ -18,9 +18,9 @@ from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import FOREIGN, OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.sqs import SqsDriver
 from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
+from djqueue.finish.finish import Failure, Finisher
 from djqueue.models import FailedJob, Outbox, Run
-from djqueue.running.outcome import ErrorReport
-from djqueue.worker.finish import Failure, Finisher
+from djqueue.runner.outcome import ErrorReport
 from tests import services
 from tests.app import jobs
 from tests.ledger import Ledger, kept

@@ -14,7 +14,8 @@ from django.db.utils import load_backend
 
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement, WorkerIdentity
-from djqueue.drivers.database import DatabaseDriver, postgresql
+from djqueue.drivers.database import DatabaseDriver
+from djqueue.drivers.database.vendors import postgresql
 from djqueue.errors import QueueUnavailable
 from djqueue.models import QueuedJob, Worker
 from tests import databases, elsewhere

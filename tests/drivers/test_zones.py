@@ -10,14 +10,15 @@ import pytest
 from django.core.management import call_command
 from django.test import override_settings
 
-from djqueue.bus import controls, status
 from djqueue.conf import ConnectionSettings
+from djqueue.dispatch import controls
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob, State, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.drivers.guard import Found
 from djqueue.drivers.guard.statements import Statements
 from djqueue.models import Outbox, QueuedJob, Run, Worker
+from djqueue.operations import status
 from tests import elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)

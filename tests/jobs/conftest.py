@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from djqueue import registry
+from djqueue.jobs import registry
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import pytest
 
-from djqueue import Inject, Job, field, registry
+from djqueue import Inject, Job, field
 from djqueue.errors import InvalidJob, QueueError
+from djqueue.jobs import registry
 from tests.app.models import Author, Book, Note
 
 OPTIONS = ["queue", "connection", "tries", "timeout", "backoff", "delay", "priority"]

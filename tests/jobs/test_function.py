@@ -7,8 +7,9 @@ import inspect
 
 import pytest
 
-from djqueue import Inject, Job, current_job, job, registry
+from djqueue import Inject, Job, current_job, job
 from djqueue.errors import InvalidJob, InvalidPayload
+from djqueue.jobs import registry
 from djqueue.jobs.function import FunctionJob, JobFunction
 
 

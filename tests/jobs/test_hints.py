@@ -10,7 +10,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils.functional import SimpleLazyObject
 
 from djqueue import Job, dispatch, job
-from djqueue.bus.dispatching import prepare
+from djqueue.dispatch.dispatch import prepare
 from djqueue.errors import InvalidJob, NotSerializable
 
 

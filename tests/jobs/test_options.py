@@ -8,8 +8,8 @@ import pytest
 
 from djqueue import Job, job
 from djqueue.errors import InvalidJob
-from djqueue.jobs.durations import seconds_until
-from djqueue.jobs.options import OPTIONS, OptionKeywords, Options, Overrides, checked
+from djqueue.jobs.definition.durations import seconds_until
+from djqueue.jobs.definition.options import OPTIONS, OptionKeywords, Options, Overrides, checked
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
 

@@ -18,12 +18,12 @@ import pytest
 from django.db import connection, transaction
 
 from djqueue import Job, current_job, dispatch_sync, job
-from djqueue.decision import Action, Happened
 from djqueue.models import FailedJob, QueuedJob
-from djqueue.running.outcome import ErrorReport, exception_of, report
-from djqueue.running.rules import Rules
-from djqueue.running.runner import Runner
-from djqueue.running.timer import AlarmTimer
+from djqueue.runner.decision import Action, Happened
+from djqueue.runner.outcome import ErrorReport, exception_of, report
+from djqueue.runner.rules import Rules
+from djqueue.runner.runner import Runner
+from djqueue.runner.timer import AlarmTimer
 from djqueue.testing import work
 from tests.app.models import Note
 from tests.running.test_runner import reservation

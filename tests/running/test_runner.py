@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from djqueue import Job, QueueError, current_job, job, signals
-from djqueue.bus.dispatching import prepare
-from djqueue.decision import Action, Happened
+from djqueue.dispatch.dispatch import prepare
 from djqueue.drivers.base import Reservation
 from djqueue.errors import NotInJob
-from djqueue.running.outcome import Outcome
-from djqueue.running.rules import Rules
-from djqueue.running.runner import Runner
-from djqueue.running.timer import AlarmTimer
+from djqueue.runner.decision import Action, Happened
+from djqueue.runner.outcome import Outcome
+from djqueue.runner.rules import Rules
+from djqueue.runner.runner import Runner
+from djqueue.runner.timer import AlarmTimer
 
 
 def reservation(bound: Any, attempt: int = 1, history: str = "") -> Reservation:

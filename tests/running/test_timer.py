@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from djqueue.errors import JobTimeout
-from djqueue.running.timer import AlarmTimer
+from djqueue.runner.timer import AlarmTimer
 
 
 @pytest.fixture

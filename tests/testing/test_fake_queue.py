@@ -13,7 +13,7 @@ import unittest
 import pytest
 
 from djqueue import dispatch_many, dispatch_sync
-from djqueue.bus.recording import recorders
+from djqueue.dispatch.recording import recorders
 from djqueue.errors import NotSerializable
 from djqueue.testing import fake_queue
 from tests.testing import jobs

@@ -11,7 +11,7 @@ from django.test import TestCase, TransactionTestCase
 from djqueue import dispatch_many, queues
 from djqueue.drivers.base import OutgoingJob
 from djqueue.models import FailedJob, QueuedJob
-from djqueue.payload import Limits, encode, encode_head
+from djqueue.payload.payload import Limits, encode, encode_head
 from djqueue.testing import work
 from tests.app.models import Note
 from tests.testing import jobs

@@ -25,9 +25,9 @@ from djqueue import (
     job,
     queues,
 )
-from djqueue.bus.dispatched import DispatchedJob
+from djqueue.dispatch.dispatched import DispatchedJob
 from djqueue.drivers.base import QueueCounts, StoredJob
-from djqueue.running.current import CurrentJob
+from djqueue.runner.current import CurrentJob
 
 
 class Gateway:

@@ -19,10 +19,10 @@ from djqueue.drivers import make_driver
 from djqueue.drivers.base import Driver, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import FailedJob, QueuedJob
-from djqueue.running.rules import Rules
-from djqueue.worker.crew import Crew
-from djqueue.worker.process import Process
-from djqueue.worker.team import Team
+from djqueue.runner.rules import Rules
+from djqueue.worker.children.children import Crew
+from djqueue.worker.children.process import Process
+from djqueue.worker.children.team import Team
 from tests import databases, elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from djqueue import dispatch_many
-from djqueue.bus.failed import storable
+from djqueue.finish.failed import storable
 from djqueue.models import FailedJob, QueuedJob
 from tests import databases, hostile
 from tests.app import jobs

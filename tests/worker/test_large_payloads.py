@@ -15,16 +15,16 @@ from django.test import override_settings
 from django.utils import timezone
 
 from djqueue import dispatch_many, queues
-from djqueue.bus.retrying import retry
-from djqueue.decision import Action, Decision, Happened
 from djqueue.drivers.base import Reservation, Settlement, Verdict
+from djqueue.finish.finish import Finisher
+from djqueue.finish.notices import Chore, ChoreKind
 from djqueue.models import FailedJob, Payload, QueuedJob
-from djqueue.packing import is_stored, pack
-from djqueue.payload import Limits, encode, encode_head
-from djqueue.running.outcome import DONE, Outcome
+from djqueue.operations.retrying import retry
+from djqueue.payload.packing import is_stored, pack
+from djqueue.payload.payload import Limits, encode, encode_head
+from djqueue.runner.decision import Action, Decision, Happened
+from djqueue.runner.outcome import DONE, Outcome
 from djqueue.worker.chores import forget, tidy
-from djqueue.worker.finish import Finisher
-from djqueue.worker.notices import Chore, ChoreKind
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
 from tests.ledger import Ledger
 from tests.services import Redis

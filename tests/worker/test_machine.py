@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from djqueue.worker import limits
+from djqueue.worker.children import limits
 
 MB = 1 << 20
 

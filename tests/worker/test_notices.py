@@ -13,13 +13,13 @@ import pytest
 from djqueue import queues
 from djqueue.conf import settings as djqueue_settings
 from djqueue.drivers import make_driver
+from djqueue.finish.notices import Chore, ChoreKind
 from djqueue.models import FailedJob
-from djqueue.running.rules import Rules
+from djqueue.runner.rules import Rules
 from djqueue.worker import clock
-from djqueue.worker.crew import Crew
-from djqueue.worker.notices import Chore, ChoreKind
-from djqueue.worker.start import Team
-from djqueue.worker.stock import Stock
+from djqueue.worker.buffer import Stock
+from djqueue.worker.children.children import Crew
+from djqueue.worker.warden.spawn import Team
 from tests.app import jobs
 from tests.ledger import Ledger
 from tests.support import start_worker, wait_until

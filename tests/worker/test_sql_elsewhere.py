@@ -12,8 +12,9 @@ from django.core.management import call_command
 from django.db import connection
 
 from djqueue import queues
-from djqueue.bus import controls, status
+from djqueue.dispatch import controls
 from djqueue.models import FailedJob, Worker
+from djqueue.operations import status
 from tests import elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from djqueue.drivers.base import Reservation
-from djqueue.payload import Limits, encode, encode_head
-from djqueue.worker.process import Process
-from djqueue.worker.stock import Stock
+from djqueue.payload.payload import Limits, encode, encode_head
+from djqueue.worker.buffer import Stock
+from djqueue.worker.children.process import Process
 
 
 class Child:

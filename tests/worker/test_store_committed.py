@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from djqueue.bus import failed, retrying
+from djqueue.finish import failed
 from djqueue.models import FailedJob
+from djqueue.operations import retrying
 from tests.app import untidy
 from tests.app.models import Note
 from tests.ledger import Ledger

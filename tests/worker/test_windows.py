@@ -14,10 +14,10 @@ from djqueue import job
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
 from djqueue.drivers.base import Reservation
-from djqueue.running.rules import Rules
-from djqueue.worker.crew import Burial, Crew
-from djqueue.worker.process import Process
-from djqueue.worker.team import Team
+from djqueue.runner.rules import Rules
+from djqueue.worker.children.children import Burial, Crew
+from djqueue.worker.children.process import Process
+from djqueue.worker.children.team import Team
 from tests import ledger as ledgers
 from tests.app import jobs
 from tests.ledger import Ledger
@@ -42,7 +42,7 @@ def crew() -> Iterator[Crew]:
 
 def reservations(count: int, seconds: float = 0.0) -> list[Reservation]:
     """Jobs as a driver would hand them out."""
-    from djqueue.bus.dispatching import prepare
+    from djqueue.dispatch.dispatch import prepare
 
     made = []
     for number in range(count):
@@ -130,7 +130,7 @@ def test_what_was_taken_back_is_skipped_and_what_follows_runs(crew: Crew, ledger
 def test_a_payload_larger_than_every_buffer_arrives(crew: Crew, ledger: Ledger) -> None:
     process = born(crew)
     bound = swallow.bind("x" * 5_000_000)
-    from djqueue.bus.dispatching import prepare
+    from djqueue.dispatch.dispatch import prepare
 
     outgoing = prepare(bound, bound._spec).outgoing
     process.hand_over(

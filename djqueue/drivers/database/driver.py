@@ -38,10 +38,10 @@ from djqueue.drivers.database.connection import (
     forget_connections,
     own_connection,
 )
-from djqueue.drivers.database.dialect import Dialect, Holder
 from djqueue.drivers.database.doubt import is_locked, is_refusal
 from djqueue.drivers.database.pushing import Pushing
 from djqueue.drivers.database.reported import ReportedAnswer, ReportedWakeup
+from djqueue.drivers.database.vendors.dialect import Dialect, Holder
 from djqueue.drivers.sockets import silence
 from djqueue.errors import ConfigurationError, QueueUnavailable
 
@@ -338,18 +338,18 @@ def _dialect(alias: str, *, owned: bool = False, prepare: bool = True) -> Dialec
 
 
 def _postgresql() -> type[Dialect]:
-    from djqueue.drivers.database.postgresql import PostgresDialect
+    from djqueue.drivers.database.vendors.postgresql import PostgresDialect
 
     return PostgresDialect
 
 
 def _sqlite() -> type[Dialect]:
-    from djqueue.drivers.database.sqlite import SqliteDialect
+    from djqueue.drivers.database.vendors.sqlite import SqliteDialect
 
     return SqliteDialect
 
 
 def _mysql() -> type[Dialect]:
-    from djqueue.drivers.database.mysql import MysqlDialect
+    from djqueue.drivers.database.vendors.mysql import MysqlDialect
 
     return MysqlDialect

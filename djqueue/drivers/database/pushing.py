@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from django.db import DatabaseError
 
 from djqueue.drivers.base import OutgoingJob
-from djqueue.drivers.database.dialect import LONGEST_DELAY, Dialect
 from djqueue.drivers.database.doubt import in_doubt, is_refusal
+from djqueue.drivers.database.vendors.dialect import LONGEST_DELAY, Dialect
 from djqueue.errors import QueueUnavailable
 
 _TOO_LATE = "it would be due later than databases can tell the time."

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Greatest, Least
 
-from djqueue import ids
 from djqueue.drivers.base import QueueCounts, State, StoredJob
 from djqueue.drivers.now import UtcNow, aware
+from djqueue.text import short_ids as ids
 
 if TYPE_CHECKING:
     from djqueue.models import QueuedJob

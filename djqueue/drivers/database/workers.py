@@ -12,8 +12,8 @@ from datetime import timedelta
 from django.db import DatabaseError
 
 from djqueue.drivers.base import Reservation, WorkerIdentity
-from djqueue.drivers.database.dialect import Dialect, Holder
 from djqueue.drivers.database.doubt import is_refusal
+from djqueue.drivers.database.vendors.dialect import Dialect, Holder
 from djqueue.drivers.now import UtcNow
 
 KEEP_DEAD = 3600.0

@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from djqueue.drivers.base import Wakeup
-from djqueue.drivers.database.change import Counter, files_of
+from djqueue.drivers.database.vendors.change import Counter, files_of
 
 if TYPE_CHECKING:
-    from djqueue.drivers.database.dialect import Dialect
+    from djqueue.drivers.database.vendors.dialect import Dialect
 
 SOON = 0.002
 LATER = 0.5

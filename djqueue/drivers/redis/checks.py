@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 
-from djqueue.drivers.redis.urls import ESCAPES, SCHEMES, parts_of
+from djqueue.drivers.redis.servers.urls import ESCAPES, SCHEMES, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,14 +18,15 @@ from djqueue.drivers.base import (
     Wakeup,
     WorkerIdentity,
 )
-from djqueue.drivers.redis import checks, scripts, server
+from djqueue.drivers.redis import checks, scripts
 from djqueue.drivers.redis.arguments import milliseconds
-from djqueue.drivers.redis.calls import Calls, always
 from djqueue.drivers.redis.inspecting import Inspection
 from djqueue.drivers.redis.names import QueueNames
 from djqueue.drivers.redis.pushing import Push, Pusher
 from djqueue.drivers.redis.reserving import Holding, Reserving
-from djqueue.drivers.redis.settings import make_store
+from djqueue.drivers.redis.servers import server
+from djqueue.drivers.redis.servers.calls import Calls, always
+from djqueue.drivers.redis.servers.settings import make_store
 from djqueue.drivers.redis.sweeping import Sweeping
 from djqueue.drivers.redis.wakeup import RedisWakeup
 from djqueue.errors import QueueUnavailable

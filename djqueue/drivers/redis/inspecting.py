@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from djqueue.drivers.redis import scripts, stored
-from djqueue.drivers.redis.calls import BYTES, MOST
+from djqueue.drivers.redis.servers.calls import BYTES, MOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from djqueue.drivers.base import QueueCounts, State, StoredJob
-    from djqueue.drivers.redis.calls import Calls
+    from djqueue.drivers.redis.servers.calls import Calls
 
 SLICE = 100
 """Jobs that one promotion moves, so that no call keeps the server from others for long."""

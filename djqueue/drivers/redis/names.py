@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from djqueue.drivers.redis.store import QueueDamaged
+from djqueue.drivers.redis.servers.store import QueueDamaged
 from djqueue.errors import QueueError, QueueUnavailable
-from djqueue.payload import check_queue_name
+from djqueue.payload.payload import check_queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from djqueue.drivers.redis.store import Store
+    from djqueue.drivers.redis.servers.store import Store
 
 
 class QueueNames:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.drivers.redis import scripts, stored
 from djqueue.drivers.redis.arguments import settle_arguments
-from djqueue.drivers.redis.calls import BYTES, MOST
 from djqueue.drivers.redis.keys import ORDER, decode_body
-from djqueue.drivers.redis.store import QueueDamaged
+from djqueue.drivers.redis.servers.calls import BYTES, MOST
+from djqueue.drivers.redis.servers.store import QueueDamaged
 from djqueue.drivers.redis.stored import id_of, is_id, key_of
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from djqueue.drivers.redis.calls import Calls
+    from djqueue.drivers.redis.servers.calls import Calls
 
 logger = logging.getLogger("djqueue.worker")
 

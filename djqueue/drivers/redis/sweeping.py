@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import Promotion, Reservation
 from djqueue.drivers.redis import scripts, stored
-from djqueue.drivers.redis.calls import BYTES, MOST, always
 from djqueue.drivers.redis.inspecting import SLICE
+from djqueue.drivers.redis.servers.calls import BYTES, MOST, always
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from djqueue.drivers.redis.calls import Calls
     from djqueue.drivers.redis.inspecting import Inspection
     from djqueue.drivers.redis.names import QueueNames
     from djqueue.drivers.redis.reserving import Holding
+    from djqueue.drivers.redis.servers.calls import Calls
 
 A_WHILE = 0.1
 """Seconds that the promotion, and the search for reservations of the dead, take at most a call: a

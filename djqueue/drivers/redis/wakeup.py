@@ -20,8 +20,8 @@ from djqueue.errors import QueueUnavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from djqueue.drivers.redis.link import Link
-    from djqueue.drivers.redis.store import Store
+    from djqueue.drivers.redis.servers.link import Link
+    from djqueue.drivers.redis.servers.store import Store
 
 GRACE = 5.0
 """Seconds after the end of a ``BLPOP`` without an answer: then the connection is dead."""

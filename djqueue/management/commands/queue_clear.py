@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus.connections import QueueConnection, queues
-from djqueue.bus.names import unknown_queue
+from djqueue.dispatch.connections import QueueConnection, queues
 from djqueue.management.base import QueueCommand, number_of
 from djqueue.management.options import add_force, queue_names
+from djqueue.operations.names import unknown_queue
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue import registry
-from djqueue.bus.dispatching import dispatch, dispatch_sync
-from djqueue.bus.plans import plan_of
-from djqueue.jobs import typed
-from djqueue.jobs.spec import JobSpec, spec_of
+from djqueue.dispatch.dispatch import dispatch, dispatch_sync
+from djqueue.dispatch.route import plan_of
+from djqueue.jobs import registry
+from djqueue.jobs.definition.spec import JobSpec, spec_of
+from djqueue.management import typed
 from djqueue.management.base import USAGE, QueueCommand
 from djqueue.management.options import add_json, duration
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from djqueue.jobs.base import Job
+    from djqueue.jobs.job import Job
 
 
 class Command(QueueCommand):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus import failed
+from djqueue.finish import failed
 from djqueue.management.base import QueueCommand, number_of
 from djqueue.management.options import (
     add_failed_filters,

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus import auditing, failed
+from djqueue.finish import failed
 from djqueue.management.base import QueueCommand, number_of
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
+from djqueue.operations import audit as auditing
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus import auditing, failed
-from djqueue.bus.failed import ALL, Selection
+from djqueue.finish import failed
+from djqueue.finish.failed import ALL, Selection
 from djqueue.management.base import QueueCommand, number_of
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
 from djqueue.management.output import Progress
+from djqueue.operations import audit as auditing
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

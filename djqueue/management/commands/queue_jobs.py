@@ -3,11 +3,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus.selecting import EVERY_STATE, matching
 from djqueue.drivers.base import State
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_json, add_limit, limit_of
 from djqueue.management.rows import job_object
+from djqueue.operations.selecting import EVERY_STATE, matching
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

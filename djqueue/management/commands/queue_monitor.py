@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.bus.names import unknown_queue
-from djqueue.bus.status import monitor, span
 from djqueue.management.base import OVER, QueueCommand, number_of
 from djqueue.management.options import add_json, duration
 from djqueue.management.rows import queue_object
+from djqueue.operations.names import unknown_queue
+from djqueue.operations.status import monitor, span
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from djqueue.bus.status import Busy
+    from djqueue.operations.status import Busy
 
 
 class Command(QueueCommand):

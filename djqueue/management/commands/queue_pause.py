@@ -3,11 +3,11 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus import controls
-from djqueue.bus.names import unknown_queue
-from djqueue.bus.status import span, split_target
+from djqueue.dispatch import controls
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import duration
+from djqueue.operations.names import unknown_queue
+from djqueue.operations.status import span, split_target
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus import failed
+from djqueue.finish import failed
 from djqueue.management.base import QueueCommand, number_of
 from djqueue.management.output import Progress
 

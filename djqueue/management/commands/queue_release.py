@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.bus import selecting
 from djqueue.drivers.base import State
 from djqueue.management.base import QueueCommand, listed, number_of
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
+from djqueue.operations import selecting
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from djqueue.bus.selecting import Place
+    from djqueue.operations.selecting import Place
 
 
 class Command(QueueCommand):

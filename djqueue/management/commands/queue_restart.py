@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from djqueue.bus import controls
+from djqueue.dispatch import controls
 from djqueue.management.base import QueueCommand
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus import controls
-from djqueue.bus.status import split_target
+from djqueue.dispatch import controls
 from djqueue.management.base import QueueCommand
+from djqueue.operations.status import split_target
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.bus import auditing, failed
-from djqueue.bus.failed import ALL, Selection
-from djqueue.bus.retrying import retry
+from djqueue.finish import failed
+from djqueue.finish.failed import ALL, Selection
 from djqueue.management.base import QueueCommand, number_of, told
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
 from djqueue.management.output import Progress
+from djqueue.operations import audit as auditing
+from djqueue.operations.retrying import retry
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

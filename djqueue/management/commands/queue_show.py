@@ -4,11 +4,11 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from djqueue.bus.showing import show
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_json
 from djqueue.management.output import moment
-from djqueue.text import indented, one_line
+from djqueue.operations.showing import show
+from djqueue.text.printable import indented, one_line
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

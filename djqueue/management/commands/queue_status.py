@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.bus.status import paused_for, report, span
 from djqueue.management.base import QueueCommand, told
 from djqueue.management.options import add_json
 from djqueue.management.rows import queue_object
+from djqueue.operations.status import paused_for, report, span
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from djqueue.bus.status import QueueStatus, Report
+    from djqueue.operations.status import QueueStatus, Report
 
 
 class Command(QueueCommand):

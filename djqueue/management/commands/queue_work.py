@@ -11,24 +11,24 @@ from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 
-from djqueue import discovery
-from djqueue.bus.connections import queues
-from djqueue.bus.names import unknown_queue
 from djqueue.checks.deployment import sqlite_waits
 from djqueue.conf import settings
+from djqueue.dispatch.connections import queues
 from djqueue.drivers import make_driver
 from djqueue.drivers.base import Capabilities, Driver
 from djqueue.errors import QueueError
+from djqueue.jobs import discovery
 from djqueue.management.checking import add_skip_checks, refuse_errors
 from djqueue.management.options import USAGE, queue_names
-from djqueue.masking import masked_text
-from djqueue.text import one_line
-from djqueue.worker import limits
+from djqueue.operations.names import unknown_queue
+from djqueue.text.masking import masked_text
+from djqueue.text.printable import one_line
 from djqueue.worker.alone import WorkerHere
-from djqueue.worker.banner import banner
+from djqueue.worker.children import limits
 from djqueue.worker.options import StopReason, WorkerOptions
-from djqueue.worker.parent import Worker
-from djqueue.worker.report import Lines, heard_in
+from djqueue.worker.report.banner import banner
+from djqueue.worker.report.report import Lines, heard_in
+from djqueue.worker.worker import Worker
 
 
 class Command(BaseCommand):

@@ -1,0 +1,84 @@
+"""The search box: ``8c1f…``, ``91``, ``job:shop.SendMail``, ``queue:mail``, or a part of a name."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from functools import reduce
+from operator import and_
+
+from django.db.models import Q
+
+from djqueue.text import short_ids as ids
+
+SHORTEST_ID = ids.SHORTEST
+"""Fewer hexadecimal digits are no part of an id but of a name."""
+MOST_STARS = 4
+"""More of them would make a database try very many ways to fit a name."""
+_ROW = re.compile(r"[0-9]{1,18}\Z")
+_PART_OF_ID = re.compile(r"[0-9a-f-]{6,36}\Z")
+MOST_WORDS = 10
+LONGEST = 200
+"""Characters of a search. Nothing that is searched for is longer, and databases have limits."""
+
+
+def condition(text: str, free: str = "name", *, exceptions: bool = False) -> Q:
+    """The rows that all words of a search fit.
+
+    Words without a qualifier are looked for in ids, in names and in the column `free`; with
+    `exceptions` ``exc:`` is a qualifier too.
+    """
+    words = _words(text)[:MOST_WORDS] if len(text) <= LONGEST and "\0" not in text else None
+    if words is None:
+        return Q(pk__in=())
+    return reduce(and_, (_word(word, free, exceptions=exceptions) for word in words), Q())
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # a quotation mark that is never closed
+        return text.split()
+
+
+def _word(word: str, free: str, *, exceptions: bool) -> Q:
+    qualifier, colon, value = word.partition(":")
+    if colon and value:
+        if qualifier == "job":
+            return _named("name", value)
+        if qualifier == "queue":
+            return Q(queue=value)
+        if qualifier == "exc" and exceptions:
+            return _named("exception_class", value)
+        if qualifier == "id":
+            return _id(value)
+    if _is_id(word):  # nothing else is meant, and an id has an index
+        return _id(word)
+    return _id(word) | Q(**{f"{free}__icontains": word}) | Q(name__icontains=word)
+
+
+def _named(column: str, value: str) -> Q:
+    """A dotted name or its last part; ``*`` stands for anything."""
+    if "*" in value:
+        pattern = ".*".join(
+            re.escape(part) for part in re.split(r"\*+", value, maxsplit=MOST_STARS)
+        )
+        return Q(**{f"{column}__iregex": rf"(^|\.){pattern}$"})
+    return Q(**{f"{column}__iexact": value}) | Q(**{f"{column}__iendswith": f".{value}"})
+
+
+def _is_id(word: str) -> bool:
+    """Whether a word is a whole id."""
+    return bool(_PART_OF_ID.match(word.casefold())) and len(word.replace("-", "")) == ids.LENGTH
+
+
+def _id(word: str) -> Q:
+    """A row number, a uuid, or the beginning or end of one."""
+    found = Q(pk=int(word)) if _ROW.match(word) else Q(pk__in=())
+    lower = word.casefold()
+    if not _PART_OF_ID.match(lower) or len(lower.replace("-", "")) < SHORTEST_ID:
+        return found
+    part = lower.replace("-", "")
+    if len(part) == ids.LENGTH:
+        return found | Q(uuid=part)
+    return found | Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))

@@ -1,0 +1,169 @@
+"""From a job to its store.
+
+`dispatch` is the whole way: bind and encode (`prepare`), then into the store at once or after the
+commit (`djqueue.dispatch.sending`). It is short because web requests wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from asyncio import _get_running_loop
+from time import time_ns
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+
+from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.dispatched import DispatchedJob
+from djqueue.dispatch.inline import run_here
+from djqueue.dispatch.large import fitted, put_aside
+from djqueue.dispatch.recording import recorders
+from djqueue.dispatch.route import plan_of
+from djqueue.dispatch.sending import Deferred, Sendable, send
+from djqueue.drivers.base import OutgoingJob
+from djqueue.errors import InvalidJob, Unsupported
+from djqueue.jobs.definition.durations import seconds_until
+from djqueue.jobs.definition.spec import JobSpec, spec_of
+from djqueue.payload.ids import Moment
+from djqueue.payload.payload import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from djqueue.jobs.definition.options import PerJob
+    from djqueue.jobs.handles import Handles
+    from djqueue.jobs.job import Job
+
+__all__ = ["adispatch", "dispatch", "dispatch_sync", "prepare", "prepare_as", "refuse_event_loop"]
+__all__ += ["text_for_job"]
+
+R = TypeVar("R")
+
+_LONGEST = 128
+"""Characters of a message group and of a deduplication id."""
+
+
+@overload
+def dispatch(job: Handles[Coroutine[Any, Any, R]]) -> DispatchedJob[R]: ...
+@overload
+def dispatch(job: Handles[R]) -> DispatchedJob[R]: ...
+def dispatch(job: Any) -> DispatchedJob[Any]:
+    """Queue `job`: the same as ``job.dispatch()``."""
+    spec = spec_of(job)
+    refuse_event_loop("dispatch()", "await adispatch()")
+    sendable = prepare(job, spec)
+    outgoing, plan = sendable.outgoing, sendable.plan
+    sent = sendable if len(outgoing.payload) <= plan.fits else fitted(sendable)
+    if (recorder := recorders.innermost) is not None:
+        return recorder.record(sendable)
+    aliases = aliases_to_wait_for(queues[plan.connection].driver) if plan.after_commit else ()
+    if sent.body is not None:
+        (sent,) = put_aside(plan.connection, (sent,), waits=bool(aliases))
+    if not aliases:
+        send(plan.connection, (sent,), inline=plan.inline)
+        return DispatchedJob(outgoing.id, plan.connection, outgoing.queue, created=True)
+    deferred = Deferred(plan.connection, inline=plan.inline)
+    deferred.add(sent)
+    deferred.keep(aliases)
+    dispatched: DispatchedJob[Any] = DispatchedJob(
+        outgoing.id, plan.connection, outgoing.queue, created=None, deferred=deferred
+    )
+    when_all_commit(aliases, deferred.publish)
+    return dispatched
+
+
+@overload
+async def adispatch(job: Handles[Coroutine[Any, Any, R]]) -> DispatchedJob[R]: ...
+@overload
+async def adispatch(job: Handles[R]) -> DispatchedJob[R]: ...
+async def adispatch(job: Any) -> DispatchedJob[Any]:
+    """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
+    dispatched: DispatchedJob[Any] = await sync_to_async(dispatch)(job)
+    return dispatched
+
+
+@overload
+def dispatch_sync(job: Handles[Coroutine[Any, Any, R]]) -> R: ...
+@overload
+def dispatch_sync(job: Handles[R]) -> R: ...
+def dispatch_sync(job: Any) -> Any:
+    """Run `job` here and now, stored and loaded as a queued one; what ``handle()`` returned.
+
+    Its error reaches the caller, after ``failed()`` was called.
+    """
+    spec = spec_of(job)
+    refuse_event_loop("dispatch_sync()", "await sync_to_async(dispatch_sync)(job)")
+    sendable = prepare(job, spec)
+    return run_here(sendable.outgoing, sendable.plan.connection)
+
+
+def prepare(job: Job, spec: JobSpec) -> Sendable:
+    """Check and encode `job`, dispatched now. Nothing is stored yet."""
+    moment = Moment(time_ns())
+    (id,) = moment.ids(1)
+    return prepare_as(job, spec, moment, id)
+
+
+def prepare_as(job: Job, spec: JobSpec, moment: Moment, id: str) -> Sendable:
+    """Check and encode `job`, dispatched at `moment` under `id`. Nothing is stored yet."""
+    using = job._using
+    plan = plan_of(spec, using)
+    options = spec.options
+    when, tags, until = options.delay, options.tags, options.retry_until
+    if using:
+        when, tags = using.get("delay", when), using.get("tags", tags)
+    if spec.per_instance:
+        tags, until = spec.tags(job, tags), spec.retry_until(job)
+    delay = 0.0 if when is None else seconds_until(when, moment.seconds)
+    payload = encode(
+        plan.head,
+        id,
+        moment.text,
+        spec.encode(job),
+        None if until is None else moment.seconds + seconds_until(until, moment.seconds),
+        tags,
+    )
+    if plan.max_delay is not None and delay > plan.max_delay:
+        raise Unsupported(
+            f'Connection "{plan.connection}" delays a job by at most {plan.max_delay:g} s; '
+            f"{spec.name} asks for {delay:g} s. Nothing was queued."
+        )
+    outgoing = OutgoingJob(
+        id,
+        plan.queue,
+        spec.name,
+        payload,
+        delay,
+        plan.priority,
+        None
+        if options.message_group is None
+        else text_for_job("message_group", options.message_group, job),
+        None
+        if options.deduplication_id is None
+        else text_for_job("deduplication_id", options.deduplication_id, job),
+    )
+    return Sendable(outgoing, job, plan)
+
+
+def refuse_event_loop(called: str, instead: str) -> None:
+    """Raise `SynchronousOnlyOperation` in a thread that runs an event loop, on every driver.
+
+    As with the ORM, ``DJANGO_ALLOW_ASYNC_UNSAFE`` lifts it (in notebooks).
+    """
+    if _get_running_loop() is not None and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        raise SynchronousOnlyOperation(
+            f"{called} speaks to the store and would block the event loop: use {instead}."
+        )
+
+
+def text_for_job(key: str, option: PerJob, job: Job) -> str:
+    """The value of an option that may be a function of the job. `InvalidJob` if it is no text."""
+    value: Any = option(job) if callable(option) else option
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise InvalidJob(
+            f"The {key} of {type(job).__qualname__} is {value!r:.150}, not a text of at most "
+            f"{_LONGEST} characters. Nothing was queued."
+        )
+    return str(value)

@@ -1,0 +1,222 @@
+"""`DispatchedJob`: a job after its dispatch, here or in any other process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from djqueue.conf import settings
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.outbox import outbox
+from djqueue.drivers import parking
+from djqueue.drivers.base import State, StoredJob
+from djqueue.errors import QueueUnavailable, ResultNotStored, UnknownJob, Unsupported
+from djqueue.jobs import registry
+from djqueue.payload.ids import check_id
+from djqueue.runner.current import CurrentJob
+from djqueue.signals import announce, job_cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from djqueue.dispatch.connections import QueueConnection
+    from djqueue.dispatch.sending import Deferred
+
+__all__ = ["DispatchedJob", "find"]
+
+R = TypeVar("R")
+
+_STATUS = {
+    State.WAITING: "waiting",
+    State.DELAYED: "delayed",
+    State.RESERVED: "running",
+    State.STUCK: "running",
+}
+
+
+class DispatchedJob(Generic[R]):
+    """A dispatched job, by its id. Nothing is remembered: `status` and `cancel` ask the store."""
+
+    __slots__ = ("_connection", "_created", "_deferred", "_queue", "existing", "id")
+
+    def __init__(
+        self,
+        id: str,
+        connection: str | None = None,
+        queue: str | None = None,
+        *,
+        created: bool | None = True,
+        deferred: Deferred | None = None,
+    ) -> None:
+        self.id = id
+        """A UUID. Known before the commit; it never changes."""
+        self.existing: str | None = None
+        """The id of the job that was there already, where `created` is False."""
+        self._connection = connection
+        self._queue = queue
+        self._created = created
+        self._deferred = deferred
+
+    @property
+    def created(self) -> bool | None:
+        """Whether the dispatch made a job. None while it waits for a commit."""
+        if self._created is None and self._deferred is not None and self._deferred.sent:
+            self._created = True
+        return self._created
+
+    @property
+    def status(self) -> str:
+        """``waiting delayed running failed`` or ``unknown``, as the store says at this moment.
+
+        A job leaves no trace when it is done: without a stored result its end is ``unknown``.
+        """
+        stored = self._locate()
+        if stored is not None:
+            return _STATUS[stored.state]
+        return "failed" if _has_failed(self.id) else "unknown"
+
+    @property
+    def progress(self) -> None:
+        """None: this job reports none."""
+        return
+
+    def result(self, timeout: float | None = None) -> R:
+        """What ``handle()`` returned. Raises `ResultNotStored` at once where nothing keeps it."""
+        raise ResultNotStored(
+            f"No result is kept for job {self.id}. dispatch_sync() returns what a job returns."
+        )
+
+    def cancel(self) -> bool:
+        """Remove the job at once, even while it runs; whether there was one to remove.
+
+        One that runs sees ``current_job().is_cancelled``, and its outcome is ignored. One that
+        waits for a commit is not sent. SQS and beanstalkd cannot be asked for one job: whatever of
+        it a worker comes upon is removed then, and the answer is True unless the job is known to
+        be over. Raises `Unsupported` where a store can do neither, and where nobody knows which
+        of several stores has the job: give `find()` its connection.
+        """
+        if self._deferred is not None and self._deferred.discard(self.id):
+            return True
+        stored = self._locate()
+        if stored is None or self._connection is None:
+            return self._cancel_unseen()
+        if not self._remove(stored, self._connection):
+            return False
+        job = CurrentJob(self.id, stored.name, stored.queue, self._connection, stored.attempts)
+        announce(job_cancelled, _class_of(stored.name), job=job)
+        return True
+
+    def _remove(self, stored: StoredJob, connection: str) -> bool:
+        if outbox.in_use() and parking.remove([self.id], connection):
+            return True
+        driver = queues[connection].driver
+        try:
+            return driver.remove(stored.queue, [self.id], even_running=True) > 0
+        except Unsupported:  # a moment ago it was in the outbox
+            return driver.cancel(self.id, unseen=True)
+
+    def _cancel_unseen(self) -> bool:
+        """Where stores cannot be asked for one job: put on record that it is not to be run."""
+        keepers = [each for each in self._candidates() if _keeps_jobs(each)]
+        silent = [each for each in keepers if each.driver.capabilities.find is not True]
+        if not silent or _has_failed(self.id):
+            return False
+        sure = len(keepers) == 1
+        for connection in silent:
+            if connection.driver.cancel(self.id, unseen=sure):
+                job = CurrentJob(self.id, "", self._queue or "", connection.name, 0)
+                announce(job_cancelled, None, job=job)
+                return True
+        if not sure:
+            raise Unsupported(
+                f"Job {self.id} may wait in connection "
+                f'"{", ".join(each.name for each in silent)}", which cannot be asked for one job. '
+                "Say where it was dispatched: find(id, connection=...).cancel()."
+            )
+        return False
+
+    async def astatus(self) -> str:
+        """`status` for coroutines."""
+        found: str = await sync_to_async(lambda: self.status)()
+        return found
+
+    async def aresult(self, timeout: float | None = None) -> R:
+        """`result` for coroutines."""
+        value: R = await sync_to_async(self.result)(timeout)
+        return value
+
+    async def acancel(self) -> bool:
+        """`cancel` for coroutines."""
+        cancelled: bool = await sync_to_async(self.cancel)()
+        return cancelled
+
+    def _locate(self) -> StoredJob | None:
+        """The job in its store, or on its way there. Remembers which connection has it."""
+        unavailable: QueueUnavailable | None = None
+        for connection in self._candidates():
+            try:
+                found = connection.driver.find([self.id])
+            except Unsupported:
+                continue
+            except QueueUnavailable as error:
+                unavailable = error
+                continue
+            if found:
+                self._connection = connection.name
+                return found[0]
+        for name, stored in parking.find([self.id]) if outbox.in_use() else ():
+            self._connection = name
+            return stored
+        if unavailable is not None:
+            raise unavailable
+        return None
+
+    def _candidates(self) -> Iterator[QueueConnection]:
+        known = settings()
+        names = (
+            [known.default, *known.connections] if self._connection is None else [self._connection]
+        )
+        kept = (queues[name].driver.members or (name,) for name in names)
+        return (queues[name] for name in dict.fromkeys(name for some in kept for name in some))
+
+    def __dir__(self) -> list[str]:
+        """Without what has no room behind it yet: nothing stores progress, results or twins."""
+        return [
+            name for name in super().__dir__() if name not in ("progress", "result", "existing")
+        ]
+
+    def __repr__(self) -> str:
+        return f"<DispatchedJob {self.id}>"
+
+
+def find(id: str, connection: str | None = None, queue: str | None = None) -> DispatchedJob[Any]:
+    """The job that was dispatched with that id, in any process; its `status` tells of it.
+
+    Without a connection each is asked, the default one first. `QueueError` if `id` is no UUID,
+    `UnknownConnection` if there is no such connection.
+    """
+    if connection is not None:
+        settings().connection(connection)
+    return DispatchedJob(check_id(id), connection, queue)
+
+
+def _keeps_jobs(connection: QueueConnection) -> bool:
+    capabilities = connection.driver.capabilities
+    return not (capabilities.inline or capabilities.discards)
+
+
+def _has_failed(id: str) -> bool:
+    alias = settings().failed_jobs
+    if alias is None:
+        return False
+    from djqueue.models import FailedJob
+
+    return FailedJob.objects.using(alias).filter(uuid=id).exists()
+
+
+def _class_of(name: str) -> type | None:
+    try:
+        return registry.find(name).job_class
+    except UnknownJob:
+        return None

@@ -1,0 +1,33 @@
+"""Running a job at once, in this process: the ``sync`` driver and ``dispatch_sync()``.
+
+The payload makes the same round trip as on any other connection, so that what works here works
+on a worker. The job's error reaches the caller; nothing is retried and no failed row is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from djqueue.drivers.base import OutgoingJob, Reservation
+from djqueue.errors import QueueError
+from djqueue.runner.decision import Action
+from djqueue.runner.rules import Rules
+from djqueue.runner.runner import Runner
+
+
+def run_here(job: OutgoingJob, connection: str) -> Any:
+    """Run `job` now. Returns what ``handle()`` returned; raises what it raised."""
+    runner = Runner(connection, Rules(unknown_grace=0, timeout=0))
+    runner.logs = False
+    reservation = Reservation(job.id, job.queue, job.name, job.payload, 1, 0, "", None)
+    outcome = runner.run(reservation)
+    error = runner.error
+    if outcome.decision.action is Action.DONE:
+        return runner.value
+    if error is None and outcome.error is not None:
+        error = QueueError(outcome.error.message)
+    if error is None:  # release(): there is no queue to go back to
+        return runner.value
+    if outcome.decision.action is Action.FAIL:
+        runner.failed(reservation, error)
+    raise error

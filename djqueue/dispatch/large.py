@@ -1,0 +1,142 @@
+"""Large payloads on their way to a store: compressed, or put aside, or refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from djqueue.conf import PayloadSettings, settings
+from djqueue.dispatch.commits import aliases_to_wait_for
+from djqueue.dispatch.connections import queues
+from djqueue.errors import NotSerializable, QueueError
+from djqueue.payload import store as payload_store
+from djqueue.payload.packing import pack, split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from djqueue.conf import ConnectionSettings, Settings
+    from djqueue.dispatch.sending import Sendable
+    from djqueue.drivers.base import Capabilities
+
+__all__ = ["ANY", "Sizes", "fitted", "put_aside", "seconds_kept", "sizes_of"]
+
+ANY = float("inf")
+
+
+class Sizes(NamedTuple):
+    """What becomes of a payload, by its length."""
+
+    fits: float
+    """Up to here it goes as it is."""
+    compress_above: int | None
+    store_above: int | None
+    most: int | None
+    """What the driver takes."""
+
+
+def sizes_of(connection: ConnectionSettings, capabilities: Capabilities, known: Settings) -> Sizes:
+    """The sizes for a connection. What runs here, or is thrown away, may have any."""
+    if capabilities.inline or capabilities.discards:
+        return Sizes(ANY, None, None, None)
+    most = capabilities.max_payload
+    wanted = [size for size in (most, connection.store_above) if size]
+    store_above = min(wanted) if wanted and known.payloads is not None else None
+    bounds = (connection.compress_above, store_above, most, _max_size(known))
+    fits = min(bound for bound in bounds if bound)
+    return Sizes(fits, connection.compress_above, store_above, most)
+
+
+def fitted(job: Sendable) -> Sendable:
+    """`job` with a payload that its store takes, and what `put_aside` has to store before it is
+    pushed. Nothing is stored yet. `NotSerializable` names the largest argument.
+    """
+    text = job.outgoing.payload
+    sizes = job.plan.sizes
+    arguments = len(split(text)[1])
+    most = _max_size(settings())
+    if arguments > most:
+        raise NotSerializable(
+            f"{job.outgoing.name} has arguments of {arguments:,} bytes, and DJQUEUE["
+            f'"PAYLOADS"]["MAX_SIZE"] is {most:,}. {_remedy(text)}'
+        )
+    packed = pack(text, sizes.compress_above, sizes.store_above)
+    if sizes.most is not None and len(packed.text) > sizes.most:
+        raise NotSerializable(
+            f"{job.outgoing.name} would be stored in {len(packed.text):,} bytes, and connection "
+            f'"{job.plan.connection}" takes at most {sizes.most:,}. {_remedy(text)}'
+        )
+    return job._replace(outgoing=job.outgoing._replace(payload=packed.text), body=packed.body)
+
+
+def put_aside(connection: str, jobs: Sequence[Sendable], *, waits: bool) -> Sequence[Sendable]:
+    """Store what `fitted` has taken out of `jobs`, which are about to be pushed, or `waits` for a
+    commit first; the jobs without it. Orphans, as after a rollback, are pruned by their age.
+    """
+    entries = [
+        payload_store.Entry(
+            job.outgoing.id, job.body, job.outgoing.delay + seconds_kept(connection)
+        )
+        for job in jobs
+        if job.body is not None
+    ]
+    if not entries:
+        return jobs
+    if not waits:
+        _refuse_invisible(connection, jobs)
+    payload_store.write(connection, entries)
+    return [job if job.body is None else job._replace(body=None) for job in jobs]
+
+
+def seconds_kept(connection: str) -> float:
+    """For how long nobody asks whether the entry of a job that is due now is still needed. Where a
+    store cannot be asked for one job, long enough for the job to be over by then.
+    """
+    known = settings()
+    if connection in known.connections:
+        asked = queues[connection].driver.capabilities.find is True
+    else:
+        asked = False
+    least = 0.0 if asked else known.prune_payloads or 0.0
+    return max(least, payload_store.CHECK_AFTER)
+
+
+def _refuse_invisible(connection: str, jobs: Sequence[Sendable]) -> None:
+    """A job that is pushed at once must find its arguments: they may not wait for a commit."""
+    known = settings()
+    alias = known.payload_database
+    driver = queues[connection].driver
+    if known.payloads is None or known.payloads.storage is not None:
+        return
+    if not driver.shares_transaction_with(alias) and alias in aliases_to_wait_for(driver):
+        name = next(job.outgoing.name for job in jobs if job.body is not None)
+        raise QueueError(
+            f"{name} has arguments that go to the payload store, in the transaction that is open "
+            f'on database "{alias}", while after_commit=False would publish the job on connection '
+            f'"{connection}" at once, before a worker can read them. Dispatch it after the commit, '
+            'or keep large arguments in a storage (DJQUEUE["PAYLOADS"]["STORAGE"]). Nothing was '
+            "queued."
+        )
+
+
+def _max_size(known: Settings) -> int:
+    return (known.payloads or PayloadSettings()).max_size
+
+
+def _remedy(text: str) -> str:
+    """What to do about a payload that is too large, with the name of what makes it so."""
+    arguments = json.loads(split(text)[1])
+    lengths = [(len(json.dumps(value)), name) for name, value in arguments.items()]
+    named = ""
+    if lengths:
+        length, name = max(lengths)
+        named = f'The largest, "{name}", has {length:,}. '
+    hint = (
+        ""
+        if settings().payloads is not None
+        else ' Or let DJQUEUE["PAYLOADS"] name a payload store.'
+    )
+    return (
+        f"{named}Pass a reference to the data (a model, a file's name) in place of the data.{hint} "
+        "Nothing was queued."
+    )

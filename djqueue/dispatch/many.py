@@ -1,0 +1,208 @@
+"""`dispatch_many`: any number of jobs in bounded memory."""
+
+from __future__ import annotations
+
+from itertools import islice
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+
+from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
+from djqueue.dispatch.large import fitted, put_aside
+from djqueue.dispatch.recording import recorders
+from djqueue.dispatch.sending import Deferred, Sendable, send, send_unannounced
+from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.jobs.definition.spec import spec_of
+from djqueue.payload.ids import Moment
+from djqueue.signals import job_queued
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from djqueue.dispatch.route import Plan
+    from djqueue.drivers.base import OutgoingJob
+    from djqueue.jobs.job import Job
+
+__all__ = ["CHUNK", "MOST_DEFERRED", "adispatch_many", "dispatch_many"]
+
+CHUNK = 1_000
+MOST_DEFERRED = 10_000
+
+
+def dispatch_many(jobs: Iterable[Job]) -> int:
+    """Queue all of `jobs`, 1,000 at a time; how many there were.
+
+    Each chunk is taken from the iterable and checked as a whole before any of it is written, and
+    earlier chunks stay queued when a later one is refused: wrap the call in ``atomic()`` for all
+    or none. Jobs that have to wait for a commit wait in memory, at most 10,000 of them.
+    """
+    refuse_event_loop("dispatch_many()", "await adispatch_many(jobs), or sync_to_async")
+    waiting = _Waiting()
+    count = 0
+    for chunk in _chunks(iter(jobs)):
+        size = len(chunk)
+        groups = _by_connection(chunk)
+        for group in groups:
+            try:
+                group.send(waiting)
+            except QueueUnavailable as error:
+                raise _broke_off(error, count, groups, group) from error
+        count += size
+    waiting.start()
+    return count
+
+
+async def adispatch_many(jobs: Iterable[Job]) -> int:
+    """`dispatch_many` for coroutines, on the thread that Django's ORM uses for them."""
+    count: int = await sync_to_async(dispatch_many)(jobs)
+    return count
+
+
+def _broke_off(
+    error: QueueUnavailable, before: int, groups: Collection[_Group], broken: _Group
+) -> QueueUnavailable:
+    """The same with what is queued and what is not, by the places where the caller has them."""
+    queued = set(error.stored)
+    for group in groups:
+        if group is broken:
+            break
+        queued.update(group.queued)
+    ids = sorted(id for group in groups for id in group.ids)  # as they were given
+    missing = [before + at for at, id in enumerate(ids, 1) if id not in queued]
+    return QueueUnavailable(
+        f"{error} {_listed(missing)} of what dispatch_many() was given "
+        f"{'is' if len(missing) == 1 else 'are'} not queued{_DOUBT if error.ambiguous else ''}, "
+        f"nor is anything after number {before + len(ids):,}; the others are.",
+        ambiguous=error.ambiguous,
+        stored=queued,
+        refused=error.refused,
+    )
+
+
+_DOUBT = " (as far as is known: the store may have them all the same)"
+
+
+def _listed(numbers: Sequence[int], most: int = 10) -> str:
+    """Numbers of jobs, as ranges."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    told = [f"{a:,}" if a == b else f"{a:,} to {b:,}" for a, b in ranges[:most]]
+    more = sum(b - a + 1 for a, b in ranges[most:])
+    named = ", ".join(told) + (f" and {more:,} more" if more else "")
+    return f"Number {named}" if len(numbers) == 1 else f"Numbers {named}"
+
+
+class _Group:
+    """Jobs of a chunk for one connection, in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        driver = queues[plan.connection].driver
+        self._aliases = aliases_to_wait_for(driver) if plan.after_commit else []
+        self._recorder = recorders.innermost
+        self._keeps_all = bool(
+            self._aliases or plan.inline or self._recorder or job_queued.receivers
+        )
+        self._jobs: list[Sendable] = []
+        """All, or those with a body where nobody will ask for the others' instances: fewer objects
+        for the garbage collector, which takes as long as encoding them."""
+        self._outgoing: list[OutgoingJob] = []
+
+    @property
+    def ids(self) -> list[str]:
+        """Those of its jobs."""
+        return [job.id for job in self._outgoing or [job.outgoing for job in self._jobs]]
+
+    @property
+    def queued(self) -> list[str]:
+        """The ids of those that are in a store once they are sent, and do not wait for a commit."""
+        return [] if self._aliases or self._recorder is not None else self.ids
+
+    def add(self, job: Sendable) -> None:
+        """Check that the store will take it."""
+        sent = job if len(job.outgoing.payload) <= job.plan.fits else fitted(job)
+        if self._keeps_all:
+            self._jobs.append(sent if self._recorder is None else job)
+            return
+        self._outgoing.append(sent.outgoing)
+        if sent.body is not None:
+            self._jobs.append(sent)
+
+    def send(self, waiting: _Waiting) -> None:
+        """Store them, now or after the commit."""
+        connection, inline = self._plan.connection, self._plan.inline
+        if self._recorder is not None:
+            for job in self._jobs:
+                self._recorder.record(job)
+            return
+        ready = put_aside(connection, self._jobs, waits=bool(self._aliases))
+        if self._aliases:
+            waiting.add(connection, inline, self._aliases, ready)
+        elif self._keeps_all:
+            send(connection, ready, inline=inline)
+        else:
+            send_unannounced(connection, self._outgoing)
+
+
+class _Waiting:
+    """Jobs for after the commit. Nothing is registered before all are there: a refusal in the
+    middle leaves none behind.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._deferred: dict[tuple[str, tuple[str, ...]], Deferred] = {}
+
+    def add(
+        self, connection: str, inline: bool, aliases: list[str], jobs: Sequence[Sendable]
+    ) -> None:
+        self._count += len(jobs)
+        if self._count > MOST_DEFERRED:
+            raise QueueError(
+                f"dispatch_many() has more than {MOST_DEFERRED:,} jobs for connection "
+                f'"{connection}" '
+                f"that would wait in memory for the commit on {', '.join(aliases)}. Call it after "
+                "the transaction, in smaller parts, or with jobs that are "
+                "using(after_commit=False). None of the waiting ones was queued."
+            )
+        key = (connection, tuple(aliases))
+        deferred = self._deferred.setdefault(key, Deferred(connection, inline=inline))
+        for job in jobs:
+            deferred.add(job)
+
+    def start(self) -> None:
+        for (_, aliases), deferred in self._deferred.items():
+            deferred.keep(aliases)
+            when_all_commit(list(aliases), deferred.publish)
+
+
+def _chunks(jobs: Iterator[Job]) -> Iterator[list[Job]]:
+    # Taken before anything is written: the iterable may be a query on the connection that writes.
+    while taken := list(islice(jobs, CHUNK)):
+        yield taken
+
+
+def _by_connection(chunk: list[Job]) -> Collection[_Group]:
+    """Take the jobs from `chunk` and encode them."""
+    groups: dict[Any, _Group] = {}
+    recorded = recorders.innermost is not None
+    moment = Moment(time_ns())
+    plan, group = None, None
+    chunk.reverse()
+    for id in moment.ids(len(chunk)):
+        job = chunk.pop()
+        sendable = prepare_as(job, spec_of(job), moment, id)
+        if group is None or sendable.plan is not plan:
+            plan = sendable.plan
+            # What is recorded goes nowhere, and stays together.
+            key = recorded or (plan.connection, plan.after_commit, plan.inline)
+            group = groups.get(key) or groups.setdefault(key, _Group(plan))
+        group.add(sendable)
+    return groups.values()

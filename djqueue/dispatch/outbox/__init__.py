@@ -1,0 +1,1 @@
+"""Jobs that wait in SQL until another store takes them."""

@@ -1,0 +1,272 @@
+"""The outbox: jobs that SQL keeps on their way to another store, and that any worker moves there.
+
+Two kinds of rows. *Parked* ones are due later than their store can delay a job. The others were
+written in the transaction that dispatched them (``OUTBOX: True``). Nothing is pushed inside a
+transaction; each arrow is one statement of `djqueue.dispatch.outbox.rows`::
+
+    dispatch, in its transaction ─▶ written ──take──▶ taken ──stored──▶ gone
+    too early for the store ──────▶ parked  ──take──▶   │
+                                       ◀──put back──────┤ not stored
+                                                        └─refused──▶ gone, and a failed job
+
+A dispatcher takes what it has written when it has committed; a worker takes what is due, and what
+somebody has held for longer than `HOLD`. Whoever dies between the push and the last arrow has it
+pushed a second time, as the same push of the same job.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import DataError
+
+from djqueue.conf import ConnectionSettings, Settings, settings
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.outbox import rows as outbox_rows
+from djqueue.dispatch.outbox.pushing import Pushed, push
+from djqueue.dispatch.outbox.rows import AGAIN, GRACE, HOLD, Taken
+from djqueue.drivers import driver_class
+from djqueue.drivers.base import Reservation, RunHere
+from djqueue.drivers.now import UtcNow
+from djqueue.errors import QueueError
+from djqueue.finish import failed
+from djqueue.runner.outcome import ErrorReport
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver, OutgoingJob
+
+__all__ = ["AGAIN", "GRACE", "HOLD", "alias_for", "give_up_forgotten", "in_use", "late"]
+__all__ += ["Written", "move", "replay"]
+
+logger = logging.getLogger("djqueue.worker")
+
+SLICE = 100
+"""Rows that are taken, pushed and removed together."""
+BUDGET, OWN_BUDGET = 5.0, 0.25
+"""Seconds that moving due jobs may take: in a child, and in the parent for its own store."""
+PATIENCE = HOLD * 0.4
+"""Seconds that one call of a push may wait for the store, so that its rows are still held then."""
+LONGEST_RUN = 3600.0
+"""Seconds for which a row is held whose job is run at once, by the process that dispatched it."""
+FORGOTTEN = 7 * 86_400.0
+"""Seconds after which a job fails that is due for a connection that no settings have any more."""
+
+
+class _InUse:
+    """Whether any connection may have rows, for the settings as they are."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Settings | None, bool] = (None, False)
+
+    def __call__(self) -> bool:
+        """Whether any connection may have rows in the outbox."""
+        known = settings()
+        if self._known[0] is not known:
+            self._known = (known, any(map(_may_have_rows, known.connections.values())))
+        return self._known[1]
+
+
+in_use = _InUse()
+
+
+def _may_have_rows(connection: ConnectionSettings) -> bool:
+    try:
+        return connection.outbox or driver_class(connection).PARKS
+    except QueueError:
+        return False  # what is not installed here pushes nothing from here
+
+
+def alias_for(connection: str, aliases: Sequence[str]) -> str | None:
+    """The alias in whose transaction jobs of `connection` are written down, if they are.
+
+    Not where several transactions have to commit: a row in one would not know of the others.
+    """
+    known = settings()
+    if len(aliases) != 1 or not known.connection(connection).outbox:
+        return None
+    return aliases[0] if aliases[0] in known.databases else None
+
+
+def late(own: str) -> bool:
+    """Whether jobs for other connections than `own` are due and none of their workers came."""
+    missed = UtcNow() - timedelta(seconds=GRACE)
+    return any(
+        outbox_rows.table(alias).filter(due_at__lte=missed).exclude(connection=own).exists()
+        for alias in settings().databases
+    )
+
+
+class Written:
+    """What one transaction has written for a connection, until its dispatcher has moved it."""
+
+    def __init__(self, alias: str, connection: str) -> None:
+        self._alias = alias
+        self._connection = connection
+        self._by = outbox_rows.holder()
+        self._parked: set[str] = set()
+
+    def write(self, jobs: Sequence[OutgoingJob]) -> None:
+        """Write `jobs` down in the open transaction: each once, also where its store would only
+        park it there again.
+        """
+        driver = queues[self._connection].driver
+        parked = [job for job in jobs if job.delay > 0 and _is_parked(driver, job)]
+        self._parked.update(job.id for job in parked)
+        others = [job for job in jobs if job.id not in self._parked]
+        for some, wait in ((parked, True), (others, False)):
+            outbox_rows.write(self._alias, self._connection, self._by, some, parked=wait)
+
+    def withdraw(self, id: str) -> None:
+        """Delete the row of a job."""
+        outbox_rows.withdraw(self._alias, self._by, id)
+
+    def move(self, jobs: Sequence[OutgoingJob], driver: Driver) -> Pushed:
+        """Push what is still held by its writer. What a worker has taken meanwhile, and what is
+        parked, is as good as stored.
+        """
+        left = [job for job in jobs if job.id not in self._parked]
+        mine = outbox_rows.take(self._alias, self._by, [job.id for job in left])
+        taken = [Taken(job, 0) for job in left if job.id in mine]
+        moved = move(self._alias, self._by, self._connection, taken, driver) if taken else Pushed()
+        others = {job.id for job in jobs} - mine
+        return moved._replace(stored=moved.stored | others)
+
+    @contextmanager
+    def running(self, id: str) -> Iterator[bool]:
+        """Whether the job is still ours, to be run at once: its row goes when it has run."""
+        yield bool(outbox_rows.take(self._alias, self._by, [id], LONGEST_RUN))
+        outbox_rows.gone(self._alias, self._by, [id])
+
+
+def _is_parked(driver: Driver, job: OutgoingJob) -> bool:
+    try:
+        return driver.parks(job)
+    except QueueError:
+        return False  # it cannot tell now; then it parks the job at the push
+
+
+# -- moving ----------------------------------------------------------------------------------------
+
+
+def replay(limit: int = SLICE, *, driver: Driver | None = None) -> int:
+    """Move due jobs of each database to their stores, `limit` at a time; how many. With `driver`
+    only those of its connection, through it. It begins nothing more after `BUDGET`, or `OWN_BUDGET`
+    with a driver.
+    """
+    end = time.monotonic() + (BUDGET if driver is None else OWN_BUDGET)
+    moved = 0
+    for alias in settings().databases:
+        for connection in _connections(driver):
+            while True:
+                done, more = _replay(alias, connection, limit, driver)
+                moved += done
+                if not more or time.monotonic() > end:
+                    break
+    return moved
+
+
+def _connections(driver: Driver | None) -> list[str]:
+    return list(settings().connections) if driver is None else [driver.settings.name]
+
+
+def _replay(alias: str, connection: str, limit: int, driver: Driver | None) -> tuple[int, bool]:
+    """Move some; how many, and whether there may be more that can be moved now."""
+    if not outbox_rows.due(alias, connection).exists():
+        return 0, False
+    by = outbox_rows.holder()
+    try:
+        through = driver or queues[connection].driver
+    except QueueError as error:
+        logger.warning('The outbox holds due jobs for connection "%s": %s', connection, error)
+        return 0, False
+    taken = outbox_rows.take_due(alias, by, connection, limit)
+    if not taken:
+        return 0, False
+    moved = move(alias, by, connection, taken, through)
+    if moved.error is not None:
+        left = len(taken) - len(moved.stored) - len(moved.refused)
+        logger.warning(
+            'The outbox holds %d due jobs for connection "%s", which did not take them: %s Trying '
+            "again in %g s.",
+            left,
+            connection,
+            moved.error,
+            AGAIN,
+        )
+    return len(moved.stored), moved.error is None and len(taken) == limit
+
+
+def move(
+    alias: str,
+    by: str,
+    connection: str,
+    taken: Sequence[Taken],
+    driver: Driver,
+) -> Pushed:
+    """Push jobs whose rows `by` holds, and store what became of them. What is not in its store
+    afterwards is free again, or a failed job; or still held, where the error is `RunHere`.
+    """
+    moved = push(driver, [each.job for each in taken], PATIENCE)
+    outbox_rows.gone(alias, by, moved.stored)
+    if moved.refused:
+        _fail(connection, taken, moved.refused)
+        outbox_rows.gone(alias, by, moved.refused)
+    if moved.error is not None and not isinstance(moved.error, RunHere):
+        over = moved.stored | moved.refused.keys()
+        outbox_rows.put_back(alias, by, [e.job.id for e in taken if e.job.id not in over])
+    return moved
+
+
+# -- what can never be moved -----------------------------------------------------------------------
+
+_FORGOTTEN = ErrorReport(
+    "djqueue.errors.UnknownConnection",
+    "It waited in the outbox for a connection that is not in the settings any more.",
+    "",
+)
+
+
+def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorReport]) -> None:
+    """Let jobs end as failed ones, each with its reason."""
+    jobs = []
+    for job, number in taken:
+        if (error := refused.get(job.id)) is None:
+            continue
+        logger.error(
+            'FAILED %s %s never reached connection "%s": %s',
+            job.name,
+            job.id,
+            connection,
+            error.message,
+        )
+        held = Reservation(job.id, job.queue, job.name, job.payload, 0, 0, "", None)
+        jobs.append(failed.GivenUp(held, error, "", number))
+    try:
+        failed.record(connection, jobs)
+    except DataError:
+        failed.record(connection, jobs, plain=True)
+
+
+def give_up_forgotten(limit: int = SLICE) -> int:
+    """Let jobs fail that are due since a week for connections that no settings have; how many."""
+    known = list(settings().connections)
+    before = UtcNow() - timedelta(seconds=FORGOTTEN)
+    given_up = 0
+    for alias in settings().databases:
+        old = outbox_rows.table(alias).filter(due_at__lt=before).exclude(connection__in=known)
+        counts = Counter(old.values_list("connection", flat=True)[:limit])
+        for connection, count in counts.items():
+            by = outbox_rows.holder()
+            taken = outbox_rows.take_due(alias, by, connection, count)
+            refused = {each.job.id: _FORGOTTEN for each in taken}
+            if taken:
+                _fail(connection, taken, refused)
+                outbox_rows.gone(alias, by, refused)
+            given_up += len(taken)
+    return given_up

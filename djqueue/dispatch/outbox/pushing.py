@@ -1,0 +1,98 @@
+"""Pushing jobs of which each has a record elsewhere, and judging what became of every one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from djqueue.errors import ConfigurationError, QueueUnavailable
+from djqueue.runner.outcome import ErrorReport, report
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver, OutgoingJob
+
+    Push = Callable[[Sequence[OutgoingJob]], object]
+
+__all__ = ["Pushed", "push"]
+
+
+class Pushed(NamedTuple):
+    """What became of jobs that were to be pushed."""
+
+    stored: frozenset[str] = frozenset()
+    refused: Mapping[str, ErrorReport] = {}
+    """What will never be stored as it is, and why."""
+    error: QueueUnavailable | None = None
+    """Why the others are not stored; None where there are none."""
+
+
+class _Misconfigured(QueueUnavailable):
+    """One queue cannot be reached as the settings are; others may be."""
+
+
+def push(driver: Driver, jobs: Sequence[OutgoingJob], patience: float) -> Pushed:
+    """Push, each call waiting for `patience` seconds at most. An error of one job, or of one queue,
+    holds up no other.
+    """
+    with _patient(driver, patience):
+        return _pushed(jobs, driver.push)
+
+
+@contextmanager
+def _patient(driver: Driver, seconds: float) -> Iterator[None]:
+    before = driver.patience
+    driver.patience = seconds if before is None else min(before, seconds)
+    try:
+        yield
+    finally:
+        driver.patience = before
+
+
+def _pushed(jobs: Sequence[OutgoingJob], push: Push) -> Pushed:
+    """Push, and judge an error: it is the store's, or of one queue, or of one job alone."""
+    try:
+        push(jobs)
+    except QueueUnavailable as error:
+        there = error.stored.intersection(job.id for job in jobs)
+        refused = {
+            job.id: ErrorReport(_REFUSED, f"The store refuses this job: {reason}", "")
+            for job in jobs
+            if (reason := error.refused.get(job.id)) is not None
+        }
+        complete = len(there) + len(refused) == len(jobs)
+        return Pushed(there, refused, None if complete else error)
+    except ConfigurationError as error:
+        queued = _by_queue(jobs)
+        if len(queued) > 1:
+            return _in_parts(queued, push)
+        return Pushed(error=_Misconfigured(str(error), ambiguous=False))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up other jobs
+        if len(jobs) > 1:
+            return _in_parts([[job] for job in jobs], push)
+        return Pushed(refused={jobs[0].id: report(error)})
+    return Pushed(frozenset(job.id for job in jobs))
+
+
+_REFUSED = "djqueue.errors.QueueUnavailable"
+
+
+def _in_parts(parts: Sequence[Sequence[OutgoingJob]], push: Push) -> Pushed:
+    stored: frozenset[str] = frozenset()
+    refused: dict[str, ErrorReport] = {}
+    left: QueueUnavailable | None = None
+    for part in parts:
+        pushed = _pushed(part, push)
+        stored |= pushed.stored
+        refused.update(pushed.refused)
+        left = pushed.error or left
+        if pushed.error is not None and not isinstance(pushed.error, _Misconfigured):
+            break  # the store itself is away
+    return Pushed(stored, refused, left)
+
+
+def _by_queue(jobs: Sequence[OutgoingJob]) -> list[list[OutgoingJob]]:
+    queued: dict[str, list[OutgoingJob]] = {}
+    for job in jobs:
+        queued.setdefault(job.queue, []).append(job)
+    return list(queued.values())

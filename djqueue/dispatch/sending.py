@@ -1,0 +1,192 @@
+"""The last step of a dispatch: into the store now, or when its transactions have committed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from djqueue.dispatch.after_response import after_response
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.inline import run_here
+from djqueue.dispatch.outbox import outbox
+from djqueue.dispatch.outbox import rows as outbox_rows
+from djqueue.dispatch.outbox.outbox import Written
+from djqueue.drivers.base import RunHere
+from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.runner.current import CurrentJob
+from djqueue.signals import announce, job_queued
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from djqueue.dispatch.route import Plan
+    from djqueue.drivers.base import OutgoingJob
+
+__all__ = ["Deferred", "Sendable", "send", "send_unannounced"]
+
+
+class Sendable(NamedTuple):
+    """A job, ready to be pushed."""
+
+    outgoing: OutgoingJob
+    instance: Any
+    plan: Plan
+    body: bytes | None = None
+    """What `djqueue.dispatch.large.put_aside` has to store first."""
+
+
+def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
+    """Push `jobs` in order, or run them on an inline connection; errors reach the caller."""
+    here = (connection, jobs) if inline else _store(connection, jobs)
+    if here is not None:
+        _run(*here)
+
+
+def send_unannounced(connection: str, jobs: Sequence[OutgoingJob]) -> None:
+    """`send` where it is not inline, and nobody wants to hear of it."""
+    try:
+        queues[connection].driver.push(jobs)
+    except RunHere as left:
+        for job in jobs:
+            if job.id not in left.stored:
+                _run_one(left.connection, job)
+    except QueueUnavailable as error:
+        if not error.stored.issuperset(job.id for job in jobs):
+            raise
+
+
+def _store(connection: str, jobs: Sequence[Sendable]) -> tuple[str, list[Sendable]] | None:
+    """Push and announce. Where no store took some of them: those, and the inline connection to run
+    them on.
+    """
+    try:
+        queues[connection].driver.push([job.outgoing for job in jobs])
+    except QueueUnavailable as error:
+        there = [job for job in jobs if job.outgoing.id in error.stored]
+        _announce(connection, there)
+        if isinstance(error, RunHere):
+            return error.connection, [job for job in jobs if job.outgoing.id not in error.stored]
+        if len(there) < len(jobs):
+            raise
+    else:
+        _announce(connection, jobs)
+    return None
+
+
+def _run(connection: str, jobs: Sequence[Sendable]) -> None:
+    for job in jobs:
+        _announce(connection, (job,))
+        _run_one(connection, job.outgoing)
+
+
+def _run_one(connection: str, job: OutgoingJob) -> None:
+    if queues[connection].driver.capabilities.after_response:
+        after_response.run(job, connection)
+    else:
+        run_here(job, connection)
+
+
+def _announce(connection: str, jobs: Sequence[Sendable]) -> None:
+    if not job_queued.receivers:
+        return
+    for outgoing, instance, _, _ in jobs:
+        job = CurrentJob(outgoing.id, outgoing.name, outgoing.queue, connection, 0, instance)
+        announce(job_queued, type(instance), job=job, delay=outgoing.delay)
+
+
+class Deferred:
+    """Jobs of one connection that wait for a commit."""
+
+    def __init__(self, connection: str, *, inline: bool) -> None:
+        self._connection = connection
+        self._inline = inline
+        self._written: Written | None = None
+        """Their rows, where the transaction has them in its outbox."""
+        self.jobs: dict[str, Sendable] = {}
+        self.sent = False
+
+    def add(self, job: Sendable) -> None:
+        """Let `job` wait too."""
+        self.jobs[job.outgoing.id] = job
+
+    def keep(self, aliases: Sequence[str]) -> None:
+        """Write down what waits, in the transaction on the only one of `aliases`, where the
+        connection has an outbox: then nothing is lost between its commit and `publish`.
+        """
+        alias = None if self._inline else outbox.alias_for(self._connection, aliases)
+        if alias is not None:
+            self._written = Written(alias, self._connection)
+            self._written.write([job.outgoing for job in self.jobs.values()])
+
+    def discard(self, id: str) -> bool:
+        """Keep a job from being sent; whether it was still waiting."""
+        waited = self.jobs.pop(id, None) is not None
+        if waited and self._written is not None:
+            self._written.withdraw(id)
+        return waited
+
+    def publish(self) -> None:
+        """Send what waits."""
+        jobs = list(self.jobs.values())
+        self.jobs.clear()
+        if not jobs:
+            return
+        here: tuple[str, Sequence[Sendable]] | None = (self._connection, jobs)
+        try:
+            if self._written is not None:
+                here = self._move(self._written, jobs)
+            elif not self._inline:
+                here = _store(self._connection, jobs)
+        except Exception as error:  # told on with the jobs it is about; the caller logs it
+            raise self._not_sent(jobs, error) from error
+        self.sent = True
+        if here is not None and self._written is not None:
+            self._run_written(self._written, *here)
+        elif here is not None:
+            _run(*here)
+
+    def _move(
+        self, written: Written, jobs: Sequence[Sendable]
+    ) -> tuple[str, list[Sendable]] | None:
+        """Push what is written down, a slice at a time; as `_store`."""
+        driver = queues[self._connection].driver
+        here = None
+        run: list[Sendable] = []
+        for start in range(0, len(jobs), outbox_rows.AT_ONCE):
+            some = jobs[start : start + outbox_rows.AT_ONCE]
+            moved = written.move([job.outgoing for job in some], driver)
+            _announce(self._connection, [job for job in some if job.outgoing.id in moved.stored])
+            if isinstance(moved.error, RunHere):
+                here = moved.error.connection
+                over = moved.stored | moved.refused.keys()
+                run += [job for job in some if job.outgoing.id not in over]
+            elif moved.error is not None:
+                raise QueueUnavailable(
+                    str(moved.error),
+                    stored=[*(job.outgoing.id for job in jobs[:start]), *moved.stored],
+                )
+        return None if here is None else (here, run)
+
+    def _run_written(self, written: Written, connection: str, jobs: Sequence[Sendable]) -> None:
+        """Run all of `jobs`, then raise what the first one raised that did."""
+        first: Exception | None = None
+        for job in jobs:
+            with written.running(job.outgoing.id) as ours:
+                try:
+                    if ours:
+                        _run(connection, [job])
+                except Exception as error:  # noqa: BLE001 - a job's own; the others run all the same
+                    first = first or error
+        if first is not None:
+            raise first
+
+    def _not_sent(self, jobs: Sequence[Sendable], error: Exception) -> QueueError:
+        """The words for whoever reads the log: the caller is gone."""
+        stored = error.stored if isinstance(error, QueueUnavailable) else ()
+        left = [job.outgoing for job in jobs if job.outgoing.id not in stored]
+        others = f" and {len(left) - 1:,} others" if len(left) > 1 else ""
+        of = f" of {len(jobs):,} jobs" if len(left) < len(jobs) else ""
+        hope = " A worker will do it, from the outbox." if self._written is not None else ""
+        return QueueError(
+            f"The transaction was committed, but {left[0].name} {left[0].id}{others}{of} could not "
+            f'be queued on connection "{self._connection}": {error}{hope}'
+        )

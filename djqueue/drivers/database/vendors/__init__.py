@@ -1,0 +1,1 @@
+"""The SQL of each vendor, and what only one of them has."""

@@ -1,0 +1,1 @@
+"""Connections to Redis: a server, a cluster, their addresses and settings."""

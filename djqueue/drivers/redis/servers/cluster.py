@@ -1,0 +1,213 @@
+"""Redis Cluster: which node has a slot, and what to do while slots move."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from redis import exceptions
+from redis.crc import key_slot
+
+from djqueue.drivers.redis.servers.link import Link
+from djqueue.drivers.redis.servers.store import SHORTEST, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from redis.connection import Connection
+
+    from djqueue.drivers.redis.scripts import Script
+
+Address = tuple[str, int]
+
+PATIENCE = 3.0
+"""Seconds that a dispatch waits for a slot on its way between two nodes."""
+WORKERS_PATIENCE = 0.2
+"""The same for a worker, whose loop has other things to do meanwhile."""
+REDIRECTIONS = 8
+REST = 1.0
+"""Seconds for which a node that was silent is not asked again; then it has so long to answer."""
+_UNREACHABLE = (exceptions.ConnectionError, exceptions.TimeoutError)
+
+
+class Cluster(Store):
+    """The primaries of a cluster."""
+
+    is_cluster = True
+
+    def __init__(
+        self,
+        name: str,
+        timeout: float,
+        seeds: Sequence[Address],
+        make: Callable[[Address], Connection],
+    ) -> None:
+        super().__init__(name, timeout)
+        self._seeds = list(seeds)
+        self._make = make
+        self._nodes: dict[Address, Link] = {}
+        self._ranges: list[tuple[int, int, Address]] = []
+        self._silent: dict[Address, float] = {}
+        """Nodes that gave no answer in time, and until when (monotonic) they are left alone."""
+        self._hurry_until = 0.0
+
+    # -- commands -------------------------------------------------------------------------------
+
+    def _run(
+        self, key: bytes, command: Sequence[Any], script: Script | None, *, patient: bool
+    ) -> Any:
+        deadline = time.monotonic() + (PATIENCE if patient else WORKERS_PATIENCE)
+        node: Address | None = None
+        asked: Address | None = None
+        given = self.time_left()
+        redirected = 0
+        while True:
+            try:
+                if asked is not None:
+                    return self._run_asking(asked, command, script)
+                node = None
+                node = self._address(key)
+                self._refuse_silent(node)
+                given = self.time_left()
+                return self._node(node).run(command, script)
+            except exceptions.AskError as error:
+                redirected += 1
+                if redirected > REDIRECTIONS:
+                    raise
+                asked = (error.host, error.port)
+                if isinstance(error, exceptions.MovedError):
+                    self._learn(self._node(asked))
+                    asked = None
+            except (exceptions.TryAgainError, exceptions.ClusterDownError):
+                # Half of the slot's keys are here and half there, or nobody has it, for a moment.
+                asked, self._ranges = None, []
+                if time.monotonic() > deadline or self.time_left() < 0.1:
+                    raise
+                time.sleep(0.02 + random.random() * 0.03)
+            except (*_UNREACHABLE, exceptions.ReadOnlyError) as error:
+                self._ranges = []  # another node may have taken over
+                if silent := asked or node:
+                    self._note_silence(silent, error, given)
+                raise
+
+    def _run_asking(self, node: Address, command: Sequence[Any], script: Script | None) -> Any:
+        """On a node that is still receiving the slot. The permission is for one command."""
+        link = self._node(node)
+        link.send((b"ASKING",), command)
+        link.receive()
+        try:
+            return link.receive()
+        except exceptions.NoScriptError:
+            if script is None:
+                raise
+        link.send((b"ASKING",), (b"EVAL", script.text, *command[2:]))
+        link.receive()
+        return link.receive()
+
+    # -- nodes ----------------------------------------------------------------------------------
+
+    def link_to(self, key: bytes) -> Link:
+        with self.explained():
+            address = self._address(key)
+            self._refuse_silent(address)
+            return Link(partial(self._make, address), self.time_left)
+
+    def place(self, key: bytes) -> Address:
+        """The node that has the slot of `key`; none has it: no address."""
+        with self.explained():
+            self.allow_time()
+            try:
+                return self._address(key)
+            except exceptions.ClusterDownError:
+                return "", 0
+
+    def servers(self) -> list[Link]:
+        with self.explained():
+            self._find()
+            return [self._node(address) for address in {node for _, _, node in self._ranges}]
+
+    def links(self) -> list[Link]:
+        return list(self._nodes.values())
+
+    def together(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        """A command names keys of one slot; two queues have two."""
+        return [[key] for key in keys]
+
+    def _node(self, address: Address) -> Link:
+        link = self._nodes.get(address)
+        if link is None:
+            link = self._nodes[address] = Link(partial(self._make, address), self.time_left)
+        return link
+
+    def _address(self, key: bytes) -> Address:
+        slot = key_slot(key)
+        for _ in range(2):
+            for first, last, address in self._ranges:
+                if first <= slot <= last:
+                    return address
+            self._find()
+        raise exceptions.ClusterDownError(f"CLUSTERDOWN no node has slot {slot}")
+
+    def _find(self) -> None:
+        """Ask the nodes, the known ones first, who has which slots; last those that were silent.
+        None may use up the time that is left, or no other could be asked.
+        """
+        error: exceptions.RedisError | None = None
+        known = dict.fromkeys([*self._nodes, *self._seeds])
+        for address in sorted(known, key=lambda address: self._silent.get(address, 0.0)):
+            given = self.time_left() / 2
+            try:
+                with self._hurried(given):
+                    self._learn(self._node(address), address[0])
+            except _UNREACHABLE as failed:
+                self._nodes.pop(address).close()
+                self._note_silence(address, failed, given)
+                error = failed
+            else:
+                return
+        raise error or exceptions.ConnectionError("No node of the cluster is known.")
+
+    def _refuse_silent(self, node: Address) -> None:
+        """Leave a node alone that was silent a moment ago, and greet it first after that: the
+        others' queues are not to wait for it again and again.
+        """
+        until = self._silent.get(node)
+        if until is None:
+            return
+        host, port = node
+        if time.monotonic() < until:
+            raise exceptions.ConnectionError(f"Timeout: {host}:{port} was silent a moment ago.")
+        with self._hurried(REST):
+            self._node(node).look(b"PING")
+        del self._silent[node]
+
+    def _note_silence(self, node: Address, error: exceptions.RedisError, given: float) -> None:
+        """Leave a node alone that did not answer within the seconds `given`, if those were fair."""
+        if isinstance(error, exceptions.TimeoutError) and given >= min(REST, self.timeout) / 4:
+            self._silent[node] = time.monotonic() + REST
+
+    @contextmanager
+    def _hurried(self, seconds: float) -> Iterator[None]:
+        """Let nothing in here wait for longer."""
+        self._hurry_until = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._hurry_until = 0.0
+
+    def time_left(self) -> float:
+        left = super().time_left()
+        if not self._hurry_until:
+            return left
+        return max(SHORTEST, min(left, self._hurry_until - time.monotonic()))
+
+    def _learn(self, link: Link, host: str = "") -> None:
+        """Let a node tell who has which slots. An empty host is its own."""
+        ranges = []
+        for first, last, primary, *_ in link.look(b"CLUSTER", b"SLOTS"):
+            name = primary[0].decode() if primary[0] else host or link.host
+            ranges.append((first, last, (name, primary[1])))
+        self._ranges = ranges

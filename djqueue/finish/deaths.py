@@ -1,0 +1,161 @@
+"""The outcome of an attempt that could not report one: its process or its worker is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from djqueue.drivers.base import Reservation
+from djqueue.errors import InvalidPayload
+from djqueue.payload import history
+from djqueue.payload.payload import Limits, decode, head_of
+from djqueue.runner.decision import Happened, decide
+from djqueue.runner.outcome import ErrorReport, Outcome
+from djqueue.runner.rules import Rules
+
+_ERRORS = "djqueue.errors."
+
+
+def limits_of(reservation: Reservation) -> Limits:
+    """The limits in a payload; the defaults where it is damaged."""
+    head = head_of(reservation.payload)
+    return head.limits if head else Limits()
+
+
+def died(reservation: Reservation, rules: Rules, status: int, dump: str) -> Outcome:
+    """Its process ended while its parent watched: the attempt counts."""
+    return _outcome(
+        reservation,
+        rules,
+        Happened.DIED,
+        "ProcessDied",
+        _how_it_died(status),
+        dump or _no_dump(status),
+    )
+
+
+def timed_out(reservation: Reservation, rules: Rules, after: float, dump: str) -> Outcome:
+    """It did not react to the soft timeout, and was killed after `after` seconds."""
+    timeout = rules.timeout_of(limits_of(reservation))
+    message = (
+        f"{reservation.name} ran longer than its timeout of {timeout:g} s, did not react, and was"
+        f" killed after {after:.1f} s. Raise `timeout` on the job, or split it."
+    )
+    return _outcome(reservation, rules, Happened.TIMED_OUT, "TimeoutExceeded", message, dump)
+
+
+def grew(reservation: Reservation, rules: Rules, used: int, limit: int) -> Outcome:
+    """It was killed because of its memory."""
+    message = (
+        f"{reservation.name} was killed because its process had grown to {used >> 20} MB, above"
+        f" --memory-kill {limit >> 20}. Make it need less at a time, or raise the limit."
+    )
+    return _outcome(reservation, rules, Happened.DIED, "MemoryExceeded", message, "")
+
+
+def interrupted(
+    reservation: Reservation, rules: Rules, why: str, *, stopped: bool = False
+) -> Outcome:
+    """Nobody saw its end: an interruption, not an attempt, until there are too many. Those by a
+    worker that was `stopped` in good order are no sign of a job that kills workers, and do not
+    count; but with ``max_interruptions=0`` no second run begins by itself, whatever ended the
+    first.
+    """
+    limits = limits_of(reservation)
+    stopped = stopped and limits.max_interruptions > 0
+    text = history.add(
+        reservation.history,
+        reservation.attempt,
+        Happened.INTERRUPTED.value,
+        f"{_ERRORS}WorkerLost",
+        why,
+        error=False,
+        stopped=stopped,
+    )
+    count = max(0, reservation.interruptions + 1 - history.read(text).stopped)
+    facts = rules.facts(limits, attempt=reservation.attempt, interruptions=count)
+    message = (
+        f"{reservation.name} was interrupted {count} times, more than its max_interruptions of"
+        f" {limits.max_interruptions}. The last time: {why}"
+    )
+    error = ErrorReport(f"{_ERRORS}WorkerLost", message, "")
+    return Outcome(Happened.INTERRUPTED, decide(Happened.INTERRUPTED, facts), error, text)
+
+
+def stacks(dump: str) -> str:
+    """What faulthandler wrote, without what is below the job: the frames that called it."""
+    if "most recent call first" not in dump:
+        return dump
+    first, _, rest = dump.partition("\n")
+    kept = ["Stacks at the moment it was killed:" if first == _KILLED else first]
+    in_job = skipping = False
+    for line in rest.partition("\nExtension modules:")[0].rstrip().splitlines():
+        if not line.startswith("  File "):
+            in_job = skipping = False
+        elif not line.startswith(_OURS):
+            in_job = True
+        elif in_job:
+            skipping = True
+        if not skipping:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+_KILLED = "Fatal Python error: Aborted"
+_OURS = f'  File "{Path(__file__).parents[1]}{os.sep}'
+
+
+def _outcome(
+    reservation: Reservation,
+    rules: Rules,
+    happened: Happened,
+    class_name: str,
+    message: str,
+    dump: str,
+) -> Outcome:
+    text = history.add(
+        reservation.history,
+        reservation.attempt,
+        happened.value,
+        _ERRORS + class_name,
+        message,
+        error=True,
+    )
+    facts = rules.facts(
+        limits_of(reservation),
+        attempt=reservation.attempt,
+        errors=history.read(text).errors,
+        interruptions=reservation.interruptions,
+        retry_until=_retry_until(reservation),
+        now=time.time(),
+    )
+    traceback = f"{_ERRORS}{class_name}: {message}\n{dump}".replace("\0", "\\x00")
+    error = ErrorReport(_ERRORS + class_name, message, traceback)
+    return Outcome(happened, decide(happened, facts), error, text)
+
+
+def _retry_until(reservation: Reservation) -> float | None:
+    try:
+        return decode(reservation.payload).retry_until
+    except InvalidPayload:
+        return None
+
+
+def _how_it_died(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGKILL:
+            return (
+                "Its process was killed by signal 9: by somebody, or by the kernel for want of"
+                " memory."
+            )
+        return f"Its process died of signal {number} ({signal.strsignal(number)})."
+    return f"Its process ended by itself, with exit code {os.waitstatus_to_exitcode(status)}."
+
+
+def _no_dump(status: int) -> str:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return "There is no dump of its stack: signal 9 leaves no time for one.\n"
+    return ""

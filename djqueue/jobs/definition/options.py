@@ -1,0 +1,240 @@
+"""The options of a job: what a class takes as keywords, ``@job`` as arguments, and a part of
+them ``using()``.
+
+Unknown options and values that cannot work are refused where they are written, with the spelling
+that works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypedDict, Union
+
+from djqueue.conf import did_you_mean
+from djqueue.errors import InvalidJob, QueueError
+from djqueue.jobs.definition.durations import When, check_when
+from djqueue.payload.payload import Limits, check_queue_name
+
+if TYPE_CHECKING:
+    from djqueue.jobs.job import Job
+
+__all__ = [
+    "OPTIONS",
+    "OVERRIDES",
+    "OptionKeywords",
+    "Options",
+    "Overrides",
+    "checked",
+    "checked_overrides",
+]
+
+PerJob = Union[str, "Callable[[Job], str]"]
+"""A text, or a function of the job that gives one."""
+
+
+class Overrides(TypedDict, total=False):
+    """What ``using()`` takes."""
+
+    connection: str | None
+    queue: str | None
+    delay: When | None
+    priority: int | None
+    tries: int | None
+    backoff: float | Sequence[float] | None
+    timeout: float | None
+    after_commit: bool | None
+    tags: Sequence[str] | None
+
+
+class OptionKeywords(Overrides, total=False):
+    """What a job class takes as keywords, and ``@job`` as arguments."""
+
+    max_exceptions: int | None
+    max_interruptions: int | None
+    fail_on_timeout: bool | None
+    retry_until: When | None
+    delete_when_missing: bool | None
+    name: str | None
+    aliases: Sequence[str] | None
+    atomic: bool | str | None
+    message_group: PerJob | None
+    deduplication_id: PerJob | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of one job, checked. None: whatever the settings or the worker say."""
+
+    connection: str | None = None
+    queue: str | None = None
+    delay: When | None = None
+    priority: int = 0
+    tries: int | None = None
+    """0 means no limit."""
+    max_exceptions: int | None = None
+    max_interruptions: int = 3
+    backoff: tuple[float, ...] | None = None
+    """Seconds before the second, third, … attempt; the last one repeats."""
+    timeout: float | None = None
+    """Seconds; 0 means no limit."""
+    fail_on_timeout: bool = False
+    retry_until: When | None = None
+    after_commit: bool | None = None
+    delete_when_missing: bool = False
+    tags: tuple[str, ...] = ()
+    name: str | None = None
+    aliases: tuple[str, ...] = ()
+    atomic: bool | str = False
+    """A database alias, or True for the connection's database."""
+    message_group: PerJob | None = None
+    deduplication_id: PerJob | None = None
+
+    def limits(self) -> Limits:
+        """The part of the options that travels in the payload."""
+        return Limits(**{name: getattr(self, name) for name in _LIMITS})
+
+
+_LIMITS = tuple(field.name for field in fields(Limits))
+_DEFAULTS = {field.name: field.default for field in fields(Options)}
+
+OPTIONS = frozenset(_DEFAULTS)
+"""Every option there is."""
+
+OVERRIDES = frozenset(Overrides.__annotations__)
+"""Those that ``using()`` takes."""
+
+_ELSEWHERE = {
+    "bind": "current_job() gives the job that runs, and self.job in a class.",
+    "max_retries": "Use tries, which counts the first attempt too.",
+    "countdown": "Use delay.",
+    "eta": "Use delay, which takes a datetime too.",
+    "expires": "Use retry_until.",
+    "time_limit": "Use timeout.",
+    "soft_time_limit": "Use timeout.",
+    "default_retry_delay": "Use backoff.",
+}
+"""Options of other queues, and what stands for them here."""
+
+
+def checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`given` as `Options` holds it. Raises `InvalidJob`; `where` begins its message."""
+    return {name: _check(name, value, where, OPTIONS) for name, value in given.items()}
+
+
+def checked_overrides(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """As `checked`, for what ``using()`` was given."""
+    return {name: _check(name, value, where, OVERRIDES) for name, value in given.items()}
+
+
+def _check(name: str, value: Any, where: str, known: frozenset[str]) -> Any:
+    if name not in known:
+        if name in OPTIONS:
+            raise InvalidJob(
+                f"{where}: {name} cannot be changed for one dispatch; it belongs to the job. "
+                f"using() takes: {', '.join(sorted(known))}."
+            )
+        hint = f" {_ELSEWHERE[name]}" if name in _ELSEWHERE else did_you_mean(name, known)
+        raise InvalidJob(
+            f"{where}: unknown option {name!r}.{hint} Known options: {', '.join(sorted(known))}."
+        )
+    if value is None:
+        return _DEFAULTS[name]
+    try:
+        return _CHECKS[name](value)
+    except ValueError as error:
+        raise InvalidJob(f"{where}: {name}={value!r} cannot work. It has to be {error}.") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text that is not empty")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ValueError(f"a list of texts, as [{value!r}]")
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        raise ValueError("a list of texts")
+    return tuple(_text(item) for item in value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("True or False")
+    return value
+
+
+def _whole(value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"a whole number from {low} to {high}")
+    return value
+
+
+def _count(value: Any) -> int:
+    return _whole(value, 0, 2**31 - 1)
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**31:
+        raise ValueError("a number of seconds, from 0 on")
+    return value
+
+
+def _backoff(value: Any) -> tuple[float, ...]:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    try:
+        found = tuple(map(_seconds, values))
+    except ValueError:
+        found = ()
+    if not found:
+        raise ValueError("a number of seconds, from 0 on, or a list of them: [10, 60, 600]")
+    return found
+
+
+def _queue(value: Any) -> str:
+    try:
+        # Whether a {tag} is allowed depends on the connection, which is not known yet.
+        return check_queue_name(value, tagged=True)
+    except QueueError:
+        raise ValueError("letters, digits and _ . - only, at most 80") from None
+
+
+def _atomic(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError("True, False or the alias of a database")
+
+
+def _per_job(value: Any) -> PerJob:
+    if callable(value):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError("a text, or a function of the job that returns one")
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "connection": _text,
+    "queue": _queue,
+    "delay": check_when,
+    "priority": lambda value: _whole(value, -100, 100),
+    "tries": _count,
+    "max_exceptions": _count,
+    "max_interruptions": _count,
+    "backoff": _backoff,
+    "timeout": _seconds,
+    "fail_on_timeout": _flag,
+    "retry_until": check_when,
+    "after_commit": _flag,
+    "delete_when_missing": _flag,
+    "tags": _texts,
+    "name": _text,
+    "aliases": _texts,
+    "atomic": _atomic,
+    "message_group": _per_job,
+    "deduplication_id": _per_job,
+}

@@ -1,0 +1,166 @@
+"""`JobSpec`: one job class or function, ready to be stored and run."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import async_to_sync
+
+from djqueue import arguments
+from djqueue.conf import did_you_mean
+from djqueue.errors import InvalidPayload
+from djqueue.jobs.definition.options import checked
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
+    from djqueue.jobs.definition.durations import When
+    from djqueue.jobs.definition.options import Options
+    from djqueue.jobs.job import Job
+    from djqueue.payload.payload import Limits
+
+__all__ = ["JobSpec", "spec_of"]
+
+
+class JobSpec:
+    """How instances of one job class become stored arguments and running code again."""
+
+    def __init__(
+        self, name: str, job_class: type[Job], options: Options, per_instance: frozenset[str]
+    ) -> None:
+        self.name = name
+        self.job_class = job_class
+        self.options = options
+        self.limits: Limits = options.limits()
+        self.is_async = inspect.iscoroutinefunction(job_class.handle)
+        self.per_instance = per_instance
+        """Those of ``backoff``, ``retry_until`` and ``tags`` that the class defines as methods."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Names that older payloads carry."""
+        return self.options.aliases
+
+    @cached_property
+    def _plans(self) -> Mapping[str, tuple[arguments.Plan, str]]:
+        """How each argument is stored, and what it is called in errors."""
+        # Not when the class is made: an annotation may name what is imported or defined later.
+        return {
+            name: (arguments.compile(annotation), f'{self.name}: argument "{name}"')
+            for name, annotation in self.job_class._annotations().items()
+        }
+
+    def get_ready(self) -> None:
+        """Do now what its first job would do: read its annotations."""
+        _ = self._plans
+
+    def encode(self, job: Job) -> dict[str, Any]:
+        """The arguments of `job` as JSON values. Raises `NotSerializable`, naming the argument."""
+        values = job._arguments()
+        return {
+            name: plan.encode(values[name], where) for name, (plan, where) in self._plans.items()
+        }
+
+    def load(self, stored: Mapping[str, Any]) -> Job:
+        """The job that `encode` was given, models fetched anew.
+
+        An argument that the code has got since, and has a default, need not be there. Raises
+        `InvalidPayload` if the arguments are not those that the code takes, and `ModelMissing`.
+        """
+        plans = self._plans
+        if stored.keys() != plans.keys():
+            unknown = [name for name in stored if name not in plans]
+            missing = [name for name in self.job_class._required() if name not in stored]
+            if unknown or missing:
+                raise InvalidPayload(self._mismatch(unknown, missing))
+        values = {}
+        for name, value in stored.items():
+            plan, where = plans[name]
+            values[name] = plan.decode(value, where)
+        return self.job_class._from_arguments(values)
+
+    def call(self, job: Job) -> Any:
+        """Run ``handle()``: its value, or the coroutine where it is `is_async`."""
+        return job.handle()
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """Tell `job` that it was given up."""
+        answer = job.failed(error)
+        if inspect.iscoroutine(answer):
+            async_to_sync(_finish)(answer)
+
+    def backoff(self, job: Job) -> tuple[float, ...] | None:
+        """What the ``backoff()`` of the job's own says now; None if its class has none."""
+        if "backoff" not in self.per_instance:
+            return None
+        value: tuple[float, ...] | None = self._computed("backoff", job.backoff())
+        return value
+
+    def retry_until(self, job: Job) -> When | None:
+        """Until when the job may be tried, by its own method or its option."""
+        if "retry_until" not in self.per_instance:
+            return self.options.retry_until
+        value: When | None = self._computed("retry_until", job.retry_until())
+        return value
+
+    def tags(self, job: Job, given: tuple[str, ...]) -> tuple[str, ...]:
+        """Its own ``tags()``; `given` (the options with those of ``using()``) if it has none."""
+        if "tags" not in self.per_instance:
+            return given
+        value: tuple[str, ...] = self._computed("tags", job.tags())
+        return value
+
+    def _computed(self, name: str, value: Any) -> Any:
+        return checked({name: value}, f"{self.name}.{name}()")[name]
+
+    def _mismatch(self, unknown: list[str], missing: list[str]) -> str:
+        parts = [f"it has {', '.join(unknown)}, which the code does not take"] if unknown else []
+        parts += [f"it lacks {', '.join(missing)}"] if missing else []
+        return (
+            f"The payload's arguments do not fit {self.name}: {' and '.join(parts)}. The job was "
+            "dispatched by another version of the code: give new arguments a default, and keep "
+            "removed ones until what is queued has run."
+        )
+
+    def __repr__(self) -> str:
+        return f"<JobSpec {self.name}>"
+
+
+async def _finish(coroutine: Coroutine[Any, Any, Any]) -> None:
+    await coroutine
+
+
+def spec_of(job: object) -> JobSpec:
+    """The spec of a job about to be dispatched; TypeError, with the spelling, for anything else."""
+    spec = getattr(job, "_spec", None)
+    if isinstance(spec, JobSpec) and not isinstance(job, type):
+        return spec
+    raise TypeError(_not_a_job(job))
+
+
+def _not_a_job(job: object) -> str:
+    if isinstance(job, type):
+        return (
+            f"{job.__name__} is a class: dispatch an instance, as in {job.__name__}(…).dispatch()."
+        )
+    if callable(job):
+        name = getattr(job, "__name__", repr(job))
+        first = "" if hasattr(job, "dispatch") else " Decorate it with @job, then"
+        return (
+            f"{name} is a function, not a job with its arguments.{first or ' Write'} "
+            f"{name}.dispatch(…), or {name}.bind(…) where a job is wanted."
+        )
+    if hasattr(job, "_own_options"):  # of a Job that is abstract
+        cls = type(job)
+        methods = [name for name, value in vars(cls).items() if inspect.isfunction(value)]
+        return (
+            f"{cls.__name__} is abstract and its instances are not a job: it has no handle()."
+            f"{did_you_mean('handle', methods).replace('Did you mean', 'Is it meant by')}"
+        )
+    return (
+        f"{job!r:.200} is not a job. Jobs are instances of a subclass of djqueue.Job with a "
+        "handle() method, dispatched as in SendReceipt(order).dispatch(), not as in "
+        "SendReceipt.dispatch(order)."
+    )

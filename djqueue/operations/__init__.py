@@ -1,0 +1,3 @@
+"""What operators do and see, for commands and admin alike: select, describe, count, retry, prune,
+and the record of who did it.
+"""

@@ -1,0 +1,146 @@
+"""Removing large arguments that nobody needs any more.
+
+Most are removed when their job is over. What is left is of dispatches that were rolled back or
+broke off, of jobs that operators deleted, and of workers that died at the wrong moment.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+from django.utils import timezone
+
+from djqueue.conf import settings
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.large import seconds_kept
+from djqueue.errors import QueueUnavailable
+from djqueue.payload import store as payload_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
+    from djqueue.models import Payload
+
+__all__ = ["prune_payloads"]
+
+SLICE = 200
+SHARDS = 16
+"""Of the 256 folders of a storage, in one go; chosen at random."""
+
+
+def prune_payloads(budget: float = 2.0) -> int:
+    """Remove entries of the payload store without a job or a failed row; how many. Takes about
+    `budget` seconds at most: the rest is left to the next time.
+
+    An entry that is still needed is not looked at again for a while (`large.seconds_kept`). One
+    whose connection cannot be asked for a job, or is not configured here, goes by its age.
+    """
+    known = settings()
+    if known.payloads is None or known.prune_payloads is None:
+        return 0
+    end = time.monotonic() + budget
+    age = timedelta(seconds=known.prune_payloads)
+    removed = 0
+    for orphans in _orphans(age):
+        payload_store.remove(orphans)
+        removed += len(orphans)
+        if time.monotonic() > end:
+            return removed
+    for shard in random.sample(range(256), SHARDS):
+        files = payload_store.strays(shard, age)
+        payload_store.remove(files)
+        removed += len(files)
+        if time.monotonic() > end:
+            break
+    return removed
+
+
+def _orphans(age: timedelta) -> Iterator[list[str]]:
+    """Slices of what is due for a look and not needed; what is needed is put off for a day."""
+    silent: set[str] = set()
+    while True:
+        rows = list(_due(age, silent).order_by("check_at")[:SLICE])
+        if not rows:
+            return
+        connection = rows[0].connection
+        uuids = [row.uuid for row in rows if row.connection == connection]
+        try:
+            needed = _needed(connection, uuids)
+        except QueueUnavailable:
+            silent.add(connection)
+            continue
+        payload_store.keep(needed, seconds_kept(connection))
+        yield [str(uuid) for uuid in uuids if uuid not in needed]
+
+
+def _table() -> QuerySet[Payload]:
+    from djqueue.models import Payload
+
+    return Payload.objects.using(settings().payload_database)
+
+
+def _due(age: timedelta, silent: set[str]) -> QuerySet[Payload]:
+    now = timezone.now()
+    known = Q(connection__in=set(settings().connections) - silent, check_at__lt=now)
+    # Of a project with other settings, perhaps, which looks after its own in time.
+    foreign = ~Q(connection__in=settings().connections) & Q(check_at__lt=now - age)
+    return _table().filter(known | foreign).defer("body")
+
+
+def _needed(connection: str, uuids: list[UUID]) -> set[UUID]:
+    """Those with a job, or a row that says that there is one. Failed ones are asked for before and
+    after the others: a job that is retried meanwhile leaves the one place for the other.
+    """
+    needed = _failed(uuids)
+    needed |= _parked(uuids)
+    needed |= _guarded(uuids)
+    needed |= _queued(connection, uuids)
+    return needed | _failed(uuids)
+
+
+def _failed(uuids: list[UUID]) -> set[UUID]:
+    from djqueue.models import FailedJob
+
+    alias = settings().failed_jobs
+    if alias is None:
+        return set()
+    rows = FailedJob.objects.using(alias).filter(uuid__in=uuids)
+    return set(rows.values_list("uuid", flat=True))
+
+
+def _parked(uuids: list[UUID]) -> set[UUID]:
+    from djqueue.models import Outbox
+
+    found: set[UUID] = set()
+    for alias in settings().databases:
+        rows = Outbox.objects.using(alias).filter(uuid__in=uuids)
+        found.update(rows.values_list("uuid", flat=True))
+    return found
+
+
+def _guarded(uuids: list[UUID]) -> set[UUID]:
+    """Those that a worker has begun, and that are not over: also where a store cannot be asked."""
+    from djqueue.models import Run
+
+    found: set[UUID] = set()
+    for alias in settings().databases:
+        rows = Run.objects.using(alias).filter(uuid__in=uuids, ended=False, cancelled=False)
+        found.update(rows.values_list("uuid", flat=True))
+    return found
+
+
+def _queued(connection: str, uuids: list[UUID]) -> set[UUID]:
+    if connection not in settings().connections:
+        return set()
+    driver = queues[connection].driver
+    if driver.capabilities.find is not True:
+        return set()
+    there = {job.id for job in driver.find([str(uuid) for uuid in uuids])}
+    return {uuid for uuid in uuids if str(uuid) in there}

@@ -1,0 +1,75 @@
+"""Removing what is too old to be of use. Every worker does it, hourly, in a child."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from djqueue.conf import settings
+from djqueue.dispatch.outbox import outbox
+from djqueue.drivers.now import UtcNow
+from djqueue.finish import failed
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from djqueue.models import Control, Run
+
+__all__ = ["prune"]
+
+GUARD_DAYS = 15
+"""Days that a guard row is kept: longer than any store may hand the same job out again."""
+CONTROL_DAYS = 1
+"""Days that a pause is kept whose time is over."""
+BUDGET = 10.0
+"""Seconds that one go may take. What is left is for the next one."""
+SLICE = 500
+
+
+def prune(budget: float = BUDGET) -> bool:
+    """Remove failed jobs above the age in the settings, old guard rows, pauses that are over, and
+    what waits in the outbox for nobody. False: `budget` was over before all of that was gone.
+    """
+    end = time.monotonic() + budget
+    known = settings()
+    if known.failed_jobs is not None and known.prune_failed_jobs is not None:
+        before = timezone.now() - timedelta(seconds=known.prune_failed_jobs)
+        failed.forget(failed.Selection(before=before), until=end)
+    for alias in known.databases:
+        _delete(_old_guards(alias), end)
+        _delete(_old_controls(alias), end)
+    if outbox.in_use():
+        outbox.give_up_forgotten()
+    return time.monotonic() < end
+
+
+def _old_guards(alias: str) -> QuerySet[Run]:
+    """Rows of jobs that ended long ago; and of jobs that, when they were put back, were not due
+    for long. Their stores have none of them any more.
+    """
+    from djqueue.models import Run
+
+    over = Q(ended=True) | Q(keep_until=None) | Q(keep_until__lt=UtcNow())
+    old = UtcNow() - timedelta(days=GUARD_DAYS)
+    return Run.objects.using(alias).filter(over, updated_at__lt=old)
+
+
+def _old_controls(alias: str) -> QuerySet[Control]:
+    from djqueue.models import Control
+
+    return Control.objects.using(alias).filter(until__lt=UtcNow() - timedelta(days=CONTROL_DAYS))
+
+
+def _delete(rows: QuerySet[Any], end: float) -> None:
+    """Delete rows, a slice at a time, until `end`; at least one slice."""
+    while True:
+        keys = list(rows.values_list("pk", flat=True)[:SLICE])
+        if keys:
+            some = rows.filter(pk__in=keys)  # with the condition: they may have changed since
+            some._raw_delete(some.db)
+        if len(keys) < SLICE or time.monotonic() > end:
+            return

@@ -1,0 +1,291 @@
+"""Retrying failed jobs: each is moved from the store of failed jobs back to its queue.
+
+A job keeps its id and its arguments; its attempts are counted from 0, and what earlier attempts
+left behind stays behind. Its limits are those of the code as it is now, but for what ``using()``
+had set: who corrects `tries` or `timeout` and retries means the new ones. A ``retry_until`` is
+counted anew, from the retry.
+
+Where the jobs are kept in the database of the failed jobs, a retry is one transaction: it happens
+as a whole or not at all. For any other store the rows are *taken* for a while, the jobs pushed, and
+the rows of what the store has are deleted; the others are let go. Each step commits by itself, and
+each is conditional on the row being ours, so of two operators who retry the same job one does, and
+nobody forgets a job that is on its way. Whoever dies between the push and the deletion leaves the
+row of a job that runs; to retry it once more is the same push again, not another one. No job is
+ever lost.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid as uuids
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from django.db import transaction
+
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.dispatch import text_for_job
+from djqueue.dispatch.large import seconds_kept
+from djqueue.dispatch.outbox.pushing import Pushed, push
+from djqueue.drivers.base import OutgoingJob
+from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
+from djqueue.finish import failed, failed_rows
+from djqueue.jobs import registry
+from djqueue.jobs.definition.durations import seconds_until
+from djqueue.jobs.definition.spec import JobSpec
+from djqueue.payload import payload
+from djqueue.payload import store as payload_store
+from djqueue.payload.ids import new_push_id
+from djqueue.payload.packing import is_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from djqueue.drivers.base import Driver
+    from djqueue.jobs.job import Job
+    from djqueue.models import FailedJob
+
+__all__ = ["Retried", "RetryStopped", "retry"]
+
+T = TypeVar("T")
+
+
+class Retried(NamedTuple):
+    """What `retry` did."""
+
+    moved: int
+    """Jobs that are in their queues again."""
+    gone: int
+    """Jobs that somebody else retried or deleted meanwhile."""
+    refused: dict[str, int]
+    """Reasons why jobs were left where they are, and how many each."""
+
+
+class RetryStopped(QueueUnavailable):
+    """A store did not take the jobs. The text says how many were moved before."""
+
+    def __init__(self, cause: QueueUnavailable, so_far: Retried) -> None:
+        moved = f"{so_far.moved:,} {'job was' if so_far.moved == 1 else 'jobs were'} retried"
+        super().__init__(
+            f"{cause} {moved} before; the others are as they were.", ambiguous=cause.ambiguous
+        )
+        self.so_far = so_far
+
+
+def retry(
+    selection: failed.Selection = failed.ALL,
+    on_progress: Callable[[int], object] = lambda done: None,
+    on_moved: Callable[[Iterable[int]], object] = lambda keys: None,
+) -> Retried:
+    """Move the failed jobs that fit back to their queues, oldest first.
+
+    `on_progress` is called after each slice, with the number of rows that have been looked at, and
+    `on_moved` with the numbers of the rows that this call has moved.
+    When a store cannot be reached nothing more is tried: `RetryStopped` says how many were moved
+    before, and the rest are as they were.
+    """
+    moved = gone = seen = 0
+    refused: dict[str, int] = {}
+    for keys in failed.slices(selection):
+        for connection, rows in _by_connection(keys).items():
+            reason = _refusal(connection)
+            if reason is not None:
+                refused[reason] = refused.get(reason, 0) + len(rows)
+                continue
+            ready = _ready(rows, refused)
+            done = _move(queues[connection].driver, ready)
+            moved += done.moved
+            gone += done.gone
+            on_moved(done.keys)
+            for text, count in done.refused.items():
+                refused[text] = refused.get(text, 0) + count
+            if done.error is not None:
+                raise RetryStopped(done.error, Retried(moved, gone, refused)) from done.error
+        seen += len(keys)
+        on_progress(seen)
+    return Retried(moved, gone, refused)
+
+
+def _by_connection(keys: Sequence[int]) -> dict[str, list[FailedJob]]:
+    rows: dict[str, list[FailedJob]] = {}
+    for row in failed.table().filter(id__in=keys).order_by("id").defer("exception", "history"):
+        rows.setdefault(row.connection, []).append(row)
+    return rows
+
+
+def _refusal(connection: str) -> str | None:
+    """Why jobs that failed on `connection` cannot go back there; None if they can."""
+    try:
+        capabilities = queues[connection].driver.capabilities
+    except QueueError as error:
+        return str(error)
+    if capabilities.inline or capabilities.discards:
+        return (
+            f'Connection "{connection}" keeps no jobs, so none can go back to it. Give it a driver '
+            "that does, or dispatch the job anew."
+        )
+    return None
+
+
+class _RefusedError(Exception):
+    """One row cannot go back. Its text is the reason."""
+
+
+def _ready(
+    rows: Sequence[FailedJob], refused: dict[str, int]
+) -> list[tuple[FailedJob, OutgoingJob]]:
+    """What to push for each row, made before anything is deleted. One that the project's own code
+    cannot cope with is counted in `refused`, and holds up no other.
+    """
+    ready = []
+    for row in rows:
+        try:
+            ready.append((row, _outgoing(row)))
+        except _RefusedError as error:
+            refused[str(error)] = refused.get(str(error), 0) + 1
+    return ready
+
+
+class _Moved(NamedTuple):
+    """What became of some."""
+
+    moved: int = 0
+    gone: int = 0
+    refused: Mapping[str, int] = {}
+    error: QueueUnavailable | None = None
+    """Why the others are as they were."""
+    keys: Sequence[int] = ()
+    """The rows of what was moved."""
+
+
+def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+    if not ready:
+        return _Moved()
+    if driver.shares_transaction_with(failed.store()):
+        return _move_together(driver, ready)
+    by = uuids.uuid4().hex
+    keys = failed_rows.take(failed.store(), by, [row.pk for row, _job in ready])
+    taken = [(row, job._replace(push_id=keys[row.pk])) for row, job in ready if row.pk in keys]
+    pushed = Pushed()
+    try:
+        if taken:
+            pushed = push(driver, [job for _row, job in taken], failed_rows.HOLD / 6)
+    finally:
+        rows = [row for row, job in taken if job.id in pushed.stored]
+        _keep(rows)
+        moved = failed_rows.gone(failed.store(), by, [row.pk for row in rows])
+        failed_rows.let_go(failed.store(), by, keys)
+    gone = len(ready) - len(taken)
+    refused = Counter(error.message for error in pushed.refused.values())
+    numbers = [row.pk for row in rows]
+    return _Moved(moved, gone + len(rows) - moved, refused, pushed.error, numbers)
+
+
+def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+    """In one transaction. The delete comes first, and its row count decides who does it."""
+    jobs = {row.pk: job for row, job in ready}
+    try:
+        with transaction.atomic(using=failed.store()):
+            taken = _take([row for row, _job in ready])
+            driver.push([jobs[row.pk] for row in taken])
+            _keep(taken)
+    except QueueUnavailable as error:
+        return _Moved(error=error)
+    return _Moved(len(taken), len(ready) - len(taken), keys=[row.pk for row in taken])
+
+
+def _keep(rows: Iterable[FailedJob]) -> None:
+    """Let nobody prune the arguments of what runs again."""
+    large = {str(row.uuid): row.connection for row in rows if is_stored(row.payload)}
+    if large:
+        payload_store.keep(large, max(map(seconds_kept, set(large.values()))))
+
+
+def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:
+    """Delete the rows; those of them that were still there."""
+    alias = failed.store()
+    with transaction.atomic(using=alias):
+        complete = _delete([row.pk for row in rows]) == len(rows)
+        if not complete:  # some were gone, and a count does not say which
+            transaction.set_rollback(True, using=alias)
+    return rows if complete else [row for row in rows if _delete([row.pk])]
+
+
+def _delete(keys: Sequence[int]) -> int:
+    rows = failed_rows.free(failed.store()).filter(id__in=keys)
+    return rows._raw_delete(rows.db)
+
+
+def _outgoing(row: FailedJob) -> OutgoingJob:
+    text = _with_retry_until(row.payload, None)
+    job = OutgoingJob(str(row.uuid), row.queue, row.name, text, push_id=new_push_id())
+    try:
+        spec = registry.find(row.name)
+    except UnknownJob:
+        return job  # its queue may be read by other code than this
+    if not isinstance(spec, JobSpec):
+        return job
+    text = _with_retry_until(row.payload, _until(spec, row.payload))
+    job = job._replace(payload=payload.with_limits(text, spec.limits))
+    # Those of the job's class: neither payload nor failed row says what using() said.
+    return job._replace(
+        priority=spec.options.priority, message_group=_message_group(spec, row.payload)
+    )
+
+
+def _message_group(spec: JobSpec, text: str) -> str | None:
+    option = spec.options.message_group
+    if not callable(option):
+        return option
+    return _ask(spec, text, "message_group", lambda job: text_for_job("message_group", option, job))
+
+
+def _ask(spec: JobSpec, text: str, what: str, function: Callable[[Job], T]) -> T | None:
+    """What a function of the project says for the job; None where the job cannot be made."""
+    try:
+        # A savepoint: a query that fails in there must not break an open transaction for the rest.
+        with transaction.atomic(using=failed.store()):
+            return function(spec.load(payload_store.unpacked(payload.decode(text)).arguments))
+    except PayloadError:
+        return None  # it cannot run either; the next attempt says so
+    except QueueUnavailable:
+        raise
+    except Exception as error:
+        raise _RefusedError(
+            f"the {what} of {spec.name} raised {type(error).__name__} for its arguments. "
+            "Correct that function, then retry it."
+        ) from error
+
+
+def _until(spec: JobSpec, text: str) -> float | None:
+    """Until when the retried job may be tried, counted from now as after a dispatch. None: there is
+    no such limit, or it is a moment that has passed.
+    """
+    now = time.time()
+    until = spec.options.retry_until
+    if "retry_until" in spec.per_instance:
+        until = _ask(spec, text, "retry_until", spec.retry_until)
+    if until is None:
+        return None
+    left = seconds_until(until, now)
+    return now + left if left > 0 else None
+
+
+def _with_retry_until(text: str, until: float | None) -> str:
+    """The payload with this ``retry_until``; a damaged one as it is, to fail as it did."""
+    if until is None and '"retry_until":' not in text:
+        return text
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(data, dict):
+        return text
+    data.pop("retry_until", None)
+    if until is not None and "sent" in data:
+        sent = list(data).index("sent") + 1  # the arguments are last
+        data = dict(
+            [*list(data.items())[:sent], ("retry_until", until), *list(data.items())[sent:]]
+        )
+    return json.dumps(data, separators=(",", ":"))

@@ -1,0 +1,167 @@
+"""One job as an operator reads it: where it stands, its arguments, and what went wrong.
+
+Secrets in it are masked (see `djqueue.text.masking`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from djqueue.errors import (
+    InvalidPayload,
+    JobNotFound,
+    QueueUnavailable,
+    UnknownJob,
+    Unsupported,
+)
+from djqueue.finish import failed
+from djqueue.jobs import registry
+from djqueue.operations import selecting
+from djqueue.payload import history, payload
+from djqueue.payload.packing import TooLong
+from djqueue.payload.store import unpacked
+from djqueue.text.masking import masked, masked_text
+from djqueue.text.printable import one_line
+
+if TYPE_CHECKING:
+    from djqueue.models import FailedJob
+    from djqueue.operations.selecting import Located
+
+__all__ = [
+    "LONGEST_SHOWN",
+    "MOST_SHOWN",
+    "options_of",
+    "read_for_people",
+    "readable",
+    "remark_on",
+    "show",
+]
+
+MOST_SHOWN = 1 << 20
+"""Bytes of packed arguments that are unpacked for a reader."""
+
+LONGEST_SHOWN = 1 << 20
+"""Characters of a stored payload that are read for a reader."""
+
+
+def show(text: str, connection: str | None = None) -> dict[str, Any]:
+    """All about the job whose id is `text`, or begins or ends like it; `JobNotFound` if none is.
+
+    A stored job has the keys ``id name queue connection state attempts available_at reserved_at
+    created_at priority interruptions worker``, a failed one ``id row name queue connection state
+    attempts exception_class exception_message failed_at exception history``. Both have
+    ``sent options tags arguments`` and, where the payload or its arguments cannot be read,
+    ``damaged``; ``remark`` where no worker that runs this code would run the job.
+    """
+    try:
+        return _stored(selecting.locate(text, connection))
+    except JobNotFound as error:
+        missing = error
+    try:
+        return _failed(failed.find(text))
+    except Unsupported:
+        raise missing from None
+    except JobNotFound as error:
+        # The one that knows candidates, or connections that were silent, has more to say.
+        raise max(missing, error, key=lambda each: len(str(each))) from None
+
+
+def _stored(found: Located) -> dict[str, Any]:
+    job = found.job
+    return {
+        "id": job.id,
+        "name": job.name,
+        "queue": job.queue,
+        "connection": found.connection,
+        "state": str(job.state),
+        "attempts": job.attempts,
+        "available_at": job.available_at,
+        "reserved_at": job.reserved_at,
+        "created_at": job.created_at,
+        "priority": job.priority,
+        "interruptions": job.interruptions,
+        "worker": job.worker,
+        **_content(job.payload, job.name),
+    }
+
+
+def _failed(row: FailedJob) -> dict[str, Any]:
+    return {
+        "id": str(row.uuid),
+        "row": row.pk,
+        "name": row.name,
+        "queue": row.queue,
+        "connection": row.connection,
+        "state": "failed",
+        "attempts": row.attempts,
+        "exception_class": row.exception_class,
+        "exception_message": masked_text(row.exception_message),
+        "failed_at": row.failed_at,
+        **_content(row.payload, row.name),
+        "history": masked(history.read(row.history).attempts),
+        "exception": masked_text(row.exception),
+    }
+
+
+def _content(text: str, name: str) -> dict[str, Any]:
+    try:
+        read, problem = read_for_people(text)
+    except InvalidPayload as error:
+        return {"damaged": masked_text(str(error))}
+    return {
+        "sent": datetime.fromtimestamp(read.sent, timezone.utc),
+        "options": options_of(read.head.limits),
+        "tags": masked(list(read.tags)),
+        "arguments": masked(dict(read.arguments)),
+        **({"damaged": masked_text(problem)} if problem else {}),
+        **({"remark": remark} if (remark := remark_on(read.head.name, name)) else {}),
+    }
+
+
+def read_for_people(text: str) -> tuple[payload.Payload, str]:
+    """A stored payload with its arguments, or without them and the reason why not. Raises
+    `InvalidPayload`; nothing of it is run, and what is too long for a reader is not even read.
+    """
+    if len(text) > LONGEST_SHOWN:
+        raise InvalidPayload(
+            f"The payload is not shown: it is longer than {LONGEST_SHOWN:,} characters."
+        )
+    return readable(payload.decode(text))
+
+
+def remark_on(named: str, stored_as: str) -> str:
+    """What to know about a job that its payload calls `named` and its row or message `stored_as`;
+    an empty text if all is as usual.
+    """
+    # As far as both are told: what a column cannot hold is spelled out in it, and cut.
+    if one_line(named)[:200] != one_line(stored_as)[:200]:
+        return (
+            f'Its payload is of a job called "{named}", and it is stored as "{stored_as}": nothing '
+            "of djqueue's has written that, and no worker runs it."
+        )
+    try:
+        registry.find(named)
+    except UnknownJob as error:
+        return f"{error} Workers hold it back for a while, then it fails."
+    return ""
+
+
+def options_of(limits: payload.Limits) -> dict[str, Any]:
+    """The options of a payload that are not as usual."""
+    return {
+        field.name: list(value) if isinstance(value, tuple) else value
+        for field in fields(limits)
+        if (value := getattr(limits, field.name)) != field.default
+    }
+
+
+def readable(read: payload.Payload) -> tuple[payload.Payload, str]:
+    """A payload with its arguments unpacked, or as it is with the reason why they are not."""
+    try:
+        return unpacked(read, MOST_SHOWN), ""
+    except TooLong:
+        return read, f"The arguments are not shown: they are longer than {MOST_SHOWN:,} bytes."
+    except (InvalidPayload, QueueUnavailable) as error:
+        return read, str(error)

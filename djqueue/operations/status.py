@@ -1,0 +1,247 @@
+"""How the queues are doing: what they hold, who reads them, and what is wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+from djqueue.conf import settings
+from djqueue.dispatch import controls
+from djqueue.dispatch.connections import QueueConnection, keepers, queues
+from djqueue.drivers.base import QueueCounts, State
+from djqueue.drivers.now import UtcNow
+from djqueue.errors import QueueError
+from djqueue.signals import announce, queue_busy
+from djqueue.text.masking import masked_text
+from djqueue.text.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from djqueue.models import Worker
+
+__all__ = [
+    "Busy",
+    "Problem",
+    "QueueStatus",
+    "Report",
+    "alive",
+    "monitor",
+    "paused_for",
+    "report",
+    "split_target",
+]
+
+
+class QueueStatus(NamedTuple):
+    """One queue at one moment."""
+
+    connection: str
+    queue: str
+    counts: QueueCounts
+    paused: bool
+    workers: int | None
+    """Workers that are alive and read it; None where nobody can know."""
+    stuck: int = 0
+    pause: controls.Pause | None = None
+    """How long it is paused, why and by whom."""
+
+    @property
+    def state(self) -> str:
+        """``paused``, ``active``, ``no worker``, or ``unknown`` where nobody can know."""
+        if self.paused:
+            return "paused"
+        if self.workers is None:
+            return "unknown"
+        return "active" if self.workers else "no worker"
+
+    @property
+    def oldest(self) -> float | None:
+        """Seconds that the job that waits longest has been waiting; None where nothing waits."""
+        at = self.counts.oldest_at
+        return None if at is None else max((datetime.now(timezone.utc) - at).total_seconds(), 0.0)
+
+
+class Problem(NamedTuple):
+    """What is wrong, and what to do about it."""
+
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.remedy}"
+
+
+class Report(NamedTuple):
+    """What `report` found."""
+
+    queues: list[QueueStatus]
+    workers: list[Worker]
+    problems: list[Problem]
+    unreachable: list[str]
+    """Why connections could not be asked."""
+
+
+class Busy(NamedTuple):
+    """A queue that `monitor` looked at."""
+
+    status: QueueStatus
+    over: tuple[str, ...]
+    """Which thresholds are exceeded: ``max``, ``max_age``."""
+
+
+def report(connection: str | None = None) -> Report:
+    """Every queue of one connection, or of all; those that keep no jobs are left out."""
+    found: list[QueueStatus] = []
+    workers: list[Worker] = []
+    unreachable = []
+    for name in _asked(connection):
+        try:
+            asked = queues[name]
+            capabilities = asked.driver.capabilities
+            if connection is not None or not (capabilities.inline or capabilities.discards):
+                living = alive(asked)
+                found += _statuses(asked, living)
+                workers += living
+        except QueueError as error:
+            unreachable.append(f"Connection {name} could not be asked. {error}")
+    return Report(found, workers, [each for one in found for each in _problems(one)], unreachable)
+
+
+def _asked(connection: str | None) -> list[str]:
+    """Who keeps the jobs of a connection, or of all; one that cannot be made stands for itself."""
+    found: dict[str, None] = {}
+    for name in [connection] if connection is not None else list(queues):
+        try:
+            found.update(dict.fromkeys(keepers(name)))
+        except QueueError:
+            found[name] = None
+    return list(found)
+
+
+def _statuses(asked: QueueConnection, workers: Sequence[Worker]) -> list[QueueStatus]:
+    read = [queue for worker in workers for queue in worker.queues.split(",")]
+    paused = {
+        each.queue: each
+        for each in controls.pauses()
+        if each.connection in (controls.EVERY_QUEUE, asked.name)
+    }
+    every = paused.pop(controls.EVERY_QUEUE, None)
+    return [
+        QueueStatus(
+            connection=asked.name,
+            queue=queue,
+            counts=asked.driver.counts(queue),
+            paused=every is not None or queue in paused,
+            workers=read.count(queue),
+            stuck=_stuck(asked, queue),
+            pause=paused.get(queue, every),
+        )
+        for queue in sorted({*asked.driver.queues(), *read, *paused})
+    ]
+
+
+def _stuck(asked: QueueConnection, queue: str, at_most: int = 1000) -> int:
+    if asked.driver.capabilities.peek is not True:
+        return 0
+    return len(asked.driver.peek(queue, State.STUCK, at_most))
+
+
+def alive(asked: QueueConnection) -> list[Worker]:
+    """The workers of a connection that are alive, by the clock of the database they report to."""
+    from djqueue.models import Worker
+
+    own = asked.settings.database if asked.settings.uses_database else settings().job_database
+    rows = Worker.objects.using(own).filter(connection=asked.name, alive_until__gt=UtcNow())
+    return list(rows.order_by("name", "id"))
+
+
+def _problems(one: QueueStatus) -> Iterable[Problem]:
+    place = f"{one.connection}:{one.queue}"
+    held = (one.counts.waiting or 0) + (one.counts.delayed or 0)
+    if one.paused and held:
+        yield Problem(
+            f"{place} holds {_jobs(held)} and is {paused_for(one)}.",
+            f"Let workers go on with: python manage.py queue_resume {place}",
+        )
+    elif held and one.workers == 0:
+        waits = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
+        yield Problem(
+            f"{place} holds {_jobs(held)}{waits}, and no worker reads it.",
+            f"Start one: python manage.py queue_work {one.connection} --queue {one.queue}",
+        )
+    if one.stuck:
+        remedy = (
+            "A worker that reads it takes them over within seconds."
+            if one.workers
+            else "Start a worker, which takes them over, or put them back by hand:"
+            f" python manage.py queue_release --stuck --queue {one.queue}"
+            f" --connection {one.connection}"
+        )
+        yield Problem(f"{place} has {_jobs(one.stuck)} whose worker is gone.", remedy)
+
+
+def paused_for(one: QueueStatus) -> str:
+    """``paused for another 24 min by anna: SMTP is down``."""
+    pause = one.pause
+    if pause is None:
+        return "paused"
+    ends = ""
+    if pause.until is not None:
+        left = (pause.until - datetime.now(timezone.utc)).total_seconds()
+        ends = f" for another {span(max(left, 0))}"
+    by = f" by {one_line(pause.by)}" if pause.by else ""
+    why = f": {one_line(masked_text(pause.reason))}" if pause.reason else ""
+    return f"paused{ends}{by}{why}"
+
+
+def monitor(
+    targets: Sequence[str], max_size: int | None = None, max_age: float | None = None
+) -> list[Busy]:
+    """Look at queues, given as ``connection:queue`` or ``queue``, and announce `queue_busy` for
+    each that has `max_size` waiting jobs or more, or one that waits for `max_age` seconds or more.
+    """
+    found = []
+    for name, queue in [place for target in targets for place in split_target(target)]:
+        asked = queues[name]
+        one = QueueStatus(
+            asked.name, queue, asked.driver.counts(queue), controls.is_paused(asked.name, queue), 0
+        )
+        size, oldest = one.counts.waiting or 0, one.oldest
+        over = []
+        if max_size is not None and size >= max_size:
+            over.append("max")
+        if max_age is not None and oldest is not None and oldest >= max_age:
+            over.append("max_age")
+        if over:
+            announce(
+                queue_busy,
+                type(asked.driver),
+                connection=asked.name,
+                queue=queue,
+                size=size,
+                oldest=oldest,
+            )
+        found.append(Busy(one, tuple(over)))
+    return found
+
+
+def split_target(text: str) -> list[tuple[str, str]]:
+    """``connection:queue``, or a queue of the default connection; one for each member where that
+    passes its jobs on. Raises `UnknownConnection`, and `QueueError` for what cannot be a queue.
+    """
+    name, colon, queue = text.rpartition(":")
+    asked = queues[name if colon else None]
+    return [(keeper, asked.check(queue)) for keeper in asked.keepers]
+
+
+def span(seconds: float) -> str:
+    """``"42 s"``, ``"11 min"``, ``"3 h"``, ``"2 days"``: the largest unit that fits."""
+    for length, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length or (length < 86400 and seconds >= length):
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number:,} jobs"

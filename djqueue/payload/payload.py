@@ -1,0 +1,403 @@
+"""The stored form of a dispatched job.
+
+A payload is one ASCII JSON object:
+
+    {"v":1,"name":"shop.SendReceipt","options":{"tries":3},
+     "id":"…","sent":1790000000.123,"arguments":{…}}
+
+Large arguments may be packed: see `djqueue.payload.packing`.
+
+What comes before ``,"id":`` (the head) is the same for every dispatch of a job with the same
+options: it is encoded once and, on the worker, parsed once. A quote inside a JSON string is
+escaped, so the separator cannot occur within the head. Stores never look inside a payload.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from djqueue.errors import InvalidPayload, NotSerializable, QueueError
+
+VERSION = 1
+LONGEST = 2**31 - 1
+"""Seconds, 68 years: a longer duration is a mistake, and some stores cannot hold it."""
+LAST_MOMENT = 253_402_300_799
+"""Seconds since the epoch: the end of the year 9999, and of what databases can tell."""
+MOST_VALUES = 2_000_000
+"""Values within the arguments of one job, containers and keys included. Each becomes an object of
+56 bytes and more where it is read; what is larger belongs into a file whose name is passed."""
+MOST_LEVELS = 200
+"""JSON arrays and objects within one another in a payload: what 64 containers of an argument can
+become. Nothing that reads a payload has to recurse deeper."""
+_SEPARATOR = ',"id":'
+_LONGEST_HEAD = 4096
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}\Z")
+_TAGGED_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_.-]*\Z")
+
+
+def _encoder() -> Callable[[Any], str]:
+    """Compact ASCII JSON; ValueError for nan and inf, TypeError for what is no JSON value."""
+    encoder = json.JSONEncoder(
+        ensure_ascii=True, allow_nan=False, separators=(",", ":"), check_circular=False
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # not CPython
+        return encoder.encode
+    # `encode` makes one of these at each call, which takes longer than most arguments do.
+    text = json.encoder.encode_basestring_ascii
+    parts = make(None, encoder.default, text, None, ":", ",", False, False, False)
+    return lambda value: "".join(parts(value, 0))
+
+
+_encode = _encoder()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What decides about retries and time, as it was at the dispatch. None: the worker's default.
+
+    Durations are in seconds. ``tries`` and ``timeout`` of 0 mean no limit.
+    """
+
+    tries: int | None = None
+    timeout: float | None = None
+    backoff: tuple[float, ...] | None = None
+    max_exceptions: int | None = None
+    max_interruptions: int = 3
+    fail_on_timeout: bool = False
+    delete_when_missing: bool = False
+    atomic: bool | str = False
+
+
+GIVEN = ("tries", "backoff", "timeout")
+"""Limits that ``using()`` may set for one dispatch. A retry by an operator keeps those, and takes
+the others from the code as it is then."""
+_LIMIT_DEFAULTS = {field.name: field.default for field in fields(Limits)}
+
+
+@dataclass(frozen=True)
+class Head:
+    """The part of a payload that does not depend on the single dispatch."""
+
+    name: str
+    limits: Limits
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class PackedArguments(NamedTuple):
+    """Arguments that a payload does not show as they are."""
+
+    how: str
+    """``zlib`` or ``stored``."""
+    text: str
+
+
+class Payload(NamedTuple):
+    """A payload, read."""
+
+    id: str
+    head: Head
+    sent: float
+    """When it was dispatched, seconds since the epoch by the dispatcher's clock."""
+    arguments: Mapping[str, Any]
+    """Empty while they are `packed`."""
+    retry_until: float | None = None
+    """Seconds since the epoch; no attempt begins after it, and it beats ``tries``."""
+    tags: tuple[str, ...] = ()
+    context: Mapping[str, Any] = _NOTHING
+    packed: PackedArguments | None = None
+    """`djqueue.payload.store.unpacked` puts them in their place."""
+
+
+def check_queue_name(name: str, *, tagged: bool = False) -> str:
+    """Return `name` if a queue may be called that; `tagged` allows one ``{tag}`` (Redis)."""
+    if _QUEUE_NAME.match(name) or (tagged and len(name) <= 80 and _TAGGED_QUEUE_NAME.match(name)):
+        return name
+    raise QueueError(
+        f"{name!r:.100} is not a queue name: use letters, digits and _ . - only, at most 80."
+    )
+
+
+@lru_cache(maxsize=1024)
+def encode_head(name: str, limits: Limits, given: tuple[str, ...] = ()) -> str:
+    """The text of a payload up to its id. `given` names the limits that ``using()`` had set."""
+    options: dict[str, Any] = {
+        key: value for key, value in vars(limits).items() if value != _LIMIT_DEFAULTS[key]
+    }
+    if given:
+        options["using"] = given
+    return f'{{"v":{VERSION},"name":{_encode(name)},"options":{_encode(options)}'
+
+
+def encode(
+    head: str,
+    id: str,
+    sent: float | str,
+    arguments: Mapping[str, Any],
+    retry_until: float | None = None,
+    tags: tuple[str, ...] = (),
+    context: Mapping[str, Any] | None = None,
+) -> str:
+    """The text to store. `sent` is in seconds since the epoch, a text where many share it;
+    `arguments` are JSON values already. ValueError for nan and inf.
+    """
+    middle = ""
+    if retry_until is not None:
+        middle += f',"retry_until":{retry_until!r}'
+    if tags:
+        middle += f',"tags":{_encode(tags)}'
+    if context:
+        middle += f',"context":{_encode(context)}'
+    body = _encode(arguments) if arguments else "{}"
+    if len(body) > MOST_VALUES and _values(body) > MOST_VALUES:
+        raise NotSerializable(
+            f"The arguments hold more than {MOST_VALUES:,} values, which no worker would read."
+            " Save them with a storage and pass the name. Nothing was queued."
+        )
+    return f'{head}{_SEPARATOR}"{id}","sent":{sent}{middle},"arguments":{body}}}'
+
+
+def with_limits(text: str, limits: Limits) -> str:
+    """`text` with these limits, but for those that ``using()`` had set; as it is if damaged."""
+    known = _known_head(text)
+    if known is None:
+        return text
+    given = known.written["options"].get("using", ())
+    given = tuple(name for name in given if name in GIVEN) if isinstance(given, list) else ()
+    kept = {name: getattr(known.head.limits, name) for name in given}
+    head = encode_head(known.head.name, replace(limits, **kept), given)
+    return f"{head}{_SEPARATOR}{text[known.end :]}"
+
+
+def head_of(text: str) -> Head | None:
+    """The head of a payload, or None if it is damaged. Costs a dictionary lookup when known."""
+    known = _known_head(text)
+    return None if known is None else known.head
+
+
+class _KnownHead(NamedTuple):
+    """The head of some payloads."""
+
+    head: Head
+    written: Mapping[str, Any]
+    """The JSON object it was read from."""
+    end: int
+    """Where the job's id begins, which comes next."""
+
+
+def _known_head(text: str) -> _KnownHead | None:
+    """What comes before the id, if it is as `encode_head` writes it."""
+    end = text.find(_SEPARATOR, 0, _LONGEST_HEAD)
+    return None if end < 0 else _parse_head(text[:end])
+
+
+@lru_cache(maxsize=4096)
+def _parse_head(text: str) -> _KnownHead | None:
+    try:
+        data = json.loads(text + "}", object_pairs_hook=_once_each)
+        return _KnownHead(_head(data), data, len(text) + len(_SEPARATOR))
+    except (ValueError, RecursionError, InvalidPayload):
+        return None
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. A key that is there twice would be one thing to one reader, and another to the
+    next.
+    """
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise ValueError("a key is there twice")
+    return data
+
+
+def decode(text: str) -> Payload:
+    """Read a stored text; `InvalidPayload` says what is wrong with it."""
+    known = _known_head(text)
+    if known is None:
+        return _decode_unknown(text)
+    data = parsed(f'{{"id":{text[known.end :]}', "The payload")
+    if len(data) == 3:  # most have nothing else
+        id, sent, arguments = data["id"], data.get("sent"), data.get("arguments")
+        usual = type(id) is str and type(sent) is float and type(arguments) is dict
+        if usual and 0 <= sent <= LAST_MOMENT:
+            return Payload(id, known.head, sent, arguments)
+    for key in known.written:
+        if key in data:
+            raise InvalidPayload(f'The payload says "{key}" twice.')
+    return _payload(known.head, data)
+
+
+def _decode_unknown(text: str) -> Payload:
+    """A payload whose head is none that was written by `encode_head`, and is probably damaged."""
+    data = parsed(text, "The payload")
+    if not isinstance(data, dict):
+        raise InvalidPayload(f"The payload is a JSON {type(data).__name__}, not an object.")
+    head = _head(data)
+    try:
+        json.loads(text, object_pairs_hook=_once_each)
+    except ValueError as error:
+        raise InvalidPayload(f"The payload cannot be read: {error}.") from None
+    return _payload(head, data)
+
+
+def _payload(head: Head, data: Mapping[str, Any]) -> Payload:
+    how = _expect(data, "packed", (str, type(None)), None)
+    arguments = _expect(data, "arguments", dict if how is None else str)
+    return Payload(
+        id=_expect(data, "id", str),
+        head=head,
+        sent=float(_number(data, "sent", _FLOAT, most=LAST_MOMENT)),
+        arguments=arguments if how is None else {},
+        retry_until=_number(data, "retry_until", (*_FLOAT, _NONE), None, most=LAST_MOMENT),
+        tags=tuple(map(str, _expect(data, "tags", list, ()))),
+        context=_expect(data, "context", dict, _NOTHING),
+        packed=None if how is None else PackedArguments(how, arguments),
+    )
+
+
+def parsed(text: str, what: str) -> Any:
+    """The JSON in `text`, if it is small enough to be handled; else `InvalidPayload`, whose message
+    begins with `what`. It is looked at before anything is built of it.
+    """
+    small = len(text) <= 2 * MOST_LEVELS  # too short for either limit
+    if not small and len(text) > MOST_VALUES and _values(text) > MOST_VALUES:
+        raise InvalidPayload(
+            f"{what} holds more than {MOST_VALUES:,} values, and is not read. Save what is large"
+            " with a storage, and pass its name."
+        )
+    try:
+        data = _from_json(text)
+    except RecursionError:
+        raise InvalidPayload(f"{what} is nested too deeply to be one of djqueue's.") from None
+    except ValueError as error:
+        raise InvalidPayload(f"{what} is not JSON: {error}.") from None
+    if small:
+        return data
+    if text.count("[") + text.count("{") > MOST_LEVELS and _is_too_deep(data):
+        raise InvalidPayload(f"{what} is nested too deeply to be one of djqueue's.")
+    return data
+
+
+def _values(text: str) -> int:
+    """How many values a JSON text holds, or a few more. What is inside strings does not count, but
+    is only left out where it matters: that takes longer.
+    """
+    if _marks(text) > MOST_VALUES:
+        text = _STRINGS.sub("", text)
+    return _marks(text)
+
+
+_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+
+
+def _marks(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
+
+
+def _is_too_deep(data: Any) -> bool:
+    level = [data]
+    for _ in range(MOST_LEVELS):
+        level = [
+            item
+            for each in level
+            for item in (each.values() if type(each) is dict else each)
+            if type(item) is dict or type(item) is list
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _head(data: Any) -> Head:
+    if not isinstance(data, dict):
+        raise InvalidPayload("The payload is not a JSON object.")
+    version = _expect(data, "v", int)
+    if version != VERSION:
+        raise InvalidPayload(
+            f"The payload is of version {version}; this code reads version {VERSION}. "
+            "It was probably dispatched by a newer release: update the workers, then retry it."
+        )
+    options = _expect(data, "options", dict)
+    return Head(_expect(data, "name", str), _limits(options))
+
+
+def _limits(options: Mapping[str, Any]) -> Limits:
+    backoff = _expect(options, "backoff", (list, _NONE), None)
+    if backoff is not None and not all(
+        _is(seconds, _FLOAT) and 0 <= seconds <= LONGEST for seconds in backoff
+    ):
+        raise InvalidPayload('The payload\'s "backoff" is not a list of seconds.')
+    return Limits(
+        tries=_number(options, "tries", (int, _NONE), None),
+        timeout=_number(options, "timeout", (*_FLOAT, _NONE), None),
+        backoff=None if backoff is None else tuple(backoff),
+        max_exceptions=_number(options, "max_exceptions", (int, _NONE), None),
+        max_interruptions=_number(options, "max_interruptions", (int,), 3),
+        fail_on_timeout=_expect(options, "fail_on_timeout", bool, False),
+        delete_when_missing=_expect(options, "delete_when_missing", bool, False),
+        atomic=_expect(options, "atomic", (bool, str), False),
+    )
+
+
+_NONE = type(None)
+_FLOAT = (int, float)
+_REQUIRED = object()
+
+
+def _number(
+    data: Mapping[str, Any],
+    key: str,
+    types: tuple[type, ...],
+    default: Any = _REQUIRED,
+    *,
+    most: int = LONGEST,
+) -> Any:
+    """JSON has no largest number, and Python reads 1e999 as infinite."""
+    value = _expect(data, key, types, default)
+    if value is not None and not 0 <= value <= most:
+        raise InvalidPayload(f'The payload\'s "{key}" is {value!r}, out of range.')
+    return value
+
+
+def _expect(data: Mapping[str, Any], key: str, types: Any, default: Any = _REQUIRED) -> Any:
+    value = data.get(key, default)
+    if value is default:
+        if value is _REQUIRED:
+            raise InvalidPayload(f'The payload has no "{key}".')
+        return value
+    if type(value) is not types and not _is(value, types):
+        raise InvalidPayload(f'The payload\'s "{key}" is of type {type(value).__name__}.')
+    return value
+
+
+def _is(value: Any, types: Any) -> bool:
+    """isinstance, but True and False are no numbers."""
+    if isinstance(value, bool):
+        return types is bool or (isinstance(types, tuple) and bool in types)
+    return isinstance(value, types)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _from_json(text: str) -> Any:
+    """As the decoder's ``decode``, which takes twice as long for a short text: it looks for spaces
+    around it.
+    """
+    try:
+        data, end = _decoder.raw_decode(text)
+    except json.JSONDecodeError:
+        end = -1
+    return data if end == len(text) else _decoder.decode(text)

@@ -1,0 +1,270 @@
+"""Where arguments are kept that are too large for their queue: a table, or one of `STORAGES`.
+
+An entry has the id of its job and no other name. It is written before the job is pushed, read by
+the child that runs the job, and removed when the job is over. Each has a row, also where a storage
+has the data: by the row `djqueue.operations.payload_pruning` finds what nobody needs any more.
+
+A storage is the project's code, or a network away: workers use it in children only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.db import DatabaseError
+from django.utils import timezone
+
+from djqueue.conf import PayloadSettings, settings
+from djqueue.errors import ConfigurationError, InvalidPayload, QueueUnavailable
+from djqueue.payload.packing import STORED, ZLIB, body_of, digest, inflated
+
+if TYPE_CHECKING:
+    from django.core.files.storage import Storage
+    from django.db.models import QuerySet
+
+    from djqueue.models import Payload as Row
+    from djqueue.payload.payload import Payload
+
+FOLDER = "djqueue-payloads"
+CHECK_AFTER = 86_400.0
+"""Seconds from when a job is due until pruning asks whether it is still there. Long enough for the
+transaction that dispatches it to end."""
+_BYTES_AT_ONCE = 4 << 20
+"""Of bodies, in one INSERT: servers limit the size of a statement."""
+
+
+class Entry(NamedTuple):
+    """Something to keep."""
+
+    id: str
+    body: bytes
+    keep: float = CHECK_AFTER
+    """Seconds for which nobody asks whether it is still needed."""
+
+
+def unpacked(payload: Payload, limit: int | None = None) -> Payload:
+    """`payload` with its arguments in their place, of at most `limit` bytes.
+
+    Raises `InvalidPayload` if they are damaged, gone or too long (`packing.TooLong`), and
+    `QueueUnavailable` if the payload store cannot be reached.
+    """
+    if payload.packed is None:
+        return payload
+    known = settings().payloads or PayloadSettings()
+    limit = known.max_size if limit is None else limit
+    how, text = payload.packed
+    if how == ZLIB:
+        return inflated(payload, body_of(text), limit)
+    if how == STORED:
+        return inflated(payload, read(payload.id, text), limit)
+    raise InvalidPayload(
+        f"The payload's arguments are packed in a way that is unknown here: {how!r:.100}. It was "
+        "probably dispatched by a newer release: update the workers, then retry it."
+    )
+
+
+def write(connection: str, entries: Sequence[Entry]) -> None:
+    """Keep `entries`, for jobs of `connection`. In a transaction on the store's database they are
+    a part of it, but for what a storage has. `QueueUnavailable` if they could not be stored.
+    """
+    known = _known()
+    with _reported(f'database "{settings().payload_database}"'):
+        for some in _in_parts(entries):
+            rows = [_row(connection, entry, within=known.storage is None) for entry in some]
+            _table().bulk_create(rows)
+    if known.storage is not None:
+        # After the rows: those of a transaction that is rolled back leave files that pruning
+        # finds by their age, while a row without a file is found at once.
+        for entry in entries:
+            _save(known.storage, entry)
+
+
+def read(id: str, expected: str) -> bytes:
+    """What is kept under `id`, if it has the digest that is `expected`. Raises as `unpacked`."""
+    known = settings().payloads
+    if known is None:
+        raise InvalidPayload(
+            'The job\'s arguments are in the payload store, and DJQUEUE["PAYLOADS"] is None here. '
+            "Configure the store that they were written to, then retry the job."
+        )
+    key = _key(id)
+    body = None
+    if known.storage is not None:
+        body = _open(known.storage, key, known.max_size)
+    if body is None:  # or from before there was a storage
+        with _reported(f'database "{settings().payload_database}"'):
+            found = _table().filter(uuid=key).values_list("body", flat=True).first()
+            body = None if found is None else bytes(found)
+    if body is None:
+        raise InvalidPayload(
+            f"The arguments of job {key} are no longer in the payload store: it was done before, "
+            "they were pruned, or this is not the store that they were written to."
+        )
+    if digest(body) != expected:
+        raise InvalidPayload(
+            f"What the payload store has for job {key} is not what it was dispatched with."
+        )
+    return body
+
+
+def keep(ids: Iterable[str | UUID], seconds: float) -> None:
+    """Let nobody ask for so long whether these are still needed."""
+    with _reported(f'database "{settings().payload_database}"'):
+        later = timezone.now() + timedelta(seconds=seconds)
+        _table().filter(uuid__in=list(ids)).update(check_at=later)
+
+
+def remove(ids: Sequence[str]) -> None:
+    """Forget what is kept under `ids`; those without an entry do not matter."""
+    known = settings().payloads
+    keys = [UUID(id) for id in ids if _is_key(id)]
+    if known is None or not keys:
+        return
+    if known.storage is not None:
+        with _reported(f'storage "{known.storage}"'):
+            for key in keys:
+                storages[known.storage].delete(_path(key))
+    # Rows last: if the storage fails, pruning still knows of the files.
+    with _reported(f'database "{settings().payload_database}"'):
+        rows = _table().filter(uuid__in=keys)
+        rows._raw_delete(rows.db)
+
+
+def strays(shard: int, older_than: timedelta) -> list[str]:
+    """Ids of files in a storage that have no row: of one in 256 folders, so that it is cheap."""
+    known = _known()
+    if known.storage is None:
+        return []
+    storage = storages[known.storage]
+    folder = f"{FOLDER}/{shard:02x}"
+    before = timezone.now() - older_than
+    with _reported(f'storage "{known.storage}"'):
+        try:
+            names = [name for name in storage.listdir(folder)[1] if _is_key(name)]
+        except FileNotFoundError:
+            return []
+        with_row = set(_table().filter(uuid__in=names).values_list("uuid", flat=True))
+        return [
+            name
+            for name in names
+            if UUID(name) not in with_row and _modified(storage, f"{folder}/{name}") < before
+        ]
+
+
+# -- rows ------------------------------------------------------------------------------------------
+
+
+def _table() -> QuerySet[Row]:
+    from djqueue.models import Payload
+
+    return Payload.objects.using(settings().payload_database)
+
+
+def _row(connection: str, entry: Entry, *, within: bool) -> Row:
+    from djqueue.models import Payload
+
+    now = timezone.now()
+    return Payload(
+        uuid=UUID(entry.id),
+        connection=connection,
+        body=entry.body if within else None,
+        created_at=now,
+        check_at=now + timedelta(seconds=entry.keep),
+    )
+
+
+def _in_parts(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    part: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if part and size + len(entry.body) > _BYTES_AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append(entry)
+        size += len(entry.body)
+    if part:
+        yield part
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def _path(key: UUID) -> str:
+    """In 256 folders, by the part of an id that is random."""
+    return f"{FOLDER}/{key.hex[-2:]}/{key}"
+
+
+def _save(alias: str, entry: Entry) -> None:
+    path = _path(UUID(entry.id))
+    storage = storages[alias]
+    with _reported(f'storage "{alias}"'):
+        saved = storage.save(path, ContentFile(entry.body))
+    if saved.replace("\\", "/") != path:
+        storage.delete(saved)
+        raise ConfigurationError(
+            f'Storage "{alias}" saved {path} under another name: {saved}. Large arguments need a '
+            "storage that keeps the names it is given."
+        )
+
+
+def _open(alias: str, key: UUID, limit: int) -> bytes | None:
+    with _reported(f'storage "{alias}"'):
+        try:
+            with storages[alias].open(_path(key)) as file:
+                body: bytes = file.read(limit + (1 << 16))  # what zlib adds, and to spare
+        except FileNotFoundError:
+            return None
+    return body
+
+
+def _modified(storage: Storage, path: str) -> Any:
+    moment = storage.get_modified_time(path)
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+
+
+@contextmanager
+def _reported(place: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except DatabaseError as error:
+        raise QueueUnavailable(f"The payload store in {place} did not do it: {error}") from error
+    except Exception as error:
+        # A storage raises whatever its client library does.
+        kind = type(error).__name__
+        raise QueueUnavailable(
+            f"The payload store in {place} did not do it: {kind}: {error}"
+        ) from error
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def _known() -> PayloadSettings:
+    known = settings().payloads
+    if known is None:
+        raise ConfigurationError('There is no payload store: DJQUEUE["PAYLOADS"] is None.')
+    return known
+
+
+def _key(id: str) -> UUID:
+    """The name of an entry. A payload can ask for nothing else: no path, no alias."""
+    if not _is_key(id):
+        raise InvalidPayload(
+            f"The payload's id {id!r:.100} is no UUID, so nothing can be stored for it."
+        )
+    return UUID(id)
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,0 +1,3 @@
+"""One attempt: a reservation goes in, an outcome comes out. Nothing here settles anything in a
+store, except `atomic`, whose end is part of the job's own transaction.
+"""

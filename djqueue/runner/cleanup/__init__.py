@@ -1,0 +1,1 @@
+"""What an attempt may leave in its process, and how it is undone before the next one."""

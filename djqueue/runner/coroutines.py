@@ -1,0 +1,39 @@
+"""The end of an ``async def handle``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from asgiref.sync import async_to_sync
+
+from djqueue.errors import JobTimeout
+from djqueue.runner.timer import Timer
+
+TO_CANCEL = 1.0
+"""Seconds that a coroutine has for its ``finally`` blocks when its time is over."""
+
+
+def finish(value: Any, timer: Timer) -> Any:
+    """What ``handle()`` returned; a coroutine is run to its end first, in what is left of the
+    job's time. ORM calls in it stay on this thread's connection.
+    """
+    if not asyncio.iscoroutine(value):
+        return value
+    left = timer.left()
+    if left is not None:
+        # The event loop is in a thread of its own, where no alarm rings: the loop counts, and the
+        # alarm is for what blocks this thread.
+        timer.start(left + TO_CANCEL + 0.5)
+    return async_to_sync(_run)(value, left)
+
+
+async def _run(coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
+    handling = asyncio.ensure_future(coroutine)
+    await asyncio.wait({handling}, timeout=timeout)
+    if handling.done():
+        return handling.result()
+    handling.cancel()
+    await asyncio.wait({handling}, timeout=TO_CANCEL)
+    raise JobTimeout

@@ -1,0 +1,156 @@
+"""The job that runs here, as it sees itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from djqueue.errors import ManuallyFailed, NotInJob
+from djqueue.payload.payload import LONGEST
+from djqueue.runner.decision import Happened
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Reservation
+
+Default = TypeVar("Default")
+_RAISE: Any = object()
+
+
+def never() -> bool:
+    """Nobody can tell: no."""
+    return False
+
+
+class CurrentJob:
+    """A running attempt. `current_job()` and a job's ``self.job`` give this object."""
+
+    __slots__ = (
+        "_cancelled",
+        "_stopping",
+        "attempt",
+        "batch",
+        "chain",
+        "connection",
+        "delay",
+        "error",
+        "id",
+        "instance",
+        "is_uncharged",
+        "name",
+        "previous",
+        "queue",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        name: str,
+        queue: str,
+        connection: str,
+        attempt: int,
+        instance: Any = None,
+        cancelled: Callable[[], bool] = never,
+        stopping: Callable[[], bool] = never,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.queue = queue
+        self.connection = connection
+        self.attempt = attempt
+        """The number of this attempt, from 1. An interrupted attempt keeps its number."""
+        self.instance = instance
+        """The `Job` with its arguments; None while they cannot be made."""
+        self.batch: Any = None
+        self.chain: Any = None
+        self.previous: Any = None
+        self.verdict: Happened | None = None
+        self.delay = 0.0
+        self.error: BaseException | None = None
+        self.is_uncharged = False
+        """It was released because its worker stops: that is no attempt."""
+        self._cancelled = cancelled
+        self._stopping = stopping
+
+    @classmethod
+    def of(cls, reservation: Reservation, connection: str) -> CurrentJob:
+        """A reserved job of `connection` that does not run, without its instance."""
+        name, queue = reservation.name, reservation.queue
+        return cls(reservation.id, name, queue, connection, reservation.attempt)
+
+    def release(self, delay: float | timedelta | datetime = 0) -> None:
+        """Put the job back into its queue when this attempt ends, after `delay`.
+
+        It counts as an attempt, unless the worker stops (`is_stopping`). `delay` is in seconds, a
+        `timedelta`, or an aware `datetime`.
+        """
+        seconds = _seconds(delay)
+        if self.verdict is not Happened.FAILED:
+            self.verdict = Happened.RELEASED
+            self.delay = seconds
+            self.is_uncharged = self.is_stopping
+
+    def fail(self, error: BaseException | str | None = None) -> None:
+        """Give the job up when this attempt ends; nothing retries it by itself."""
+        self.verdict = Happened.FAILED
+        if not isinstance(error, BaseException):
+            error = ManuallyFailed(error or f"{self.name} called fail().")
+        self.error = error
+
+    def delete(self) -> None:
+        """Remove the job when this attempt ends, as if it were done."""
+        if self.verdict is not Happened.FAILED:
+            self.verdict = Happened.DELETED
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the job was cancelled or deleted while it runs; its outcome will be ignored.
+
+        Known within five seconds; reading it costs nothing.
+        """
+        return self._cancelled()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker was told to stop. A long job may `release()` itself then, having noted
+        how far it has come: that does not count as an attempt. Reading it costs nothing.
+        """
+        return self._stopping()
+
+    def __repr__(self) -> str:
+        return f"<CurrentJob {self.name} {self.id} attempt {self.attempt} on {self.queue}>"
+
+
+current: ContextVar[CurrentJob | None] = ContextVar("djqueue_current_job", default=None)
+
+
+@overload
+def current_job() -> CurrentJob: ...
+@overload
+def current_job(default: Default) -> CurrentJob | Default: ...
+def current_job(default: Any = _RAISE) -> Any:
+    """The job that runs here; outside a job `default`, or `NotInJob` if there is none."""
+    job = current.get()
+    if job is not None:
+        return job
+    if default is _RAISE:
+        raise NotInJob(
+            "current_job() was called outside a job. Call current_job(None) where both may happen."
+        )
+    return default
+
+
+def _seconds(delay: float | timedelta | datetime) -> float:
+    if isinstance(delay, datetime):
+        if delay.tzinfo is None:
+            raise ValueError(
+                f"release() was given the naive datetime {delay}: nobody knows in which time zone."
+                " Use django.utils.timezone.now(), or a timedelta."
+            )
+        delay = delay - datetime.now(delay.tzinfo)
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    if not seconds <= LONGEST:
+        raise ValueError(f"release() was given {seconds:g} seconds; the longest is {LONGEST}.")
+    return max(0.0, seconds)

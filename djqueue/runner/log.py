@@ -1,0 +1,74 @@
+"""Failures of jobs, in Python's `logging`: whoever is told of errors there hears of these too.
+
+Each record has ``job_id``, ``job_name``, ``queue``, ``connection`` and ``attempt``, and the
+exception as ``exc_info``. An attempt that is to be followed by another is a WARNING, a job that was
+given up an ERROR: one record each.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from djqueue.runner.current import CurrentJob
+from djqueue.runner.outcome import exception_of, report
+from djqueue.text.printable import one_line
+
+logger = logging.getLogger("djqueue.jobs")
+# Where nobody has configured logging, the worker's own lines say it, and stderr stays empty.
+logger.addHandler(logging.NullHandler())
+
+
+def will_be_retried(job: CurrentJob, error: BaseException, delay: float) -> None:
+    """An attempt failed, and another follows."""
+    logger.warning(
+        "%s (attempt %d of job %s) failed with %s, and will be tried again in %g s.",
+        one_line(job.name),
+        job.attempt,
+        job.id,
+        one_line(type(error).__name__),
+        delay,
+        exc_info=_shown(error),
+        extra=_facts(job),
+    )
+
+
+def given_up(job: CurrentJob, error: BaseException) -> None:
+    """A job is over without having been done, and its failed row is stored."""
+    logger.error(
+        "%s (job %s) was given up after attempt %d: %s.",
+        one_line(job.name),
+        job.id,
+        job.attempt,
+        one_line(type(error).__name__),
+        exc_info=_shown(error),
+        extra=_facts(job),
+    )
+
+
+def raised_after_commit(job: CurrentJob, error: BaseException) -> None:
+    """An atomic job has committed, and a function that it gave to ``on_commit()`` raised."""
+    logger.warning(
+        "%s (job %s) is done and committed, but a function it had given to on_commit() raised %s."
+        " Those behind it were not called: Django calls them in order and stops at an error, unless"
+        " they are registered with robust=True.",
+        one_line(job.name),
+        job.id,
+        one_line(type(error).__name__),
+        exc_info=_shown(error),
+        extra=_facts(job),
+    )
+
+
+def _shown(error: BaseException) -> BaseException:
+    """The exception without its secrets: its class, its text masked, its traceback as a text."""
+    return error if error.__traceback__ is None else exception_of(report(error))
+
+
+def _facts(job: CurrentJob) -> dict[str, object]:
+    return {
+        "job_id": job.id,
+        "job_name": job.name,
+        "queue": job.queue,
+        "connection": job.connection,
+        "attempt": job.attempt,
+    }

@@ -1,0 +1,57 @@
+"""What holds for a job when the job itself says nothing: the worker's options."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from djqueue.payload.payload import Limits
+from djqueue.runner.decision import Facts
+
+DEFAULT_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Durations are in seconds; 0 tries and a timeout of 0 mean no limit."""
+
+    tries: int = 1
+    timeout: float = DEFAULT_TIMEOUT
+    backoff: tuple[float, ...] = ()
+    unknown_grace: float = 600.0
+
+    def timeout_of(self, limits: Limits) -> float:
+        """Seconds that a job with `limits` may run; 0 means no limit."""
+        return self.timeout if limits.timeout is None else limits.timeout
+
+    def tries_of(self, limits: Limits) -> int:
+        """How often a job with `limits` may be tried; 0 means no limit."""
+        return self.tries if limits.tries is None else limits.tries
+
+    def facts(
+        self,
+        limits: Limits,
+        *,
+        attempt: int,
+        errors: int = 0,
+        interruptions: int = 0,
+        backoff: tuple[float, ...] | None = None,
+        retry_until: float | None = None,
+        now: float = 0.0,
+    ) -> Facts:
+        """The facts of a decision. `now` and `retry_until` are seconds since the epoch."""
+        if backoff is None:
+            backoff = self.backoff if limits.backoff is None else limits.backoff
+        return Facts(
+            attempt=attempt,
+            tries=self.tries_of(limits),
+            exceptions=errors,
+            interruptions=interruptions,
+            max_exceptions=limits.max_exceptions,
+            max_interruptions=limits.max_interruptions,
+            backoff=backoff,
+            fail_on_timeout=limits.fail_on_timeout,
+            has_retry_until=retry_until is not None,
+            expired=retry_until is not None and now >= retry_until,
+            left=math.inf if retry_until is None else retry_until - now,
+        )

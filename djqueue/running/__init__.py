@@ -1,1 +1,0 @@
-"""One attempt at a job: from its payload to its outcome."""

@@ -1,0 +1,221 @@
+"""What parent and child say to each other.
+
+Three one-way channels, beside the page that all processes of a worker share:
+
+- **work** (parent → child): windows of jobs behind their length. They travel ahead.
+- **tokens** (parent → child): eight bytes an item, the permission to begin it. The parent holds
+  the reading end too: what it can read back was never begun, and what it cannot was. The kernel
+  makes that exact, whatever dies when.
+- **outcomes** (child → parent): one write an item. What is in the pipe survives the child.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import select
+import signal
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from djqueue.drivers.base import Reservation
+from djqueue.finish.notices import Chore, ChoreKind, Failed, Notice, Released
+from djqueue.runner.decision import Action, Decision, Happened
+from djqueue.runner.outcome import ErrorReport, Outcome
+
+TOKEN = struct.Struct("<Q")
+_LENGTH = struct.Struct("<I")
+_OUTCOME = struct.Struct("<QBdII")
+_PLAIN, _FULL, _TOLD = 0xD1, 0xE2, 0xF3
+"""Kinds, unlikely in what a job writes into this pipe by mistake."""
+_LONGEST = 1 << 26
+_PLAINEST = 2
+"""The version of `marshal` that does not look for values that are there twice."""
+
+
+class Item(NamedTuple):
+    """A job for a child to run."""
+
+    number: int
+    """Its place among all that this child was ever given; it only grows."""
+    reservation: Reservation
+
+
+class Note(NamedTuple):
+    """A notice for a child to deliver."""
+
+    number: int
+    """As that of an `Item`: they stand in one line."""
+    notice: Notice
+
+
+class Told(NamedTuple):
+    """A child's answer about one item."""
+
+    number: int
+    outcome: Outcome | None
+    """None: a notice was delivered."""
+    memory: int = 0
+    """Bytes the child occupies, where that is above ``--memory``."""
+
+
+# -- windows --------------------------------------------------------------------------------------
+
+
+def encode_window(items: Sequence[Item]) -> bytes:
+    """A window of jobs as it goes over the work channel."""
+    return _framed([(number, *reservation) for number, reservation in items])
+
+
+def encode_note(note: Note) -> bytes:
+    """A notice, in a window of its own."""
+    number, notice = note
+    if isinstance(notice, Chore):
+        return _framed((number, "chore", notice.kind.value, notice.text))
+    told = (tuple(notice.reservation), tuple(notice.error))
+    if isinstance(notice, Released):
+        return _framed((number, "released", *told, notice.delay))
+    return _framed((number, "failed", *told))
+
+
+def _framed(value: Any) -> bytes:
+    """Both ends are one program, and what jobs say is text to it: `marshal` makes nothing else
+    than plain values, in a quarter of JSON's time.
+    """
+    body = marshal.dumps(value, _PLAINEST)
+    return _LENGTH.pack(len(body)) + body
+
+
+class WindowReader:
+    """The child's end of the work channel. Blocks."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self) -> list[Item | Note]:
+        """The next window; EOFError when the parent is gone."""
+        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
+        window = marshal.loads(self._exactly(length))  # noqa: S302 - our parent's
+        if type(window) is tuple:
+            return [_note(*window)]
+        return [Item(number, Reservation._make(fields)) for number, *fields in window]
+
+    def _exactly(self, count: int) -> bytes:
+        chunks = []
+        while count:
+            chunk = os.read(self._descriptor, min(count, 1 << 20))
+            if not chunk:
+                raise EOFError
+            chunks.append(chunk)
+            count -= len(chunk)
+        return b"".join(chunks)
+
+
+def _note(number: int, kind: str, *fields: Any) -> Note:
+    if kind == "chore":
+        return Note(number, Chore(ChoreKind(fields[0]), fields[1]))
+    reservation, error = Reservation._make(fields[0]), ErrorReport._make(fields[1])
+    if kind == "released":
+        return Note(number, Released(reservation, error, fields[2]))
+    return Note(number, Failed(reservation, error))
+
+
+# -- outcomes -------------------------------------------------------------------------------------
+
+
+def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
+    """A plain success is 25 bytes; anything else brings a JSON body, and a sum to check it by."""
+    plain = outcome.happened is Happened.RETURNED and not (outcome.settled or outcome.spoilt)
+    if plain and not memory:
+        return _OUTCOME.pack(index, _PLAIN, outcome.duration, 0, 0)
+    fields: dict[str, Any] = {
+        "happened": outcome.happened.value,
+        "action": outcome.decision.action.value,
+        "delay": outcome.decision.delay,
+        "error": outcome.error,
+        "history": outcome.history,
+        "settled": outcome.settled,
+        "charged": outcome.charged,
+        "spoilt": outcome.spoilt,
+        "memory": memory,
+    }
+    body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return _OUTCOME.pack(index, _FULL, outcome.duration, len(body), zlib.crc32(body)) + body
+
+
+def encode_told(index: int) -> bytes:
+    """A notice was delivered."""
+    return _OUTCOME.pack(index, _TOLD, 0.0, 0, 0)
+
+
+def send_outcome(descriptor: int, data: bytes) -> None:
+    """Write all of it. What is larger than a pipe takes at once could be cut in two by a signal,
+    whose handler may be a job's, so signals wait.
+    """
+    if len(data) <= select.PIPE_BUF:
+        os.write(descriptor, data)
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class GarbledError(ValueError):
+    """Something else than outcomes came: their order is lost, and with it what they are about."""
+
+
+class OutcomeReader:
+    """The parent's end. Fed with whatever bytes have arrived."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> Iterator[Told]:
+        """The answers that are complete by now. A last, torn one of a dead child never is.
+
+        `GarbledError` for anything else.
+        """
+        buffer = self._buffer + data if self._buffer else data
+        position, end, head = 0, len(buffer), _OUTCOME.size
+        while end - position >= head:
+            index, kind, duration, length, checked = _OUTCOME.unpack_from(buffer, position)
+            if kind not in (_PLAIN, _FULL, _TOLD) or length > _LONGEST:
+                raise GarbledError
+            if end - position - head < length:
+                break
+            position += head
+            if kind == _PLAIN:
+                yield Told(index, Outcome(Happened.RETURNED, _DONE, duration=duration))
+            elif kind == _TOLD:
+                yield Told(index, None)
+            else:
+                body = buffer[position : position + length]
+                if zlib.crc32(body) != checked:
+                    raise GarbledError
+                yield _full(index, duration, body)
+            position += length
+        self._buffer = buffer[position:]
+
+
+_DONE = Decision(Action.DONE)
+
+
+def _full(index: int, duration: float, body: bytes) -> Told:
+    data = json.loads(body)
+    outcome = Outcome(
+        Happened(data["happened"]),
+        Decision(Action(data["action"]), data["delay"]),
+        ErrorReport(*data["error"]) if data["error"] else None,
+        data["history"],
+        data["settled"],
+        data["charged"],
+        duration,
+        data["spoilt"],
+    )
+    return Told(index, outcome, data["memory"])

@@ -1,0 +1,301 @@
+"""A child: runs one job at a time, in a process group of its own.
+
+User code runs here and nowhere else. The child knows nothing of the store, except that an `atomic`
+job settles itself in its own transaction.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import gc
+import os
+import resource
+import select
+import signal
+import threading
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from django.db.backends.signals import connection_created
+from django.dispatch import Signal
+
+from djqueue import signals
+from djqueue.conf import settings
+from djqueue.drivers import make_driver
+from djqueue.finish.notices import HARD, Chore, ChoreKind, Failed, Released
+from djqueue.payload.payload import Limits, head_of
+from djqueue.runner.cleanup.reset import close_what_is_old, connections_after
+from djqueue.runner.cleanup.surroundings import Surroundings
+from djqueue.runner.outcome import exception_of
+from djqueue.runner.rules import DEFAULT_TIMEOUT
+from djqueue.runner.runner import Runner
+from djqueue.runner.timer import AlarmTimer
+from djqueue.worker import clock
+from djqueue.worker.children import output
+from djqueue.worker.children.channel import (
+    TOKEN,
+    Item,
+    Note,
+    WindowReader,
+    encode_outcome,
+    encode_told,
+    send_outcome,
+)
+from djqueue.worker.children.memory import resident
+from djqueue.worker.children.page import ENDING, Slot
+from djqueue.worker.children.programs import Programs
+from djqueue.worker.children.team import Assignment
+from djqueue.worker.chores import tidy
+from djqueue.worker.warden.orphans import OWNER, prctl
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver
+
+TO_END = 2.0
+"""Seconds that a child may take to end once it has nothing to do any more."""
+_TO_START = 0.0003
+"""Seconds in which no job can have started a program."""
+_INSTANT = 0.5
+"""Seconds of waiting after which a database connection may have become too old."""
+_LOOK_EVERY = 0.05
+"""Seconds between two looks at the child's own memory."""
+
+
+def main(assignment: Assignment, slot: Slot) -> NoReturn:
+    """Run until the parent closes the token pipe, or an attempt has spoilt this process."""
+    code = 1
+    try:
+        _become_a_child(assignment)
+        child = Child(assignment, slot)
+        slot.end()  # ready
+        with contextlib.suppress(EOFError):
+            child.run()
+        child.close()
+        slot.begin(ENDING, clock.now(), hard=clock.now() + TO_END)
+        _wind_up()
+        code = 0
+    except BaseException:  # noqa: BLE001 - an error of ours has nobody else who would tell of it
+        traceback.print_exc()
+    finally:
+        output.flush()
+        os._exit(code)
+
+
+def _wind_up() -> None:
+    """End as a program does: threads that are not daemons are waited for, and what was registered
+    with `atexit` runs; error trackers send then. The warden sees to it that this ends.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing does in its children
+    atexit._run_exitfuncs()
+
+
+class Child:
+    """One thread of control: token, job, outcome, and again."""
+
+    def __init__(self, assignment: Assignment, slot: Slot) -> None:
+        self._team, self._channels = assignment.team, assignment.channels
+        self._slot = slot
+        self._programs = Programs()
+        self._windows = WindowReader(assignment.channels.work)
+        self._items: deque[Item | Note] = deque()
+        self._index = 0
+        self._timer = AlarmTimer()
+        self._driver: Driver | None = None
+        self._looked = 0.0
+        self._calls = select.poll()
+        for descriptor in (assignment.channels.tokens, assignment.channels.work):
+            self._calls.register(descriptor, select.POLLIN)
+        self._connected = True
+        """A database connection may be open."""
+        connection_created.connect(self._has_connected)
+        self._surroundings = Surroundings()
+        os.register_at_fork(after_in_child=self._was_forked)
+        self._runner = Runner(
+            assignment.team.connection,
+            assignment.team.rules,
+            timer=self._timer,
+            cancelled=lambda: self._slot.cancelled == self._index,
+            stopping=lambda: slot.is_stopping,
+            driver=self._own_driver,
+        )
+
+    def run(self) -> None:
+        """Begin what there is a token for, until the parent closes the pipe."""
+        while True:
+            try:
+                token = os.read(self._channels.tokens, TOKEN.size)
+            except BlockingIOError:
+                self._wait()
+                continue
+            if not token:
+                return
+            (index,) = TOKEN.unpack(token)
+            item = self._take(index)
+            spoilt = self._tell(item) if isinstance(item, Note) else self._attempt(item)
+            if spoilt:
+                return
+
+    def close(self) -> None:
+        """Nothing runs here any more."""
+        self._timer.close()
+
+    def _wait(self) -> None:
+        """Nothing to do: sleep until there is. A payload larger than the pipe takes comes before
+        its token, and has to be read away.
+        """
+        if signals.worker_looping.receivers:
+            self._worker_signal(signals.worker_looping)
+        since = clock.now()
+        readable = {descriptor for descriptor, _ in self._calls.poll()}
+        if self._connected and clock.now() - since > _INSTANT:
+            close_what_is_old()
+        if self._channels.tokens not in readable:
+            self._items.extend(self._windows.read())
+
+    def _take(self, index: int) -> Item | Note:
+        """Item `index`. Earlier ones have been taken back from us."""
+        while True:
+            while self._items:
+                item = self._items.popleft()
+                if item.number == index:
+                    return item
+            self._items.extend(self._windows.read())
+
+    def _attempt(self, item: Item) -> bool:
+        """Run a job and report it; whether this process must not be used again."""
+        self._index = item.number
+        reservation = item.reservation
+        head = head_of(reservation.payload)
+        limits = head.limits if head else Limits()
+        timeout = self._team.rules.timeout_of(limits)
+        self._begin(item.number, timeout)
+        outcome = self._runner.run(reservation, limits)
+        self._tidy(reservation.name)
+        self._runner.forget()
+        output.flush()
+        if outcome.duration > _TO_START:
+            self._programs.look(reservation.name)
+        self._slot.end()
+        memory = self._memory(outcome.duration) if self._team.memory else 0
+        send_outcome(self._channels.outcomes, encode_outcome(item.number, outcome, memory))
+        return outcome.spoilt
+
+    def _begin(self, number: int, timeout: float) -> None:
+        now = clock.now()
+        if timeout:
+            soft = now + timeout
+            self._slot.begin(number, now, soft, soft + self._team.kill_grace)
+        else:
+            self._slot.begin(number, now)
+
+    def _tidy(self, job: str) -> None:
+        """Asking Django for its connections costs a tenth of a short job."""
+        if self._connected:
+            self._connected = connections_after(job)
+        self._surroundings.restore(job)
+
+    def _was_forked(self) -> None:
+        """In a process that a job has forked: it is nobody's child here, and says nothing."""
+        for descriptor in self._channels[:3]:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._runner.twin.born = True
+
+    def _has_connected(self, **_: Any) -> None:
+        self._connected = True
+
+    def _tell(self, note: Note) -> bool:
+        """Deliver a notice: user code that has to follow a stored outcome. Whether this process
+        must not be used again.
+        """
+        self._index = note.number
+        spoilt = False
+        if isinstance(note.notice, Chore):
+            self._begin(note.number, self._team.rules.timeout or DEFAULT_TIMEOUT)
+            self._chore(note.notice)
+        else:
+            self._begin(note.number, self._runner.teller.time_to_tell(note.notice.reservation))
+            spoilt = self._end_of(note.notice)
+        self._slot.end()
+        send_outcome(self._channels.outcomes, encode_told(note.number))
+        return spoilt
+
+    def _end_of(self, notice: Failed | Released) -> bool:
+        error = exception_of(notice.error)
+        spoilt = False
+        if isinstance(notice, Released):
+            self._runner.teller.released(notice.reservation, error, notice.delay)
+        else:
+            killed = notice.error.place == HARD
+            spoilt = self._runner.failed(notice.reservation, error, killed=killed)
+        self._tidy(notice.reservation.name)
+        return spoilt
+
+    def _chore(self, chore: Chore) -> None:
+        if chore.kind is ChoreKind.STARTED:
+            self._worker_signal(signals.worker_started)
+        elif chore.kind is ChoreKind.STOPPING:
+            self._worker_signal(signals.worker_stopping, reason=chore.text)
+        else:
+            tidy(chore)
+            self._tidy("a chore")
+
+    def _worker_signal(self, which: Signal, **more: Any) -> None:
+        """Worker signals are sent here, since the parent runs no user code."""
+        team = self._team
+        signals.announce(
+            which,
+            type(self),
+            worker=team.worker,
+            connection=team.connection,
+            queues=team.queues,
+            **more,
+        )
+
+    def _memory(self, duration: float) -> int:
+        """Bytes in use, if above the limit. Looked at now and then only: it costs a file read."""
+        now = clock.now()
+        if now - self._looked < _LOOK_EVERY and duration < _LOOK_EVERY:
+            return 0
+        self._looked = now
+        used = resident(os.getpid())
+        return used if used > self._team.memory else 0
+
+    def _own_driver(self) -> Driver:
+        """A driver on this process's own connections."""
+        if self._driver is None:
+            self._driver = make_driver(settings().connection(self._team.connection))
+        return self._driver
+
+
+def _become_a_child(assignment: Assignment) -> None:
+    """Signals, group and crash dump of a process that runs user code."""
+    with contextlib.suppress(PermissionError):
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    gc.enable()
+    os.environ[OWNER] = str(os.getpid())
+    output.unbuffer()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable(file=assignment.channels.dump, all_threads=True)
+    _die_with_warden(assignment.life, assignment.warden)
+
+
+def _die_with_warden(life: int, warden: int) -> None:
+    """No user code runs unsupervised: when the warden is gone, so is this process."""
+    if prctl is not None:
+        set_parent_death_signal = 1
+        prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != warden:
+            os._exit(1)
+        return
+
+    def watch() -> None:
+        os.read(life, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="djqueue-life").start()

@@ -1,0 +1,225 @@
+"""What the parent knows of one child."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from djqueue.drivers.base import Reservation
+from djqueue.finish.deaths import stacks
+from djqueue.finish.notices import Notice
+from djqueue.worker import clock
+from djqueue.worker.children.channel import (
+    TOKEN,
+    GarbledError,
+    Item,
+    Note,
+    OutcomeReader,
+    Told,
+    encode_note,
+    encode_window,
+)
+from djqueue.worker.children.page import Running, Slot
+from djqueue.worker.warden.link import Ends, Link
+
+GARBLED = "Its process wrote something else where its outcomes belong, so they could not be read."
+STUCK_AFTER = 0.1
+"""Seconds after which a job keeps nobody waiting behind it."""
+
+
+class Process:
+    """A child: its pipes and what it holds. All descriptors are non-blocking here."""
+
+    def __init__(self, slot: Slot, ends: Ends, link: Link) -> None:
+        self.slot = slot
+        self.ends = ends
+        self._link = link
+        self.started = clock.now()
+        self.held: dict[int, Item | Note] = {}
+        """What was handed over and is not answered, by index, in order."""
+        self.doomed: str | None = None
+        """Why we have killed it, or are about to."""
+        self.lease_end = 0.0
+        """When what is handed over may be taken over by others; 0: never."""
+        self.has_begun = False
+        """It has begun at least one item."""
+        self.is_broken = False
+        """That is why it is doomed."""
+        self.heard = clock.now()
+        """When it last gave a sign of doing something."""
+        self.mute_since: float | None = None
+        """When it closed the channel of its outcomes, or wrote something else into it."""
+        self.spoilt = False
+        """It will end by itself after a soft timeout; nothing more is handed over."""
+        self.cancelled: set[int] = set()
+        """What was told that it was lost, and may act upon it."""
+        self.full = False
+        """Nothing more is handed over until it is empty."""
+        self._reader = OutcomeReader()
+        self._next = 1
+        self._unsent = bytearray()
+        """Cut off at its front, which a `bytearray` does without copying the rest."""
+        self._tokens = b""
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 until the warden has started it."""
+        return self.slot.pid
+
+    # -- handing over --------------------------------------------------------------------------
+
+    def lease_until(self, at: float) -> None:
+        """Every job that it holds, and what is handed over from now on, is ours until `at`, on
+        `clock.now`: it is killed then, unless this is called again in time.
+        """
+        self.lease_end = at
+        if any(isinstance(item, Item) for item in self.held.values()):
+            self.slot.lease_end = at
+
+    def hand_over(self, reservations: Sequence[Reservation]) -> None:
+        """Give the child a window; payloads go first, then the permission to begin them."""
+        items = []
+        for reservation in reservations:
+            item = Item(self._next, reservation)
+            self.held[item.number] = item
+            self._next += 1
+            items.append(item)
+        if not self.slot.lease_end or self.lease_end < self.slot.lease_end:
+            self.slot.lease_end = self.lease_end
+        self.slot.held = len(self.held)
+        self._unsent += encode_window(items)
+        self._tokens += b"".join(TOKEN.pack(item.number) for item in items)
+        self.send()
+
+    def tell(self, notice: Notice) -> None:
+        """Give the child a notice to deliver."""
+        note = Note(self._next, notice)
+        self.held[note.number] = note
+        self._next += 1
+        self.slot.held = len(self.held)
+        self._unsent += encode_note(note)
+        self._tokens += TOKEN.pack(note.number)
+        self.send()
+
+    def send(self) -> bool:
+        """Write what the pipes take; whether something is left."""
+        try:
+            while self._unsent:
+                sent = self.ends.work.send(self._unsent)
+                self.heard = clock.now()
+                del self._unsent[:sent]
+            while self._tokens:
+                sent = os.write(self.ends.tokens, self._tokens)
+                self._tokens = self._tokens[sent:]
+        except BlockingIOError:
+            return True
+        except (BrokenPipeError, ConnectionResetError):
+            self._unsent.clear()  # it is dead; its tokens stay, for `take_back`
+        return False
+
+    def take_back(self) -> list[Item | Note]:
+        """What was not begun, in order. It is no longer the child's.
+
+        A payload that is half on its way is still sent to its end: without a token the child
+        skips it, but without its rest it would not understand the next one.
+        """
+        try:
+            taken = os.read(self.ends.tokens_back, 1 << 16)
+        except BlockingIOError:
+            taken = b""
+        taken, self._tokens = taken + self._tokens, b""
+        indices = [index for (index,) in TOKEN.iter_unpack(taken)]
+        back = [self.held.pop(index) for index in indices if index in self.held]
+        self._count()
+        return back
+
+    def _count(self) -> None:
+        """Keep the page true: what holds nothing has no lease that could end."""
+        self.slot.held = len(self.held)
+        if not self.held:
+            self.slot.lease_end = 0.0
+
+    # -- listening -----------------------------------------------------------------------------
+
+    def answers(self) -> Iterator[tuple[Item | Note, Told]]:
+        """What the child has reported since the last call."""
+        while self.mute_since is None:
+            try:
+                data = os.read(self.ends.outcomes, 1 << 16)
+            except BlockingIOError:
+                return
+            if not data:
+                self.mute_since = clock.now()
+                return
+            self.heard = clock.now()
+            try:
+                yield from self._understood(data)
+            except GarbledError:
+                # Attempts that ended are among what it said; which ones is not known any more.
+                self.mute_since = clock.now()
+                self.give_up(GARBLED)
+                return
+            self._count()
+            if len(data) < 1 << 16:
+                return
+
+    def _understood(self, data: bytes) -> Iterator[tuple[Item | Note, Told]]:
+        for told in self._reader.feed(data):
+            if not 0 < told.number < self._next:
+                raise GarbledError
+            item = self.held.pop(told.number, None)
+            self.full = self.full and bool(self.held)
+            self.has_begun = True
+            if item is not None:
+                yield item, told
+
+    def silence(self, now: float) -> float:
+        """Seconds for which it has held something, run nothing, and said nothing."""
+        if not self.held or self.slot.running() is not None:
+            self.heard = now
+        return now - self.heard
+
+    def is_free(self, now: float) -> bool:
+        """Whether what it is given now is soon begun."""
+        if self.full:
+            return False
+        running = self.slot.running()
+        return running is None or now - running.since <= STUCK_AFTER
+
+    def running(self) -> tuple[Item | Note, Running] | None:
+        """The item that runs at this moment, and since when."""
+        running = self.slot.running()
+        item = self.held.get(running.number) if running else None
+        return (item, running) if item and running else None
+
+    def cancel(self, item: Item) -> None:
+        """Tell the job that its outcome will be ignored."""
+        self.slot.cancelled = item.number
+        self.cancelled.add(item.number)
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def abort(self, why: str, *, dump: bool) -> None:
+        """End it: with `dump` first SIGABRT, which writes every thread's stack, then `kill`."""
+        if self.doomed is None:
+            self.doomed = why
+            self._link.end(self.slot, dump=dump)
+
+    def give_up(self, why: str) -> None:
+        """End it because it does not do what a child does."""
+        self.is_broken = self.is_broken or self.doomed is None
+        self.abort(why, dump=False)
+
+    def kill(self) -> None:
+        """SIGKILL for the whole group: what the job has started ends with it."""
+        self._link.end(self.slot, dump=False)
+
+    def dump(self) -> str:
+        """What faulthandler wrote when it died."""
+        size = os.fstat(self.ends.dump).st_size
+        text = os.pread(self.ends.dump, min(size, 1 << 16), 0).decode("utf-8", "replace")
+        return stacks(text)
+
+    def close(self) -> None:
+        """Close our ends; an idle child ends by itself then."""
+        self.ends.close()

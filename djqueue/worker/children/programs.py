@@ -1,0 +1,74 @@
+"""Programs that jobs have left running in their child."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from djqueue.worker.warden import orphans
+
+logger = logging.getLogger("djqueue.worker")
+
+
+class Programs:
+    """Those that were told of already, so that each is told of once."""
+
+    def __init__(self) -> None:
+        self._known: frozenset[int] = frozenset()
+
+    def look(self, job: str) -> None:
+        """Warn of what `job` has left running. It ends with this process, not with the job."""
+        if not _has_children():
+            return
+        running = frozenset(pid for pid in orphans.children() if _runs(pid)) - _of_python()
+        for pid in sorted(running - self._known):
+            logger.warning(
+                "%s has ended and left a program running: %s (process %d). It ends with the process"
+                " that ran the job; end it in the job, or start it outside of one.",
+                job,
+                _name(pid),
+                pid,
+            )
+        self._known = running
+
+
+def _has_children() -> bool:
+    """One system call, where the rest opens files."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _of_python() -> set[int]:
+    """Helpers of multiprocessing, which are meant to stay."""
+    found = set()
+    for module, name, attribute in (
+        ("multiprocessing.resource_tracker", "_resource_tracker", "_pid"),
+        ("multiprocessing.forkserver", "_forkserver", "_forkserver_pid"),
+    ):
+        if module in sys.modules:
+            pid = getattr(getattr(sys.modules[module], name, None), attribute, None)
+            if pid is not None:
+                found.add(pid)
+    return found
+
+
+def _runs(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        return "?"

@@ -1,0 +1,289 @@
+"""What a worker prints: one line a job."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from djqueue.drivers.base import Reservation
+from djqueue.runner.decision import Action, Happened
+from djqueue.runner.outcome import Outcome
+from djqueue.worker import clock
+from djqueue.worker.children.channel import Item
+
+if TYPE_CHECKING:
+    from djqueue.worker.children.process import Process
+    from djqueue.worker.options import StopReason, WorkerOptions
+
+SHOW_RUNNING_AFTER = 0.1
+"""Seconds after which a job that still runs gets a line of its own."""
+_COLOURS = {"DONE": "32", "FAIL": "31", "RELEASED": "33", "RUNNING": "36"}
+_LAST_WAIT = 0.5
+"""Seconds that the last lines of a worker may wait for somebody to read them."""
+_WRITE_AT_ONCE = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
+
+
+class Working(Protocol):
+    """What a report asks of a worker."""
+
+    reason: StopReason | None
+    started: float
+    done: int
+
+
+class Report:
+    """Says nothing: for workers inside tests and other programs."""
+
+    def started(self, lines: Iterable[str]) -> None:
+        """The banner."""
+
+    def event(self, level: str, text: str) -> None:
+        """Something about the worker itself."""
+
+    def ended(self, reservation: Reservation, outcome: Outcome) -> None:
+        """An attempt is over."""
+
+    def still_running(self, processes: Iterable[Process], now: float) -> None:
+        """Look for jobs that have been running for long enough to be mentioned."""
+
+    def stopped(self, worker: Working) -> None:
+        """The worker ends."""
+
+    def flush(self, *, wait: bool = False) -> None:
+        """Write what has gathered."""
+
+
+class Lines(Report):
+    """Text for people and log files, or JSON, one object a line."""
+
+    def __init__(
+        self, options: WorkerOptions, stream: TextIO | None, *, as_json: bool, verbosity: int
+    ) -> None:
+        self._options = options
+        self._stream = stream
+        self._json = as_json
+        self._verbosity = verbosity
+        self._terminal = _is_terminal(stream)
+        self._waiting: list[str] = []
+        self._left_out = 0
+        self._shown: set[str] = set()
+        self._second = 0
+        self._stamp = ""
+
+    def started(self, lines: Iterable[str]) -> None:
+        """As text, the lines; as JSON, that it has started."""
+        if not self._json:
+            for line in lines:
+                self._put(line)
+        else:
+            self._object("started", None)
+        self.flush()
+
+    def event(self, level: str, text: str) -> None:
+        """A line; as JSON an object whose ``error`` is the text."""
+        if self._json:
+            self._object(level, None, error=text)
+        else:
+            self._put(f"{self._time()}  {level.upper():<8}{_one_line(text)}")
+
+    def ended(self, reservation: Reservation, outcome: Outcome) -> None:
+        """The job's line, and the reason where it is not done."""
+        self._shown.discard(reservation.id)
+        done = outcome.decision.action is Action.DONE
+        if outcome.decision.action is Action.FAIL and not outcome.charged:
+            reservation = reservation._replace(attempt=reservation.attempt - 1)  # none was begun
+        if done and self._verbosity == 0:
+            return
+        state = _DONE if done else _STATES[outcome.decision.action]
+        if outcome.happened is Happened.LOST:
+            state = _STATES[Action.RETRY]  # by whoever has it now
+        if self._json:
+            self._object(state.lower(), reservation, outcome)
+            return
+        self._put(self._line(reservation, state, _duration(outcome.duration)))
+        if outcome.error is not None:
+            self._put(f"{' ' * 21}{_why(outcome)}")
+
+    def still_running(self, processes: Iterable[Process], now: float) -> None:
+        """A line for each job that has been running for a while; once."""
+        for process in processes:
+            found = process.running()
+            if found is None or not isinstance(found[0], Item):
+                continue
+            reservation = found[0].reservation
+            if now - found[1].since > SHOW_RUNNING_AFTER and reservation.id not in self._shown:
+                self._shown.add(reservation.id)
+                if self._json:
+                    self._object("running", reservation)
+                elif self._verbosity:
+                    self._put(self._line(reservation, "RUNNING", ""))
+        self.flush()
+
+    def stopped(self, worker: Working) -> None:
+        """The last line."""
+        reason = worker.reason.value if worker.reason else "an error"
+        took = clock.now() - worker.started
+        if self._json:
+            self._object("stopped", None, reason=reason)
+        else:
+            jobs = "1 job" if worker.done == 1 else f"{worker.done} jobs"
+            self._put(f"{self._time()}  Stopped after {jobs} in {took:.1f} s. Reason: {reason}.")
+        self.flush(wait=True)
+
+    def _line(self, reservation: Reservation, state: str, duration: str) -> str:
+        shown = f"\x1b[{_COLOURS[state]}m{state}\x1b[0m" if self._terminal else state
+        name, queue = _one_line(reservation.name), _one_line(reservation.queue)
+        line = f"{self._time()}  {name}  {reservation.id}  {queue}  {reservation.attempt}  {shown}"
+        return f"{line}  {duration}" if duration else line
+
+    def _object(
+        self,
+        event: str,
+        reservation: Reservation | None,
+        outcome: Outcome | None = None,
+        error: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        if outcome is not None and outcome.error is not None:
+            error = f"{outcome.error.class_name}: {outcome.error.message}"
+        data = {
+            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "event": event,
+            "id": reservation.id if reservation else None,
+            "name": reservation.name if reservation else None,
+            "queue": reservation.queue if reservation else None,
+            "connection": self._options.connection,
+            "attempt": reservation.attempt if reservation else None,
+            "duration": round(outcome.duration, 6) if outcome else None,
+            "error": error,
+            "reason": reason,
+        }
+        self._put(json.dumps(data))
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _time(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return self._stamp
+
+    def _put(self, line: str) -> None:
+        self._waiting.append(line)
+
+    def flush(self, *, wait: bool = False) -> None:
+        """Write, as far as the reader keeps up: neither a full pipe nor a full disk must stop the
+        signs of life, or the worker. What cannot be written is left out, and counted.
+        """
+        lines, self._waiting = self._waiting, []
+        if lines:
+            try:
+                self._write(lines, _LAST_WAIT if wait else 0.0)
+            except (OSError, ValueError):  # nobody reads, no room, closed
+                self._left_out += len(lines)
+
+    def _write(self, lines: Sequence[str], patience: float) -> None:
+        if self._stream is None:
+            return
+        text = "\n".join(lines) + "\n"
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError):  # a stream in memory
+            self._stream.write(text)
+            return
+        data = text.encode(self._stream.encoding or "utf-8", "backslashreplace")
+        end = clock.now() + patience
+        while data:
+            if not _takes_more(descriptor, max(end - clock.now(), 0.0)):
+                self._left_out += data.count(b"\n")
+                return
+            if self._left_out:
+                os.write(descriptor, f"… {self._left_out} lines left out: nobody read\n".encode())
+                self._left_out = 0
+            data = data[os.write(descriptor, data[:_WRITE_AT_ONCE]) :]
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _takes_more(descriptor: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(seconds * 1000))
+
+
+class Heard(logging.Handler):
+    """Makes a line of each warning of the worker's own, in its place among the others.
+
+    The worker's logger says it to whatever handlers the project has as well. Without one, logging's
+    last resort would say it a second time.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report = report
+        self._pid = os.getpid()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """In a child, whose lines nobody writes, the last resort."""
+        if os.getpid() != self._pid:
+            if logging.lastResort:
+                logging.lastResort.handle(record)
+            return
+        try:
+            self._report.event(record.levelname.lower(), record.getMessage())
+        except Exception:  # noqa: BLE001 - logging's own rule: a record that cannot be shown hurts nobody
+            self.handleError(record)
+
+
+@contextmanager
+def heard_in(report: Report) -> Iterator[None]:
+    """In this block the worker's warnings are lines of `report`."""
+    logger, handler = logging.getLogger("djqueue.worker"), Heard(report)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        report.flush()
+
+
+_DONE = "DONE"
+_STATES = {
+    Action.RETRY: "RELEASED",
+    Action.INTERRUPT: "RELEASED",
+    Action.FAIL: "FAIL",
+}
+
+
+def _why(outcome: Outcome) -> str:
+    error = outcome.error
+    first = _one_line(f"{error.class_name}: {error.message}".partition("\n")[0]) if error else ""
+    if outcome.happened is Happened.INTERRUPTED and outcome.decision.action is Action.INTERRUPT:
+        return "↳ interrupted; it runs again, and the attempt does not count"
+    if outcome.decision.action is Action.RETRY:
+        return f"↳ {first} · again in {outcome.decision.delay:g} s"
+    return f"↳ {first}"
+
+
+def _one_line(text: str) -> str:
+    """Text from outside must not forge a line, nor move the cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.2f}ms" if seconds < 1 else f"{seconds:.2f}s"

@@ -1,0 +1,125 @@
+"""A thread that speaks to the store for a worker without children.
+
+While a job runs in the main thread, somebody has to say that the worker lives. So the driver, its
+connection and all that is stored belong to this thread; the main thread asks it, and runs jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+from django.db import DatabaseError, connections
+
+from djqueue.drivers.base import Reservation
+from djqueue.errors import QueueError
+from djqueue.worker import clock
+from djqueue.worker.store.lease import Lease
+from djqueue.worker.store.presence import Presence
+from djqueue.worker.store.sql import ParentSql
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Driver, WorkerIdentity
+
+logger = logging.getLogger("djqueue.worker")
+
+T = TypeVar("T")
+_AGAIN = 0.5
+_LAST_WORDS = 5.0
+"""Seconds in which the thread has to come to its end."""
+
+
+class Keeper:
+    """Answers one question at a time, and renews the lease of `held` in between."""
+
+    def __init__(self, driver: Driver, identity: WorkerIdentity, connection: str) -> None:
+        self._driver = driver
+        driver.patience = driver.lease / 8
+        self._identity = identity
+        self.sql = ParentSql(driver)
+        self._presence = None if driver.shows_workers else Presence(self.sql, identity, connection)
+        self._shown_until = 0.0
+        self.held: dict[str, Reservation] = {}
+        """What was reserved and is not settled."""
+        self.lease: Lease | None = None
+        self._questions: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="djqueue-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Join the store's workers; the errors of that are raised here."""
+        self._thread.start()
+        self.ask(self._join)
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """Have `question` answered in the thread, and wait for it."""
+        future: Future[T] = Future()
+
+        def answer() -> None:
+            try:
+                future.set_result(question())
+            except BaseException as error:  # noqa: BLE001 - it is raised where it was asked
+                future.set_exception(error)
+
+        self._questions.put(answer)
+        return future.result()
+
+    def close(self) -> None:
+        """Say goodbye to the store, if nothing is held any more."""
+        if self._thread.is_alive():
+            self._questions.put(self._leave)
+            self._questions.put(None)
+            self._thread.join(_LAST_WORDS)
+
+    # -- in the thread -------------------------------------------------------------------------
+
+    def _join(self) -> None:
+        self._driver.join(self._identity)
+        self.lease = Lease(self._driver, self._driver.lease)
+
+    def _leave(self) -> None:
+        try:
+            if self._presence:
+                self._presence.leave()
+            if self.lease and not self.held:
+                self._driver.leave()
+            self._driver.close()
+        except (QueueError, DatabaseError) as error:
+            logger.warning("The worker could not say goodbye to the store: %s", error)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                try:
+                    question = self._questions.get(timeout=self._until_renewal())
+                except queue.Empty:
+                    self._renew()
+                    continue
+                if question is None:
+                    return
+                question()
+        finally:
+            connections.close_all()
+
+    def _until_renewal(self) -> float | None:
+        if self.lease is None:
+            return None
+        return max(self.lease.next_at - clock.now(), 0.001)
+
+    def _renew(self) -> None:
+        if self.lease is None:
+            return
+        try:
+            lost = self.lease.renew(list(self.held.values()))
+        except (QueueError, DatabaseError) as error:
+            logger.warning("%s Trying again until it answers.", error)
+            self.lease.next_at = clock.now() + _AGAIN
+            return
+        for id in lost:
+            if (gone := self.held.pop(id, None)) is not None:
+                logger.warning("%s %s was taken over while it runs here.", gone.name, gone.id)
+        if self._presence and clock.now() >= self._shown_until:
+            self._shown_until = self._presence.renew()

@@ -1,0 +1,251 @@
+"""Starting processes: the warden by the parent, children by the warden.
+
+By fork, so that all share the memory of what was imported; by exec where a fork of a process that
+has been used is not safe, and for a warden that replaces one, since stores are open by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import platform
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from djqueue.worker.children.child import main
+from djqueue.worker.children.page import Page, Slot
+from djqueue.worker.children.team import Assignment, Channels, Team
+from djqueue.worker.warden.warden import Ties, Warden, do_nothing
+
+EXEC = "DJQUEUE_START_BY_EXEC"
+"""Environment variable that makes Linux start processes as macOS does."""
+_GUARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+"""What must not end a process before it has its handlers."""
+_HANDLED = (*_GUARDED, signal.SIGCONT)
+
+
+def by_exec() -> bool:
+    """Whether to: the frameworks of macOS crash in a forked child that uses them."""
+    return sys.platform == "darwin" or bool(os.environ.get(EXEC))
+
+
+# -- the warden, in the parent ---------------------------------------------------------------------
+
+
+def fork_warden(
+    team: Team, page: Page, link: socket.socket, signals: int, private: Sequence[int]
+) -> int:
+    """Fork a warden, which has nothing of what is `private` to this process. Nothing may be open
+    that does not survive a fork.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _settle_memory()
+    parent = os.getpid()
+    with _guarded():
+        pid = os.fork()
+        if not pid:
+            try:
+                for descriptor in private:
+                    os.close(descriptor)
+                _become_warden(team, page, Ties(link, signals, parent, team.grace), forks=True)
+            finally:
+                os._exit(1)
+    return pid
+
+
+def exec_warden(team: Team, page: Page, theirs: socket.socket, signals: int, *, forks: bool) -> int:
+    """Start a warden in a new interpreter. With `forks` it loads the project and forks children;
+    without it starts each in an interpreter of its own.
+    """
+    told = {
+        "team": team.to_dict(),
+        "page": [page.descriptor, page.size],
+        "link": theirs.fileno(),
+        "signals": signals,
+        "parent": os.getpid(),
+        "forks": forks,
+    }
+    kept = [page.descriptor, theirs.fileno(), *([signals] if signals >= 0 else [])]
+    with _guarded():
+        process = subprocess.Popen(_line("warden", told), pass_fds=kept)
+    process.returncode = 0  # we wait for it ourselves
+    return process.pid
+
+
+def _line(what: str, told: dict[str, Any]) -> list[str]:
+    """A command line that runs `what` below, with our own places to import from."""
+    code = (
+        "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told.pop('path');"
+        f" from djqueue.worker.warden import spawn as start; start.{what}(told)"
+    )
+    told["path"] = [str(Path(entry).absolute()) for entry in sys.path]
+    return [sys.executable, "-c", code, json.dumps(told)]
+
+
+@contextlib.contextmanager
+def _guarded() -> Iterator[None]:
+    """Signals wait in this block; a process that is started in it has to let them in itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _GUARDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _settle_memory() -> None:
+    """Keep as many pages as possible shared with the processes to come.
+
+    What each of them would import at its first query is imported here. What imports have left free
+    goes back to the system: each would fill pages of its own with it. Then the collector is to
+    leave our objects alone.
+    """
+    for alias in connections:
+        with contextlib.suppress(ImproperlyConfigured):  # whoever uses it is told
+            connections[alias].ops.compiler("SQLCompiler")
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+    gc.freeze()
+
+
+# -- the warden's own life -------------------------------------------------------------------------
+
+
+def warden(told: dict[str, Any]) -> NoReturn:
+    """Be a warden, in a new interpreter."""
+    try:
+        link = socket.socket(fileno=told["link"])
+        page = Page(*told["page"])
+        for descriptor in (link.fileno(), page.descriptor, told["signals"]):
+            if descriptor >= 0:
+                os.set_inheritable(descriptor, False)
+        team = Team.from_dict(told["team"])
+        if told["forks"]:
+            _load_project()
+            _settle_memory()
+        ties = Ties(link, told["signals"], told["parent"], team.grace)
+        _become_warden(team, page, ties, forks=told["forks"])
+    finally:
+        os._exit(1)
+
+
+def _load_project() -> None:
+    import django
+
+    from djqueue.jobs import registry
+
+    django.setup()
+    for spec in registry.all():
+        spec.get_ready()
+
+
+def _become_warden(team: Team, page: Page, ties: Ties, *, forks: bool) -> NoReturn:
+    gc.disable()
+    signal.set_wakeup_fd(-1)
+    # In a group of its own: what kills the parent's does not leave the children unattended.
+    with contextlib.suppress(PermissionError):
+        os.setpgid(0, 0)
+    handle_signals()
+    life = os.pipe()
+    nursery = Nursery(team, page, life, forks=forks)
+    Warden(ties, page, nursery.start).run()
+    os._exit(0)
+
+
+def handle_signals() -> None:
+    """Have handlers that do nothing: the parent decides. What is ignored stays ignored: nohup."""
+    for number in _HANDLED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, do_nothing)
+            signal.siginterrupt(number, False)
+
+
+class Nursery:
+    """Starts children. `life` is a pipe whose writing end only this process has."""
+
+    def __init__(self, team: Team, page: Page, life: tuple[int, int], *, forks: bool) -> None:
+        self._team = team
+        self._page = page
+        self._life = life
+        self._forks = forks
+
+    def start(self, slot: Slot, channels: list[int], own: list[int]) -> int:
+        """Start a child; its process id. `own` is what it must not have of the warden."""
+        assignment = Assignment(self._team, Channels(*channels), self._life[0], os.getpid())
+        with _guarded():
+            if not self._forks:
+                return self._exec(assignment, slot)
+            pid = os.fork()
+            if not pid:
+                self._run_forked(assignment, slot, own)
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # it does so too: whoever comes first
+        return pid
+
+    def _run_forked(self, assignment: Assignment, slot: Slot, own: Sequence[int]) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            for descriptor in (*own, self._life[1]):
+                os.close(descriptor)
+            main(assignment, slot)
+        finally:
+            os._exit(1)
+
+    def _exec(self, assignment: Assignment, slot: Slot) -> int:
+        told = {
+            "team": assignment.team.to_dict(),
+            "channels": assignment.channels,
+            "life": assignment.life,
+            "warden": assignment.warden,
+            "page": [self._page.descriptor, self._page.size],
+            "slot": slot.number,
+        }
+        process = subprocess.Popen(
+            _line("child", told),
+            pass_fds=[*assignment.channels, assignment.life, self._page.descriptor],
+            preexec_fn=os.setpgrp,  # noqa: PLW1509 - this process has one thread
+        )
+        process.returncode = 0
+        return process.pid
+
+
+def child(told: dict[str, Any]) -> NoReturn:
+    """Be a child, in a new interpreter."""
+    import django
+
+    handle_signals()
+    page, channels = Page(*told["page"]), Channels(*told["channels"])
+    for descriptor in (page.descriptor, told["life"], *channels):
+        os.set_inheritable(descriptor, False)
+    django.setup()
+    team = Team.from_dict(told["team"])
+    assignment = Assignment(team, channels, told["life"], told["warden"])
+    main(assignment, page.slots[told["slot"]])
+
+
+def allow_descriptors(count: int) -> None:
+    """Raise the soft limit for open files to `count`, as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

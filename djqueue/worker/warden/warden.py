@@ -1,0 +1,325 @@
+"""The warden: a process that starts, signals and reaps a worker's children, and does nothing else.
+
+It speaks to no store and runs no user code, so nothing can keep it from ending what has to end:
+whatever the parent waits for, at its hard timeout, at the end of its lease, of the grace after a
+signal and of the parent a child is killed, with its process group and with what it has started.
+The parent is told of each death, with the wait status, and finds the reason in the child's slot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+from djqueue.worker import clock
+from djqueue.worker.children.page import ENDING, Page, Reason, Slot
+from djqueue.worker.warden import orphans
+
+ORDER = struct.Struct("<BxH")
+"""From the parent: what, and the number of a slot. A start brings descriptors with it."""
+START, ABORT, KILL = 1, 2, 3
+DESCRIPTORS = 4
+REPORT = struct.Struct("<BxHi")
+"""To the parent: what, the number of a slot, and a wait status or an error number."""
+DIED, NOT_STARTED = 1, 2
+
+DUMP_TIME = 1.0
+"""Seconds between SIGABRT, which dumps the stacks, and SIGKILL."""
+PARENT_TIME = 1.5
+"""Seconds after the grace in which the parent may hand back what it holds."""
+LOOK, LOOK_IDLE = 0.1, 0.25
+"""The longest time between two looks at the page: children begin jobs without telling."""
+STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+_NEVER = float("inf")
+
+
+@dataclass
+class Charge:
+    """A living child."""
+
+    slot: Slot
+    pid: int
+    kill_at: float = _NEVER
+    """When SIGKILL follows a SIGABRT."""
+
+
+@dataclass(frozen=True)
+class Ties:
+    """What connects a warden with its worker."""
+
+    link: socket.socket
+    """Orders come from it, reports go to it; it ends when the parent does."""
+    signals: int
+    """The numbers of the signals that the parent gets, or -1."""
+    parent: int
+    grace: float
+
+
+class Warden:
+    """One loop, until the parent is gone."""
+
+    def __init__(
+        self, ties: Ties, page: Page, start: Callable[[Slot, list[int], list[int]], int]
+    ) -> None:
+        self._ties = ties
+        self._page = page
+        self._start = start
+        self._charges: dict[int, Charge] = {}
+        self._at_once = False
+        """A signal came while the worker was on its way out already."""
+        self._parent_end = _NEVER
+        self._orphaned = False
+        self._unsent = b""
+        self._woken, self._wake = os.pipe()
+        for descriptor in (self._woken, self._wake):
+            os.set_blocking(descriptor, False)
+        ties.link.setblocking(False)
+        self._poll = select.poll()
+        for descriptor in self._own_descriptors():
+            self._poll.register(descriptor, select.POLLIN)
+        self._poll.unregister(self._wake)
+
+    def run(self) -> None:
+        """Until the parent is gone: then everything ends."""
+        signal.signal(signal.SIGCHLD, do_nothing)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+        orphans.adopt()
+        try:
+            while self._turn():
+                pass
+        finally:
+            self._end_everything()
+
+    def _own_descriptors(self) -> list[int]:
+        own = [self._ties.link.fileno(), self._woken, self._wake]
+        return own if self._ties.signals < 0 else [*own, self._ties.signals]
+
+    def _turn(self) -> bool:
+        goes_on = True
+        for descriptor, _ in self._poll.poll(self._until_next_look() * 1000):
+            if descriptor == self._woken:
+                _drain(self._woken)
+            elif descriptor == self._ties.signals:
+                self._hear(_drain(descriptor))
+            else:
+                goes_on = self._obey()
+        self._look(clock.now())
+        self._bury()
+        if self._orphaned:
+            self._orphaned = orphans.end(self._pids)
+        self._send()
+        return goes_on and os.getppid() == self._ties.parent
+
+    # -- what the parent wants -----------------------------------------------------------------
+
+    def _obey(self) -> bool:
+        """Carry out an order; False when the parent is gone."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._ties.link, ORDER.size, DESCRIPTORS)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if len(data) < ORDER.size:
+            return False
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        what, number = ORDER.unpack(data)
+        slot = self._page.slots[number]
+        if what == START:
+            self._begin(slot, descriptors)
+        elif charge := self._charges.get(number):
+            self._end(charge, Reason.ASKED, dump=what == ABORT)
+        return True
+
+    def _begin(self, slot: Slot, descriptors: list[int]) -> None:
+        try:
+            pid = self._start(slot, descriptors, self._own_descriptors())
+        except OSError as error:
+            self._report(NOT_STARTED, slot, error.errno or 0)
+        else:
+            slot.pid = pid
+            self._charges[slot.number] = Charge(slot, pid)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _report(self, what: int, slot: Slot, status: int) -> None:
+        self._unsent += REPORT.pack(what, slot.number, status)
+        self._send()
+
+    def _send(self) -> None:
+        """A parent that is stopped reads nothing: what does not fit goes later."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            while self._unsent:
+                self._unsent = self._unsent[self._ties.link.send(self._unsent) :]
+
+    # -- signals of the parent -----------------------------------------------------------------
+
+    def _hear(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number not in STOP:
+                continue
+            now = clock.now()
+            if self._page.stop_at:
+                self._at_once = True
+                self._page.stop_at = min(self._page.stop_at, now)
+            else:
+                self._page.stop_at = now + self._ties.grace
+            self._parent_end = self._page.stop_at + PARENT_TIME
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def _until_next_look(self) -> float:
+        """Seconds, at most as long as a new deadline may go unnoticed."""
+        now = clock.now()
+        busy = any(charge.slot.held for charge in self._charges.values())
+        until = now + (LOOK if busy else LOOK_IDLE)
+        for charge in self._charges.values():
+            until = min(until, charge.kill_at, self._deadline(charge)[0])
+        return max(0.0, min(until, self._parent_end) - now)
+
+    def _deadline(self, charge: Charge) -> tuple[float, Reason]:
+        """When this child is to be ended, and why then."""
+        slot = charge.slot
+        if slot.reason:
+            return _NEVER, Reason.NONE
+        found = _NEVER, Reason.NONE
+        running = slot.running()
+        if running and running.hard:
+            found = running.hard, Reason.TIMEOUT
+        if (lease_end := slot.lease_end) and lease_end < found[0]:
+            found = lease_end, Reason.LEASE
+        stop_at = self._page.stop_at
+        if stop_at and stop_at < found[0] and (running or slot.held):
+            found = stop_at, Reason.SECOND_SIGNAL if self._at_once else Reason.GRACE
+        return found
+
+    def _look(self, now: float) -> None:
+        for charge in self._charges.values():
+            at, reason = self._deadline(charge)
+            if now >= at:
+                self._end(charge, reason, dump=reason is Reason.TIMEOUT)
+            elif now >= charge.kill_at:
+                charge.kill_at = _NEVER
+                orphans.kill_group(charge.pid)
+        if now >= self._parent_end:
+            self._end_parent()
+
+    def _end(self, charge: Charge, reason: Reason, *, dump: bool) -> None:
+        """Kill a child; with `dump` a second after SIGABRT, which writes every thread's stack."""
+        now = clock.now()
+        running = charge.slot.running()
+        ending = running is not None and running.number == ENDING
+        charge.slot.ended(reason, now - running.since if running else 0.0)
+        if dump and not ending and charge.kill_at == _NEVER:
+            os.kill(charge.pid, signal.SIGABRT)
+            charge.kill_at = now + DUMP_TIME
+        else:
+            charge.kill_at = _NEVER
+            orphans.kill_group(charge.pid)
+
+    def _end_parent(self) -> None:
+        """It had its time to hand back what it holds; it waits for something that does not come."""
+        self._parent_end = _NEVER
+        if os.getppid() != self._ties.parent:
+            return
+        held = sum(slot.held for slot in self._page.slots)
+        jobs = "1 job" if held == 1 else f"{held} jobs"
+        _say(
+            f"The worker did not end within {PARENT_TIME:g} s of its grace, so it was killed. It"
+            f" held {jobs}, which others take over when the lease ends.\n"
+        )
+        os.kill(self._ties.parent, signal.SIGKILL)
+
+    # -- deaths --------------------------------------------------------------------------------
+
+    @property
+    def _pids(self) -> dict[int, Charge]:
+        return {charge.pid: charge for charge in self._charges.values()}
+
+    def _bury(self) -> None:
+        """Reap what has ended: children, and orphans that fell to us."""
+        pids = self._pids
+        while (found := _next_death(pids)) is not None:
+            pid, status = found
+            charge = pids.pop(pid, None)
+            if charge is not None:
+                orphans.kill_group(pid)
+                del self._charges[charge.slot.number]
+                self._orphaned = orphans.end(self._pids, [pid])
+                # Told before its number is free: the parent may have to see to its group itself.
+                self._report(DIED, charge.slot, status)
+            _reap(pid)
+
+    def _end_everything(self) -> None:
+        """The parent is gone, and nothing goes on without it."""
+        for charge in self._charges.values():
+            orphans.kill_group(charge.pid)
+        deadline = clock.now() + 2.0
+        while clock.now() < deadline:
+            self._bury()
+            if not self._charges and not orphans.end(()):
+                return
+            self._poll.poll(5)
+            _drain(self._woken)
+
+
+if sys.platform == "linux" or sys.version_info >= (3, 13):
+
+    def _next_death(pids: dict[int, Charge]) -> tuple[int, int] | None:
+        """A process that has ended, with its wait status. Its number is still its own."""
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return None
+        if found is None:
+            return None
+        exited = found.si_code == os.CLD_EXITED
+        return found.si_pid, found.si_status << 8 if exited else found.si_status
+
+    def _reap(pid: int) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+else:
+
+    def _next_death(pids: dict[int, Charge]) -> tuple[int, int] | None:
+        """The same where Python cannot look without reaping: the number is free from here on."""
+        for pid in pids:
+            with contextlib.suppress(ChildProcessError):
+                found, status = os.waitpid(pid, os.WNOHANG)
+                if found:
+                    return found, status
+        return None
+
+    def _reap(pid: int) -> None:
+        """Done already."""
+
+
+def do_nothing(number: int, frame: FrameType | None) -> None:
+    """A handler in place of SIG_IGN, which programs that are started would inherit."""
+
+
+def _drain(descriptor: int) -> bytes:
+    with contextlib.suppress(BlockingIOError):
+        return os.read(descriptor, 4096)
+    return b""
+
+
+def _say(text: str) -> None:
+    """Print a line, but never wait for whoever reads it."""
+    with contextlib.suppress(OSError):
+        poll = select.poll()
+        poll.register(2, select.POLLOUT)
+        if any(event & select.POLLOUT for _, event in poll.poll(0)):
+            os.write(2, text.encode())
