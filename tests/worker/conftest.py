@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 
 from djqueue import queues
+from djqueue.conf import settings as current
+from djqueue.drivers import make_driver
+from djqueue.runner.rules import Rules
+from djqueue.worker.children.children import Crew
+from djqueue.worker.children.team import Team
 from tests import databases
 from tests import ledger as ledgers
 from tests.torture.sizes import STORES
@@ -18,6 +23,15 @@ from tests.worker.stores import ASKED_FOR, settings_of
 def ledger(transactional_db: None) -> Iterator[ledgers.Ledger]:
     with ledgers.kept() as ledger:
         yield ledger
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    """A warden, and room for one child."""
+    team = Team("null", "test", ("default",), Rules(), 0)
+    crew = Crew(1, team, make_driver(current().connection("null")))
+    yield crew
+    crew.close()
 
 
 @pytest.fixture(params=[ASKED_FOR] if ASKED_FOR else STORES)

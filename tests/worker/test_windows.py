@@ -11,17 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from djqueue import job
-from djqueue.conf import settings
-from djqueue.drivers import make_driver
 from djqueue.drivers.base import Reservation
-from djqueue.runner.rules import Rules
 from djqueue.worker.children.children import Burial, Crew
-from djqueue.worker.children.process import Process
-from djqueue.worker.children.team import Team
 from tests import ledger as ledgers
-from tests.app import jobs
 from tests.ledger import Ledger
 from tests.torture.sizes import WINDOWS, size
+from tests.worker.crews import born, reservations
 
 WINDOW = 100
 
@@ -30,33 +25,6 @@ WINDOW = 100
 def ledger() -> Iterator[Ledger]:
     with ledgers.kept() as ledger:
         yield ledger
-
-
-@pytest.fixture
-def crew() -> Iterator[Crew]:
-    team = Team("null", "test", ("default",), Rules(), 0)
-    crew = Crew(1, team, make_driver(settings().connection("null")))
-    yield crew
-    crew.close()
-
-
-def reservations(count: int, seconds: float = 0.0) -> list[Reservation]:
-    """Jobs as a driver would hand them out."""
-    from djqueue.dispatch.dispatch import prepare
-
-    made = []
-    for number in range(count):
-        bound = jobs.record.bind(number, seconds)
-        outgoing = prepare(bound, bound._spec).outgoing
-        made.append(
-            Reservation(outgoing.id, "default", "app.record", outgoing.payload, 1, 0, "", number)
-        )
-    return made
-
-
-def born(crew: Crew) -> Process:
-    (process,) = crew.start_missing(time.monotonic() + 60)
-    return process
 
 
 @pytest.mark.parametrize("seed", range(10))
