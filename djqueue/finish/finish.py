@@ -56,7 +56,7 @@ class NotRecordedError(QueueError):
 
 
 class _RefusedError(Exception):
-    """The database does not take a row as it is."""
+    """A database does not take a failed row as it is, or does not remove the job."""
 
 
 class Ask(Protocol):
@@ -218,7 +218,7 @@ class Finisher:
                 del self.failures[: len(some)]
 
     def _store_alone(self, failure: Failure) -> None:
-        """As it is, in ASCII, shortened; else, without a row, the job waits for a better time."""
+        """As it is, in ASCII, shortened; else, or if the store keeps the job, that has to wait."""
         short = failure._replace(error=_shortened(failure.error), history="")
         why: BaseException | None = None
         for form, plain in ((failure, False), (failure, True), (short, True)):
@@ -245,7 +245,11 @@ class Finisher:
             done = self._done(failures)
             rows = [f for f in failures if f.reservation.id not in done]
             self._record_elsewhere(alias, rows, plain)
-            lost = self._settle(settlements)
+            try:
+                lost = self._settle(settlements)
+            except _RefusedError:
+                self._take_back(alias, [failure.reservation for failure in rows])
+                raise
             lost -= self._settled_before(lost)
             if lost:
                 self._take_back(alias, [f.reservation for f in rows if f.reservation.id in lost])
@@ -263,7 +267,9 @@ class Finisher:
     def _settle(self, settlements: Sequence[Settlement]) -> set[str]:
         try:
             return self._driver.settle(settlements)
-        except QueueUnavailable:
+        except QueueUnavailable as error:
+            if is_refusal(error):
+                raise _RefusedError from error
             self._unanswered |= {settlement.reservation.id for settlement in settlements}
             raise
 
@@ -279,7 +285,7 @@ class Finisher:
         """
         try:
             with transaction.atomic(using=alias):
-                lost = self._driver.settle(settlements)
+                lost = self._settle(settlements)
                 self._record([f for f in failures if f.reservation.id not in lost], plain)
                 if lost:
                     gone = [f.reservation for f in failures if f.reservation.id in lost]
@@ -389,6 +395,6 @@ _AGAIN = (
 )
 _DONE = "%s %s (attempt %d) is done after all: its transaction was committed before it was stopped."
 _NO_ROW = (
-    "%s %s (attempt %d) has failed, and the database takes no row about it: %s The job runs again"
-    " in %g s."
+    "%s %s (attempt %d) has failed, and the database does not record it: %s The job runs again in"
+    " %g s."
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import DatabaseError, DataError, IntegrityError
 
+from djqueue.errors import QueueUnavailable
+
 GOING = ("08", "57P")
 """SQLSTATE of PostgreSQL: connection exceptions, and a server that shuts down."""
 SHUTDOWN = 1053
@@ -37,8 +39,11 @@ column's character set; too long; a broken check."""
 
 def is_refusal(error: Exception) -> bool:
     """True where the database will not take what was sent, because of what it is, however often it
-    is tried; False where it cannot be reached, does not answer, or cannot do it now.
+    is tried; False where it cannot be reached, does not answer, or cannot do it now. A driver's
+    `QueueUnavailable` means what its cause does.
     """
+    if isinstance(error, QueueUnavailable) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     if isinstance(error, DataError | IntegrityError | UnicodeError | OverflowError | ValueError):
         return True
     cause = error.__cause__
