@@ -207,6 +207,20 @@ def runs_until_cancelled() -> None:
     write("cancelled")
 
 
+@job(name="app.lingers_when_cancelled", timeout=30)
+def lingers_when_cancelled(seconds: float) -> None:
+    """Run for so long. When it is cancelled, take a second to leave."""
+    write("begin")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.05)
+        if current_job().is_cancelled:
+            write("cancelled")
+            time.sleep(1)
+            return
+    write("end")
+
+
 @job(name="app.fails_when_cancelled", timeout=30, tries=3)
 def fails_when_cancelled() -> None:
     runs_until_cancelled()

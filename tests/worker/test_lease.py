@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+from django.db.models import F
 
 from djqueue import find, queues
 from djqueue.models import FailedJob, QueuedJob, Worker
@@ -79,6 +80,22 @@ def test_a_cancelled_job_sees_it(ledger: Ledger) -> None:
         found.cancel()
         wait_until(lambda: ledger.lines("cancelled"), timeout=6)
     assert not FailedJob.objects.exists()
+
+
+def test_a_job_that_was_told_by_mistake_that_it_is_cancelled_is_not_done(ledger: Ledger) -> None:
+    """Its row is somebody else's at one look, and our own again when it ends: a dump restored."""
+    jobs.lingers_when_cancelled.dispatch(2.0)
+    with start_worker() as worker:
+        wait_until(lambda: ledger.lines("begin"))
+        QueuedJob.objects.update(reservation=F("reservation") + 1)
+        wait_until(lambda: ledger.lines("cancelled"), timeout=6)
+        QueuedJob.objects.update(reservation=F("reservation") - 1)
+        wait_until(lambda: ledger.lines("end"), timeout=6)
+        wait_until(lambda: not QueuedJob.objects.exists())
+        assert worker.stop() == 0
+        assert "runs again: while it ran it was told that it was lost" in worker.output
+        assert worker.output.count("DONE") == 1
+    assert [line.attempt for line in ledger.lines("begin")] == [1, 1]
 
 
 def test_a_job_many_times_as_long_as_the_lease_runs_once(ledger: Ledger) -> None:
