@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from djqueue import dispatch_many
 from djqueue.models import FailedJob, QueuedJob
 from tests.app import jobs, programs, talking
 from tests.ledger import Ledger
+from tests.stillborn import HOW
 from tests.support import ROOT, environment, start_worker, wait_until
 
 
@@ -135,6 +137,29 @@ def test_no_room_for_another_process_is_a_warning(ledger: Ledger) -> None:
         wait_until(lambda: ledger.lines("end"))
         assert worker.stop() == 0
     assert not QueuedJob.objects.exists()
+
+
+STILLBORN = {
+    "refused": "A child could not be started ([Errno 11] Resource temporarily unavailable)",
+    "dead at once": "children in a row have ended before they began anything.",
+}
+
+
+@pytest.mark.parametrize("how", STILLBORN)
+def test_a_worker_whose_children_cannot_start_ends_in_time(
+    ledger: Ledger, settings: Any, how: str
+) -> None:
+    """What it has reserved is not begun, and nobody is there to be told of its end."""
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "tests.stillborn.StillbornConfig"]
+    dispatch_many(jobs.record.bind(number) for number in range(3))
+    with start_worker("--grace", 2, **{HOW: how}) as worker:
+        wait_until(lambda: STILLBORN[how] in worker.output)
+        began = time.monotonic()
+        assert worker.stop() == 0
+        assert time.monotonic() - began < 2 + 2 + 0.5  # half a second for a busy machine
+        assert not worker.children
+    waiting = QueuedJob.objects.filter(reserved_at=None, attempts=0, interruptions=0)
+    assert waiting.count() == 3
 
 
 def test_children_started_by_exec_import_from_where_their_parent_does(
