@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from tests.admin.support import (
     waiting,
     worker,
 )
+from tests.app import jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -249,3 +251,52 @@ def test_what_a_worker_of_another_store_does_is_not_guessed() -> None:
         page = client().get(url).content.decode()
         assert "Alive" in page
         assert "Idle" not in page
+
+
+class _Directions(HTMLParser):
+    """What is code, an id or an error, with whether it is laid out from left to right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        classes = {"djq-id", "djq-error", "djq-failure", "djq-pre"} & set(
+            (given.get("class") or "").split()
+        )
+        inside = given.get("class") == "djq-error" and tag == "span" and "title" not in given
+        if (tag in ("pre", "code") or classes) and not inside:
+            self.found.append((" ".join([tag, *sorted(classes)]), given.get("dir")))
+
+
+@override_settings(LANGUAGE_CODE="ar")
+def test_code_ids_and_errors_run_from_left_to_right_in_every_language() -> None:
+    queued = waiting(payload=text_of("shop.SendReceipt", ARGUMENTS, tries=3))
+    lost = failed(payload=text_of("shop.SendReceipt", ARGUMENTS, tries=3))
+    browser = client("view_payload")
+    directions = _Directions()
+    for url in (JOBS, FAILED, f"{JOBS}{queued.pk}/change/", f"{FAILED}{lost.pk}/change/"):
+        page = browser.get(url).content.decode()
+        assert 'dir="rtl"' in page
+        directions.feed(page)
+    kinds = {kind for kind, _ in directions.found}
+    assert {"pre djq-pre", "code", "span djq-id", "p djq-failure", "span djq-error"} <= kinds
+    assert {direction for _, direction in directions.found} == {"ltr"}, directions.found
+
+
+def test_a_name_does_not_move_what_stands_beside_it() -> None:
+    """One that is written from right to left would take the numbers next to it along."""
+    name = "shop.\u05d3\u05d5\u05d0\u05e8"
+    waiting(name=name)
+    page = client().get(JOBS).content.decode()
+    assert f"<bdi>{name}</bdi>" in page
+
+
+def test_a_list_shows_the_end_of_an_id_which_tells_jobs_apart() -> None:
+    """Its beginning is the time: jobs of the same minute have the same."""
+    ids = [jobs.record.dispatch(number).id for number in range(3)]
+    page = client().get(JOBS).content.decode()
+    for id in ids:
+        assert f'<span class="djq-id" dir="ltr">{id[-8:]}</span>' in page
+        assert id[:8] + "<" not in page

@@ -59,6 +59,7 @@ def test_sync_runs_it_here(run):
     ("arguments", "code", "text"),
     [
         (["test.commands.Sned"], 1, 'Did you mean "test.commands.Send"?'),
+        (["send"], 1, 'Did you mean "test.commands.Send"?'),
         (["test.commands.Send"], 2, "test.commands.Send needs number."),
         (["test.commands.Send", "nmber=1"], 2, 'Did you mean "number"?'),
         (["test.commands.Send", "number=one"], 2, '"number" is "one", which is no int'),

@@ -38,3 +38,19 @@ def test_a_worker_in_a_thread_is_refused_in_words():
     thread.start()
     thread.join(20)
     assert "djqueue.testing.work()" in told[0]
+
+
+def test_what_follows_from_once_is_no_default():
+    done = run_command("queue_work", "--once", "--verbosity", "2")
+    limits = done.stdout.splitlines()[1]
+    assert "tries 1 (default)" in limits
+    assert "max-jobs" not in limits
+
+
+def test_a_name_that_no_queue_can_have_is_told_without_words_about_a_job(run):
+    for line in (["queue_work", "--once"], ["queue_pause"], ["queue_clear", "--force"]):
+        name = ["bad queue"] if line == ["queue_pause"] else ["--queue", "bad queue"]
+        done = run(*line, *name)
+        assert done.code == 1
+        assert "bad queue" in done.err
+        assert "Nothing was queued" not in done.err
