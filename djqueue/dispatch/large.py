@@ -93,11 +93,10 @@ def seconds_kept(connection: str) -> float:
     store cannot be asked for one job, long enough for the job to be over by then.
     """
     known = settings()
+    least = known.prune_payloads or 0.0
     if connection in known.connections:
-        asked = queues[connection].driver.capabilities.find is True
-    else:
-        asked = False
-    least = 0.0 if asked else known.prune_payloads or 0.0
+        can = queues[connection].driver.capabilities
+        least = 0.0 if can.find is True else max(least, can.max_wait or 0.0)
     return max(least, payload_store.CHECK_AFTER)
 
 

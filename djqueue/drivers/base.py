@@ -186,6 +186,9 @@ class Capabilities:
     """Reservations have fencing numbers, and their attempts, interruptions and history are kept
     beside the payload. Where not, guard rows in SQL do both."""
     max_delay: float | None = None
+    max_wait: float | None = None
+    """Seconds for which a job may wait to be begun in a store that cannot `find` it, as far as what
+    is kept for it elsewhere is concerned. None: no longer than ``PRUNE_AFTER["PAYLOADS"]``."""
     max_payload: int | None = None
     tagged_queues: bool = False
     """The name of a queue may hold one ``{tag}``."""

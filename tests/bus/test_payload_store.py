@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from djqueue import dispatch_many, dispatch_sync, queues
+from djqueue.dispatch.large import seconds_kept
 from djqueue.drivers.base import Capabilities, Reservation
 from djqueue.errors import (
     ConfigurationError,
@@ -497,6 +498,20 @@ def test_a_connection_that_cannot_be_asked_keeps_them_for_longer(monkeypatch):
     assert row.check_at > timezone.now() + timedelta(days=14)
     age(minutes=1)
     assert prune_payloads() == 1
+
+
+def test_where_a_job_may_wait_for_ever_they_are_kept_for_three_months(settings):
+    """Whatever the age of others: nobody can ask beanstalkd whether it still has the job."""
+    members = {"first": {"DRIVER": "beanstalkd"}, "second": {"DRIVER": "database"}}
+    pair = {"DRIVER": "failover", "CONNECTIONS": ["first", "second"]}
+    settings.DJQUEUE = {
+        "DEFAULT": "second",
+        "CONNECTIONS": {**members, "pair": pair},
+        "PRUNE_AFTER": {"PAYLOADS": 3600},
+    }
+    for name in ("first", "pair"):
+        assert seconds_kept(name) == 92 * 86400
+    assert seconds_kept("second") == payload_store.CHECK_AFTER
 
 
 def test_a_job_that_was_begun_and_is_not_over_keeps_them_where_its_store_cannot_be_asked(

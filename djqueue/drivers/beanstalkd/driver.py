@@ -42,7 +42,7 @@ HEADER_ROOM = 1535
 """Bytes of a job that its first line may take."""
 
 LONGEST_PAUSE = timedelta(days=92)
-"""How long attempts are remembered of a job that waits: a tube keeps it for ever."""
+"""How long attempts and large arguments of a job that waits are kept: a tube keeps it for ever."""
 MOST_ROUNDS = 50
 """Times in one exchange that nothing but jobs that are over may be reserved."""
 
@@ -68,6 +68,7 @@ class BeanstalkdDriver(Driver):
         remove=_NO_IDS,
         find=_NO_IDS,
         idempotent_push="beanstalkd does not look for a job of the same id.",
+        max_wait=LONGEST_PAUSE.total_seconds(),
         max_payload=65535 - HEADER_ROOM,
     )
 

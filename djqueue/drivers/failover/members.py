@@ -62,6 +62,7 @@ def together(stores: Sequence[Driver], workers: str) -> Capabilities:
         return True
 
     delays = [can.max_delay for _, can in each if can.max_delay is not None]
+    waits = [can.max_wait for _, can in each if can.max_wait is not None]
     sizes = [can.max_payload for _, can in each if can.max_payload is not None]
     return Capabilities(
         ordered="Its jobs may be on several connections, each with an order of its own.",
@@ -73,6 +74,7 @@ def together(stores: Sequence[Driver], workers: str) -> Capabilities:
         idempotent_push="What one of its members holds may be pushed to another.",
         fenced=all_can(lambda can: can.fenced),
         max_delay=min(delays, default=None),
+        max_wait=max(waits, default=None),
         max_payload=min(sizes, default=None),
         tagged_queues=bool(each) and all(can.tagged_queues for _, can in each),
         workers=workers,
