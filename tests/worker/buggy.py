@@ -1,13 +1,18 @@
-"""A driver with a bug of its own, which shows when a test says so."""
+"""Drivers with a bug, or with a store that is away, from the moment when a test says so."""
 
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from djqueue.drivers.base import Promotion, Settlement
+from django.db import OperationalError
+
+from djqueue.drivers.base import Answer, Promotion, Settlement
 from djqueue.drivers.database import DatabaseDriver
+from djqueue.drivers.database.bound import Bound
 from djqueue.errors import QueueUnavailable
 from tests.ledger import VARIABLE
 
@@ -19,6 +24,13 @@ def _bug() -> Path:
 def show(how: str) -> None:
     """From now on every worker has it."""
     _bug().write_text(how)
+
+
+def calls() -> list[tuple[float, str]]:
+    """What an `AwayDriver` was asked since then, and when."""
+    file = Path(os.environ[VARIABLE] + ".calls")
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [(float(at), name) for at, name in map(str.split, lines)]
 
 
 class BuggyDriver(DatabaseDriver):
@@ -33,3 +45,20 @@ class BuggyDriver(DatabaseDriver):
         if _bug().exists() and _bug().read_text() == "away":
             raise QueueUnavailable("It is away.")
         return super().settle(settlements)
+
+
+class AwayDriver(DatabaseDriver):
+    """Notes each call of a worker once its store is away, and answers none."""
+
+    def begin(
+        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
+    ) -> Answer | None:
+        return None  # it is asked at once
+
+    def _begun(self) -> Bound | None:
+        if _bug().exists():
+            name = sys._getframe(3).f_code.co_name
+            with Path(os.environ[VARIABLE] + ".calls").open("a") as file:
+                file.write(f"{time.monotonic()} {name}\n")
+            raise OperationalError("It is away.")
+        return super()._begun()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from itertools import dropwhile, pairwise
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.ledger import Ledger
 from tests.services import Proxy
 from tests.services.proxy import Mode
 from tests.support import WorkerProcess, start_worker, wait_until
+from tests.worker import buggy
 from tests.worker.stores import connection_to
 
 FEW = pytest.mark.parametrize("proxy", ["postgresql", "redis"], indirect=True)
@@ -132,3 +134,26 @@ def test_a_second_signal_ends_a_worker_at_once(
         worker.send(signal.SIGTERM)
         wait_until(lambda: "Finishing" in worker.output, timeout=15)
         _ends_in_time(worker, 0)
+
+
+LISTENING = ("arrived", "close", "watch", "set_idle")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_store_that_gave_no_answer_is_left_alone_for_a_moment_whatever_is_due(
+    settings: Any, ledger: Ledger
+) -> None:
+    """Else each of the things that are due would wait for it, one after the other."""
+    place = {"DRIVER": "tests.worker.buggy.AwayDriver", "RETRY_AFTER": 8}
+    settings.DJQUEUE = {"DEFAULT": "store", "CONNECTIONS": {"store": place}}
+    jobs.record.dispatch(1, 0.5)
+    with start_worker() as worker:
+        wait_until(lambda: ledger.lines("begin"))
+        buggy.show("away")
+        wait_until(lambda: "Trying again" in worker.output)
+        wait_until(lambda: len(buggy.calls()) >= 8, timeout=8)
+        assert worker.is_running
+    # Who only listens is told in its own way: from the first call for which the store is needed.
+    asked = list(dropwhile(lambda call: call[1] in LISTENING, buggy.calls()))[:5]
+    between = [after[0] - before[0] for before, after in pairwise(asked)]
+    assert all(gap > 0.1 * 2**number * 0.95 for number, gap in enumerate(between)), asked
