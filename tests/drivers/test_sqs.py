@@ -402,12 +402,16 @@ def test_redrive_and_retention_are_looked_at(make, sqs_server):
 
 def test_checks_of_the_settings(sqs_server):
     def said(**options: Any) -> list[str]:
-        made = connection(sqs_server, **options).with_defaults(SqsDriver.OPTIONS)
+        made = connection(sqs_server, **{"RETRY_AFTER": 90, **options}).with_defaults(
+            SqsDriver.OPTIONS
+        )
         return [message.id for message in SqsDriver.check(made)]
 
     assert said() == []
     assert said(RETRY_AFTER=42_000) == ["djqueue.E021"]
     assert said(RETRY_AFTER=0.5) == ["djqueue.E021"]
+    assert said(RETRY_AFTER=15) == ["djqueue.W021"]
+    assert said(RETRY_AFTER=16) == []
     assert said(PREFIX="sqs.amazonaws.com/1", URLS={"a": "b"}) == ["djqueue.E022"] * 2
     assert said(WAIT=20, REGION=1, MAX_MESSAGE_SIZE=2 << 20) == ["djqueue.E003"] * 3
 

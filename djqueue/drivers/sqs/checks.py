@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core import checks
 
 from djqueue.drivers.sqs import names
-from djqueue.drivers.sqs.client import Client
+from djqueue.drivers.sqs.client import LEAST_PATIENCE, Client
 from djqueue.errors import QueueError
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 LARGEST = 1 << 20
 LONGEST_LEASE = int(11.5 * 3600)
+SHORT_LEASE = 16
+"""Seconds; of less, an eighth is no time for a request that crosses a network and is repeated, and
+too little for one that waits for a message."""
 FEW_RECEIVES = 100
 FORTNIGHT = 14 * 86400
 
@@ -52,6 +55,15 @@ def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
             f"for 1 to {LONGEST_LEASE}.",
             hint="Choose a minute or two: it is renewed as long as the worker lives.",
             id="djqueue.E021",
+        )
+    elif settings.retry_after < SHORT_LEASE:
+        yield checks.Warning(
+            f'{where}["RETRY_AFTER"] is {settings.retry_after:g} seconds: a worker gives up a '
+            f"call to SQS after {max(settings.retry_after / 8, LEAST_PATIENCE):g} of them, and each "
+            "slow one may cost its jobs.",
+            hint=f"Choose a minute or two, {SHORT_LEASE} at least: it is renewed as long as the "
+            "worker lives, however long a job takes.",
+            id="djqueue.W021",
         )
     urls = [settings.option("PREFIX"), *settings.option("URLS").values()]
     for url in filter(None, urls):
