@@ -13,7 +13,7 @@ from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -230,10 +230,18 @@ class OperatorAdmin(ReadOnlyAdmin):
     # -- the page of one row -------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        """Django's, and one that carries out a verb on one row."""
+        """Django's, and one that carries out a verb on one row.
+
+        Each act commits in steps of its own, also where ATOMIC_REQUESTS is on: a rollback of the
+        request would bring failed jobs back whose jobs are in another store already.
+        """
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
         view = self.admin_site.admin_view(self.act_view)
-        return [path("<int:pk>/act/<str:verb>/", view, name=name), *super().get_urls()]
+        urls = [path("<int:pk>/act/<str:verb>/", view, name=name), *super().get_urls()]
+        for url in urls:
+            for alias in connections:
+                url.callback = transaction.non_atomic_requests(alias)(url.callback)
+        return urls
 
     @method_decorator(require_POST)
     def act_view(self, request: HttpRequest, pk: int, verb: str) -> HttpResponse:

@@ -249,13 +249,44 @@ class Elsewhere(DatabaseDriver):
         super().push(jobs)
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_retry_is_pushed_outside_of_transactions(settings: Any) -> None:
-    """One around it would take back what is on record about the push when the process dies."""
+@pytest.fixture(params=[False, True], ids=["", "atomic requests"])
+def elsewhere(
+    request: pytest.FixtureRequest,
+    transactional_db: None,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Jobs go to another store than the rows, with and without a transaction for each request."""
     settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": f"{__name__}.Elsewhere"}}}
-    job = failed()
-    assert "Retried 1 job" in "".join(
-        said(act(client("retry_failedjob"), FAILED, "retry_jobs", [job]))
-    )
-    assert Elsewhere.pushed_within == [False]
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", request.param)
+    Elsewhere.pushed_within.clear()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_retry_is_pushed_outside_of_transactions(elsewhere: None) -> None:
+    """One around it would take back what is on record about the push when the process dies."""
+    some, one = failed(), failed()
+    browser = client("retry_failedjob")
+    assert "Retried 1 job" in "".join(said(act(browser, FAILED, "retry_jobs", [some])))
+    assert press(browser, one, "retry").status_code == 302
+    assert Elsewhere.pushed_within == [False, False]
+    assert not FailedJob.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_retried_stays_retried_when_the_request_fails_later(elsewhere: None) -> None:
+    """Else the job would be in its queue and among the failed ones, and run twice."""
+
+    def fails(execute: Any, sql: str, *rest: Any) -> Any:
+        if "django_admin_log" in sql:
+            raise ZeroDivisionError
+        return execute(sql, *rest)
+
+    browser = client("retry_failedjob")
+    browser.raise_request_exception = False
+    some, one = failed(), failed()
+    with connection.execute_wrapper(fails):
+        assert act(browser, FAILED, "retry_jobs", [some]).status_code == 500
+        assert press(browser, one, "retry").status_code == 500
+    assert QueuedJob.objects.count() == 2
     assert not FailedJob.objects.exists()

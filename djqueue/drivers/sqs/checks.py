@@ -58,9 +58,9 @@ def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
         )
     elif settings.retry_after < SHORT_LEASE:
         yield checks.Warning(
-            f'{where}["RETRY_AFTER"] is {settings.retry_after:g} seconds: a worker gives up a '
-            f"call to SQS after {max(settings.retry_after / 8, LEAST_PATIENCE):g} of them, and each "
-            "slow one may cost its jobs.",
+            f'{where}["RETRY_AFTER"] is {settings.retry_after:g} seconds. A worker gives up a call '
+            f"to SQS after {max(settings.retry_after / 8, LEAST_PATIENCE):g} s then, so that slow "
+            "ones may cost it its jobs.",
             hint=f"Choose a minute or two, {SHORT_LEASE} at least: it is renewed as long as the "
             "worker lives, however long a job takes.",
             id="djqueue.W021",
