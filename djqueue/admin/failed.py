@@ -202,7 +202,7 @@ class FailedJobAdmin(OperatorAdmin):
 
 def _message(row: Any) -> str:
     """What the exception says, in short."""
-    return text.one_line(masked_text(row.exception_message), SHORT)
+    return text.one_line(masked_text(row.exception_message, 20 * SHORT), SHORT)
 
 
 def _place(row: Any) -> tuple[str, str]:

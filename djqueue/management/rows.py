@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["failed_object", "job_object", "queue_object"]
 
+MOST = 4_000
+"""Characters of a message that a listing has. What workers write is shorter."""
+
 
 def job_object(found: Located) -> dict[str, Any]:
     """A stored job."""
@@ -40,7 +43,7 @@ def failed_object(row: FailedJob) -> dict[str, Any]:
         "connection": row.connection,
         "attempts": row.attempts,
         "exception_class": row.exception_class,
-        "exception_message": masked_text(row.exception_message),
+        "exception_message": masked_text(row.exception_message, MOST),
         "failed_at": row.failed_at,
     }
 

@@ -199,14 +199,25 @@ _ERRORS = ("error", "exception", "warning", "exists", "expired")
 MOST_BRACKETED = 10_000
 
 
-def masked_text(text: str) -> str:
-    """A text without the secrets that its own words give away.
+LONGEST = 72 << 10
+"""Characters of a text that are looked at, and shown. What a worker stores is shorter."""
+_LAST_WORD = 1000
+
+
+def masked_text(text: str, most: int = LONGEST) -> str:
+    """A text without the secrets that its own words give away, and without what is beyond `most`
+    characters: to look for secrets takes its time.
 
     Those are the user part of a URL, ``name=value`` and ``name: value`` as queries, headers, JSON
     and Python write them, pairs, ``Bearer …``, and what looks like a well-known kind of key.
     """
     if len(text) < 5:
         return text
+    if len(text) > most:
+        # Between two words: half a secret may not look like one.
+        end = max(text.rfind(space, max(most - _LAST_WORD, 0), most) for space in " \n")
+        end = most if end < 0 else end
+        return f"{masked_text(text[:end])}… ({len(text) - end:,} more characters)"
     if text[0] in "{[" and text.rstrip()[-1:] in ("}", "]"):
         shown = _masked_json(text)
         if shown is not None:

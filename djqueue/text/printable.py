@@ -21,12 +21,12 @@ _UNFIT = re.compile(
 
 def one_line(text: object, limit: int | None = None) -> str:
     """`text` on one line, cut to `limit` characters."""
-    return _cut(_spelled(str(text), ""), limit)
+    return _cut(_spelled(str(text), "", limit), limit)
 
 
 def lines(text: object, limit: int | None = None) -> str:
     """`text` with its line breaks and tabs, and nothing else that is not visible."""
-    return _cut(_spelled(str(text), "\n\t"), limit)
+    return _cut(_spelled(str(text), "\n\t", limit), limit)
 
 
 def indented(text: object, by: str = "    ") -> str:
@@ -46,7 +46,9 @@ def page(html: str) -> str:
     return _UNFIT.sub(lambda found: _escape(found[0]), html)
 
 
-def _spelled(text: str, kept: str) -> str:
+def _spelled(text: str, kept: str, limit: int | None = None) -> str:
+    if limit is not None:
+        text = text[: limit + 1]  # one more, for `_cut` to see that there is more
     if text.isprintable():
         return text
     return "".join(c if _is_visible(c) or c in kept else _escape(c) for c in text)
