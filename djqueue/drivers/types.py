@@ -1,0 +1,238 @@
+"""What goes in and out of drivers: values, and the two things that a worker waits for."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from djqueue.errors import QueueUnavailable
+
+FOREIGN = "(foreign)"
+"""The name of a reservation whose body another program has put into the store: no job of ours can
+be called like that."""
+
+
+class State(str, enum.Enum):
+    """Where a stored job stands."""
+
+    WAITING = "waiting"
+    DELAYED = "delayed"
+    RESERVED = "reserved"
+    STUCK = "stuck"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class OutgoingJob(NamedTuple):
+    """What is pushed."""
+
+    id: str
+    """The dispatch's uuid. Pushing an id that the store holds already changes nothing where the
+    store can tell (see `Capabilities.idempotent_push`)."""
+    queue: str
+    name: str
+    payload: str
+    delay: float = 0.0
+    """Seconds from now, by the store's clock, before the job may be reserved."""
+    priority: int = 0
+    """-100 to 100; a larger one is reserved first, where `Capabilities.priorities`."""
+    message_group: str | None = None
+    deduplication_id: str | None = None
+    push_id: str = ""
+    """Names one push of the job over its repetitions: the same push twice is one job, another push
+    (a retry of a failed job) is another run of it. Empty for the first push of all."""
+
+    @property
+    def push_name(self) -> str:
+        """What tells this push from every other one, of this job and of others."""
+        return self.push_id or self.id
+
+
+class Reservation(NamedTuple):
+    """A job that a worker holds for a while."""
+
+    id: str
+    queue: str
+    name: str
+    payload: str
+    """Exactly as pushed; bytes that are no UTF-8 come as surrogate escapes."""
+    attempt: int
+    """The number of the attempt that begins with this reservation, from 1."""
+    interruptions: int
+    history: str
+    """What `Settlement.history` last stored for this job; empty at first."""
+    handle: Any
+    """The driver's own: row and fencing number, receipt, socket's job id. Opaque to callers, and
+    made of text, bytes, numbers, None and tuples, since it travels between processes."""
+
+
+class Verdict(enum.IntEnum):
+    """What becomes of a reserved job in the store."""
+
+    REMOVE = 0
+    """It is over (done, failed or deleted)."""
+    RELEASE = 1
+    """It goes back to its queue, after `Settlement.delay`, behind those that wait."""
+    RETURN = 2
+    """It was never begun: it goes back as if it had not been reserved. Its place and its attempt
+    number are as before."""
+    INTERRUPTED = 3
+    """Nobody saw its end: as RETURN, with one interruption more on record."""
+
+
+class Settlement(NamedTuple):
+    """A verdict about one reservation."""
+
+    reservation: Reservation
+    verdict: Verdict = Verdict.REMOVE
+    delay: float = 0.0
+    """RELEASE only: seconds until it may be reserved again."""
+    charged: bool = True
+    """RELEASE only: False leaves the attempt number as it was before this reservation."""
+    history: str | None = None
+    """RELEASE and INTERRUPTED: the text to hand out as `Reservation.history` from now on;
+    None leaves it."""
+
+
+class Exchange(NamedTuple):
+    """The answer of `Driver.exchange`."""
+
+    lost: set[str]
+    """Ids of settlements that changed nothing, because the reservation was no longer ours."""
+    reservations: list[Reservation]
+
+
+class Promotion(NamedTuple):
+    """The answer of `Driver.promote`."""
+
+    moved: int
+    """Jobs that may be reserved from now on."""
+    due_in: float | None
+    """Seconds until the next delayed job is due (0: at once), or None if there is none."""
+
+
+class QueueCounts(NamedTuple):
+    """How many jobs a queue holds. None where the store cannot tell."""
+
+    waiting: int | None
+    delayed: int | None
+    reserved: int | None
+    oldest_at: datetime | None = None
+    """When the waiting job that waits longest became available (aware)."""
+
+
+class StoredJob(NamedTuple):
+    """A job as an operator sees it."""
+
+    id: str
+    queue: str
+    name: str
+    payload: str
+    state: State
+    attempts: int
+    interruptions: int
+    priority: int
+    created_at: datetime | None
+    available_at: datetime | None
+    reserved_at: datetime | None
+    reserved_until: datetime | None
+    worker: str | None
+    """The name of the worker that holds it."""
+
+
+class WorkerIdentity(NamedTuple):
+    """Who reserves. Made anew at each start of a worker, and after a lease was lost."""
+
+    name: str
+    """As in ``--name``, or ``host:pid``."""
+    hostname: str
+    pid: int
+    queues: tuple[str, ...]
+    lease: float
+    """Seconds without a sign of life after which others take over what it held."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a store can do. A text is the reason why it cannot, for an operator to read."""
+
+    ordered: bool | str = True
+    """Jobs of a queue are reserved in the order that is promised to users."""
+    priorities: bool | str = True
+    peek: bool | str = True
+    remove: bool | str = True
+    find: bool | str = True
+    exact_counts: bool | str = True
+    idempotent_push: bool | str = True
+    fenced: bool | str = True
+    """Reservations have fencing numbers, and their attempts, interruptions and history are kept
+    beside the payload. Where not, guard rows in SQL do both."""
+    max_delay: float | None = None
+    max_wait: float | None = None
+    """Seconds for which a job may wait to be begun in a store that cannot `find` it, as far as what
+    is kept for it elsewhere is concerned. None: no longer than ``PRUNE_AFTER["PAYLOADS"]``."""
+    max_payload: int | None = None
+    tagged_queues: bool = False
+    """The name of a queue may hold one ``{tag}``."""
+    inline: bool = False
+    """Jobs run at once, in the process that pushes."""
+    after_response: bool = False
+    """With `inline`: not at once, but after the response of the request that pushes."""
+    discards: bool = False
+    """Jobs are thrown away."""
+    workers: bool | str = True
+    """Workers can run jobs of this connection."""
+
+
+class RunHere(QueueUnavailable):
+    """Raised by `Driver.push`: no store took the jobs, and `connection` is to run them at once; but
+    for those that are `stored` somewhere.
+    """
+
+    def __init__(self, text: str, connection: str, stored: Iterable[str] = ()) -> None:
+        super().__init__(text, stored=stored)
+        self.connection = connection
+
+
+class Wakeup(ABC):
+    """Tells an idle worker that something may have arrived. A hint: polling alone is correct."""
+
+    look_again: float = float("inf")
+    """When (monotonic) `arrived` is to be called, if the descriptor is not readable sooner."""
+
+    def fileno(self) -> int | None:
+        """A descriptor that becomes readable, or None: then `arrived` is polled."""
+        return None
+
+    @abstractmethod
+    def arrived(self) -> bool:
+        """Whether something may be there since the last call. Never blocks."""
+
+    def set_idle(self, idle: bool) -> None:
+        """Whether the worker has room for jobs and waits for one: pushers need to wake no other."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class Answer(ABC):
+    """The answer to an exchange that `Driver.begin` has sent. Nothing else may be asked of the
+    driver, nor of what it shares its connection with, before it is taken.
+    """
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when some of it is there."""
+
+    @abstractmethod
+    def is_there(self) -> bool:
+        """Whether `take` does not wait. Never blocks; `QueueUnavailable` if the answer is lost."""
+
+    @abstractmethod
+    def take(self) -> Exchange:
+        """What `exchange` would have returned or raised. Called once."""
