@@ -11,18 +11,26 @@ Attempts, interruptions, history and fencing numbers are in guard rows, since a 
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from djqueue.drivers.base import Exchange, Reservation, Settlement, Verdict
 from djqueue.drivers.beanstalkd import body, client
-from djqueue.drivers.beanstalkd.body import Body
 from djqueue.drivers.beanstalkd.client import Client, Reply
+from djqueue.drivers.beanstalkd.reserved import (
+    Holding,
+    Reserved,
+    another_copy,
+    put_all,
+    release,
+    reservation_of,
+    reserved_in,
+    seconds,
+)
+from djqueue.drivers.beanstalkd.taking import Taking
 from djqueue.drivers.beanstalkd.wakeup import Called, WaitingConnection, arm
-from djqueue.drivers.guard import Found, Guard, Guarded, Held, Standing
+from djqueue.drivers.guard import Guard, Standing
 from djqueue.errors import QueueUnavailable
 
 MOST_EAGER = 400
@@ -31,39 +39,6 @@ FRESH = 0.25
 """The part of a reservation's time in which it is certain to be ours still."""
 SHORTEST = 10.0
 """Seconds that every reservation of a job of ours holds, whoever pushed it."""
-BUSY_FOR = 1
-"""Seconds after which a job that another worker seems to hold is looked at again."""
-
-
-class Reserved(NamedTuple):
-    """A job that this connection has reserved."""
-
-    job: int
-    tube: str
-    body: Body
-
-
-class Holding(NamedTuple):
-    """A job that was handed out and not settled yet."""
-
-    reservation: Reservation
-    body: Body
-    since: float
-    """When the server was last asked to hold it, on this machine's monotonic clock."""
-    opening: int
-    """The connection that holds it: see `Client.openings`."""
-
-    @property
-    def held(self) -> Held:
-        """As guard rows know it."""
-        return Held(self.reservation.id, int(self.reservation.handle[1]))
-
-    @property
-    def may_have_copies(self) -> bool:
-        """Whether the store may hold the same push once more: it was put again by whoever did not
-        see the answer, or when the job was released. Its row outlives it then.
-        """
-        return bool(self.body.push_id) or self.reservation.attempt > 1
 
 
 class Holdings:
@@ -72,6 +47,7 @@ class Holdings:
     def __init__(self, connection: Client, guard: Guard, hold_for: int) -> None:
         self._client = connection
         self._guard = guard
+        self._taking = Taking(connection, guard)
         self._hold_for = hold_for
         self._fresh_for = FRESH * min(hold_for, SHORTEST)
         self._held: dict[int, Holding] = {}
@@ -138,21 +114,21 @@ class Holdings:
         tubes = list(queues) if limit > 0 else []
         if self.waiting is not None and tubes:
             self.waiting.follow(queues)
-        called = self._called(tubes)
+        called = self.waiting.called(tubes) if self.waiting is not None and tubes else []
         first = [each for each in called if each.tube == tubes[0]][:limit]
         asked = min(self._eager, limit - len(first)) if tubes else 0
-        now, opening = _now(), self._client.openings
-        fresh = [job for job, settlement in mine.items() if self._is_fresh(job, settlement, now)]
+        asked_at, opening = seconds(), self._client.openings
+        fresh = [
+            job
+            for job, settlement in mine.items()
+            if settlement.verdict is Verdict.REMOVE
+            and self._held[job].is_surely_held(asked_at, self._fresh_for)
+        ]
         others = {job: s for job, s in mine.items() if job not in set(fresh)}
         self._told.update(fresh)
-        replies = self._client.ask(
-            [client.delete(job) for job in fresh]
-            + [client.touch(job) for job in others]
-            + [client.reserve_job(each.job) for each in first]
-            + [client.RESERVE_NOW] * asked,
-            watch=tubes[:1] or None,
-            opening=opening,
-        )
+        ending = [client.delete(job) for job in fresh] + [client.touch(job) for job in others]
+        reserving = [client.reserve_job(e.job) for e in first] + [client.RESERVE_NOW] * asked
+        replies = self._client.ask(ending + reserving, watch=tubes[:1] or None, opening=opening)
         reserved = reserved_in(replies[len(mine) :], tubes[0] if tubes else "")
         try:
             lost |= self._answered(list(zip([*fresh, *others], replies, strict=False)), mine)
@@ -163,7 +139,7 @@ class Holdings:
                 reserved += self._reserve_rest(reserved, rest, tubes, limit)
             if self.waiting is not None:
                 self.waiting.look_at(self._client)
-            return Exchange(lost, self._hand_out(reserved, now))
+            return Exchange(lost, self._hand_out(reserved, asked_at))
         except QueueUnavailable:
             self._unwanted += [each for each in reserved if each.job not in self._held]
             if self._client.is_open and not self._client.is_silent:
@@ -191,15 +167,6 @@ class Holdings:
         holding = self._held.get(job)
         same = holding is not None and holding.reservation.handle == reservation.handle
         return job if same else None
-
-    def _is_fresh(self, job: int, settlement: Settlement, now: float) -> bool:
-        """Whether it may be deleted untouched. What another program has put may end sooner."""
-        held = self._held[job]
-        return (
-            settlement.verdict is Verdict.REMOVE
-            and now - held.since < self._fresh_for
-            and not held.body.foreign
-        )
 
     def _answered(
         self, replies: Sequence[tuple[int, Reply]], mine: Mapping[int, Settlement]
@@ -257,7 +224,7 @@ class Holdings:
         if not jobs:
             return [], []
         ids = {job: self._held[job].reservation.id for job in jobs}
-        absent = [job for job in jobs if not self._is_there(job, ids[job])]
+        absent = [job for job in jobs if not self._taking.is_there(job, ids[job])]
         ours = self._guard.ours([self._held[job].held for job in absent]) if absent else set()
         vanished = [job for job in absent if ids[job] in ours]
         return vanished, [job for job in jobs if job not in vanished]
@@ -307,30 +274,16 @@ class Holdings:
         """
         tubes: dict[str, dict[int, bytes]] = defaultdict(dict)
         for job, settlement in settlements.items():
-            held = self._held[job].body
             tried = settlement.verdict is Verdict.RELEASE and settlement.charged
-            if tried and not held.foreign:
-                delay = body.whole_seconds(settlement.delay)
-                push = held.push_id or held.id
-                data = held._replace(hold_for=self._hold_for, push_id=push).bytes
-                command = client.put(data, body.urgency(held.priority), delay, self._hold_for)
+            if tried and not (job_body := self._held[job].body).foreign:
+                command = another_copy(job_body, settlement.delay, self._hold_for)
                 tubes[settlement.reservation.queue][job] = command
         put: set[int] = set()
         for tube, commands in tubes.items():
-            replies = self._client.ask(list(commands.values()), use=tube)
-            put.update(j for j, r in zip(commands, replies, strict=True) if r.word == "INSERTED")
-            buried = [client.delete(reply.number) for reply in replies if reply.word == "BURIED"]
-            if buried:
-                self._client.ask(buried)
+            put |= put_all(self._client, tube, commands)
         return put
 
     # -- reserving -----------------------------------------------------------------------------
-
-    def _called(self, tubes: Sequence[str]) -> list[Called]:
-        """The jobs that have ended a wait. They are there for their tube's turn, and only by their
-        ids.
-        """
-        return self.waiting.called(tubes) if self.waiting is not None and tubes else []
 
     def _reserve_rest(
         self,
@@ -365,10 +318,9 @@ class Holdings:
         self._eager = max(1, min(len(first) + len(more), MOST_EAGER))
         if self.waiting is None or len(first) + len(more) == limit:
             return more
-        if not (first or more or again) and (called := self._called(tubes)):
-            return self._reserve_rest(
-                (), called, tubes, limit, again=True
-            )  # it had what we looked for
+        if not (first or more or again) and (called := self.waiting.called(tubes)):
+            # It had what we looked for.
+            return self._reserve_rest((), called, tubes, limit, again=True)
         arm(self.waiting)
         return more
 
@@ -379,8 +331,8 @@ class Holdings:
         if not reserved:
             return []
         ours = {h.held.id: h.held.number for h in self._held.values()}
-        taken = self._taken(reserved, ours)
-        self._put_away(reserved, [guarded.standing for guarded in taken])
+        taken = self._taking.take(reserved, ours)
+        self.found_over = self._taking.put_away(reserved, taken)
         opening = self._client.openings
         if not self._holds_some:
             self._opening, self._holds_some = opening, True
@@ -393,51 +345,15 @@ class Holdings:
                 (reservations if ready else self.orphans).append(reservation)
         return reservations
 
-    def _taken(self, reserved: Sequence[Reserved], ours: Mapping[str, int]) -> list[Guarded]:
-        """What the rows say about what was reserved. A copy that the server no longer has holds
-        nothing.
-        """
-        found = [Found(each.body.id, str(each.job), each.body.push_id) for each in reserved]
-        taken = self._guard.take(found, ours)
-        copies = {
-            place: int(guarded.held_as)
-            for place, guarded in enumerate(taken)
-            if guarded.standing is Standing.BUSY and guarded.held_as.isdigit()
-        }
-        if copies:
-            ids = {job: found[place].id for place, job in copies.items()}
-            gone = {str(job) for job in ids if not self._is_there(job, ids[job])}
-            places = [place for place, job in copies.items() if str(job) in gone]
-            if places:
-                again = self._guard.take([found[place] for place in places], ours, gone)
-                for place, guarded in zip(places, again, strict=True):
-                    taken[place] = guarded
-        return taken
-
-    def _is_there(self, job: int, id: str) -> bool:
-        """Whether the server still has job number `job`, and it is the one called `id`."""
-        (reply,) = self._client.ask([client.peek(job)])
-        return reply.word == "FOUND" and body.decode(reply.data, "", job).id == id
-
-    def _put_away(self, reserved: Sequence[Reserved], standings: Sequence[Standing]) -> None:
-        """What was reserved and is not to run: it is over, or another worker is still at it."""
-        over = [e for e, s in zip(reserved, standings, strict=True) if s is Standing.OVER]
-        busy = [e for e, s in zip(reserved, standings, strict=True) if s is Standing.BUSY]
-        self.found_over = bool(over)
-        if over or busy:
-            self._client.ask(
-                [client.delete(each.job) for each in over] + [_release(e, BUSY_FOR) for e in busy]
-            )
-
     def _give_back(self) -> None:
         """Put back what was reserved for nobody: its answer came late, or something broke."""
         if self._client.is_silent:
             self._client.ask(())  # what it owes us comes first
         late, self._client.late = self._client.late, []
         unwanted, self._unwanted = self._unwanted, []
-        commands = [_release(each, 0) for each in unwanted]
+        commands = [release(each, 0) for each in unwanted]
         commands += [
-            _release(Reserved(r.number, "", body.decode(r.data, "", r.number)), 0) for r in late
+            release(Reserved(r.number, "", body.decode(r.data, "", r.number)), 0) for r in late
         ]
         if commands:
             with suppress(QueueUnavailable):  # the server gives them back by itself, later
@@ -457,7 +373,7 @@ class Holdings:
                 lost.add(reservation.id)
             else:
                 jobs.append(job)
-        asked, opening = _now(), self._client.openings
+        asked, opening = seconds(), self._client.openings
         gone = [job for job in jobs if self._held[job].opening != opening]
         kept = [job for job in jobs if self._held[job].opening == opening]
         replies = self._client.ask([client.touch(job) for job in kept], opening=opening)
@@ -478,38 +394,3 @@ class Holdings:
         handles = {reservation.handle for reservation in (*known, *self.orphans)}
         held = [holding.reservation for holding in self._held.values()]
         return [reservation for reservation in held if reservation.handle not in handles]
-
-
-def reserved_in(replies: Sequence[Reply], tube: str) -> list[Reserved]:
-    """What the answers to reserving from `tube` hold."""
-    return [
-        Reserved(reply.number, tube, body.decode(reply.data, tube, reply.number))
-        for reply in replies
-        if reply.word == "RESERVED"
-    ]
-
-
-def reservation_of(job: Reserved, guarded: Guarded) -> Reservation:
-    """What the worker is given."""
-    return Reservation(
-        job.body.id,
-        job.tube,
-        job.body.name,
-        job.body.payload,
-        guarded.attempts,
-        guarded.interruptions,
-        guarded.history,
-        (job.job, guarded.number),
-    )
-
-
-def _release(reserved: Reserved, delay: int) -> bytes:
-    return client.release(reserved.job, body.urgency(reserved.body.priority), delay)
-
-
-def _now() -> float:
-    """Seconds on a clock that counts while the machine sleeps, as beanstalkd's reservations do."""
-    return time.clock_gettime(_CLOCK)
-
-
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

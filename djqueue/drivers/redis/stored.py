@@ -119,20 +119,23 @@ def counts(answer: Sequence[Any]) -> QueueCounts:
 
 def describe(queue: str, now: int, rows: Sequence[Sequence[Any]]) -> list[StoredJob]:
     """From the answer of the find script."""
-    return [_describe(queue, now, *row) for row in rows]
+    return [_describe(queue, now, _Row(*row)) for row in rows]
 
 
-def _describe(
-    queue: str,
-    now: int,
-    id: bytes,
-    body: bytes,
-    state: bytes | None,
-    held: bytes | None,
-    place: bytes | None,
-    due: bytes | None,
-    deadline: bytes | None,
-) -> StoredJob:
+class _Row(NamedTuple):
+    """What the script says of one job. None: it is not in that key."""
+
+    id: bytes
+    body: bytes
+    state: bytes | None
+    held: bytes | None
+    place: bytes | None
+    due: bytes | None
+    deadline: bytes | None
+
+
+def _describe(queue: str, now: int, row: _Row) -> StoredJob:
+    id, body, state, held, place, due, deadline = row
     name, payload = decode_body(body)
     attempts, interruptions, _ = decode_state(state)
     reserved_at = worker = None
