@@ -141,6 +141,21 @@ def test_what_a_store_never_takes_ends_as_a_failed_job_and_holds_up_no_other(wro
     assert payload.decode(row.payload).arguments == {"number": 2, "seconds": 0.0}
 
 
+def test_where_no_failed_jobs_are_kept_the_log_has_what_a_store_never_takes(settings, caplog):
+    settings.DJQUEUE = {**settings.DJQUEUE, "FAILED_JOBS": None}
+    HalfDriver.poison["bad"] = "too large"
+    with transaction.atomic():
+        bad = jobs.boom.using(queue="bad").dispatch("for order 42, password=hunter2").id
+    assert not waiting()
+    assert not FailedJob.objects.exists()
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    told = f'FAILED app.boom {bad} never reached connection "half", queue bad: '
+    assert told in record.getMessage()
+    assert "too large" in record.getMessage()
+    assert "for order 42" in record.getMessage()
+    assert "hunter2" not in record.getMessage()
+
+
 def test_one_poisoned_row_among_due_ones_is_not_in_their_way():
     poisoned = [OutgoingJob(str(uuid.uuid4()), "bad", "app.record", "{}")]
     good = [OutgoingJob(str(uuid.uuid4()), "default", "app.record", "{}") for _ in range(5)]

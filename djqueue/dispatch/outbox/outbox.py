@@ -37,6 +37,7 @@ from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueError
 from djqueue.finish import failed
 from djqueue.runner.outcome import ErrorReport
+from djqueue.text.masking import masked_text
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver, OutgoingJob
@@ -54,6 +55,8 @@ PATIENCE = HOLD * 0.4
 """Seconds that one call of a push may wait for the store, so that its rows are still held then."""
 LONGEST_RUN = 3600.0
 """Seconds for which a row is held whose job is run at once, by the process that dispatched it."""
+MOST_LOGGED = 10_000
+"""Characters of a payload in the log."""
 FORGOTTEN = 7 * 86_400.0
 """Seconds after which a job fails that is due for a connection that no settings have any more."""
 
@@ -239,11 +242,13 @@ def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorRe
         if (error := refused.get(job.id)) is None:
             continue
         logger.error(
-            'FAILED %s %s never reached connection "%s": %s',
+            'FAILED %s %s never reached connection "%s", queue %s: %s%s',
             job.name,
             job.id,
             connection,
+            job.queue,
             error.message,
+            _left_behind(job),
         )
         held = Reservation(job.id, job.queue, job.name, job.payload, 0, 0, "", None)
         jobs.append(failed.GivenUp(held, error, "", number))
@@ -251,6 +256,13 @@ def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorRe
         failed.record(connection, jobs)
     except DataError:
         failed.record(connection, jobs, plain=True)
+
+
+def _left_behind(job: OutgoingJob) -> str:
+    """What is nowhere else where no failed jobs are kept."""
+    if settings().failed_jobs is not None:
+        return ""
+    return f" (No failed jobs are kept. Its payload: {masked_text(job.payload, MOST_LOGGED)})"
 
 
 def give_up_forgotten(limit: int = SLICE) -> int:
