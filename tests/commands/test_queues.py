@@ -11,7 +11,8 @@ from django.utils import timezone
 from djqueue import queues
 from djqueue.dispatch import controls
 from djqueue.drivers.base import WorkerIdentity
-from djqueue.models import Control, QueuedJob, Worker
+from djqueue.drivers.database import workers
+from djqueue.models import Control, QueuedJob
 from djqueue.signals import queue_busy
 from tests.commands.conftest import DJQUEUE
 from tests.commands.jobs import Empty, Send
@@ -23,16 +24,9 @@ KEYS = ["connection", "queue", "waiting", "delayed", "reserved", "oldest_at", "p
 
 
 def start(queues_, *, alive=60, connection="database"):
-    now = timezone.now()
-    Worker.objects.create(
-        name="web-1:4211",
-        hostname="web-1",
-        pid=4211,
-        connection=connection,
-        queues=queues_,
-        started_at=now,
-        alive_until=now + timedelta(seconds=alive),
-    )
+    """A worker's row, written as a worker does; one that is not `alive` is late."""
+    worker = WorkerIdentity("web-1:4211", "web-1", 4211, tuple(queues_.split(",")), alive)
+    workers.insert(queues["database"].driver._dialect, worker, connection)
 
 
 # -- queue_status --------------------------------------------------------------------------------
