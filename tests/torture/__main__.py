@@ -43,7 +43,7 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=100, help="Processes to kill in each run.")
     parser.add_argument("--rounds", type=int, default=20, help="Pairs of troubles in each run.")
-    parser.add_argument("--seed", type=int, default=1, help="Of the troubles.")
+    parser.add_argument("--seed", type=int, default=1, help="Of the troubles and of the kills.")
     parser.add_argument("-k", default="", help="Only the tests whose name matches.")
     options = parser.parse_args()
     if unknown := set(options.places).difference(PLACES):

@@ -25,6 +25,7 @@ from djqueue.errors import QueueUnavailable
 from djqueue.models import FailedJob, Outbox
 from tests.app import jobs
 from tests.ledger import Ledger, Line
+from tests.services.clock import IS_POSSIBLE, Clock, clocks
 from tests.services.processes import descendants
 from tests.services.proxy import Mode, Proxy
 from tests.services.server import Server
@@ -60,6 +61,11 @@ class Scene:
     """Seconds for which two runs of a job may be seen at the same time: 0, but where a store lets
     go of what a worker holds as soon as a connection breaks, and the worker hears of it later."""
 
+    @property
+    def has_clocks(self) -> bool:
+        """Whether a worker's clock may be wrong. SQLite's is that of its processes, one for all."""
+        return IS_POSSIBLE and self.file is None
+
 
 @dataclass
 class Count:
@@ -91,13 +97,19 @@ class Crew:
         self._scene = scene
         self._stack = stack
         self.all: list[WorkerProcess] = []
-        self.living = [self.start(), self.start()]
+        self.clocks: list[Clock] = []
+        """Of the machines that the living workers are on."""
+        if scene.has_clocks:
+            made = stack.enter_context(clocks())
+            self.clocks = [made.make(), made.make()]
+        self.living = [self.start(0), self.start(1)]
 
-    def start(self) -> WorkerProcess:
+    def start(self, place: int) -> WorkerProcess:
         worker = start_worker(
             self._scene.connection,
             *("--workers", 2, "--grace", GRACE, "--sleep", 0.5),
             overrides=self._scene.overrides,
+            **(self.clocks[place].environment if self.clocks else {}),
         )
         self.all.append(self._stack.enter_context(worker))
         return self.all[-1]
@@ -114,7 +126,7 @@ Trouble = Callable[[Scene, Crew, random.Random], contextlib.AbstractContextManag
 def parent_killed(scene: Scene, crew: Crew, chance: random.Random) -> Iterator[None]:
     place = chance.randrange(len(crew.living))
     crew.living[place].kill()
-    crew.living[place] = crew.start()
+    crew.living[place] = crew.start(place)
     yield
 
 
@@ -142,6 +154,17 @@ def parent_suspended(scene: Scene, crew: Crew, chance: random.Random) -> Iterato
         yield
     finally:
         worker.send(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def clock_stepped(scene: Scene, crew: Crew, chance: random.Random) -> Iterator[None]:
+    """A worker's clock is suddenly wrong, then it is set right."""
+    clock = chance.choice(crew.clocks)
+    clock.step(chance.choice((1, -1)) * chance.choice((2 * scene.lease, 3600, 20 * 86400)))
+    try:
+        yield
+    finally:
+        clock.step(0)
 
 
 @contextlib.contextmanager
@@ -215,6 +238,7 @@ def troubles_of(scene: Scene) -> list[Trouble]:
     found += BEFORE if scene.proxy is not None else ()
     found += SERVER if scene.server is not None else ()
     found += [file_locked] if scene.file is not None else []
+    found += [clock_stepped] if scene.has_clocks else []
     return found
 
 
@@ -225,7 +249,7 @@ def run(scene: Scene, ledger: Ledger, *, seed: int, rounds: int) -> Count:
     failing: set[int] = set()
     with contextlib.ExitStack() as stack:
         crew = Crew(scene, stack)
-        wait_until(lambda: all("Stop with" in worker.output for worker in crew.living), 20)
+        wait_until(lambda: all("Stop with" in worker.output for worker in crew.living), 60)
         for _ in range(rounds):
             wait_until(lambda: _left(scene) is not None, 30)
             numbers = range(count.jobs, count.jobs + JOBS)

@@ -11,7 +11,7 @@ from tests.app.models import Note
 from tests.ledger import Ledger
 from tests.support import start_worker
 from tests.torture import kills
-from tests.torture.sizes import ATOMIC, JOBS, KILLS, NOOPS, size
+from tests.torture.sizes import ATOMIC, JOBS, KILLS, NOOPS, SEED, size
 
 SETTINGS = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": kills.LEASE}}}
 
@@ -33,14 +33,18 @@ def test_two_workers_run_each_of_many_jobs_once(ledger: Ledger) -> None:
 
 
 def test_no_job_is_lost_when_processes_are_killed(ledger: Ledger) -> None:
-    count = kills.run(ledger, jobs.sturdy, jobs=size(JOBS, 1500), kills=size(KILLS, 12), seed=1)
+    count = kills.run(
+        ledger, jobs.sturdy, jobs=size(JOBS, 1500), kills=size(KILLS, 12), seed=size(SEED, 1)
+    )
     print(count)
     assert not FailedJob.objects.exists()
     assert not QueuedJob.objects.exists()
 
 
 def test_no_job_runs_beyond_its_tries_when_processes_are_killed(ledger: Ledger) -> None:
-    count = kills.run(ledger, jobs.frail, jobs=size(JOBS, 1500), kills=size(KILLS, 12), seed=2)
+    count = kills.run(
+        ledger, jobs.frail, jobs=size(JOBS, 1500), kills=size(KILLS, 12), seed=size(SEED, 2)
+    )
     print(count)
     assert max(line.attempt for line in ledger.lines("begin")) <= 2
     failed = {str(uuid) for uuid in FailedJob.objects.values_list("uuid", flat=True)}
@@ -51,7 +55,12 @@ def test_no_job_runs_beyond_its_tries_when_processes_are_killed(ledger: Ledger) 
 def test_what_atomic_jobs_write_is_there_exactly_once(ledger: Ledger) -> None:
     many = size(ATOMIC, 800)
     count = kills.run(
-        ledger, jobs.insert_note, jobs=many, kills=size(KILLS, 12), seed=3, check_runs=False
+        ledger,
+        jobs.insert_note,
+        jobs=many,
+        kills=size(KILLS, 12),
+        seed=size(SEED, 3),
+        check_runs=False,
     )
     print(count)
     notes = sorted(int(text) for text in Note.objects.values_list("text", flat=True))

@@ -7,7 +7,7 @@ from tests.app import jobs
 from tests.app.models import Note
 from tests.ledger import Ledger
 from tests.torture import kills
-from tests.torture.sizes import ATOMIC, JOBS, KILLS, size
+from tests.torture.sizes import ATOMIC, JOBS, KILLS, SEED, size
 
 FEW = {"sqs": 80}
 """Jobs of a run in the suite: moto takes a second for every hundred."""
@@ -32,12 +32,12 @@ def run(store: str, ledger: Ledger, job: object, *, many: int, seed: int) -> kil
 
 
 def test_no_job_is_lost_when_processes_are_killed(store: str, ledger: Ledger) -> None:
-    run(store, ledger, jobs.sturdy, many=size(JOBS, FEW.get(store, 400)), seed=4)
+    run(store, ledger, jobs.sturdy, many=size(JOBS, FEW.get(store, 400)), seed=size(SEED, 4))
 
 
 def test_what_atomic_jobs_write_is_there_exactly_once(store: str, ledger: Ledger) -> None:
     many = size(ATOMIC, FEW.get(store, 300))
-    count = run(store, ledger, jobs.insert_note, many=many, seed=5)
+    count = run(store, ledger, jobs.insert_note, many=many, seed=size(SEED, 5))
     notes = sorted(int(text) for text in Note.objects.values_list("text", flat=True))
     assert notes == list(range(count.jobs))
     assert not Run.objects.filter(ended=False).exclude(held_as="").exists()
