@@ -154,9 +154,9 @@ def test_arguments_that_are_no_numbers_cost_no_job(
         (scripts.SETTLE, [id, token, "1", "soon", "1", "0", ""]),
         (scripts.EXTEND, ["soon", id, token]),
         (scripts.PROMOTE, ["many"]),
-        (scripts.RECOVER, ["many", "1000", "s", "w", "1000"]),
-        (scripts.RECOVER, ["10", "soon", "s", "w", "1000"]),
-        (scripts.RECOVER, ["10", "1000", "s", "w", "many"]),
+        (scripts.RECOVER, ["many", "1000", "s", "w", "1000", "0", "0"]),
+        (scripts.RECOVER, ["10", "soon", "s", "w", "1000", "0", "0"]),
+        (scripts.RECOVER, ["10", "1000", "s", "w", "many", "0", "0"]),
         (scripts.CLEAR, ["many"]),
     ):
         call = script.call(used, [used.push] if script is scripts.PUSH else [])

@@ -43,6 +43,7 @@ from djqueue.drivers.database.pushing import Pushing
 from djqueue.drivers.database.reported import ReportedAnswer, ReportedWakeup
 from djqueue.drivers.database.vendors.dialect import Dialect, Holder
 from djqueue.drivers.sockets import silence
+from djqueue.drivers.store_clock import StoreClock
 from djqueue.errors import ConfigurationError, QueueUnavailable
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class DatabaseDriver(Driver):
         self._dialect = _dialect(self.alias)
         self._holder = Holder(NOBODY, settings.retry_after)
         self._identity: WorkerIdentity | None = None
+        self._clock = StoreClock(self.lease)
 
     # -- dispatching ---------------------------------------------------------------------------
 
@@ -93,6 +95,8 @@ class DatabaseDriver(Driver):
                 own_connection(self.alias, wal=bool(options("WAL")), seconds=self._limit)
                 self._dialect = _dialect(self.alias, owned=True, prepare=bool(options("PREPARE")))
             key = workers.insert(self._dialect, worker, self.settings.name)
+            self._clock = StoreClock(worker.lease)
+            workers.look_at(self._clock, self._dialect)
         self._identity = worker
         self._holder = Holder(key, self.settings.retry_after)
 
@@ -168,6 +172,9 @@ class DatabaseDriver(Driver):
 
     def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
         with self._reported():
+            workers.look_at(self._clock, self._dialect)
+            if not self._clock.may_judge:
+                return []
             return workers.recover(self._dialect, self._holder, limit, late)
 
     def strays(self, known: Sequence[Reservation]) -> list[Reservation]:

@@ -6,6 +6,7 @@ take its reservations, under a new fencing number, so that whatever it still sen
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -14,7 +15,8 @@ from django.db import DatabaseError
 from djqueue.drivers.base import Reservation, WorkerIdentity
 from djqueue.drivers.database.doubt import is_refusal
 from djqueue.drivers.database.vendors.dialect import Dialect, Holder
-from djqueue.drivers.now import UtcNow
+from djqueue.drivers.now import UtcNow, aware
+from djqueue.drivers.store_clock import StoreClock
 
 KEEP_DEAD = 3600.0
 """Seconds that the row of a dead worker stays, for operators to see."""
@@ -53,6 +55,17 @@ def extend(dialect: Dialect, key: int, worker: WorkerIdentity) -> bool:
         " WHERE id = %s AND pid = %s AND hostname = %s"
     )
     return dialect.run(sql, [worker.lease, key, worker.pid, worker.hostname[:255]]) == 1
+
+
+def look_at(clock: StoreClock, dialect: Dialect) -> None:
+    """Tell `clock` what the store's shows."""
+    from djqueue.models import Worker
+
+    asked = time.monotonic()
+    rows = Worker.objects.using(dialect.alias).order_by("pk")
+    shown = aware(rows.values_list(UtcNow(), flat=True).first())
+    if shown is not None:
+        clock.shows(shown.timestamp(), asked)
 
 
 def move(dialect: Dialect, reservations: Sequence[Reservation], old: int, new: int) -> None:

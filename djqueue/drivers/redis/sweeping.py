@@ -10,6 +10,7 @@ from djqueue.drivers.base import Promotion, Reservation
 from djqueue.drivers.redis import scripts, stored
 from djqueue.drivers.redis.inspecting import SLICE
 from djqueue.drivers.redis.servers.calls import BYTES, MOST, always
+from djqueue.drivers.store_clock import StoreClock
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Sweeping:
         self._jobs = jobs
         self._names = names
         self.holding = holding
+        self._clocks: dict[str, StoreClock] = {}
+        """Of the servers that have the queues: each node of a cluster has its own."""
         self._turn = {"promote": 0, "recover": 0}
         """The queue that is next to be looked after."""
 
@@ -62,11 +65,14 @@ class Sweeping:
         def take_over(queue: str) -> None:
             nonlocal size
             more = 1
-            while more and len(taken) < limit and size < RECOVERED_BYTES:
+            clock = self._clocks.setdefault(queue, StoreClock(held.lease / 1000))
+            while more and len(taken) < limit and size < RECOVERED_BYTES and clock.may_judge:
                 held.asked.add(queue)
                 wanted = min(limit - len(taken), MOST)
                 arguments = (wanted, held.lease, held.session, held.worker, BYTES, int(late * 1000))
-                *found, more = self._calls.run(scripts.RECOVER, queue, arguments)
+                asked, latest = time.monotonic(), int((clock.latest() or 0) * 1000)
+                *found, more, shown = self._calls.run(scripts.RECOVER, queue, (*arguments, latest))
+                clock.shows(shown / 1000, asked)
                 size += sum(map(len, found[1]))
                 taken.extend(stored.held(queue, *found))
 

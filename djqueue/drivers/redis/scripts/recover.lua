@@ -4,8 +4,10 @@
 -- KEYS  fence body leased held state
 -- ARGV  how many at most, the lease in milliseconds, the session, the worker's name, the bytes of
 --       bodies after which no further job is taken over, milliseconds for which the lease has been
---       over
--- Returns the ids, bodies, states and holders (as they are now); 1 if there may be more.
+--       over, the latest time in milliseconds at which leases are judged, 0 for none: a clock that
+--       was set forward makes nobody dead
+-- Returns the ids, bodies, states and holders (as they are now); 1 if there may be more; the time
+-- in milliseconds.
 
 local fence, body, leased, held, state = unpack(KEYS)
 local lease, bytes = tonumber(ARGV[2]), tonumber(ARGV[5])
@@ -13,6 +15,10 @@ local lease, bytes = tonumber(ARGV[2]), tonumber(ARGV[5])
 -- Everything that can fail.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local latest = tonumber(ARGV[7])
+if latest > 0 and now > latest then
+  return { {}, {}, {}, {}, 0, now }
+end
 local number = next_fence(redis.call('GET', fence), time)
 local over = redis.call(
   'ZRANGEBYSCORE', leased, '-inf', string.format('(%.0f', now - ARGV[6]), 'LIMIT', 0, ARGV[1]
@@ -47,7 +53,7 @@ for _, id in ipairs(over) do
   end
 end
 if looked_at == 0 then
-  return { {}, {}, {}, {}, 0 }
+  return { {}, {}, {}, {}, 0, now }
 end
 
 -- Removes nothing, as a rule. A full memory refuses the others as a script's first write only.
@@ -58,4 +64,4 @@ if #ids > 0 then
   redis.call('HSET', held, unpack(holds))
   redis.call('ZADD', leased, unpack(leases))
 end
-return { ids, bodies, states, holders, looked_at < #over and 1 or 0 }
+return { ids, bodies, states, holders, looked_at < #over and 1 or 0, now }

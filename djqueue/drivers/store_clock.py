@@ -1,0 +1,38 @@
+"""Whether a store's clock has been set forward: leases are over by it then that are not over."""
+
+from __future__ import annotations
+
+import time
+
+TOLERANCE = 1 / 8
+"""The part of a lease by which a clock may be off: a worker ends its jobs that much sooner."""
+LEAST = 0.25
+"""Seconds that are no jump whatever the lease is: an answer may take that long."""
+
+
+class StoreClock:
+    """One store's clock, looked at beside our own before anybody's lease is judged by it."""
+
+    def __init__(self, lease: float) -> None:
+        self._lease = lease
+        self._tolerance = max(lease * TOLERANCE, LEAST)
+        self._ahead: float | None = None
+        self._judge_at = 0.0
+
+    @property
+    def may_judge(self) -> bool:
+        """Not for a lease after a jump: everybody has that long to give a sign of life."""
+        return time.monotonic() >= self._judge_at
+
+    def latest(self) -> float | None:
+        """What it shows at most for now, if it goes on as before; None before the first look."""
+        if self._ahead is None:
+            return None
+        return time.monotonic() + self._ahead + self._tolerance
+
+    def shows(self, theirs: float, asked: float) -> None:
+        """Note what it showed after the moment `asked` of `time.monotonic`."""
+        latest = self.latest()
+        if latest is not None and theirs > latest:
+            self._judge_at = time.monotonic() + self._lease
+        self._ahead = theirs - asked
