@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
+from django.apps import apps
+from django.db.models.signals import post_migrate
 from django.test import TransactionTestCase
 
 from djqueue.testing import DriverContract
@@ -120,6 +122,35 @@ def django_db_setup(django_db_setup: None) -> None:
     from tests import support
 
     os.environ.update(support.environment())
+    _make_no_permissions()
+
+
+def _make_no_permissions() -> None:
+    """Let Django empty the tables after a test that commits, and no more than that.
+
+    To make content types and permissions anew each time took longer than most of these tests.
+    """
+    from django.contrib.contenttypes.management import create_contenttypes
+
+    uid = "django.contrib.auth.management.create_permissions"
+    assert post_migrate.disconnect(create_contenttypes)
+    assert post_migrate.disconnect(dispatch_uid=uid)
+    post_migrate.connect(_forget_content_types)
+
+
+def _forget_content_types(**_: object) -> None:
+    from django.contrib.contenttypes.models import ContentType
+
+    ContentType.objects.clear_cache()
+
+
+@pytest.fixture
+def permissions(transactional_db: None) -> None:
+    """Content types and permissions, in a test that commits; others find them there."""
+    from django.contrib.auth.management import create_permissions
+
+    for app in apps.get_app_configs():
+        create_permissions(app, verbosity=0)
 
 
 def _must_have_all() -> bool:

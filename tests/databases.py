@@ -54,12 +54,12 @@ def _database(vendor: str, alias: str) -> dict[str, Any]:
         name = str(folder() / f"{alias}.sqlite3")
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "TEST": {"NAME": name}}
     if vendor == "postgresql":
-        engine, user, password = "postgresql", PostgreSQL.user, PostgreSQL.password
+        engine, user, password = "tests.postgresql", PostgreSQL.user, PostgreSQL.password
     else:
         use_pymysql_for_mysqlclient()
-        engine, user, password = "mysql", MariaDB.user, MariaDB.password
+        engine, user, password = "django.db.backends.mysql", MariaDB.user, MariaDB.password
     return {
-        "ENGINE": f"django.db.backends.{engine}",
+        "ENGINE": engine,
         # The database to connect to while test databases are made; MariaDB needs none.
         "NAME": "postgres" if vendor == "postgresql" else alias,
         "USER": user,

@@ -252,7 +252,7 @@ class Elsewhere(DatabaseDriver):
 @pytest.fixture(params=[False, True], ids=["", "atomic requests"])
 def elsewhere(
     request: pytest.FixtureRequest,
-    transactional_db: None,
+    permissions: None,
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

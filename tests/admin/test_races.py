@@ -91,6 +91,7 @@ def _at_once(*works: Callable[[], Any]) -> list[Any]:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("permissions")
 @pytest.mark.parametrize("time", range(3))
 def test_of_two_who_retry_at_the_same_moment_one_does(time: int) -> None:
     rows = [failed() for _ in range(5)]
@@ -107,6 +108,7 @@ def test_of_two_who_retry_at_the_same_moment_one_does(time: int) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("permissions")
 @pytest.mark.parametrize("time", range(3))
 def test_of_two_who_delete_at_the_same_moment_one_does(time: int) -> None:
     rows = [stuck() for _ in range(5)]
