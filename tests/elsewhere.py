@@ -15,6 +15,8 @@ from djqueue import queues
 from tests import databases
 from tests.services import MariaDB, PgBouncer, PostgreSQL
 
+_TEMPLATE = "migrated"
+
 
 @contextlib.contextmanager
 def default_is(database: Mapping[str, Any]) -> Iterator[None]:
@@ -57,12 +59,25 @@ def settings_of(server: PostgreSQL | PgBouncer | MariaDB, name: str) -> dict[str
 def own_database(server: PostgreSQL | MariaDB) -> Iterator[dict[str, Any]]:
     """A new, migrated database on `server`, as `default`; its settings."""
     name = f"own_{uuid.uuid4().hex[:8]}"
+    settings = settings_of(server, name)
     if isinstance(server, PostgreSQL):
-        server.psql(f"CREATE DATABASE {name}")
+        _make_template(server)
+        server.psql(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
     else:
         with default_is(settings_of(server, "mysql")), connections["default"].cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
-    settings = settings_of(server, name)
+        _migrate(settings)
+    with default_is(settings):
+        yield settings
+
+
+def _make_template(server: PostgreSQL) -> None:
+    """Migrate one database of a server, of which the others are copies."""
+    if not server.psql(f"SELECT 1 FROM pg_database WHERE datname = '{_TEMPLATE}'"):
+        server.psql(f"CREATE DATABASE {_TEMPLATE}")
+        _migrate(settings_of(server, _TEMPLATE))
+
+
+def _migrate(settings: Mapping[str, Any]) -> None:
     with default_is(settings):
         call_command("migrate", verbosity=0, database="default", run_syncdb=True)
-        yield settings
