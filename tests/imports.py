@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ class Import(NamedTuple):
         return f"{self.importer}:{self.line} imports {self.imported}"
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Return the source of each module of djqueue by dotted name."""
     found = {}
