@@ -185,6 +185,7 @@ def test_the_warden_is_killed_while_the_parent_waits(blocked: Blocked) -> None:
         blocked.block(worker, "stalled")
         os.kill(worker.warden, signal.SIGKILL)
         gone(began[:1], 0.3)
+        worker.kill_everything()
 
 
 def test_a_child_is_killed_by_the_kernel(blocked: Blocked) -> None:
