@@ -22,7 +22,11 @@ from tests.ledger import Ledger, kept
 from tests.support import ROOT, environment, start_worker, wait_until
 from tests.torture.sizes import KILLS, size
 
-pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.redis,
+    pytest.mark.database,  # whose rows have to outlive the kills
+    pytest.mark.django_db(transaction=True),
+]
 
 KILLED = size(KILLS, 4)
 DISPATCHER = """

@@ -63,7 +63,9 @@ class OnBeanstalkd(DriverContract):
         self.server = beanstalkd_server
 
     def make_driver(self) -> Driver:
-        return BeanstalkdDriver(connection(self.server, **self.options))
+        driver = Looking(connection(self.server, **self.options))
+        driver.tube = self.queue
+        return driver
 
     def kill_lease(self) -> None:
         """Cut the connections: that ends reservations at once. Their time alone does not always,
@@ -79,14 +81,12 @@ class OnBeanstalkd(DriverContract):
     def test_a_lease_that_is_over_still_counts_while_nobody_took_the_job(self) -> None: ...
 
 
+@pytest.mark.database
 class TestContract(OnBeanstalkd):
-    def make_driver(self) -> Driver:
-        driver = Looking(connection(self.server, **self.options))
-        driver.tube = self.queue
-        return driver
+    """A driver with guard rows, on each vendor."""
 
 
-class TestContractWithBinlog(TestContract):
+class TestContractWithBinlog(OnBeanstalkd):
     @pytest.fixture(autouse=True)
     def _server(self, beanstalkd_binlog_server: services.Beanstalkd) -> None:
         self.server = beanstalkd_binlog_server
