@@ -1,6 +1,6 @@
 """Everything that must pass before a release, on a machine where nothing was installed by hand.
 
-1. ``make check``.
+1. ``make check``, while the environments of what follows are made.
 2. ``make test``, as the README says, on the oldest Python and Django, and on the newest.
 3. A quick suite (SQLite) between them.
 
@@ -10,8 +10,10 @@ Ends with pytest's closing line, all runs added up, and exit code 1 if anything 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +37,15 @@ class Pair(NamedTuple):
     """What to run of the suite; all of it, if empty."""
 
 
+class Found(NamedTuple):
+    """A pair, and the Python to run it on."""
+
+    pair: Pair
+    version: str
+    variables: dict[str, str]
+    """What `make` has to know of it."""
+
+
 QUICK = (
     "tests/bus tests/jobs tests/running tests/drivers/test_database.py tests/worker/test_running.py"
 )
@@ -52,32 +63,46 @@ def main() -> int:
     closing = Closing()
     deadline = time.monotonic() + BUDGET
 
-    def make(name: str, *arguments: str) -> None:
-        left = max(1.0, deadline - time.monotonic())
-        closing.run(Step(name, ["make", "--no-print-directory", *arguments]), timeout=left)
+    def run(*steps: Step) -> None:
+        closing.run(*steps, timeout=max(1.0, deadline - time.monotonic()))
 
-    make("make check", "--keep-going", "check")
-    tried = 0
+    pairs = list(found())
+    if not pairs:
+        closing.failed.append("no pair of Python and Django could be tested")
+    run(Step("make check", make("--keep-going", "check")), *environments(pairs))
+    for each in pairs:
+        databases, only = each.pair.databases, each.pair.only
+        name = f"make test, Python {each.version}, Django {each.pair.django}: {databases}"
+        run(Step(name, make("test", **each.variables, DATABASES=databases, ARGS=only)))
+    return closing.show()
+
+
+def found() -> Iterator[Found]:
+    """The pairs whose Python is here."""
     for pair in PAIRS:
         python = interpreter(pair.pythons)
         if python is None:
             names = " or ".join(pair.pythons)
             print(f"Django {pair.django}: skipped: no Python {names} on PATH, with pyenv or uv.")
             continue
-        tried += 1
         version, path = python
-        make(
-            f"make test, Python {version}, Django {pair.django}: {pair.databases}",
-            "test",
-            f"PYTHON={path}",
-            f"VENV=.venv-{version}-{pair.django}",
-            f"DJANGO={pair.django}",
-            f"DATABASES={pair.databases}",
-            f"ARGS={pair.only}",
-        )
-    if not tried:
-        closing.failed.append("no pair of Python and Django could be tested")
-    return closing.show()
+        venv = f".venv-{version}-{pair.django}"
+        yield Found(pair, version, {"PYTHON": path, "VENV": venv, "DJANGO": pair.django})
+
+
+def environments(pairs: list[Found]) -> Iterator[Step]:
+    """A step that makes the environments of all pairs, one after another."""
+    commands = [shlex.join(make("services", "test-venv", **each.variables)) for each in pairs]
+    if commands:
+        yield Step("environments", ["sh", "-c", " && ".join(commands)])
+
+
+def make(*arguments: str, **variables: str) -> list[str]:
+    """The command line of `make`."""
+    return [
+        *("make", "--no-print-directory", *arguments),
+        *(f"{name}={value}" for name, value in variables.items()),
+    ]
 
 
 def interpreter(versions: tuple[str, ...]) -> tuple[str, str] | None:
