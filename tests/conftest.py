@@ -23,9 +23,9 @@ _Service = TypeVar("_Service", bound=services.Server | services.RedisCluster)
 _SERVER = pytest.StashKey[services.Server | None]()
 # Markers that name the only vendor a test is for.
 _VENDORS = ("postgresql", "mariadb")
-# And those that name what is looked at beside a database: any of them will do. What other stores
-# keep in SQL (guard rows, failed rows, the outbox) has tests of its own, on every vendor.
-_BESIDE = ("redis", "sqs", "beanstalkd", "browser")
+# Markers of tests for which any vendor will do. What other stores keep in SQL (guard rows, failed
+# rows, the outbox) has tests of its own, on every vendor.
+_ANYWHERE = ("anywhere", "redis", "sqs", "beanstalkd", "browser")
 _CONTRACT = "contract"
 _WALLCLOCK = ("wallclock", "redis", "sqs", "beanstalkd", "browser", "slow")
 
@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _depends_on_the_clock(item):
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
-        if _uses_database(item) and not any(map(item.get_closest_marker, _BESIDE)):
+        if _uses_database(item) and not any(map(item.get_closest_marker, _ANYWHERE)):
             item.add_marker("database")
         for name in _VENDORS:
             if item.get_closest_marker(name):

@@ -43,9 +43,5 @@ def store(request: pytest.FixtureRequest, settings: Any, transactional_db: None)
     queues["store"].close()
 
 
-# What other stores do does not depend on the vendor beside them, nor does what becomes of
-# processes, of what they print and of their signals: once is enough.
-ONCE = ["store*", "children", "limits", "notices", "output", "told_after"]
-collect_ignore_glob = (
-    [] if databases.vendor() == "sqlite" or ASKED_FOR else [f"test_{name}.py" for name in ONCE]
-)
+# What other stores do does not depend on the vendor beside them: once is enough.
+collect_ignore_glob = [] if databases.vendor() == "sqlite" or ASKED_FOR else ["test_store*.py"]

@@ -20,6 +20,8 @@ from tests.ledger import Ledger
 from tests.stillborn import HOW
 from tests.support import ROOT, environment, start_worker, wait_until
 
+pytestmark = pytest.mark.anywhere
+
 
 def test_what_jobs_print_is_seen_at_once_and_in_order(ledger: Ledger) -> None:
     talking.prints.dispatch(1, 30.0)

@@ -18,6 +18,8 @@ from tests.app import jobs
 from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
+pytestmark = pytest.mark.anywhere
+
 TIMEOUT, GRACE = 1.0, 1.0
 
 

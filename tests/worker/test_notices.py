@@ -26,6 +26,8 @@ from tests.support import start_worker, wait_until
 from tests.worker.stores import settings_of
 from tests.worker.test_windows import reservations
 
+pytestmark = pytest.mark.anywhere
+
 FOREIGN = '{"Service":"Amazon S3","Event":"s3:TestEvent"}'
 
 

@@ -19,6 +19,8 @@ from tests.app import jobs
 from tests.ledger import Ledger
 from tests.support import ROOT, environment, start_worker, wait_until
 
+pytestmark = pytest.mark.anywhere
+
 
 def _work(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
     line = [sys.executable, "-m", "django", "queue_work", *arguments]

@@ -13,6 +13,8 @@ from tests.app import jobs, untidy
 from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
+pytestmark = pytest.mark.anywhere
+
 
 def test_a_hard_timeout_is_announced_as_promised(ledger: Ledger) -> None:
     untidy.hangs.dispatch()
