@@ -29,11 +29,13 @@ def main() -> int:
 def steps(databases: list[str], extra: list[str]) -> Iterator[Step]:
     """On the first database everything, on the others what can differ."""
     first, *others = databases
+    workers = "tests/worker"
     if extra:
         yield step(first, first, *extra)
-    else:  # by far the longest run: two halves
+    else:  # by far the longest run: three parts
         yield step(first, first, "-m", "database")
-        yield step("no database", first, "-m", "not database")
+        yield step("any database", first, "-m", "not database", f"--ignore={workers}")
+        yield step("any database, workers", first, "-m", "not database", workers)
     for database in others:
         yield step(database, database, "-m", "database", *extra)
 
