@@ -155,7 +155,15 @@ class Operator:
         self.follow(self.page.locator(".djq-buttons").get_by_role("button", name=button))
 
 
-@pytest.fixture(params=SCREENS, ids=lambda screen: f"{screen[0]}-{screen[2]}")
+def _name(screen: tuple[int, int, str]) -> str:
+    return f"{screen[0]}-{screen[2]}"
+
+
+# Each width and each scheme once, for pages that differ little from those that are seen on all.
+TWO = pytest.mark.parametrize("operator", [SCREENS[0], SCREENS[3]], ids=_name, indirect=True)
+
+
+@pytest.fixture(params=SCREENS, ids=_name)
 def operator(request: Any, chromium: Any, server: Any) -> Iterator[Operator]:
     found = Operator(chromium, server.url, request.param)
     yield found
@@ -223,6 +231,7 @@ def test_every_page_fits_the_screen_and_can_be_read(operator: Operator) -> None:
                 assert operator.page.evaluate(CONTRAST, selector) >= 4.5, (name, selector)
 
 
+@TWO
 def test_a_stuck_job_is_found_and_deleted(operator: Operator) -> None:
     rows = _fill()
     operator.page.goto(JOBS)
@@ -237,6 +246,7 @@ def test_a_stuck_job_is_found_and_deleted(operator: Operator) -> None:
     assert len(logged()) == 1
 
 
+@TWO
 def test_a_job_taken_after_the_page_was_made_is_spared(operator: Operator) -> None:
     row = waiting()
     operator.page.goto(JOBS)
@@ -249,6 +259,7 @@ def test_a_job_taken_after_the_page_was_made_is_spared(operator: Operator) -> No
     assert exists(row)
 
 
+@TWO
 def test_a_running_job_is_deleted_after_a_question(operator: Operator) -> None:
     row = running()
     operator.page.goto(f"{JOBS}{row.pk}/change/")
@@ -263,6 +274,7 @@ def test_a_running_job_is_deleted_after_a_question(operator: Operator) -> None:
     assert not exists(row)
 
 
+@TWO
 def test_a_failed_job_is_retried_with_the_keyboard_alone(operator: Operator) -> None:
     row = failed()
     operator.page.goto(f"{FAILED}{row.pk}/change/")
