@@ -221,7 +221,7 @@ def _end(worker: WorkerProcess) -> None:
 
 
 def wait_until(
-    predicate: Callable[[], T], timeout: float = 10.0, what: str = "", every: float = 0.02
+    predicate: Callable[[], T], timeout: float = 20.0, what: str = "", every: float = 0.02
 ) -> T:
     """Ask until the answer is true, and return it; AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout

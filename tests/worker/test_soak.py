@@ -67,7 +67,8 @@ def test_processes_stay_as_large_as_they_were(
         f" by KB {[each >> 10 for each in grown.values()]}; descriptors {now.descriptors}"
     )
     assert max(grown.values()) <= ALLOWED
-    assert now.descriptors == warm.descriptors
+    # Fewer is well: SQLite's journal was perhaps open when the first were counted.
+    assert all(now.descriptors[pid] <= count for pid, count in warm.descriptors.items())
     if kind == "failed":
         assert FailedJob.objects.count() == sent
         FailedJob.objects.all().delete()

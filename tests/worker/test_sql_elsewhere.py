@@ -108,7 +108,9 @@ def test_operators_see_the_worker(store: str, ledger: Ledger) -> None:
         assert one.workers == 1
         said = io.StringIO()
         call_command("queue_status", "store", stdout=said)
-        assert "no worker" not in said.getvalue()
+        # Other queues of this server may wait for their workers.
+        lonely = [line for line in said.getvalue().splitlines() if "no worker" in line]
+        assert not [line for line in lonely if "store:default" in line]
         worker.stop()
     assert not Worker.objects.exists()
 
