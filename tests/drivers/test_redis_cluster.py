@@ -151,6 +151,26 @@ def test_slots_that_move_under_load_lose_nothing(redis_cluster: RedisCluster) ->
         driver.close()
 
 
+def test_a_dispatch_waits_while_nodes_send_it_in_a_circle() -> None:
+    """Each says that the other one has the slot, as for a moment when a slot has moved."""
+    with RedisCluster() as cluster:
+        driver = make_cluster_driver(cluster)
+        slot = key_slot(driver._keys("default").body)
+        clients = {node.port: redis.Redis(port=node.port) for node in cluster.nodes}
+        ids = {port: each.execute_command("CLUSTER", "MYID") for port, each in clients.items()}
+        ranges = next(iter(clients.values())).execute_command("CLUSTER", "SLOTS")
+        owner = next(primary[1] for first, last, primary, *_ in ranges if first <= slot <= last)
+        other = next(port for port in clients if port != owner)
+        clients[owner].execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[other])
+        claim = ("CLUSTER", "SETSLOT", slot, "NODE", ids[other])
+        later = threading.Timer(0.5, clients[other].execute_command, claim)
+        later.start()
+        driver.push([job()])
+        later.join()
+        assert driver.counts("default").waiting == 1
+        driver.close()
+
+
 def test_a_cluster_is_found_through_any_of_its_nodes(redis_cluster: RedisCluster) -> None:
     urls = ["redis://127.0.0.1:1", redis_cluster.nodes[2].url]
     driver = make_driver(urls, CLUSTER=True)

@@ -75,7 +75,8 @@ class Cluster(Store):
                 return self._node(node).run(command, script)
             except exceptions.AskError as error:
                 redirected += 1
-                if redirected > REDIRECTIONS:
+                # Nodes that do not agree yet send in a circle.
+                if redirected > REDIRECTIONS and not self._has_waited(deadline):
                     raise
                 asked = (error.host, error.port)
                 if isinstance(error, exceptions.MovedError):
@@ -84,14 +85,20 @@ class Cluster(Store):
             except (exceptions.TryAgainError, exceptions.ClusterDownError):
                 # Half of the slot's keys are here and half there, or nobody has it, for a moment.
                 asked, self._ranges = None, []
-                if time.monotonic() > deadline or self.time_left() < 0.1:
+                if not self._has_waited(deadline):
                     raise
-                time.sleep(0.02 + random.random() * 0.03)
             except (*_UNREACHABLE, exceptions.ReadOnlyError) as error:
                 self._ranges = []  # another node may have taken over
                 if silent := asked or node:
                     self._note_silence(silent, error, given)
                 raise
+
+    def _has_waited(self, deadline: float) -> bool:
+        """Wait for a moment, if there is time for that."""
+        if time.monotonic() > deadline or self.time_left() < 0.1:
+            return False
+        time.sleep(0.02 + random.random() * 0.03)
+        return True
 
     def _run_asking(self, node: Address, command: Sequence[Any], script: Script | None) -> Any:
         """On a node that is still receiving the slot. The permission is for one command."""
