@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 __all__ = ["indented", "json_safe", "lines", "one_line", "page"]
 
@@ -38,7 +39,7 @@ def json_safe(text: str) -> str:
     """A JSON text with what is not visible written as JSON escapes it: the same value."""
     if text.isprintable():
         return text
-    return "".join(c if _is_visible(c) or c in "\n\t" else _json_escape(c) for c in text)
+    return _replaced(text, "\n\t", _json_escape)
 
 
 def page(html: str) -> str:
@@ -51,7 +52,15 @@ def _spelled(text: str, kept: str, limit: int | None = None) -> str:
         text = text[: limit + 1]  # one more, for `_cut` to see that there is more
     if text.isprintable():
         return text
-    return "".join(c if _is_visible(c) or c in kept else _escape(c) for c in text)
+    return _replaced(text, kept, _escape)
+
+
+def _replaced(text: str, kept: str, escape: Callable[[str], str]) -> str:
+    """`text` with what is not visible escaped. A text has few characters that differ: each is
+    looked at once.
+    """
+    hidden = [c for c in set(text) if c not in kept and not _is_visible(c)]
+    return text.translate({ord(c): escape(c) for c in hidden}) if hidden else text
 
 
 def _is_visible(character: str) -> bool:
