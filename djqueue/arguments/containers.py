@@ -12,17 +12,17 @@ from djqueue.arguments.trouble import ArgumentError, DamagedError, deeper, deepe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from djqueue.arguments.plan import Plan
+    from djqueue.arguments.shape import Shape
 
 TAG = "$"
 """The key that makes a JSON object a value of another type: ``{"$": "date", "v": …}``."""
 
 
-def _pack_list(value: list[Any], plan: Plan, depth: int) -> list[Any]:
+def _pack_list(value: list[Any], plan: Shape, depth: int) -> list[Any]:
     return _pack_items(value, plan.item, deeper(depth))
 
 
-def _pack_items(values: Iterable[Any], plan: Plan, depth: int) -> list[Any]:
+def _pack_items(values: Iterable[Any], plan: Shape, depth: int) -> list[Any]:
     packed: list[Any] = []
     try:
         for value in values:
@@ -33,7 +33,7 @@ def _pack_items(values: Iterable[Any], plan: Plan, depth: int) -> list[Any]:
     return packed
 
 
-def _pack_tuple(value: tuple[Any, ...], plan: Plan, depth: int) -> Any:
+def _pack_tuple(value: tuple[Any, ...], plan: Shape, depth: int) -> Any:
     depth = deeper(depth)
     packed: list[Any] = []
     try:
@@ -45,7 +45,7 @@ def _pack_tuple(value: tuple[Any, ...], plan: Plan, depth: int) -> Any:
     return {TAG: "tuple", "v": packed}
 
 
-def _pack_set(value: set[Any] | frozenset[Any], plan: Plan, depth: int) -> Any:
+def _pack_set(value: set[Any] | frozenset[Any], plan: Shape, depth: int) -> Any:
     depth = deeper(depth)
     try:
         packed = [plan.item.pack(item, depth) for item in value]
@@ -61,7 +61,7 @@ def _canonical(packed: Any) -> str:
     return json.dumps(packed, sort_keys=True)
 
 
-def _pack_dict(value: dict[Any, Any], plan: Plan, depth: int) -> Any:
+def _pack_dict(value: dict[Any, Any], plan: Shape, depth: int) -> Any:
     depth = deeper(depth)
     key: Any = None
     try:
@@ -92,7 +92,7 @@ def _step(key: Any) -> str:
     return f"[{shown(key) if type(key) in (str, int) else type(key).__name__}]"
 
 
-PACK: Mapping[type, Callable[[Any, Plan, int], Any]] = {
+PACK: Mapping[type, Callable[[Any, Shape, int], Any]] = {
     list: _pack_list,
     tuple: _pack_tuple,
     set: _pack_set,
@@ -101,7 +101,7 @@ PACK: Mapping[type, Callable[[Any, Plan, int], Any]] = {
 }
 
 
-def unpack_list(data: list[Any], plan: Plan, depth: int) -> list[Any]:
+def unpack_list(data: list[Any], plan: Shape, depth: int) -> list[Any]:
     """The inverse of packing a list."""
     item, depth = plan.item, deeper_stored(depth)
     values: list[Any] = []
@@ -114,7 +114,7 @@ def unpack_list(data: list[Any], plan: Plan, depth: int) -> list[Any]:
     return values
 
 
-def unpack_object(data: dict[str, Any], plan: Plan, depth: int) -> dict[str, Any]:
+def unpack_object(data: dict[str, Any], plan: Shape, depth: int) -> dict[str, Any]:
     """The inverse of packing a dict whose keys are all text."""
     depth = deeper_stored(depth)
     values: dict[str, Any] = {}
@@ -128,7 +128,7 @@ def unpack_object(data: dict[str, Any], plan: Plan, depth: int) -> dict[str, Any
     return values
 
 
-def _unpack_tuple(data: Mapping[str, Any], plan: Plan, depth: int) -> tuple[Any, ...]:
+def _unpack_tuple(data: Mapping[str, Any], plan: Shape, depth: int) -> tuple[Any, ...]:
     stored, depth = part(data, "v", list), deeper_stored(depth)
     values: list[Any] = []
     try:
@@ -140,17 +140,17 @@ def _unpack_tuple(data: Mapping[str, Any], plan: Plan, depth: int) -> tuple[Any,
     return tuple(values)
 
 
-def _unpack_set(data: Mapping[str, Any], plan: Plan, depth: int) -> set[Any]:
+def _unpack_set(data: Mapping[str, Any], plan: Shape, depth: int) -> set[Any]:
     items = unpack_list(part(data, "v", list), plan, depth)
     _refuse_unhashable(items)
     return set(items)
 
 
-def _unpack_frozenset(data: Mapping[str, Any], plan: Plan, depth: int) -> frozenset[Any]:
+def _unpack_frozenset(data: Mapping[str, Any], plan: Shape, depth: int) -> frozenset[Any]:
     return frozenset(_unpack_set(data, plan, depth))
 
 
-def _unpack_pairs(data: Mapping[str, Any], plan: Plan, depth: int) -> dict[Any, Any]:
+def _unpack_pairs(data: Mapping[str, Any], plan: Shape, depth: int) -> dict[Any, Any]:
     depth = deeper_stored(depth)
     pairs = part(data, "v", list)
     for pair in pairs:
@@ -188,7 +188,7 @@ def _refuse_unhashable(keys: list[Any]) -> None:
             raise DamagedError(f"{alike:,} keys of a set or dict have the same hash")
 
 
-UNPACK: Mapping[str, Callable[[Mapping[str, Any], Plan, int], Any]] = {
+UNPACK: Mapping[str, Callable[[Mapping[str, Any], Shape, int], Any]] = {
     "tuple": _unpack_tuple,
     "set": _unpack_set,
     "frozenset": _unpack_frozenset,

@@ -17,7 +17,7 @@ from djqueue.arguments.trouble import DamagedError, GoneError, RefusedError, bri
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from djqueue.arguments.plan import Plan
+    from djqueue.arguments.shape import Shape
 
 MAX_KEYS = 10_000
 """A queryset of more rows is refused."""
@@ -26,7 +26,7 @@ MAX_KEYS = 10_000
 _WRONG_KEY = (TypeError, ValueError, OverflowError, ValidationError, FieldError, DataError)
 
 
-def pack_model(value: Model, plan: Plan) -> Any:
+def pack_model(value: Model, plan: Shape) -> Any:
     """The reference to a saved instance."""
     model = type(value)
     label = model._meta.label
@@ -43,7 +43,7 @@ def pack_model(value: Model, plan: Plan) -> Any:
     return {"$": "model", **_source(model, alias), "k": _pack_key(value.pk, model)}
 
 
-def pack_queryset(value: QuerySet[Any], plan: Plan) -> Any:
+def pack_queryset(value: QuerySet[Any], plan: Shape) -> Any:
     """The keys of a queryset's rows, in its order."""
     model = value.model
     label = model._meta.label
@@ -133,7 +133,7 @@ def _pack_key(key: Any, model: type[Model]) -> Any:
     return packed if len(fields) > 1 else packed[0]
 
 
-def _unpack_key(stored: Any, model: type[Model], plan: Plan) -> Any:
+def _unpack_key(stored: Any, model: type[Model], plan: Shape) -> Any:
     fields = _key_fields(model)
     parts = stored if len(fields) > 1 else [stored]
     if not isinstance(parts, list) or len(parts) != len(fields):
@@ -150,7 +150,7 @@ def _unpack_key(stored: Any, model: type[Model], plan: Plan) -> Any:
     return tuple(values) if len(fields) > 1 else values[0]
 
 
-def unpack_model(data: Mapping[str, Any], plan: Plan) -> Model:
+def unpack_model(data: Mapping[str, Any], plan: Shape) -> Model:
     """The row as it is now. Soft-deleted rows are found: the base manager filters nothing."""
     model, alias = _sought(data, plan.models)
     try:
@@ -163,7 +163,7 @@ def unpack_model(data: Mapping[str, Any], plan: Plan) -> Model:
     return instance
 
 
-def unpack_queryset(data: Mapping[str, Any], plan: Plan) -> QuerySet[Any]:
+def unpack_queryset(data: Mapping[str, Any], plan: Shape) -> QuerySet[Any]:
     """A lazy queryset of the rows there still are, in the stored order."""
     model, alias = _sought(data, plan.rows)
     stored = part(data, "k", list)

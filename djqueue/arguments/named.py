@@ -26,7 +26,7 @@ from djqueue.arguments.trouble import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from djqueue.arguments.plan import Plan
+    from djqueue.arguments.shape import Shape
 
 _ABSENT = object()
 
@@ -43,7 +43,7 @@ def kind_of(cls: type) -> str | None:
 class Named:
     """One such class, as an annotation names it."""
 
-    def __init__(self, leaf: Any, cls: type, plan_of: Callable[[Any], Plan]) -> None:
+    def __init__(self, leaf: Any, cls: type, plan_of: Callable[[Any], Shape]) -> None:
         self.cls = cls
         self.tag = kind_of(cls)
         self.label = cls.__qualname__
@@ -51,7 +51,7 @@ class Named:
         self._plan_of = plan_of
 
     @cached_property
-    def plans(self) -> Mapping[str, Plan]:
+    def plans(self) -> Mapping[str, Shape]:
         """The plan of each field."""
         annotations = resolve_annotations(self.cls)
         parameters = getattr(self.cls, "__parameters__", ())

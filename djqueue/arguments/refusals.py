@@ -20,7 +20,7 @@ from djqueue.arguments.named import kind_of
 from djqueue.arguments.trouble import RefusedError, type_name
 
 if TYPE_CHECKING:
-    from djqueue.arguments.plan import Plan
+    from djqueue.arguments.shape import Shape
 
 _FUNCTIONS = (
     types.FunctionType,
@@ -62,7 +62,7 @@ _PLAIN: tuple[type, ...] = (
 )
 
 
-def refusal(value: Any, plan: Plan) -> RefusedError:
+def refusal(value: Any, plan: Shape) -> RefusedError:
     """Why this value is refused, and what to do. Never shows the value, which may be a secret."""
     kind = type(value)
     if kind is bytes:
@@ -90,7 +90,7 @@ def refusal(value: Any, plan: Plan) -> RefusedError:
     )
 
 
-def _annotate(kind: type, plan: Plan) -> str:
+def _annotate(kind: type, plan: Shape) -> str:
     instead = "its .value" if issubclass(kind, enum.Enum) else "a dict or a tuple"
     for name in plan.unresolved:
         return (

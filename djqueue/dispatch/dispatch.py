@@ -19,9 +19,10 @@ from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatched import DispatchedJob
 from djqueue.dispatch.inline import run_here
 from djqueue.dispatch.large import fitted, put_aside
+from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
 from djqueue.dispatch.route import plan_of
-from djqueue.dispatch.sending import Deferred, Sendable, send
+from djqueue.dispatch.sending import Deferred, send
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import InvalidJob, Unsupported
 from djqueue.jobs.definition.durations import seconds_until
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from djqueue.jobs.definition.options import PerJob
+    from djqueue.jobs.definition.spec import JobInstance
     from djqueue.jobs.handles import Handles
-    from djqueue.jobs.job import Job
 
 __all__ = ["adispatch", "dispatch", "dispatch_sync", "prepare", "prepare_as", "refuse_event_loop"]
 __all__ += ["text_for_job"]
@@ -99,14 +100,14 @@ def dispatch_sync(job: Any) -> Any:
     return run_here(sendable.outgoing, sendable.plan.connection)
 
 
-def prepare(job: Job, spec: JobSpec) -> Sendable:
+def prepare(job: JobInstance, spec: JobSpec) -> Sendable:
     """Check and encode `job`, dispatched now. Nothing is stored yet."""
     moment = Moment(time_ns())
     (id,) = moment.ids(1)
     return prepare_as(job, spec, moment, id)
 
 
-def prepare_as(job: Job, spec: JobSpec, moment: Moment, id: str) -> Sendable:
+def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str) -> Sendable:
     """Check and encode `job`, dispatched at `moment` under `id`. Nothing is stored yet."""
     using = job._using
     plan = plan_of(spec, using)
@@ -158,7 +159,7 @@ def refuse_event_loop(called: str, instead: str) -> None:
         )
 
 
-def text_for_job(key: str, option: PerJob, job: Job) -> str:
+def text_for_job(key: str, option: PerJob, job: JobInstance) -> str:
     """The value of an option that may be a function of the job. `InvalidJob` if it is no text."""
     value: Any = option(job) if callable(option) else option
     if not isinstance(value, str) or len(value) > _LONGEST:

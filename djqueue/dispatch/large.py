@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from djqueue.conf import PayloadSettings, settings
 from djqueue.dispatch.commits import aliases_to_wait_for
 from djqueue.dispatch.connections import queues
+from djqueue.dispatch.outgoing import Sizes
 from djqueue.errors import NotSerializable, QueueError
 from djqueue.payload import store as payload_store
 from djqueue.payload.packing import pack, split
@@ -16,23 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from djqueue.conf import ConnectionSettings, Settings
-    from djqueue.dispatch.sending import Sendable
+    from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import Capabilities
 
-__all__ = ["ANY", "Sizes", "fitted", "put_aside", "seconds_kept", "sizes_of"]
+__all__ = ["ANY", "fitted", "put_aside", "seconds_kept", "sizes_of"]
 
 ANY = float("inf")
-
-
-class Sizes(NamedTuple):
-    """What becomes of a payload, by its length."""
-
-    fits: float
-    """Up to here it goes as it is."""
-    compress_above: int | None
-    store_above: int | None
-    most: int | None
-    """What the driver takes."""
 
 
 def sizes_of(connection: ConnectionSettings, capabilities: Capabilities, known: Settings) -> Sizes:

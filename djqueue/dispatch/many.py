@@ -12,8 +12,9 @@ from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.large import fitted, put_aside
+from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
-from djqueue.dispatch.sending import Deferred, Sendable, send, send_unannounced
+from djqueue.dispatch.sending import Deferred, send, send_unannounced
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.jobs.definition.spec import spec_of
 from djqueue.payload.ids import Moment
@@ -22,9 +23,9 @@ from djqueue.signals import job_queued
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from djqueue.dispatch.route import Plan
+    from djqueue.dispatch.outgoing import Plan
     from djqueue.drivers.base import OutgoingJob
-    from djqueue.jobs.job import Job
+    from djqueue.jobs.definition.spec import JobInstance
 
 __all__ = ["CHUNK", "MOST_DEFERRED", "adispatch_many", "dispatch_many"]
 
@@ -32,7 +33,7 @@ CHUNK = 1_000
 MOST_DEFERRED = 10_000
 
 
-def dispatch_many(jobs: Iterable[Job]) -> int:
+def dispatch_many(jobs: Iterable[JobInstance]) -> int:
     """Queue all of `jobs`, 1,000 at a time; how many there were.
 
     Each chunk is taken from the iterable and checked as a whole before any of it is written, and
@@ -55,7 +56,7 @@ def dispatch_many(jobs: Iterable[Job]) -> int:
     return count
 
 
-async def adispatch_many(jobs: Iterable[Job]) -> int:
+async def adispatch_many(jobs: Iterable[JobInstance]) -> int:
     """`dispatch_many` for coroutines, on the thread that Django's ORM uses for them."""
     count: int = await sync_to_async(dispatch_many)(jobs)
     return count
@@ -183,13 +184,13 @@ class _Waiting:
             when_all_commit(list(aliases), deferred.publish)
 
 
-def _chunks(jobs: Iterator[Job]) -> Iterator[list[Job]]:
+def _chunks(jobs: Iterator[JobInstance]) -> Iterator[list[JobInstance]]:
     # Taken before anything is written: the iterable may be a query on the connection that writes.
     while taken := list(islice(jobs, CHUNK)):
         yield taken
 
 
-def _by_connection(chunk: list[Job]) -> Collection[_Group]:
+def _by_connection(chunk: list[JobInstance]) -> Collection[_Group]:
     """Take the jobs from `chunk` and encode them."""
     groups: dict[Any, _Group] = {}
     recorded = recorders.innermost is not None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from djqueue.dispatch.dispatched import DispatchedJob
-    from djqueue.dispatch.sending import Sendable
+    from djqueue.dispatch.outgoing import Sendable
 
 __all__ = ["Recorder", "recorders"]
 

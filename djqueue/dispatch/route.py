@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from djqueue.conf import Settings, settings
 from djqueue.dispatch.connections import queues
-from djqueue.dispatch.large import Sizes, sizes_of
+from djqueue.dispatch.large import sizes_of
+from djqueue.dispatch.outgoing import Plan
 from djqueue.payload.payload import GIVEN, encode_head
 
 if TYPE_CHECKING:
@@ -16,27 +17,11 @@ if TYPE_CHECKING:
     from djqueue.jobs.definition.options import Options
     from djqueue.jobs.definition.spec import JobSpec
 
-__all__ = ["Plan", "plan_of"]
+__all__ = ["plan_of"]
 
 _VARYING = ("delay", "tags")
 """What ``using()`` may change at every dispatch, and no plan depends on."""
 _MOST_PLANS = 4096
-
-
-class Plan(NamedTuple):
-    """All of a dispatch that does not depend on the single job."""
-
-    connection: str
-    queue: str
-    head: str
-    """The beginning of the payload."""
-    priority: int
-    after_commit: bool
-    inline: bool
-    max_delay: float | None
-    fits: float
-    """Characters of a payload that may go as it is: the first of `sizes`, for the hot path."""
-    sizes: Sizes
 
 
 class _Plans:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from djqueue.dispatch.after_response import after_response
 from djqueue.dispatch.connections import queues
@@ -18,20 +18,10 @@ from djqueue.signals import announce, job_queued
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from djqueue.dispatch.route import Plan
+    from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import OutgoingJob
 
-__all__ = ["Deferred", "Sendable", "send", "send_unannounced"]
-
-
-class Sendable(NamedTuple):
-    """A job, ready to be pushed."""
-
-    outgoing: OutgoingJob
-    instance: Any
-    plan: Plan
-    body: bytes | None = None
-    """What `djqueue.dispatch.large.put_aside` has to store first."""
+__all__ = ["Deferred", "send", "send_unannounced"]
 
 
 def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:

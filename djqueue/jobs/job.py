@@ -5,18 +5,15 @@ options.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from djqueue import arguments
 from djqueue.dispatch import dispatch as dispatching
 from djqueue.jobs.definition.declaration import declare
 from djqueue.jobs.definition.options import checked_overrides
-from djqueue.jobs.shown import show
+from djqueue.jobs.definition.spec import JobInstance
 from djqueue.jobs.wrong_turns import WrongTurn
 from djqueue.runner.current import CurrentJob, current_job
 
@@ -26,14 +23,10 @@ else:
     from typing_extensions import dataclass_transform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from typing_extensions import Self, Unpack
 
     from djqueue.dispatch.dispatched import DispatchedJob
-    from djqueue.jobs.definition.durations import When
     from djqueue.jobs.definition.options import OptionKeywords, Overrides
-    from djqueue.jobs.definition.spec import JobSpec
     from djqueue.jobs.handles import Handles
 
 __all__ = ["Job", "field"]
@@ -42,7 +35,7 @@ R = TypeVar("R")
 
 
 @dataclass_transform(field_specifiers=(field,))
-class Job:
+class Job(JobInstance):
     """The base of job classes.
 
         class GenerateInvoicePdf(Job, queue="pdf", tries=3, backoff=[10, 60]):
@@ -58,21 +51,11 @@ class Job:
     Equal arguments make equal jobs, yet each is hashed by its identity.
     """
 
-    _own_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    _spec: ClassVar[JobSpec | None] = None
-    _using: Mapping[str, Any] = MappingProxyType({})
-    """What ``using()`` was given."""
-
     def __init_subclass__(cls, **options: Unpack[OptionKeywords]) -> None:
         super().__init_subclass__()
         declare(cls, Job, options)
 
-    if TYPE_CHECKING:
-
-        def handle(self, *args: Any, **kwargs: Any) -> Any:
-            """Do the work; the value is what ``dispatch_sync()`` returns. May be ``async``."""
-
-    else:
+    if not TYPE_CHECKING:
         delay = WrongTurn(
             "Jobs are sent with dispatch(), as in {name}(…).dispatch(); later with "
             "{name}(…).using(delay=60).dispatch()."
@@ -82,9 +65,6 @@ class Job:
             'options by {name}(…).using(queue="high", delay=60).dispatch().'
         )
         on_queue = WrongTurn('Use {name}(…).using(queue="high").dispatch().')
-
-    def failed(self, error: BaseException) -> Any:
-        """Called once when the job is given up, after its failed row is stored."""
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -130,61 +110,3 @@ class Job:
     def job(self) -> CurrentJob:
         """The attempt that runs, as `current_job()` gives it. `NotInJob` outside a job."""
         return current_job()
-
-    # -- options that a class may compute for each instance ------------------------------------
-
-    def backoff(self) -> float | Sequence[float] | None:
-        """Seconds before the next attempts. Asked after an attempt that raised."""
-        return self._option("backoff")  # type: ignore[no-any-return]
-
-    def retry_until(self) -> When | None:
-        """Until when the job may be tried. Asked at the dispatch."""
-        return self._option("retry_until")  # type: ignore[no-any-return]
-
-    def tags(self) -> Sequence[str]:
-        """Words to find the job by. Asked at the dispatch."""
-        return self._option("tags")  # type: ignore[no-any-return]
-
-    def display_name(self) -> str:
-        """What the job is called where people read it."""
-        return self._spec.name if self._spec else type(self).__qualname__
-
-    def _option(self, name: str) -> Any:
-        if name in self._using:
-            return self._using[name]
-        return getattr(self._spec.options, name) if self._spec else None
-
-    # -- arguments -----------------------------------------------------------------------------
-
-    def _arguments(self) -> Mapping[str, Any]:
-        """The arguments by name, and perhaps more."""
-        return self.__dict__
-
-    @classmethod
-    def _from_arguments(cls, values: Mapping[str, Any]) -> Job:
-        return cls(**values)
-
-    @classmethod
-    def _annotations(cls) -> Mapping[str, Any]:
-        """Each argument's type, in the order of the fields."""
-        found = arguments.resolve_annotations(cls)
-        return {each.name: found.get(each.name, Any) for each in _fields(cls)}
-
-    @classmethod
-    def _required(cls) -> frozenset[str]:
-        """The arguments without a default."""
-        return frozenset(
-            each.name
-            for each in _fields(cls)
-            if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-        )
-
-    def __repr__(self) -> str:
-        values = self._arguments()
-        return show(
-            type(self).__qualname__, {f.name: values.get(f.name) for f in _fields(type(self))}
-        )
-
-
-def _fields(cls: Any) -> list[dataclasses.Field[Any]]:
-    return [each for each in dataclasses.fields(cls) if each.init]

@@ -17,7 +17,7 @@ import typing
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db.models import Model, QuerySet
@@ -74,7 +74,7 @@ def _make(spec: JobSpec, given: Mapping[str, Any], read: Callable[[Any, Any], An
             raise TypeError(
                 f'{spec.name}: argument "{name}" {error}. Nothing was queued.'
             ) from None
-    return spec.job_class._from_arguments(values)
+    return cast("Job", spec.job_class._from_arguments(values))
 
 
 def _takes(spec: JobSpec, annotations: Mapping[str, Any]) -> str:

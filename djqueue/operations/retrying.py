@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from djqueue.drivers.base import Driver
-    from djqueue.jobs.job import Job
+    from djqueue.jobs.definition.spec import JobInstance
     from djqueue.models import FailedJob
 
 __all__ = ["Retried", "RetryStopped", "retry"]
@@ -241,7 +241,7 @@ def _message_group(spec: JobSpec, text: str) -> str | None:
     return _ask(spec, text, "message_group", lambda job: text_for_job("message_group", option, job))
 
 
-def _ask(spec: JobSpec, text: str, what: str, function: Callable[[Job], T]) -> T | None:
+def _ask(spec: JobSpec, text: str, what: str, function: Callable[[JobInstance], T]) -> T | None:
     """What a function of the project says for the job; None where the job cannot be made."""
     try:
         # A savepoint: a query that fails in there must not break an open transaction for the rest.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from djqueue.dispatch.dispatched import DispatchedJob
-    from djqueue.dispatch.sending import Sendable
+    from djqueue.dispatch.outgoing import Sendable
 
 __all__ = ["FakeQueue", "fake_queue"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from djqueue.dispatch.dispatched import DispatchedJob
 
 if TYPE_CHECKING:
-    from djqueue.dispatch.sending import Sendable
+    from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import OutgoingJob
     from djqueue.jobs.job import Job
 

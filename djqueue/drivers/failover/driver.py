@@ -51,7 +51,7 @@ class FailoverDriver(Driver):
 
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__(settings)
-        members = make_members(settings)
+        members = make_members(settings, FailoverDriver)
         inline = [each.settings.name for each in members if each.capabilities.inline]
         self._stores = [each for each in members if not each.capabilities.inline]
         self._patience: float | None = None

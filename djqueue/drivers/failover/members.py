@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 __all__ = ["make_members", "together", "who_works"]
 
 
-def make_members(connection: ConnectionSettings) -> list[Driver]:
-    """Drivers of the members in order; those of a failover among them stand in its place.
+def make_members(connection: ConnectionSettings, failover: type[Driver]) -> list[Driver]:
+    """Drivers of the members in order; those of a `failover` among them stand in its place.
 
     `ConfigurationError` if there are none, or if one leads back to a failover that it is part of.
     """
-    leaves = {each.name: each for each in _leaves(connection, settings(), ())}
+    leaves = {each.name: each for each in _leaves(connection, settings(), (), failover)}
     return [make_driver(each) for each in leaves.values()]
 
 
 def _leaves(
-    connection: ConnectionSettings, known: Settings, above: tuple[str, ...]
+    connection: ConnectionSettings,
+    known: Settings,
+    above: tuple[str, ...],
+    failover: type[Driver],
 ) -> Iterator[ConnectionSettings]:
-    from djqueue.drivers.failover.driver import FailoverDriver
-
     where = f'DJQUEUE["CONNECTIONS"]["{connection.name}"]["CONNECTIONS"]'
     names = connection.options.get("CONNECTIONS")
     if not isinstance(names, (list, tuple)) or not names:
@@ -44,8 +45,8 @@ def _leaves(
         if name in path:
             raise ConfigurationError(f'{where} leads back to "{name}". Remove one of the two.')
         member = known.connection(name)
-        if issubclass(driver_class(member), FailoverDriver):
-            yield from _leaves(member, known, path)
+        if issubclass(driver_class(member), failover):
+            yield from _leaves(member, known, path, failover)
         else:
             yield member
 

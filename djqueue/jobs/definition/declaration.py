@@ -13,13 +13,12 @@ from djqueue.errors import InvalidJob
 from djqueue.jobs import registry
 from djqueue.jobs.definition.naming import stored_name
 from djqueue.jobs.definition.options import OPTIONS, Options, checked
-from djqueue.jobs.definition.spec import JobSpec
+from djqueue.jobs.definition.spec import JobInstance, JobSpec
 from djqueue.jobs.inject import injected, markers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from djqueue.jobs.job import Job
 
 __all__ = ["declare"]
 
@@ -42,7 +41,7 @@ NOT_CALLED = frozenset({"middleware", "unique_id"})
 """Reserved methods that nothing in this version would call."""
 
 
-def declare(cls: type[Job], root: type[Job], keywords: Mapping[str, Any]) -> None:
+def declare(cls: type[JobInstance], root: type[JobInstance], keywords: Mapping[str, Any]) -> None:
     """Turn `cls`, a new subclass of `root` (`Job`), into a job. Raises `InvalidJob`."""
     where = f"{'@job' if '_function' in cls.__dict__ else 'class'} {cls.__qualname__}"
     own = checked(keywords, where)
@@ -60,7 +59,9 @@ def declare(cls: type[Job], root: type[Job], keywords: Mapping[str, Any]) -> Non
         registry.register(cls._spec)
 
 
-def _refuse_fields(cls: type[Job], root: type[Job], names: set[str], where: str) -> None:
+def _refuse_fields(
+    cls: type[JobInstance], root: type[JobInstance], names: set[str], where: str
+) -> None:
     for name in names:
         if name in RESERVED_OPTIONS:
             raise InvalidJob(
@@ -75,7 +76,7 @@ def _refuse_fields(cls: type[Job], root: type[Job], names: set[str], where: str)
             )
 
 
-def _refuse_body(cls: type[Job], annotated: set[str], where: str) -> None:
+def _refuse_body(cls: type[JobInstance], annotated: set[str], where: str) -> None:
     for name, value in cls.__dict__.items():
         method = inspect.isfunction(value)
         if name in NOT_CALLED and name not in annotated:
@@ -105,7 +106,7 @@ def _refuse_async(function: Callable[..., Any], where: str) -> None:
     refuse_generator(function, where)
 
 
-def _annotated(cls: type[Job]) -> set[str]:
+def _annotated(cls: type[JobInstance]) -> set[str]:
     """Names annotated in the body, those of class variables left out."""
     found: Mapping[str, Any]
     if sys.version_info >= (3, 14):
@@ -118,7 +119,7 @@ def _annotated(cls: type[Job]) -> set[str]:
     return {name for name, annotation in found.items() if "ClassVar" not in str(annotation)}
 
 
-def _make_dataclass(cls: type[Job], where: str) -> None:
+def _make_dataclass(cls: type[JobInstance], where: str) -> None:
     own_hash = cls.__dict__.get("__hash__")
     try:
         dataclasses.dataclass(repr=False)(cls)
@@ -151,7 +152,7 @@ def _remedy(error: str) -> str:
     return error
 
 
-def _prepare_handle(cls: type[Job], where: str) -> None:
+def _prepare_handle(cls: type[JobInstance], where: str) -> None:
     handle = cls.__dict__["handle"]
     if not inspect.isfunction(handle):
         raise InvalidJob(f"{where}: handle has to be a method: def handle(self).")
@@ -176,7 +177,7 @@ def refuse_generator(function: Callable[..., Any], where: str) -> None:
         raise InvalidJob(f"{where} contains yield, so calling it would run none of it. Return.")
 
 
-def _inherited(cls: type[Job]) -> dict[str, Any]:
+def _inherited(cls: type[JobInstance]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for base in reversed(cls.__mro__[1:]):
         options.update(base.__dict__.get("_own_options", {}))
@@ -186,12 +187,14 @@ def _inherited(cls: type[Job]) -> dict[str, Any]:
     return options
 
 
-def _is_abstract(cls: type[Job]) -> bool:
+def _is_abstract(cls: type[JobInstance]) -> bool:
     handle = getattr(cls, "handle", None)
     return handle is None or getattr(handle, "__isabstractmethod__", False)
 
 
-def _make_spec(cls: type[Job], root: type[Job], options: Options, where: str) -> JobSpec:
+def _make_spec(
+    cls: type[JobInstance], root: type[JobInstance], options: Options, where: str
+) -> JobSpec:
     name = options.name or stored_name(cls.__module__, cls.__name__, where)
     per_instance = frozenset(
         method for method in OPTION_METHODS if getattr(cls, method) is not getattr(root, method)

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypedDict, Union
+from typing import Any, TypedDict, Union
 
 from djqueue.conf import did_you_mean
 from djqueue.errors import InvalidJob, QueueError
 from djqueue.jobs.definition.durations import When, check_when
 from djqueue.payload.payload import Limits, check_queue_name
-
-if TYPE_CHECKING:
-    from djqueue.jobs.job import Job
 
 __all__ = [
     "OPTIONS",
@@ -29,7 +26,7 @@ __all__ = [
     "checked_overrides",
 ]
 
-PerJob = Union[str, "Callable[[Job], str]"]
+PerJob = Union[str, "Callable[[Any], str]"]
 """A text, or a function of the job that gives one."""
 
 

@@ -1,10 +1,12 @@
-"""`JobSpec`: one job class or function, ready to be stored and run."""
+"""What a job is to those that store and run it: an instance, and the spec of its class."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from asgiref.sync import async_to_sync
 
@@ -12,23 +14,104 @@ from djqueue import arguments
 from djqueue.conf import did_you_mean
 from djqueue.errors import InvalidPayload
 from djqueue.jobs.definition.options import checked
+from djqueue.jobs.shown import show
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from djqueue.jobs.definition.durations import When
     from djqueue.jobs.definition.options import Options
-    from djqueue.jobs.job import Job
     from djqueue.payload.payload import Limits
 
-__all__ = ["JobSpec", "spec_of"]
+__all__ = ["JobInstance", "JobSpec", "spec_of"]
+
+
+class JobInstance:
+    """A job with its arguments, as it is stored and loaded. `djqueue.jobs.job.Job` adds what sends
+    it.
+    """
+
+    _own_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    _spec: ClassVar[JobSpec | None] = None
+    _using: Mapping[str, Any] = MappingProxyType({})
+    """What ``using()`` was given."""
+
+    if TYPE_CHECKING:
+
+        def handle(self, *args: Any, **kwargs: Any) -> Any:
+            """Do the work; the value is what ``dispatch_sync()`` returns. May be ``async``."""
+
+    def failed(self, error: BaseException) -> Any:
+        """Called once when the job is given up, after its failed row is stored."""
+
+    # -- options that a class may compute for each instance ------------------------------------
+
+    def backoff(self) -> float | Sequence[float] | None:
+        """Seconds before the next attempts. Asked after an attempt that raised."""
+        return self._option("backoff")  # type: ignore[no-any-return]
+
+    def retry_until(self) -> When | None:
+        """Until when the job may be tried. Asked at the dispatch."""
+        return self._option("retry_until")  # type: ignore[no-any-return]
+
+    def tags(self) -> Sequence[str]:
+        """Words to find the job by. Asked at the dispatch."""
+        return self._option("tags")  # type: ignore[no-any-return]
+
+    def display_name(self) -> str:
+        """What the job is called where people read it."""
+        return self._spec.name if self._spec else type(self).__qualname__
+
+    def _option(self, name: str) -> Any:
+        if name in self._using:
+            return self._using[name]
+        return getattr(self._spec.options, name) if self._spec else None
+
+    # -- arguments -----------------------------------------------------------------------------
+
+    def _arguments(self) -> Mapping[str, Any]:
+        """The arguments by name, and perhaps more."""
+        return self.__dict__
+
+    @classmethod
+    def _from_arguments(cls, values: Mapping[str, Any]) -> JobInstance:
+        return cls(**values)
+
+    @classmethod
+    def _annotations(cls) -> Mapping[str, Any]:
+        """Each argument's type, in the order of the fields."""
+        found = arguments.resolve_annotations(cls)
+        return {each.name: found.get(each.name, Any) for each in _fields(cls)}
+
+    @classmethod
+    def _required(cls) -> frozenset[str]:
+        """The arguments without a default."""
+        return frozenset(
+            each.name
+            for each in _fields(cls)
+            if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+        )
+
+    def __repr__(self) -> str:
+        values = self._arguments()
+        return show(
+            type(self).__qualname__, {f.name: values.get(f.name) for f in _fields(type(self))}
+        )
+
+
+def _fields(cls: Any) -> list[dataclasses.Field[Any]]:
+    return [each for each in dataclasses.fields(cls) if each.init]
 
 
 class JobSpec:
     """How instances of one job class become stored arguments and running code again."""
 
     def __init__(
-        self, name: str, job_class: type[Job], options: Options, per_instance: frozenset[str]
+        self,
+        name: str,
+        job_class: type[JobInstance],
+        options: Options,
+        per_instance: frozenset[str],
     ) -> None:
         self.name = name
         self.job_class = job_class
@@ -56,14 +139,14 @@ class JobSpec:
         """Do now what its first job would do: read its annotations."""
         _ = self._plans
 
-    def encode(self, job: Job) -> dict[str, Any]:
+    def encode(self, job: JobInstance) -> dict[str, Any]:
         """The arguments of `job` as JSON values. Raises `NotSerializable`, naming the argument."""
         values = job._arguments()
         return {
             name: plan.encode(values[name], where) for name, (plan, where) in self._plans.items()
         }
 
-    def load(self, stored: Mapping[str, Any]) -> Job:
+    def load(self, stored: Mapping[str, Any]) -> JobInstance:
         """The job that `encode` was given, models fetched anew.
 
         An argument that the code has got since, and has a default, need not be there. Raises
@@ -81,31 +164,31 @@ class JobSpec:
             values[name] = plan.decode(value, where)
         return self.job_class._from_arguments(values)
 
-    def call(self, job: Job) -> Any:
+    def call(self, job: JobInstance) -> Any:
         """Run ``handle()``: its value, or the coroutine where it is `is_async`."""
         return job.handle()
 
-    def failed(self, job: Job, error: BaseException) -> None:
+    def failed(self, job: JobInstance, error: BaseException) -> None:
         """Tell `job` that it was given up."""
         answer = job.failed(error)
         if inspect.iscoroutine(answer):
             async_to_sync(_finish)(answer)
 
-    def backoff(self, job: Job) -> tuple[float, ...] | None:
+    def backoff(self, job: JobInstance) -> tuple[float, ...] | None:
         """What the ``backoff()`` of the job's own says now; None if its class has none."""
         if "backoff" not in self.per_instance:
             return None
         value: tuple[float, ...] | None = self._computed("backoff", job.backoff())
         return value
 
-    def retry_until(self, job: Job) -> When | None:
+    def retry_until(self, job: JobInstance) -> When | None:
         """Until when the job may be tried, by its own method or its option."""
         if "retry_until" not in self.per_instance:
             return self.options.retry_until
         value: When | None = self._computed("retry_until", job.retry_until())
         return value
 
-    def tags(self, job: Job, given: tuple[str, ...]) -> tuple[str, ...]:
+    def tags(self, job: JobInstance, given: tuple[str, ...]) -> tuple[str, ...]:
         """Its own ``tags()``; `given` (the options with those of ``using()``) if it has none."""
         if "tags" not in self.per_instance:
             return given
