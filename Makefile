@@ -2,6 +2,7 @@
 # make demo     the demonstration project, with a worker, in a browser
 # make check    lint, types, migrations, layers
 # make bench    throughput and latency
+# make house    sizes of files, functions and rooms, documentation, circles of imports
 # make torture  workers killed at random, and what they left behind counted; on other stores too:
 #               make torture ARGS="redis cluster beanstalkd sqs"
 # make soak     ten million jobs and 200,000 failures through one worker, whose memory is watched
@@ -22,7 +23,7 @@ SOAK_FAILING ?= 200000
 BIN = $(VENV)/bin
 DJANGO_OPTION = $(if $(DJANGO),--django $(DJANGO))
 
-.PHONY: test demo check lint types mypy pyright migrations layers bench torture soak services test-venv dev-venv
+.PHONY: test demo check lint types mypy pyright migrations layers house bench torture soak services test-venv dev-venv
 .DEFAULT_GOAL := test
 
 test: services test-venv
@@ -50,7 +51,10 @@ migrations: dev-venv
 	$(BIN)/python -m django makemigrations djqueue --check --dry-run --settings tests.settings
 
 layers: dev-venv
-	$(BIN)/python -m pytest -q tests/test_layers.py
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_house.py
+
+house: dev-venv
+	@$(BIN)/python -m tests.house
 
 bench: services test-venv
 	@$(BIN)/python -m benchmarks $(ARGS)

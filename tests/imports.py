@@ -45,6 +45,21 @@ def imports_of(name: str, path: Path) -> list[Import]:
     ]
 
 
+def targets_of_all() -> dict[str, set[str]]:
+    """Return the modules of djqueue that each one imports, imports for types only included."""
+    known = modules()
+    return {
+        name: {
+            target
+            for node in ast.walk(ast.parse(path.read_text(), str(path)))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for target in _targets(node, known)
+            if target in known and target != name
+        }
+        for name, path in known.items()
+    }
+
+
 def _import_statements(
     nodes: list[ast.stmt], *, lazy: bool
 ) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:

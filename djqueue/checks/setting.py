@@ -11,7 +11,7 @@ from django.db import connections
 from djqueue.conf import NO_ROUTE, Settings, did_you_mean, settings
 from djqueue.errors import QueueError
 from djqueue.jobs import registry
-from djqueue.payload.payload import check_queue_name
+from djqueue.payload.queue_names import check_queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from djqueue.drivers import make_driver
 from djqueue.drivers.base import Driver, QueueCounts, State, StoredJob
 from djqueue.errors import UnknownState
 from djqueue.payload.ids import check_id
-from djqueue.payload.payload import check_queue_name
+from djqueue.payload.queue_names import check_queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -202,7 +202,8 @@ class Driver(ABC):
     # -- inspecting ----------------------------------------------------------------------------
 
     @abstractmethod
-    def counts(self, queue: str) -> QueueCounts: ...
+    def counts(self, queue: str) -> QueueCounts:
+        """How many jobs the queue holds."""
 
     def queues(self) -> list[str]:
         """Names of the queues that hold something, sorted; the configured one where unknown."""

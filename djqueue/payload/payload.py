@@ -22,7 +22,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from djqueue.errors import InvalidPayload, NotSerializable, QueueError
+from djqueue.errors import InvalidPayload, NotSerializable
 
 VERSION = 1
 LONGEST = 2**31 - 1
@@ -37,8 +37,6 @@ MOST_LEVELS = 200
 become. Nothing that reads a payload has to recurse deeper."""
 _SEPARATOR = ',"id":'
 _LONGEST_HEAD = 4096
-_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}\Z")
-_TAGGED_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_.-]*\Z")
 
 
 def _encoder() -> Callable[[Any], str]:
@@ -115,15 +113,6 @@ class Payload(NamedTuple):
     context: Mapping[str, Any] = _NOTHING
     packed: PackedArguments | None = None
     """`djqueue.payload.store.unpacked` puts them in their place."""
-
-
-def check_queue_name(name: str, *, tagged: bool = False) -> str:
-    """Return `name` if a queue may be called that; `tagged` allows one ``{tag}`` (Redis)."""
-    if _QUEUE_NAME.match(name) or (tagged and len(name) <= 80 and _TAGGED_QUEUE_NAME.match(name)):
-        return name
-    raise QueueError(
-        f"{name!r:.100} is not a queue name: use letters, digits and _ . - only, at most 80."
-    )
 
 
 @lru_cache(maxsize=1024)

@@ -139,6 +139,7 @@ class Client:
 
     @property
     def is_open(self) -> bool:
+        """Whether there is a connection."""
         return self._socket is not None
 
     @property
@@ -147,6 +148,7 @@ class Client:
         return self._silent_since is not None
 
     def fileno(self) -> int | None:
+        """Its descriptor, or None."""
         return None if self._socket is None else self._socket.fileno()
 
     # -- asking --------------------------------------------------------------------------------

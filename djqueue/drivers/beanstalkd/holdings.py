@@ -118,12 +118,7 @@ class Holdings:
         first = [each for each in called if each.tube == tubes[0]][:limit]
         asked = min(self._eager, limit - len(first)) if tubes else 0
         asked_at, opening = seconds(), self._client.openings
-        fresh = [
-            job
-            for job, settlement in mine.items()
-            if settlement.verdict is Verdict.REMOVE
-            and self._held[job].is_surely_held(asked_at, self._fresh_for)
-        ]
+        fresh = self._fresh(mine, asked_at)
         others = {job: s for job, s in mine.items() if job not in set(fresh)}
         self._told.update(fresh)
         ending = [client.delete(job) for job in fresh] + [client.touch(job) for job in others]
@@ -167,6 +162,11 @@ class Holdings:
         holding = self._held.get(job)
         same = holding is not None and holding.reservation.handle == reservation.handle
         return job if same else None
+
+    def _fresh(self, mine: Mapping[int, Settlement], now: float) -> list[int]:
+        """Those that may be deleted without a touch."""
+        over = [job for job, s in mine.items() if s.verdict is Verdict.REMOVE]
+        return [job for job in over if self._held[job].is_surely_held(now, self._fresh_for)]
 
     def _answered(
         self, replies: Sequence[tuple[int, Reply]], mine: Mapping[int, Settlement]

@@ -24,9 +24,11 @@ class Inspection:
         self._calls = calls
 
     def counts(self, queue: str) -> QueueCounts:
+        """As `Driver.counts`."""
         return stored.counts(self._calls.run(scripts.COUNTS, queue, (), again=True))
 
     def peek(self, queue: str, state: State, limit: int, after: str | None) -> list[StoredJob]:
+        """As `Driver.peek`."""
         arguments = (str(state), limit, stored.raw(after or ""))
         members = self._calls.run(scripts.PEEK, queue, arguments, again=True)
         # Whatever has changed its state between the two calls is not listed.
@@ -34,6 +36,7 @@ class Inspection:
         return [job for job in found if job.state is state]
 
     def find(self, queues: Iterable[str], ids: Sequence[str]) -> list[StoredJob]:
+        """As `Driver.find`."""
         wanted = [(stored.raw(id), b"") for id in ids]
         found: list[StoredJob] = []
 
@@ -59,6 +62,7 @@ class Inspection:
         return stored.describe(queue, *self.rows(queue, jobs))
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool) -> int:
+        """As `Driver.remove`."""
         removed = seen = 0
         while seen < len(ids):
             some = [stored.raw(id) for id in ids[seen : seen + MOST]]
@@ -69,6 +73,7 @@ class Inspection:
         return removed
 
     def release(self, queue: str, ids: Sequence[str]) -> int:
+        """As `Driver.release`."""
         return sum(
             self._calls.run(
                 scripts.RELEASE, queue, [stored.raw(id) for id in ids[start : start + MOST]]
@@ -77,12 +82,14 @@ class Inspection:
         )
 
     def hasten(self, queue: str) -> int:
+        """As `Driver.hasten`."""
         moved = 0
         while some := self._calls.run(scripts.HASTEN, queue, (SLICE,)):
             moved += some
         return moved
 
     def clear(self, queue: str) -> int:
+        """As `Driver.clear`."""
         removed = 0
         while some := self._calls.run(scripts.CLEAR, queue, (MOST,)):
             removed += some

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from djqueue.drivers.redis.servers.store import QueueDamaged
 from djqueue.errors import QueueError, QueueUnavailable
-from djqueue.payload.payload import check_queue_name
+from djqueue.payload.queue_names import check_queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

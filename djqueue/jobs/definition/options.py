@@ -14,7 +14,8 @@ from typing import Any, TypedDict, Union
 from djqueue.conf import did_you_mean
 from djqueue.errors import InvalidJob, QueueError
 from djqueue.jobs.definition.durations import When, check_when
-from djqueue.payload.payload import Limits, check_queue_name
+from djqueue.payload.payload import Limits
+from djqueue.payload.queue_names import check_queue_name
 
 __all__ = [
     "OPTIONS",

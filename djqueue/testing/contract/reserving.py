@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import select
 import time
 from unittest import SkipTest
@@ -37,10 +37,11 @@ class Reserving(ContractSetup):
         self.push()
         assert self.driver.exchange([], [self.make_queue()], 10).reservations == []
 
-    def test_a_reservation_goes_through_a_pipe_as_json(self) -> None:
+    def test_a_reservation_goes_through_a_pipe(self) -> None:
         self.push()
         (reservation,) = self.reserve()
-        assert Reservation(*json.loads(json.dumps(reservation)))[:7] == reservation[:7]
+        sent = marshal.dumps(tuple(reservation))
+        assert Reservation(*marshal.loads(sent)) == reservation  # noqa: S302 - our own bytes
 
     def test_an_exchange_that_is_begun_ends_like_any_other(self) -> None:
         ids = self.push(4)

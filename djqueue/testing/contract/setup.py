@@ -77,6 +77,7 @@ class ContractSetup:
 
     @property
     def capabilities(self) -> Capabilities:
+        """What the store can do."""
         return self.pusher.capabilities
 
     def open(self, name: str) -> Driver:
@@ -163,6 +164,7 @@ class ContractSetup:
         return [job.id for job in self.pusher.peek(self.queue, state, 100)]
 
     def ids(self, reservations: Sequence[Reservation]) -> list[str]:
+        """Their jobs' ids."""
         return [reservation.id for reservation in reservations]
 
     # -- patience, and what a store cannot do ---------------------------------------------------

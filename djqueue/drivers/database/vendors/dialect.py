@@ -114,6 +114,7 @@ class Dialect(ABC):
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
+        """Django's, of this thread."""
         return connections[self.alias]
 
     @property
