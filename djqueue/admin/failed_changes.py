@@ -31,8 +31,8 @@ GONE = Reason(
     _("they were already retried or forgotten."),
 )
 BEING_RETRIED = Reason(
-    _("somebody is retrying it at this moment."),
-    _("somebody is retrying them at this moment."),
+    _("another operator is retrying it now."),
+    _("another operator is retrying them now."),
 )
 _BY = {"retry": RETRIED, "forget": FORGOTTEN}
 

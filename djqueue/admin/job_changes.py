@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     Write = Callable[[QuerySet[QueuedJob]], int]
 
 FINISHED = Reason(
-    _("it had already finished, or somebody had deleted it."),
-    _("they had already finished, or somebody had deleted them."),
+    _("it had already finished or been deleted."),
+    _("they had already finished or been deleted."),
 )
 RUNNING = Reason(
     _("worker %(worker)s started it %(ago)s."),

@@ -69,7 +69,7 @@ def refusal(value: Any, plan: Shape) -> RefusedError:
         return RefusedError("is bytes, but annotated with another type. Correct one of the two.")
     start = f"is of type {type_name(kind)}, which a queue cannot carry."
     if value.__class__.__name__ == "AnonymousUser":  # perhaps lazy, as `request.user` is
-        start += " Nobody is logged in, so there is no row to find again: pass None then."
+        start += " The user is anonymous and has no row to fetch again: pass None instead."
     what = kind_of(kind)
     if what is not None:
         return RefusedError(f"is the {what} {type_name(kind)}, {_annotate(kind, plan)}")

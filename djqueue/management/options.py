@@ -101,7 +101,7 @@ def add_force(parser: CommandParser, *, dry_run: bool = True) -> None:
 
 def add_limit(parser: CommandParser) -> None:
     """``--limit``."""
-    parser.add_argument("--limit", type=int, default=50, help="at most so many; 0 is all (50)")
+    parser.add_argument("--limit", type=int, default=50, help="show at most this many; 0: all (50)")
 
 
 def limit_of(options: Mapping[str, Any]) -> int | None:

@@ -73,7 +73,7 @@ def _parsed(source: str, path: Path) -> ast.Module:
         return ast.parse(source)
     except SyntaxError as error:
         raise ScaffoldError(
-            f"{path} is no Python that can be read: {error}. Mend it. Nothing was written."
+            f"{path} cannot be parsed as Python: {error}. Fix it first. Nothing was written."
         ) from None
 
 

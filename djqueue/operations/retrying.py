@@ -123,7 +123,7 @@ def _refusal(connection: str) -> str | None:
     if capabilities.inline or capabilities.discards:
         return (
             f'Connection "{connection}" keeps no jobs, so none can go back to it. Give it a driver '
-            "that does, or dispatch the job anew."
+            "that does, or dispatch the job again."
         )
     return None
 

@@ -146,7 +146,7 @@ def _seconds(delay: float | timedelta | datetime) -> float:
     if isinstance(delay, datetime):
         if delay.tzinfo is None:
             raise ValueError(
-                f"release() was given the naive datetime {delay}: nobody knows in which time zone."
+                f"release() was given the naive datetime {delay}: its time zone is unknown."
                 " Use django.utils.timezone.now(), or a timedelta."
             )
         delay = delay - datetime.now(delay.tzinfo)

@@ -89,7 +89,7 @@ class WorkerAlone:
             self._run(reservation)
         orphans = self._ask(self._orphans)
         for orphan in orphans:
-            why = "Its worker is gone; nobody saw how the attempt ended."
+            why = "Its worker is gone; how the attempt ended is unknown."
             self._over(orphan, postmortem.interrupted(orphan, self._runner.rules, why))
         return bool(reservations or orphans)
 

@@ -42,7 +42,7 @@ def tidy(chore: Chore) -> None:
 
 
 _FAILED = {
-    ChoreKind.FORGET: "Large arguments that nobody needs could not be removed: %s",
-    ChoreKind.PRUNE: "What nobody needs any more could not be removed: %s",
+    ChoreKind.FORGET: "Large arguments of finished jobs could not be removed: %s",
+    ChoreKind.PRUNE: "Pruning failed: %s",
     ChoreKind.REPLAY: "What is due in the outbox could not be moved to its store: %s",
 }

@@ -216,7 +216,7 @@ class Duties:
     def _interrupted(self, taken: Sequence[Reservation]) -> None:
         worker = self._worker
         for reservation in taken:
-            why = "Its worker gave no sign of life any more; nobody saw how the attempt ended."
+            why = "Its worker stopped renewing its lease; how the attempt ended is unknown."
             worker.trade.note(reservation, postmortem.interrupted(reservation, worker.rules, why))
 
     def _replay(self, now: float) -> float:

@@ -151,7 +151,7 @@ def test_a_job_that_has_finished_is_told_apart() -> None:
     browser = client(*ALL)
     QueuedJob.objects.all().delete()
     [kept] = said(act(browser, JOBS, "delete_jobs", [row]))
-    assert kept == "1 job was not deleted: it had already finished, or somebody had deleted it."
+    assert kept == "1 job was not deleted: it had already finished or been deleted."
     assert logged() == []
 
 

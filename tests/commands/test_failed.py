@@ -159,7 +159,7 @@ def test_what_somebody_else_took_is_told(run, fail, monkeypatch):
     monkeypatch.setattr(retrying, "_take", lambda rows: [])
     done = run("queue_retry", id)
     assert (done.code, done.out) == (0, "Retried 0 jobs.\n")
-    assert "1 job had been retried or forgotten by somebody else." in done.err
+    assert "1 job had been retried or forgotten by another operator." in done.err
 
 
 # -- queue_forget, queue_flush, queue_prune_failed -----------------------------------------------

@@ -88,7 +88,7 @@ def test_nothing_is_overwritten(app, tmp_path):
         write_job(app, "SendReceipt")
     assert (tmp_path / "jobs.py").read_text() == before
     (tmp_path / "jobs.py").write_text("def (")
-    with pytest.raises(ScaffoldError, match="no Python that can be read"):
+    with pytest.raises(ScaffoldError, match="cannot be parsed as Python"):
         write_job(app, "Other")
 
 

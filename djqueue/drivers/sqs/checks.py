@@ -104,7 +104,7 @@ def remarks(client: Client, queue: str) -> Iterator[str]:
     kept = int(attributes.get("MessageRetentionPeriod", FORTNIGHT))
     if kept < FORTNIGHT:
         yield (
-            f"SQS drops what has been in {queue} for {kept / 86400:g} days, and tells nobody. Set "
+            f"SQS drops what has been in {queue} for {kept / 86400:g} days without a notice. Set "
             f"its MessageRetentionPeriod to {FORTNIGHT} (14 days), the most there is."
         )
     if names.is_fifo(url) and attributes.get("FifoQueue") == "false":

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class Command(QueueCommand):
-    help = "Delete queued jobs: waiting, delayed and stuck ones, or running ones when told so."
+    help = (
+        "Delete queued jobs: waiting, delayed and stuck ones, and running ones with --even-running."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("ids", nargs="*", metavar="ID")

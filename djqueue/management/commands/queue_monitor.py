@@ -25,7 +25,9 @@ class Command(QueueCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("queues", help="as in redis:default,database:mail")
-        parser.add_argument("--max", type=int, default=1000, help="alert at so many waiting (1000)")
+        parser.add_argument(
+            "--max", type=int, default=1000, help="alert when this many jobs wait (1000)"
+        )
         parser.add_argument(
             "--max-age", type=duration, help="alert when one waits for so long: 300, 5m"
         )

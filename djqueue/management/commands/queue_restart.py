@@ -7,7 +7,7 @@ from djqueue.management.base import QueueCommand
 
 
 class Command(QueueCommand):
-    help = "Ask every worker to stop when its jobs have ended, for a supervisor to start it anew."
+    help = "Ask every worker to finish its jobs and stop, so that its supervisor restarts it."
 
     def handle(self, *args: Any, **options: Any) -> None:
         controls.request_restart(by=self.operator())

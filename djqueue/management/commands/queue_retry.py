@@ -67,7 +67,7 @@ class Command(QueueCommand):
         self.stdout.write(f"Retried {number_of(done.moved, 'job')}.{named}")
         if done.gone:
             self.stderr.write(
-                f"{number_of(done.gone, 'job')} had been retried or forgotten by somebody else."
+                f"{number_of(done.gone, 'job')} had been retried or forgotten by another operator."
             )
         if done.refused:
             raise CommandError(

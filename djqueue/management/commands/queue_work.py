@@ -39,21 +39,25 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("connection", nargs="?", help="One of DJQUEUE['CONNECTIONS']; the default one.")
         add("--queue", help="Queues, best first: high,default. The connection's own.")
-        add("--once", action="store_true", help="Run one job, if there is one, and stop.")
+        add("--once", action="store_true", help="Run one job if one waits, and stop.")
         add("--stop-when-empty", action="store_true", help="Stop when nothing waits.")
-        add("--sleep", type=float, default=3.0, help="Seconds between looks, without a wake-up.")
-        add("--tries", type=int, help="Attempts of a job that says nothing itself; 0: no limit.")
-        add("--timeout", type=float, help="Seconds such a job may run; 0: no limit.")
-        add("--backoff", help="Seconds before its next attempt, or a list: 10,60.")
-        add("--max-jobs", type=int, help="Stop after so many.")
-        add("--max-time", type=float, help="Stop after so many seconds.")
-        add("--memory", type=int, help="MB of a child after a job; above it the worker ends: 12.")
-        add("--memory-kill", type=int, help="MB of a child during a job; above it, it is killed.")
+        add("--sleep", type=float, default=3.0, help="Seconds between polls, without a wake-up.")
+        add("--tries", type=int, help="Attempts of a job that sets no tries; 0: no limit.")
+        add("--timeout", type=float, help="Seconds that a job without one may run; 0: no limit.")
+        add("--backoff", help="Seconds before the next attempt, or a list: 10,60.")
+        add("--max-jobs", type=int, help="Stop after this many jobs.")
+        add("--max-time", type=float, help="Stop after this many seconds.")
+        add("--memory", type=int, help="Stop when a child uses more MB after a job; code 12.")
+        add(
+            "--memory-kill",
+            type=int,
+            help="Kill a child that uses more MB during a job.",
+        )
         add("--rest", type=float, default=0.0, help="Seconds of rest after each job.")
         add("--grace", type=float, default=30.0, help="Seconds a job may go on after TERM.")
         add("--workers", default="1", help="Children; auto: one a core; 0: run jobs right here.")
-        add("--max-workers", type=int, help="At most so many with --workers auto.")
-        add("--name", help="How the worker is called in listings.")
+        add("--max-workers", type=int, help="The most children that --workers auto starts.")
+        add("--name", help="Name shown in listings.")
         add("--json", action="store_true", help="One JSON object a line.")
         add_skip_checks(parser)
 
@@ -162,7 +166,7 @@ class Command(BaseCommand):
             first = failures[0]
             raise CommandError(
                 f"{first.module} could not be imported, so its jobs would be unknown: {first.error}"
-                " Mend it, then start the worker again."
+                " Fix it and restart the worker."
             )
         if capabilities.workers is not True:
             raise CommandError(str(capabilities.workers))

@@ -206,7 +206,10 @@ class Lines(Report):
                 self._left_out += data.count(b"\n")
                 return
             if self._left_out:
-                os.write(descriptor, f"… {self._left_out} lines left out: nobody read\n".encode())
+                os.write(
+                    descriptor,
+                    f"… {self._left_out} lines left out: the reader was too slow\n".encode(),
+                )
                 self._left_out = 0
             data = data[os.write(descriptor, data[:_WRITE_AT_ONCE]) :]
 
