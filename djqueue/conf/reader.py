@@ -120,7 +120,7 @@ class Section:
 
 NOT_HERE: Mapping[str, str] = {
     "GUARD": "Remove it: guard rows are always kept. Without them a job may run twice at once, and "
-    "nobody remembers its attempts.",
+    "its attempts are not counted.",
     **dict.fromkeys(
         (
             *("MIDDLEWARE", "ENCRYPTION_KEYS", "CLOSURE_KEYS", "COMMANDS", "LIMITS", "NOTIFY"),

@@ -148,7 +148,7 @@ def _how_it_died(status: int) -> str:
         number = os.WTERMSIG(status)
         if number == signal.SIGKILL:
             return (
-                "Its process was killed by signal 9: by somebody, or by the kernel for want of"
+                "Its process was killed by signal 9: by a person, or by the kernel for want of"
                 " memory."
             )
         return f"Its process died of signal {number} ({signal.strsignal(number)})."

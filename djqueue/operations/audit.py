@@ -33,7 +33,7 @@ def record(
     more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
     logger.info(
         "%s %s: %d changed, %d left; by %s; %s%s",
-        one_line(who) or "somebody",
+        one_line(who) or "an unknown user",
         verb,
         changed,
         kept,

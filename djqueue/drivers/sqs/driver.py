@@ -235,7 +235,7 @@ class SqsDriver(Driver):
     def hasten(self, queue: str) -> int:
         raise Unsupported(
             f'Connection "{self.settings.name}" cannot run delayed jobs before their time: SQS '
-            "shows a message that it delays to nobody. Dispatch them without a delay."
+            "hides a message until its delay is over. Dispatch them without a delay."
         )
 
     def clear(self, queue: str) -> int:

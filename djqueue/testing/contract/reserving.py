@@ -174,7 +174,7 @@ class Reserving(ContractSetup):
     def test_an_idle_worker_is_woken_by_a_push(self) -> None:
         wakeup = self.driver.watch([self.make_queue(), self.queue])
         if wakeup is None:
-            raise SkipTest("this store wakes nobody: its workers poll")
+            raise SkipTest("this store wakes no worker: workers poll")
         wakeup.set_idle(True)
         self.until(lambda: not wakeup.arrived(), 1.0)
         self.push_elsewhere()
@@ -191,7 +191,7 @@ class Reserving(ContractSetup):
     def test_a_wake_up_is_told_once(self) -> None:
         wakeup = self.driver.watch([self.queue])
         if wakeup is None:
-            raise SkipTest("this store wakes nobody: its workers poll")
+            raise SkipTest("this store wakes no worker: workers poll")
         wakeup.set_idle(True)
         self.push_elsewhere()
         assert self.until(wakeup.arrived, 2.0)
