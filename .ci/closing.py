@@ -48,14 +48,15 @@ class Closing:
         self.started = time.monotonic()
         self.failed: list[str] = []
 
-    def run(self, *steps: Step, timeout: float | None = None) -> None:
+    def run(self, *steps: Step, timeout: float | None = None, at_once: int | None = None) -> None:
         """Run programs side by side, show what they print one after another, remember their ends.
 
         The first one's lines are shown as they come. `timeout` is in seconds; when it is over the
-        programs and their children are ended.
+        programs and their children are ended. At most `at_once` run at a time, in their order.
         """
         # Groups of their own only where they have to be ended; otherwise Ctrl-C reaches all.
-        running = [_Running(step, own_group=timeout is not None) for step in steps]
+        slots = threading.Semaphore(at_once or len(steps))
+        running = [_Running(step, slots, own_group=timeout is not None) for step in steps]
         if timeout is not None:
             signal.signal(signal.SIGALRM, lambda *_: _signal(running, signal.SIGTERM))
             signal.alarm(int(timeout))
@@ -63,10 +64,12 @@ class Closing:
             for each in running:
                 self._follow(each)
         except KeyboardInterrupt:
+            for each in running:
+                each.cancelled = True  # what waits for its turn does not start
             if timeout is not None:
                 _signal(running, signal.SIGINT)
             for each in running:
-                each.process.wait()
+                each.wait()
             raise
         finally:
             signal.alarm(0)
@@ -81,7 +84,7 @@ class Closing:
         if last:
             for number, word in re.findall(r"(\d+) ([a-z]+)", last[1]):
                 self.counts[_SINGULAR.get(word, word)] += int(number)
-        code = running.process.wait()
+        code = running.wait()
         if code:
             self.failed.append(f"{running.name} (exit code {code})")
 
@@ -104,23 +107,37 @@ class Closing:
 class _Running:
     """A program and what it has printed so far."""
 
-    def __init__(self, step: Step, *, own_group: bool) -> None:
+    def __init__(self, step: Step, slots: threading.Semaphore, *, own_group: bool) -> None:
         self.name = step.name
-        self.process = subprocess.Popen(
-            list(map(str, step.command)),
-            env={**os.environ, **step.env},
-            stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=own_group,
-        )
+        self.process: subprocess.Popen[str] | None = None
+        self.cancelled = False
+        self._slots = slots
         self._printed: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._run, args=(step, own_group), daemon=True).start()
 
-    def _read(self) -> None:
-        for line in self.process.stdout or ():
-            self._printed.put(line)
+    def _run(self, step: Step, own_group: bool) -> None:
+        with self._slots:
+            if self.cancelled:
+                self._printed.put(None)
+                return
+            self.process = subprocess.Popen(
+                list(map(str, step.command)),
+                env={**os.environ, **step.env},
+                stdout=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=own_group,
+            )
+            for line in self.process.stdout or ():
+                self._printed.put(line)
+            self.process.wait()
         self._printed.put(None)
+
+    def wait(self) -> int:
+        """Its exit code; 1 if it was not started."""
+        if self.process is None:
+            return 1
+        return self.process.wait()
 
     def lines(self) -> Iterator[str]:
         """What it prints, until its end."""
@@ -130,8 +147,10 @@ class _Running:
 
 def _signal(running: Sequence[_Running], number: signal.Signals) -> None:
     for each in running:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(each.process.pid, number)
+        each.cancelled = True
+        if each.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each.process.pid, number)
 
 
 def spelt(word: str, number: int) -> str:
