@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from typing import TypeVar
@@ -34,6 +35,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the database server, once for all processes of this run."""
     if hasattr(config, "workerinput"):
         return  # a process of pytest-xdist uses its controller's
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Shells start what runs in the background so, and workers leave it as they find it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     databases.folder().mkdir(exist_ok=True)
     Guard.get().remove(databases.folder())
     config.stash[_SERVER] = server = databases.server()

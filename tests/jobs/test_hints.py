@@ -149,6 +149,6 @@ def test_dispatching_from_the_class() -> None:
 
 
 @pytest.mark.parametrize("user", [AnonymousUser(), SimpleLazyObject(AnonymousUser)], ids=type)
-def test_nobody_is_logged_in(user: Any) -> None:
-    with pytest.raises(NotSerializable, match="Nobody is logged in"):
+def test_an_anonymous_user_has_no_row(user: Any) -> None:
+    with pytest.raises(NotSerializable, match="The user is anonymous"):
         prepare(*_bound(add.bind(user)))
