@@ -24,7 +24,7 @@ import interpreters  # noqa: E402
 from closing import Closing, Step  # noqa: E402
 
 # In seconds: what is not done by then has failed.
-BUDGET = 60 * 60
+BUDGET = 80 * 60
 
 
 class Pair(NamedTuple):
