@@ -35,9 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the database server, once for all processes of this run."""
     if hasattr(config, "workerinput"):
         return  # a process of pytest-xdist uses its controller's
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # Shells start what runs in the background so, and workers leave it as they find it.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _hear_signals()
     databases.folder().mkdir(exist_ok=True)
     Guard.get().remove(databases.folder())
     config.stash[_SERVER] = server = databases.server()
@@ -46,6 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
             server.start()
         except services.MissingProgram as missing:
             pytest.exit(str(missing), returncode=1 if _must_have_all() else 0)
+
+
+def _hear_signals() -> None:
+    """Shells, and nohup, start what runs in the background with signals ignored; programs that are
+    started here would inherit that, and workers leave it as they find it.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support import ROOT
 
+pytestmark = pytest.mark.wallclock
+
 
 @pytest.fixture
 def start(tmp_path):

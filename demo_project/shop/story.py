@@ -69,6 +69,8 @@ class Story:
 
     def wait_for_retry(self) -> bool:
         """Wait for a job that is due within seconds; False if there is none."""
+        if queues[None].peek("default", "waiting", limit=1):
+            return True  # it has become due by now
         delayed = queues[None].peek("default", "delayed", limit=1)
         if not delayed or delayed[0].available_at is None:
             return False
