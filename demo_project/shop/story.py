@@ -69,11 +69,9 @@ class Story:
 
     def wait_for_retry(self) -> bool:
         """Wait for a job that is due within seconds; False if there is none."""
-        if queues[None].peek("default", "waiting", limit=1):
-            return True  # it has become due by now
         delayed = queues[None].peek("default", "delayed", limit=1)
         if not delayed or delayed[0].available_at is None:
-            return False
+            return bool(queues[None].peek("default", "waiting", limit=1))  # due by now
         seconds = (delayed[0].available_at - timezone.now()).total_seconds()
         self._say(f"{delayed[0].name} waits {max(seconds, 0):.1f} s for its next try.")
         time.sleep(max(seconds, 0) + 0.05)
