@@ -137,8 +137,7 @@ class Runner:
             try:
                 timer.start(attempt.timeout)
                 self._load(attempt)
-                if signals.job_started.receivers:
-                    signals.announce(signals.job_started, attempt.sender, job=attempt.job)
+                signals.announce(signals.job_started, attempt.sender, job=attempt.job)
                 self.value = self._call(attempt)
             finally:
                 timer.stop()

@@ -7,11 +7,9 @@ import contextlib
 import gc
 import json
 import logging
-import signal
 import sys
 import time
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -63,16 +61,6 @@ async def cancels() -> None:
     await asyncio.sleep(0)
     task.cancel()
     await task
-
-
-@pytest.fixture
-def alarm() -> Iterator[AlarmTimer]:
-    """The timer of a process that is the jobs' own."""
-    before = signal.getsignal(signal.SIGALRM)
-    timer = AlarmTimer()
-    yield timer
-    timer.close()
-    signal.signal(signal.SIGALRM, before)
 
 
 def attempt(bound: Any, timer: AlarmTimer | None = None, number: int = 1) -> Any:

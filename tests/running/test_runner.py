@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -220,15 +218,6 @@ def test_a_name_that_nobody_knows_is_held_back_then_failed() -> None:
     old = later.history.replace('"at":"2', '"at":"1')  # seen a thousand years ago
     outcome = Runner("database", Rules(unknown_grace=600)).run(later._replace(history=old))
     assert outcome.decision.action is Action.FAIL
-
-
-@pytest.fixture
-def alarm() -> Iterator[AlarmTimer]:
-    before = signal.getsignal(signal.SIGALRM)
-    timer = AlarmTimer()
-    yield timer
-    timer.close()
-    signal.signal(signal.SIGALRM, before)
 
 
 def test_a_timer_interrupts_a_job_that_swallows_once(alarm: AlarmTimer) -> None:

@@ -5,21 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from djqueue.errors import JobTimeout
 from djqueue.runner.timer import AlarmTimer
-
-
-@pytest.fixture
-def alarm() -> Iterator[AlarmTimer]:
-    before = signal.getsignal(signal.SIGALRM)
-    timer = AlarmTimer()
-    yield timer
-    timer.close()
-    signal.signal(signal.SIGALRM, before)
 
 
 def ring() -> None:
