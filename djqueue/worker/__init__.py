@@ -1,6 +1,7 @@
 """Workers: a parent that talks to the store, a warden, and children that run the jobs.
 
-`parent.Worker` is the loop. Read on in `warden` (what starts and ends the children), `child` (the
-other side of the pipes), `process` (what the parent knows of a child), `page` (what all of them
-share), `finish` (what follows from an outcome) and `lease` (the sign of life).
+`worker.Worker` is the loop. Read on in `exchange` (what is settled and reserved), `warden.warden`
+(what starts and ends the children), `children.child` (the other side of the pipes),
+`children.process` (what the parent knows of a child), `children.page` (what all of them share) and
+`store.lease` (the sign of life). What follows from an outcome is in `djqueue.finish`.
 """
