@@ -33,7 +33,7 @@ class Pair(NamedTuple):
     django: str
     pythons: tuple[str, ...]
     databases: str = "sqlite,postgresql,mariadb"
-    only: str = ""
+    only: tuple[str, ...] = ()
     """What to run of the suite; all of it, if empty."""
 
 
@@ -47,7 +47,11 @@ class Found(NamedTuple):
 
 
 QUICK = (
-    "tests/bus tests/jobs tests/running tests/drivers/test_database.py tests/worker/test_running.py"
+    "tests/dispatch",
+    "tests/jobs",
+    "tests/runner",
+    "tests/drivers/test_database.py",
+    "tests/worker/test_running.py",
 )
 
 PAIRS = (
@@ -71,7 +75,7 @@ def main() -> int:
         closing.failed.append("no pair of Python and Django could be tested")
     run(Step("make check", make("--keep-going", "check")), *environments(pairs))
     for each in pairs:
-        databases, only = each.pair.databases, each.pair.only
+        databases, only = each.pair.databases, " ".join(each.pair.only)
         name = f"make test, Python {each.version}, Django {each.pair.django}: {databases}"
         run(Step(name, make("test", **each.variables, DATABASES=databases, ARGS=only)))
     return closing.show()

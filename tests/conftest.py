@@ -131,7 +131,7 @@ def _uses_database(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> None:
+def django_db_setup(django_db_setup):
     """Create the test databases (pytest-django), then tell child processes where they are."""
     from tests import support
 
@@ -159,7 +159,7 @@ def _forget_content_types(**_: object) -> None:
 
 
 @pytest.fixture
-def permissions(transactional_db: None) -> None:
+def permissions(transactional_db):
     """Content types and permissions, in a test that commits; others find them there."""
     from django.contrib.auth.management import create_permissions
 
@@ -184,25 +184,25 @@ def _started(service: _Service) -> Iterator[_Service]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[services.PostgreSQL]:
+def postgresql_server():
     """A PostgreSQL server beside the database under test."""
     yield from _started(services.PostgreSQL(fsync=False))
 
 
 @pytest.fixture(scope="session")
-def postgresql_tls_server() -> Iterator[services.PostgreSQL]:
+def postgresql_tls_server():
     """A PostgreSQL server that takes encrypted connections only."""
     yield from _started(services.PostgreSQL(fsync=False, tls=True))
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[services.MariaDB]:
+def mariadb_server():
     """A MariaDB server beside the database under test."""
     yield from _started(services.MariaDB(fsync=False))
 
 
 @pytest.fixture(scope="session")
-def pgbouncer_server(request: pytest.FixtureRequest) -> Iterator[services.PgBouncer]:
+def pgbouncer_server(request):
     """PgBouncer, in transaction mode: before the database under test where that is PostgreSQL."""
     server = request.config.stash.get(_SERVER, None)
     if not isinstance(server, services.PostgreSQL):
@@ -211,37 +211,37 @@ def pgbouncer_server(request: pytest.FixtureRequest) -> Iterator[services.PgBoun
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[services.Redis]:
+def redis_server():
     """A Redis server."""
     yield from _started(services.Redis())
 
 
 @pytest.fixture(scope="session")
-def redis_aof_server() -> Iterator[services.Redis]:
+def redis_aof_server():
     """A Redis server whose data survives a restart and a kill."""
     yield from _started(services.Redis(aof=True))
 
 
 @pytest.fixture(scope="session")
-def redis_cluster() -> Iterator[services.RedisCluster]:
+def redis_cluster():
     """A Redis Cluster of three masters."""
     yield from _started(services.RedisCluster())
 
 
 @pytest.fixture(scope="session")
-def beanstalkd_server() -> Iterator[services.Beanstalkd]:
+def beanstalkd_server():
     """A beanstalkd in memory."""
     yield from _started(services.Beanstalkd())
 
 
 @pytest.fixture(scope="session")
-def beanstalkd_binlog_server() -> Iterator[services.Beanstalkd]:
+def beanstalkd_binlog_server():
     """A beanstalkd whose jobs survive a restart and a kill."""
     yield from _started(services.Beanstalkd(binlog=True))
 
 
 @pytest.fixture(scope="session")
-def sqs_server() -> Iterator[services.SQS]:
+def sqs_server():
     """An SQS server, with the credentials its clients need in the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for service in _started(services.SQS()):

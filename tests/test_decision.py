@@ -68,11 +68,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("happened", "known", "decision"), CASES)
-def test_decide(happened: Happened, known: Facts, decision: Decision) -> None:
+def test_decide(happened, known, decision):
     assert decide(happened, known) == decision
 
 
-def test_a_release_says_itself_when_the_job_is_due_again() -> None:
+def test_a_release_says_itself_when_the_job_is_due_again():
     assert decide(Happened.RELEASED, facts(attempt=5, tries=1), delay=30) == retry(30)
 
 
@@ -86,10 +86,10 @@ def test_a_release_says_itself_when_the_job_is_due_again() -> None:
         (facts(attempt=1, tries=1, has_retry_until=True, expired=True), True),
     ],
 )
-def test_what_must_not_begin(known: Facts, answer: bool) -> None:
+def test_what_must_not_begin(known, answer):
     assert exhausted(known) is answer
 
 
-def test_the_last_backoff_repeats_and_none_is_no_wait() -> None:
+def test_the_last_backoff_repeats_and_none_is_no_wait():
     assert [backoff_for((1, 5), attempt) for attempt in (1, 2, 3)] == [1, 5, 5]
     assert backoff_for((), 3) == 0

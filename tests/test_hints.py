@@ -12,7 +12,7 @@ from tests.support import start_worker, wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_jobs_without_a_worker_are_mentioned_with_the_command() -> None:
+def test_jobs_without_a_worker_are_mentioned_with_the_command():
     jobs.record.using(queue="mail").dispatch(1)
     assert hints.unread() == (
         "djqueue: 1 job waits on database:mail and no worker reads it. Run"
@@ -20,11 +20,11 @@ def test_jobs_without_a_worker_are_mentioned_with_the_command() -> None:
     )
 
 
-def test_an_empty_queue_is_not_mentioned() -> None:
+def test_an_empty_queue_is_not_mentioned():
     assert hints.unread() == ""
 
 
-def test_a_queue_that_a_worker_reads_is_not_mentioned() -> None:
+def test_a_queue_that_a_worker_reads_is_not_mentioned():
     from djqueue.models import Worker
 
     ledger: Ledger
@@ -36,12 +36,10 @@ def test_a_queue_that_a_worker_reads_is_not_mentioned() -> None:
         wait_until(lambda: len(ledger.lines("end")) == 2)
 
 
-def test_it_is_said_once_by_runserver_and_by_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, settings: object, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_is_said_once_by_runserver_and_by_nothing_else(monkeypatch, settings, capsys):
     from django.core.signals import request_finished
 
-    settings.DEBUG = True  # type: ignore[attr-defined]
+    settings.DEBUG = True
     jobs.record.dispatch(1)
     hints.install()
     request_finished.send(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ TOO_LARGE = {"management/commands", "dispatch"}  # Django finds commands there; 
 
 
 @pytest.fixture(scope="module")
-def house() -> House:
+def house():
     return House()
 
 
@@ -25,33 +26,43 @@ def above(sizes: dict[str, int], most: int) -> dict[str, int]:
     return {name: size for name, size in sizes.items() if size > most}
 
 
-def test_files_are_short(house: House) -> None:
+def test_files_are_short(house):
     assert not above(house.lines, LONGEST_FILE)
 
 
-def test_functions_are_short(house: House) -> None:
+def test_functions_are_short(house):
     assert not above(house.function_lines, LONGEST_FUNCTION)
 
 
-def test_functions_take_few_parameters(house: House) -> None:
+def test_functions_take_few_parameters(house):
     found = above(house.parameters, MOST_PARAMETERS)
     assert not {name for name in found if name.split()[-1] not in TOO_MANY_PARAMETERS}
     assert len(found) <= len(TOO_MANY_PARAMETERS)
 
 
-def test_rooms_are_small(house: House) -> None:
+def test_rooms_are_small(house):
     assert not above(house.rooms, LARGEST_ROOM).keys() - TOO_LARGE
 
 
-def test_imports_go_in_no_circles(house: House) -> None:
+def test_imports_go_in_no_circles(house):
     assert not [circle for circle in house.circles if CIRCLE not in circle]
 
 
-def test_what_is_public_is_documented(house: House) -> None:
+def test_what_is_public_is_documented(house):
     assert not house.undocumented
 
 
-def test_messages_are_in_plain_english(house: House) -> None:
+def test_tests_are_written_without_annotations():
+    """What tests are given by name needs none; helpers that others import have them."""
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        if path.parent.name != "typing":  # those are for type checkers
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                    assert node.returns is None, f"{path}:{node.lineno}"
+                    assert not any(a.annotation for a in node.args.args), f"{path}:{node.lineno}"
+
+
+def test_messages_are_in_plain_english(house):
     assert not [
         f"{name}:{node.lineno} {node.value}"
         for name, text in house.sources.items()

@@ -152,7 +152,7 @@ def test_it_can_be_imported_before_django_is_set_up(module, importable):
 
 
 @pytest.fixture(scope="module")
-def importable() -> dict[str, str]:
+def importable():
     """What happened when each module was imported in a fresh process without settings."""
     script = (
         "import importlib, sys\n"

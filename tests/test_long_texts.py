@@ -12,7 +12,6 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from djqueue.models import FailedJob
 from djqueue.runner.outcome import TRACEBACK_LIMIT
 from djqueue.text.masking import LONGEST, masked_text
 from tests.admin.support import FAILED, client, failed
@@ -29,12 +28,12 @@ TEXTS = {
 
 
 @pytest.fixture(params=TEXTS)
-def text(request: pytest.FixtureRequest) -> str:
+def text(request):
     return TEXTS[request.param]
 
 
 @pytest.fixture
-def rows(text: str) -> list[FailedJob]:
+def rows(text):
     rows = [failed(exception=text)]
     if connection.vendor == "sqlite":  # the others keep no longer message than the column takes
         rows.append(failed(exception_message=text))
@@ -64,7 +63,7 @@ def command(*line: str) -> str:
     return out.getvalue()
 
 
-def test_commands(rows: list[FailedJob]) -> None:
+def test_commands(rows):
     for line in (["queue_failed"], ["queue_failed", "--json"]):
         shown(lambda: command(*line))  # noqa: B023
     for row in rows:
@@ -72,14 +71,14 @@ def test_commands(rows: list[FailedJob]) -> None:
         assert "more characters)" in told
 
 
-def test_pages(rows: list[FailedJob]) -> None:
+def test_pages(rows):
     browser = client("view_exception")
     browser.get(FAILED)  # what is loaded once
     for url in (FAILED, *[f"{FAILED}{row.pk}/change/" for row in rows]):
         shown(lambda: browser.get(url).content.decode())  # noqa: B023
 
 
-def test_lines_of_the_log(text: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_of_the_log(text, caplog):
     logger = logging.getLogger("djqueue.worker")
 
     def log() -> str:
@@ -93,12 +92,12 @@ def test_lines_of_the_log(text: str, caplog: pytest.LogCaptureFixture) -> None:
     assert "more characters)" in shown(log)
 
 
-def test_what_workers_store_is_shown_whole() -> None:
+def test_what_workers_store_is_shown_whole():
     text = "x" * (TRACEBACK_LIMIT + 100)
     assert masked_text(text) == text
 
 
-def test_a_secret_is_not_cut_in_two() -> None:
+def test_a_secret_is_not_cut_in_two():
     text = "x" * (LONGEST - 20) + " https://anna:hunter2@example.com"
     told = masked_text(text)
     assert "hunter" not in told

@@ -19,7 +19,7 @@ SOURCES = ("djqueue", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> zipfile.ZipFile:
+def wheel(tmp_path_factory):
     pytest.importorskip("setuptools", minversion="77")
     folder = tmp_path_factory.mktemp("build")
     for name in SOURCES:
@@ -45,7 +45,7 @@ def metadata(wheel):
 
 
 @pytest.fixture
-def setup_cfg() -> configparser.ConfigParser:
+def setup_cfg():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     return parser

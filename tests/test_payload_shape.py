@@ -41,7 +41,7 @@ def unpack(body: str) -> Any:
 
 
 @pytest.mark.parametrize("levels", [300, 600, 900, 9_000, 100_000])
-def test_what_is_nested_too_deeply_is_refused_before_anything_recurses(levels: int) -> None:
+def test_what_is_nested_too_deeply_is_refused_before_anything_recurses(levels):
     body = f'{{"x":{"[" * levels}{"]" * levels}}}'
     with pytest.raises(InvalidPayload, match="nested too deeply"):
         decode(f"{BEFORE}{body}}}")
@@ -49,7 +49,7 @@ def test_what_is_nested_too_deeply_is_refused_before_anything_recurses(levels: i
         unpack(body)
 
 
-def test_what_a_dispatch_makes_of_the_deepest_argument_is_read() -> None:
+def test_what_a_dispatch_makes_of_the_deepest_argument_is_read():
     deepest: Any = 1
     for _ in range(64):
         deepest = {1: deepest}  # pairs: three levels each
@@ -58,14 +58,14 @@ def test_what_a_dispatch_makes_of_the_deepest_argument_is_read() -> None:
     assert arguments.decode(payload.arguments["x"], Any, "x") == deepest
 
 
-def test_brackets_within_texts_are_no_levels() -> None:
+def test_brackets_within_texts_are_no_levels():
     assert decode(encode(HEAD, "1", 1.0, {"x": "[" * 1000})).arguments == {"x": "[" * 1000}
     wide = [[1]] * (2 * MOST_LEVELS)
     assert decode(encode(HEAD, "1", 1.0, {"x": wide})).arguments == {"x": wide}
 
 
 @pytest.mark.parametrize("item", ["[]", '{"v":[]}'])
-def test_too_many_values_are_refused_before_they_are_made(item: str) -> None:
+def test_too_many_values_are_refused_before_they_are_made(item):
     body = f'{{"x":[{",".join([item] * MOST_VALUES)}]}}'
     for read in (lambda: decode(f"{BEFORE}{body}}}"), lambda: unpack(body)):
         began = time.process_time()
@@ -74,12 +74,12 @@ def test_too_many_values_are_refused_before_they_are_made(item: str) -> None:
         assert time.process_time() - began < 3
 
 
-def test_a_dispatch_says_so_at_once() -> None:
+def test_a_dispatch_says_so_at_once():
     with pytest.raises(NotSerializable, match="Save them with a storage"):
         encode(HEAD, "1", 1.0, {"x": [1] * (MOST_VALUES + 1)})
 
 
-def test_commas_within_a_text_are_no_values() -> None:
+def test_commas_within_a_text_are_no_values():
     text = 'a,"\\' * 1000 + "," * MOST_VALUES
     began = time.process_time()
     assert decode(encode(HEAD, "1", 1.0, {"x": text})).arguments == {"x": text}
@@ -95,13 +95,13 @@ def test_commas_within_a_text_are_no_values() -> None:
         '{"v":1,"name":"x","options":{"tries":9,"tries":3},"id":"1","sent":1,"arguments":{}}',
     ],
 )
-def test_a_key_that_is_there_twice_is_refused(text: str) -> None:
+def test_a_key_that_is_there_twice_is_refused(text):
     json.loads(text)
     with pytest.raises(InvalidPayload, match="twice"):
         decode(text)
 
 
-def test_an_ordinary_head_is_known() -> None:
+def test_an_ordinary_head_is_known():
     head = head_of(encode(HEAD, "1", 1.0, {}))
     assert head is not None
     assert (head.name, head.limits.tries) == ("app.thing", 3)

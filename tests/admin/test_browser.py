@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 
 
 @pytest.fixture(scope="session")
-def server(django_db_setup: None, request: Any) -> Any:
+def server(django_db_setup, request):
     """pytest-django's live server, started once the test databases are there: before that they
     are in memory, and it would share this thread's connections to them.
     """
@@ -75,7 +74,7 @@ def server(django_db_setup: None, request: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def chromium():
     if not CHROMIUM:
         pytest.skip("needs chromium")
     with pytest.MonkeyPatch.context() as patch, playwright.sync_playwright() as started:
@@ -164,7 +163,7 @@ TWO = pytest.mark.parametrize("operator", [SCREENS[0], SCREENS[3]], ids=_name, i
 
 
 @pytest.fixture(params=SCREENS, ids=_name)
-def operator(request: Any, chromium: Any, server: Any) -> Iterator[Operator]:
+def operator(request, chromium, server):
     found = Operator(chromium, server.url, request.param)
     yield found
     found.close()
@@ -212,7 +211,7 @@ ELSEWHERE = {
 
 
 @override_settings(DJQUEUE=ELSEWHERE)
-def test_every_page_fits_the_screen_and_can_be_read(operator: Operator) -> None:
+def test_every_page_fits_the_screen_and_can_be_read(operator):
     rows = _fill()
     pages = {
         "jobs": JOBS,
@@ -232,7 +231,7 @@ def test_every_page_fits_the_screen_and_can_be_read(operator: Operator) -> None:
 
 
 @TWO
-def test_a_stuck_job_is_found_and_deleted(operator: Operator) -> None:
+def test_a_stuck_job_is_found_and_deleted(operator):
     rows = _fill()
     operator.page.goto(JOBS)
     operator.follow(operator.page.get_by_role("link", name="Stuck", exact=True))
@@ -247,7 +246,7 @@ def test_a_stuck_job_is_found_and_deleted(operator: Operator) -> None:
 
 
 @TWO
-def test_a_job_taken_after_the_page_was_made_is_spared(operator: Operator) -> None:
+def test_a_job_taken_after_the_page_was_made_is_spared(operator):
     row = waiting()
     operator.page.goto(JOBS)
     reserve(row)
@@ -260,7 +259,7 @@ def test_a_job_taken_after_the_page_was_made_is_spared(operator: Operator) -> No
 
 
 @TWO
-def test_a_running_job_is_deleted_after_a_question(operator: Operator) -> None:
+def test_a_running_job_is_deleted_after_a_question(operator):
     row = running()
     operator.page.goto(f"{JOBS}{row.pk}/change/")
     button = operator.page.get_by_role("button", name="Delete even though running")
@@ -275,7 +274,7 @@ def test_a_running_job_is_deleted_after_a_question(operator: Operator) -> None:
 
 
 @TWO
-def test_a_failed_job_is_retried_with_the_keyboard_alone(operator: Operator) -> None:
+def test_a_failed_job_is_retried_with_the_keyboard_alone(operator):
     row = failed()
     operator.page.goto(f"{FAILED}{row.pk}/change/")
     operator.page.get_by_role("button", name="Retry").focus()

@@ -28,7 +28,7 @@ def _names(**query: str) -> list[str]:
     return [row.name for row in page.context["cl"].result_list]
 
 
-def test_the_list_shows_job_and_error() -> None:
+def test_the_list_shows_job_and_error():
     failed(queue="mail", exception_message="x" * 200)
     page = client().get(FAILED).content.decode()
     for text in ("shop.SendReceipt", ">OutOfStock<", "x" * 99 + "…", "mail", "3 min ago"):
@@ -36,7 +36,7 @@ def test_the_list_shows_job_and_error() -> None:
     assert "x" * 100 not in page
 
 
-def test_the_list_loads_no_payload_and_no_traceback() -> None:
+def test_the_list_loads_no_payload_and_no_traceback():
     failed()
     with CaptureQueriesContext(connection) as queries:
         client(*ALL).get(FAILED, {"q": "order", "connection": "database", "queue": "default"})
@@ -47,7 +47,7 @@ def test_the_list_loads_no_payload_and_no_traceback() -> None:
             assert column not in sql
 
 
-def test_filters() -> None:
+def test_filters():
     failed("shop.Mail", queue="mail")
     failed("shop.Pdf", queue="pdf", connection="redis")
     FailedJob.objects.filter(name="shop.Pdf").update(failed_at="2020-01-01T00:00:00Z")
@@ -70,7 +70,7 @@ def test_filters() -> None:
         ("job:Pdf", ["shop.Pdf"]),
     ],
 )
-def test_search(search: str, found: list[str]) -> None:
+def test_search(search, found):
     failed("shop.Mail", exception_class="OSError", exception_message="Connection refused")
     failed("shop.Pdf")
     assert _names(q=search) == found
@@ -83,7 +83,7 @@ def test_search(search: str, found: list[str]) -> None:
         ("forget_jobs", "forget", "delete_failedjob"),
     ],
 )
-def test_an_action_needs_exactly_its_permission(action: str, verb: str, permission: str) -> None:
+def test_an_action_needs_exactly_its_permission(action, verb, permission):
     row = failed()
     browser = client(*(code for code in ALL if code != permission))
     assert f'value="{action}"' not in browser.get(FAILED).content.decode()
@@ -103,7 +103,7 @@ def test_an_action_needs_exactly_its_permission(action: str, verb: str, permissi
     assert [json.loads(entry.change_message)["verb"] for entry in logged()] == [verb, verb]
 
 
-def test_a_retried_job_is_in_its_queue_again() -> None:
+def test_a_retried_job_is_in_its_queue_again():
     row = failed(queue="mail")
     response = act(client(*ALL), FAILED, "retry_jobs", [row])
     assert said(response) == [
@@ -113,7 +113,7 @@ def test_a_retried_job_is_in_its_queue_again() -> None:
     assert (job.uuid, job.queue, job.attempts, job.payload) == (row.uuid, "mail", 0, row.payload)
 
 
-def test_of_two_operators_who_retry_the_same_job_one_does() -> None:
+def test_of_two_operators_who_retry_the_same_job_one_does():
     row = failed()
     first, second = client(*ALL), client(*ALL)
     act(first, FAILED, "retry_jobs", [row])
@@ -123,21 +123,21 @@ def test_of_two_operators_who_retry_the_same_job_one_does() -> None:
     assert len(logged()) == 1
 
 
-def test_what_an_operator_forgot_cannot_be_retried() -> None:
+def test_what_an_operator_forgot_cannot_be_retried():
     row = failed()
     act(client(*ALL), FAILED, "forget_jobs", [row])
     [kept] = said(press(client(*ALL), row, "retry"))
     assert "already forgotten by user0" in kept
 
 
-def test_what_was_retried_elsewhere_is_not_attributed() -> None:
+def test_what_was_retried_elsewhere_is_not_attributed():
     rows = [failed(), failed()]
     FailedJob.objects.all().delete()
     [kept] = said(act(client(*ALL), FAILED, "retry_jobs", rows))
     assert kept == "2 jobs were not retried: they were already retried or forgotten."
 
 
-def test_a_job_of_an_unknown_connection_stays_and_the_reason_is_shown() -> None:
+def test_a_job_of_an_unknown_connection_stays_and_the_reason_is_shown():
     here, there = failed(), failed(connection="100% gone")
     retried, kept = said(act(client(*ALL), FAILED, "retry_jobs", [here, there]))
     assert retried.startswith("Retried 1 job.")
@@ -152,7 +152,7 @@ def _unreachable(*args: Any, **kwargs: Any) -> Any:
     raise QueueUnavailable("The store cannot be reached.")
 
 
-def test_a_store_that_cannot_be_reached_leaves_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_reached_leaves_the_jobs(monkeypatch):
     from djqueue.drivers.database import DatabaseDriver
 
     monkeypatch.setattr(DatabaseDriver, "push", _unreachable)
@@ -164,8 +164,8 @@ def test_a_store_that_cannot_be_reached_leaves_the_jobs(monkeypatch: pytest.Monk
 
 
 def test_a_store_that_is_away_is_asked_once_and_told_of_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     from djqueue.admin import operator
     from djqueue.drivers.database import DatabaseDriver
 
@@ -183,8 +183,8 @@ def test_a_store_that_is_away_is_asked_once_and_told_of_once(
     assert len(asked) == 1
 
 
-def test_a_job_whose_own_code_raises_is_left_alone_with_the_reason() -> None:
-    from tests.bus.jobs import Grouped
+def test_a_job_whose_own_code_raises_is_left_alone_with_the_reason():
+    from tests.dispatch.jobs import Grouped
 
     name = Grouped._spec.name
     bad = failed(name, payload=text_of(name, {"who": "nobody"}))
@@ -195,7 +195,7 @@ def test_a_job_whose_own_code_raises_is_left_alone_with_the_reason() -> None:
     assert exists(bad)
 
 
-def test_forgetting_asks_before_it_does() -> None:
+def test_forgetting_asks_before_it_does():
     row = failed()
     browser = client(*ALL)
     for page in (
@@ -206,7 +206,7 @@ def test_forgetting_asks_before_it_does() -> None:
     assert exists(row)
 
 
-def test_all_that_match_are_retried_after_a_question() -> None:
+def test_all_that_match_are_retried_after_a_question():
     rows = [failed(), failed()]
     other = failed(queue="mail")
     browser = client(*ALL)
@@ -220,13 +220,13 @@ def test_all_that_match_are_retried_after_a_question() -> None:
 
 
 @override_settings(DJQUEUE={"FAILED_JOBS": None})
-def test_where_none_are_kept_the_page_says_so() -> None:
+def test_where_none_are_kept_the_page_says_so():
     page = client().get(FAILED)
     assert page.status_code == 200
     assert "No failed jobs are kept" in page.content.decode()
 
 
-def test_what_somebody_is_retrying_is_neither_forgotten_nor_said_to_be() -> None:
+def test_what_somebody_is_retrying_is_neither_forgotten_nor_said_to_be():
     row, free = failed(), failed()
     FailedJob.objects.filter(pk=row.pk).update(
         taken_until=timezone.now() + timedelta(seconds=30), taken_by="somebody"
@@ -251,11 +251,11 @@ class Elsewhere(DatabaseDriver):
 
 @pytest.fixture(params=[False, True], ids=["", "atomic requests"])
 def elsewhere(
-    request: pytest.FixtureRequest,
-    permissions: None,
-    settings: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    request,
+    permissions,
+    settings,
+    monkeypatch,
+):
     """Jobs go to another store than the rows, with and without a transaction for each request."""
     settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": f"{__name__}.Elsewhere"}}}
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", request.param)
@@ -263,7 +263,7 @@ def elsewhere(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_retry_is_pushed_outside_of_transactions(elsewhere: None) -> None:
+def test_a_retry_is_pushed_outside_of_transactions(elsewhere):
     """One around it would take back what is on record about the push when the process dies."""
     some, one = failed(), failed()
     browser = client("retry_failedjob")
@@ -274,7 +274,7 @@ def test_a_retry_is_pushed_outside_of_transactions(elsewhere: None) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_was_retried_stays_retried_when_the_request_fails_later(elsewhere: None) -> None:
+def test_what_was_retried_stays_retried_when_the_request_fails_later(elsewhere):
     """Else the job would be in its queue and among the failed ones, and run twice."""
 
     def fails(execute: Any, sql: str, *rest: Any) -> Any:

@@ -57,9 +57,7 @@ def _unchanged(row: QueuedJob) -> bool:
 
 
 @pytest.mark.parametrize(("action", "verb", "permissions", "make"), CASES)
-def test_an_action_needs_exactly_its_permissions(
-    action: str, verb: str, permissions: tuple[str, ...], make: Callable[..., QueuedJob]
-) -> None:
+def test_an_action_needs_exactly_its_permissions(action, verb, permissions, make):
     for missing in permissions:
         row = make()
         browser = client(*(code for code in ALL if code != missing))
@@ -83,9 +81,7 @@ def test_an_action_needs_exactly_its_permissions(
 
 
 @pytest.mark.parametrize(("action", "verb", "permissions", "make"), CASES)
-def test_who_may_not_see_jobs_may_do_nothing_to_them(
-    action: str, verb: str, permissions: tuple[str, ...], make: Callable[..., QueuedJob]
-) -> None:
+def test_who_may_not_see_jobs_may_do_nothing_to_them(action, verb, permissions, make):
     row = make()
     browser = client(*permissions, view=False)
     assert act(browser, JOBS, action, [row]).status_code == 403
@@ -93,18 +89,18 @@ def test_who_may_not_see_jobs_may_do_nothing_to_them(
     assert _unchanged(row)
 
 
-def test_nothing_is_done_by_get() -> None:
+def test_nothing_is_done_by_get():
     row = waiting()
     url = reverse("admin:djqueue_queuedjob_act", args=[row.pk, "delete"])
     assert client(*ALL).get(url).status_code == 405
     assert exists(row)
 
 
-def test_an_unknown_verb_is_not_found() -> None:
+def test_an_unknown_verb_is_not_found():
     assert client(*ALL).post(f"{JOBS}1/act/explode/").status_code == 404
 
 
-def test_a_stuck_job_is_deleted_and_logged() -> None:
+def test_a_stuck_job_is_deleted_and_logged():
     row = stuck()
     response = act(client(*ALL), JOBS, "delete_jobs", [row])
     assert said(response) == ["Deleted 1 job."]
@@ -116,7 +112,7 @@ def test_a_stuck_job_is_deleted_and_logged() -> None:
     assert json.loads(entry.change_message) == {"verb": "delete", "database": "default"}
 
 
-def test_a_job_reserved_after_the_page_was_made_is_not_deleted() -> None:
+def test_a_job_reserved_after_the_page_was_made_is_not_deleted():
     rows = [waiting(), waiting()]
     reserve(rows[0])
     response = act(client(*ALL), JOBS, "delete_jobs", rows)
@@ -131,7 +127,7 @@ def test_a_job_reserved_after_the_page_was_made_is_not_deleted() -> None:
     assert len(logged()) == 1
 
 
-def test_the_filters_of_the_list_hide_no_job_that_changed() -> None:
+def test_the_filters_of_the_list_hide_no_job_that_changed():
     row = stuck()
     reserve(row)
     response = act(client(*ALL), f"{JOBS}?state=stuck", "delete_jobs", [row])
@@ -140,13 +136,13 @@ def test_the_filters_of_the_list_hide_no_job_that_changed() -> None:
     assert exists(row)
 
 
-def test_several_jobs_that_run_are_one_sentence() -> None:
+def test_several_jobs_that_run_are_one_sentence():
     rows = [running(), running(), running()]
     [kept] = said(act(client(*ALL), JOBS, "delete_jobs", rows))
     assert kept.startswith("3 jobs were not deleted: workers have started them.")
 
 
-def test_a_job_that_has_finished_is_told_apart() -> None:
+def test_a_job_that_has_finished_is_told_apart():
     row = waiting()
     browser = client(*ALL)
     QueuedJob.objects.all().delete()
@@ -155,7 +151,7 @@ def test_a_job_that_has_finished_is_told_apart() -> None:
     assert logged() == []
 
 
-def test_force_delete_asks_first() -> None:
+def test_force_delete_asks_first():
     row = running()
     browser = client(*ALL)
     page = act(browser, JOBS, "force_delete_jobs", [row], answered=False)
@@ -167,7 +163,7 @@ def test_force_delete_asks_first() -> None:
     assert not exists(row)
 
 
-def test_force_delete_spares_an_attempt_that_the_operator_has_not_seen() -> None:
+def test_force_delete_spares_an_attempt_that_the_operator_has_not_seen():
     row = running()
     QueuedJob.objects.filter(pk=row.pk).update(reservation=row.reservation + 1)
     [kept] = said(act(client(*ALL), JOBS, "force_delete_jobs", [row]))
@@ -175,12 +171,12 @@ def test_force_delete_spares_an_attempt_that_the_operator_has_not_seen() -> None
     assert exists(row)
 
 
-def test_force_delete_of_a_job_that_does_not_run_points_to_delete() -> None:
+def test_force_delete_of_a_job_that_does_not_run_points_to_delete():
     [kept] = said(act(client(*ALL), JOBS, "force_delete_jobs", [waiting()]))
     assert kept == "1 job was not deleted: it is not running (now: Waiting). Use “Delete”."
 
 
-def test_a_released_job_waits_again_with_an_interruption_on_record() -> None:
+def test_a_released_job_waits_again_with_an_interruption_on_record():
     row = stuck()
     response = act(client(*ALL), JOBS, "release_jobs", [row])
     assert said(response) == ["Released 1 stuck job. The next free worker takes over."]
@@ -192,7 +188,7 @@ def test_a_released_job_waits_again_with_an_interruption_on_record() -> None:
     assert logged()[0].action_flag == CHANGE
 
 
-def test_a_stuck_job_that_was_taken_again_is_not_released() -> None:
+def test_a_stuck_job_that_was_taken_again_is_not_released():
     row = stuck()
     fresh = QueuedJob.objects.get(pk=row.pk)
     reserve(fresh, worker("web-2:7"))
@@ -201,28 +197,28 @@ def test_a_stuck_job_that_was_taken_again_is_not_released() -> None:
     assert _unchanged(fresh)
 
 
-def test_a_job_stuck_in_another_attempt_than_was_seen_is_not_released() -> None:
+def test_a_job_stuck_in_another_attempt_than_was_seen_is_not_released():
     row = stuck()
     QueuedJob.objects.filter(pk=row.pk).update(reservation=row.reservation + 1)
     [kept] = said(act(client(*ALL), JOBS, "release_jobs", [row]))
     assert "taken again" in kept
 
 
-def test_a_delayed_job_may_run_now() -> None:
+def test_a_delayed_job_may_run_now():
     row = delayed(priority=5)
     assert said(act(client(*ALL), JOBS, "run_jobs_now", [row])) == ["1 delayed job may run now."]
     row.refresh_from_db()
     assert row.line == -5
 
 
-def test_a_job_that_waits_is_left_where_it_is() -> None:
+def test_a_job_that_waits_is_left_where_it_is():
     row = waiting()
     [kept] = said(act(client(*ALL), JOBS, "run_jobs_now", [row]))
     assert kept == "1 job was left as it is: it is not delayed (now: Waiting)."
     assert _unchanged(row)
 
 
-def test_up_to_a_hundred_jobs_are_logged_one_by_one_and_more_as_one() -> None:
+def test_up_to_a_hundred_jobs_are_logged_one_by_one_and_more_as_one():
     browser = client(*ALL)
     act(browser, JOBS, "delete_jobs", [waiting() for _ in range(100)])
     assert len(logged()) == 100
@@ -233,7 +229,7 @@ def test_up_to_a_hundred_jobs_are_logged_one_by_one_and_more_as_one() -> None:
     assert client("delete_queuedjob").get("/admin/").status_code == 200
 
 
-def test_a_log_that_cannot_be_written_undoes_the_action(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_cannot_be_written_undoes_the_action(monkeypatch):
     row = waiting()
 
     def fail(*args: Any, **how: Any) -> None:
@@ -245,7 +241,7 @@ def test_a_log_that_cannot_be_written_undoes_the_action(monkeypatch: pytest.Monk
     assert exists(row)
 
 
-def test_all_that_match_are_asked_about_and_newer_ones_are_spared() -> None:
+def test_all_that_match_are_asked_about_and_newer_ones_are_spared():
     rows = [waiting() for _ in range(3)]
     other = waiting(queue="mail")
     browser = client(*ALL)
@@ -260,7 +256,7 @@ def test_all_that_match_are_asked_about_and_newer_ones_are_spared() -> None:
     assert exists(other)
 
 
-def test_more_than_the_limit_at_once_needs_a_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_the_limit_at_once_needs_a_permission(monkeypatch):
     monkeypatch.setattr(operator, "AT_ONCE", 2)
     monkeypatch.setattr(operator, "SLICE", 2)
     rows = [waiting() for _ in range(3)]
@@ -272,14 +268,14 @@ def test_more_than_the_limit_at_once_needs_a_permission(monkeypatch: pytest.Monk
     assert said(act(allowed, JOBS, "delete_jobs", rows, **form)) == ["Deleted 3 jobs."]
 
 
-def test_after_a_button_the_page_of_the_job_or_the_list_follows() -> None:
+def test_after_a_button_the_page_of_the_job_or_the_list_follows():
     browser = client(*ALL)
     row = stuck()
     assert press(browser, row, "release").url == f"{JOBS}{row.pk}/change/"
     assert press(browser, row, "delete").url == JOBS
 
 
-def test_force_delete_by_button_asks_first() -> None:
+def test_force_delete_by_button_asks_first():
     browser = client(*ALL)
     row = running()
     page = press(browser, row, "force_delete", answered=False)
@@ -291,7 +287,7 @@ def test_force_delete_by_button_asks_first() -> None:
 
 @pytest.mark.django_db(databases=["default", "queue"])
 @override_settings(DJQUEUE=TWO_DATABASES)
-def test_actions_reach_the_database_of_the_list() -> None:
+def test_actions_reach_the_database_of_the_list():
     here = waiting(pk=7)
     there = waiting(pk=7, using="queue")
     browser = client(*ALL)
@@ -302,7 +298,7 @@ def test_actions_reach_the_database_of_the_list() -> None:
     assert json.loads(entry.change_message)["database"] == "queue"
 
 
-def test_damaged_forms_do_nothing() -> None:
+def test_damaged_forms_do_nothing():
     row = stuck()
     browser = client(*ALL)
     url = reverse("admin:djqueue_queuedjob_act", args=[row.pk, "release"])
@@ -311,7 +307,7 @@ def test_damaged_forms_do_nothing() -> None:
     assert browser.post(JOBS, data).status_code in (200, 302)
 
 
-def test_django_s_own_ways_to_write_are_closed() -> None:
+def test_django_s_own_ways_to_write_are_closed():
     row = waiting()
     browser = client("add_queuedjob", "change_queuedjob", "delete_queuedjob")
     assert browser.get(f"{JOBS}add/").status_code == 403
@@ -321,7 +317,7 @@ def test_django_s_own_ways_to_write_are_closed() -> None:
     assert exists(row)
 
 
-def test_what_deletes_asks_before_it_does() -> None:
+def test_what_deletes_asks_before_it_does():
     browser = client(*ALL)
     row, other = waiting(), running()
     for verb, action, each in (
@@ -340,7 +336,7 @@ def test_what_deletes_asks_before_it_does() -> None:
 @pytest.mark.parametrize(
     ("action", "make"), [("force_delete_jobs", running), ("release_jobs", stuck)]
 )
-def test_all_means_the_attempts_that_were_there_when_it_was_asked(action: str, make: Any) -> None:
+def test_all_means_the_attempts_that_were_there_when_it_was_asked(action, make):
     rows = [make() for _ in range(3)]
     browser = client(*ALL)
     url = f"{JOBS}?state={'running' if make is running else 'stuck'}"
@@ -356,21 +352,21 @@ def test_all_means_the_attempts_that_were_there_when_it_was_asked(action: str, m
 @pytest.mark.parametrize(
     ("action", "make"), [("force_delete_jobs", running), ("release_jobs", stuck)]
 )
-def test_a_form_that_does_not_say_which_attempt_changes_nothing(action: str, make: Any) -> None:
+def test_a_form_that_does_not_say_which_attempt_changes_nothing(action, make):
     row = make()
     [kept] = said(act(client(*ALL), JOBS, action, [row], seen=False))
     assert "did not say which attempt was meant" in kept
     assert _unchanged(row)
 
 
-def test_a_stuck_job_whose_own_worker_is_back_is_told_apart() -> None:
+def test_a_stuck_job_whose_own_worker_is_back_is_told_apart():
     row = stuck()
     Worker.objects.update(alive_until="2999-01-01T00:00:00Z")
     [kept] = said(act(client(*ALL), JOBS, "release_jobs", [row]))
     assert kept == "1 job was not released: its worker gone-1:99 is alive again."
 
 
-def test_more_than_one_request_acts_on_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_one_request_acts_on_are_told_of(monkeypatch):
     monkeypatch.setattr(operator, "AT_MOST", 2)
     rows = [waiting() for _ in range(3)]
     browser = client(*ALL, "bulk_operations")
@@ -386,7 +382,7 @@ def test_more_than_one_request_acts_on_are_told_of(monkeypatch: pytest.MonkeyPat
     assert QueuedJob.objects.count() == 2
 
 
-def test_the_limit_counts_selected_rows_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_counts_selected_rows_as_well(monkeypatch):
     monkeypatch.setattr(operator, "AT_ONCE", 2)
     rows = [waiting() for _ in range(3)]
     [refused] = said(act(client(*ALL), JOBS, "delete_jobs", rows))
@@ -394,9 +390,7 @@ def test_the_limit_counts_selected_rows_as_well(monkeypatch: pytest.MonkeyPatch)
     assert all(map(exists, rows))
 
 
-def test_one_action_is_one_entry_with_what_chose_the_rows(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_action_is_one_entry_with_what_chose_the_rows(monkeypatch, caplog):
     monkeypatch.setattr(operator, "SLICE", 2)
     rows = [waiting(queue="mail") for _ in range(5)]
     with caplog.at_level("INFO", "djqueue.audit"):
@@ -417,7 +411,7 @@ def test_one_action_is_one_entry_with_what_chose_the_rows(
     assert "user0 delete: 5 changed, 0 left" in line
 
 
-def test_the_history_speaks_the_buttons_words_and_is_of_one_database() -> None:
+def test_the_history_speaks_the_buttons_words_and_is_of_one_database():
     row = delayed()
     browser = client(*ALL)
     act(browser, JOBS, "run_jobs_now", [row])
@@ -431,7 +425,7 @@ def test_the_history_speaks_the_buttons_words_and_is_of_one_database() -> None:
     assert ">Delete<" not in page
 
 
-def test_no_name_forges_a_line_of_the_audit(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_name_forges_a_line_of_the_audit(caplog):
     browser = client(*ALL)
     User.objects.update(username="anna\n2026-01-01 CRITICAL forged")
     with caplog.at_level("INFO", "djqueue.audit"):

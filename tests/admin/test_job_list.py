@@ -35,10 +35,10 @@ TWO_DATABASES = {
 
 
 def _names(response: object) -> list[str]:
-    return [row.name for row in response.context["cl"].result_list]  # type: ignore[attr-defined]
+    return [row.name for row in response.context["cl"].result_list]
 
 
-def test_every_state_is_a_text() -> None:
+def test_every_state_is_a_text():
     waiting()
     delayed(hours=2)
     running()
@@ -49,19 +49,19 @@ def test_every_state_is_a_text() -> None:
 
 
 @pytest.mark.parametrize("state", ["waiting", "delayed", "running", "stuck"])
-def test_the_state_filter_shows_that_state_alone(state: str) -> None:
+def test_the_state_filter_shows_that_state_alone(state):
     makers = {"waiting": waiting, "delayed": delayed, "running": running, "stuck": stuck}
     for name, make in makers.items():
         make(name=f"shop.{name}")
     assert _names(client().get(JOBS, {"state": state})) == [f"shop.{state}"]
 
 
-def test_a_delayed_job_that_is_due_counts_as_waiting() -> None:
+def test_a_delayed_job_that_is_due_counts_as_waiting():
     delayed(hours=-1)
     assert len(_names(client().get(JOBS, {"state": "waiting"}))) == 1
 
 
-def test_queues_are_offered_by_name_and_without_reading_every_row() -> None:
+def test_queues_are_offered_by_name_and_without_reading_every_row():
     for queue in ("mail", "mail", "pdf"):
         waiting(queue=queue)
     with CaptureQueriesContext(
@@ -75,7 +75,7 @@ def test_queues_are_offered_by_name_and_without_reading_every_row() -> None:
     assert not [q for q in queries if "DISTINCT" in q["sql"].upper()]
 
 
-def test_neither_the_list_nor_its_count_loads_a_payload() -> None:
+def test_neither_the_list_nor_its_count_loads_a_payload():
     waiting()
     with CaptureQueriesContext(connection) as queries:
         client("delete_queuedjob").get(JOBS, {"q": "SendReceipt"})
@@ -86,7 +86,7 @@ def test_neither_the_list_nor_its_count_loads_a_payload() -> None:
         assert "history" not in sql
 
 
-def test_the_number_of_queries_does_not_grow_with_the_rows() -> None:
+def test_the_number_of_queries_does_not_grow_with_the_rows():
     browser = client()
     stuck()
     with CaptureQueriesContext(connection) as few:
@@ -118,19 +118,19 @@ def test_the_number_of_queries_does_not_grow_with_the_rows() -> None:
         ("99999999999999999999", []),
     ],
 )
-def test_search(search: str, found: list[str]) -> None:
+def test_search(search, found):
     waiting("shop.SendMail", uuid="11111111-1111-4111-8111-111111111111")
     waiting("shop.SendMails", uuid="22222222-2222-4222-8222-222222222222")
     waiting("shop.MakePdf", queue="pdf", uuid="01234567-89ab-7def-8123-456789abcdef")
     assert _names(client().get(JOBS, {"q": search})) == found
 
 
-def test_digits_are_a_row_number() -> None:
+def test_digits_are_a_row_number():
     row = waiting()
     assert _names(client().get(JOBS, {"q": str(row.pk)})) == ["shop.SendReceipt"]
 
 
-def test_the_count_stops_at_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_count_stops_at_the_cap(monkeypatch):
     monkeypatch.setattr(paginator, "CAP", 3)
     for _ in range(5):
         waiting()
@@ -139,26 +139,26 @@ def test_the_count_stops_at_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "3+ jobs" in page.content.decode()
 
 
-def test_an_empty_list_says_so_and_how_to_see_more() -> None:
+def test_an_empty_list_says_so_and_how_to_see_more():
     browser = client()
     assert "There are no jobs." in browser.get(JOBS).content.decode()
     assert "Clear them" in browser.get(JOBS, {"state": "stuck"}).content.decode()
 
 
 @override_settings(DJQUEUE=TWO_DATABASES)
-def test_jobs_elsewhere_are_named_with_the_command_that_shows_them() -> None:
+def test_jobs_elsewhere_are_named_with_the_command_that_shows_them():
     page = client().get(JOBS).content.decode()
     assert "queue_jobs cache-queue" in page
     assert "queue_jobs sync" not in page
 
 
-def test_with_database_connections_alone_nothing_is_elsewhere() -> None:
+def test_with_database_connections_alone_nothing_is_elsewhere():
     assert "Not shown here" not in client().get(JOBS).content.decode()
 
 
 @pytest.mark.django_db(databases=["default", "queue"])
 @override_settings(DJQUEUE=TWO_DATABASES)
-def test_jobs_of_several_databases_are_told_apart() -> None:
+def test_jobs_of_several_databases_are_told_apart():
     waiting("shop.Here")
     there = waiting("shop.There", using="queue", queue="reports")
     browser = client("delete_queuedjob")
@@ -172,11 +172,11 @@ def test_jobs_of_several_databases_are_told_apart() -> None:
     assert _names(browser.get(JOBS, {"database": "nonsense"})) == ["shop.Here"]
 
 
-def test_without_the_permission_there_is_no_list() -> None:
+def test_without_the_permission_there_is_no_list():
     assert client(view=False).get(JOBS).status_code == 403
 
 
-def test_pauses_in_force_are_told_above_the_lists() -> None:
+def test_pauses_in_force_are_told_above_the_lists():
     from djqueue.dispatch import controls
 
     controls.pause("database", "mail", for_=1800, reason="SMTP is down\x1b", by="anna")
@@ -190,14 +190,14 @@ def test_pauses_in_force_are_told_above_the_lists() -> None:
         assert "database:over" not in page
 
 
-def test_a_job_with_no_attempt_on_record_can_be_released() -> None:
+def test_a_job_with_no_attempt_on_record_can_be_released():
 
     row = stuck()
     QueuedJob.objects.filter(pk=row.pk).update(attempts=0)
     assert said(act(client("release_job"), JOBS, "release_jobs", [row]))[0].startswith("Released 1")
 
 
-def test_a_payload_of_another_job_is_told_apart() -> None:
+def test_a_payload_of_another_job_is_told_apart():
     row = waiting("app.record", payload=text_of("app.exits", {}))
     page = client().get(f"{JOBS}{row.pk}/change/").content.decode()
     assert "Its payload is of a job called &quot;app.exits&quot;" in page

@@ -53,11 +53,11 @@ def _become_due(row: QueuedJob) -> None:
     ],
 )
 def test_the_statement_itself_compares_once_more(
-    make: Callable[[], QueuedJob],
-    meanwhile: Callable[[QueuedJob], None],
-    change: Callable[[Picked], Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    make,
+    meanwhile,
+    change,
+    monkeypatch,
+):
     """A lease ends or goes on by the clock: between the look and the write too, lock or not."""
     row = make()
     looked = job_changes._read("default", [row.pk])
@@ -93,7 +93,7 @@ def _at_once(*works: Callable[[], Any]) -> list[Any]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("permissions")
 @pytest.mark.parametrize("time", range(3))
-def test_of_two_who_retry_at_the_same_moment_one_does(time: int) -> None:
+def test_of_two_who_retry_at_the_same_moment_one_does(time):
     rows = [failed() for _ in range(5)]
     anna, bert = client("retry_failedjob"), client("retry_failedjob")
     answers = _at_once(
@@ -110,7 +110,7 @@ def test_of_two_who_retry_at_the_same_moment_one_does(time: int) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("permissions")
 @pytest.mark.parametrize("time", range(3))
-def test_of_two_who_delete_at_the_same_moment_one_does(time: int) -> None:
+def test_of_two_who_delete_at_the_same_moment_one_does(time):
     rows = [stuck() for _ in range(5)]
     anna, bert = client("delete_queuedjob"), client("delete_queuedjob")
     answers = _at_once(

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
 
 
 @override_settings(USE_TZ=False, TIME_ZONE="Asia/Seoul")
-def test_every_page_can_be_read_without_time_zones() -> None:
+def test_every_page_can_be_read_without_time_zones():
     browser = client("view_payload")
     rows = {JOBS: [running(), stuck(), delayed(hours=2)], FAILED: [failed()]}
     for url, found in rows.items():

@@ -11,7 +11,7 @@ from django.db.models import TextChoices
 if TYPE_CHECKING:
     import tests.arguments.typing_only
     import tests.arguments.typing_only as only
-    from tests.arguments.missing import Nowhere  # type: ignore[import-not-found]
+    from tests.arguments.missing import Nowhere
     from tests.arguments.typing_only import Cat
     from tests.arguments.typing_only import Dog as Hound
 
@@ -118,8 +118,8 @@ def annotated(
     cat: Cat,
     dogs: list[Hound] | None,
     nowhere: list[Nowhere] | None,
-    nonsense: Colour[1 / 0],  # type: ignore[type-arg]
-    unknown: NotDefined.Inner,  # type: ignore[name-defined]  # noqa: F821
+    nonsense: Colour[1 / 0],
+    unknown: NotDefined.Inner,  # noqa: F821
     literal: Literal[Status.PAID, "x"],
     by_module: only.Cat,
     by_path: tests.arguments.typing_only.Cat,

@@ -14,13 +14,13 @@ from tests.arguments.support import WHERE, assert_comes_back, stored
 FOUND = arguments.resolve_annotations(shop.annotated)
 
 
-def test_names_are_looked_up_where_the_function_is_written() -> None:
+def test_names_are_looked_up_where_the_function_is_written():
     assert FOUND["plain"] is int
     assert FOUND["return"] is shop.Colour
     assert FOUND["literal"] == Literal[shop.Status.PAID, "x"]
 
 
-def test_names_imported_for_type_checkers_only_are_found() -> None:
+def test_names_imported_for_type_checkers_only_are_found():
     assert FOUND["cat"] is typing_only.Cat
     assert FOUND["by_module"] is typing_only.Cat
     assert FOUND["by_path"] is typing_only.Cat
@@ -28,11 +28,11 @@ def test_names_imported_for_type_checkers_only_are_found() -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nonsense", "unknown"])
-def test_a_name_that_is_nowhere_leaves_room_for_anything(name: str) -> None:
+def test_a_name_that_is_nowhere_leaves_room_for_anything(name):
     assert_comes_back([1, "x", {2: (3,)}], FOUND[name])
 
 
-def test_a_refusal_names_the_annotation_that_could_not_be_resolved() -> None:
+def test_a_refusal_names_the_annotation_that_could_not_be_resolved():
     with pytest.raises(NotSerializable, match='"Nowhere" that should name it could not be res'):
         stored([shop.Colour.RED], FOUND["nowhere"])
     with pytest.raises(NotSerializable, match=r'"NotDefined\.Inner"'):
@@ -41,8 +41,8 @@ def test_a_refusal_names_the_annotation_that_could_not_be_resolved() -> None:
         stored(shop.Colour.RED, FOUND["nonsense"])
 
 
-def test_one_name_that_is_nowhere_does_not_spoil_the_others() -> None:
-    def job(both: shop.Colour | Nowhere, other: shop.Status) -> None:  # type: ignore[name-defined]  # noqa: F821
+def test_one_name_that_is_nowhere_does_not_spoil_the_others():
+    def job(both: shop.Colour | Nowhere, other: shop.Status) -> None:  # noqa: F821
         pass
 
     found = arguments.resolve_annotations(job)
@@ -50,7 +50,7 @@ def test_one_name_that_is_nowhere_does_not_spoil_the_others() -> None:
     assert_comes_back(shop.Status.PAID, found["other"])
 
 
-def test_a_class_has_the_annotations_it_inherits_each_resolved_in_its_own_module() -> None:
+def test_a_class_has_the_annotations_it_inherits_each_resolved_in_its_own_module():
     class Child(shop.Address):
         dog: typing_only.Dog
         other: Child
@@ -61,7 +61,7 @@ def test_a_class_has_the_annotations_it_inherits_each_resolved_in_its_own_module
     assert found["other"] is Child
 
 
-def test_a_typed_dict_of_another_module_brings_its_own_names() -> None:
+def test_a_typed_dict_of_another_module_brings_its_own_names():
     class Extended(shop.MoreOptions):
         dog: typing_only.Dog
 
@@ -69,7 +69,7 @@ def test_a_typed_dict_of_another_module_brings_its_own_names() -> None:
     assert_comes_back(value, Extended)
 
 
-def test_methods_and_wrapped_functions_are_looked_through() -> None:
+def test_methods_and_wrapped_functions_are_looked_through():
     import functools
 
     class Job:
@@ -82,14 +82,14 @@ def test_methods_and_wrapped_functions_are_looked_through() -> None:
     assert arguments.resolve_annotations(wrapper)["cat"] is typing_only.Cat
 
 
-def test_names_in_text_inside_annotations_that_are_no_text_are_found() -> None:
+def test_names_in_text_inside_annotations_that_are_no_text_are_found():
     def job(colours: Any) -> None: ...
 
     job.__annotations__ = {"colours": list["shop.Colour"]}
     assert_comes_back([shop.Colour.RED], arguments.resolve_annotations(job)["colours"])
 
 
-def test_an_annotation_is_worked_out_once() -> None:
+def test_an_annotation_is_worked_out_once():
     assert arguments.compile(list[shop.Colour]) is arguments.compile(list[shop.Colour])
 
 
@@ -98,11 +98,11 @@ class Recursive(TypedDict):
     colour: shop.Colour
 
 
-def test_annotations_that_name_themselves_have_an_end() -> None:
+def test_annotations_that_name_themselves_have_an_end():
     leaf = {"children": [], "colour": shop.Colour.RED}
     assert_comes_back({"children": [leaf, leaf], "colour": shop.Colour.GREEN}, Recursive)
 
 
 @pytest.mark.parametrize("annotation", ["x[", 5, ..., object(), [int], Literal[1]])
-def test_annotations_that_make_no_sense_let_plain_values_pass(annotation: Any) -> None:
+def test_annotations_that_make_no_sense_let_plain_values_pass(annotation):
     assert arguments.decode(arguments.encode([1], annotation, WHERE), annotation, WHERE) == [1]

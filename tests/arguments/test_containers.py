@@ -41,7 +41,7 @@ TODAY = dt.date(2024, 2, 29)
     ],
     ids=lambda value: f"{type(value).__name__}",
 )
-def test_each_comes_back_as_the_type_it_was(value: Any) -> None:
+def test_each_comes_back_as_the_type_it_was(value):
     assert_comes_back(value)
 
 
@@ -57,23 +57,23 @@ def test_each_comes_back_as_the_type_it_was(value: Any) -> None:
     ],
     ids=lambda value: f"{type(value).__name__}",
 )
-def test_a_dict_that_looks_like_one_of_our_tags_is_only_a_dict(value: Any) -> None:
+def test_a_dict_that_looks_like_one_of_our_tags_is_only_a_dict(value):
     assert_comes_back(value)
 
 
-def test_plain_lists_and_dicts_are_stored_as_themselves() -> None:
+def test_plain_lists_and_dicts_are_stored_as_themselves():
     value = {"a": [1, 2.5, "x", None, {"b": True}]}
     assert stored(value) == value
 
 
-def test_what_is_stored_is_no_part_of_the_value() -> None:
+def test_what_is_stored_is_no_part_of_the_value():
     value = {"a": [1]}
     packed = stored(value)
     value["a"].append(2)
     assert packed == {"a": [1]}
 
 
-def test_equal_sets_are_stored_alike_in_every_process() -> None:
+def test_equal_sets_are_stored_alike_in_every_process():
     program = (
         "from djqueue import arguments\n"
         "value = {frozenset({'a', 'b', 'c'}), frozenset({'x', 'y'}), 'text', 5, None}\n"
@@ -99,13 +99,13 @@ def _nested(levels: int) -> list[Any]:
     return value
 
 
-def test_64_levels_come_back_and_65_are_refused() -> None:
+def test_64_levels_come_back_and_65_are_refused():
     assert round_trip(_nested(64)) == _nested(64)
     with pytest.raises(NotSerializable, match="more than 64 levels deep, or contains itself"):
         stored(_nested(65))
 
 
-def test_a_list_that_contains_itself_is_refused() -> None:
+def test_a_list_that_contains_itself_is_refused():
     value: list[Any] = [1]
     value.append(value)
     with pytest.raises(NotSerializable, match="contains itself"):
@@ -125,7 +125,7 @@ def test_a_list_that_contains_itself_is_refused() -> None:
     ],
     ids=["list", "dict", "tuple", "int key", "tuple key", "set", "long key"],
 )
-def test_a_refusal_says_where_inside_the_argument(value: Any, place: str) -> None:
+def test_a_refusal_says_where_inside_the_argument(value, place):
     with pytest.raises(NotSerializable) as refused:
         stored(value)
     assert f'shop.SendReceipt: argument "value" ({place}' in str(refused.value)

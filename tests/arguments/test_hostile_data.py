@@ -103,7 +103,7 @@ INVALID: list[Any] = [
 
 @pytest.mark.parametrize("data", INVALID, ids=lambda data: type(data).__name__)
 @pytest.mark.parametrize("wrap", [lambda data: data, lambda data: [{"a": data}]], ids=["", "in"])
-def test_what_no_dispatch_stores_is_an_invalid_payload(data: Any, wrap: Any) -> None:
+def test_what_no_dispatch_stores_is_an_invalid_payload(data, wrap):
     with pytest.raises(InvalidPayload) as invalid:
         arguments.decode(wrap(data), Any, WHERE)
     text = str(invalid.value)
@@ -113,7 +113,7 @@ def test_what_no_dispatch_stores_is_an_invalid_payload(data: Any, wrap: Any) -> 
 
 
 @pytest.mark.parametrize("zone", ["../../../etc/passwd", "/etc/localtime", "os.path", "A" * 10_000])
-def test_a_zone_is_not_looked_for_outside_the_time_zone_database(zone: str) -> None:
+def test_a_zone_is_not_looked_for_outside_the_time_zone_database(zone):
     data = {"$": "datetime", "v": "2024-01-01T00:00:00", "z": zone}
     with pytest.raises(InvalidPayload, match="is not the name of a time zone"):
         arguments.decode(data, Any, WHERE)
@@ -121,7 +121,7 @@ def test_a_zone_is_not_looked_for_outside_the_time_zone_database(zone: str) -> N
 
 @pytest.mark.parametrize("levels", [65, 900, 200_000])
 @pytest.mark.parametrize("shape", ["[", '{"a":', '{"$":"tuple","v":[', '{"$":"dict","v":[[1,'])
-def test_nesting_has_an_end(levels: int, shape: str) -> None:
+def test_nesting_has_an_end(levels, shape):
     data: Any = 1
     for _ in range(levels):
         data = {
@@ -138,7 +138,7 @@ def test_nesting_has_an_end(levels: int, shape: str) -> None:
             data = data.pop() if isinstance(data, list) else data.popitem()[1]
 
 
-def test_a_call_with_little_stack_left_is_no_crash() -> None:
+def test_a_call_with_little_stack_left_is_no_crash():
     data: Any = 1
     for _ in range(60):
         data = [data]
@@ -158,12 +158,12 @@ def _frames() -> Iterator[Any]:
         frame = frame.f_back
 
 
-def test_wide_data_costs_what_it_weighs() -> None:
+def test_wide_data_costs_what_it_weighs():
     data = [{} for _ in range(200_000)]
     assert arguments.decode(data, Any, WHERE) == data
 
 
-def test_reading_imports_nothing() -> None:
+def test_reading_imports_nothing():
     forbidden = mock.Mock(side_effect=AssertionError("imported"))
     data = [
         {"$": "enum", "t": "tests.arguments.shop.Colour", "v": "RED"},
@@ -223,13 +223,13 @@ _json = st.recursive(
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=_json, annotation=st.sampled_from(ANNOTATIONS))
-def test_any_json_gives_a_value_or_an_invalid_payload(data: Any, annotation: Any) -> None:
+def test_any_json_gives_a_value_or_an_invalid_payload(data, annotation):
     with contextlib.suppress(InvalidPayload):
         arguments.decode(data, annotation, WHERE)
 
 
 @pytest.mark.parametrize("annotation", ANNOTATIONS, ids=str)
-def test_a_stored_value_may_be_read_under_any_other_annotation(annotation: Any) -> None:
+def test_a_stored_value_may_be_read_under_any_other_annotation(annotation):
     values = [
         (Colour.RED, Colour),
         ([Row(1, {2})], list[Row]),

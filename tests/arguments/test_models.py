@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
 from typing import Any, Optional
 
 import pytest
@@ -39,7 +38,7 @@ class Memo(Note):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _forget_proxy() -> Iterator[None]:
+def _forget_proxy():
     yield
     apps.all_models["app"].pop("memo", None)
     apps.clear_cache()
@@ -64,7 +63,7 @@ def _book() -> Book:
     ],
     ids=["integer", "relation", "uuid", "composite", "user"],
 )
-def test_an_instance_comes_back_as_the_row_it_is_now(make: Callable[[], models.Model]) -> None:
+def test_an_instance_comes_back_as_the_row_it_is_now(make):
     value = make()
     for annotation in (Any, type(value), Optional[type(value)], models.Model):  # noqa: UP045
         again = round_trip(value, annotation)
@@ -74,25 +73,25 @@ def test_an_instance_comes_back_as_the_row_it_is_now(make: Callable[[], models.M
         assert again._state.db == "default"
 
 
-def test_the_values_are_those_of_the_run_not_of_the_dispatch() -> None:
+def test_the_values_are_those_of_the_run_not_of_the_dispatch():
     note = _note()
     data = stored(note, Note)
     Note.objects.update(text="changed")
     assert arguments.decode(data, Note, WHERE).text == "changed"
 
 
-def test_only_the_reference_is_stored() -> None:
+def test_only_the_reference_is_stored():
     note = _note()
     assert stored(note) == {"$": "model", "m": "app.note", "k": note.pk}
 
 
-def test_instances_inside_containers_come_back_too() -> None:
+def test_instances_inside_containers_come_back_too():
     note, seat = _note(), Seat.objects.create(train=1, number=2)
     value = {"rows": [(note, {seat})], note: "key"}
     assert round_trip(value) == value
 
 
-def test_storing_an_instance_asks_the_database_nothing() -> None:
+def test_storing_an_instance_asks_the_database_nothing():
     note = Note.objects.only("pk").get(pk=_note().pk)
     with CaptureQueriesContext(
         connection,
@@ -102,37 +101,37 @@ def test_storing_an_instance_asks_the_database_nothing() -> None:
     assert arguments.decode(data, Note, WHERE).text == "hello"
 
 
-def test_an_instance_that_was_never_saved_is_refused() -> None:
+def test_an_instance_that_was_never_saved_is_refused():
     for unsaved in (Note(text="x"), Note(pk=5), Parcel()):
         with pytest.raises(NotSerializable, match=r"that is not saved, .* Save it first"):
             stored(unsaved)
 
 
-def test_an_instance_that_was_deleted_is_refused() -> None:
+def test_an_instance_that_was_deleted_is_refused():
     note = _note()
     note.delete()
     with pytest.raises(NotSerializable, match="it was deleted"):
         stored(note)
 
 
-def test_an_instance_of_another_model_than_annotated_is_refused() -> None:
+def test_an_instance_of_another_model_than_annotated_is_refused():
     with pytest.raises(NotSerializable, match=r"is a app\.Note, but annotated Book or Author"):
         stored(_note(), Book | Author)
     with pytest.raises(NotSerializable, match=r"\(value\[0\]\) is a app\.Note"):
         stored([_note()], list[Book])
 
 
-def test_a_union_names_several_models() -> None:
+def test_a_union_names_several_models():
     for value in (_note(), _book()):
         assert round_trip(value, Note | Book | None) == value
 
 
-def test_a_base_class_in_the_annotation_allows_its_models() -> None:
+def test_a_base_class_in_the_annotation_allows_its_models():
     user = User.objects.create(username="anna")
     assert round_trip(user, AbstractUser) == user
 
 
-def test_a_proxy_is_a_model_of_its_own_and_one_of_its_base() -> None:
+def test_a_proxy_is_a_model_of_its_own_and_one_of_its_base():
     memo = Memo.objects.get(pk=_note().pk)
     for annotation in (Memo, Note):
         assert type(round_trip(memo, annotation)) is Memo
@@ -140,20 +139,20 @@ def test_a_proxy_is_a_model_of_its_own_and_one_of_its_base() -> None:
         stored(_note(), Memo)
 
 
-def test_a_row_that_the_default_manager_hides_is_found() -> None:
+def test_a_row_that_the_default_manager_hides_is_found():
     memo = Memo.objects.get(pk=_note().pk)
     Note.objects.update(text="deleted")
     assert round_trip(memo, Memo).text == "deleted"
 
 
-def test_the_user_of_a_request_comes_back_as_a_user() -> None:
+def test_the_user_of_a_request_comes_back_as_a_user():
     user = User.objects.create(username="anna")
     again = round_trip(SimpleLazyObject(lambda: user), User)
     assert type(again) is User
     assert again == user
 
 
-def test_a_model_of_a_migration_is_refused() -> None:
+def test_a_model_of_a_migration_is_refused():
     note = _note()
     state = StateApps([], {})
     historical = ModelState.from_model(Note).render(state)
@@ -162,7 +161,7 @@ def test_a_model_of_a_migration_is_refused() -> None:
 
 
 @isolate_apps("tests.app")
-def test_a_model_that_is_not_installed_is_refused() -> None:
+def test_a_model_that_is_not_installed_is_refused():
     class Loose(models.Model):
         class Meta:
             app_label = "app"
@@ -173,7 +172,7 @@ def test_a_model_that_is_not_installed_is_refused() -> None:
         stored(loose)
 
 
-def test_a_row_that_is_gone_says_what_happened_and_what_to_do() -> None:
+def test_a_row_that_is_gone_says_what_happened_and_what_to_do():
     note = _note()
     data, key = stored([note], list[Note]), note.pk
     note.delete()
@@ -196,7 +195,7 @@ class _Replicas:
         return "default" if instance and instance._state.db == "replica" else None
 
 
-def test_a_replica_is_never_stored_but_where_the_router_writes() -> None:
+def test_a_replica_is_never_stored_but_where_the_router_writes():
     note = _note()
     note._state.db = "replica"
     with override_settings(DATABASE_ROUTERS=[_Replicas()]):
@@ -206,7 +205,7 @@ def test_a_replica_is_never_stored_but_where_the_router_writes() -> None:
 
 
 @pytest.mark.django_db(databases=["default", "other"])
-def test_an_instance_comes_back_from_the_database_it_lives_in() -> None:
+def test_an_instance_comes_back_from_the_database_it_lives_in():
     note = Note.objects.using("other").create(text="there")
     again = round_trip(note, Note)
     assert (again.text, again._state.db) == ("there", "other")
@@ -219,7 +218,7 @@ class Ticket(str):
     __slots__ = ()
 
 
-def test_a_key_of_a_class_of_its_own_is_stored_as_the_fields_text() -> None:
+def test_a_key_of_a_class_of_its_own_is_stored_as_the_fields_text():
     note = _note()
     note.pk = type("Number", (int,), {})(note.pk)
     assert round_trip(note, Note).pk == note.pk
@@ -267,22 +266,20 @@ def test_a_key_of_a_class_of_its_own_is_stored_as_the_fields_text() -> None:
     ],
     ids=str,
 )
-def test_references_that_no_dispatch_makes_are_damaged(
-    data: Any, annotation: Any, why: str
-) -> None:
+def test_references_that_no_dispatch_makes_are_damaged(data, annotation, why):
     with pytest.raises(InvalidPayload, match=why):
         arguments.decode(data, annotation, WHERE)
 
 
 @pytest.mark.parametrize("key", [2**70, -(2**70), 0, True])
-def test_a_key_of_no_row_is_a_missing_model_whatever_its_size(key: Any) -> None:
+def test_a_key_of_no_row_is_a_missing_model_whatever_its_size(key):
     data = {"$": "model", "m": "app.note", "k": key}
     with pytest.raises((ModelMissing, InvalidPayload)):
         arguments.decode(data, Note, WHERE)
 
 
 @override_settings(AUTH_USER_MODEL="app.Author")
-def test_a_model_that_was_swapped_out_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_was_swapped_out_is_damaged(monkeypatch):
     monkeypatch.setattr(Group._meta, "swapped", "app.Team", raising=False)
     data = {"$": "model", "m": "auth.group", "k": 1}
     with pytest.raises(InvalidPayload, match=r"replaced by app\.Team"):

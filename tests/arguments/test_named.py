@@ -93,15 +93,15 @@ class Loud(Row):
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_each_comes_back_as_the_class_the_annotation_names(value: Any, annotation: Any) -> None:
+def test_each_comes_back_as_the_class_the_annotation_names(value, annotation):
     assert_comes_back(value, annotation)
 
 
-def test_an_enum_with_an_alias_comes_back_as_the_very_same_member() -> None:
+def test_an_enum_with_an_alias_comes_back_as_the_very_same_member():
     assert round_trip(Colour.CRIMSON, Colour) is Colour.RED
 
 
-def test_a_dataclass_keeps_the_values_it_had_and_has_all_its_attributes() -> None:
+def test_a_dataclass_keeps_the_values_it_had_and_has_all_its_attributes():
     value = Doubled(4, seen=["a"])
     value.total = 100
     again = round_trip(value, Doubled)
@@ -110,7 +110,7 @@ def test_a_dataclass_keeps_the_values_it_had_and_has_all_its_attributes() -> Non
 
 @pytest.mark.parametrize("value", [Colour.RED, Status.PAID, Access.READ, Priority.LOW])
 @pytest.mark.parametrize("annotation", [Any, str, list[Colour], object])
-def test_an_enum_that_no_annotation_names_is_refused(value: Any, annotation: Any) -> None:
+def test_an_enum_that_no_annotation_names_is_refused(value, annotation):
     with pytest.raises(NotSerializable) as refused:
         stored(value, annotation)
     assert f"Annotate the argument with {type(value).__qualname__}" in str(refused.value)
@@ -118,12 +118,12 @@ def test_an_enum_that_no_annotation_names_is_refused(value: Any, annotation: Any
 
 
 @pytest.mark.parametrize("value", [Point(1, 2), Row(1), Pair(1, 2)])
-def test_a_dataclass_or_tuple_that_no_annotation_names_is_refused(value: Any) -> None:
+def test_a_dataclass_or_tuple_that_no_annotation_names_is_refused(value):
     with pytest.raises(NotSerializable, match=r"Annotate the argument with .* or pass a dict"):
         stored([value], list[Address])
 
 
-def test_a_subclass_of_what_the_annotation_names_is_refused() -> None:
+def test_a_subclass_of_what_the_annotation_names_is_refused():
     @dataclass(frozen=True)
     class Point3(Point):
         z: float = 0
@@ -132,17 +132,17 @@ def test_a_subclass_of_what_the_annotation_names_is_refused() -> None:
         stored(Point3(1, 2), Point)
 
 
-def test_a_dataclass_that_could_not_be_made_again_is_refused() -> None:
+def test_a_dataclass_that_could_not_be_made_again_is_refused():
     with pytest.raises(NotSerializable, match=r'its constructor needs "secret".* default'):
         stored(Needy(1, "x"), Needy)
 
 
-def test_a_part_that_a_queue_cannot_carry_is_named() -> None:
+def test_a_part_that_a_queue_cannot_carry_is_named():
     with pytest.raises(NotSerializable, match=r"\(value\[1\]\.when\['x'\]\) is of type object"):
         stored([Row(1), Row(2, {"x": object()})], list[Row])
 
 
-def test_a_field_that_was_never_set_is_refused() -> None:
+def test_a_field_that_was_never_set_is_refused():
     value = Address("x")
     del value.lines
     with pytest.raises(NotSerializable, match=r"\(value\.lines\) was never set"):
@@ -159,7 +159,7 @@ class Open(enum.Enum):
         return made
 
 
-def test_a_member_that_an_enum_makes_up_is_refused() -> None:
+def test_a_member_that_an_enum_makes_up_is_refused():
     with pytest.raises(NotSerializable, match="made up and has no name"):
         stored(Open(7), Open)
 
@@ -167,24 +167,24 @@ def test_a_member_that_an_enum_makes_up_is_refused() -> None:
 # What happens to stored values when the code changes.
 
 
-def test_a_class_may_be_renamed_while_jobs_wait() -> None:
+def test_a_class_may_be_renamed_while_jobs_wait():
     class Shade(enum.Enum):
         RED = "rouge"
 
     assert arguments.decode(stored(Colour.RED, Colour), Shade, WHERE) is Shade.RED
 
 
-def test_a_class_may_be_added_to_the_annotation_while_jobs_wait() -> None:
+def test_a_class_may_be_added_to_the_annotation_while_jobs_wait():
     assert arguments.decode(stored(Colour.RED, Colour), Status | Colour, WHERE) is Colour.RED
 
 
-def test_two_classes_of_one_name_are_told_apart() -> None:
+def test_two_classes_of_one_name_are_told_apart():
     first, second = (enum.Enum("Twin", ["ONE"], module=f"place{n}") for n in (1, 2))
     for value in (first.ONE, second.ONE):
         assert round_trip(value, first | second) is value
 
 
-def test_fields_that_were_added_since_have_their_defaults() -> None:
+def test_fields_that_were_added_since_have_their_defaults():
     old = {"$": "dataclass", "t": "Address", "v": {"street": "x"}}
     assert arguments.decode(old, Address, WHERE) == Address("x")
     old = {"$": "namedtuple", "t": "Row", "v": {"number": 1}}
@@ -212,9 +212,7 @@ def test_fields_that_were_added_since_have_their_defaults() -> None:
     ],
     ids=str,
 )
-def test_stored_values_that_do_not_fit_the_class_are_damaged(
-    data: Any, annotation: Any, why: str
-) -> None:
+def test_stored_values_that_do_not_fit_the_class_are_damaged(data, annotation, why):
     with pytest.raises(InvalidPayload, match=why):
         arguments.decode(data, annotation, WHERE)
 
@@ -223,6 +221,6 @@ class Untyped(NamedTuple):
     anything: object
 
 
-def test_what_a_field_may_be_says_the_field_not_the_argument() -> None:
+def test_what_a_field_may_be_says_the_field_not_the_argument():
     with pytest.raises(NotSerializable, match=r"\(value\.anything\) is the enum"):
         stored(Untyped(Colour.RED), Untyped)

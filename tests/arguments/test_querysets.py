@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -35,14 +35,14 @@ class Slogan(Note):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _forget_proxy() -> Iterator[None]:
+def _forget_proxy():
     yield
     apps.all_models["app"].pop("slogan", None)
     apps.clear_cache()
 
 
 @pytest.fixture
-def notes() -> list[Note]:
+def notes():
     return [Note.objects.create(text=text) for text in "dacb"]
 
 
@@ -50,7 +50,7 @@ def _texts(notes: Iterable[Note]) -> str:
     return "".join(note.text for note in notes)
 
 
-def test_it_comes_back_as_a_queryset_in_its_order(notes: list[Note]) -> None:
+def test_it_comes_back_as_a_queryset_in_its_order(notes):
     for order in ("pk", "-pk", "text", "-text"):
         value = Note.objects.order_by(order)
         again = round_trip(value)
@@ -58,7 +58,7 @@ def test_it_comes_back_as_a_queryset_in_its_order(notes: list[Note]) -> None:
         assert list(again) == list(value)
 
 
-def test_it_asks_the_database_only_when_it_is_read(notes: list[Note]) -> None:
+def test_it_asks_the_database_only_when_it_is_read(notes):
     data = stored(Note.objects.order_by("text"))
     with CaptureQueriesContext(connection) as queries:
         again = arguments.decode(data, Any, WHERE)
@@ -68,7 +68,7 @@ def test_it_asks_the_database_only_when_it_is_read(notes: list[Note]) -> None:
         assert len(queries.captured_queries) == 1
 
 
-def test_the_order_holds_for_first_slices_values_and_what_follows(notes: list[Note]) -> None:
+def test_the_order_holds_for_first_slices_values_and_what_follows(notes):
     again = round_trip(Note.objects.order_by("text"))
     first = again.first()
     assert first is not None
@@ -85,18 +85,18 @@ def test_the_order_holds_for_first_slices_values_and_what_follows(notes: list[No
     assert again.delete()[0] == 4
 
 
-def test_rows_that_vanished_are_left_out_and_new_ones_do_not_join(notes: list[Note]) -> None:
+def test_rows_that_vanished_are_left_out_and_new_ones_do_not_join(notes):
     data = stored(Note.objects.order_by("text"))
     notes[3].delete()
     Note.objects.create(text="0")
     assert _texts(arguments.decode(data, Any, WHERE)) == "acd"
 
 
-def test_slices_are_what_they_were(notes: list[Note]) -> None:
+def test_slices_are_what_they_were(notes):
     assert _texts(round_trip(Note.objects.order_by("text")[1:3])) == "bc"
 
 
-def test_what_was_read_already_is_not_read_again(notes: list[Note]) -> None:
+def test_what_was_read_already_is_not_read_again(notes):
     value = Note.objects.order_by("text")
     list(value)
     with CaptureQueriesContext(connection) as queries:
@@ -104,7 +104,7 @@ def test_what_was_read_already_is_not_read_again(notes: list[Note]) -> None:
     assert not queries.captured_queries
 
 
-def test_an_empty_one_comes_back_empty_without_a_query() -> None:
+def test_an_empty_one_comes_back_empty_without_a_query():
     for value in (Note.objects.none(), Note.objects.filter(text="nowhere")):
         data = stored(value)
         with CaptureQueriesContext(connection) as queries:
@@ -114,7 +114,7 @@ def test_an_empty_one_comes_back_empty_without_a_query() -> None:
         assert isinstance(again, models.QuerySet)
 
 
-def test_filters_distinct_annotations_and_joins_decide_which_rows(notes: list[Note]) -> None:
+def test_filters_distinct_annotations_and_joins_decide_which_rows(notes):
     king, poe = Author.objects.create(name="King"), Author.objects.create(name="Poe")
     for author in (king, king, poe):
         Book.objects.create(title="x", author=author)
@@ -128,7 +128,7 @@ def test_filters_distinct_annotations_and_joins_decide_which_rows(notes: list[No
     assert list(round_trip(king.books.all())) == list(king.books.all())
 
 
-def test_keys_may_be_uuids_or_have_several_columns() -> None:
+def test_keys_may_be_uuids_or_have_several_columns():
     for n in range(5):
         Parcel.objects.create(address=str(n))
         Seat.objects.create(train=n % 2, number=n)
@@ -138,28 +138,26 @@ def test_keys_may_be_uuids_or_have_several_columns() -> None:
         assert again[0] == value[0]
 
 
-def test_a_queryset_class_of_the_models_own_comes_back(notes: list[Note]) -> None:
+def test_a_queryset_class_of_the_models_own_comes_back(notes):
     again = round_trip(Slogan.objects.order_by("text"))
     assert type(again) is SloganQuerySet
     assert _texts(again.loud()) == "abcd"
 
 
-def test_a_queryset_class_that_is_gone_is_the_plain_one(notes: list[Note]) -> None:
+def test_a_queryset_class_that_is_gone_is_the_plain_one(notes):
     data = {**stored(Slogan.objects.all()), "c": "os.system"}
     assert type(arguments.decode(data, Any, WHERE)) is models.QuerySet
 
 
 @pytest.mark.django_db(databases=["default", "other"])
-def test_it_comes_back_from_the_database_it_was_of() -> None:
+def test_it_comes_back_from_the_database_it_was_of():
     Note.objects.using("other").create(text="there")
     again = round_trip(Note.objects.using("other"))
     assert again.db == "other"
     assert _texts(again) == "there"
 
 
-def test_ten_thousand_rows_are_too_many_and_not_read(
-    notes: list[Note], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ten_thousand_rows_are_too_many_and_not_read(notes, monkeypatch):
     monkeypatch.setattr(references, "MAX_KEYS", 3)
     assert _texts(round_trip(Note.objects.all()[:3])) == "dac"
     for value in (Note.objects.all(), Note.objects.all()[:100]):
@@ -172,7 +170,7 @@ def test_ten_thousand_rows_are_too_many_and_not_read(
 
 
 @pytest.mark.slow
-def test_ten_thousand_rows_in_any_order_come_back() -> None:
+def test_ten_thousand_rows_in_any_order_come_back():
     Note.objects.bulk_create(Note(text=str(n)) for n in range(10_000))
     keys = list(Note.objects.values_list("pk", flat=True))
     random.Random(1).shuffle(keys)
@@ -180,7 +178,7 @@ def test_ten_thousand_rows_in_any_order_come_back() -> None:
     assert [note.pk for note in arguments.decode(data, Any, WHERE)] == keys
 
 
-def test_what_is_no_queryset_of_instances_is_refused(notes: list[Note]) -> None:
+def test_what_is_no_queryset_of_instances_is_refused(notes):
     everything = Note.objects.all()
     for value in (everything.values(), everything.values_list("pk"), everything.values()[:2]):
         with pytest.raises(NotSerializable, match=r"Pass list\(\) of it, or leave out values"):
@@ -189,7 +187,7 @@ def test_what_is_no_queryset_of_instances_is_refused(notes: list[Note]) -> None:
         stored(everything.union(Note.objects.none(), everything))
 
 
-def test_the_annotation_says_which_model_its_rows_are_of(notes: list[Note]) -> None:
+def test_the_annotation_says_which_model_its_rows_are_of(notes):
     value = Note.objects.order_by("text")
     assert _texts(round_trip(value, Iterable[Note])) == "abcd"
     with pytest.raises(NotSerializable, match="but annotated Book"):
@@ -214,6 +212,6 @@ def test_the_annotation_says_which_model_its_rows_are_of(notes: list[Note]) -> N
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_keys_that_no_dispatch_makes_are_damaged(data: Any, why: str) -> None:
+def test_keys_that_no_dispatch_makes_are_damaged(data, why):
     with pytest.raises(InvalidPayload, match=why):
         arguments.decode(data, Any, WHERE)

@@ -12,7 +12,6 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -37,11 +36,11 @@ class Number(int):
     pass
 
 
-class Mapping(dict):  # type: ignore[type-arg]
+class Mapping(dict):
     pass
 
 
-class Pair(tuple):  # type: ignore[type-arg]
+class Pair(tuple):
     __slots__ = ()
 
 
@@ -106,9 +105,7 @@ def _closed_coroutine() -> Any:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("annotation", [Any, str, list[int]])
-def test_each_is_refused_with_its_type_and_what_to_do(
-    make: Callable[[], Any], kind: str, remedy: str, annotation: Any
-) -> None:
+def test_each_is_refused_with_its_type_and_what_to_do(make, kind, remedy, annotation):
     value = make()
     for whole in (value, [value], {"key": (value,)}):
         with pytest.raises(NotSerializable) as refused:
@@ -120,13 +117,13 @@ def test_each_is_refused_with_its_type_and_what_to_do(
         assert text.endswith(".")
 
 
-def test_a_refusal_is_a_type_error_too() -> None:
+def test_a_refusal_is_a_type_error_too():
     with pytest.raises(TypeError) as refused:
         stored(object())
     assert isinstance(refused.value, QueueError)
 
 
-def test_a_refusal_does_not_show_the_value() -> None:
+def test_a_refusal_does_not_show_the_value():
     class Secret:
         def __repr__(self) -> str:
             raise AssertionError("shown")
@@ -135,7 +132,7 @@ def test_a_refusal_does_not_show_the_value() -> None:
         stored({"password": Secret()})
 
 
-def test_the_place_may_be_made_only_when_it_is_needed() -> None:
+def test_the_place_may_be_made_only_when_it_is_needed():
     def where() -> str:
         return 'shop.Send: argument "rows"'
 
@@ -144,12 +141,12 @@ def test_the_place_may_be_made_only_when_it_is_needed() -> None:
         arguments.encode([object()], Any, where)
 
 
-def test_a_place_without_a_name_is_told_all_the_same() -> None:
+def test_a_place_without_a_name_is_told_all_the_same():
     with pytest.raises(NotSerializable, match=r"^the result of shop\.Send \(value\[0\]\) is of"):
         arguments.encode([object()], Any, "the result of shop.Send")
 
 
-def test_asyncio_futures_are_to_be_awaited() -> None:
+def test_asyncio_futures_are_to_be_awaited():
     loop = asyncio.new_event_loop()
     try:
         with pytest.raises(NotSerializable, match="Await it"):

@@ -71,7 +71,7 @@ settle = settings(max_examples=300, deadline=None, suppress_health_check=[Health
 
 @settle
 @given(values)
-def test_any_value_that_needs_no_annotation(value: Any) -> None:
+def test_any_value_that_needs_no_annotation(value):
     assert_comes_back(value)
 
 
@@ -101,6 +101,6 @@ annotated = st.one_of(
 
 @settle
 @given(annotated)
-def test_any_value_that_needs_its_annotation(pair: tuple[Any, Any]) -> None:
+def test_any_value_that_needs_its_annotation(pair):
     annotation, value = pair
     assert_comes_back(value, annotation)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -76,40 +75,40 @@ SUMMER_ENDS = dt.datetime(2024, 10, 27, 2, 30, 0, 123456)
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_each_comes_back_as_the_type_it_was(value: Any) -> None:
+def test_each_comes_back_as_the_type_it_was(value):
     assert_comes_back(value)
     assert_comes_back(value, type(value))
     assert_comes_back(value, "a name that is nowhere")
 
 
-def test_plain_values_are_stored_as_themselves() -> None:
+def test_plain_values_are_stored_as_themselves():
     assert [stored(value) for value in (None, True, 1, 1.5, "x")] == [None, True, 1, 1.5, "x"]
 
 
-def test_markup_that_was_safe_is_safe_and_other_text_is_not() -> None:
+def test_markup_that_was_safe_is_safe_and_other_text_is_not():
     assert type(round_trip(mark_safe("<b>"))) is SafeString
     assert type(round_trip("<b>")) is str
 
 
-def test_the_same_moment_told_twice_a_year_stays_the_one_it_was() -> None:
+def test_the_same_moment_told_twice_a_year_stays_the_one_it_was():
     first, second = (SUMMER_ENDS.replace(tzinfo=BERLIN, fold=fold) for fold in (0, 1))
     assert round_trip(first).utcoffset() != round_trip(second).utcoffset()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_floats_that_json_does_not_know_are_refused(value: float) -> None:
+def test_floats_that_json_does_not_know_are_refused(value):
     with pytest.raises(NotSerializable, match=r'argument "value" is the float .* Pass None'):
         stored(value, float)
 
 
 @pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-Infinity"])
-def test_decimals_that_are_no_numbers_are_refused(value: str) -> None:
+def test_decimals_that_are_no_numbers_are_refused(value):
     with pytest.raises(NotSerializable, match=r"is the Decimal .* Pass None"):
         stored(Decimal(value))
 
 
 @pytest.mark.parametrize("value", [10**4300, -(10**4300)], ids=["positive", "negative"])
-def test_an_int_too_long_to_be_read_back_is_refused(value: int) -> None:
+def test_an_int_too_long_to_be_read_back_is_refused(value):
     with pytest.raises(NotSerializable, match="more than 4,300 digits"):
         stored(value)
 
@@ -122,12 +121,12 @@ class _HalfPast(dt.tzinfo):
 @pytest.mark.parametrize(
     "value", [SUMMER_ENDS.replace(tzinfo=_HalfPast()), dt.time(tzinfo=_HalfPast())]
 )
-def test_a_zone_without_a_name_is_refused(value: Any) -> None:
+def test_a_zone_without_a_name_is_refused(value):
     with pytest.raises(NotSerializable, match=r"_HalfPast.* Use zoneinfo\.ZoneInfo"):
         stored(value)
 
 
-def test_times_of_a_test_clock_come_back_as_ordinary_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_of_a_test_clock_come_back_as_ordinary_ones(monkeypatch):
     real = dt.datetime
 
     class FakeDatetime(dt.datetime):

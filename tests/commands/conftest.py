@@ -20,12 +20,12 @@ from djqueue.finish import failed
 from djqueue.models import QueuedJob
 from djqueue.payload import payload
 from djqueue.runner.outcome import report
-from tests.bus.memory import MemoryDriver
+from tests.dispatch.memory import MemoryDriver
 
 DJQUEUE = {
     "CONNECTIONS": {
         "database": {"DRIVER": "database", "DATABASE": "default"},
-        "memory": {"DRIVER": "tests.bus.memory.MemoryDriver"},
+        "memory": {"DRIVER": "tests.dispatch.memory.MemoryDriver"},
         "sync": {"DRIVER": "sync"},
         "null": {"DRIVER": "null"},
     },

@@ -49,9 +49,9 @@ def every(
     size: Size = Size.SMALL,
     raw: bytes = b"",
     ratio: float = 0.5,
-    tags: list[str] = (),  # type: ignore[assignment]
+    tags: list[str] = (),
     pair: tuple[int, str] = (0, ""),
-    ids: set[int] = frozenset(),  # type: ignore[assignment]
+    ids: set[int] = frozenset(),
     prices: dict[str, Decimal] | None = None,
     address: Address | None = None,
     notes: QuerySet[Note] | None = None,

@@ -96,9 +96,9 @@ def test_settings_follow_a_deleted_setting():
 
 def test_nothing_can_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        settings().default = "x"  # type: ignore[misc]
+        settings().default = "x"
     with pytest.raises(dataclasses.FrozenInstanceError):
-        settings().connection().queue = "x"  # type: ignore[misc]
+        settings().connection().queue = "x"
 
 
 def test_an_unknown_connection_is_told_with_the_known_ones_and_the_nearest():

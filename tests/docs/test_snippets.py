@@ -12,7 +12,7 @@ import sys
 import pytest
 from django.core.management import get_commands, load_command_class
 
-from tests.docs.markdown import PAGES, ROOT, Block, blocks
+from tests.docs.markdown import PAGES, ROOT, blocks
 
 ALL = [block for page in PAGES for block in blocks(page)]
 PYTHON = [block for block in ALL if block.language == "python"]
@@ -26,14 +26,14 @@ def names(pages):
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)
-def test_python_can_be_compiled(block: Block):
+def test_python_can_be_compiled(block):
     compile(block.source, str(block.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 @pytest.mark.parametrize(
     ("block", "command"), COMMANDS, ids=[f"{block}-{command}" for block, command in COMMANDS]
 )
-def test_commands_can_be_parsed(block: Block, command: str):
+def test_commands_can_be_parsed(block, command):
     name, *arguments = shlex.split(command, comments=True)
     available = {**get_commands(), "startapp": "django.core", "demo": "demo_project.shop"}
     assert name in available, f"{block}: there is no command {name}"

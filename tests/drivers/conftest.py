@@ -8,12 +8,11 @@ from django.test import override_settings
 from djqueue import queues
 from djqueue.signals import queue_failed_over
 from tests.drivers import failover_support
-from tests.services import Redis
 from tests.services.proxy import Mode, Proxy
 
 
 @pytest.fixture
-def proxy(redis_server: Redis):
+def proxy(redis_server):
     """A proxy before the Redis server."""
     with Proxy(redis_server.port) as proxy:
         yield proxy

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -59,7 +59,7 @@ class OnBeanstalkd(DriverContract):
     options: dict[str, Any] = {}
 
     @pytest.fixture(autouse=True)
-    def _server(self, beanstalkd_server: services.Beanstalkd) -> None:
+    def _server(self, beanstalkd_server):
         self.server = beanstalkd_server
 
     def make_driver(self) -> Driver:
@@ -75,10 +75,10 @@ class OnBeanstalkd(DriverContract):
             driver.close()
 
     @pytest.mark.skip("beanstalkd tells the age of the job that is next, whatever its priority")
-    def test_the_oldest_waiting_job_tells_since_when(self) -> None: ...
+    def test_the_oldest_waiting_job_tells_since_when(self): ...
 
     @pytest.mark.skip("what a connection held is lost to it when it breaks")
-    def test_a_lease_that_is_over_still_counts_while_nobody_took_the_job(self) -> None: ...
+    def test_a_lease_that_is_over_still_counts_while_nobody_took_the_job(self): ...
 
 
 @pytest.mark.database
@@ -88,7 +88,7 @@ class TestContract(OnBeanstalkd):
 
 class TestContractWithBinlog(OnBeanstalkd):
     @pytest.fixture(autouse=True)
-    def _server(self, beanstalkd_binlog_server: services.Beanstalkd) -> None:
+    def _server(self, beanstalkd_binlog_server):
         self.server = beanstalkd_binlog_server
 
 
@@ -96,12 +96,12 @@ class TestContractWithBinlog(OnBeanstalkd):
 
 
 @pytest.fixture
-def queue() -> str:
+def queue():
     return f"only-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture
-def make(beanstalkd_server: services.Beanstalkd) -> Iterator[Callable[..., BeanstalkdDriver]]:
+def make(beanstalkd_server):
     made: list[BeanstalkdDriver] = []
 
     def make(**options: Any) -> BeanstalkdDriver:
@@ -114,7 +114,7 @@ def make(beanstalkd_server: services.Beanstalkd) -> Iterator[Callable[..., Beans
 
 
 @pytest.fixture
-def raw(beanstalkd_server: services.Beanstalkd) -> Iterator[Client]:
+def raw(beanstalkd_server):
     """Another program that speaks to the server."""
     opened = Client(beanstalkd_server.host, beanstalkd_server.port, 5)
     yield opened
@@ -399,7 +399,7 @@ def test_a_row_that_is_locked_keeps_nobody_waiting(make, queue):
 
 
 @pytest.fixture
-def own_server() -> Iterator[services.Beanstalkd]:
+def own_server():
     """A server that a test may stop."""
     with services.Beanstalkd() as server:
         yield server

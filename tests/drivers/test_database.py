@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _own_connection_ends_with_the_test(transactional_db: None) -> Iterator[None]:
+def _own_connection_ends_with_the_test(transactional_db):
     """A driver that joined has put a connection of its own in Django's place."""
     yield
     connections["default"].close()

@@ -16,7 +16,6 @@ from djqueue.drivers.database import DatabaseDriver
 from djqueue.errors import QueueUnavailable
 from tests import databases
 from tests.drivers.redis_support import make_driver
-from tests.services import Beanstalkd, Redis
 from tests.services.proxy import Mode, Proxy
 
 
@@ -34,7 +33,7 @@ def failure(driver):
 
 
 @pytest.fixture
-def redis(proxy: Proxy):
+def redis(proxy):
     driver = make_driver(f"redis://{proxy.host}:{proxy.port}/0", TIMEOUT=0.5)
     driver.push([job()])
     yield driver
@@ -59,7 +58,7 @@ def test_redis_that_did_not_answer_may_have_stored_the_job(redis, proxy, mode):
 
 
 @pytest.mark.redis
-def test_redis_that_refuses_has_stored_nothing(redis, redis_server: Redis):
+def test_redis_that_refuses_has_stored_nothing(redis, redis_server):
     redis_server.cli("config", "set", "maxmemory", "1")
     try:
         assert not failure(redis).ambiguous
@@ -71,7 +70,7 @@ def test_redis_that_refuses_has_stored_nothing(redis, redis_server: Redis):
 
 
 @pytest.fixture
-def beanstalkd(beanstalkd_server: Beanstalkd):
+def beanstalkd(beanstalkd_server):
     with Proxy(beanstalkd_server.port) as proxy:
         options = {"PORT": proxy.port, "TIMEOUT": 0.5}
         driver = BeanstalkdDriver(ConnectionSettings("beanstalkd", "beanstalkd", options=options))

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "queu
 
 
 @pytest.fixture
-def guard() -> Guard:
+def guard():
     return Guard("default")
 
 
@@ -34,7 +34,7 @@ def put_back(guard: Guard, held: Held, verdict: Verdict) -> set[str]:
     return guard.put_back([(Settlement(reservation, verdict, history="stale"), held.number)])
 
 
-def test_whoever_was_taken_over_changes_nothing(guard: Guard) -> None:
+def test_whoever_was_taken_over_changes_nothing(guard):
     id = str(uuid.uuid4())
     stale, fresh = take(guard, id), take(guard, id)
     assert guard.end([stale]) == {id}
@@ -48,7 +48,7 @@ def test_whoever_was_taken_over_changes_nothing(guard: Guard) -> None:
     assert guard.end([fresh]) == set()
 
 
-def test_what_is_over_stays_over(guard: Guard) -> None:
+def test_what_is_over_stays_over(guard):
     held = take(guard, str(uuid.uuid4()))
     assert guard.end([held]) == set()
     assert guard.end([held]) == set(), "an answer that got lost is no loss"
@@ -57,7 +57,7 @@ def test_what_is_over_stays_over(guard: Guard) -> None:
     assert not guard.mark(held, over=False)
 
 
-def test_what_was_put_back_is_held_by_nobody(guard: Guard) -> None:
+def test_what_was_put_back_is_held_by_nobody(guard):
     held = take(guard, str(uuid.uuid4()))
     assert put_back(guard, held, Verdict.RETURN) == set()
     assert guard.end([held]) == {held.id}
@@ -66,9 +66,7 @@ def test_what_was_put_back_is_held_by_nobody(guard: Guard) -> None:
     assert take(guard, held.id).number > held.number
 
 
-def test_what_ends_while_it_is_taken_over_stays_over(
-    guard: Guard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_ends_while_it_is_taken_over_stays_over(guard, monkeypatch):
     held = take(guard, str(uuid.uuid4()))
     other = Guard("default")
     read = other._taking._known
@@ -99,8 +97,8 @@ def standing(guard: Guard, copy: Found, ours: dict[str, int] | None = None) -> S
 
 @pytest.mark.parametrize("lease", [None, 60.0])
 def test_a_second_copy_of_a_push_waits_for_the_first_and_is_over_with_it(
-    lease: float | None,
-) -> None:
+    lease,
+):
     """Somebody pushed again because an answer was lost. Nothing of the first copy changes."""
     guard = Guard("default", lease)
     id = str(uuid.uuid4())
@@ -116,7 +114,7 @@ def test_a_second_copy_of_a_push_waits_for_the_first_and_is_over_with_it(
     assert standing(guard, copy_of(id, "1")) is Standing.OVER
 
 
-def test_either_copy_may_go_on_where_the_other_was_put_back(guard: Guard) -> None:
+def test_either_copy_may_go_on_where_the_other_was_put_back(guard):
     id = str(uuid.uuid4())
     put_back(guard, take(guard, id), Verdict.RELEASE)
     (guarded,) = guard.take([copy_of(id, "2")], {})
@@ -124,14 +122,14 @@ def test_either_copy_may_go_on_where_the_other_was_put_back(guard: Guard) -> Non
     assert standing(guard, copy_of(id, "1")) is Standing.BUSY
 
 
-def test_the_copy_of_a_holder_that_is_gone_is_taken_over() -> None:
+def test_the_copy_of_a_holder_that_is_gone_is_taken_over():
     guard, id = Guard("default", lease=0.2), str(uuid.uuid4())
     take(guard, id)
     time.sleep(0.3)
     assert standing(guard, copy_of(id, "2")) is Standing.ORPHANED
 
 
-def test_a_copy_that_the_store_has_lost_is_held_by_nobody(guard: Guard) -> None:
+def test_a_copy_that_the_store_has_lost_is_held_by_nobody(guard):
     id = str(uuid.uuid4())
     take(guard, id)
     (guarded,) = guard.take([copy_of(id, "2")], {})
@@ -140,14 +138,14 @@ def test_a_copy_that_the_store_has_lost_is_held_by_nobody(guard: Guard) -> None:
     assert guarded.standing is Standing.ORPHANED
 
 
-def test_two_copies_in_one_answer_are_one_job(guard: Guard) -> None:
+def test_two_copies_in_one_answer_are_one_job(guard):
     id = str(uuid.uuid4())
     first, second = guard.take([copy_of(id, "1"), copy_of(id, "2")], {})
     assert (first.standing, second.standing) == (Standing.READY, Standing.BUSY)
     assert Run.objects.get().held_as == "1"
 
 
-def test_a_retry_begins_anew_when_the_earlier_push_has_ended(guard: Guard) -> None:
+def test_a_retry_begins_anew_when_the_earlier_push_has_ended(guard):
     id, later = str(uuid.uuid4()), new_push_id()
     held = take(guard, id)
     Run.objects.update(attempts=3, interruptions=1, history="three bad ends")
@@ -158,7 +156,7 @@ def test_a_retry_begins_anew_when_the_earlier_push_has_ended(guard: Guard) -> No
     assert standing(guard, copy_of(id, "3", later)) is Standing.BUSY
 
 
-def test_a_late_copy_of_an_earlier_push_is_over(guard: Guard) -> None:
+def test_a_late_copy_of_an_earlier_push_is_over(guard):
     id = str(uuid.uuid4())
     guard.end([take(guard, id)])
     pushes = [new_push_id()]
@@ -174,7 +172,7 @@ def test_a_late_copy_of_an_earlier_push_is_over(guard: Guard) -> None:
             assert standing(guard, copy_of(id, "late", older)) is Standing.OVER
 
 
-def test_the_first_push_may_say_its_name(guard: Guard) -> None:
+def test_the_first_push_may_say_its_name(guard):
     id = str(uuid.uuid4())
     take(guard, id)
     assert standing(guard, copy_of(id, "1", id)) is Standing.ORPHANED
@@ -183,7 +181,7 @@ def test_the_first_push_may_say_its_name(guard: Guard) -> None:
 # -- cancelled jobs --------------------------------------------------------------------------------
 
 
-def test_a_job_that_was_cancelled_before_anybody_began_it_is_over(guard: Guard) -> None:
+def test_a_job_that_was_cancelled_before_anybody_began_it_is_over(guard):
     id = str(uuid.uuid4())
     assert not guard.cancel(id, unseen=False)
     assert guard.cancel(id, unseen=True)
@@ -193,14 +191,14 @@ def test_a_job_that_was_cancelled_before_anybody_began_it_is_over(guard: Guard) 
     assert Run.objects.get().ended
 
 
-def test_a_job_that_is_cancelled_while_it_waits_for_its_retry_is_over(guard: Guard) -> None:
+def test_a_job_that_is_cancelled_while_it_waits_for_its_retry_is_over(guard):
     held = take(guard, str(uuid.uuid4()))
     put_back(guard, held, Verdict.RELEASE)
     assert guard.cancel(held.id, unseen=False)
     assert standing(guard, copy_of(held.id, "1")) is Standing.OVER
 
 
-def test_whoever_runs_a_cancelled_job_has_lost_it(guard: Guard) -> None:
+def test_whoever_runs_a_cancelled_job_has_lost_it(guard):
     held = take(guard, str(uuid.uuid4()))
     assert guard.cancel(held.id, unseen=True)
     assert guard.extend([held]) == {held.id}
@@ -213,7 +211,7 @@ def test_whoever_runs_a_cancelled_job_has_lost_it(guard: Guard) -> None:
     assert guard.end([held]) == {held.id}
 
 
-def test_a_job_that_is_over_cannot_be_cancelled(guard: Guard) -> None:
+def test_a_job_that_is_over_cannot_be_cancelled(guard):
     held = take(guard, str(uuid.uuid4()))
     guard.end([held])
     assert not guard.cancel(held.id, unseen=True)
@@ -224,7 +222,7 @@ def test_a_job_that_is_over_cannot_be_cancelled(guard: Guard) -> None:
 # -- repetitions -----------------------------------------------------------------------------------
 
 
-def test_a_release_is_new_once(guard: Guard) -> None:
+def test_a_release_is_new_once(guard):
     held = take(guard, str(uuid.uuid4()))
     reservation = Reservation(held.id, "default", "a.B", "{}", 1, 0, "", None)
     late = Settlement(reservation, Verdict.RELEASE, delay=50_000.0)
@@ -251,7 +249,7 @@ def days_pass(days: float) -> None:
         row.save()
 
 
-def test_a_job_keeps_its_attempts_through_delays_longer_than_its_row_is_old(guard: Guard) -> None:
+def test_a_job_keeps_its_attempts_through_delays_longer_than_its_row_is_old(guard):
     """Otherwise each attempt would be the first, and `tries` never used up."""
     id = str(uuid.uuid4())
     for attempt in (1, 2, 3):
@@ -262,7 +260,7 @@ def test_a_job_keeps_its_attempts_through_delays_longer_than_its_row_is_old(guar
         prune()
 
 
-def test_the_row_of_a_job_in_a_paused_queue_stays_where_the_store_keeps_the_job() -> None:
+def test_the_row_of_a_job_in_a_paused_queue_stays_where_the_store_keeps_the_job():
     guard = Guard("default", keep=timedelta(days=92))
     held = take(guard, str(uuid.uuid4()))
     release(guard, held, delay=0.0)
@@ -271,7 +269,7 @@ def test_the_row_of_a_job_in_a_paused_queue_stays_where_the_store_keeps_the_job(
     assert Run.objects.get().attempts == 1
 
 
-def test_the_row_of_a_cancelled_job_stays_until_any_delay_is_over(guard: Guard) -> None:
+def test_the_row_of_a_cancelled_job_stays_until_any_delay_is_over(guard):
     guard.cancel(str(uuid.uuid4()), unseen=True)
     days_pass(300)
     prune()

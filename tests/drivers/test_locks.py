@@ -22,7 +22,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def driver(transactional_db: None) -> DatabaseDriver:
+def driver(transactional_db):
     """Whoever waits for a lock gets an error after two seconds."""
     with connection.cursor() as cursor:
         if databases.vendor() == "mariadb":
@@ -53,7 +53,7 @@ def push(driver: DatabaseDriver, count: int) -> list[str]:
     return ids
 
 
-def test_the_others_are_reserved(driver: DatabaseDriver) -> None:
+def test_the_others_are_reserved(driver):
     ids = push(driver, 5)
     with locked(ids[0]):
         got = [r.id for r in driver.exchange([], ["default"], 3).reservations]
@@ -61,7 +61,7 @@ def test_the_others_are_reserved(driver: DatabaseDriver) -> None:
     assert [r.id for r in driver.exchange([], ["default"], 3).reservations] == [ids[0], ids[4]]
 
 
-def test_the_others_are_promoted(driver: DatabaseDriver) -> None:
+def test_the_others_are_promoted(driver):
     ids = push(driver, 3)
     QueuedJob.objects.update(line=None, available_at="2026-01-01T00:00Z")
     with locked(ids[0]):
@@ -69,7 +69,7 @@ def test_the_others_are_promoted(driver: DatabaseDriver) -> None:
     assert driver.promote(["default"]).moved == 1
 
 
-def test_the_others_are_taken_over(driver: DatabaseDriver) -> None:
+def test_the_others_are_taken_over(driver):
     ids = push(driver, 3)
     driver.exchange([], ["default"], 3)
     long_ago = "2026-01-01T00:00Z"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from django.db import connection, connections
@@ -22,7 +21,7 @@ PLACES = (0, 3, 250, 499)
 
 
 @pytest.fixture
-def driver() -> Iterator[DatabaseDriver]:
+def driver():
     """A worker's."""
     driver = DatabaseDriver(ConnectionSettings("database", "database"))
     driver.join(WorkerIdentity("worker", "host", 1, tuple(QUEUES), 20.0))
@@ -43,8 +42,8 @@ def push(driver: DatabaseDriver, delay: float = 0.0) -> list[str]:
 
 
 def test_jobs_of_500_queues_are_reserved_in_the_order_of_the_queues(
-    driver: DatabaseDriver,
-) -> None:
+    driver,
+):
     ids = push(driver)
     first = driver.exchange([], QUEUES, 3).reservations
     assert [each.id for each in first] == ids[:3]
@@ -58,7 +57,7 @@ def test_jobs_of_500_queues_are_reserved_in_the_order_of_the_queues(
     assert not QueuedJob.objects.exists()
 
 
-def test_delayed_jobs_of_500_queues_become_due(driver: DatabaseDriver) -> None:
+def test_delayed_jobs_of_500_queues_become_due(driver):
     assert driver.promote(QUEUES) == (0, None)
     push(driver, 600)
     moved, due_in = driver.promote(QUEUES)
@@ -70,7 +69,7 @@ def test_delayed_jobs_of_500_queues_become_due(driver: DatabaseDriver) -> None:
     assert len(driver.exchange([], QUEUES, 100).reservations) == 4
 
 
-def test_promoting_nothing_takes_few_questions(driver: DatabaseDriver) -> None:
+def test_promoting_nothing_takes_few_questions(driver):
     push(driver, 600)
     driver.patience = 60.0
     with connection.execute_wrapper(_counted):
@@ -83,13 +82,13 @@ def test_promoting_nothing_takes_few_questions(driver: DatabaseDriver) -> None:
 asked: list[str] = []
 
 
-def _counted(execute, sql, params, many, context):  # type: ignore[no-untyped-def]
+def _counted(execute, sql, params, many, context):
     asked.append(sql)
     return execute(sql, params, many, context)
 
 
 @pytest.mark.postgresql
-def test_two_queues_and_500_share_a_prepared_statement(driver: DatabaseDriver) -> None:
+def test_two_queues_and_500_share_a_prepared_statement(driver):
     for count in (2, 3, 50, 500):
         driver.exchange([], QUEUES[:count], 1)
     with connection.cursor() as cursor:
@@ -97,7 +96,7 @@ def test_two_queues_and_500_share_a_prepared_statement(driver: DatabaseDriver) -
         assert cursor.fetchone() == (1,)
 
 
-def test_a_worker_takes_what_another_one_leaves(driver: DatabaseDriver) -> None:
+def test_a_worker_takes_what_another_one_leaves(driver):
     ids = push(driver)
     other = DatabaseDriver(ConnectionSettings("database", "database"))
     taken = [each.id for each in driver.exchange([], QUEUES, 3).reservations]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from django.db import connection
@@ -19,7 +18,7 @@ VERDICTS = [Verdict.RETURN, Verdict.INTERRUPTED, Verdict.RELEASE]
 
 
 @pytest.fixture
-def driver(transactional_db: None) -> Iterator[DatabaseDriver]:
+def driver(transactional_db):
     yield DatabaseDriver(ConnectionSettings("database", "database"))
     connection.close()
 
@@ -33,16 +32,14 @@ def held(driver: DatabaseDriver) -> list[Reservation]:
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
-def test_a_reserved_job_without_an_attempt_goes_back(
-    driver: DatabaseDriver, verdict: Verdict
-) -> None:
+def test_a_reserved_job_without_an_attempt_goes_back(driver, verdict):
     settlements = [Settlement(each, verdict, charged=False) for each in held(driver)]
     assert driver.settle(settlements) == set()
     assert [row.attempts for row in QueuedJob.objects.all()] == [0, 0]
     assert len(driver.exchange([], ["default"], 2).reservations) == 2
 
 
-def test_an_operator_puts_it_back_too(driver: DatabaseDriver) -> None:
+def test_an_operator_puts_it_back_too(driver):
     ids = [each.id for each in held(driver)]
     QueuedJob.objects.update(reserved_until="2026-01-01T00:00Z")
     assert driver.release("default", ids) == 2

@@ -45,7 +45,7 @@ def job() -> OutgoingJob:
 
 
 @pytest.fixture
-def network(transactional_db: None) -> Iterator[Proxy]:
+def network(transactional_db):
     """`default` by way of a proxy."""
     with (
         Proxy(int(connection.settings_dict["PORT"])) as proxy,
@@ -55,7 +55,7 @@ def network(transactional_db: None) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def driver(network: Proxy) -> Iterator[DatabaseDriver]:
+def driver(network):
     """A worker's, that holds two jobs."""
     driver = joined()
     yield driver
@@ -97,7 +97,7 @@ CALLS: dict[str, Callable[[DatabaseDriver, Any], object]] = {
 }
 
 
-def test_a_silent_network_ends_every_call(driver: DatabaseDriver, network: Proxy) -> None:
+def test_a_silent_network_ends_every_call(driver, network):
     (held,) = driver.exchange([], ["default"], 1).reservations
     for name, call in CALLS.items():
         if name == "watch" and databases.vendor() != "postgresql":
@@ -114,9 +114,7 @@ def test_a_silent_network_ends_every_call(driver: DatabaseDriver, network: Proxy
     assert driver.exchange([], ["default"], 1).reservations
 
 
-def test_a_silent_network_ends_the_attempt_to_connect(
-    driver: DatabaseDriver, network: Proxy
-) -> None:
+def test_a_silent_network_ends_the_attempt_to_connect(driver, network):
     (held,) = driver.exchange([], ["default"], 1).reservations
     network.mode = Mode.STALL
     driver.broke(QueueUnavailable())
@@ -125,7 +123,7 @@ def test_a_silent_network_ends_the_attempt_to_connect(
             CALLS[call](driver, held)
 
 
-def test_an_answer_that_is_awaited_has_an_end(driver: DatabaseDriver, network: Proxy) -> None:
+def test_an_answer_that_is_awaited_has_an_end(driver, network):
     if databases.vendor() != "postgresql":
         pytest.skip("nothing is awaited there")
     driver.exchange([], ["default"], 1)
@@ -166,7 +164,7 @@ def table_locked(name: str) -> Iterator[None]:
             yield
 
 
-def test_a_locked_table_ends_the_call(driver: DatabaseDriver) -> None:
+def test_a_locked_table_ends_the_call(driver):
     (held,) = driver.exchange([], ["default"], 1).reservations
     for call in ("exchange", "promote", "strays", "counts", "push"):
         with table_locked("jobs"), gives_up():
@@ -175,7 +173,7 @@ def test_a_locked_table_ends_the_call(driver: DatabaseDriver) -> None:
     assert driver.extend([held]) == set()
 
 
-def test_a_locked_row_ends_the_sign_of_life(driver: DatabaseDriver) -> None:
+def test_a_locked_row_ends_the_sign_of_life(driver):
     with locked("SELECT id FROM djqueue_workers FOR UPDATE"), gives_up():
         driver.extend([])
     driver.extend([])
@@ -183,8 +181,8 @@ def test_a_locked_row_ends_the_sign_of_life(driver: DatabaseDriver) -> None:
 
 @pytest.mark.postgresql
 def test_nothing_that_nobody_waits_for_goes_on_waiting_in_the_server(
-    driver: DatabaseDriver,
-) -> None:
+    driver,
+):
     """Neither where the server was told to give up nor where it is asked to, as behind a pooler."""
     for _ in range(2):
         with table_locked("jobs"), gives_up():
@@ -201,7 +199,7 @@ def test_nothing_that_nobody_waits_for_goes_on_waiting_in_the_server(
         own.bound.server_ends = False
 
 
-def test_a_worker_that_stops_has_less_patience(driver: DatabaseDriver, network: Proxy) -> None:
+def test_a_worker_that_stops_has_less_patience(driver, network):
     driver.patience = 3.0
     driver.close()
     driver.extend([])
@@ -210,7 +208,7 @@ def test_a_worker_that_stops_has_less_patience(driver: DatabaseDriver, network: 
         driver.extend([])
 
 
-def test_other_sql_of_a_worker_has_an_end_too(network: Proxy) -> None:
+def test_other_sql_of_a_worker_has_an_end_too(network):
     controls.pause("database", "default")
     with bounded("default", PATIENCE):
         assert controls.read("database")[0] == {"default"}
@@ -224,7 +222,7 @@ def test_other_sql_of_a_worker_has_an_end_too(network: Proxy) -> None:
         assert controls.read("database")[0] == {"default"}
 
 
-def test_a_session_that_the_server_ended_is_opened_anew(network: Proxy) -> None:
+def test_a_session_that_the_server_ended_is_opened_anew(network):
     with bounded("default", PATIENCE):
         controls.read("database")
     network.mode = Mode.REFUSE
@@ -235,7 +233,7 @@ def test_a_session_that_the_server_ended_is_opened_anew(network: Proxy) -> None:
         controls.read("database")
 
 
-def test_what_is_refused_is_not_taken_for_an_outage(network: Proxy) -> None:
+def test_what_is_refused_is_not_taken_for_an_outage(network):
     controls.pause("database", "default")
     with pytest.raises(IntegrityError), bounded("default", PATIENCE), transaction.atomic():
         Control.objects.create(scope=Control.objects.get().scope, updated_at="2026-01-01T00:00Z")
@@ -267,7 +265,7 @@ def guard_calls(guard: Guard, held: Held) -> list[Callable[[], object]]:
 
 
 @pytest.fixture
-def guard(network: Proxy) -> Iterator[Guard]:
+def guard(network):
     guard = Guard("default", 60.0)
     guard.patience = PATIENCE
     yield guard
@@ -275,7 +273,7 @@ def guard(network: Proxy) -> Iterator[Guard]:
     guard.close()
 
 
-def test_a_silent_network_ends_every_call_about_guard_rows(guard: Guard, network: Proxy) -> None:
+def test_a_silent_network_ends_every_call_about_guard_rows(guard, network):
     held = Held(str(uuid.uuid4()), 1)
     for call in guard_calls(guard, held):
         network.mode = Mode.PASS
@@ -287,7 +285,7 @@ def test_a_silent_network_ends_every_call_about_guard_rows(guard: Guard, network
             call()
 
 
-def test_a_lock_on_the_guard_rows_ends_every_call(guard: Guard) -> None:
+def test_a_lock_on_the_guard_rows_ends_every_call(guard):
     if databases.vendor() != "postgresql":
         pytest.skip("it locks whole tables in another way")
     held = Held(str(uuid.uuid4()), 1)

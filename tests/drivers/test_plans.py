@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 
 
 @pytest.fixture
-def driver(transactional_db: None) -> DatabaseDriver:
+def driver(transactional_db):
     """Not joined: its statements go through Django's cursor, where they can be seen."""
     return DatabaseDriver(ConnectionSettings("database", "database"))
 
@@ -160,7 +160,7 @@ def _gather_statistics() -> None:
 
 
 @pytest.fixture
-def no_statistics_by_themselves(transactional_db: None) -> Iterator[None]:
+def no_statistics_by_themselves(transactional_db):
     """Only those that the test gathers."""
     with connection.cursor() as cursor:
         if VENDOR == "postgresql":
@@ -176,9 +176,7 @@ def no_statistics_by_themselves(transactional_db: None) -> Iterator[None]:
     _forget_statistics()
 
 
-def test_every_statement_goes_by_its_index(
-    driver: DatabaseDriver, no_statistics_by_themselves: None
-) -> None:
+def test_every_statement_goes_by_its_index(driver, no_statistics_by_themselves):
     _forget_statistics()
     _gather_statistics()  # of an empty table
     fill(driver, ROWS)
@@ -195,7 +193,7 @@ def test_every_statement_goes_by_its_index(
     _write(written)
 
 
-def test_the_page_about_plans_has_the_statements_of_today(driver: DatabaseDriver) -> None:
+def test_the_page_about_plans_has_the_statements_of_today(driver):
     fill(driver, 400)
     page = " ".join((support.ROOT / "docs" / "query-plans.md").read_text().split())
     for name, plans in plans_of(driver).items():
@@ -248,9 +246,7 @@ def _write(written: list[tuple[str, dict[str, list[Plan]]]]) -> None:
     ],
 )
 @pytest.mark.postgresql
-def test_no_plan_takes_more_than_the_limit(
-    driver: DatabaseDriver, off: tuple[str, ...], limit: int
-) -> None:
+def test_no_plan_takes_more_than_the_limit(driver, off, limit):
     """A sub-select with LIMIT that is run once a row would; a materialised one is run once."""
     driver.push([_job() for _ in range(PROMOTE_SLICE + 200)])
     with connection.cursor() as cursor:
@@ -276,8 +272,8 @@ def test_no_plan_takes_more_than_the_limit(
 
 @pytest.mark.postgresql
 def test_a_generic_plan_of_a_prepared_statement_goes_by_its_index_too(
-    driver: DatabaseDriver, no_statistics_by_themselves: None
-) -> None:
+    driver, no_statistics_by_themselves
+):
     """After a few executions the server may plan without knowing the values."""
     fill(driver, 3000)
     own = DatabaseDriver(ConnectionSettings("database", "database"))

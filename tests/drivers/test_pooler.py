@@ -6,7 +6,6 @@ The tests of this file's second half are those of a worker on the database itsel
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from django.db import connection
@@ -19,8 +18,6 @@ from tests import elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs
 from tests.drivers.test_database import TestContract as ContractOnTheDatabase
-from tests.ledger import Ledger
-from tests.services import PgBouncer
 from tests.support import start_worker, wait_until
 from tests.worker.test_running import *  # noqa: F403 - each of them, through the pooler
 
@@ -35,7 +32,7 @@ WARNING = 'Notifications do not arrive from database "default"'
 
 
 @pytest.fixture(autouse=True)
-def through_the_pooler(transactional_db: None, pgbouncer_server: PgBouncer) -> Iterator[None]:
+def through_the_pooler(transactional_db, pgbouncer_server):
     """`default` is reached through PgBouncer, here and in workers."""
     name = connection.settings_dict["NAME"]
     pooled = elsewhere.settings_of(pgbouncer_server, str(name))
@@ -45,7 +42,7 @@ def through_the_pooler(transactional_db: None, pgbouncer_server: PgBouncer) -> I
 
 
 @pytest.fixture
-def ledger(through_the_pooler: None) -> Iterator[Ledger]:
+def ledger(through_the_pooler):
     with ledgers.kept() as ledger:
         yield ledger
 
@@ -58,7 +55,7 @@ class TestContract(ContractOnTheDatabase):
         return type(super().make_driver())(settings)
 
 
-def test_the_pooler_is_found_out_and_the_queue_is_polled(ledger: Ledger) -> None:
+def test_the_pooler_is_found_out_and_the_queue_is_polled(ledger):
     with start_worker("--sleep", 0.2) as worker:
         wait_until(lambda: WARNING in worker.output)
         time.sleep(0.5)
@@ -68,9 +65,9 @@ def test_the_pooler_is_found_out_and_the_queue_is_polled(ledger: Ledger) -> None
         assert not Worker.objects.filter(idle=True).exists()
 
 
-def test_who_knows_of_the_pooler_is_not_warned(ledger: Ledger, settings: object) -> None:
+def test_who_knows_of_the_pooler_is_not_warned(ledger, settings):
     own = {"DRIVER": "database", "LISTEN": False, "PREPARE": False}
-    settings.DJQUEUE = {"CONNECTIONS": {"database": own}}  # type: ignore[attr-defined]
+    settings.DJQUEUE = {"CONNECTIONS": {"database": own}}
     jobs.record.dispatch(1)
     with start_worker("--stop-when-empty") as worker:
         assert worker.wait() == 0
@@ -79,8 +76,8 @@ def test_who_knows_of_the_pooler_is_not_warned(ledger: Ledger, settings: object)
 
 
 def test_several_workers_share_server_sessions_without_a_prepared_statement(
-    ledger: Ledger,
-) -> None:
+    ledger,
+):
     dispatch_many(jobs.write_note.bind(number) for number in range(600))
     with start_worker("--stop-when-empty") as one, start_worker("--stop-when-empty") as two:
         assert one.wait(60) == two.wait(60) == 0
@@ -90,9 +87,7 @@ def test_several_workers_share_server_sessions_without_a_prepared_statement(
     assert not QueuedJob.objects.exists()
 
 
-def test_a_worker_without_a_pooler_prepares_its_statements(
-    transactional_db: None, through_the_pooler: None
-) -> None:
+def test_a_worker_without_a_pooler_prepares_its_statements(transactional_db, through_the_pooler):
     """The pooler's own guard: directly, the same worker does have prepared statements."""
     from djqueue.drivers.base import WorkerIdentity
     from djqueue.drivers.database import DatabaseDriver

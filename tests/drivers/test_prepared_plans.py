@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
 from django.db import connection, connections, transaction
@@ -22,7 +21,7 @@ INDEX = "djqueue_jobs_line"
 
 
 @pytest.fixture
-def driver() -> Iterator[DatabaseDriver]:
+def driver():
     """A driver with many delayed jobs."""
     if connection.vendor == "postgresql":
         _run("TRUNCATE jobs")  # of rows that were deleted before something would be left
@@ -41,9 +40,7 @@ def _push(driver: DatabaseDriver, count: int, delay: float = 0.0) -> None:
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("gathered", [False, True])
-def test_postgresql_walks_the_line_and_looks_up_by_key(
-    driver: DatabaseDriver, gathered: bool
-) -> None:
+def test_postgresql_walks_the_line_and_looks_up_by_key(driver, gathered):
     _push(driver, WAITING)
     _never_gather()
     if gathered:
@@ -57,7 +54,7 @@ def test_postgresql_walks_the_line_and_looks_up_by_key(
 
 
 @pytest.mark.postgresql
-def test_postgresql_does_not_walk_through_what_is_delayed(driver: DatabaseDriver) -> None:
+def test_postgresql_does_not_walk_through_what_is_delayed(driver):
     """The last jobs of a queue, too, are found without a look at those that are not due."""
     _push(driver, 5)
     plan = _plan_of_prepared(driver, "ANALYZE, BUFFERS, TIMING OFF")
@@ -66,7 +63,7 @@ def test_postgresql_does_not_walk_through_what_is_delayed(driver: DatabaseDriver
 
 
 @pytest.mark.postgresql
-def test_a_prepared_settlement_is_undone_with_its_transaction(driver: DatabaseDriver) -> None:
+def test_a_prepared_settlement_is_undone_with_its_transaction(driver):
     _push(driver, 1)
     _plan_of_prepared(driver)
     held = driver.strays([])
@@ -79,9 +76,7 @@ def test_a_prepared_settlement_is_undone_with_its_transaction(driver: DatabaseDr
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("gathered", [False, True])
-def test_postgresql_walks_the_line_of_many_queues_too(
-    driver: DatabaseDriver, gathered: bool
-) -> None:
+def test_postgresql_walks_the_line_of_many_queues_too(driver, gathered):
     _push(driver, WAITING)
     _never_gather()
     if gathered:
@@ -110,7 +105,7 @@ def _plan_of_prepared(driver: DatabaseDriver, options: str = "VERBOSE false") ->
 
 @pytest.mark.skipif(databases.vendor() != "sqlite", reason="another database is under test")
 @pytest.mark.parametrize("gathered", [False, True])
-def test_sqlite_walks_the_line(driver: DatabaseDriver, gathered: bool) -> None:
+def test_sqlite_walks_the_line(driver, gathered):
     from djqueue.drivers.database.vendors import sqlite
 
     _push(driver, WAITING)

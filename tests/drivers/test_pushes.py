@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from django.db import connection
@@ -18,7 +17,7 @@ COUNTS = [1, 2, 60]
 
 
 @pytest.fixture
-def driver(transactional_db: None) -> Iterator[DatabaseDriver]:
+def driver(transactional_db):
     yield DatabaseDriver(ConnectionSettings("database", "database"))
     connection.close()
 
@@ -33,9 +32,7 @@ def again(pushed: list[OutgoingJob], payload: str) -> list[OutgoingJob]:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_a_retry_is_not_swallowed_by_the_row_of_the_attempt_that_failed(
-    driver: DatabaseDriver, count: int
-) -> None:
+def test_a_retry_is_not_swallowed_by_the_row_of_the_attempt_that_failed(driver, count):
     """Its worker has written the failed row, and is about to remove the job."""
     first = jobs(count)
     driver.push(first)
@@ -55,7 +52,7 @@ def test_a_retry_is_not_swallowed_by_the_row_of_the_attempt_that_failed(
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_the_first_push_repeated_changes_nothing(driver: DatabaseDriver, count: int) -> None:
+def test_the_first_push_repeated_changes_nothing(driver, count):
     first = jobs(count)
     driver.push(again(first, '"retry"'))
     driver.push(first)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from django.db import connection
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def driver(transactional_db: None) -> Iterator[DatabaseDriver]:
+def driver(transactional_db):
     yield DatabaseDriver(ConnectionSettings("database", "database"))
     connection.close()
 
@@ -29,7 +28,7 @@ def job(queue: str, delay: float = 0.0) -> OutgoingJob:
     return OutgoingJob(str(uuid.uuid4()), queue, "app.record", "{}", delay)
 
 
-def test_jobs_of_the_other_one_are_not_touched(driver: DatabaseDriver) -> None:
+def test_jobs_of_the_other_one_are_not_touched(driver):
     driver.push([job("Mail"), job("Mail", 600), job("mail"), job("mail"), job("mail", 600)])
     assert {"Mail", "mail"} <= set(driver.queues())
     assert driver.counts("Mail")[:3] == (1, 1, 0)
@@ -44,7 +43,7 @@ def test_jobs_of_the_other_one_are_not_touched(driver: DatabaseDriver) -> None:
     assert FailedJob.objects.filter(queue="Mail").count() == 0
 
 
-def test_one_is_paused_alone(driver: DatabaseDriver) -> None:
+def test_one_is_paused_alone(driver):
     controls.pause("database", "Mail", reason="a")
     controls.pause("database", "mail", reason="b")
     assert controls.resume("database", "Mail") == 1
@@ -53,7 +52,7 @@ def test_one_is_paused_alone(driver: DatabaseDriver) -> None:
     assert controls.paused_queues("database") == controls.read("database")[0] == {"mail"}
 
 
-def test_parked_jobs_are_counted_apart(driver: DatabaseDriver) -> None:
+def test_parked_jobs_are_counted_apart(driver):
     parking.park("default", queues["database"].name, [job("Mail", 5), job("mail", 5)])
     assert parking.count("default", "database", "Mail") == 1
     assert parking.clear("default", "database", "mail") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -15,7 +14,6 @@ from djqueue.drivers.redis import RedisDriver
 from djqueue.errors import ConfigurationError, QueueUnavailable
 from djqueue.testing import DriverContract
 from tests.drivers.redis_support import another, job, make_driver
-from tests.services import Redis
 from tests.support import wait_until
 
 pytestmark = pytest.mark.redis
@@ -23,7 +21,7 @@ pytestmark = pytest.mark.redis
 
 class TestContract(DriverContract):
     @pytest.fixture(autouse=True)
-    def _server(self, redis_server: Redis) -> None:
+    def _server(self, redis_server):
         self.options = {"URL": redis_server.url, "PREFIX": f"test-{uuid.uuid4().hex}"}
 
     def make_driver(self) -> Driver:
@@ -36,7 +34,7 @@ class TestContract(DriverContract):
 
 
 @pytest.fixture
-def queue_cache(redis_server: Redis) -> Iterator[redis.Redis]:
+def queue_cache(redis_server):
     """A django-redis cache of the queue's own, in another database of the server."""
     caches = {
         "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
@@ -53,7 +51,7 @@ def queue_cache(redis_server: Redis) -> Iterator[redis.Redis]:
         yield client
 
 
-def test_a_cache_of_django_redis_is_a_place_for_jobs(queue_cache: redis.Redis) -> None:
+def test_a_cache_of_django_redis_is_a_place_for_jobs(queue_cache):
     driver = RedisDriver(ConnectionSettings("redis", "redis", options={"CACHE": "queue"}))
     other = another(driver)
     jobs = [job(payload="grüße \udcff") for _ in range(3)]
@@ -66,14 +64,14 @@ def test_a_cache_of_django_redis_is_a_place_for_jobs(queue_cache: redis.Redis) -
     other.close()
 
 
-def test_a_driver_without_a_place_says_so() -> None:
+def test_a_driver_without_a_place_says_so():
     with pytest.raises(ConfigurationError, match='neither "URL" nor "CACHE"'):
         RedisDriver(ConnectionSettings("redis", "redis"))
     with pytest.raises(ConfigurationError, match=r'\["URL"\] cannot be read'):
         RedisDriver(ConnectionSettings("redis", "redis", options={"URL": "nonsense"}))
 
 
-def test_a_queue_name_may_have_a_tag(redis_server: Redis) -> None:
+def test_a_queue_name_may_have_a_tag(redis_server):
     driver = make_driver(redis_server.url)
     for queue in ("mail{eu}", "{eu}", "eu"):
         driver.push([job(queue=queue, payload=queue)])
@@ -84,7 +82,7 @@ def test_a_queue_name_may_have_a_tag(redis_server: Redis) -> None:
     driver.close()
 
 
-def test_names_that_differ_in_case_alone_are_two_queues(redis_server: Redis) -> None:
+def test_names_that_differ_in_case_alone_are_two_queues(redis_server):
     driver = make_driver(redis_server.url)
     driver.push([job(queue="mail", payload="mail"), job(queue="Mail", payload="Mail")])
     assert driver.queues() == ["Mail", "default", "mail"]
@@ -92,7 +90,7 @@ def test_names_that_differ_in_case_alone_are_two_queues(redis_server: Redis) -> 
     driver.close()
 
 
-def test_queues_are_forgotten_when_they_are_empty(redis_server: Redis) -> None:
+def test_queues_are_forgotten_when_they_are_empty(redis_server):
     driver = make_driver(redis_server.url)
     driver.push([job(queue="once")])
     assert driver.queues() == ["default", "once"]
@@ -106,8 +104,8 @@ MANY = 1100
 
 
 def test_many_jobs_keep_their_order_though_the_server_forgets_its_scripts(
-    redis_server: Redis,
-) -> None:
+    redis_server,
+):
     driver = make_driver(redis_server.url)
     driver.push([job()])
     redis_server.cli("script", "flush")
@@ -118,8 +116,8 @@ def test_many_jobs_keep_their_order_though_the_server_forgets_its_scripts(
 
 
 def test_a_push_of_many_jobs_that_is_refused_leaves_a_connection_in_step(
-    redis_server: Redis,
-) -> None:
+    redis_server,
+):
     driver = make_driver(redis_server.url)
     driver.push([job()])
     with redis.Redis.from_url(redis_server.url) as client:
@@ -136,7 +134,7 @@ def test_a_push_of_many_jobs_that_is_refused_leaves_a_connection_in_step(
     driver.close()
 
 
-def test_a_push_of_many_jobs_survives_a_connection_that_breaks(redis_server: Redis) -> None:
+def test_a_push_of_many_jobs_survives_a_connection_that_breaks(redis_server):
     driver = make_driver(redis_server.url)
     driver.push([job()])
     redis_server.cli("client", "kill", "type", "normal", "skipme", "yes")
@@ -150,7 +148,7 @@ def _all(driver: RedisDriver) -> list[StoredJob]:
     return driver.peek("default", State.WAITING, 2 * MANY)
 
 
-def test_a_worker_registers_its_queues_with_a_server_that_forgot_them(redis_server: Redis) -> None:
+def test_a_worker_registers_its_queues_with_a_server_that_forgot_them(redis_server):
     driver = make_driver(redis_server.url)
     driver.push([job()])
     with redis.Redis.from_url(redis_server.url) as client:
@@ -161,7 +159,7 @@ def test_a_worker_registers_its_queues_with_a_server_that_forgot_them(redis_serv
     driver.close()
 
 
-def test_what_is_done_leaves_nothing_but_counters(redis_server: Redis) -> None:
+def test_what_is_done_leaves_nothing_but_counters(redis_server):
     driver = make_driver(redis_server.url)
     driver.push([job() for _ in range(10)] + [job(delay=0.001)])
     wait_until(lambda: driver.promote(["default"]).moved, 2.0)

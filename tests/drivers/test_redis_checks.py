@@ -24,7 +24,7 @@ def problems(**options: Any) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(autouse=True)
-def _caches() -> Any:
+def _caches():
     with override_settings(CACHES={"default": DEFAULT, "queue": QUEUE}):
         yield
 
@@ -40,7 +40,7 @@ def _caches() -> Any:
         {"URL": ["redis://one:7000", "redis://two:7000"], "CLUSTER": True},
     ],
 )
-def test_these_are_fine(options: dict[str, Any]) -> None:
+def test_these_are_fine(options):
     assert problems(**options) == []
 
 
@@ -53,7 +53,7 @@ def test_these_are_fine(options: dict[str, Any]) -> None:
         ({"URL": ["redis://redis/1"]}, 'is a list, but "CLUSTER" is not set'),
     ],
 )
-def test_a_contradiction_is_told(options: dict[str, Any], words: str) -> None:
+def test_a_contradiction_is_told(options, words):
     ((id, message),) = problems(**options)
     assert id == "djqueue.E030"
     assert words in message
@@ -75,19 +75,19 @@ def test_a_contradiction_is_told(options: dict[str, Any], words: str) -> None:
         ("ALLOW_SHARED_CACHE", None),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_told(key: str, value: object) -> None:
+def test_a_value_of_the_wrong_kind_is_told(key, value):
     options = {"URL": "redis://redis/2", key: value}
     ((id, message),) = problems(**options)
     assert id == "djqueue.E003"
     assert f'DJQUEUE["CONNECTIONS"]["redis"]["{key}"]' in message
 
 
-def test_a_password_in_a_url_is_not_shown() -> None:
+def test_a_password_in_a_url_is_not_shown():
     ((_, message),) = problems(URL="http://user:secret@redis/1")
     assert "secret" not in message
 
 
-def test_a_cache_that_is_not_there_is_told() -> None:
+def test_a_cache_that_is_not_there_is_told():
     ((id, message),) = problems(CACHE="jobs")
     assert id == "djqueue.E031"
     assert 'names the cache "jobs", which is not in CACHES' in message
@@ -97,14 +97,14 @@ def test_a_cache_that_is_not_there_is_told() -> None:
     "backend",
     ["django.core.cache.backends.redis.RedisCache", "django.core.cache.backends.dummy.DummyCache"],
 )
-def test_a_cache_of_another_package_is_told(backend: str) -> None:
+def test_a_cache_of_another_package_is_told(backend):
     with override_settings(CACHES={"queue": {**QUEUE, "BACKEND": backend}}):
         ((id, message),) = problems(CACHE="queue")
     assert id == "djqueue.E031"
     assert "which is not django-redis" in message
 
 
-def test_a_sharded_cache_is_told() -> None:
+def test_a_sharded_cache_is_told():
     sharded = {**QUEUE, "OPTIONS": {"CLIENT_CLASS": "django_redis.client.ShardClient"}}
     with override_settings(CACHES={"queue": sharded}):
         ((id, message),) = problems(CACHE="queue")
@@ -112,7 +112,7 @@ def test_a_sharded_cache_is_told() -> None:
     assert "ShardClient" in message
 
 
-def test_the_default_cache_is_no_place_for_jobs() -> None:
+def test_the_default_cache_is_no_place_for_jobs():
     ((id, message),) = problems(CACHE="default")
     assert id == "djqueue.E032"
     assert "cache.clear() would delete them all" in message
@@ -133,9 +133,7 @@ def test_the_default_cache_is_no_place_for_jobs() -> None:
     "backend",
     ["django_redis.cache.RedisCache", "django.core.cache.backends.redis.RedisCache"],
 )
-def test_a_database_that_another_cache_uses_is_no_place_for_jobs(
-    location: object, backend: str
-) -> None:
+def test_a_database_that_another_cache_uses_is_no_place_for_jobs(location, backend):
     other = {"BACKEND": backend, "LOCATION": location}
     with override_settings(CACHES={"default": DEFAULT, "queue": QUEUE, "pages": other}):
         for options in ({"CACHE": "queue"}, {"URL": "redis://redis:6379/1"}):
@@ -145,11 +143,11 @@ def test_a_database_that_another_cache_uses_is_no_place_for_jobs(
             assert problems(**options, ALLOW_SHARED_CACHE=True) == []
 
 
-def test_another_database_of_the_same_server_is_fine() -> None:
+def test_another_database_of_the_same_server_is_fine():
     assert problems(URL="redis://redis:6379/2") == []
 
 
-def test_this_machine_has_several_names() -> None:
+def test_this_machine_has_several_names():
     local = {**DEFAULT, "LOCATION": "redis://127.0.0.1:6379/3"}
     with override_settings(CACHES={"default": local}):
         ((id, _),) = problems(URL="redis://localhost/3")
@@ -168,7 +166,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("url", UNREADABLE)
-def test_a_url_that_cannot_be_read_is_told_without_a_word_of_it(url: str) -> None:
+def test_a_url_that_cannot_be_read_is_told_without_a_word_of_it(url):
     ((id, message),) = problems(URL=url)
     assert id == "djqueue.E003"
     assert message == 'DJQUEUE["CONNECTIONS"]["redis"]["URL"] cannot be read.'
@@ -181,7 +179,7 @@ def test_a_url_that_cannot_be_read_is_told_without_a_word_of_it(url: str) -> Non
 
 
 @pytest.mark.parametrize("url", UNREADABLE)
-def test_the_url_of_a_cache_is_no_more_told_than_ours(url: str) -> None:
+def test_the_url_of_a_cache_is_no_more_told_than_ours(url):
     bad = {**QUEUE, "LOCATION": url}
     with override_settings(CACHES={"default": DEFAULT, "queue": bad}):
         assert problems(URL="redis://redis:6379/2") == []
@@ -191,7 +189,7 @@ def test_the_url_of_a_cache_is_no_more_told_than_ours(url: str) -> None:
     assert message == f"{where} has a LOCATION that cannot be read."
 
 
-def test_a_password_that_is_escaped_may_have_any_character() -> None:
+def test_a_password_that_is_escaped_may_have_any_character():
     url = "redis://user:a%23b%2Fc%40d%3F%25@127.0.0.1:6390/2"
     assert problems(URL=url) == []
     driver = RedisDriver(ConnectionSettings("redis", "redis", options={"URL": url}))

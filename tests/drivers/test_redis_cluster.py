@@ -27,7 +27,7 @@ pytestmark = pytest.mark.redis
 
 class TestContract(DriverContract):
     @pytest.fixture(autouse=True)
-    def _cluster(self, redis_cluster: RedisCluster) -> None:
+    def _cluster(self, redis_cluster):
         self.nodes = redis_cluster.nodes
         self.options = {
             "URL": redis_cluster.url,
@@ -69,7 +69,7 @@ def make_cluster_driver(cluster: RedisCluster, **options: Any) -> RedisDriver:
     return make_driver(cluster.url, CLUSTER=True, **options)
 
 
-def test_a_moved_slot_is_followed(redis_cluster: RedisCluster) -> None:
+def test_a_moved_slot_is_followed(redis_cluster):
     driver = make_cluster_driver(redis_cluster)
     wakeup = driver.watch(["default"])
     assert wakeup is not None
@@ -131,7 +131,7 @@ class Load:
         return Exchange(set(), driver.strays([]))
 
 
-def test_slots_that_move_under_load_lose_nothing(redis_cluster: RedisCluster) -> None:
+def test_slots_that_move_under_load_lose_nothing(redis_cluster):
     """Every job is pushed, reserved and settled while its queue's slot wanders between nodes."""
     load = Load(redis_cluster)
     with ThreadPoolExecutor(3) as pool:
@@ -151,7 +151,7 @@ def test_slots_that_move_under_load_lose_nothing(redis_cluster: RedisCluster) ->
         driver.close()
 
 
-def test_a_dispatch_waits_while_nodes_send_it_in_a_circle() -> None:
+def test_a_dispatch_waits_while_nodes_send_it_in_a_circle():
     """Each says that the other one has the slot, as for a moment when a slot has moved."""
     with RedisCluster() as cluster:
         driver = make_cluster_driver(cluster)
@@ -171,7 +171,7 @@ def test_a_dispatch_waits_while_nodes_send_it_in_a_circle() -> None:
         driver.close()
 
 
-def test_a_cluster_is_found_through_any_of_its_nodes(redis_cluster: RedisCluster) -> None:
+def test_a_cluster_is_found_through_any_of_its_nodes(redis_cluster):
     urls = ["redis://127.0.0.1:1", redis_cluster.nodes[2].url]
     driver = make_driver(urls, CLUSTER=True)
     driver.push([job()])
@@ -179,7 +179,7 @@ def test_a_cluster_is_found_through_any_of_its_nodes(redis_cluster: RedisCluster
     driver.close()
 
 
-def test_a_node_that_is_away_stops_only_its_own_queues() -> None:
+def test_a_node_that_is_away_stops_only_its_own_queues():
     with RedisCluster(aof=True) as cluster:
         for node in cluster.nodes:
             node.cli("config", "set", "cluster-require-full-coverage", "no")
@@ -191,7 +191,7 @@ def test_a_node_that_is_away_stops_only_its_own_queues() -> None:
             queue = f"q{number}"
             here = driver._store.link_to(driver._keys(queue).body)
             here.run((b"PING",))
-            names[queue] = here.descriptor() and here._connection.port  # type: ignore[union-attr]
+            names[queue] = here.descriptor() and here._connection.port
             here.close()
         there = next(queue for queue, port in names.items() if port == away.port)
         elsewhere = next(queue for queue, port in names.items() if port != away.port)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -15,7 +14,6 @@ from djqueue.drivers.redis import RedisDriver
 from djqueue.drivers.redis.keys import Keys
 from djqueue.errors import QueueUnavailable
 from tests.drivers.redis_support import another, job, make_driver, worker
-from tests.services import Redis
 
 pytestmark = pytest.mark.redis
 
@@ -35,13 +33,13 @@ GARBAGE = [
 
 
 @pytest.fixture
-def client(redis_server: Redis) -> Iterator[redis.Redis]:
+def client(redis_server):
     with redis.Redis.from_url(redis_server.url) as client:
         yield client
 
 
 @pytest.fixture
-def driver(redis_server: Redis) -> Iterator[RedisDriver]:
+def driver(redis_server):
     driver = make_driver(redis_server.url)
     driver.join(worker(lease=0.001))
     yield driver
@@ -56,9 +54,7 @@ def keys(driver: RedisDriver) -> Keys:
 
 
 @pytest.mark.parametrize("body", GARBAGE[:7], ids=range(7))
-def test_a_broken_body_comes_back_whole_as_a_foreign_job(
-    driver: RedisDriver, client: redis.Redis, body: bytes
-) -> None:
+def test_a_broken_body_comes_back_whole_as_a_foreign_job(driver, client, body):
     jobs = [job() for _ in range(3)]
     driver.push(jobs)
     client.hset(keys(driver).body, jobs[1].id, body)
@@ -71,9 +67,7 @@ def test_a_broken_body_comes_back_whole_as_a_foreign_job(
 
 
 @pytest.mark.parametrize("state", ["waiting", "delayed", "reserved", "stuck"])
-def test_broken_bodies_are_listed_found_and_deleted(
-    driver: RedisDriver, client: redis.Redis, state: str
-) -> None:
+def test_broken_bodies_are_listed_found_and_deleted(driver, client, state):
     jobs = [job(delay=600 if state == "delayed" else 0) for _ in GARBAGE[:7]]
     driver.push(jobs)
     for each, body in zip(jobs, GARBAGE, strict=False):
@@ -100,9 +94,7 @@ def test_broken_bodies_are_listed_found_and_deleted(
 # -- the other values -----------------------------------------------------------------------------
 
 
-def test_garbage_beside_a_job_costs_neither_the_job_nor_its_neighbours(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_garbage_beside_a_job_costs_neither_the_job_nor_its_neighbours(driver, client):
     """A job is reserved, lost, taken over, put back and done, whatever is in one of its keys."""
     for garbage in GARBAGE:
         for spoil in SPOILED:
@@ -194,9 +186,7 @@ def _look_everywhere(driver: RedisDriver, ids: list[str]) -> None:
     assert {stored.id for stored in driver.find(ids)} == set(ids)
 
 
-def test_a_job_under_a_foreign_id_is_done_like_any_other(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_a_job_under_a_foreign_id_is_done_like_any_other(driver, client):
     driver.push([job()])
     (member,) = client.zrange(keys(driver).ready, 0, -1)
     for id in (b"\xff\xfe", b"no uuid", b"X" * 36):
@@ -217,9 +207,7 @@ def test_a_job_under_a_foreign_id_is_done_like_any_other(
 
 
 @pytest.mark.parametrize("wrong", ["body", "ready", "leased", "held", "state", "wake", "fence"])
-def test_a_key_of_another_type_stops_one_queue_of_a_worker(
-    driver: RedisDriver, client: redis.Redis, wrong: str, caplog: Any
-) -> None:
+def test_a_key_of_another_type_stops_one_queue_of_a_worker(driver, client, wrong, caplog):
     driver.push([job(queue=queue) for queue in ("bad", "good", "better") for _ in range(2)])
     held = driver.exchange([], ["bad"], 1).reservations
     key = getattr(driver._keys("bad"), wrong)
@@ -247,9 +235,7 @@ def test_a_key_of_another_type_stops_one_queue_of_a_worker(
         assert not caught.value.ambiguous
 
 
-def test_names_of_queues_that_can_be_none_are_left_out(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_names_of_queues_that_can_be_none_are_left_out(driver, client):
     names = f"{driver.settings.option('PREFIX')}:queues"
     driver.push([job()])
     client.sadd(names, b"\xff", b"", b"a b", b"}{", b"x" * 500)

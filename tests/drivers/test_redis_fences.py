@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.redis
 
 
 @pytest.fixture
-def replica(redis_server: Redis) -> Iterator[Redis]:
+def replica(redis_server):
     with Redis() as replica:
         replica.cli("config", "set", "repl-diskless-sync-delay", "0")
         redis_server.cli("config", "set", "repl-diskless-sync-delay", "0")
@@ -31,7 +30,7 @@ def reserve(driver: RedisDriver, number: int) -> list[Reservation]:
     return [driver.exchange([], ["default"], 1).reservations[0] for _ in range(number)]
 
 
-def test_a_promoted_replica_repeats_no_reservation(redis_server: Redis, replica: Redis) -> None:
+def test_a_promoted_replica_repeats_no_reservation(redis_server, replica):
     """What was reserved from the old primary is settled on the new one, as after a failover."""
     old = make_driver(redis_server.url)
     old.join(worker("old"))
@@ -54,7 +53,7 @@ def test_a_promoted_replica_repeats_no_reservation(redis_server: Redis, replica:
         driver.close()
 
 
-def test_equal_numbers_of_two_workers_are_two_reservations(redis_server: Redis) -> None:
+def test_equal_numbers_of_two_workers_are_two_reservations(redis_server):
     """Two histories may meet in the same microsecond: the session tells them apart."""
     driver = make_driver(redis_server.url)
     other = another(driver)
@@ -70,7 +69,7 @@ def test_equal_numbers_of_two_workers_are_two_reservations(redis_server: Redis) 
     other.close()
 
 
-def test_numbers_only_grow_though_the_counter_is_lost(redis_server: Redis) -> None:
+def test_numbers_only_grow_though_the_counter_is_lost(redis_server):
     driver = make_driver(redis_server.url)
     driver.push([job() for _ in range(4)])
     numbers = []
@@ -83,7 +82,7 @@ def test_numbers_only_grow_though_the_counter_is_lost(redis_server: Redis) -> No
     driver.close()
 
 
-def test_a_reservation_that_is_taken_over_has_a_larger_number(redis_server: Redis) -> None:
+def test_a_reservation_that_is_taken_over_has_a_larger_number(redis_server):
     driver = make_driver(redis_server.url)
     driver.join(worker(lease=0.001))
     driver.push([job()])

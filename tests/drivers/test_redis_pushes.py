@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -15,21 +14,20 @@ from djqueue.drivers.redis import RedisDriver
 from djqueue.drivers.redis.pushing import Push
 from djqueue.errors import QueueUnavailable
 from tests.drivers.redis_support import another, job, make_driver
-from tests.services import Redis
 from tests.services.proxy import Mode, Proxy
 
 pytestmark = pytest.mark.redis
 
 
 @pytest.fixture
-def driver(redis_server: Redis) -> Iterator[RedisDriver]:
+def driver(redis_server):
     driver = make_driver(redis_server.url)
     yield driver
     driver.close()
 
 
 @pytest.fixture
-def pusher(driver: RedisDriver, proxy: Proxy) -> Iterator[RedisDriver]:
+def pusher(driver, proxy):
     """The same queue, by way of the proxy."""
     url = f"redis://127.0.0.1:{proxy.port}/0"
     pusher = make_driver(url, PREFIX=driver.settings.option("PREFIX"), TIMEOUT=1)
@@ -69,8 +67,8 @@ class Runner(threading.Thread):
 
 @pytest.mark.parametrize("number", [1, 2000])
 def test_a_push_whose_answer_is_lost_runs_once_however_fast_the_worker_is(
-    driver: RedisDriver, pusher: RedisDriver, proxy: Proxy, number: int
-) -> None:
+    driver, pusher, proxy, number
+):
     jobs = []
     with Runner(driver) as runner:
         for _ in range(5):
@@ -84,9 +82,7 @@ def test_a_push_whose_answer_is_lost_runs_once_however_fast_the_worker_is(
     assert sorted(runner.ran) == sorted(each.id for each in jobs)
 
 
-def test_without_the_name_of_the_call_they_would_run_twice(
-    driver: RedisDriver, pusher: RedisDriver, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_name_of_the_call_they_would_run_twice(driver, pusher, proxy, monkeypatch):
     monkeypatch.setattr(Push, "proofs", _Nothing(), raising=False)
     with Runner(driver) as runner:
         proxy.lose_replies(0.05)
@@ -95,9 +91,7 @@ def test_without_the_name_of_the_call_they_would_run_twice(
     assert len(runner.ran) == 2
 
 
-def test_however_much_is_pushed_one_key_remembers_it(
-    driver: RedisDriver, redis_server: Redis
-) -> None:
+def test_however_much_is_pushed_one_key_remembers_it(driver, redis_server):
     for _ in range(5):
         driver.push([job() for _ in range(300)])
     with redis.Redis.from_url(redis_server.url) as client:
@@ -105,7 +99,7 @@ def test_however_much_is_pushed_one_key_remembers_it(
         assert 0 < client.ttl(key) <= 60
 
 
-def test_with_an_outbox_a_push_is_one_whoever_repeats_it(redis_server: Redis) -> None:
+def test_with_an_outbox_a_push_is_one_whoever_repeats_it(redis_server):
     options = {"URL": redis_server.url, "PREFIX": f"test-{time.time_ns()}"}
     settings = ConnectionSettings("redis", "redis", outbox=True, options=options)
     dispatcher, helper = RedisDriver(settings), RedisDriver(settings)
@@ -135,9 +129,7 @@ class _Nothing:
 # -- what is stored -------------------------------------------------------------------------------
 
 
-def test_a_server_that_is_full_in_the_middle_leaves_no_doubt(
-    driver: RedisDriver, redis_server: Redis
-) -> None:
+def test_a_server_that_is_full_in_the_middle_leaves_no_doubt(driver, redis_server):
     driver.push([job()])
     jobs = [job(payload="x" * 900) for _ in range(3000)]
     with redis.Redis.from_url(redis_server.url) as client:
@@ -154,8 +146,8 @@ def test_a_server_that_is_full_in_the_middle_leaves_no_doubt(
 
 
 def test_a_connection_that_ends_in_the_middle_tells_what_is_stored_for_certain(
-    driver: RedisDriver, pusher: RedisDriver, redis_server: Redis
-) -> None:
+    driver, pusher, redis_server
+):
     jobs = [job(payload="x" * 900) for _ in range(3000)]
     answered = 0
 
@@ -177,7 +169,7 @@ def test_a_connection_that_ends_in_the_middle_tells_what_is_stored_for_certain(
     assert caught.value.ambiguous
 
 
-def test_a_server_that_is_gone_has_nothing_and_leaves_no_doubt() -> None:
+def test_a_server_that_is_gone_has_nothing_and_leaves_no_doubt():
     driver = make_driver("redis://127.0.0.1:1/0")
     with pytest.raises(QueueUnavailable) as caught:
         driver.push([job() for _ in range(600)])

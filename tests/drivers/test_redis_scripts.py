@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import uuid
-from collections.abc import Iterator
 from typing import Any
 from unittest import SkipTest
 
@@ -20,7 +19,6 @@ from djqueue.drivers.redis.scripts import Script
 from djqueue.errors import QueueUnavailable
 from djqueue.testing.contract import DriverContract
 from tests.drivers.redis_support import another, job, make_driver, worker
-from tests.services import Redis
 
 pytestmark = pytest.mark.redis
 
@@ -28,13 +26,13 @@ EVERY = [value for value in vars(scripts).values() if isinstance(value, Script)]
 
 
 @pytest.fixture
-def client(redis_server: Redis) -> Iterator[redis.Redis]:
+def client(redis_server):
     with redis.Redis.from_url(redis_server.url) as client:
         yield client
 
 
 @pytest.fixture
-def driver(redis_server: Redis) -> Iterator[RedisDriver]:
+def driver(redis_server):
     driver = make_driver(redis_server.url)
     yield driver
     driver.close()
@@ -48,7 +46,7 @@ def keys(driver: RedisDriver, queue: str = "default") -> Keys:
 
 
 @pytest.mark.parametrize("script", EVERY, ids=lambda script: script.name)
-def test_a_script_names_its_keys_and_arguments(script: Script) -> None:
+def test_a_script_names_its_keys_and_arguments(script):
     text = script.text.decode()
     assert script.keys
     assert set(script.keys) <= set(Keys._fields)
@@ -59,16 +57,16 @@ def test_a_script_names_its_keys_and_arguments(script: Script) -> None:
 
 
 @pytest.mark.parametrize("script", EVERY, ids=lambda script: script.name)
-def test_a_script_parses_no_payload(script: Script) -> None:
+def test_a_script_parses_no_payload(script):
     assert not re.search(r"cjson|cmsgpack|struct|loadstring", script.text.decode())
 
 
 @pytest.mark.parametrize("queue", ["default", "a.b-c_d", "mail{eu}", "{eu}", "x" * 80])
-def test_all_keys_of_a_queue_are_in_one_slot(queue: str) -> None:
+def test_all_keys_of_a_queue_are_in_one_slot(queue):
     assert len({key_slot(key) for key in keys_of("djqueue", queue)}) == 1
 
 
-def test_no_two_queues_have_a_key_in_common() -> None:
+def test_no_two_queues_have_a_key_in_common():
     names = ["eu", "{eu}", "a{eu}", "{eu}a", "tagged", "{tagged}"]
     every = [key for name in names for key in keys_of("djqueue", name)]
     assert len(set(every)) == len(every)
@@ -78,9 +76,7 @@ def test_no_two_queues_have_a_key_in_common() -> None:
 
 
 @pytest.mark.parametrize("wrong", [name for name in Keys._fields if name != "push"])
-def test_a_key_of_another_type_costs_no_job(
-    driver: RedisDriver, client: redis.Redis, wrong: str
-) -> None:
+def test_a_key_of_another_type_costs_no_job(driver, client, wrong):
     held = _some_of_everything(driver)
     other = another(driver)
     other.join(worker("other"))
@@ -137,9 +133,7 @@ def _dump(client: redis.Redis, driver: RedisDriver) -> dict[bytes, Any]:
     return {key: read[client.type(key)](key) for key in keys(driver)}
 
 
-def test_arguments_that_are_no_numbers_cost_no_job(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_arguments_that_are_no_numbers_cost_no_job(driver, client):
     held = _some_of_everything(driver)
     before = _dump(client, driver)
     used = keys(driver)
@@ -165,9 +159,7 @@ def test_arguments_that_are_no_numbers_cost_no_job(
         assert _dump(client, driver) == before, f"{script.name} wrote something and failed"
 
 
-def test_random_operations_keep_every_job_in_one_place(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_random_operations_keep_every_job_in_one_place(driver, client):
     """Bodies, places and holders agree after every step, whatever the steps are."""
     dice = random.Random(4711)
     held, other = [], another(driver)
@@ -233,9 +225,7 @@ FENCE = "string.sub(holders[i], 1, #token)"
 @pytest.mark.parametrize(
     "script", [scripts.EXCHANGE, scripts.SETTLE, scripts.EXTEND], ids=lambda script: script.name
 )
-def test_the_contract_notices_when_a_fence_is_removed(
-    script: Script, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_contract_notices_when_a_fence_is_removed(script, redis_server, monkeypatch):
     text = script.text.decode()
     without = re.sub(rf"{re.escape(FENCE)} [~=]= token", "FENCE", text)
     without = without.replace("or FENCE", "").replace("and FENCE", "")
@@ -247,7 +237,7 @@ def test_the_contract_notices_when_a_fence_is_removed(
     assert _failures(redis_server.url)
 
 
-def test_with_every_fence_the_same_tests_pass(redis_server: Redis) -> None:
+def test_with_every_fence_the_same_tests_pass(redis_server):
     assert _failures(redis_server.url) == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from django.test import override_settings
@@ -50,7 +49,7 @@ class Sentinel(Server):
 
 
 @pytest.fixture
-def servers() -> Iterator[tuple[Redis, Redis, Sentinel]]:
+def servers():
     with Redis() as primary, Redis() as replica:
         primary.cli("config", "set", "repl-diskless-sync-delay", "0")
         replica.cli("config", "set", "repl-diskless-sync-delay", "0")
@@ -61,7 +60,7 @@ def servers() -> Iterator[tuple[Redis, Redis, Sentinel]]:
 
 
 @pytest.fixture
-def driver(servers: tuple[Redis, Redis, Sentinel]) -> Iterator[RedisDriver]:
+def driver(servers):
     cache = {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": f"redis://{servers[2].service}/0",
@@ -79,9 +78,7 @@ def driver(servers: tuple[Redis, Redis, Sentinel]) -> Iterator[RedisDriver]:
         driver.close()
 
 
-def test_a_failover_is_followed(
-    servers: tuple[Redis, Redis, Sentinel], driver: RedisDriver
-) -> None:
+def test_a_failover_is_followed(servers, driver):
     primary, _, _ = servers
     pusher = another(driver)
     driver.join(worker())
@@ -131,9 +128,7 @@ def extended(driver: RedisDriver, held: list[Reservation]) -> bool:
         return False
 
 
-def test_a_primary_that_became_a_replica_is_left(
-    servers: tuple[Redis, Redis, Sentinel], driver: RedisDriver
-) -> None:
+def test_a_primary_that_became_a_replica_is_left(servers, driver):
     primary, replica, sentinel = servers
     driver.push([job()])
     replicated(primary)
@@ -150,9 +145,7 @@ def plays(server: Redis, role: bytes) -> bool:
     return b"role:" + role in server.ask(b"INFO replication\r\n")
 
 
-def test_a_sentinel_that_is_silent_is_waited_for_no_longer_than_a_server(
-    driver: RedisDriver, servers: tuple[Redis, Redis, Sentinel]
-) -> None:
+def test_a_sentinel_that_is_silent_is_waited_for_no_longer_than_a_server(driver, servers):
     driver.push([job()])
     servers[2].freeze()
     try:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 import redis
 
 from djqueue.drivers.base import Settlement, State, Verdict
-from djqueue.drivers.redis import RedisDriver
 from djqueue.errors import ConfigurationError, QueueUnavailable
 from tests.drivers.redis_support import another, job, make_driver, worker
-from tests.services import Redis
 from tests.support import ROOT, wait_until
 
 pytestmark = pytest.mark.redis
 
 
 @pytest.fixture
-def client(redis_server: Redis) -> Iterator[redis.Redis]:
+def client(redis_server):
     """A client that leaves the server's configuration as it was."""
     with redis.Redis.from_url(redis_server.url) as client:
         yield client
@@ -29,7 +26,7 @@ def client(redis_server: Redis) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def driver(redis_server: Redis) -> Iterator[RedisDriver]:
+def driver(redis_server):
     driver = make_driver(redis_server.url)
     yield driver
     driver.close()
@@ -39,34 +36,32 @@ def driver(redis_server: Redis) -> Iterator[RedisDriver]:
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random"])
-def test_a_worker_refuses_a_server_that_evicts(
-    driver: RedisDriver, client: redis.Redis, policy: str
-) -> None:
+def test_a_worker_refuses_a_server_that_evicts(driver, client, policy):
     client.config_set("maxmemory-policy", policy)
     with pytest.raises(ConfigurationError, match=f"maxmemory-policy {policy}.*ALLOW_EVICTION"):
         driver.join(worker())
 
 
-def test_eviction_may_be_allowed(redis_server: Redis, client: redis.Redis) -> None:
+def test_eviction_may_be_allowed(redis_server, client):
     client.config_set("maxmemory-policy", "allkeys-lru")
     driver = make_driver(redis_server.url, ALLOW_EVICTION=True)
     driver.join(worker())
     assert "maxmemory-policy allkeys-lru" in driver.remarks()[0]
 
 
-def test_a_server_that_keeps_nothing_is_worth_a_remark(driver: RedisDriver) -> None:
+def test_a_server_that_keeps_nothing_is_worth_a_remark(driver):
     (remark,) = driver.remarks()
     assert "no persistence: every job is gone when it restarts" in remark
 
 
-def test_snapshots_alone_are_worth_a_remark(driver: RedisDriver, client: redis.Redis) -> None:
+def test_snapshots_alone_are_worth_a_remark(driver, client):
     client.config_set("save", "3600 1")
     (remark,) = driver.remarks()
     client.config_set("save", "")
     assert "snapshots alone" in remark
 
 
-def test_nothing_is_said_about_a_server_with_an_append_only_file(redis_aof_server: Redis) -> None:
+def test_nothing_is_said_about_a_server_with_an_append_only_file(redis_aof_server):
     driver = make_driver(redis_aof_server.url)
     assert driver.remarks() == []
     driver.close()
@@ -75,9 +70,7 @@ def test_nothing_is_said_about_a_server_with_an_append_only_file(redis_aof_serve
 # -- full -----------------------------------------------------------------------------------------
 
 
-def test_a_full_server_refuses_a_push_and_still_lets_workers_empty_it(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_a_full_server_refuses_a_push_and_still_lets_workers_empty_it(driver, client):
     driver.join(worker(lease=0.3))
     other = another(driver)
     other.join(worker("other"))
@@ -105,9 +98,7 @@ def test_a_full_server_refuses_a_push_and_still_lets_workers_empty_it(
     assert other.counts("default") == (0, 0, 0, None)
 
 
-def test_what_a_full_server_refused_is_not_half_stored(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_what_a_full_server_refused_is_not_half_stored(driver, client):
     driver.push([job()])
     before = client.dbsize()
     client.config_set("maxmemory", 1)
@@ -121,7 +112,7 @@ def test_what_a_full_server_refused_is_not_half_stored(
 # -- away -----------------------------------------------------------------------------------------
 
 
-def test_workers_and_pushers_go_on_after_a_restart(redis_aof_server: Redis) -> None:
+def test_workers_and_pushers_go_on_after_a_restart(redis_aof_server):
     pusher = make_driver(redis_aof_server.url)
     driver = another(pusher)
     driver.join(worker())
@@ -150,7 +141,7 @@ def test_workers_and_pushers_go_on_after_a_restart(redis_aof_server: Redis) -> N
     pusher.close()
 
 
-def test_a_killed_server_comes_back_with_every_job(redis_aof_server: Redis) -> None:
+def test_a_killed_server_comes_back_with_every_job(redis_aof_server):
     driver = make_driver(redis_aof_server.url)
     jobs = [job() for _ in range(100)]
     driver.push(jobs)
@@ -166,9 +157,7 @@ def test_a_killed_server_comes_back_with_every_job(redis_aof_server: Redis) -> N
     driver.close()
 
 
-def test_scripts_that_the_server_forgot_are_sent_again(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_scripts_that_the_server_forgot_are_sent_again(driver, client):
     driver.push([job()])
     client.script_flush()
     driver.push([job()])
@@ -176,9 +165,7 @@ def test_scripts_that_the_server_forgot_are_sent_again(
     assert len(driver.exchange([], ["default"], 10).reservations) == 2
 
 
-def test_an_idle_connection_that_the_server_closed_costs_no_error(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_an_idle_connection_that_the_server_closed_costs_no_error(driver, client):
     driver.push([job()])
     client.client_kill_filter(_type="normal", skipme=True)
     driver.push([job()])
@@ -187,7 +174,7 @@ def test_an_idle_connection_that_the_server_closed_costs_no_error(
     assert len(driver.exchange([], ["default"], 10).reservations) == 2
 
 
-def test_a_frozen_server_is_given_up_in_time(redis_server: Redis) -> None:
+def test_a_frozen_server_is_given_up_in_time(redis_server):
     driver = make_driver(redis_server.url, TIMEOUT=0.3)
     driver.push([job()])
     redis_server.freeze()
@@ -207,7 +194,7 @@ def test_a_frozen_server_is_given_up_in_time(redis_server: Redis) -> None:
     driver.close()
 
 
-def test_what_a_lost_answer_reserved_is_given_back(redis_server: Redis) -> None:
+def test_what_a_lost_answer_reserved_is_given_back(redis_server):
     driver = make_driver(redis_server.url, TIMEOUT=0.3)
     driver.join(worker())
     driver.push([job() for _ in range(5)])
@@ -224,7 +211,7 @@ def test_what_a_lost_answer_reserved_is_given_back(redis_server: Redis) -> None:
     driver.close()
 
 
-def test_a_push_whose_answer_was_lost_may_be_repeated(redis_server: Redis) -> None:
+def test_a_push_whose_answer_was_lost_may_be_repeated(redis_server):
     driver = make_driver(redis_server.url, TIMEOUT=0.3)
     jobs = [job() for _ in range(5)]
     driver.push([])
@@ -238,7 +225,7 @@ def test_a_push_whose_answer_was_lost_may_be_repeated(redis_server: Redis) -> No
     driver.close()
 
 
-def test_a_replica_is_no_place_to_write(driver: RedisDriver, client: redis.Redis) -> None:
+def test_a_replica_is_no_place_to_write(driver, client):
     driver.push([job()])
     client.replicaof("127.0.0.1", "1")
     with pytest.raises(QueueUnavailable, match=r"[Rr]ead.?only"):
@@ -250,13 +237,13 @@ def test_a_replica_is_no_place_to_write(driver: RedisDriver, client: redis.Redis
     assert len(driver.exchange([], ["default"], 10).reservations) == 2
 
 
-def test_nobody_there_is_told_with_the_connections_name() -> None:
+def test_nobody_there_is_told_with_the_connections_name():
     driver = make_driver("redis://127.0.0.1:1/0")
     with pytest.raises(QueueUnavailable, match='Redis of connection "redis" did not do it'):
         driver.push([job()])
 
 
-def test_few_permissions_are_enough(redis_server: Redis, client: redis.Redis) -> None:
+def test_few_permissions_are_enough(redis_server, client):
     allowed = "~djqueue:* +@read +@write +@scripting +@connection +time +info"
     client.execute_command("ACL", "SETUSER", "queue", "on", ">secret", *allowed.split())
     page = (ROOT / "docs" / "drivers" / "redis.md").read_text().replace("\n", " ")
@@ -284,9 +271,7 @@ def test_few_permissions_are_enough(redis_server: Redis, client: redis.Redis) ->
 # -- size -----------------------------------------------------------------------------------------
 
 
-def test_a_crowd_of_due_jobs_never_keeps_the_server_busy(
-    driver: RedisDriver, client: redis.Redis
-) -> None:
+def test_a_crowd_of_due_jobs_never_keeps_the_server_busy(driver, client):
     for _ in range(10):
         driver.push([job(delay=0.001) for _ in range(2000)])
     slowest, moved = 0.0, 0

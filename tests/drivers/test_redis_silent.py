@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +12,7 @@ from djqueue.drivers.redis import RedisDriver
 from djqueue.errors import QueueUnavailable
 from tests.drivers.redis_support import job, make_driver, worker
 from tests.services import Redis, RedisCluster
-from tests.services.proxy import Mode, Proxy
+from tests.services.proxy import Mode
 from tests.support import wait_until
 
 pytestmark = pytest.mark.redis
@@ -24,7 +24,7 @@ LATE = 0.3
 
 
 @pytest.fixture
-def driver(proxy: Proxy) -> Iterator[RedisDriver]:
+def driver(proxy):
     """A worker's, which has waited for nothing yet."""
     driver = make_driver(f"redis://127.0.0.1:{proxy.port}/0")
     driver.push([job(queue=queue) for queue in QUEUES])
@@ -41,9 +41,7 @@ def gives_up(call: Callable[[], object], patience: float = PATIENCE) -> bool:
     return time.monotonic() - started < patience + LATE
 
 
-def test_every_call_of_a_worker_ends_when_its_patience_does(
-    driver: RedisDriver, proxy: Proxy
-) -> None:
+def test_every_call_of_a_worker_ends_when_its_patience_does(driver, proxy):
     held = driver.exchange([], QUEUES, 10).reservations
     driver.patience = PATIENCE
     proxy.mode = Mode.STALL
@@ -66,9 +64,7 @@ def test_every_call_of_a_worker_ends_when_its_patience_does(
     assert driver.extend(held) == set()
 
 
-def test_a_patience_that_shrinks_holds_for_connections_that_are_open(
-    driver: RedisDriver, proxy: Proxy
-) -> None:
+def test_a_patience_that_shrinks_holds_for_connections_that_are_open(driver, proxy):
     for patience in (0.6, 0.1):
         driver.patience = 2.0
         driver.counts("q1")
@@ -78,7 +74,7 @@ def test_a_patience_that_shrinks_holds_for_connections_that_are_open(
         proxy.mode = Mode.PASS
 
 
-def test_to_listen_takes_no_longer_either(driver: RedisDriver, proxy: Proxy) -> None:
+def test_to_listen_takes_no_longer_either(driver, proxy):
     driver.patience = PATIENCE
     proxy.mode = Mode.STALL
     started = time.monotonic()
@@ -90,7 +86,7 @@ def test_to_listen_takes_no_longer_either(driver: RedisDriver, proxy: Proxy) -> 
     assert time.monotonic() - started < PATIENCE + LATE
 
 
-def test_without_a_patience_the_setting_holds(proxy: Proxy) -> None:
+def test_without_a_patience_the_setting_holds(proxy):
     driver = make_driver(f"redis://127.0.0.1:{proxy.port}/0", TIMEOUT=0.3)
     driver.counts("default")
     proxy.mode = Mode.STALL
@@ -98,7 +94,7 @@ def test_without_a_patience_the_setting_holds(proxy: Proxy) -> None:
     driver.close()
 
 
-def test_a_worker_that_starts_on_a_silent_server_is_told_in_time(proxy: Proxy) -> None:
+def test_a_worker_that_starts_on_a_silent_server_is_told_in_time(proxy):
     driver = make_driver(f"redis://127.0.0.1:{proxy.port}/0")
     driver.patience = PATIENCE
     proxy.mode = Mode.STALL
@@ -112,7 +108,7 @@ def test_a_worker_that_starts_on_a_silent_server_is_told_in_time(proxy: Proxy) -
 
 
 @pytest.fixture
-def cluster() -> Iterator[RedisCluster]:
+def cluster():
     with RedisCluster() as cluster:
         for node in cluster.nodes:
             node.cli("config", "set", "cluster-require-full-coverage", "no")
@@ -123,15 +119,13 @@ def cluster() -> Iterator[RedisCluster]:
 def queues_by_node(driver: RedisDriver) -> dict[int, list[str]]:
     by_node: dict[int, list[str]] = {}
     for number in range(40):
-        _, port = driver._store.place(driver._keys(f"q{number}").body)  # type: ignore[misc]
+        _, port = driver._store.place(driver._keys(f"q{number}").body)
         by_node.setdefault(port, []).append(f"q{number}")
     return by_node
 
 
 @pytest.mark.parametrize("how", [Redis.freeze, Redis.kill9], ids=["silent", "gone"])
-def test_one_node_that_is_away_takes_its_own_queues_with_it_and_no_others(
-    cluster: RedisCluster, how: Callable[[Redis], None]
-) -> None:
+def test_one_node_that_is_away_takes_its_own_queues_with_it_and_no_others(cluster, how):
     driver = make_driver(cluster.url, CLUSTER=True, TIMEOUT=1)
     names = queues_by_node(driver)
     away = cluster.nodes[1]
@@ -176,8 +170,8 @@ def _reserve(driver: RedisDriver, queues: tuple[str, ...]) -> list[str]:
 
 
 def test_what_a_node_took_with_it_is_lost_after_the_lease_and_blocks_nobody_then(
-    cluster: RedisCluster,
-) -> None:
+    cluster,
+):
     driver = make_driver(cluster.url, CLUSTER=True, TIMEOUT=0.5)
     names = queues_by_node(driver)
     away = cluster.nodes[1]
@@ -204,11 +198,11 @@ def test_what_a_node_took_with_it_is_lost_after_the_lease_and_blocks_nobody_then
 
 @pytest.mark.slow
 def test_a_primary_that_is_silent_is_asked_no_more_once_it_was_replaced(
-    cluster: RedisCluster,
-) -> None:
+    cluster,
+):
     with Redis(cluster=True) as replica:
         driver = make_driver([node.url for node in cluster.nodes], CLUSTER=True, TIMEOUT=1)
-        _, port = driver._store.place(driver._keys("default").body)  # type: ignore[misc]
+        _, port = driver._store.place(driver._keys("default").body)
         primary = next(node for node in cluster.nodes if node.port == port)
         id = primary.cli("cluster", "myid").strip()
         other = f"{primary.host}:{primary.port}"

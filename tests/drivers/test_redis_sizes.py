@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from djqueue.drivers.base import Settlement, State, Verdict
-from djqueue.drivers.redis import RedisDriver
 from tests.drivers.redis_support import another, job, make_driver, worker
-from tests.services import Redis
 from tests.services.proxy import Proxy
 
 pytestmark = pytest.mark.redis
@@ -21,12 +18,12 @@ AT_ONCE = 4
 
 
 @pytest.fixture
-def scripts_run() -> list[int]:
+def scripts_run():
     return [0]
 
 
 @pytest.fixture
-def driver(redis_server: Redis, scripts_run: list[int]) -> Iterator[RedisDriver]:
+def driver(redis_server, scripts_run):
     def count(data: bytes) -> None:
         scripts_run[0] += data.count(b"EVALSHA")
 
@@ -37,7 +34,7 @@ def driver(redis_server: Redis, scripts_run: list[int]) -> Iterator[RedisDriver]
         driver.close()
 
 
-def test_large_jobs_are_reserved_a_few_at_a_time_and_in_order(driver: RedisDriver) -> None:
+def test_large_jobs_are_reserved_a_few_at_a_time_and_in_order(driver):
     jobs = [job(payload=LARGE) for _ in range(10)]
     small = [job() for _ in range(5)]
     driver.push([*jobs, *small])
@@ -48,8 +45,8 @@ def test_large_jobs_are_reserved_a_few_at_a_time_and_in_order(driver: RedisDrive
 
 
 def test_a_lower_queue_waits_until_the_large_jobs_of_a_higher_one_are_reserved(
-    driver: RedisDriver,
-) -> None:
+    driver,
+):
     driver.push([job(queue="low"), *(job(payload=LARGE) for _ in range(6))])
     (low,) = driver.exchange([], ["low"], 1).reservations
     driver.push([job(queue="low")])
@@ -60,7 +57,7 @@ def test_a_lower_queue_waits_until_the_large_jobs_of_a_higher_one_are_reserved(
     assert [r.queue for r in held] == ["default", "default", "low"]
 
 
-def test_an_idle_worker_is_called_for_what_did_not_fit(driver: RedisDriver) -> None:
+def test_an_idle_worker_is_called_for_what_did_not_fit(driver):
     wakeup = driver.watch(["default"])
     assert wakeup is not None
     driver.push([job(payload=LARGE) for _ in range(6)])
@@ -71,15 +68,13 @@ def test_an_idle_worker_is_called_for_what_did_not_fit(driver: RedisDriver) -> N
         time.sleep(0.005)
 
 
-def test_a_job_above_the_limit_comes_alone(driver: RedisDriver) -> None:
+def test_a_job_above_the_limit_comes_alone(driver):
     driver.push([job(), job(payload="x" * 3_000_000), job()])
     answers = [driver.exchange([], ["default"], 100).reservations for _ in range(2)]
     assert [len(answer) for answer in answers] == [2, 1]
 
 
-def test_large_jobs_are_looked_at_a_few_a_script(
-    driver: RedisDriver, scripts_run: list[int]
-) -> None:
+def test_large_jobs_are_looked_at_a_few_a_script(driver, scripts_run):
     jobs = [job(payload=LARGE) for _ in range(20)]
     ids = [each.id for each in jobs]
     driver.push(jobs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -13,14 +12,14 @@ import redis
 from djqueue.drivers.base import Settlement, Verdict, Wakeup
 from djqueue.drivers.redis import RedisDriver
 from tests.drivers.redis_support import another, job, make_driver
-from tests.services import Redis, RedisCluster
+from tests.services import RedisCluster
 from tests.support import wait_until
 
 pytestmark = pytest.mark.redis
 
 
 @pytest.fixture(params=["single", "cluster"])
-def driver(request: pytest.FixtureRequest) -> Iterator[RedisDriver]:
+def driver(request):
     if request.param == "single":
         driver = make_driver(request.getfixturevalue("redis_server").url)
     else:
@@ -31,7 +30,7 @@ def driver(request: pytest.FixtureRequest) -> Iterator[RedisDriver]:
 
 
 @pytest.fixture
-def pusher(driver: RedisDriver) -> Iterator[RedisDriver]:
+def pusher(driver):
     pusher = another(driver)
     yield pusher
     pusher.close()
@@ -56,7 +55,7 @@ def readable(wakeup: Wakeup, seconds: float = 0.3) -> bool:
     return bool(select.select([descriptor], [], [], seconds)[0])
 
 
-def test_a_push_to_any_of_several_queues_wakes(driver: RedisDriver, pusher: RedisDriver) -> None:
+def test_a_push_to_any_of_several_queues_wakes(driver, pusher):
     queues = ["high", "default", "low", "mail{eu}"]
     with ExitStack() as stack:
         wakeup = sleeper(stack, driver, *queues)
@@ -68,7 +67,7 @@ def test_a_push_to_any_of_several_queues_wakes(driver: RedisDriver, pusher: Redi
             wakeup.set_idle(True)
 
 
-def test_pickup_is_quick(driver: RedisDriver, pusher: RedisDriver) -> None:
+def test_pickup_is_quick(driver, pusher):
     with ExitStack() as stack:
         wakeup = sleeper(stack, driver)
         delays = []
@@ -81,9 +80,7 @@ def test_pickup_is_quick(driver: RedisDriver, pusher: RedisDriver) -> None:
         assert sorted(delays)[15] < 0.01
 
 
-def test_who_was_called_listens_again_when_it_found_little(
-    driver: RedisDriver, pusher: RedisDriver
-) -> None:
+def test_who_was_called_listens_again_when_it_found_little(driver, pusher):
     wakeup = driver.watch(["default"])
     assert wakeup is not None
     with ExitStack() as stack:
@@ -103,7 +100,7 @@ def test_who_was_called_listens_again_when_it_found_little(
         wait_until(wakeup.arrived, 2.0)
 
 
-def test_one_push_wakes_one_worker(driver: RedisDriver, pusher: RedisDriver) -> None:
+def test_one_push_wakes_one_worker(driver, pusher):
     with ExitStack() as stack:
         sleepers = [sleeper(stack, driver) for _ in range(3)]
         pusher.push([job()])
@@ -111,7 +108,7 @@ def test_one_push_wakes_one_worker(driver: RedisDriver, pusher: RedisDriver) -> 
         assert sum(wakeup.arrived() for wakeup in sleepers) == 1
 
 
-def test_as_many_pushes_wake_as_many_workers(driver: RedisDriver, pusher: RedisDriver) -> None:
+def test_as_many_pushes_wake_as_many_workers(driver, pusher):
     with ExitStack() as stack:
         sleepers = [sleeper(stack, driver) for _ in range(3)]
         for _ in range(3):
@@ -120,9 +117,7 @@ def test_as_many_pushes_wake_as_many_workers(driver: RedisDriver, pusher: RedisD
         assert sum(wakeup.arrived() for wakeup in sleepers) == 3
 
 
-def test_a_worker_that_takes_a_full_window_calls_the_next(
-    driver: RedisDriver, pusher: RedisDriver
-) -> None:
+def test_a_worker_that_takes_a_full_window_calls_the_next(driver, pusher):
     with ExitStack() as stack:
         sleepers = [sleeper(stack, driver) for _ in range(2)]
         pusher.push([job() for _ in range(30)])
@@ -140,7 +135,7 @@ def test_a_worker_that_takes_a_full_window_calls_the_next(
         assert sum(wakeup.arrived() for wakeup in sleepers) == 0
 
 
-def test_a_busy_worker_passes_a_call_on(driver: RedisDriver, pusher: RedisDriver) -> None:
+def test_a_busy_worker_passes_a_call_on(driver, pusher):
     with ExitStack() as stack:
         busy = sleeper(stack, driver)
         busy.set_idle(False)
@@ -151,7 +146,7 @@ def test_a_busy_worker_passes_a_call_on(driver: RedisDriver, pusher: RedisDriver
         wait_until(idle.arrived, 2.0)
 
 
-def test_a_release_and_a_promotion_wake(driver: RedisDriver, pusher: RedisDriver) -> None:
+def test_a_release_and_a_promotion_wake(driver, pusher):
     pusher.push([job(), job(delay=0.2)])
     (held,) = pusher.exchange([], ["default"], 1).reservations
     with ExitStack() as stack:
@@ -165,7 +160,7 @@ def test_a_release_and_a_promotion_wake(driver: RedisDriver, pusher: RedisDriver
         wait_until(wakeup.arrived, 1.0)
 
 
-def test_tokens_do_not_pile_up(driver: RedisDriver, pusher: RedisDriver) -> None:
+def test_tokens_do_not_pile_up(driver, pusher):
     for _ in range(20):
         pusher.push([job()])
     with ExitStack() as stack:
@@ -181,7 +176,7 @@ def test_tokens_do_not_pile_up(driver: RedisDriver, pusher: RedisDriver) -> None
         assert calls == 1
 
 
-def test_waiting_is_renewed(redis_server: Redis) -> None:
+def test_waiting_is_renewed(redis_server):
     driver = make_driver(redis_server.url, BLOCK_FOR=0.2)
     with ExitStack() as stack:
         stack.callback(driver.close)
@@ -193,7 +188,7 @@ def test_waiting_is_renewed(redis_server: Redis) -> None:
         wait_until(wakeup.arrived, 1.0)
 
 
-def test_a_broken_socket_is_replaced(redis_server: Redis) -> None:
+def test_a_broken_socket_is_replaced(redis_server):
     driver = make_driver(redis_server.url)
     with ExitStack() as stack, redis.Redis.from_url(redis_server.url) as client:
         stack.callback(driver.close)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,21 +15,20 @@ from djqueue import dispatch_many, find, queues
 from djqueue.models import FailedJob
 from tests import ledger as ledgers
 from tests.app import jobs
-from tests.ledger import Ledger
-from tests.services import Redis, RedisCluster
+from tests.services import RedisCluster
 from tests.support import start_worker, wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def ledger(transactional_db: None) -> Iterator[Ledger]:
+def ledger(transactional_db):
     with ledgers.kept() as ledger:
         yield ledger
 
 
 @pytest.fixture
-def redis_queue(redis_aof_server: Redis) -> Iterator[Redis]:
+def redis_queue(redis_aof_server):
     """Redis as the default connection, with nothing in it."""
     redis_aof_server.cli("flushall")
     with configured({"URL": redis_aof_server.url, "RETRY_AFTER": 4}):
@@ -49,7 +47,7 @@ def drain(*arguments: object) -> str:
         return worker.output
 
 
-def test_each_job_runs_once(ledger: Ledger, redis_queue: Redis) -> None:
+def test_each_job_runs_once(ledger, redis_queue):
     dispatch_many(jobs.record.bind(number) for number in range(2000))
     both = ("--workers", 2, "--stop-when-empty")
     with start_worker(*both) as one, start_worker(*both) as two:
@@ -58,7 +56,7 @@ def test_each_job_runs_once(ledger: Ledger, redis_queue: Redis) -> None:
     assert queues["redis"].counts("default") == (0, 0, 0, None)
 
 
-def test_jobs_run_in_order_of_priority_and_queue(ledger: Ledger, redis_queue: Redis) -> None:
+def test_jobs_run_in_order_of_priority_and_queue(ledger, redis_queue):
     jobs.record.using(queue="low", priority=100).dispatch(3)
     for number, priority in ((2, -5), (0, 100), (1, 7)):
         jobs.record.using(queue="high", priority=priority).dispatch(number)
@@ -66,7 +64,7 @@ def test_jobs_run_in_order_of_priority_and_queue(ledger: Ledger, redis_queue: Re
     assert ledger.details("end") == ["0", "1", "2", "3"]
 
 
-def test_a_retried_job_keeps_its_history(ledger: Ledger, redis_queue: Redis) -> None:
+def test_a_retried_job_keeps_its_history(ledger, redis_queue):
     id = jobs.boom_thrice.dispatch().id
     drain()
     assert ledger.details("begin") == ["1", "2", "3"]
@@ -75,15 +73,13 @@ def test_a_retried_job_keeps_its_history(ledger: Ledger, redis_queue: Redis) -> 
     assert row.history.count('"attempt":') == 3
 
 
-def test_a_delayed_job_wakes_an_idle_worker_when_it_is_due(
-    ledger: Ledger, redis_queue: Redis
-) -> None:
+def test_a_delayed_job_wakes_an_idle_worker_when_it_is_due(ledger, redis_queue):
     jobs.record.using(delay=1.0).dispatch(1)
     with start_worker("--sleep", 30):
         wait_until(lambda: ledger.lines("end"), 10)
 
 
-def test_an_idle_worker_is_woken(ledger: Ledger, redis_queue: Redis) -> None:
+def test_an_idle_worker_is_woken(ledger, redis_queue):
     with start_worker("--sleep", 30, "--queue", "one,two") as worker:
         wait_until(lambda: "one" in worker.output)
         jobs.record.using(queue="one").dispatch(0)
@@ -93,7 +89,7 @@ def test_an_idle_worker_is_woken(ledger: Ledger, redis_queue: Redis) -> None:
             wait_until(lambda number=number: len(ledger.lines("end")) == number + 1, 2.0)
 
 
-def test_a_job_longer_than_its_lease_runs_once(ledger: Ledger, redis_queue: Redis) -> None:
+def test_a_job_longer_than_its_lease_runs_once(ledger, redis_queue):
     jobs.record.dispatch(1, 12.0)
     with start_worker() as one, start_worker() as two:
         wait_until(lambda: ledger.lines("end"), 30)
@@ -101,7 +97,7 @@ def test_a_job_longer_than_its_lease_runs_once(ledger: Ledger, redis_queue: Redi
     assert len(ledger.lines("begin")) == 1
 
 
-def test_the_jobs_of_a_killed_worker_come_back(ledger: Ledger, redis_queue: Redis) -> None:
+def test_the_jobs_of_a_killed_worker_come_back(ledger, redis_queue):
     id = jobs.sturdy.dispatch(1, 3.0).id
     with start_worker() as first:
         wait_until(lambda: ledger.lines("begin"))
@@ -112,9 +108,7 @@ def test_the_jobs_of_a_killed_worker_come_back(ledger: Ledger, redis_queue: Redi
     assert [line.attempt for line in ledger.lines("begin")] == [1, 1]
 
 
-def test_a_killed_child_costs_an_attempt_and_its_window_goes_on(
-    ledger: Ledger, redis_queue: Redis
-) -> None:
+def test_a_killed_child_costs_an_attempt_and_its_window_goes_on(ledger, redis_queue):
     dispatch_many(jobs.sturdy.bind(number, 0.02) for number in range(200))
     with start_worker("--stop-when-empty", "--workers", 2) as worker:
         wait_until(lambda: len(ledger.lines("end")) > 20)
@@ -123,7 +117,7 @@ def test_a_killed_child_costs_an_attempt_and_its_window_goes_on(
     assert sorted(set(map(int, ledger.details("end")))) == list(range(200))
 
 
-def test_a_restart_under_load_loses_nothing(ledger: Ledger, redis_queue: Redis) -> None:
+def test_a_restart_under_load_loses_nothing(ledger, redis_queue):
     dispatch_many(jobs.sturdy.bind(number, 0.002) for number in range(1500))
     with start_worker("--workers", 2) as worker:
         for count in (200, 600):
@@ -137,7 +131,7 @@ def test_a_restart_under_load_loses_nothing(ledger: Ledger, redis_queue: Redis) 
     assert not FailedJob.objects.exists()
 
 
-def test_workers_run_on_a_cluster(ledger: Ledger, redis_cluster: RedisCluster) -> None:
+def test_workers_run_on_a_cluster(ledger, redis_cluster):
     cluster = {"URL": redis_cluster.url, "CLUSTER": True, "QUEUE": "{work}"}
     arguments = ("--queue", "{work},two,three", "--sleep", 30)
     with configured(cluster), start_worker(*arguments) as worker:
@@ -150,9 +144,7 @@ def test_workers_run_on_a_cluster(ledger: Ledger, redis_cluster: RedisCluster) -
     assert sorted(map(int, ledger.details("end"))) == list(range(300))
 
 
-def test_a_broken_body_is_one_failed_job_and_its_bytes_are_kept(
-    ledger: Ledger, redis_queue: Redis
-) -> None:
+def test_a_broken_body_is_one_failed_job_and_its_bytes_are_kept(ledger, redis_queue):
     ids = [jobs.record.dispatch(number).id for number in range(4)]
     with redis.Redis.from_url(redis_queue.url) as client:
         client.hset("djqueue:{default}:body", ids[1], b"{not json")
@@ -166,9 +158,7 @@ def test_a_broken_body_is_one_failed_job_and_its_bytes_are_kept(
     assert queues["redis"].counts("default")[:3] == (0, 0, 0)
 
 
-def test_a_key_of_another_type_stops_its_queue_and_not_the_worker(
-    ledger: Ledger, redis_queue: Redis
-) -> None:
+def test_a_key_of_another_type_stops_its_queue_and_not_the_worker(ledger, redis_queue):
     with redis.Redis.from_url(redis_queue.url) as client:
         client.set("djqueue:{bad}:ready", "text")
     dispatch_many(jobs.record.bind(number) for number in range(20))
@@ -178,13 +168,13 @@ def test_a_key_of_another_type_stops_its_queue_and_not_the_worker(
         assert worker.output.count("Queue bad is left out") == 1
 
 
-def test_a_node_that_is_away_stops_no_worker_of_queues_elsewhere(ledger: Ledger) -> None:
+def test_a_node_that_is_away_stops_no_worker_of_queues_elsewhere(ledger):
     """Its queue is known to all, and nobody here reads it."""
     with RedisCluster() as cluster:
         for node in cluster.nodes:
             node.cli("config", "set", "cluster-require-full-coverage", "no")
         with configured({"URL": cluster.url, "CLUSTER": True, "TIMEOUT": 1, "RETRY_AFTER": 8}):
-            store = queues["redis"].driver._store  # type: ignore[attr-defined]
+            store = queues["redis"].driver._store
             places = {q: store.place(b"djqueue:{%b}:body" % q.encode()) for q in map(str, range(9))}
             here = next(queue for queue, place in places.items() if place != places["0"])
             jobs.record.using(queue="0").dispatch(-1)

@@ -30,13 +30,13 @@ if databases.vendor() == "postgresql":
 
 
 @pytest.fixture
-def driver(transactional_db: None) -> Iterator[DatabaseDriver]:
+def driver(transactional_db):
     yield DatabaseDriver(ConnectionSettings("database", "database"))
     connection.close()
 
 
 def job(**changes: object) -> OutgoingJob:
-    return OutgoingJob(str(uuid.uuid4()), "default", "app.record", "{}")._replace(**changes)  # type: ignore[arg-type]
+    return OutgoingJob(str(uuid.uuid4()), "default", "app.record", "{}")._replace(**changes)
 
 
 def refused(driver: DatabaseDriver, jobs: list[OutgoingJob]) -> QueueUnavailable:
@@ -46,7 +46,7 @@ def refused(driver: DatabaseDriver, jobs: list[OutgoingJob]) -> QueueUnavailable
     return raised.value
 
 
-def test_the_others_are_stored(driver: DatabaseDriver) -> None:
+def test_the_others_are_stored(driver):
     bad = {what: job(**changes) for what, changes in BAD.items()}
     for what, one in bad.items():
         assert set(refused(driver, [one]).refused) == {one.id}, what
@@ -58,7 +58,7 @@ def test_the_others_are_stored(driver: DatabaseDriver) -> None:
     assert QueuedJob.objects.count() == 63
 
 
-def test_in_a_transaction_of_the_callers_nothing_is(driver: DatabaseDriver) -> None:
+def test_in_a_transaction_of_the_callers_nothing_is(driver):
     for changes in BAD.values():
         one = job(**changes)
         with pytest.raises(QueueUnavailable) as raised, transaction.atomic():  # noqa: PT012
@@ -81,7 +81,7 @@ def _name_in(charset: str) -> Iterator[None]:
 
 
 @pytest.mark.mariadb
-def test_a_character_that_a_column_has_not_is_refused(driver: DatabaseDriver) -> None:
+def test_a_character_that_a_column_has_not_is_refused(driver):
     with _name_in("latin1"):
         one, other = job(name="app.💥"), job()
         error = refused(driver, [one, other])
@@ -90,7 +90,7 @@ def test_a_character_that_a_column_has_not_is_refused(driver: DatabaseDriver) ->
 
 
 @pytest.mark.mariadb
-def test_what_is_too_large_for_the_server_is_told_with_the_limit(driver: DatabaseDriver) -> None:
+def test_what_is_too_large_for_the_server_is_told_with_the_limit(driver):
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@global.max_allowed_packet")
         before = cursor.fetchone()[0]
@@ -111,7 +111,7 @@ def test_what_is_too_large_for_the_server_is_told_with_the_limit(driver: Databas
     assert QueuedJob.objects.count() == 7
 
 
-def test_a_settlement_that_is_refused_goes_without_its_history(driver: DatabaseDriver) -> None:
+def test_a_settlement_that_is_refused_goes_without_its_history(driver):
     driver.push([job() for _ in range(3)])
     held = driver.exchange([], ["default"], 3).reservations
     histories = ("fine", "\ud800", "fine")
@@ -125,7 +125,7 @@ def test_a_settlement_that_is_refused_goes_without_its_history(driver: DatabaseD
     assert len(driver.exchange([], ["default"], 3).reservations) == 3
 
 
-def test_a_release_far_in_the_future_is_one_that_can_be_read(driver: DatabaseDriver) -> None:
+def test_a_release_far_in_the_future_is_one_that_can_be_read(driver):
     driver.push([job()])
     held = driver.exchange([], ["default"], 1).reservations
     assert driver.settle([Settlement(held[0], Verdict.RELEASE, delay=1e15)]) == set()
@@ -134,12 +134,12 @@ def test_a_release_far_in_the_future_is_one_that_can_be_read(driver: DatabaseDri
 
 
 @pytest.mark.mariadb
-def test_a_dispatch_that_is_a_deadlocks_victim_is_repeated(driver: DatabaseDriver) -> None:
+def test_a_dispatch_that_is_a_deadlocks_victim_is_repeated(driver):
     from django.db.utils import OperationalError
 
     failures = iter([OperationalError(1213, "Deadlock found"), None, None])
 
-    def fails_once(execute, sql, params, many, context):  # type: ignore[no-untyped-def]
+    def fails_once(execute, sql, params, many, context):
         if sql.startswith("INSERT") and (failure := next(failures)):
             raise failure
         return execute(sql, params, many, context)

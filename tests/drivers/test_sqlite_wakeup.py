@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -41,20 +40,18 @@ class Dialect:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     return tmp_path / "queue.sqlite3"
 
 
 @pytest.fixture(params=["wal", "delete"])
-def dialect(request: pytest.FixtureRequest, path: Path) -> Iterator[Dialect]:
+def dialect(request, path):
     with closing(Dialect(path, request.param)) as dialect:
         yield dialect
 
 
 @pytest.fixture(params=[ChangeWakeup, WrittenWakeup])
-def wakeup(
-    request: pytest.FixtureRequest, dialect: Dialect
-) -> Iterator[ChangeWakeup | WrittenWakeup]:
+def wakeup(request, dialect):
     if request.param is WrittenWakeup:
         _needs_inotify()
     with closing(request.param(dialect)) as wakeup:
@@ -63,7 +60,7 @@ def wakeup(
 
 
 @pytest.fixture
-def called(dialect: Dialect) -> Iterator[WrittenWakeup]:
+def called(dialect):
     _needs_inotify()
     with closing(WrittenWakeup(dialect)) as wakeup:
         settle(wakeup)
@@ -106,23 +103,21 @@ def readable(wakeup: WrittenWakeup, seconds: float) -> bool:
     return bool(select.select([wakeup], [], [], seconds)[0])
 
 
-def test_a_commit_of_somebody_else_is_news_once(
-    wakeup: ChangeWakeup | WrittenWakeup, path: Path
-) -> None:
+def test_a_commit_of_somebody_else_is_news_once(wakeup, path):
     for _ in range(3):
         write(path)
         wait_until(wakeup.arrived)
         assert not wakeup.arrived()
 
 
-def test_its_own_commit_is_no_news(wakeup: ChangeWakeup | WrittenWakeup, dialect: Dialect) -> None:
+def test_its_own_commit_is_no_news(wakeup, dialect):
     dialect.rows("INSERT INTO notes VALUES ('mine')")
     until = time.monotonic() + 0.1
     while time.monotonic() < until:
         assert not wakeup.arrived()
 
 
-def test_a_commit_calls_at_once(called: WrittenWakeup, path: Path) -> None:
+def test_a_commit_calls_at_once(called, path):
     assert not readable(called, 0.05)
     for _ in range(3):
         write(path)
@@ -131,7 +126,7 @@ def test_a_commit_calls_at_once(called: WrittenWakeup, path: Path) -> None:
         settle(called)
 
 
-def test_a_rollback_is_no_news(called: WrittenWakeup, path: Path) -> None:
+def test_a_rollback_is_no_news(called, path):
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA cache_size = 1")  # what is not committed is written already
         for _ in range(50):
@@ -144,11 +139,11 @@ def test_a_rollback_is_no_news(called: WrittenWakeup, path: Path) -> None:
 
 
 def test_what_was_written_and_not_yet_committed_is_seen_a_moment_later(
-    wakeup: ChangeWakeup | WrittenWakeup,
-    dialect: Dialect,
-    path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    wakeup,
+    dialect,
+    path,
+    monkeypatch,
+):
     """A commit is in the file first, and counted when the disk has it."""
     before = dialect.rows("PRAGMA data_version")
     time.sleep(0.01)  # times of files are coarse
@@ -159,9 +154,7 @@ def test_what_was_written_and_not_yet_committed_is_seen_a_moment_later(
     wait_until(wakeup.arrived, timeout=0.3)
 
 
-def test_who_writes_all_the_time_does_not_keep_it_awake(
-    called: WrittenWakeup, dialect: Dialect, path: Path
-) -> None:
+def test_who_writes_all_the_time_does_not_keep_it_awake(called, dialect, path):
     asked, started = dialect.asked, time.monotonic()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         while time.monotonic() < started + 0.3:
@@ -170,7 +163,7 @@ def test_who_writes_all_the_time_does_not_keep_it_awake(
     assert dialect.asked - asked <= 2 * (time.monotonic() - started) / written.SOON
 
 
-def test_an_idle_worker_hardly_ever_looks(called: WrittenWakeup, dialect: Dialect) -> None:
+def test_an_idle_worker_hardly_ever_looks(called, dialect):
     asked, until = dialect.asked, time.monotonic() + 1.2
     while time.monotonic() < until:
         called.arrived()
@@ -178,7 +171,7 @@ def test_an_idle_worker_hardly_ever_looks(called: WrittenWakeup, dialect: Dialec
     assert 1 <= dialect.asked - asked <= 4
 
 
-def test_a_busy_one_is_not_called(called: WrittenWakeup, path: Path) -> None:
+def test_a_busy_one_is_not_called(called, path):
     called.set_idle(False)
     write(path)
     called.arrived()  # it was armed still
@@ -192,7 +185,7 @@ def test_a_busy_one_is_not_called(called: WrittenWakeup, path: Path) -> None:
     assert readable(called, 2)
 
 
-def test_a_log_that_is_made_anew_is_followed(tmp_path: Path) -> None:
+def test_a_log_that_is_made_anew_is_followed(tmp_path):
     _needs_inotify()
     path = tmp_path / "queue.sqlite3"
     dialect = Dialect(path, "wal")
@@ -210,9 +203,7 @@ def test_a_log_that_is_made_anew_is_followed(tmp_path: Path) -> None:
 @pytest.mark.skipif(databases.vendor() != "sqlite", reason="for SQLite")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("library", [_refuses, _knows_no_inotify])
-def test_where_nothing_can_be_watched_it_is_polled(
-    library: Callable[[], type], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_nothing_can_be_watched_it_is_polled(library, monkeypatch):
     monkeypatch.setattr(written, "_library", library)
     driver = DatabaseDriver(ConnectionSettings("database", "database"))
     driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))

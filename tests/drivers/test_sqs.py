@@ -7,7 +7,6 @@ import os
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -29,7 +28,7 @@ from djqueue.models import Outbox, Run
 from djqueue.testing import DriverContract
 from tests import services
 from tests.app import jobs
-from tests.ledger import Ledger, kept
+from tests.ledger import kept
 from tests.services import Proxy
 from tests.support import start_worker, wait_until
 
@@ -64,7 +63,7 @@ class TestContract(DriverContract):
     crowd = 120
 
     @pytest.fixture(autouse=True)
-    def _server(self, sqs_server: services.SQS) -> None:
+    def _server(self, sqs_server):
         self.server = sqs_server
 
     def make_driver(self) -> Driver:
@@ -77,7 +76,7 @@ class TestContract(DriverContract):
         create(self.server, name)
         return name
 
-    def test_many_jobs_are_pushed_at_once(self) -> None:
+    def test_many_jobs_are_pushed_at_once(self):
         """Fewer than elsewhere: moto takes half a second for each ten of a thousand."""
         jobs = [self.job() for _ in range(123)]
         self.pusher.push(jobs)
@@ -85,39 +84,39 @@ class TestContract(DriverContract):
         assert self.nothing_is_left()
 
     @pytest.mark.skip("moto takes half a second for each ten of a thousand messages")
-    def test_a_crowd_that_is_due_at_once_is_promoted_in_slices(self) -> None: ...
+    def test_a_crowd_that_is_due_at_once_is_promoted_in_slices(self): ...
 
     @pytest.mark.skip("SQS has no way to reach a message that it delays")
-    def test_clearing_spares_what_runs(self) -> None: ...
+    def test_clearing_spares_what_runs(self): ...
 
     @pytest.mark.skip("SQS has no way to reach a message that it delays")
-    def test_clearing_takes_a_long_queue(self) -> None: ...
+    def test_clearing_takes_a_long_queue(self): ...
 
 
 # -- what only SQS does --------------------------------------------------------------------------
 
 
 @pytest.fixture
-def queue(sqs_server: services.SQS) -> str:
+def queue(sqs_server):
     name = f"only-{uuid.uuid4().hex[:12]}"
     create(sqs_server, name)
     return name
 
 
 @pytest.fixture
-def fifo(sqs_server: services.SQS) -> str:
+def fifo(sqs_server):
     name = f"only-{uuid.uuid4().hex[:12]}.fifo"
     create(sqs_server, name)
     return name
 
 
 @pytest.fixture
-def make(sqs_server: services.SQS) -> Callable[..., SqsDriver]:
+def make(sqs_server):
     return lambda **options: SqsDriver(connection(sqs_server, **options))
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+def calls(monkeypatch):
     """The requests that drivers make."""
     made: list[tuple[str, dict[str, Any]]] = []
     call = Client._call
@@ -427,14 +426,12 @@ def test_guard_rows_cannot_be_switched_off(settings, sqs_server):
 
 
 @pytest.fixture
-def ledger(transactional_db: None) -> Iterator[Ledger]:
+def ledger(transactional_db):
     with kept() as ledger:
         yield ledger
 
 
-def test_a_worker_runs_what_is_there_and_what_comes_due(
-    settings, sqs_server, queue, ledger: Ledger
-):
+def test_a_worker_runs_what_is_there_and_what_comes_due(settings, sqs_server, queue, ledger):
     given = {
         "DRIVER": "sqs",
         "QUEUE": queue,
@@ -455,7 +452,7 @@ def test_a_worker_runs_what_is_there_and_what_comes_due(
     assert not Outbox.objects.exists()
 
 
-def test_jobs_cost_three_requests_for_each_ten(settings, sqs_server, queue, ledger: Ledger):
+def test_jobs_cost_three_requests_for_each_ten(settings, sqs_server, queue, ledger):
     """Sending in tens; receiving and deleting too, but for the first and the last ones."""
     many = int(os.environ.get("DJQUEUE_TEST_SQS_JOBS", "200"))
     made: Counter[str] = Counter()

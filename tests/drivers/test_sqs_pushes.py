@@ -5,7 +5,6 @@ failed has stored all the same.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -20,7 +19,7 @@ from djqueue.operations import retrying
 from djqueue.payload.ids import new_push_id
 from tests import services
 from tests.app import jobs
-from tests.ledger import Ledger, kept
+from tests.ledger import kept
 from tests.services import Aws
 from tests.services.aws import Act, Fault, Refusal
 from tests.support import start_worker, wait_until
@@ -29,13 +28,13 @@ pytestmark = [pytest.mark.sqs, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def aws(sqs_server: services.SQS) -> Iterator[Aws]:
+def aws(sqs_server):
     with Aws(sqs_server) as aws:
         yield aws
 
 
 @pytest.fixture
-def make(aws: Aws) -> Callable[..., SqsDriver]:
+def make(aws):
     def make(**options: Any) -> SqsDriver:
         given = {"ENDPOINT_URL": aws.url, "PREFIX": aws.prefix, "WAIT": 0, **options}
         return SqsDriver(ConnectionSettings("sqs", "sqs", retry_after=60, options=given))
@@ -44,7 +43,7 @@ def make(aws: Aws) -> Callable[..., SqsDriver]:
 
 
 @pytest.fixture
-def driver(make: Callable[..., SqsDriver]) -> SqsDriver:
+def driver(make):
     return make()
 
 
@@ -56,12 +55,12 @@ def create(server: services.SQS, *, fifo: bool = False) -> str:
 
 
 @pytest.fixture
-def queue(sqs_server: services.SQS) -> str:
+def queue(sqs_server):
     return create(sqs_server)
 
 
 @pytest.fixture
-def fifo(sqs_server: services.SQS) -> str:
+def fifo(sqs_server):
     return create(sqs_server, fifo=True)
 
 
@@ -152,7 +151,7 @@ def test_a_repeated_push_to_a_fifo_queue_is_dropped_there(driver, aws, fifo):
 
 
 @pytest.fixture
-def ledger(transactional_db: None) -> Iterator[Ledger]:
+def ledger(transactional_db):
     with kept() as ledger:
         yield ledger
 
@@ -182,7 +181,7 @@ def test_a_failed_job_of_a_fifo_queue_can_be_retried_at_once(settings, aws, fifo
     assert aws.dropped == []
 
 
-def test_an_answer_that_is_lost_makes_no_second_run(settings, aws, queue, ledger: Ledger):
+def test_an_answer_that_is_lost_makes_no_second_run(settings, aws, queue, ledger):
     connect(settings, aws, queue)
     aws.act = lose_first()
     jobs.record.dispatch(1)

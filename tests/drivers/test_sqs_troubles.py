@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -21,9 +21,8 @@ from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
 from djqueue.finish.finish import Failure, Finisher
 from djqueue.models import FailedJob, Outbox, Run
 from djqueue.runner.outcome import ErrorReport
-from tests import services
 from tests.app import jobs
-from tests.ledger import Ledger, kept
+from tests.ledger import kept
 from tests.services import Aws
 from tests.services.aws import Act, Fault, Refusal
 from tests.support import start_worker, wait_until
@@ -35,13 +34,13 @@ DENIED = Refusal("AccessDeniedException", 403)
 
 
 @pytest.fixture
-def aws(sqs_server: services.SQS) -> Iterator[Aws]:
+def aws(sqs_server):
     with Aws(sqs_server) as aws:
         yield aws
 
 
 @pytest.fixture
-def create(sqs_server: services.SQS) -> Callable[[], str]:
+def create(sqs_server):
     def create() -> str:
         name = f"trouble-{uuid.uuid4().hex[:12]}"
         boto3.client("sqs", endpoint_url=sqs_server.url).create_queue(QueueName=name)
@@ -51,18 +50,18 @@ def create(sqs_server: services.SQS) -> Callable[[], str]:
 
 
 @pytest.fixture
-def queue(create: Callable[[], str]) -> str:
+def queue(create):
     return create()
 
 
 @pytest.fixture
-def driver(aws: Aws) -> SqsDriver:
+def driver(aws):
     given = {"ENDPOINT_URL": aws.url, "PREFIX": aws.prefix, "WAIT": 0}
     return SqsDriver(ConnectionSettings("sqs", "sqs", retry_after=60, options=given))
 
 
 @pytest.fixture
-def connected(settings: Any, aws: Aws, queue: str) -> str:
+def connected(settings, aws, queue):
     given = {
         "DRIVER": "sqs",
         "QUEUE": queue,
@@ -76,7 +75,7 @@ def connected(settings: Any, aws: Aws, queue: str) -> str:
 
 
 @pytest.fixture
-def ledger(transactional_db: None) -> Iterator[Ledger]:
+def ledger(transactional_db):
     with kept() as ledger:
         yield ledger
 
@@ -262,7 +261,7 @@ def test_what_runs_while_its_queue_goes_is_kept_and_settled(driver, aws, queue):
     assert Run.objects.filter(ended=True).count() == 1
 
 
-def test_a_worker_outlives_the_loss_of_its_queue(connected, aws, ledger: Ledger):
+def test_a_worker_outlives_the_loss_of_its_queue(connected, aws, ledger):
     jobs.record.dispatch(1, 3.0)
     with start_worker("--sleep", 0.2) as worker:
         wait_until(lambda: ledger.lines("begin"), what=worker.output, timeout=30)
@@ -310,7 +309,7 @@ def test_a_message_that_is_not_ours_is_handed_out_as_it_is(driver, sqs_server, q
 
 
 def test_messages_of_other_programs_fail_with_their_bytes_and_hold_up_no_job(
-    connected, aws, sqs_server, ledger: Ledger
+    connected, aws, sqs_server, ledger
 ):
     boto = boto3.client("sqs", endpoint_url=sqs_server.url)
     url = f"{sqs_server.prefix}/{connected}"
@@ -338,7 +337,7 @@ def test_a_parked_job_is_delayed_and_can_be_found_and_cancelled(connected):
     assert not Run.objects.exists(), "nobody can have begun it"
 
 
-def test_what_is_on_its_way_to_sqs_is_cancelled_all_the_same(connected, ledger: Ledger):
+def test_what_is_on_its_way_to_sqs_is_cancelled_all_the_same(connected, ledger):
     """A worker has just taken the row: the message is stopped where it arrives."""
     job = jobs.record.using(delay=7200).dispatch(1)
     with transaction.atomic():

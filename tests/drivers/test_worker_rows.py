@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ IDENTITY = WorkerIdentity("worker", "host", 1, ("default",), 20.0)
 
 
 @pytest.fixture
-def driver(transactional_db: None) -> Iterator[DatabaseDriver]:
+def driver(transactional_db):
     """A worker's."""
     driver = DatabaseDriver(ConnectionSettings("database", "database"))
     driver.push([OutgoingJob(str(uuid.uuid4()), "default", "app.record", "{}") for _ in range(4)])
@@ -36,7 +35,7 @@ def driver(transactional_db: None) -> Iterator[DatabaseDriver]:
     del connections["default"]
 
 
-def test_a_worker_whose_row_is_removed_keeps_its_jobs(driver: DatabaseDriver) -> None:
+def test_a_worker_whose_row_is_removed_keeps_its_jobs(driver):
     held = driver.exchange([], ["default"], 3).reservations
     Worker.objects.all().delete()
     QueuedJob.objects.filter(uuid=held[0].id).delete()
@@ -49,7 +48,7 @@ def test_a_worker_whose_row_is_removed_keeps_its_jobs(driver: DatabaseDriver) ->
     assert driver.settle([Settlement(one) for one in held[1:]]) == set()
 
 
-def test_a_row_with_the_same_key_may_be_somebody_elses(driver: DatabaseDriver) -> None:
+def test_a_row_with_the_same_key_may_be_somebody_elses(driver):
     held = driver.exchange([], ["default"], 1).reservations
     Worker.objects.update(hostname="another", alive_until="2026-01-01T00:00Z")
     assert driver.extend(held) == set()
@@ -69,7 +68,7 @@ def _run(*statements: str, settings: dict[str, Any] | None = None) -> None:
             cursor.execute(statement)
 
 
-def test_tables_that_change_are_an_outage_of_a_worker_that_runs(driver: DatabaseDriver) -> None:
+def test_tables_that_change_are_an_outage_of_a_worker_that_runs(driver):
     held = driver.exchange([], ["default"], 1).reservations
     _run("ALTER TABLE jobs RENAME TO elsewhere")
     try:
@@ -89,7 +88,7 @@ def test_tables_that_change_are_an_outage_of_a_worker_that_runs(driver: Database
 
 
 @pytest.mark.postgresql
-def test_a_plan_whose_result_changes_is_made_anew(driver: DatabaseDriver) -> None:
+def test_a_plan_whose_result_changes_is_made_anew(driver):
     held = driver.exchange([], ["default"], 1).reservations
     _run("ALTER TABLE jobs ALTER COLUMN name TYPE varchar(300)")
     try:
@@ -105,7 +104,7 @@ def test_a_plan_whose_result_changes_is_made_anew(driver: DatabaseDriver) -> Non
 
 
 @pytest.mark.skipif(databases.vendor() == "sqlite", reason="it locks the whole database")
-def test_looking_for_the_dead_waits_for_no_lock(driver: DatabaseDriver) -> None:
+def test_looking_for_the_dead_waits_for_no_lock(driver):
     """CREATE INDEX takes such a lock, for as long as it takes."""
     lock = (
         "LOCK TABLE jobs, djqueue_workers IN SHARE MODE"
@@ -127,9 +126,7 @@ def test_looking_for_the_dead_waits_for_no_lock(driver: DatabaseDriver) -> None:
 
 
 @pytest.mark.postgresql
-def test_whether_notifications_arrive_is_tried_again(
-    transactional_db: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whether_notifications_arrive_is_tried_again(transactional_db, monkeypatch):
     """At first the role has no connection left for the trial."""
     name = f"limited_{uuid.uuid4().hex[:8]}"
     admin = connection.settings_dict

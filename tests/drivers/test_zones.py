@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -29,7 +28,7 @@ def job(delay: float = 0.0) -> OutgoingJob:
 
 
 @pytest.fixture(params=["+09:00", "-05:00"])
-def zoned(request: pytest.FixtureRequest) -> Iterator[DatabaseDriver]:
+def zoned(request):
     """A driver on a server whose sessions have that zone."""
     settings = {"OPTIONS": {"init_command": f"SET time_zone = '{request.param}'"}}
     with elsewhere.default_is(settings):
@@ -41,7 +40,7 @@ def is_now(moment: datetime | None) -> bool:
 
 
 @pytest.mark.mariadb
-def test_jobs_and_workers_stand_where_they_stand(zoned: DatabaseDriver) -> None:
+def test_jobs_and_workers_stand_where_they_stand(zoned):
     zoned.push([job(), job(), job(3600)])
     zoned.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
     (held,) = zoned.exchange([], ["default"], 1).reservations
@@ -59,7 +58,7 @@ def test_jobs_and_workers_stand_where_they_stand(zoned: DatabaseDriver) -> None:
 
 
 @pytest.mark.mariadb
-def test_all_other_rows_are_of_now_too(zoned: DatabaseDriver) -> None:
+def test_all_other_rows_are_of_now_too(zoned):
     controls.pause("database", "default", for_=60)
     assert controls.is_paused("database", "default")
     assert controls.read("database")[0] == {"default"}
@@ -73,7 +72,7 @@ def test_all_other_rows_are_of_now_too(zoned: DatabaseDriver) -> None:
 
 @pytest.mark.postgresql
 @override_settings(USE_TZ=False, TIME_ZONE="Asia/Seoul")
-def test_without_zones_operators_see_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_zones_operators_see_the_same(capsys):
     with elsewhere.default_is({}):
         driver = DatabaseDriver(ConnectionSettings("database", "database"))
         driver.push([job(), job(3600)])

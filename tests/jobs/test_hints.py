@@ -16,7 +16,7 @@ from djqueue.errors import InvalidJob, NotSerializable
 
 @job(name="tests.hints_add")
 def add(a: Any, b: int = 0) -> int:
-    return a + b  # type: ignore[no-any-return]
+    return a + b
 
 
 class Thing(Job, name="tests.hints_thing"):
@@ -36,7 +36,7 @@ TOO_LATE = [
 
 @pytest.mark.parametrize("moment", TOO_LATE, ids=str)
 @pytest.mark.parametrize("option", ["delay", "retry_until"])
-def test_a_moment_that_no_store_can_hold_is_refused(moment: datetime, option: str) -> None:
+def test_a_moment_that_no_store_can_hold_is_refused(moment, option):
     with pytest.raises(InvalidJob, match=r"at most 2147483647 seconds \(68 years\) from now"):
         job(name="tests.hints_late", **{option: moment})(lambda_with_name)
     if option == "delay":
@@ -47,7 +47,7 @@ def test_a_moment_that_no_store_can_hold_is_refused(moment: datetime, option: st
 def lambda_with_name() -> None: ...
 
 
-def test_a_moment_that_a_method_gives_is_refused_too() -> None:
+def test_a_moment_that_a_method_gives_is_refused_too():
     class Late(Job, name="tests.hints_late_method"):
         def handle(self) -> None: ...
 
@@ -55,11 +55,11 @@ def test_a_moment_that_a_method_gives_is_refused_too() -> None:
             return LAST
 
     with pytest.raises(InvalidJob, match="68 years"):
-        prepare(Late(), Late._spec)  # type: ignore[arg-type]
+        prepare(Late(), Late._spec)
 
 
 @pytest.mark.parametrize("zone", [-12, 0, 12])
-def test_the_first_moment_there_is_has_passed(zone: int) -> None:
+def test_the_first_moment_there_is_has_passed(zone):
     first = datetime.min.replace(tzinfo=timezone(timedelta(hours=zone)))
     assert prepare(*_bound(add.using(delay=first).bind(1))).outgoing.delay == 0
 
@@ -69,7 +69,7 @@ def _bound(bound: Job) -> Any:
 
 
 @pytest.mark.parametrize("method", ["backoff", "retry_until", "tags", "display_name"])
-def test_a_method_whose_value_is_needed_at_once_is_not_async(method: str) -> None:
+def test_a_method_whose_value_is_needed_at_once_is_not_async(method):
     async def asynchronous(self: Any) -> Any: ...
 
     def generator(self: Any) -> Any:
@@ -82,13 +82,13 @@ def test_a_method_whose_value_is_needed_at_once_is_not_async(method: str) -> Non
 
 
 @pytest.mark.parametrize("first", ["self", "cls"])
-def test_a_method_is_no_job(first: str) -> None:
+def test_a_method_is_no_job(first):
     source = f"class C:\n    @job(name='tests.hints_method')\n    def m({first}, x): pass"
     with pytest.raises(InvalidJob, match=f"cannot carry the {first} of a method"):
         exec(source, {"job": job, "__name__": __name__})
 
 
-def test_a_function_that_calls_its_argument_self_is_one() -> None:
+def test_a_function_that_calls_its_argument_self_is_one():
     @job(name="tests.hints_self")
     def tells(self: int) -> int:
         return self
@@ -96,7 +96,7 @@ def test_a_function_that_calls_its_argument_self_is_one() -> None:
     assert tells.dispatch_sync(3) == 3
 
 
-def test_an_option_among_the_arguments() -> None:
+def test_an_option_among_the_arguments():
     call: Any = add.dispatch
     with pytest.raises(TypeError, match=r"delay is an option: add\.using\(delay=…\)\.dispatch"):
         call(1, delay=5)
@@ -105,13 +105,13 @@ def test_an_option_among_the_arguments() -> None:
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
-        (lambda: add.delay(1), r"as in add\.dispatch"),  # type: ignore[attr-defined]
-        (lambda: add.on_queue("x"), r'add\.using\(queue="high"\)'),  # type: ignore[attr-defined]
-        (lambda: Thing(1).delay(), r"as in Thing\(…\)\.dispatch"),  # type: ignore[attr-defined]
-        (lambda: Thing(1).on_queue("x"), r"Thing\(…\)\.using"),  # type: ignore[attr-defined]
+        (lambda: add.delay(1), r"as in add\.dispatch"),
+        (lambda: add.on_queue("x"), r'add\.using\(queue="high"\)'),
+        (lambda: Thing(1).delay(), r"as in Thing\(…\)\.dispatch"),
+        (lambda: Thing(1).on_queue("x"), r"Thing\(…\)\.using"),
     ],
 )
-def test_a_way_of_other_queues(wrong: Any, right: str) -> None:
+def test_a_way_of_other_queues(wrong, right):
     with pytest.raises(AttributeError, match=right):
         wrong()
 
@@ -125,30 +125,30 @@ def test_a_way_of_other_queues(wrong: Any, right: str) -> None:
         ({"backoff": []}, r"a list of them"),
     ],
 )
-def test_an_option_of_other_queues(options: Any, hint: str) -> None:
+def test_an_option_of_other_queues(options, hint):
     with pytest.raises(InvalidJob, match=hint):
         job(name="tests.hints_option", **options)(lambda_with_name)
 
 
-def test_a_queue_in_the_place_of_the_function() -> None:
+def test_a_queue_in_the_place_of_the_function():
     with pytest.raises(InvalidJob, match=r"@job\(queue='mail'\)"):
-        job("mail")  # type: ignore[call-overload]
+        job("mail")
 
 
-def test_a_handler_with_another_name() -> None:
+def test_a_handler_with_another_name():
     class Misspelt(Job, name="tests.hints_misspelt"):
         def handel(self) -> None: ...
 
     with pytest.raises(TypeError, match=r'Misspelt is abstract.*it has no handle.*"handel"'):
-        dispatch(Misspelt())  # type: ignore[call-overload]
+        dispatch(Misspelt())
 
 
-def test_dispatching_from_the_class() -> None:
+def test_dispatching_from_the_class():
     with pytest.raises(TypeError, match=r"not as in SendReceipt\.dispatch\(order\)"):
-        Thing.dispatch(object())  # type: ignore[call-overload]
+        Thing.dispatch(object())
 
 
 @pytest.mark.parametrize("user", [AnonymousUser(), SimpleLazyObject(AnonymousUser)], ids=type)
-def test_an_anonymous_user_has_no_row(user: Any) -> None:
+def test_an_anonymous_user_has_no_row(user):
     with pytest.raises(NotSerializable, match="The user is anonymous"):
         prepare(*_bound(add.bind(user)))

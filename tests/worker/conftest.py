@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from djqueue import queues
@@ -20,13 +17,13 @@ from tests.worker.stores import ASKED_FOR, settings_of
 
 
 @pytest.fixture
-def ledger(transactional_db: None) -> Iterator[ledgers.Ledger]:
+def ledger(transactional_db):
     with ledgers.kept() as ledger:
         yield ledger
 
 
 @pytest.fixture
-def crew() -> Iterator[Crew]:
+def crew():
     """A warden, and room for one child."""
     team = Team("null", "test", ("default",), Rules(), 0)
     crew = Crew(1, team, make_driver(current().connection("null")))
@@ -35,7 +32,7 @@ def crew() -> Iterator[Crew]:
 
 
 @pytest.fixture(params=[ASKED_FOR] if ASKED_FOR else STORES)
-def store(request: pytest.FixtureRequest, settings: Any, transactional_db: None) -> Iterator[str]:
+def store(request, settings, transactional_db):
     """The connection `store`, to each store beside the database."""
     settings.DJQUEUE = settings_of(request.param, request)
     yield request.param

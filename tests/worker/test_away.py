@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from itertools import dropwhile, pairwise
 from typing import Any
 
@@ -14,7 +13,6 @@ from djqueue import queues
 from tests import elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.services import Proxy
 from tests.services.proxy import Mode
 from tests.support import WorkerProcess, start_worker, wait_until
@@ -28,15 +26,13 @@ GRACE = 2
 
 
 @pytest.fixture
-def ledger() -> Iterator[Ledger]:
+def ledger():
     with ledgers.kept() as ledger:
         yield ledger
 
 
 @pytest.fixture(params=["postgresql", "mariadb", "redis", "sqs", "beanstalkd"])
-def proxy(
-    request: pytest.FixtureRequest, settings: Any, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[tuple[Proxy, dict[str, Any]]]:
+def proxy(request, settings, django_db_setup, django_db_blocker):
     """A proxy before the store of the default connection, and what a worker behind it is told."""
     with django_db_blocker.unblock():
         if request.param in ("postgresql", "mariadb"):
@@ -84,9 +80,7 @@ def _ends_in_time(worker: WorkerProcess, grace: float = GRACE) -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.STALL, Mode.REFUSE])
-def test_a_worker_ends_in_time_while_its_store_gives_no_answer(
-    proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger, mode: Mode
-) -> None:
+def test_a_worker_ends_in_time_while_its_store_gives_no_answer(proxy, ledger, mode):
     jobs.sturdy.dispatch(1, 30.0)
     with start_worker("--grace", GRACE, overrides=proxy[1]) as worker:
         wait_until(lambda: ledger.lines("begin"), timeout=15)
@@ -98,9 +92,7 @@ def test_a_worker_ends_in_time_while_its_store_gives_no_answer(
 
 
 @FEW
-def test_a_worker_ends_in_time_when_the_lease_is_over_long_ago(
-    proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger
-) -> None:
+def test_a_worker_ends_in_time_when_the_lease_is_over_long_ago(proxy, ledger):
     jobs.sturdy.dispatch(1, 30.0)
     with start_worker("--grace", GRACE, overrides=proxy[1]) as worker:
         wait_until(lambda: ledger.lines("begin"), timeout=15)
@@ -110,9 +102,7 @@ def test_a_worker_ends_in_time_when_the_lease_is_over_long_ago(
         _ends_in_time(worker)
 
 
-def test_a_worker_waits_for_a_store_that_is_away_at_its_start(
-    proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger
-) -> None:
+def test_a_worker_waits_for_a_store_that_is_away_at_its_start(proxy, ledger):
     proxy[0].mode = Mode.REFUSE
     with start_worker(overrides=proxy[1]) as worker, start_worker(overrides=proxy[1]) as other:
         wait_until(lambda: "until it answers" in worker.output, timeout=15)
@@ -124,9 +114,7 @@ def test_a_worker_waits_for_a_store_that_is_away_at_its_start(
 
 
 @FEW
-def test_a_second_signal_ends_a_worker_at_once(
-    proxy: tuple[Proxy, dict[str, Any]], ledger: Ledger
-) -> None:
+def test_a_second_signal_ends_a_worker_at_once(proxy, ledger):
     jobs.sturdy.dispatch(1, 30.0)
     with start_worker("--grace", 60, overrides=proxy[1]) as worker:
         wait_until(lambda: ledger.lines("begin"), timeout=15)
@@ -140,9 +128,7 @@ LISTENING = ("arrived", "close", "watch", "set_idle")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_store_that_gave_no_answer_is_left_alone_for_a_moment_whatever_is_due(
-    settings: Any, ledger: Ledger
-) -> None:
+def test_a_store_that_gave_no_answer_is_left_alone_for_a_moment_whatever_is_due(settings, ledger):
     """Else each of the things that are due would wait for it, one after the other."""
     place = {"DRIVER": "tests.worker.buggy.AwayDriver", "RETRY_AFTER": 8}
     settings.DJQUEUE = {"DEFAULT": "store", "CONNECTIONS": {"store": place}}

@@ -9,21 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from djqueue import dispatch_many
 from djqueue.models import FailedJob, QueuedJob
 from tests.app import jobs, programs, talking
-from tests.ledger import Ledger
 from tests.stillborn import HOW
 from tests.support import ROOT, environment, start_worker, wait_until
 
 pytestmark = pytest.mark.anywhere
 
 
-def test_what_jobs_print_is_seen_at_once_and_in_order(ledger: Ledger) -> None:
+def test_what_jobs_print_is_seen_at_once_and_in_order(ledger):
     talking.prints.dispatch(1, 30.0)
     with start_worker("--workers", 1) as worker:
         wait_until(lambda: "said 1" in worker.output)  # while it runs, into a file
@@ -34,14 +32,14 @@ def test_what_jobs_print_is_seen_at_once_and_in_order(ledger: Ledger) -> None:
     assert lines.index("said 1") < lines.index("FAIL") < lines.index("said 2")
 
 
-def test_what_is_registered_for_the_end_of_the_process_runs(ledger: Ledger) -> None:
+def test_what_is_registered_for_the_end_of_the_process_runs(ledger):
     talking.says_goodbye.dispatch()
     with start_worker("--once") as worker:
         assert worker.wait() == 0
     assert ledger.details("sent") == ["report"]
 
 
-def test_a_process_that_does_not_end_is_ended(ledger: Ledger) -> None:
+def test_a_process_that_does_not_end_is_ended(ledger):
     talking.never_ends_its_process.dispatch()
     with start_worker("--once") as worker:
         wait_until(lambda: ledger.lines("end"))
@@ -50,7 +48,7 @@ def test_a_process_that_does_not_end_is_ended(ledger: Ledger) -> None:
         assert time.monotonic() - began < 4
 
 
-def test_a_program_that_a_job_leaves_running_is_told_of_once(ledger: Ledger) -> None:
+def test_a_program_that_a_job_leaves_running_is_told_of_once(ledger):
     programs.leaves_a_program.dispatch()
     with start_worker() as worker:
         wait_until(lambda: ledger.lines("end"))
@@ -63,7 +61,7 @@ def test_a_program_that_a_job_leaves_running_is_told_of_once(ledger: Ledger) -> 
     wait_until(lambda: not Path(f"/proc/{program}").exists())
 
 
-def test_a_long_outcome_arrives_whole(ledger: Ledger) -> None:
+def test_a_long_outcome_arrives_whole(ledger):
     talking.fails_at_length.dispatch()
     talking.fails_at_length_while_interrupted.dispatch()
     talking.fails_at_length.dispatch()
@@ -74,7 +72,7 @@ def test_a_long_outcome_arrives_whole(ledger: Ledger) -> None:
     assert ledger.details("end") == ["1"]
 
 
-def test_bytes_that_are_no_outcome_end_the_child_and_not_the_worker(ledger: Ledger) -> None:
+def test_bytes_that_are_no_outcome_end_the_child_and_not_the_worker(ledger):
     talking.writes_into_every_pipe.dispatch()
     jobs.record.dispatch(1)
     with start_worker("--stop-when-empty") as worker:
@@ -85,7 +83,7 @@ def test_bytes_that_are_no_outcome_end_the_child_and_not_the_worker(ledger: Ledg
     assert "something else where its outcomes belong" in failed.exception_message
 
 
-def test_a_job_that_closes_its_descriptors_is_ended(ledger: Ledger) -> None:
+def test_a_job_that_closes_its_descriptors_is_ended(ledger):
     talking.closes_its_descriptors.dispatch()
     jobs.record.dispatch(1)
     with start_worker("--stop-when-empty") as worker:
@@ -94,7 +92,7 @@ def test_a_job_that_closes_its_descriptors_is_ended(ledger: Ledger) -> None:
     assert "closed the channel of its outcomes" in FailedJob.objects.get().exception_message
 
 
-def test_a_program_of_a_job_can_be_interrupted(ledger: Ledger) -> None:
+def test_a_program_of_a_job_can_be_interrupted(ledger):
     """What children do not react to, the programs that they start do."""
     jobs.interrupts_a_program.dispatch()
     with start_worker("--once") as worker:
@@ -102,7 +100,7 @@ def test_a_program_of_a_job_can_be_interrupted(ledger: Ledger) -> None:
     assert ledger.details("end") == [str([-2, -10, -12, -15, -1, -3])]
 
 
-def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(ledger: Ledger) -> None:
+def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(ledger):
     jobs.record.dispatch(1)
     with start_worker(ignore=[signal.SIGHUP]) as worker:
         wait_until(lambda: ledger.lines("end"))
@@ -113,7 +111,7 @@ def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(ledger: Ledger) ->
         assert worker.stop() == 0
 
 
-def test_jobs_that_end_their_process_keep_no_others_waiting(ledger: Ledger) -> None:
+def test_jobs_that_end_their_process_keep_no_others_waiting(ledger):
     dispatch_many(jobs.exits.using(tries=1).bind() for _ in range(12))
     dispatch_many(jobs.record.bind(number) for number in range(20))
     with start_worker("--stop-when-empty") as worker:
@@ -122,7 +120,7 @@ def test_jobs_that_end_their_process_keep_no_others_waiting(ledger: Ledger) -> N
     assert len(ledger.details("end")) == 20
 
 
-def test_more_children_than_select_takes(ledger: Ledger) -> None:
+def test_more_children_than_select_takes(ledger):
     """Descriptors above 1023: each child takes five of the parent's."""
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096:
         pytest.skip("the system lets a process have too few descriptors")
@@ -132,7 +130,7 @@ def test_more_children_than_select_takes(ledger: Ledger) -> None:
     assert sorted(map(int, ledger.details("end"))) == list(range(400))
 
 
-def test_no_room_for_another_process_is_a_warning(ledger: Ledger) -> None:
+def test_no_room_for_another_process_is_a_warning(ledger):
     with start_worker("--workers", 2, limits={resource.RLIMIT_NOFILE: (24, 24)}) as worker:
         wait_until(lambda: "could not be started" in worker.output)
         jobs.record.dispatch(1)
@@ -148,9 +146,7 @@ STILLBORN = {
 
 
 @pytest.mark.parametrize("how", STILLBORN)
-def test_a_worker_whose_children_cannot_start_ends_in_time(
-    ledger: Ledger, settings: Any, how: str
-) -> None:
+def test_a_worker_whose_children_cannot_start_ends_in_time(ledger, settings, how):
     """What it has reserved is not begun, and nobody is there to be told of its end."""
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "tests.stillborn.StillbornConfig"]
     dispatch_many(jobs.record.bind(number) for number in range(3))
@@ -164,9 +160,7 @@ def test_a_worker_whose_children_cannot_start_ends_in_time(
     assert waiting.count() == 3
 
 
-def test_children_started_by_exec_import_from_where_their_parent_does(
-    ledger: Ledger, tmp_path: Path
-) -> None:
+def test_children_started_by_exec_import_from_where_their_parent_does(ledger, tmp_path):
     jobs.record.dispatch(1)
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from django.core.management import *"
     code += "; execute_from_command_line()"
@@ -181,7 +175,7 @@ def test_children_started_by_exec_import_from_where_their_parent_does(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a namespace needs the system's administrator")
-def test_a_worker_may_be_the_first_process_of_a_container(ledger: Ledger) -> None:
+def test_a_worker_may_be_the_first_process_of_a_container(ledger):
     programs.starts_programs.using(timeout=1, tries=1).dispatch()
     jobs.record.dispatch(1)
     container = ("unshare", "--pid", "--mount-proc", "--fork", "--kill-child")

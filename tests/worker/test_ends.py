@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tests import elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs, programs
 from tests.ledger import Ledger
-from tests.services import PostgreSQL, Proxy
+from tests.services import Proxy
 from tests.services.proxy import Mode
 from tests.support import WorkerProcess, start_worker, wait_until
 
@@ -53,9 +52,7 @@ class Blocked:
 
 
 @pytest.fixture
-def blocked(
-    django_db_setup: None, django_db_blocker: Any, postgresql_server: PostgreSQL, settings: Any
-) -> Iterator[Blocked]:
+def blocked(django_db_setup, django_db_blocker, postgresql_server, settings):
     with (
         django_db_blocker.unblock(),
         elsewhere.own_database(postgresql_server) as own,
@@ -83,7 +80,7 @@ HOW = pytest.mark.parametrize("how", ["stalled", "stopped"])
 
 
 @HOW
-def test_the_end_of_the_lease(blocked: Blocked, settings: Any, how: str) -> None:
+def test_the_end_of_the_lease(blocked, settings, how):
     settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": LEASE}}}
     programs.starts_programs.dispatch()
     with blocked.start() as worker:
@@ -100,7 +97,7 @@ def test_the_end_of_the_lease(blocked: Blocked, settings: Any, how: str) -> None
 
 
 @HOW
-def test_a_hard_timeout(blocked: Blocked, how: str) -> None:
+def test_a_hard_timeout(blocked, how):
     programs.starts_programs.using(timeout=1, tries=1).dispatch()
     with blocked.start() as worker:
         began = blocked.begun()
@@ -117,7 +114,7 @@ def test_a_hard_timeout(blocked: Blocked, how: str) -> None:
 
 
 @HOW
-def test_the_end_of_the_grace(blocked: Blocked, how: str) -> None:
+def test_the_end_of_the_grace(blocked, how):
     programs.starts_programs.dispatch()
     with blocked.start() as worker:
         began = blocked.begun()
@@ -132,7 +129,7 @@ def test_the_end_of_the_grace(blocked: Blocked, how: str) -> None:
             assert "left" in worker.output or "take over when the lease ends" in worker.output
 
 
-def test_a_second_signal(blocked: Blocked) -> None:
+def test_a_second_signal(blocked):
     programs.starts_programs.dispatch()
     with start_worker("--grace", 30, overrides=blocked.overrides) as worker:
         began = blocked.begun()
@@ -145,7 +142,7 @@ def test_a_second_signal(blocked: Blocked) -> None:
         worker.wait(2 + SLOW)
 
 
-def test_the_parent_is_killed(blocked: Blocked) -> None:
+def test_the_parent_is_killed(blocked):
     programs.starts_programs.dispatch()
     with blocked.start() as worker:
         began = [*blocked.begun(), worker.warden]
@@ -153,7 +150,7 @@ def test_the_parent_is_killed(blocked: Blocked) -> None:
         gone(began, 0.3)
 
 
-def test_the_parents_group_is_killed(blocked: Blocked) -> None:
+def test_the_parents_group_is_killed(blocked):
     programs.starts_programs.dispatch()
     with blocked.start() as worker:
         began = [*blocked.begun(), worker.warden]
@@ -161,7 +158,7 @@ def test_the_parents_group_is_killed(blocked: Blocked) -> None:
         gone(began, 0.3)
 
 
-def test_the_warden_is_killed(blocked: Blocked) -> None:
+def test_the_warden_is_killed(blocked):
     """Its children end with it; the job is interrupted, and a new warden's child runs it again."""
     programs.starts_programs.dispatch()
     with blocked.start() as worker:
@@ -178,7 +175,7 @@ def test_the_warden_is_killed(blocked: Blocked) -> None:
     assert [line.attempt for line in blocked.ledger.lines("begin")] == [1, 1]
 
 
-def test_the_warden_is_killed_while_the_parent_waits(blocked: Blocked) -> None:
+def test_the_warden_is_killed_while_the_parent_waits(blocked):
     programs.starts_programs.dispatch()
     with blocked.start() as worker:
         began = blocked.begun()
@@ -188,7 +185,7 @@ def test_the_warden_is_killed_while_the_parent_waits(blocked: Blocked) -> None:
         worker.kill_everything()
 
 
-def test_a_child_is_killed_by_the_kernel(blocked: Blocked) -> None:
+def test_a_child_is_killed_by_the_kernel(blocked):
     programs.starts_programs.using(backoff=60).dispatch()
     with blocked.start() as worker:
         began = blocked.begun()
@@ -200,13 +197,13 @@ def test_a_child_is_killed_by_the_kernel(blocked: Blocked) -> None:
         assert "signal 9" in worker.output
 
 
-def test_a_soft_timeout(blocked: Blocked) -> None:
+def test_a_soft_timeout(blocked):
     programs.starts_programs_and_times_out.using(tries=1).dispatch()
     with blocked.start():
         gone(blocked.begun(), 1)
 
 
-def test_signals_to_all_processes_are_the_parents_to_decide(blocked: Blocked) -> None:
+def test_signals_to_all_processes_are_the_parents_to_decide(blocked):
     """As systemd sends them, and a terminal."""
     jobs.record.dispatch(1, 1.0)
     with blocked.start() as worker:

@@ -6,9 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connection, connections
@@ -27,24 +25,20 @@ from tests import databases, elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs
 from tests.app.models import Note
-from tests.ledger import Ledger
-from tests.services import PostgreSQL
 from tests.support import start_worker, wait_until
 
 FORKS = int(os.environ.get("DJQUEUE_TEST_FORKS", "500"))
 
 
 @pytest.fixture
-def over_tls(
-    django_db_setup: None, django_db_blocker: Any, postgresql_tls_server: PostgreSQL
-) -> Iterator[None]:
+def over_tls(django_db_setup, django_db_blocker, postgresql_tls_server):
     """`default` is a database on a server that takes encrypted connections only."""
     with django_db_blocker.unblock(), elsewhere.own_database(postgresql_tls_server):
         yield
 
 
 @pytest.fixture
-def tls_ledger(over_tls: None) -> Iterator[Ledger]:
+def tls_ledger(over_tls):
     with ledgers.kept() as ledger:
         yield ledger
 
@@ -86,15 +80,13 @@ class Parent:
 
 
 @pytest.fixture
-def parent() -> Iterator[Parent]:
+def parent():
     parent = Parent()
     yield parent
     parent.close()
 
 
-def test_a_connection_over_tls_survives_500_forks(
-    over_tls: None, tls_ledger: Ledger, parent: Parent
-) -> None:
+def test_a_connection_over_tls_survives_500_forks(over_tls, tls_ledger, parent):
     """Every tenth child uses a database itself; half of the children are killed, half end."""
     working = range(0, FORKS, 10)
     dispatch_many(jobs.write_note.bind(number) for number in working)
@@ -130,7 +122,7 @@ class WithAnother(DatabaseDriver):
         super().join(worker)
 
 
-def test_a_child_has_none_of_its_parents_files_and_sockets(settings: Any, ledger: Ledger) -> None:
+def test_a_child_has_none_of_its_parents_files_and_sockets(settings, ledger):
     driver = f"{__name__}.{WithAnother.__name__}"
     settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": driver}}}
     jobs.record.dispatch(1)
@@ -160,7 +152,7 @@ def _sockets_and_databases(pid: int) -> set[str]:
     return found
 
 
-def test_a_worker_over_tls_replaces_child_after_child(tls_ledger: Ledger) -> None:
+def test_a_worker_over_tls_replaces_child_after_child(tls_ledger):
     dispatch_many(jobs.exits.using(tries=1).bind() for _ in range(3))
     dispatch_many(jobs.record.bind(number) for number in range(20))
     with start_worker("--stop-when-empty") as worker:
@@ -171,7 +163,7 @@ def test_a_worker_over_tls_replaces_child_after_child(tls_ledger: Ledger) -> Non
 
 
 @pytest.mark.postgresql
-def test_a_worker_takes_a_pool_in_its_settings(ledger: Ledger) -> None:
+def test_a_worker_takes_a_pool_in_its_settings(ledger):
     dispatch_many(jobs.write_note.bind(number) for number in range(30))
     jobs.exits.using(tries=1).dispatch()
     dispatch_many(jobs.write_note.bind(number) for number in range(30, 60))
@@ -194,7 +186,7 @@ def _threads(pid: int) -> int:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python warns of such forks from 3.12 on")
 @pytest.mark.parametrize("how", ["fork", "exec", "here"])
-def test_nothing_in_a_worker_warns(ledger: Ledger, how: str) -> None:
+def test_nothing_in_a_worker_warns(ledger, how):
     dispatch_many(jobs.write_note.bind(number) for number in range(5))
     jobs.boom.dispatch()
     jobs.sleeps_on.using(tries=1).dispatch()

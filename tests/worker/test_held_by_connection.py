@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from djqueue import queues
-from tests import databases, services
+from tests import databases
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.services import Proxy
 from tests.services.proxy import Mode
 from tests.support import start_worker, wait_until
@@ -28,7 +26,7 @@ def told(port: int, retry_after: float) -> dict[str, Any]:
 
 
 @pytest.fixture
-def port(settings: Any, beanstalkd_server: services.Beanstalkd) -> Iterator[int]:
+def port(settings, beanstalkd_server):
     settings.DJQUEUE = told(beanstalkd_server.port, 10)
     queues["bean"].clear()
     yield beanstalkd_server.port
@@ -36,9 +34,7 @@ def port(settings: Any, beanstalkd_server: services.Beanstalkd) -> Iterator[int]
 
 
 @pytest.mark.slow
-def test_a_job_that_is_held_for_a_shorter_time_than_its_worker_says_runs_once(
-    port: int, ledger: Ledger
-) -> None:
+def test_a_job_that_is_held_for_a_shorter_time_than_its_worker_says_runs_once(port, ledger):
     overrides = {"DJQUEUE": told(port, 600)}
     with start_worker(overrides=overrides), start_worker(overrides=overrides):
         job = jobs.beating.dispatch(1, 13)
@@ -46,7 +42,7 @@ def test_a_job_that_is_held_for_a_shorter_time_than_its_worker_says_runs_once(
     assert ledger.count("begin") == {job.id: 1}
 
 
-def test_what_a_broken_connection_held_ends_at_once(port: int, ledger: Ledger) -> None:
+def test_what_a_broken_connection_held_ends_at_once(port, ledger):
     with Proxy(port) as proxy:
         jobs.beating.dispatch(1, 4)
         with start_worker(overrides={"DJQUEUE": told(proxy.port, 10)}) as cut:

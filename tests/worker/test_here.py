@@ -9,19 +9,18 @@ import pytest
 
 from djqueue.models import QueuedJob, Worker
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
 HERE = ("--workers", 0, "--sleep", 0.2)
 
 
 @pytest.fixture(autouse=True)
-def short_lease(settings: object) -> None:
+def short_lease(settings):
     place = {"DRIVER": "database", "RETRY_AFTER": 3}
-    settings.DJQUEUE = {"CONNECTIONS": {"database": place}}  # type: ignore[attr-defined]
+    settings.DJQUEUE = {"CONNECTIONS": {"database": place}}
 
 
-def test_a_job_longer_than_the_lease_runs_once(ledger: Ledger) -> None:
+def test_a_job_longer_than_the_lease_runs_once(ledger):
     jobs.record.dispatch(1, 7.0)
     with start_worker(*HERE) as here:
         wait_until(lambda: ledger.lines("begin"))
@@ -35,7 +34,7 @@ def test_a_job_longer_than_the_lease_runs_once(ledger: Ledger) -> None:
     assert not Worker.objects.exists()
 
 
-def test_what_ctrl_c_cuts_short_goes_back_as_interrupted(ledger: Ledger) -> None:
+def test_what_ctrl_c_cuts_short_goes_back_as_interrupted(ledger):
     jobs.sturdy.dispatch(1, 30.0)
     with start_worker(*HERE) as here:
         wait_until(lambda: ledger.lines("begin"))
@@ -46,7 +45,7 @@ def test_what_ctrl_c_cuts_short_goes_back_as_interrupted(ledger: Ledger) -> None
     assert (row.reserved_at, row.attempts, row.interruptions) == (None, 0, 1)
 
 
-def test_what_a_dead_worker_held_is_taken_over(ledger: Ledger) -> None:
+def test_what_a_dead_worker_held_is_taken_over(ledger):
     jobs.sturdy.dispatch(1, 1.0)
     with start_worker() as first:
         wait_until(lambda: ledger.lines("begin"))

@@ -24,8 +24,8 @@ LARGEST = int(os.environ.get("DJQUEUE_TEST_LARGEST", str(1 << 20)))
 
 
 @pytest.fixture(autouse=True)
-def no_grace(settings: object) -> None:
-    settings.DJQUEUE = {"UNKNOWN_JOB_GRACE": 0}  # type: ignore[attr-defined]
+def no_grace(settings):
+    settings.DJQUEUE = {"UNKNOWN_JOB_GRACE": 0}
 
 
 def insert(rows: Iterable[Row]) -> list[Row]:
@@ -97,7 +97,7 @@ def run_among_good_ones(rows: list[Row], ledger: Ledger, *arguments: object) -> 
     return output
 
 
-def test_bad_payloads_fail_and_good_ones_run(ledger: Ledger) -> None:
+def test_bad_payloads_fail_and_good_ones_run(ledger):
     rows, _ = hostile.every(databases.vendor(), LARGEST)
     output = run_among_good_ones(rows, ledger)
     failed = {str(row.uuid): row for row in FailedJob.objects.all()}
@@ -112,7 +112,7 @@ def test_bad_payloads_fail_and_good_ones_run(ledger: Ledger) -> None:
     assert_nothing_was_forged(output)
 
 
-def test_strange_rows_come_to_an_end(ledger: Ledger) -> None:
+def test_strange_rows_come_to_an_end(ledger):
     _, rows = hostile.every(databases.vendor(), LARGEST)
     output = run_among_good_ones(rows, ledger, "--tries", 1)
     ended = set(ledger.count("end")) | {
@@ -123,7 +123,7 @@ def test_strange_rows_come_to_an_end(ledger: Ledger) -> None:
 
 
 @pytest.mark.mariadb
-def test_a_payload_that_just_fitted_into_the_jobs_can_fail_too(ledger: Ledger) -> None:
+def test_a_payload_that_just_fitted_into_the_jobs_can_fail_too(ledger):
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@max_allowed_packet")
         most = cursor.fetchone()[0]
@@ -135,9 +135,7 @@ def test_a_payload_that_just_fitted_into_the_jobs_can_fail_too(ledger: Ledger) -
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
-def test_a_name_forges_no_line_about_the_worker_either(
-    ledger: Ledger, arguments: tuple[str, ...]
-) -> None:
+def test_a_name_forges_no_line_about_the_worker_either(ledger, arguments):
     told = hostile.payload("{}", name='"app.DiesWhenTold"')
     insert([Row("dies when told", told, name=hostile.FORGERY)])
     output = work(*arguments)
@@ -156,7 +154,7 @@ def assert_nothing_was_forged(output: str) -> None:
         assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  |  |Processing jobs|$", line), line
 
 
-def test_one_that_kills_the_worker_s_children_is_among_the_failed(ledger: Ledger) -> None:
+def test_one_that_kills_the_worker_s_children_is_among_the_failed(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(20))
     rows = insert([Row("dies", hostile.payload("{}", name='"app.exits"'), name="app.exits")])
     work("--tries", 1)

@@ -8,7 +8,6 @@ from djqueue import dispatch_many
 from djqueue.models import FailedJob, QueuedJob
 from tests.app import jobs
 from tests.app.models import Note
-from tests.ledger import Ledger
 from tests.support import start_worker
 from tests.torture import kills
 from tests.torture.sizes import ATOMIC, JOBS, KILLS, NOOPS, SEED, size
@@ -17,11 +16,11 @@ SETTINGS = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": ki
 
 
 @pytest.fixture(autouse=True)
-def short_lease(settings: object) -> None:
-    settings.DJQUEUE = SETTINGS  # type: ignore[attr-defined]
+def short_lease(settings):
+    settings.DJQUEUE = SETTINGS
 
 
-def test_two_workers_run_each_of_many_jobs_once(ledger: Ledger) -> None:
+def test_two_workers_run_each_of_many_jobs_once(ledger):
     count = size(NOOPS, 2000)
     dispatch_many(jobs.record.bind(number) for number in range(count))
     line = ("--workers", 2, "--stop-when-empty")
@@ -32,7 +31,7 @@ def test_two_workers_run_each_of_many_jobs_once(ledger: Ledger) -> None:
     assert not QueuedJob.objects.exists()
 
 
-def test_no_job_is_lost_when_processes_are_killed(ledger: Ledger) -> None:
+def test_no_job_is_lost_when_processes_are_killed(ledger):
     count = kills.run(
         ledger, jobs.sturdy, jobs=size(JOBS, 1500), kills=size(KILLS, 12), seed=size(SEED, 1)
     )
@@ -41,7 +40,7 @@ def test_no_job_is_lost_when_processes_are_killed(ledger: Ledger) -> None:
     assert not QueuedJob.objects.exists()
 
 
-def test_no_job_runs_beyond_its_tries_when_processes_are_killed(ledger: Ledger) -> None:
+def test_no_job_runs_beyond_its_tries_when_processes_are_killed(ledger):
     count = kills.run(
         ledger, jobs.frail, jobs=size(JOBS, 1500), kills=size(KILLS, 12), seed=size(SEED, 2)
     )
@@ -52,7 +51,7 @@ def test_no_job_runs_beyond_its_tries_when_processes_are_killed(ledger: Ledger) 
     assert len(done) + len(failed) == count.jobs
 
 
-def test_what_atomic_jobs_write_is_there_exactly_once(ledger: Ledger) -> None:
+def test_what_atomic_jobs_write_is_there_exactly_once(ledger):
     many = size(ATOMIC, 800)
     count = kills.run(
         ledger,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -26,8 +25,6 @@ from djqueue.runner.decision import Action, Decision, Happened
 from djqueue.runner.outcome import DONE, Outcome
 from djqueue.worker.chores import forget, tidy
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
-from tests.ledger import Ledger
-from tests.services import Redis
 from tests.support import start_worker, wait_until
 
 NOISE = "".join(str(uuid4()) for _ in range(30_000))  # a megabyte
@@ -39,13 +36,13 @@ def connection(**more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def stored() -> Iterator[None]:
+def stored():
     with override_settings(DJQUEUE=connection()):
         yield
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder():
     """Large arguments are files in this folder."""
     with tempfile.TemporaryDirectory(prefix="djqueue-storage-") as path:
         backend = "django.core.files.storage.FileSystemStorage"
@@ -66,7 +63,7 @@ def nothing_left() -> bool:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_compressed_and_stored_and_small_ones_run_in_order(ledger: Ledger, workers: int) -> None:
+def test_compressed_and_stored_and_small_ones_run_in_order(ledger, workers):
     texts = ["a", "b" * 50_000, NOISE, "c" * 5_000, NOISE[:20_000]]
     with override_settings(DJQUEUE=connection(COMPRESS_ABOVE=4096)):
         dispatch_many(Weighs(text) for text in texts)
@@ -78,7 +75,7 @@ def test_compressed_and_stored_and_small_ones_run_in_order(ledger: Ledger, worke
     assert nothing_left()
 
 
-def test_many_are_removed_together(ledger: Ledger, stored: None) -> None:
+def test_many_are_removed_together(ledger, stored):
     dispatch_many(Weighs(f"{number:05}" * 5_000) for number in range(60))
     assert Payload.objects.count() == 60
     drain("--workers", 2)
@@ -86,7 +83,7 @@ def test_many_are_removed_together(ledger: Ledger, stored: None) -> None:
     assert nothing_left()
 
 
-def test_a_storage_has_them_and_is_empty_in_the_end(ledger: Ledger, folder: Path) -> None:
+def test_a_storage_has_them_and_is_empty_in_the_end(ledger, folder):
     dispatch_many(Weighs(NOISE[:number]) for number in (100, 20_000, 1_000_000))
     assert len([path for path in folder.rglob("*") if path.is_file()]) == 2
     assert not Payload.objects.filter(body__isnull=False).exists()
@@ -96,14 +93,14 @@ def test_a_storage_has_them_and_is_empty_in_the_end(ledger: Ledger, folder: Path
     assert nothing_left()
 
 
-def test_an_atomic_job_leaves_nothing_either(ledger: Ledger, stored: None) -> None:
+def test_an_atomic_job_leaves_nothing_either(ledger, stored):
     WeighsAtomically(NOISE).dispatch()
     drain()
     assert ledger.details("begin") == [digest(NOISE)]
     assert nothing_left()
 
 
-def test_a_released_job_keeps_its_arguments(ledger: Ledger, stored: None) -> None:
+def test_a_released_job_keeps_its_arguments(ledger, stored):
     Weighs(NOISE, "release").using(tries=2).dispatch()
     WeighsAtomically(NOISE, "release").using(tries=2).dispatch()
     drain()
@@ -112,7 +109,7 @@ def test_a_released_job_keeps_its_arguments(ledger: Ledger, stored: None) -> Non
 
 
 @pytest.mark.parametrize("how", ["raise", "die"])
-def test_a_failed_job_is_told_and_can_be_retried(ledger: Ledger, stored: None, how: str) -> None:
+def test_a_failed_job_is_told_and_can_be_retried(ledger, stored, how):
     Weighs(NOISE, how).dispatch()
     drain()
     assert ledger.details("failed") == [digest(NOISE)]
@@ -125,7 +122,7 @@ def test_a_failed_job_is_told_and_can_be_retried(ledger: Ledger, stored: None, h
     assert Payload.objects.count() == 1  # it has failed again
 
 
-def test_without_failed_rows_the_job_is_told_before_its_arguments_go(ledger: Ledger) -> None:
+def test_without_failed_rows_the_job_is_told_before_its_arguments_go(ledger):
     with override_settings(DJQUEUE={**connection(), "FAILED_JOBS": None}):
         Weighs(NOISE, "raise").dispatch()
         drain()
@@ -133,7 +130,7 @@ def test_without_failed_rows_the_job_is_told_before_its_arguments_go(ledger: Led
     assert nothing_left()
 
 
-def test_arguments_that_are_gone_fail_the_job_and_no_other(ledger: Ledger, stored: None) -> None:
+def test_arguments_that_are_gone_fail_the_job_and_no_other(ledger, stored):
     Weighs(NOISE).dispatch()
     Payload.objects.all().delete()
     record.dispatch(1)
@@ -142,7 +139,7 @@ def test_arguments_that_are_gone_fail_the_job_and_no_other(ledger: Ledger, store
     assert "no longer in the payload store" in FailedJob.objects.get().exception_message
 
 
-def test_a_storage_that_is_away_holds_the_job_back(ledger: Ledger, folder: Path) -> None:
+def test_a_storage_that_is_away_holds_the_job_back(ledger, folder):
     Weighs(NOISE).dispatch()
     away = {**storages.backends["jobs"], "OPTIONS": {"location": "/dev/null/nowhere"}}
     with start_worker(overrides={"STORAGES": {**storages.backends, "jobs": away}}):
@@ -155,7 +152,7 @@ def test_a_storage_that_is_away_holds_the_job_back(ledger: Ledger, folder: Path)
     assert nothing_left()
 
 
-def test_a_worker_that_stops_still_removes_what_it_has_done(ledger: Ledger, stored: None) -> None:
+def test_a_worker_that_stops_still_removes_what_it_has_done(ledger, stored):
     dispatch_many(Weighs(NOISE[:20_000]) for _ in range(5))
     with start_worker() as worker:
         wait_until(lambda: len(ledger.lines("begin")) >= 1)
@@ -164,7 +161,7 @@ def test_a_worker_that_stops_still_removes_what_it_has_done(ledger: Ledger, stor
 
 
 @pytest.mark.redis
-def test_on_a_store_that_is_no_database(ledger: Ledger, redis_server: Redis) -> None:
+def test_on_a_store_that_is_no_database(ledger, redis_server):
     redis = {"DRIVER": "redis", "URL": redis_server.url, "STORE_ABOVE": 10_000}
     with override_settings(DJQUEUE={"DEFAULT": "redis", "CONNECTIONS": {"redis": redis}}):
         with transaction.atomic():
@@ -180,12 +177,10 @@ def test_on_a_store_that_is_no_database(ledger: Ledger, redis_server: Redis) -> 
         queues.close_all()
 
 
-def test_a_chore_that_fails_is_left_to_a_later_pruning(
-    transactional_db: None, stored: None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_chore_that_fails_is_left_to_a_later_pruning(transactional_db, stored, caplog):
     Weighs(NOISE).dispatch()
     id = str(Payload.objects.get().uuid)
-    broken = {**storages.backends, "jobs": {"BACKEND": "tests.bus.test_payload_store.Broken"}}
+    broken = {**storages.backends, "jobs": {"BACKEND": "tests.dispatch.test_payload_store.Broken"}}
     with override_settings(
         DJQUEUE={**connection(), "PAYLOADS": {"STORAGE": "jobs"}}, STORAGES=broken
     ):
@@ -197,7 +192,7 @@ def test_a_chore_that_fails_is_left_to_a_later_pruning(
     assert nothing_left()
 
 
-def test_only_what_the_store_has_settled_is_forgotten() -> None:
+def test_only_what_the_store_has_settled_is_forgotten():
     text = pack(encode(encode_head("app.Weighs", Limits()), "x", 1.0, {}), None, 1).text
     reservations = [Reservation(id, "q", "app.Weighs", text, 1, 0, "", None) for id in "abc"]
     gone, lost, again = reservations

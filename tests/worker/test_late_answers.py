@@ -41,7 +41,7 @@ def _child_of(worker: WorkerProcess, ledger: Ledger, detail: str) -> int:
     return int(lines[0].pid)
 
 
-def test_a_job_is_stopped_in_time(ledger: Ledger) -> None:
+def test_a_job_is_stopped_in_time(ledger):
     jobs.record.dispatch(1, 1.0)
     jobs.loops_in_c.dispatch()
     with start_worker("--workers", 2, "--grace", 1) as worker, late(ledger):
@@ -51,7 +51,7 @@ def test_a_job_is_stopped_in_time(ledger: Ledger) -> None:
     assert FailedJob.objects.get().exception_class == "djqueue.errors.TimeoutExceeded"
 
 
-def test_what_is_over_meanwhile_is_stored_afterwards(ledger: Ledger) -> None:
+def test_what_is_over_meanwhile_is_stored_afterwards(ledger):
     jobs.record.dispatch(1, 1.0)
     jobs.sturdy.dispatch(2, 1.5)
     with start_worker("--workers", 2, "--stop-when-empty") as worker:
@@ -63,7 +63,7 @@ def test_what_is_over_meanwhile_is_stored_afterwards(ledger: Ledger) -> None:
     assert sorted(ledger.details("begin")) == ["1", "2"]
 
 
-def test_a_queue_is_not_empty_while_a_retry_is_untold(ledger: Ledger) -> None:
+def test_a_queue_is_not_empty_while_a_retry_is_untold(ledger):
     jobs.record.dispatch(1, 1.0)
     jobs.ends_as_told.using(backoff=0).dispatch("raise", 1.5)
     with start_worker("--workers", 2, "--stop-when-empty") as worker:
@@ -74,7 +74,7 @@ def test_a_queue_is_not_empty_while_a_retry_is_untold(ledger: Ledger) -> None:
     assert FailedJob.objects.get().attempts == 2
 
 
-def test_what_comes_after_the_signal_to_stop_is_given_back(ledger: Ledger) -> None:
+def test_what_comes_after_the_signal_to_stop_is_given_back(ledger):
     jobs.record.dispatch(1, 1.0)
     with start_worker() as worker:
         wait_until(lambda: ledger.lines("begin"))
@@ -92,8 +92,8 @@ def test_what_comes_after_the_signal_to_stop_is_given_back(ledger: Ledger) -> No
 SHORT_LEASE = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": 3}}}
 
 
-def test_the_sign_of_life_does_not_wait_behind_an_answer(ledger: Ledger, settings: object) -> None:
-    settings.DJQUEUE = SHORT_LEASE  # type: ignore[attr-defined]
+def test_the_sign_of_life_does_not_wait_behind_an_answer(ledger, settings):
+    settings.DJQUEUE = SHORT_LEASE
     jobs.record.dispatch(1, 1.0)
     jobs.sturdy.dispatch(2, 7.0)
     with start_worker("--workers", 2, "--stop-when-empty") as worker:
@@ -104,10 +104,8 @@ def test_the_sign_of_life_does_not_wait_behind_an_answer(ledger: Ledger, setting
     assert not QueuedJob.objects.exists()
 
 
-def test_a_lease_that_ends_without_an_answer_ends_the_jobs(
-    ledger: Ledger, settings: object
-) -> None:
-    settings.DJQUEUE = SHORT_LEASE  # type: ignore[attr-defined]
+def test_a_lease_that_ends_without_an_answer_ends_the_jobs(ledger, settings):
+    settings.DJQUEUE = SHORT_LEASE
     jobs.sturdy.dispatch(2, 20.0)
     with start_worker("--workers", 2) as worker:
         child = _child_of(worker, ledger, "2")

@@ -14,18 +14,17 @@ from djqueue import find, queues
 from djqueue.models import FailedJob, QueuedJob, Worker
 from tests.app import jobs
 from tests.app.models import Note
-from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
 SHORT_LEASE = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": 3}}}
 
 
 @pytest.fixture(autouse=True)
-def short_lease(settings: object) -> None:
-    settings.DJQUEUE = SHORT_LEASE  # type: ignore[attr-defined]
+def short_lease(settings):
+    settings.DJQUEUE = SHORT_LEASE
 
 
-def test_the_jobs_of_a_killed_worker_run_elsewhere(ledger: Ledger) -> None:
+def test_the_jobs_of_a_killed_worker_run_elsewhere(ledger):
     jobs.sturdy.dispatch(1, 1.0)
     with start_worker() as first:
         wait_until(lambda: ledger.lines("begin"))
@@ -38,7 +37,7 @@ def test_the_jobs_of_a_killed_worker_run_elsewhere(ledger: Ledger) -> None:
     assert not QueuedJob.objects.exists()
 
 
-def test_a_worker_that_slept_through_its_lease_changes_nothing(ledger: Ledger) -> None:
+def test_a_worker_that_slept_through_its_lease_changes_nothing(ledger):
     jobs.sturdy.dispatch(1, 2.0)
     with start_worker() as stale:
         wait_until(lambda: ledger.lines("begin"))
@@ -57,7 +56,7 @@ def test_a_worker_that_slept_through_its_lease_changes_nothing(ledger: Ledger) -
 
 
 @pytest.mark.parametrize("how", ["return", "raise", "release", "fail"])
-def test_a_job_deleted_while_it_runs_does_not_come_back(ledger: Ledger, how: str) -> None:
+def test_a_job_deleted_while_it_runs_does_not_come_back(ledger, how):
     id = jobs.ends_as_told.dispatch(how, 1.0).id
     with start_worker() as worker:
         wait_until(lambda: ledger.lines("begin"))
@@ -71,7 +70,7 @@ def test_a_job_deleted_while_it_runs_does_not_come_back(ledger: Ledger, how: str
     assert not FailedJob.objects.exists()
 
 
-def test_a_cancelled_job_sees_it(ledger: Ledger) -> None:
+def test_a_cancelled_job_sees_it(ledger):
     handle = jobs.runs_until_cancelled.dispatch()
     with start_worker():
         wait_until(lambda: ledger.lines("begin"))
@@ -82,7 +81,7 @@ def test_a_cancelled_job_sees_it(ledger: Ledger) -> None:
     assert not FailedJob.objects.exists()
 
 
-def test_a_job_that_was_told_by_mistake_that_it_is_cancelled_is_not_done(ledger: Ledger) -> None:
+def test_a_job_that_was_told_by_mistake_that_it_is_cancelled_is_not_done(ledger):
     """Its row is somebody else's at one look, and our own again when it ends: a dump restored."""
     jobs.lingers_when_cancelled.dispatch(2.0)
     with start_worker() as worker:
@@ -98,14 +97,14 @@ def test_a_job_that_was_told_by_mistake_that_it_is_cancelled_is_not_done(ledger:
     assert [line.attempt for line in ledger.lines("begin")] == [1, 1]
 
 
-def test_a_job_many_times_as_long_as_the_lease_runs_once(ledger: Ledger) -> None:
+def test_a_job_many_times_as_long_as_the_lease_runs_once(ledger):
     jobs.record.dispatch(1, 8.0)
     with start_worker(), start_worker():
         wait_until(lambda: ledger.lines("end"), timeout=20)
     assert len(ledger.lines("begin")) == 1
 
 
-def test_a_job_whose_workers_die_too_often_is_given_up(ledger: Ledger) -> None:
+def test_a_job_whose_workers_die_too_often_is_given_up(ledger):
     jobs.record.dispatch(1, 30.0)
     for death in range(4):
         with start_worker("--tries", 1) as worker:
@@ -118,7 +117,7 @@ def test_a_job_whose_workers_die_too_often_is_given_up(ledger: Ledger) -> None:
     assert "interrupted 4 times" in failed.exception_message
 
 
-def test_a_worker_that_was_asleep_judges_nobody_at_first(ledger: Ledger) -> None:
+def test_a_worker_that_was_asleep_judges_nobody_at_first(ledger):
     """After an outage everybody says hello before anybody is declared dead."""
     with start_worker() as sleeper:
         wait_until(Worker.objects.exists)
@@ -137,8 +136,8 @@ def test_a_worker_that_was_asleep_judges_nobody_at_first(ledger: Ledger) -> None
 
 
 def test_workers_that_stop_when_empty_take_over_what_nobody_can_hold_any_more(
-    ledger: Ledger,
-) -> None:
+    ledger,
+):
     jobs.sturdy.dispatch(1, 1.0)
     with start_worker() as first:
         wait_until(lambda: ledger.lines("begin"))
@@ -152,7 +151,7 @@ def test_workers_that_stop_when_empty_take_over_what_nobody_can_hold_any_more(
     assert ledger.details("end") == ["1"]
 
 
-def test_a_job_may_lock_the_database_for_longer_than_the_lease(ledger: Ledger) -> None:
+def test_a_job_may_lock_the_database_for_longer_than_the_lease(ledger):
     """On SQLite its worker cannot give a sign of life meanwhile, and nobody can take it over."""
     jobs.insert_note.dispatch(1, 6.0)
     with start_worker() as worker, start_worker() as other:
@@ -164,7 +163,7 @@ def test_a_job_may_lock_the_database_for_longer_than_the_lease(ledger: Ledger) -
     assert [note.text for note in Note.objects.all()] == ["1"]
 
 
-def test_rows_of_workers_that_ended_are_gone(ledger: Ledger) -> None:
+def test_rows_of_workers_that_ended_are_gone(ledger):
     with start_worker() as worker:
         wait_until(Worker.objects.exists)
         worker.stop()

@@ -13,7 +13,6 @@ from django.db import connections
 from djqueue.models import FailedJob
 from tests.app import jobs, untidy
 from tests.app.models import Note
-from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
 
@@ -37,7 +36,7 @@ def texts() -> list[str]:
     return [note.text for note in Note.objects.order_by("id")]
 
 
-def test_a_transaction_that_raw_sql_began_swallows_nothing(ledger: Ledger) -> None:
+def test_a_transaction_that_raw_sql_began_swallows_nothing(ledger):
     untidy.leaves_a_transaction.dispatch(0)
     jobs.write_note.dispatch(1)
     untidy.leaves_a_transaction.dispatch(2)
@@ -48,7 +47,7 @@ def test_a_transaction_that_raw_sql_began_swallows_nothing(ledger: Ledger) -> No
         assert "app.leaves_a_transaction left a transaction open" in output
 
 
-def test_a_session_that_was_closed_is_opened_anew(ledger: Ledger) -> None:
+def test_a_session_that_was_closed_is_opened_anew(ledger):
     jobs.write_note.dispatch(1)
     untidy.closes_its_session.dispatch()
     jobs.write_note.dispatch(2)
@@ -57,8 +56,8 @@ def test_a_session_that_was_closed_is_opened_anew(ledger: Ledger) -> None:
 
 
 def test_after_a_timeout_that_became_another_error_the_process_is_a_new_one(
-    ledger: Ledger,
-) -> None:
+    ledger,
+):
     untidy.translates_its_timeout.dispatch()
     jobs.record.dispatch(1)
     jobs.write_note.dispatch(1)
@@ -69,7 +68,7 @@ def test_after_a_timeout_that_became_another_error_the_process_is_a_new_one(
     assert interrupted != after
 
 
-def test_a_connection_that_grew_old_while_nothing_ran_is_not_used(ledger: Ledger) -> None:
+def test_a_connection_that_grew_old_while_nothing_ran_is_not_used(ledger):
     with start_worker(overrides=keeping_connections(1)):
         for number in (1, 2):
             untidy.same_session.dispatch()
@@ -78,7 +77,7 @@ def test_a_connection_that_grew_old_while_nothing_ran_is_not_used(ledger: Ledger
     assert ledger.details("same") == ["False", "False"]
 
 
-def test_the_process_is_as_it_was_before(ledger: Ledger) -> None:
+def test_the_process_is_as_it_was_before(ledger):
     given = {"DJQUEUE_TEST_GIVEN": "yes"}
     untidy.looks_around.dispatch()
     untidy.upsets_its_process.dispatch()
@@ -96,7 +95,7 @@ def test_the_process_is_as_it_was_before(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(("how", "code"), [("raises", "1"), ("returns", "0"), ("exits", "7")])
-def test_a_forked_twin_ends_where_it_would_return(ledger: Ledger, how: str, code: str) -> None:
+def test_a_forked_twin_ends_where_it_would_return(ledger, how, code):
     untidy.forks_a_twin.dispatch(how)
     jobs.record.dispatch(1)
     output = drain()
@@ -109,7 +108,7 @@ def test_a_forked_twin_ends_where_it_would_return(ledger: Ledger, how: str, code
     assert ("ValueError: in the twin" in output) == (how == "raises")
 
 
-def test_sys_exit_is_told_with_its_code_and_costs_no_process(ledger: Ledger) -> None:
+def test_sys_exit_is_told_with_its_code_and_costs_no_process(ledger):
     jobs.record.dispatch(1)
     untidy.exits.dispatch()
     jobs.record.dispatch(2)
@@ -121,7 +120,7 @@ def test_sys_exit_is_told_with_its_code_and_costs_no_process(ledger: Ledger) -> 
     assert len({line.pid for line in ledger.lines("end")}) == 1
 
 
-def test_memory_does_not_grow_with_failed_attempts(ledger: Ledger) -> None:
+def test_memory_does_not_grow_with_failed_attempts(ledger):
     for _ in range(3):
         untidy.fails_with_much_in_hand.dispatch()
     drain()

@@ -39,7 +39,7 @@ def run_among_neighbours(ledger: Ledger, job: Any, *arguments: object) -> tuple[
 @pytest.mark.parametrize(
     "job", [jobs.sleeps_on, jobs.swallows, jobs.loops_in_c, jobs.swallows_everything]
 )
-def test_a_job_that_does_not_end_is_stopped(ledger: Ledger, job: Any) -> None:
+def test_a_job_that_does_not_end_is_stopped(ledger, job):
     began = time.monotonic()
     failed, _ = run_among_neighbours(ledger, job)
     # A second more is for the dump, and some for a busy machine.
@@ -49,13 +49,13 @@ def test_a_job_that_does_not_end_is_stopped(ledger: Ledger, job: Any) -> None:
     assert "jobs.py" in failed.exception  # where it was
 
 
-def test_a_job_in_a_c_call_leaves_a_dump_of_its_stack(ledger: Ledger) -> None:
+def test_a_job_in_a_c_call_leaves_a_dump_of_its_stack(ledger):
     failed, _ = run_among_neighbours(ledger, jobs.loops_in_c)
     assert "was killed after" in failed.exception_message
     assert "in loops_in_c" in failed.exception
 
 
-def test_a_job_that_kills_its_process_uses_its_tries(ledger: Ledger) -> None:
+def test_a_job_that_kills_its_process_uses_its_tries(ledger):
     failed, _ = run_among_neighbours(ledger, jobs.kills_itself)
     assert ledger.details("begin").count("3") >= 1
     assert failed.exception_class == "djqueue.errors.ProcessDied"
@@ -65,7 +65,7 @@ def test_a_job_that_kills_its_process_uses_its_tries(ledger: Ledger) -> None:
     assert kinds == ["died"] * 3
 
 
-def test_a_crash_leaves_a_dump_of_its_stack(ledger: Ledger) -> None:
+def test_a_crash_leaves_a_dump_of_its_stack(ledger):
     jobs.kills_itself.using(tries=1).dispatch(int(signal.SIGSEGV))
     with start_worker("--stop-when-empty") as worker:
         assert worker.wait() == 0
@@ -74,18 +74,18 @@ def test_a_crash_leaves_a_dump_of_its_stack(ledger: Ledger) -> None:
     assert "in kills_itself" in failed.exception
 
 
-def test_a_job_that_ends_its_process_is_a_failure_with_the_exit_code(ledger: Ledger) -> None:
+def test_a_job_that_ends_its_process_is_a_failure_with_the_exit_code(ledger):
     failed, _ = run_among_neighbours(ledger, jobs.exits)
     assert "exit code 3" in failed.exception_message
 
 
-def test_a_job_that_allocates_without_end_is_killed(ledger: Ledger) -> None:
+def test_a_job_that_allocates_without_end_is_killed(ledger):
     failed, _ = run_among_neighbours(ledger, jobs.allocates_without_end, "--memory-kill", 200)
     assert failed.exception_class == "djqueue.errors.MemoryExceeded"
     assert "above --memory-kill 200" in failed.exception_message
 
 
-def test_a_child_that_stays_large_ends_the_worker_with_12(ledger: Ledger) -> None:
+def test_a_child_that_stays_large_ends_the_worker_with_12(ledger):
     jobs.keeps_memory.dispatch(150)
     jobs.record.using(delay=600).dispatch(1)
     with start_worker("--memory", 150) as worker:
@@ -93,7 +93,7 @@ def test_a_child_that_stays_large_ends_the_worker_with_12(ledger: Ledger) -> Non
         assert "above --memory 150" in worker.output
 
 
-def test_terminate_lets_the_current_job_finish(ledger: Ledger) -> None:
+def test_terminate_lets_the_current_job_finish(ledger):
     jobs.record.dispatch(1, 1.0)
     jobs.record.dispatch(2)
     with start_worker() as worker:
@@ -104,7 +104,7 @@ def test_terminate_lets_the_current_job_finish(ledger: Ledger) -> None:
     assert ledger.details("end") == ["1"]
 
 
-def test_what_is_still_running_after_the_grace_is_handed_back(ledger: Ledger) -> None:
+def test_what_is_still_running_after_the_grace_is_handed_back(ledger):
     from djqueue.models import QueuedJob
 
     jobs.record.dispatch(1, 60.0)
@@ -118,7 +118,7 @@ def test_what_is_still_running_after_the_grace_is_handed_back(ledger: Ledger) ->
     assert (row.attempts, row.interruptions, row.reserved_by, row.line) == (0, 1, None, 0)
 
 
-def test_a_second_signal_stops_at_once(ledger: Ledger) -> None:
+def test_a_second_signal_stops_at_once(ledger):
     from djqueue.models import QueuedJob
 
     jobs.record.dispatch(1, 60.0)
@@ -131,7 +131,7 @@ def test_a_second_signal_stops_at_once(ledger: Ledger) -> None:
     assert QueuedJob.objects.get().interruptions == 1
 
 
-def test_children_die_with_their_parent(ledger: Ledger) -> None:
+def test_children_die_with_their_parent(ledger):
     jobs.record.dispatch(1, 60.0)
     with start_worker() as worker:
         wait_until(lambda: ledger.lines("begin"))

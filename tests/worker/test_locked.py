@@ -14,7 +14,6 @@ from djqueue import dispatch_many
 from djqueue.models import FailedJob, QueuedJob
 from tests import databases
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
 pytestmark = [
@@ -36,7 +35,7 @@ def locked() -> Iterator[None]:
         other.close()
 
 
-def test_a_worker_outlives_a_lock_that_is_held_for_long(ledger: Ledger) -> None:
+def test_a_worker_outlives_a_lock_that_is_held_for_long(ledger):
     dispatch_many(jobs.record.bind(number, 0.005) for number in range(600))
     with start_worker("--workers", 2) as worker:
         wait_until(lambda: len(ledger.lines("end")) > 30)
@@ -53,9 +52,9 @@ def test_a_worker_outlives_a_lock_that_is_held_for_long(ledger: Ledger) -> None:
     assert not FailedJob.objects.exists()
 
 
-def test_a_lease_that_runs_out_meanwhile_stops_no_job(ledger: Ledger, settings: object) -> None:
+def test_a_lease_that_runs_out_meanwhile_stops_no_job(ledger, settings):
     """Nobody could take it over: no other worker can write either."""
-    settings.DJQUEUE = SHORT_LEASE  # type: ignore[attr-defined]
+    settings.DJQUEUE = SHORT_LEASE
     jobs.sturdy.dispatch(1, 5.0)
     with start_worker() as worker, start_worker():
         wait_until(lambda: ledger.lines("begin"))
@@ -67,7 +66,7 @@ def test_a_lease_that_runs_out_meanwhile_stops_no_job(ledger: Ledger, settings: 
     assert len(ledger.lines("begin")) == 1
 
 
-def test_a_dispatch_into_a_locked_database_says_so(transactional_db: None) -> None:
+def test_a_dispatch_into_a_locked_database_says_so(transactional_db):
     from djqueue.errors import QueueUnavailable
 
     connection.ensure_connection()
@@ -80,7 +79,7 @@ def test_a_dispatch_into_a_locked_database_says_so(transactional_db: None) -> No
     assert not QueuedJob.objects.exists()
 
 
-def test_the_driver_tells_a_lock_from_an_outage(transactional_db: None) -> None:
+def test_the_driver_tells_a_lock_from_an_outage(transactional_db):
     from django.db import connections
 
     from djqueue.conf import ConnectionSettings

@@ -21,12 +21,12 @@ def write(root: Path, own: str, **files: str) -> dict[str, Path]:
     return {"root": root / "fs", "own": root / "own"}
 
 
-def test_a_quota_of_processors_counts(tmp_path: Path) -> None:
+def test_a_quota_of_processors_counts(tmp_path):
     place = write(tmp_path, "0::/box/worker\n", box__cpu_MAX="50000 100000\n", cpu_MAX="max 100000")
     assert limits.processors(**place) == 1
 
 
-def test_the_older_files_count_as_well(tmp_path: Path) -> None:
+def test_the_older_files_count_as_well(tmp_path):
     place = write(tmp_path, "3:cpu,cpuacct:/docker/1\n2:memory:/docker/1\n")
     cpu, memory = (tmp_path / "fs" / name for name in ("cpu,cpuacct", "memory"))
     for folder in (cpu, memory):
@@ -38,7 +38,7 @@ def test_the_older_files_count_as_well(tmp_path: Path) -> None:
     assert limits.memory(**place) == 512 * MB
 
 
-def test_no_limit_is_no_limit(tmp_path: Path) -> None:
+def test_no_limit_is_no_limit(tmp_path):
     place = write(tmp_path, "0::/\n", cpu_MAX="max 100000\n", memory_MAX="max\n")
     assert limits.memory(**place) == 0
     assert limits.processors(**place) >= 1
@@ -48,8 +48,6 @@ def test_no_limit_is_no_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("megabytes", [1, 100, 1000])
-def test_there_are_never_more_children_than_memory_and_never_none(
-    tmp_path: Path, megabytes: int
-) -> None:
+def test_there_are_never_more_children_than_memory_and_never_none(tmp_path, megabytes):
     place = write(tmp_path, "0::/\n", memory_MAX=str(megabytes * MB))
     assert 1 <= limits.children(**place) <= max(1, megabytes // 20)

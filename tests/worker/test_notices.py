@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +20,6 @@ from djqueue.worker.buffer import Stock
 from djqueue.worker.children.children import Crew
 from djqueue.worker.warden.spawn import Team
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 from tests.worker.stores import settings_of
 from tests.worker.test_windows import reservations
@@ -32,9 +30,7 @@ FOREIGN = '{"Service":"Amazon S3","Event":"s3:TestEvent"}'
 
 
 @pytest.mark.parametrize("store", ["sqs", "beanstalkd"])
-def test_messages_of_another_program_keep_no_job_waiting(
-    request: pytest.FixtureRequest, settings: Any, ledger: Ledger, store: str
-) -> None:
+def test_messages_of_another_program_keep_no_job_waiting(request, settings, ledger, store):
     settings.DJQUEUE = settings_of(store, request)
     queues["store"].clear()
     put = _raw(store)
@@ -71,7 +67,7 @@ def _raw(store: str) -> Callable[[str], object]:
     return put
 
 
-def test_a_notice_waits_outside_of_a_child_that_is_at_a_long_job(ledger: Ledger) -> None:
+def test_a_notice_waits_outside_of_a_child_that_is_at_a_long_job(ledger):
     team = Team("null", "test", ("default",), Rules(), 0)
     crew = Crew(1, team, make_driver(djqueue_settings().connection("null")))
     stock = Stock()
@@ -93,16 +89,14 @@ def test_a_notice_waits_outside_of_a_child_that_is_at_a_long_job(ledger: Ledger)
 
 
 @pytest.mark.parametrize("limit", [("--once",), ("--max-jobs", 1)])
-def test_a_worker_ends_after_its_last_job_although_the_process_of_that_died(
-    ledger: Ledger, limit: tuple[object, ...]
-) -> None:
+def test_a_worker_ends_after_its_last_job_although_the_process_of_that_died(ledger, limit):
     jobs.exits.dispatch()
     with start_worker(*limit, "--workers", 1) as worker:
         assert worker.wait(timeout=10) == 0
     assert FailedJob.objects.count() == 1
 
 
-def test_a_worker_that_may_take_nothing_after_a_failed_job_sleeps(ledger: Ledger) -> None:
+def test_a_worker_that_may_take_nothing_after_a_failed_job_sleeps(ledger):
     jobs.boom.dispatch()
     with start_worker("--rest", 60) as worker:
         wait_until(FailedJob.objects.exists)

@@ -88,9 +88,7 @@ def _asked(question: Callable[[], T]) -> T | None:
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
-def server(
-    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[PostgreSQL | MariaDB]:
+def server(request, django_db_setup, django_db_blocker):
     """A server that may be maltreated, with `default` on it."""
     server = request.getfixturevalue(f"{request.param}_server")
     with django_db_blocker.unblock(), elsewhere.own_database(server):
@@ -98,12 +96,12 @@ def server(
 
 
 @pytest.fixture
-def ledger(server: PostgreSQL | MariaDB) -> Iterator[Ledger]:
+def ledger(server):
     with ledgers.kept() as ledger:
         yield ledger
 
 
-def test_a_server_is_restarted(ledger: Ledger, server: PostgreSQL | MariaDB) -> None:
+def test_a_server_is_restarted(ledger, server):
     with load(ledger) as run:
         for _ in range(2):
             server.restart()
@@ -113,13 +111,13 @@ def test_a_server_is_restarted(ledger: Ledger, server: PostgreSQL | MariaDB) -> 
 
 
 @pytest.fixture
-def durable(django_db_setup: None, django_db_blocker: Any) -> Iterator[PostgreSQL]:
+def durable(django_db_setup, django_db_blocker):
     """PostgreSQL as it is by default: what it has committed outlives it."""
     with PostgreSQL() as server, django_db_blocker.unblock(), elsewhere.own_database(server):
         yield server
 
 
-def test_a_server_is_killed(durable: PostgreSQL) -> None:
+def test_a_server_is_killed(durable):
     with ledgers.kept() as ledger, load(ledger) as run:
         for _ in range(2):
             durable.kill9()
@@ -128,7 +126,7 @@ def test_a_server_is_killed(durable: PostgreSQL) -> None:
         run.is_accounted_for()
 
 
-def test_a_server_stays_away_for_seconds(ledger: Ledger, server: PostgreSQL | MariaDB) -> None:
+def test_a_server_stays_away_for_seconds(ledger, server):
     with load(ledger) as run:
         server.halt()
         time.sleep(SECONDS)
@@ -137,7 +135,7 @@ def test_a_server_stays_away_for_seconds(ledger: Ledger, server: PostgreSQL | Ma
         run.is_accounted_for()
 
 
-def test_all_sessions_are_killed_every_second(ledger: Ledger, server: PostgreSQL | MariaDB) -> None:
+def test_all_sessions_are_killed_every_second(ledger, server):
     dispatch_many(jobs.insert_note.bind(number) for number in range(200))
     with load(ledger) as run:
         end = time.monotonic() + SECONDS
@@ -167,7 +165,7 @@ def _kill_sessions(server: PostgreSQL | MariaDB) -> None:
                 cursor.execute(f"KILL {session}")
 
 
-def test_a_database_is_read_only_for_seconds(ledger: Ledger, server: PostgreSQL | MariaDB) -> None:
+def test_a_database_is_read_only_for_seconds(ledger, server):
     with as_a_user_without_privileges(server), load(ledger) as run:
         _read_only(server, on=True)
         time.sleep(SECONDS)
@@ -203,7 +201,7 @@ def as_a_user_without_privileges(server: PostgreSQL | MariaDB) -> Iterator[None]
         yield
 
 
-def test_replies_to_commits_are_lost(ledger: Ledger, server: PostgreSQL | MariaDB) -> None:
+def test_replies_to_commits_are_lost(ledger, server):
     """The worker cannot know what was carried out, and finds out."""
     chance = random.Random(27)
     times = int(os.environ.get("DJQUEUE_TEST_LOST_REPLIES", "15"))

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +15,6 @@ import pytest
 from djqueue import dispatch_many
 from djqueue.models import FailedJob, QueuedJob
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import ROOT, environment, start_worker, wait_until
 
 pytestmark = pytest.mark.anywhere
@@ -39,9 +37,7 @@ def _full_disk() -> IO[bytes]:
 
 
 @pytest.mark.parametrize("output", [_closed_pipe, _full_disk])
-def test_a_worker_works_on_when_its_output_cannot_be_written(
-    ledger: Ledger, output: Callable[[], IO[bytes]]
-) -> None:
+def test_a_worker_works_on_when_its_output_cannot_be_written(ledger, output):
     dispatch_many(jobs.record.bind(number) for number in range(30))
     jobs.boom.dispatch()
     with output() as stream:
@@ -52,7 +48,7 @@ def test_a_worker_works_on_when_its_output_cannot_be_written(
     assert FailedJob.objects.count() == 1
 
 
-def test_a_worker_works_without_any_output(ledger: Ledger) -> None:
+def test_a_worker_works_without_any_output(ledger):
     jobs.record.dispatch(1)
 
     def close() -> None:
@@ -63,7 +59,7 @@ def test_a_worker_works_without_any_output(ledger: Ledger) -> None:
     assert ledger.details("end") == ["1"]
 
 
-def test_a_worker_whose_output_nobody_reads_ends_when_it_is_told_to(ledger: Ledger) -> None:
+def test_a_worker_whose_output_nobody_reads_ends_when_it_is_told_to(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(2000))  # more than a pipe takes
     worker = _work(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
@@ -78,7 +74,7 @@ def test_a_worker_whose_output_nobody_reads_ends_when_it_is_told_to(ledger: Ledg
         worker.communicate()
 
 
-def test_json_has_the_lines_of_stdout_for_itself(ledger: Ledger) -> None:
+def test_json_has_the_lines_of_stdout_for_itself(ledger):
     jobs.says.dispatch("said by a job")
     line = ("--stop-when-empty", "--json")
     worker = _work(*line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -90,7 +86,7 @@ def test_json_has_the_lines_of_stdout_for_itself(ledger: Ledger) -> None:
     assert b"said by a job" in said
 
 
-def test_a_warning_is_said_once(ledger: Ledger) -> None:
+def test_a_warning_is_said_once(ledger):
     jobs.exits.dispatch()
     with start_worker("--memory", 1, "--workers", 1) as worker:
         jobs.record.dispatch(1)

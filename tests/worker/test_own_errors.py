@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -16,7 +15,7 @@ from tests.worker import buggy
 
 
 @pytest.fixture(autouse=True)
-def buggy_driver(settings: Any) -> None:
+def buggy_driver(settings):
     place = {"DRIVER": "tests.worker.buggy.BuggyDriver", "RETRY_AFTER": 4}
     settings.DJQUEUE = {"DEFAULT": "store", "CONNECTIONS": {"store": place}}
 
@@ -29,7 +28,7 @@ def _ends_because_of_it(worker: WorkerProcess, ledger: Ledger, how: str) -> None
     assert not worker.children
 
 
-def test_what_ran_goes_back_as_interrupted_and_the_rest_as_it_was(ledger: Ledger) -> None:
+def test_what_ran_goes_back_as_interrupted_and_the_rest_as_it_was(ledger):
     for number in range(5):
         jobs.sturdy.dispatch(number, 30.0)
     with start_worker("--workers", 2) as worker:
@@ -42,7 +41,7 @@ def test_what_ran_goes_back_as_interrupted_and_the_rest_as_it_was(ledger: Ledger
     assert not FailedJob.objects.exists()
 
 
-def test_what_the_store_does_not_take_back_is_left_to_the_lease(ledger: Ledger) -> None:
+def test_what_the_store_does_not_take_back_is_left_to_the_lease(ledger):
     for number in range(2):
         jobs.sturdy.dispatch(number, 30.0)
     with start_worker("--workers", 2) as worker:
@@ -53,7 +52,7 @@ def test_what_the_store_does_not_take_back_is_left_to_the_lease(ledger: Ledger) 
     assert QueuedJob.objects.filter(reserved_by=worker_row.pk).count() == 2
 
 
-def test_a_table_that_is_away_for_a_moment_ends_no_worker(ledger: Ledger, settings: Any) -> None:
+def test_a_table_that_is_away_for_a_moment_ends_no_worker(ledger, settings):
     """As in a migration that replaces it."""
     jobs.record.dispatch(1, 1.5)
     with start_worker("--workers", 2) as worker:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.db import transaction
 
@@ -11,22 +9,22 @@ from djqueue import find
 from djqueue.models import FailedJob, QueuedJob, Worker
 from tests.app import jobs
 from tests.app.models import Note
-from tests.ledger import Ledger, kept
+from tests.ledger import kept
 from tests.support import start_worker, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "queue"])
 
 
 @pytest.fixture
-def ledger() -> Iterator[Ledger]:
+def ledger():
     with kept() as ledger:
         yield ledger
 
 
 @pytest.fixture(autouse=True)
-def queue_database(settings: object) -> None:
-    settings.DATABASE_ROUTERS = ["djqueue.routers.QueueRouter"]  # type: ignore[attr-defined]
-    settings.DJQUEUE = {  # type: ignore[attr-defined]
+def queue_database(settings):
+    settings.DATABASE_ROUTERS = ["djqueue.routers.QueueRouter"]
+    settings.DJQUEUE = {
         "CONNECTIONS": {"database": {"DRIVER": "database", "DATABASE": "queue"}},
         "FAILED_JOBS": {"DATABASE": "queue"},
         "BATCHES": {"DATABASE": "queue"},
@@ -34,7 +32,7 @@ def queue_database(settings: object) -> None:
     }
 
 
-def test_jobs_live_there_and_models_here(ledger: Ledger) -> None:
+def test_jobs_live_there_and_models_here(ledger):
     jobs.record.dispatch(1)
     assert QueuedJob.objects.using("queue").count() == 1
     assert QueuedJob.objects.using("default").count() == 0
@@ -44,7 +42,7 @@ def test_jobs_live_there_and_models_here(ledger: Ledger) -> None:
     assert not QueuedJob.objects.using("queue").exists()
 
 
-def test_a_failure_is_kept_beside_the_jobs(ledger: Ledger) -> None:
+def test_a_failure_is_kept_beside_the_jobs(ledger):
     id = jobs.boom.dispatch().id
     with start_worker("--stop-when-empty") as worker:
         assert worker.wait() == 0
@@ -52,7 +50,7 @@ def test_a_failure_is_kept_beside_the_jobs(ledger: Ledger) -> None:
     assert find(id).status == "failed"
 
 
-def test_a_dispatch_waits_for_the_transaction_of_the_models() -> None:
+def test_a_dispatch_waits_for_the_transaction_of_the_models():
     with transaction.atomic():
         Note.objects.create(text="x")
         jobs.record.dispatch(1)
@@ -61,8 +59,8 @@ def test_a_dispatch_waits_for_the_transaction_of_the_models() -> None:
 
 
 def test_an_atomic_job_means_the_database_of_its_queue_unless_it_names_another(
-    ledger: Ledger,
-) -> None:
+    ledger,
+):
     jobs.insert_note_in_default.dispatch(1)
     with start_worker("--stop-when-empty") as worker:
         assert worker.wait() == 0

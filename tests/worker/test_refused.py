@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -15,7 +13,6 @@ from djqueue.models import FailedJob, QueuedJob
 from tests import databases, elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.services import MariaDB, PostgreSQL
 from tests.support import start_worker, wait_until
 from tests.worker.stores import connection_to
@@ -26,9 +23,7 @@ TEXT = "\U0001f4a3 naïve Ω \u200f"
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
-def server(
-    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[PostgreSQL | MariaDB]:
+def server(request, django_db_setup, django_db_blocker):
     """A server, with `default` on a database that has not all characters."""
     server: PostgreSQL | MariaDB = request.getfixturevalue(f"{request.param}_server")
     name = f"narrow_{uuid.uuid4().hex[:8]}"
@@ -48,19 +43,19 @@ def server(
 
 
 @pytest.fixture
-def ledger() -> Iterator[Ledger]:
+def ledger():
     with ledgers.kept() as ledger:
         yield ledger
 
 
 @pytest.mark.parametrize("store", ["database", "redis"])
 def test_a_failure_that_cannot_be_written_as_it_is_is_written_in_ascii(
-    request: pytest.FixtureRequest,
-    settings: Any,
-    ledger: Ledger,
-    server: PostgreSQL | MariaDB,
-    store: str,
-) -> None:
+    request,
+    settings,
+    ledger,
+    server,
+    store,
+):
     if store != "database":
         connections_ = {"store": connection_to(store, request)}
         settings.DJQUEUE = {"DEFAULT": "store", "CONNECTIONS": connections_}
@@ -80,9 +75,7 @@ def test_a_failure_that_cannot_be_written_as_it_is_is_written_in_ascii(
     queues.close_all()
 
 
-def test_without_a_table_a_failed_job_waits_and_no_other(
-    ledger: Ledger, server: PostgreSQL | MariaDB
-) -> None:
+def test_without_a_table_a_failed_job_waits_and_no_other(ledger, server):
     jobs.boom.dispatch("no row")
     jobs.record.dispatch(1)
     with connection.cursor() as cursor:
@@ -108,7 +101,7 @@ REFUSING = {
 
 
 @pytest.fixture
-def refusing(transactional_db: None) -> Iterator[None]:
+def refusing(transactional_db):
     """The database under test lets nobody delete jobs of two names."""
     with connection.cursor() as cursor:
         cursor.execute(REFUSING[databases.vendor()])
@@ -120,7 +113,7 @@ def refusing(transactional_db: None) -> Iterator[None]:
             cursor.execute("DROP TRIGGER refusing")
 
 
-def test_a_removal_that_is_refused_keeps_no_other_waiting(ledger: Ledger, refusing: None) -> None:
+def test_a_removal_that_is_refused_keeps_no_other_waiting(ledger, refusing):
     dispatch_many([jobs.record.bind(1), jobs.nothing.bind(), jobs.record.bind(2)])
     refused = QueuedJob.objects.get(name="app.nothing")
     with start_worker("--workers", 1) as worker:
@@ -141,8 +134,8 @@ def test_a_removal_that_is_refused_keeps_no_other_waiting(ledger: Ledger, refusi
 @pytest.mark.django_db(transaction=True, databases=["default", "queue"])
 @pytest.mark.parametrize("rows", ["default", "queue"])
 def test_a_failure_whose_job_cannot_be_removed_keeps_no_other_waiting(
-    settings: Any, ledger: Ledger, refusing: None, rows: str
-) -> None:
+    settings, ledger, refusing, rows
+):
     """Wherever its row would be: it is there or in its queue, not in both."""
     settings.DJQUEUE = {"FAILED_JOBS": {"DATABASE": rows}}
     jobs.boom.dispatch("stays")

@@ -10,7 +10,6 @@ from djqueue import dispatch_many, find, queues
 from djqueue.models import FailedJob, QueuedJob, Worker
 from tests import databases
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import run_command, start_worker, wait_until
 from tests.worker.waking import free_child_is_woken_beside_a_busy_one
 
@@ -22,7 +21,7 @@ def drain(*arguments: object, **env: str) -> str:
         return worker.output
 
 
-def test_jobs_run_in_order_and_leave_nothing_behind(ledger: Ledger) -> None:
+def test_jobs_run_in_order_and_leave_nothing_behind(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(50))
     drain()
     assert ledger.details("end") == [str(number) for number in range(50)]
@@ -30,14 +29,14 @@ def test_jobs_run_in_order_and_leave_nothing_behind(ledger: Ledger) -> None:
     assert not Worker.objects.exists()
 
 
-def test_a_larger_priority_runs_first(ledger: Ledger) -> None:
+def test_a_larger_priority_runs_first(ledger):
     for number, priority in enumerate([0, -5, 100, 7]):
         jobs.record.using(priority=priority).dispatch(number)
     drain()
     assert ledger.details("end") == ["2", "3", "0", "1"]
 
 
-def test_queues_are_asked_strictly_in_order(ledger: Ledger) -> None:
+def test_queues_are_asked_strictly_in_order(ledger):
     jobs.record.using(queue="low").dispatch(1)
     jobs.record.using(queue="high").dispatch(2)
     jobs.record.using(queue="elsewhere").dispatch(3)
@@ -46,7 +45,7 @@ def test_queues_are_asked_strictly_in_order(ledger: Ledger) -> None:
     assert "1 job waits on elsewhere" in output
 
 
-def test_a_better_queue_overtakes_a_long_line_of_short_jobs(ledger: Ledger) -> None:
+def test_a_better_queue_overtakes_a_long_line_of_short_jobs(ledger):
     dispatch_many(jobs.record.using(queue="low").bind(n, 0.005) for n in range(400))
     with start_worker("--queue", "high,low"):
         wait_until(lambda: len(ledger.lines("end")) > 100)
@@ -57,7 +56,7 @@ def test_a_better_queue_overtakes_a_long_line_of_short_jobs(ledger: Ledger) -> N
     assert after - before < 60  # 100 ms of 5 ms jobs, and the time to dispatch it
 
 
-def test_a_delayed_job_runs_when_it_is_due_and_not_before(ledger: Ledger) -> None:
+def test_a_delayed_job_runs_when_it_is_due_and_not_before(ledger):
     with start_worker("--sleep", 30):
         wait_until(lambda: Worker.objects.exists())
         began = time.monotonic()
@@ -66,7 +65,7 @@ def test_a_delayed_job_runs_when_it_is_due_and_not_before(ledger: Ledger) -> Non
         assert 1.1 < ledger.lines("begin")[0].at - began < 3
 
 
-def test_two_workers_with_two_children_run_each_job_once(ledger: Ledger) -> None:
+def test_two_workers_with_two_children_run_each_job_once(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(2000))
     line = ("--workers", 2, "--stop-when-empty")
     with start_worker(*line) as one, start_worker(*line) as two:
@@ -75,12 +74,12 @@ def test_two_workers_with_two_children_run_each_job_once(ledger: Ledger) -> None
     assert len({line.pid for line in ledger.lines()}) >= 2
 
 
-def test_a_free_child_is_woken_beside_a_busy_one(ledger: Ledger) -> None:
+def test_a_free_child_is_woken_beside_a_busy_one(ledger):
     # MariaDB has nothing to call with.
     free_child_is_woken_beside_a_busy_one(ledger, 1 if databases.vendor() == "mariadb" else 30)
 
 
-def test_a_failing_job_is_kept_with_its_traceback_and_every_attempt(ledger: Ledger) -> None:
+def test_a_failing_job_is_kept_with_its_traceback_and_every_attempt(ledger):
     id = jobs.boom_thrice.dispatch().id
     drain()
     assert ledger.details("begin") == ["1", "2", "3"]
@@ -93,7 +92,7 @@ def test_a_failing_job_is_kept_with_its_traceback_and_every_attempt(ledger: Ledg
     assert find(id).status == "failed"
 
 
-def test_a_retried_job_runs_again_from_its_first_attempt(ledger: Ledger) -> None:
+def test_a_retried_job_runs_again_from_its_first_attempt(ledger):
     id = jobs.boom.dispatch().id
     drain()
     run_command("queue_retry", id, check=True)
@@ -103,7 +102,7 @@ def test_a_retried_job_runs_again_from_its_first_attempt(ledger: Ledger) -> None
     assert [line.attempt for line in ledger.lines("begin")] == [1, 1]
 
 
-def test_failed_is_called_once_after_the_row_is_safe(ledger: Ledger) -> None:
+def test_failed_is_called_once_after_the_row_is_safe(ledger):
     jobs.Tells("raise").dispatch()
     jobs.Tells("die").dispatch()
     drain()
@@ -113,14 +112,14 @@ def test_failed_is_called_once_after_the_row_is_safe(ledger: Ledger) -> None:
     assert told[1] == "ValueError: no"
 
 
-def test_state_does_not_leak_from_one_job_into_the_next(ledger: Ledger) -> None:
+def test_state_does_not_leak_from_one_job_into_the_next(ledger):
     jobs.changes_state.dispatch()
     jobs.tells_state.dispatch()
     drain()
     assert ledger.details("state") == ["en-us UTC"]
 
 
-def test_a_transaction_left_open_is_rolled_back_and_reported(ledger: Ledger) -> None:
+def test_a_transaction_left_open_is_rolled_back_and_reported(ledger):
     jobs.leaves_transaction_open.dispatch()
     jobs.record.dispatch(1)
     output = drain()
@@ -129,7 +128,7 @@ def test_a_transaction_left_open_is_rolled_back_and_reported(ledger: Ledger) -> 
     assert not jobs.Note.objects.exists()
 
 
-def test_a_paused_queue_is_left_alone_until_it_is_resumed(ledger: Ledger) -> None:
+def test_a_paused_queue_is_left_alone_until_it_is_resumed(ledger):
     queues["database"].pause("default")
     jobs.record.dispatch(1)
     with start_worker() as worker:
@@ -140,7 +139,7 @@ def test_a_paused_queue_is_left_alone_until_it_is_resumed(ledger: Ledger) -> Non
         wait_until(lambda: ledger.lines("end"), timeout=5)
 
 
-def test_a_restart_ends_an_idle_worker_within_three_seconds(ledger: Ledger) -> None:
+def test_a_restart_ends_an_idle_worker_within_three_seconds(ledger):
     with start_worker("--sleep", 30) as worker:
         wait_until(lambda: Worker.objects.exists())
         time.sleep(0.5)
@@ -149,7 +148,7 @@ def test_a_restart_ends_an_idle_worker_within_three_seconds(ledger: Ledger) -> N
         assert "queue_restart" in worker.output
 
 
-def test_a_worker_stops_after_so_many_jobs(ledger: Ledger) -> None:
+def test_a_worker_stops_after_so_many_jobs(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(20))
     with start_worker("--max-jobs", 7) as worker:
         assert worker.wait() == 0
@@ -157,21 +156,21 @@ def test_a_worker_stops_after_so_many_jobs(ledger: Ledger) -> None:
     assert QueuedJob.objects.filter(attempts=0).count() == 13
 
 
-def test_once_runs_one_job(ledger: Ledger) -> None:
+def test_once_runs_one_job(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(3))
     with start_worker("--once") as worker:
         assert worker.wait() == 0
     assert ledger.details("end") == ["0"]
 
 
-def test_the_output_has_one_line_a_job(ledger: Ledger) -> None:
+def test_the_output_has_one_line_a_job(ledger):
     id = jobs.record.dispatch(1).id
     lines = [line for line in drain().splitlines() if id in line]
     assert len(lines) == 1
     assert lines[0].split()[2:7] == ["app.record", id, "default", "1", "DONE"]
 
 
-def test_json_output_is_one_object_a_line(ledger: Ledger) -> None:
+def test_json_output_is_one_object_a_line(ledger):
     done, failed = jobs.record.dispatch(1).id, jobs.boom.dispatch().id
     objects = [json.loads(line) for line in drain("--json").splitlines()]
     keys = ["time", "event", "id", "name", "queue", "connection", "attempt", "duration", "error"]
@@ -181,7 +180,7 @@ def test_json_output_is_one_object_a_line(ledger: Ledger) -> None:
     assert events == {done: "done", failed: "fail"}
 
 
-def test_a_worker_without_children_runs_jobs_in_its_own_process(ledger: Ledger) -> None:
+def test_a_worker_without_children_runs_jobs_in_its_own_process(ledger):
     jobs.record.dispatch(1)
     jobs.boom.dispatch()
     with start_worker("--workers", 0, "--stop-when-empty") as worker:
@@ -190,13 +189,13 @@ def test_a_worker_without_children_runs_jobs_in_its_own_process(ledger: Ledger) 
     assert FailedJob.objects.count() == 1
 
 
-def test_children_started_by_exec_run_jobs_as_well(ledger: Ledger) -> None:
+def test_children_started_by_exec_run_jobs_as_well(ledger):
     jobs.record.dispatch(1)
     drain(DJQUEUE_START_BY_EXEC="1")
     assert ledger.details("end") == ["1"]
 
 
-def test_usr2_pauses_and_cont_resumes(ledger: Ledger) -> None:
+def test_usr2_pauses_and_cont_resumes(ledger):
     with start_worker() as worker:
         wait_until(lambda: Worker.objects.exists())
         time.sleep(0.3)

@@ -12,14 +12,13 @@ import pytest
 
 from djqueue.models import FailedJob
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import ROOT, start_worker, wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
 
 
 @linux
-def test_no_process_of_a_worker_has_a_temporary_file(ledger: Ledger) -> None:
+def test_no_process_of_a_worker_has_a_temporary_file(ledger):
     jobs.swallows_everything.using(tries=1).dispatch()
     with start_worker("--workers", 2) as worker:
         wait_until(lambda: ledger.lines("begin"))
@@ -57,8 +56,8 @@ except OSError as error:
 @linux
 @pytest.mark.skipif(os.geteuid() != 0, reason="to mount something is the administrator's")
 def test_where_files_cannot_be_in_memory_a_full_disk_is_an_error_and_no_crash(
-    tmp_path: Path,
-) -> None:
+    tmp_path,
+):
     """A hole in a file on a full disk kills whoever first writes to its memory."""
     mount = f'mount -t tmpfs -o size=4096 tmpfs {tmp_path} && exec "$@"'
     line = ["unshare", "--mount", "sh", "-c", mount, "sh", sys.executable, "-c", FULL, tmp_path]

@@ -32,7 +32,7 @@ def _is_ended_after(crew: Crew, process: Process, seconds: float) -> None:
     assert process.is_broken
 
 
-def test_a_child_that_does_not_begin_what_it_is_given(crew: Crew) -> None:
+def test_a_child_that_does_not_begin_what_it_is_given(crew):
     """A receiver of `worker_looping` that hangs is outside of every job's timeout."""
     signals.worker_looping.connect(_hangs)
     try:
@@ -52,7 +52,7 @@ def _hangs(**_: object) -> None:
     time.sleep(60)
 
 
-def test_a_child_that_does_not_come_up(crew: Crew) -> None:
+def test_a_child_that_does_not_come_up(crew):
     """It has more time: it may have to load what the project is made of."""
     crew.start_warden()
     assert crew.link is not None
@@ -69,7 +69,7 @@ def test_a_child_that_does_not_come_up(crew: Crew) -> None:
     process.close()
 
 
-def test_a_child_that_does_not_say_how_its_job_ended(crew: Crew) -> None:
+def test_a_child_that_does_not_say_how_its_job_ended(crew):
     """What it began is on record as interrupted, and counts: it may be the job's own doing."""
     process = born(crew)
     process.hand_over(reservations(1, seconds=0.2))
@@ -89,7 +89,7 @@ def test_a_child_that_does_not_say_how_its_job_ended(crew: Crew) -> None:
     assert not history.read(outcome.history).stopped
 
 
-def test_a_child_that_runs_something_or_holds_nothing_may_be_silent(crew: Crew) -> None:
+def test_a_child_that_runs_something_or_holds_nothing_may_be_silent(crew):
     process = born(crew)
     wait_until(lambda: process.slot.is_up)
     crew.enforce_speech(clock.now() + 1000)

@@ -15,7 +15,6 @@ from djqueue import dispatch_many, queues
 from djqueue.models import FailedJob
 from djqueue.worker.children.memory import resident
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 from tests.torture.sizes import SOAK, SOAK_FAILING, size
 
@@ -42,9 +41,7 @@ def sample(pids: list[int]) -> Sample:
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")
 @pytest.mark.parametrize("kind", ["done", "failed"])
-def test_processes_stay_as_large_as_they_were(
-    kind: str, ledger: Ledger, transactional_db: None
-) -> None:
+def test_processes_stay_as_large_as_they_were(kind, ledger, transactional_db):
     count = size(SOAK, 8_000) if kind == "done" else size(SOAK_FAILING, 600)
     bound = jobs.nothing.bind() if kind == "done" else jobs.boom.bind("x")
     chunk = min(CHUNK, count // 6)

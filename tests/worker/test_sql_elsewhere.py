@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -18,8 +16,7 @@ from djqueue.operations import status
 from tests import elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs
-from tests.ledger import Ledger
-from tests.services import PostgreSQL, Proxy
+from tests.services import Proxy
 from tests.services.proxy import Mode
 from tests.support import start_worker, wait_until
 from tests.worker.stores import connection_to
@@ -28,22 +25,20 @@ STORES = ["redis", "sqs", "beanstalkd"]
 
 
 @pytest.fixture
-def default(
-    postgresql_server: PostgreSQL, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[dict[str, Any]]:
+def default(postgresql_server, django_db_setup, django_db_blocker):
     """`default` on a PostgreSQL database of the test's own."""
     with django_db_blocker.unblock(), elsewhere.own_database(postgresql_server) as database:
         yield database
 
 
 @pytest.fixture
-def ledger(default: dict[str, Any]) -> Iterator[Ledger]:
+def ledger(default):
     with ledgers.kept() as ledger:
         yield ledger
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, settings: Any, default: dict[str, Any]) -> Iterator[str]:
+def store(request, settings, default):
     place = {**connection_to(request.param, request), "RETRY_AFTER": 5}
     if request.param == "beanstalkd":
         place["RETRY_AFTER"] = 10
@@ -54,9 +49,7 @@ def store(request: pytest.FixtureRequest, settings: Any, default: dict[str, Any]
     queues.close_all()
 
 
-def test_a_worker_gets_over_a_lost_sql_connection(
-    store: str, ledger: Ledger, postgresql_server: PostgreSQL
-) -> None:
+def test_a_worker_gets_over_a_lost_sql_connection(store, ledger, postgresql_server):
     with start_worker() as worker:
         jobs.record.dispatch(0)
         wait_until(lambda: ledger.details("end") == ["0"], timeout=15)
@@ -76,9 +69,7 @@ def test_a_worker_gets_over_a_lost_sql_connection(
 
 
 @pytest.mark.parametrize("store", ["redis"], indirect=True)  # others have guard rows there
-def test_a_failed_job_runs_once_while_its_row_cannot_be_written(
-    store: str, ledger: Ledger, default: dict[str, Any]
-) -> None:
+def test_a_failed_job_runs_once_while_its_row_cannot_be_written(store, ledger, default):
     """Its end waits longer than a lease; good jobs do not wait for it."""
     with Proxy(default["PORT"]) as proxy:
         through = {"DATABASES": {"default": {**default, "PORT": proxy.port}}}
@@ -97,7 +88,7 @@ def test_a_failed_job_runs_once_while_its_row_cannot_be_written(
     assert set(ledger.count("begin").values()) == {1}
 
 
-def test_operators_see_the_worker(store: str, ledger: Ledger) -> None:
+def test_operators_see_the_worker(store, ledger):
     with start_worker("--name", "seen") as worker:
         jobs.record.dispatch(0, 1.0)
         wait_until(lambda: ledger.lines("begin"), timeout=15)
@@ -115,9 +106,7 @@ def test_operators_see_the_worker(store: str, ledger: Ledger) -> None:
     assert not Worker.objects.exists()
 
 
-def test_a_worker_ends_in_time_while_sql_is_silent(
-    store: str, ledger: Ledger, default: dict[str, Any]
-) -> None:
+def test_a_worker_ends_in_time_while_sql_is_silent(store, ledger, default):
     with Proxy(default["PORT"]) as proxy:
         through = {"DATABASES": {"default": {**default, "PORT": proxy.port}}}
         with start_worker("--grace", 2, overrides=through) as worker:

@@ -41,13 +41,13 @@ def stock_of(*jobs: Reservation) -> Stock:
     return stock
 
 
-def test_jobs_are_dealt_evenly_and_in_order() -> None:
+def test_jobs_are_dealt_evenly_and_in_order():
     made, able = children(2)
     assert stock_of(*map(job, "abcde")).deal(able, 10) == 5
     assert [child.windows for child in made] == [["abc"], ["de"]]
 
 
-def test_a_child_gets_no_more_than_it_may_hold() -> None:
+def test_a_child_gets_no_more_than_it_may_hold():
     made, able = children(1)
     stock = stock_of(*map(job, "abcde"))
     stock.deal(able, 2)
@@ -56,7 +56,7 @@ def test_a_child_gets_no_more_than_it_may_hold() -> None:
     assert not stock.jobs
 
 
-def test_a_job_with_an_interruption_goes_alone() -> None:
+def test_a_job_with_an_interruption_goes_alone():
     (child,), able = children(1)
     stock = stock_of(job("a"), job("b", interruptions=1), job("c"))
     assert stock.met_loner
@@ -73,13 +73,13 @@ def test_a_job_with_an_interruption_goes_alone() -> None:
     assert child.windows == ["a", "b", "c"]
 
 
-def test_a_job_that_allows_no_interruption_goes_alone() -> None:
+def test_a_job_that_allows_no_interruption_goes_alone():
     (child,), able = children(1)
     stock_of(job("a", max_interruptions=0), job("b")).deal(able, 10)
     assert child.windows == ["a"]
 
 
-def test_a_job_that_was_taken_back_still_goes_alone() -> None:
+def test_a_job_that_was_taken_back_still_goes_alone():
     (child,), able = children(1)
     stock = stock_of(job("c"))
     stock.put_first([job("a"), job("b", interruptions=1)])
@@ -87,7 +87,7 @@ def test_a_job_that_was_taken_back_still_goes_alone() -> None:
     assert child.windows == ["a"]
 
 
-def test_what_was_given_back_is_judged_anew_when_it_comes_again() -> None:
+def test_what_was_given_back_is_judged_anew_when_it_comes_again():
     (child,), able = children(1)
     stock = stock_of(job("a", interruptions=1))
     stock.surplus()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from djqueue import find, queues
 from djqueue.models import FailedJob
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
 
-def test_a_cancelled_job_that_waits_never_runs(store: str, ledger: Ledger) -> None:
+def test_a_cancelled_job_that_waits_never_runs(store, ledger):
     cancelled, kept = jobs.record.dispatch(1), jobs.record.dispatch(2)
     assert cancelled.cancel() is True
     assert cancelled.cancel() is False, "once is enough"
@@ -20,9 +19,7 @@ def test_a_cancelled_job_that_waits_never_runs(store: str, ledger: Ledger) -> No
     assert queues["store"].is_empty()
 
 
-def test_a_cancelled_job_that_runs_hears_of_it_and_its_end_is_ignored(
-    store: str, ledger: Ledger
-) -> None:
+def test_a_cancelled_job_that_runs_hears_of_it_and_its_end_is_ignored(store, ledger):
     job = jobs.fails_when_cancelled.dispatch()
     with start_worker("--sleep", 0.2) as worker:
         wait_until(lambda: ledger.lines("begin"), what=worker.output, timeout=30)

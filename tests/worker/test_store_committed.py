@@ -7,13 +7,10 @@ from djqueue.models import FailedJob
 from djqueue.operations import retrying
 from tests.app import untidy
 from tests.app.models import Note
-from tests.ledger import Ledger
 from tests.support import start_worker
 
 
-def test_a_job_whose_process_dies_right_after_its_commit_has_not_failed(
-    store: str, ledger: Ledger
-) -> None:
+def test_a_job_whose_process_dies_right_after_its_commit_has_not_failed(store, ledger):
     untidy.commits_and_dies.using(connection="store").dispatch("here")
     untidy.dies_once.using(connection="store", tries=1).dispatch()
     with start_worker("store", "--stop-when-empty") as worker:

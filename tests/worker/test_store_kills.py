@@ -31,11 +31,11 @@ def run(store: str, ledger: Ledger, job: object, *, many: int, seed: int) -> kil
     return count
 
 
-def test_no_job_is_lost_when_processes_are_killed(store: str, ledger: Ledger) -> None:
+def test_no_job_is_lost_when_processes_are_killed(store, ledger):
     run(store, ledger, jobs.sturdy, many=size(JOBS, FEW.get(store, 400)), seed=size(SEED, 4))
 
 
-def test_what_atomic_jobs_write_is_there_exactly_once(store: str, ledger: Ledger) -> None:
+def test_what_atomic_jobs_write_is_there_exactly_once(store, ledger):
     many = size(ATOMIC, FEW.get(store, 300))
     count = run(store, ledger, jobs.insert_note, many=many, seed=size(SEED, 5))
     notes = sorted(int(text) for text in Note.objects.values_list("text", flat=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from djqueue import dispatch_many, queues
 from djqueue.models import FailedJob, Run
 from tests import services
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
 JOBS = int(os.environ.get("DJQUEUE_TEST_OUTAGE_JOBS", "800"))
@@ -23,7 +21,7 @@ RESUMED = 5.0
 
 
 @pytest.fixture(params=["redis", "redis-everysec", "beanstalkd"])
-def server(request: pytest.FixtureRequest, settings: Any) -> Iterator[services.Server]:
+def server(request, settings):
     """A server of the test's own that writes down what it has, and a connection to it."""
     if request.param == "beanstalkd":
         server: services.Server = services.Beanstalkd(binlog=True)
@@ -41,9 +39,7 @@ def server(request: pytest.FixtureRequest, settings: Any) -> Iterator[services.S
         queues.close_all()
 
 
-def test_workers_go_on_when_their_server_was_killed(
-    server: services.Server, request: pytest.FixtureRequest, ledger: Ledger
-) -> None:
+def test_workers_go_on_when_their_server_was_killed(server, request, ledger):
     each = JOBS // 3
     with start_worker("--workers", 2) as one, start_worker("--workers", 2) as two:
         resumed = []

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
-
-import pytest
 
 from djqueue import dispatch_many, find, queues
 from djqueue.models import FailedJob
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import run_command, start_worker, wait_until
 from tests.torture.sizes import STORES
 from tests.worker.stores import connection_to
@@ -23,7 +19,7 @@ def drain(*arguments: object) -> str:
         return worker.output
 
 
-def test_jobs_run_in_order(store: str, ledger: Ledger) -> None:
+def test_jobs_run_in_order(store, ledger):
     many = 50 if store == "sqs" else 300  # it keeps no order, and moto is slow
     dispatch_many(jobs.record.bind(number) for number in range(many))
     drain()
@@ -32,7 +28,7 @@ def test_jobs_run_in_order(store: str, ledger: Ledger) -> None:
     assert queues["store"].is_empty()
 
 
-def test_a_delayed_job_runs_when_it_is_due(store: str, ledger: Ledger) -> None:
+def test_a_delayed_job_runs_when_it_is_due(store, ledger):
     jobs.record.using(delay=4).dispatch(1)
     jobs.record.dispatch(2)
     with start_worker("--sleep", 1):
@@ -41,7 +37,7 @@ def test_a_delayed_job_runs_when_it_is_due(store: str, ledger: Ledger) -> None:
     assert (early.detail, late.detail) == ("2", "1")
 
 
-def test_a_failing_job_is_tried_as_often_as_it_says_and_kept(store: str, ledger: Ledger) -> None:
+def test_a_failing_job_is_tried_as_often_as_it_says_and_kept(store, ledger):
     id = jobs.boom_thrice.dispatch().id
     with start_worker("--sleep", 0.2):
         wait_until(FailedJob.objects.exists)
@@ -54,7 +50,7 @@ def test_a_failing_job_is_tried_as_often_as_it_says_and_kept(store: str, ledger:
     assert queues["store"].size() == 1
 
 
-def test_an_idle_worker_is_woken(store: str, ledger: Ledger, settings: Any) -> None:
+def test_an_idle_worker_is_woken(store, ledger, settings):
     # SQS is asked to wait where a call may: for an eighth of the lease.
     settings.DJQUEUE["CONNECTIONS"]["store"]["RETRY_AFTER"] = 30
     with start_worker("--sleep", 30) as worker:
@@ -65,9 +61,7 @@ def test_an_idle_worker_is_woken(store: str, ledger: Ledger, settings: Any) -> N
         wait_until(lambda: len(ledger.lines("end")) == 2, timeout=3)
 
 
-def test_a_job_three_times_as_long_as_its_lease_runs_once(
-    request: pytest.FixtureRequest, settings: Any, ledger: Ledger
-) -> None:
+def test_a_job_three_times_as_long_as_its_lease_runs_once(request, settings, ledger):
     """On all stores at the same time: one of them has leases of ten seconds."""
     connections = {store: connection_to(store, request) for store in STORES}
     settings.DJQUEUE = {"DEFAULT": STORES[0], "CONNECTIONS": connections}
@@ -81,6 +75,6 @@ def test_a_job_three_times_as_long_as_its_lease_runs_once(
     queues.close_all()
 
 
-def test_a_free_child_is_woken_beside_a_busy_one(store: str, ledger: Ledger) -> None:
+def test_a_free_child_is_woken_beside_a_busy_one(store, ledger):
     # SQS calls nobody who has something in hand.
     free_child_is_woken_beside_a_busy_one(ledger, 1 if store == "sqs" else 30)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from pathlib import Path
 
 import pytest
 
 from djqueue.models import FailedJob, QueuedJob
 from tests.app import jobs, untidy
-from tests.ledger import Ledger
 from tests.support import start_worker, wait_until
 
 pytestmark = pytest.mark.anywhere
 
 
-def test_a_hard_timeout_is_announced_as_promised(ledger: Ledger) -> None:
+def test_a_hard_timeout_is_announced_as_promised(ledger):
     untidy.hangs.dispatch()
     with start_worker("--stop-when-empty", "--grace", 30) as worker:
         assert worker.wait(30) == 0
@@ -25,14 +23,14 @@ def test_a_hard_timeout_is_announced_as_promised(ledger: Ledger) -> None:
     assert ledger.details("released") == ["['hangs', 'database', 1, {'delay': 0.0}]"]
 
 
-def test_an_attempt_whose_process_died_is_announced_as_released(ledger: Ledger) -> None:
+def test_an_attempt_whose_process_died_is_announced_as_released(ledger):
     untidy.dies_once.dispatch()
     with start_worker("--stop-when-empty") as worker:
         assert worker.wait(30) == 0
     assert ledger.details("released") == ["['dies_once', 'database', 1, {'delay': 0.0}]"]
 
 
-def test_failures_of_a_worker_are_records_of_its_log(ledger: Ledger, tmp_path: Path) -> None:
+def test_failures_of_a_worker_are_records_of_its_log(ledger, tmp_path):
     file = tmp_path / "log.txt"
     logged = {
         "version": 1,
@@ -66,7 +64,7 @@ def test_failures_of_a_worker_are_records_of_its_log(ledger: Ledger, tmp_path: P
 
 
 @pytest.mark.wallclock  # a worker has a second and a half after the grace to hand back
-def test_orderly_ends_of_workers_do_not_make_a_job_fail(ledger: Ledger) -> None:
+def test_orderly_ends_of_workers_do_not_make_a_job_fail(ledger):
     jobs.record.dispatch(1, 60.0)
     for number in range(1, 5):
         with start_worker("--grace", 0) as worker:
@@ -80,7 +78,7 @@ def test_orderly_ends_of_workers_do_not_make_a_job_fail(ledger: Ledger) -> None:
 
 
 @pytest.mark.wallclock
-def test_a_job_that_must_not_be_interrupted_fails_at_the_first_end(ledger: Ledger) -> None:
+def test_a_job_that_must_not_be_interrupted_fails_at_the_first_end(ledger):
     untidy.never_interrupted.dispatch()
     with start_worker("--grace", 0) as worker:
         wait_until(lambda: ledger.lines("begin"))
@@ -89,7 +87,7 @@ def test_a_job_that_must_not_be_interrupted_fails_at_the_first_end(ledger: Ledge
 
 
 @pytest.mark.wallclock
-def test_a_job_sees_that_its_worker_stops_and_leaves_uncharged(ledger: Ledger) -> None:
+def test_a_job_sees_that_its_worker_stops_and_leaves_uncharged(ledger):
     untidy.leaves_when_asked.dispatch(1)
     with start_worker("--grace", 20) as worker:
         wait_until(lambda: ledger.lines("begin"))
@@ -99,7 +97,7 @@ def test_a_job_sees_that_its_worker_stops_and_leaves_uncharged(ledger: Ledger) -
     assert (row.attempts, row.interruptions) == (0, 0)
 
 
-def test_a_release_of_its_own_accord_counts(ledger: Ledger) -> None:
+def test_a_release_of_its_own_accord_counts(ledger):
     untidy.leaves_when_asked.dispatch(0)
     with start_worker("--stop-when-empty") as worker:
         assert worker.wait(30) == 0

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from typing import Any
 
 from djqueue.drivers.base import Exchange, Settlement, Verdict
 from djqueue.drivers.database import DatabaseDriver
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.support import start_worker
 
 
@@ -26,7 +24,7 @@ class Dying(DatabaseDriver):
         return done
 
 
-def test_a_worker_that_dies_has_told_what_it_stored(settings: Any, ledger: Ledger) -> None:
+def test_a_worker_that_dies_has_told_what_it_stored(settings, ledger):
     driver = f"{__name__}.{Dying.__name__}"
     settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": driver}}}
     id = jobs.boom_thrice.dispatch().id

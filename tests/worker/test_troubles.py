@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from django.db import connection
 
 from djqueue import queues
 from tests import databases, services
-from tests.ledger import Ledger
 from tests.services.proxy import Proxy
 from tests.torture import troubles
 from tests.torture.sizes import ROUNDS, SEED, STORE, size
@@ -32,7 +30,7 @@ def database_settings(port: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def database(settings: Any, transactional_db: None) -> Iterator[Scene]:
+def database(settings, transactional_db):
     settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": LEASE}}}
     if databases.vendor() == "sqlite":
         yield Scene("database", LEASE, file=str(connection.settings_dict["NAME"]))
@@ -43,7 +41,7 @@ def database(settings: Any, transactional_db: None) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def redis(settings: Any, transactional_db: None) -> Iterator[Scene]:
+def redis(settings, transactional_db):
     with services.Redis(aof="always") as server, Proxy(server.port) as proxy:
         place = {"DRIVER": "redis", "RETRY_AFTER": LEASE, "TIMEOUT": 1}
 
@@ -57,7 +55,7 @@ def redis(settings: Any, transactional_db: None) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def beanstalkd(settings: Any, transactional_db: None) -> Iterator[Scene]:
+def beanstalkd(settings, transactional_db):
     with services.Beanstalkd(binlog=True) as server, Proxy(server.port) as proxy:
         place = {"DRIVER": "beanstalkd", "HOST": proxy.host, "RETRY_AFTER": 10, "TIMEOUT": 1}
 
@@ -72,7 +70,7 @@ def beanstalkd(settings: Any, transactional_db: None) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def sqs(settings: Any, transactional_db: None, sqs_server: services.SQS) -> Iterator[Scene]:
+def sqs(settings, transactional_db, sqs_server):
     import boto3
 
     with Proxy(sqs_server.port) as proxy:
@@ -100,7 +98,7 @@ def sqs(settings: Any, transactional_db: None, sqs_server: services.SQS) -> Iter
 
 
 @pytest.fixture
-def sql_of_redis(settings: Any, transactional_db: None) -> Iterator[Scene]:
+def sql_of_redis(settings, transactional_db):
     """Jobs in Redis, and the troubles are with the database beside it."""
     with (
         services.Redis(aof="always") as server,
@@ -117,7 +115,7 @@ def sql_of_redis(settings: Any, transactional_db: None) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def cluster(settings: Any, transactional_db: None) -> Iterator[Scene]:
+def cluster(settings, transactional_db):
     """Three nodes; the one with the queue is suspended or killed."""
     with services.RedisCluster(aof=True) as nodes:
         place = {"DRIVER": "redis", "CLUSTER": True, "RETRY_AFTER": LEASE, "TIMEOUT": 1}
@@ -139,8 +137,6 @@ ASKED_FOR = os.environ.get(STORE)
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("place", [ASKED_FOR] if ASKED_FOR else [*HERE, *ELSEWHERE])
-def test_after_anything_each_job_is_in_one_place(
-    place: str, request: pytest.FixtureRequest, transactional_db: None, ledger: Ledger
-) -> None:
+def test_after_anything_each_job_is_in_one_place(place, request, transactional_db, ledger):
     scene = request.getfixturevalue(place)
     troubles.run(scene, ledger, seed=size(SEED, 1), rounds=size(ROUNDS, 1))

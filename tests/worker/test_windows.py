@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +13,6 @@ from djqueue import job
 from djqueue.drivers.base import Reservation
 from djqueue.worker.children.children import Burial, Crew
 from tests import ledger as ledgers
-from tests.ledger import Ledger
 from tests.torture.sizes import WINDOWS, size
 from tests.worker.crews import born, reservations
 
@@ -22,15 +20,13 @@ WINDOW = 100
 
 
 @pytest.fixture
-def ledger() -> Iterator[Ledger]:
+def ledger():
     with ledgers.kept() as ledger:
         yield ledger
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_done_and_dead_and_taken_back_are_the_window(
-    crew: Crew, ledger: Ledger, seed: int, request: pytest.FixtureRequest
-) -> None:
+def test_done_and_dead_and_taken_back_are_the_window(crew, ledger, seed, request):
     chance = random.Random(seed)
     window = reservations(WINDOW)
     for _ in range(size(WINDOWS, 100) // 10):
@@ -51,7 +47,7 @@ def test_done_and_dead_and_taken_back_are_the_window(
         process.close()
 
 
-def test_what_a_dead_child_is_given_was_not_begun(crew: Crew, ledger: Ledger) -> None:
+def test_what_a_dead_child_is_given_was_not_begun(crew, ledger):
     process = born(crew)
     process.kill()
     _bury(crew)
@@ -62,7 +58,7 @@ def test_what_a_dead_child_is_given_was_not_begun(crew: Crew, ledger: Ledger) ->
     process.close()
 
 
-def test_a_job_that_runs_for_long_lets_the_others_go(crew: Crew, ledger: Ledger) -> None:
+def test_a_job_that_runs_for_long_lets_the_others_go(crew, ledger):
     process = born(crew)
     process.hand_over([*reservations(1, 5.0), *reservations(20)])
     deadline = time.monotonic() + 5
@@ -76,7 +72,7 @@ def test_a_job_that_runs_for_long_lets_the_others_go(crew: Crew, ledger: Ledger)
     process.close()
 
 
-def test_what_was_taken_back_is_skipped_and_what_follows_runs(crew: Crew, ledger: Ledger) -> None:
+def test_what_was_taken_back_is_skipped_and_what_follows_runs(crew, ledger):
     process = born(crew)
     process.hand_over([*reservations(1, 0.3), *reservations(20)])
     while not ledger.lines("begin"):
@@ -95,7 +91,7 @@ def test_what_was_taken_back_is_skipped_and_what_follows_runs(crew: Crew, ledger
     assert not process.held
 
 
-def test_a_payload_larger_than_every_buffer_arrives(crew: Crew, ledger: Ledger) -> None:
+def test_a_payload_larger_than_every_buffer_arrives(crew, ledger):
     process = born(crew)
     bound = swallow.bind("x" * 5_000_000)
     from djqueue.dispatch.dispatch import prepare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 from unittest import mock
@@ -14,7 +14,6 @@ import pytest
 from djqueue import queues
 from tests import databases, elsewhere, services
 from tests.app import jobs
-from tests.ledger import Ledger
 from tests.services.clock import IS_POSSIBLE, Clock, clocks
 from tests.support import start_worker, wait_until
 
@@ -56,18 +55,14 @@ def _redis(settings: Any, clock: Clock, stack: ExitStack) -> Place:
 
 
 @pytest.fixture(params=[_sqlite, _postgresql, _redis], ids=["sqlite", "postgresql", "redis"])
-def placed(
-    request: pytest.FixtureRequest, settings: Any, transactional_db: None
-) -> Iterator[tuple[Place, Clock]]:
+def placed(request, settings, transactional_db):
     make: Callable[[Any, Clock, ExitStack], Place] = request.param
     with clocks() as made, ExitStack() as stack:
         clock = made.make()
         yield make(settings, clock, stack), clock
 
 
-def test_nobody_is_dead_because_a_store_s_clock_is_set_forward(
-    placed: tuple[Place, Clock], ledger: Ledger
-) -> None:
+def test_nobody_is_dead_because_a_store_s_clock_is_set_forward(placed, ledger):
     place, clock = placed
     jobs.beating.using(connection=place.connection).dispatch(1, 60.0)
     common = (place.connection, "--workers", 1, "--sleep", 0.5)

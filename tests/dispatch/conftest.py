@@ -1,14 +1,14 @@
-"""Connections for the tests of the bus: a database, and a store that is none."""
+"""Connections for these tests: a database, and a store that is none."""
 
 from __future__ import annotations
 
 import pytest
 from django.test import override_settings
 
-from tests.bus import jobs
-from tests.bus.memory import MemoryDriver
+from tests.dispatch import jobs
+from tests.dispatch.memory import MemoryDriver
 
-MEMORY = "tests.bus.memory.MemoryDriver"
+MEMORY = "tests.dispatch.memory.MemoryDriver"
 
 DJQUEUE = {
     "DEFAULT": "database",

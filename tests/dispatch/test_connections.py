@@ -10,8 +10,8 @@ from django.test import override_settings
 from djqueue import queues
 from djqueue.dispatch.connections import QueueConnections
 from djqueue.errors import QueueError, UnknownConnection
-from tests.bus.jobs import Optioned, Write
-from tests.bus.memory import MemoryDriver
+from tests.dispatch.jobs import Optioned, Write
+from tests.dispatch.memory import MemoryDriver
 
 
 def test_a_connection_is_found_by_its_name():

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from djqueue.errors import JobTimeout
-from djqueue.runner.timer import AlarmTimer
 
 
 def ring() -> None:
@@ -17,7 +16,7 @@ def ring() -> None:
     time.sleep(0.01)
 
 
-def test_it_rings_in_time(alarm: AlarmTimer) -> None:
+def test_it_rings_in_time(alarm):
     began = time.monotonic()
     alarm.start(0.05)
     with pytest.raises(JobTimeout):
@@ -26,20 +25,20 @@ def test_it_rings_in_time(alarm: AlarmTimer) -> None:
     assert alarm.rang
 
 
-def test_an_alarm_of_an_earlier_job_ends_no_later_one(alarm: AlarmTimer) -> None:
+def test_an_alarm_of_an_earlier_job_ends_no_later_one(alarm):
     alarm.start(60)
     ring()
     assert not alarm.rang
 
 
-def test_an_alarm_between_jobs_is_the_last(alarm: AlarmTimer) -> None:
+def test_an_alarm_between_jobs_is_the_last(alarm):
     alarm.start(60)
     alarm.stop()
     ring()
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-def test_a_job_without_a_timeout_has_no_alarm(alarm: AlarmTimer) -> None:
+def test_a_job_without_a_timeout_has_no_alarm(alarm):
     alarm.start(60)
     alarm.stop()
     alarm.start(0)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -92,7 +91,7 @@ def places() -> Counter[str]:
 
 
 @pytest.fixture(autouse=True)
-def _connections(settings: Any) -> None:
+def _connections(settings):
     settings.DJQUEUE = DJQUEUE
     HalfDriver.heal()
 
@@ -100,7 +99,7 @@ def _connections(settings: Any) -> None:
 @pytest.mark.parametrize(
     ("where", "stored"), [(BEFORE, 0), (TAKEN, 0), (PUSHED, 3)], ids=["before", "taken", "pushed"]
 )
-def test_a_dispatcher_that_dies_leaves_everything_to_a_worker(where: str, stored: int) -> None:
+def test_a_dispatcher_that_dies_leaves_everything_to_a_worker(where, stored):
     run_and_die(where, DISPATCH)
     assert places() == {"stored": stored, "waiting": 3}
     later()
@@ -113,7 +112,7 @@ def test_a_dispatcher_that_dies_leaves_everything_to_a_worker(where: str, stored
 
 
 @pytest.mark.parametrize("where", [BEFORE, TAKEN, PUSHED], ids=["before", "taken", "pushed"])
-def test_a_retry_that_dies_leaves_the_failed_jobs_to_another(where: str) -> None:
+def test_a_retry_that_dies_leaves_the_failed_jobs_to_another(where):
     error = ErrorReport("ValueError", "no", "")
     made = []
     for _ in range(3):

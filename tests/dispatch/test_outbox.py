@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -18,9 +17,8 @@ from djqueue.drivers.sqs import SqsDriver
 from djqueue.errors import QueueUnavailable
 from djqueue.models import Outbox
 from djqueue.testing import work
-from tests import services
 from tests.app import jobs
-from tests.ledger import Ledger, kept
+from tests.ledger import kept
 from tests.support import start_worker, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,9 +29,9 @@ class OwnSqs(SqsDriver):
 
 
 @pytest.fixture(autouse=True)
-def _connections(settings: object, beanstalkd_server: services.Beanstalkd) -> Iterator[None]:
+def _connections(settings, beanstalkd_server):
     bean = {"DRIVER": "beanstalkd", "HOST": beanstalkd_server.host, "OUTBOX": True}
-    settings.DJQUEUE = {  # type: ignore[attr-defined]
+    settings.DJQUEUE = {
         "DEFAULT": "bean",
         "CONNECTIONS": {
             "bean": {**bean, "PORT": beanstalkd_server.port},
@@ -115,12 +113,12 @@ def test_a_store_that_is_away_does_not_keep_others_waiting():
 
 
 @pytest.fixture
-def ledger(transactional_db: None) -> Iterator[Ledger]:
+def ledger(transactional_db):
     with kept() as ledger:
         yield ledger
 
 
-def test_a_worker_finds_what_a_dead_dispatcher_left(ledger: Ledger):
+def test_a_worker_finds_what_a_dead_dispatcher_left(ledger):
     with transaction.atomic():
         jobs.record.using(connection="away").dispatch(1)
         jobs.record.using(connection="away").dispatch(2)
@@ -136,19 +134,22 @@ def test_a_worker_finds_what_a_dead_dispatcher_left(ledger: Ledger):
 
 @pytest.mark.parametrize(
     ("driver", "used"),
-    [("sqs", True), ("tests.bus.test_outbox.OwnSqs", True), ("database", False), ("redis", False)],
+    [
+        ("sqs", True),
+        ("tests.dispatch.test_outbox.OwnSqs", True),
+        ("database", False),
+        ("redis", False),
+    ],
 )
-def test_workers_look_for_parked_jobs_of_every_driver_that_parks(
-    settings: object, driver: str, used: bool
-):
-    settings.DJQUEUE = {  # type: ignore[attr-defined]
+def test_workers_look_for_parked_jobs_of_every_driver_that_parks(settings, driver, used):
+    settings.DJQUEUE = {
         "DEFAULT": "one",
         "CONNECTIONS": {"one": {"DRIVER": driver, "PREFIX": "http://127.0.0.1:1/1"}},
     }
     assert outbox.in_use() is used
 
 
-def test_work_moves_what_is_due(ledger: Ledger):
+def test_work_moves_what_is_due(ledger):
     with transaction.atomic():
         jobs.record.using(connection="away").dispatch(1)
     Outbox.objects.update(connection="bean")

@@ -18,7 +18,6 @@ from djqueue.runner.decision import Action, Happened
 from djqueue.runner.outcome import Outcome
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
-from djqueue.runner.timer import AlarmTimer
 
 
 def reservation(bound: Any, attempt: int = 1, history: str = "") -> Reservation:
@@ -81,19 +80,19 @@ def raises() -> None:
     raise LookupError("gone")
 
 
-def test_a_value_comes_back() -> None:
+def test_a_value_comes_back():
     outcome, runner = run(plain.bind(4))
     assert (outcome.happened, outcome.decision.action) == (Happened.RETURNED, Action.DONE)
     assert runner.value == 8
 
 
-def test_a_coroutine_is_finished() -> None:
+def test_a_coroutine_is_finished():
     outcome, runner = run(coroutine.bind(4))
     assert outcome.happened is Happened.RETURNED
     assert runner.value == 12
 
 
-def test_a_coroutine_is_cancelled_when_its_time_is_over() -> None:
+def test_a_coroutine_is_cancelled_when_its_time_is_over():
     began = time.monotonic()
     outcome, _ = run(slow_coroutine.bind())
     assert outcome.happened is Happened.TIMED_OUT
@@ -110,12 +109,12 @@ def test_a_coroutine_is_cancelled_when_its_time_is_over() -> None:
         ("release, then raise", Happened.RELEASED, Action.RETRY, 30),
     ],
 )
-def test_a_job_decides_itself(how: str, happened: Happened, action: Action, delay: float) -> None:
+def test_a_job_decides_itself(how, happened, action, delay):
     outcome, _ = run(verdict.bind(how))
     assert (outcome.happened, outcome.decision) == (happened, (action, delay))
 
 
-def test_an_error_is_described_and_remembered() -> None:
+def test_an_error_is_described_and_remembered():
     outcome, runner = run(raises.bind())
     assert outcome.decision == (Action.RETRY, 7)
     assert outcome.error is not None
@@ -126,11 +125,11 @@ def test_an_error_is_described_and_remembered() -> None:
     assert (entry["attempt"], entry["class"], entry["message"]) == (1, "LookupError", "gone")
 
 
-def test_the_instance_knows_its_backoff_best() -> None:
+def test_the_instance_knows_its_backoff_best():
     assert run(Backs(5))[0].decision == (Action.RETRY, 5)
 
 
-def test_tries_of_the_worker_hold_for_jobs_that_say_nothing() -> None:
+def test_tries_of_the_worker_hold_for_jobs_that_say_nothing():
     @job(name="tests.runner_silent")
     def silent() -> None:
         raise ValueError
@@ -139,14 +138,14 @@ def test_tries_of_the_worker_hold_for_jobs_that_say_nothing() -> None:
     assert run(silent.bind(), rules=Rules(tries=2))[0].decision.action is Action.RETRY
 
 
-def test_an_attempt_beyond_the_tries_is_not_begun() -> None:
+def test_an_attempt_beyond_the_tries_is_not_begun():
     outcome, _ = run(raises.bind(), attempt=3)
     assert outcome.happened is Happened.FAILED
     assert outcome.error is not None
     assert outcome.error.class_name == "djqueue.errors.MaxAttemptsExceeded"
 
 
-def test_current_job_is_there_inside_and_nowhere_else() -> None:
+def test_current_job_is_there_inside_and_nowhere_else():
     seen = []
 
     @job(name="tests.runner_current")
@@ -166,7 +165,7 @@ class HostileError(Exception):
         raise RuntimeError("not even that")
 
 
-def test_an_exception_that_cannot_be_shown_is_described_all_the_same() -> None:
+def test_an_exception_that_cannot_be_shown_is_described_all_the_same():
     @job(name="tests.runner_hostile")
     def hostile() -> None:
         raise HostileError("x\0\udcff" * 10_000)
@@ -177,7 +176,7 @@ def test_an_exception_that_cannot_be_shown_is_described_all_the_same() -> None:
     assert "\0" not in outcome.error.traceback
 
 
-def test_signals_tell_what_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signals_tell_what_happens(monkeypatch):
     heard: list[str] = []
     names = ("job_started", "job_succeeded", "job_errored", "job_released")
     receivers = {
@@ -201,14 +200,14 @@ def test_signals_tell_what_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_a_payload_of_another_job_is_refused() -> None:
+def test_a_payload_of_another_job_is_refused():
     held = reservation(plain.bind(1))
     outcome = Runner("database", Rules()).run(held._replace(id="somebody else's"))
     assert outcome.error is not None
     assert outcome.error.class_name == "djqueue.errors.InvalidPayload"
 
 
-def test_a_name_that_nobody_knows_is_held_back_then_failed() -> None:
+def test_a_name_that_nobody_knows_is_held_back_then_failed():
     held = reservation(plain.bind(1))
     held = held._replace(payload=held.payload.replace("tests.runner_sync", "tests.runner_gone"))
     first = Runner("database", Rules(unknown_grace=600)).run(held)
@@ -220,7 +219,7 @@ def test_a_name_that_nobody_knows_is_held_back_then_failed() -> None:
     assert outcome.decision.action is Action.FAIL
 
 
-def test_a_timer_interrupts_a_job_that_swallows_once(alarm: AlarmTimer) -> None:
+def test_a_timer_interrupts_a_job_that_swallows_once(alarm):
     @job(name="tests.runner_swallows", timeout=1, tries=1)
     def swallows() -> None:
         with contextlib.suppress(BaseException):
@@ -233,7 +232,7 @@ def test_a_timer_interrupts_a_job_that_swallows_once(alarm: AlarmTimer) -> None:
     assert "timeout of 1 s and was stopped (attempt 1 of 1)" in outcome.error.message
 
 
-def test_errors_have_one_root() -> None:
+def test_errors_have_one_root():
     from djqueue import errors
 
     classes = [value for value in vars(errors).values() if isinstance(value, type)]

@@ -18,8 +18,8 @@ from djqueue import dispatch_many, queues
 from djqueue.errors import QueueError
 from djqueue.models import QueuedJob
 from tests.app.models import Note
-from tests.bus.jobs import AfterCommit, NoteText, Write, ran
-from tests.bus.memory import MemoryDriver
+from tests.dispatch.jobs import AfterCommit, NoteText, Write, ran
+from tests.dispatch.memory import MemoryDriver
 
 everywhere = pytest.mark.django_db(transaction=True, databases=["default", "queue", "other"])
 pytestmark = everywhere

@@ -24,7 +24,7 @@ from djqueue.runner.runner import Runner
 from djqueue.runner.timer import AlarmTimer
 from djqueue.testing import work
 from tests.app.models import Note
-from tests.running.test_runner import reservation
+from tests.runner.test_runner import reservation
 
 
 class OwnBaseException(BaseException):
@@ -73,14 +73,12 @@ def attempt(bound: Any, timer: AlarmTimer | None = None, number: int = 1) -> Any
         ("exit", "SystemExit", "3"),
         ("exit text", "SystemExit", "bye"),
         ("generator", "GeneratorExit", ""),
-        ("own", "tests.running.test_every_end.OwnBaseException", "mine"),
-        ("shown", "tests.running.test_every_end.ExitsWhenShown", "could not be made: SystemExit"),
+        ("own", "tests.runner.test_every_end.OwnBaseException", "mine"),
+        ("shown", "tests.runner.test_every_end.ExitsWhenShown", "could not be made: SystemExit"),
         ("keyboard", "KeyboardInterrupt", "k"),
     ],
 )
-def test_every_exception_is_the_outcome_of_its_job(
-    alarm: AlarmTimer, how: str, name: str, text: str
-) -> None:
+def test_every_exception_is_the_outcome_of_its_job(alarm, how, name, text):
     outcome = attempt(leaves.bind(how), alarm)
     assert (outcome.happened, outcome.decision.action) == (Happened.RAISED, Action.FAIL)
     assert outcome.error.class_name == name
@@ -89,18 +87,18 @@ def test_every_exception_is_the_outcome_of_its_job(
     assert not outcome.spoilt
 
 
-def test_a_cancelled_coroutine_says_so(alarm: AlarmTimer) -> None:
+def test_a_cancelled_coroutine_says_so(alarm):
     outcome = attempt(cancels.bind(), alarm)
     assert outcome.happened is Happened.RAISED
     assert outcome.error.class_name == "asyncio.exceptions.CancelledError"
 
 
-def test_ctrl_c_passes_where_the_process_is_somebody_elses() -> None:
+def test_ctrl_c_passes_where_the_process_is_somebody_elses():
     with pytest.raises(KeyboardInterrupt):
         attempt(leaves.bind("keyboard"))
 
 
-def test_a_job_that_makes_another_error_of_its_timeout_has_timed_out(alarm: AlarmTimer) -> None:
+def test_a_job_that_makes_another_error_of_its_timeout_has_timed_out(alarm):
     @job(name="tests.leaves_translating", timeout=0.1, tries=1)
     def translates() -> None:
         try:
@@ -125,7 +123,7 @@ class SlowToMake(Job, name="tests.leaves_slow_to_make", timeout=0.1, tries=1):
         raise AssertionError("never reached")
 
 
-def test_the_timeout_covers_the_making_of_the_job(alarm: AlarmTimer) -> None:
+def test_the_timeout_covers_the_making_of_the_job(alarm):
     outcome = attempt(SlowToMake(5.0), alarm)
     assert outcome.happened is Happened.TIMED_OUT
 
@@ -138,7 +136,7 @@ class HangsWhenFailed(Job, name="tests.leaves_hanging", timeout=0.1, tries=1):
         time.sleep(5)
 
 
-def test_failed_has_the_time_of_its_job(alarm: AlarmTimer, caplog: Any) -> None:
+def test_failed_has_the_time_of_its_job(alarm, caplog):
     runner = Runner("database", Rules(), timer=alarm)
     began = time.monotonic()
     spoilt = runner.failed(reservation(HangsWhenFailed()), ValueError("x"))
@@ -148,7 +146,7 @@ def test_failed_has_the_time_of_its_job(alarm: AlarmTimer, caplog: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["exit", "own", "generator"])
-def test_whatever_failed_raises_is_logged(alarm: AlarmTimer, caplog: Any, how: str) -> None:
+def test_whatever_failed_raises_is_logged(alarm, caplog, how):
     class Fails(Job, name=f"tests.leaves_failing_{how}"):
         def handle(self) -> None: ...
 
@@ -160,7 +158,7 @@ def test_whatever_failed_raises_is_logged(alarm: AlarmTimer, caplog: Any, how: s
     assert f"tests.leaves_failing_{how}.failed() raised" in caplog.text
 
 
-def test_a_job_that_its_store_calls_otherwise_is_not_run(alarm: AlarmTimer) -> None:
+def test_a_job_that_its_store_calls_otherwise_is_not_run(alarm):
     held = reservation(fails.bind())._replace(name="tests.harmless")
     outcome = Runner("database", Rules(), timer=alarm).run(held)
     assert outcome.error is not None
@@ -175,7 +173,7 @@ class Large:
     """Something that can be seen to go."""
 
 
-def test_nothing_of_a_failed_attempt_stays(alarm: AlarmTimer) -> None:
+def test_nothing_of_a_failed_attempt_stays(alarm):
     seen: list[weakref.ref[Large]] = []
 
     @job(name="tests.leaves_nothing", tries=5)
@@ -186,7 +184,7 @@ def test_nothing_of_a_failed_attempt_stays(alarm: AlarmTimer) -> None:
             raise KeyError("inner")
         except KeyError as inner:
             error = ValueError("outer")
-            error.own = error  # type: ignore[attr-defined]
+            error.own = error
             raise error from inner
 
     runner = Runner("database", Rules(), timer=alarm)
@@ -227,7 +225,7 @@ class WithArguments(Exception):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_can_be_made_again_from_what_is_kept_of_it(error: BaseException) -> None:
+def test_an_error_can_be_made_again_from_what_is_kept_of_it(error):
     again = exception_of(report(error))
     assert isinstance(again, type(error))
     assert str(again) == str(error)
@@ -235,7 +233,7 @@ def test_an_error_can_be_made_again_from_what_is_kept_of_it(error: BaseException
     assert again.__traceback__ is None
 
 
-def test_an_error_whose_class_is_nowhere_is_made_of_its_text() -> None:
+def test_an_error_whose_class_is_nowhere_is_made_of_its_text():
     again = exception_of(ErrorReport("no.such.Thing", "text", "Traceback …"))
     assert str(again) == "no.such.Thing: text"
     assert "Traceback …" in str(again.__cause__)
@@ -249,7 +247,7 @@ def fails() -> None:
     raise LookupError("the real one")
 
 
-def test_a_job_that_may_not_begin_again_has_its_last_real_error(alarm: AlarmTimer) -> None:
+def test_a_job_that_may_not_begin_again_has_its_last_real_error(alarm):
     first = attempt(fails.bind(), alarm)
     held = reservation(fails.bind(), attempt=4, history=first.history)
     outcome = Runner("database", Rules(), timer=alarm).run(held)
@@ -261,7 +259,7 @@ def test_a_job_that_may_not_begin_again_has_its_last_real_error(alarm: AlarmTime
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_came_too_late_has_no_attempt() -> None:
+def test_a_job_that_came_too_late_has_no_attempt():
     @job(name="tests.leaves_too_late", retry_until=0.05)
     def never() -> None:
         raise AssertionError
@@ -278,7 +276,7 @@ def test_a_job_that_came_too_late_has_no_attempt() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
+def test_a_retry_that_would_come_too_late_is_not_waited_for():
     @job(name="tests.leaves_in_time", retry_until=30, backoff=60)
     def tries_once() -> None:
         raise LookupError("the real one")
@@ -291,7 +289,7 @@ def test_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_released_in_its_last_try_fails_with_its_last_real_error() -> None:
+def test_a_job_released_in_its_last_try_fails_with_its_last_real_error():
     @job(name="tests.leaves_released", tries=2)
     def releases() -> None:
         if current_job().attempt == 1:
@@ -309,7 +307,7 @@ def test_a_job_released_in_its_last_try_fails_with_its_last_real_error() -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_atomic_job_whose_on_commit_raises_is_done(caplog: Any) -> None:
+def test_an_atomic_job_whose_on_commit_raises_is_done(caplog):
     @job(name="tests.leaves_after_commit", atomic=True, tries=1)
     def commits() -> None:
         Note.objects.create(text="here")
@@ -327,7 +325,7 @@ def test_an_atomic_job_whose_on_commit_raises_is_done(caplog: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_atomic_job_that_was_taken_over_says_so(caplog: Any) -> None:
+def test_an_atomic_job_that_was_taken_over_says_so(caplog):
     @job(name="tests.leaves_taken_over", atomic=True, tries=1)
     def loses() -> None:
         Note.objects.create(text="here")
@@ -341,7 +339,7 @@ def test_an_atomic_job_that_was_taken_over_says_so(caplog: Any) -> None:
     assert "Lost" in caplog.text
 
 
-def test_an_error_that_reaches_its_caller_is_not_logged_too(caplog: Any) -> None:
+def test_an_error_that_reaches_its_caller_is_not_logged_too(caplog):
     with caplog.at_level(logging.DEBUG, logger="djqueue.jobs"):
         for bound in (fails.bind(), leaves.bind("own")):
             with pytest.raises((LookupError, OwnBaseException)):
@@ -353,7 +351,7 @@ def test_an_error_that_reaches_its_caller_is_not_logged_too(caplog: Any) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_failure_is_one_record_of_the_log(caplog: Any) -> None:
+def test_each_failure_is_one_record_of_the_log(caplog):
     @job(name="tests.leaves_a_record", tries=2)
     def boom() -> None:
         raise LookupError("gone, password=hunter2") from OSError("token=hunter2")

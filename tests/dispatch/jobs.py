@@ -1,4 +1,4 @@
-"""What the tests of the bus dispatch."""
+"""What these tests dispatch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Optioned(
 
 def domain(job: Job) -> str:
     """Raises for what is no address; asks the database what it cannot know for some."""
-    who = job.who  # type: ignore[attr-defined]
+    who = job.who
     if who.startswith("SQL"):
         connection.cursor().execute("SELECT nothing FROM nowhere")
     return str(who.split("@")[1])

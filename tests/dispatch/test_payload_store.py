@@ -37,9 +37,9 @@ from djqueue.payload.packing import is_stored, pack
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
 from djqueue.testing import fake_queue, work
-from tests.bus.conftest import DJQUEUE
-from tests.bus.jobs import Fail, Write, ran
-from tests.bus.memory import MemoryDriver
+from tests.dispatch.conftest import DJQUEUE
+from tests.dispatch.jobs import Fail, Write, ran
+from tests.dispatch.memory import MemoryDriver
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 
@@ -70,7 +70,10 @@ class Broken(InMemoryStorage):
 
 
 def storage(backend):
-    return {**storages.backends, "jobs": {"BACKEND": f"tests.bus.test_payload_store.{backend}"}}
+    return {
+        **storages.backends,
+        "jobs": {"BACKEND": f"tests.dispatch.test_payload_store.{backend}"},
+    }
 
 
 @pytest.fixture

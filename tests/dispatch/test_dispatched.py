@@ -12,7 +12,7 @@ from djqueue.drivers.base import Settlement, Verdict
 from djqueue.errors import QueueError, QueueUnavailable, ResultNotStored, UnknownConnection
 from djqueue.models import FailedJob
 from djqueue.signals import job_cancelled
-from tests.bus.jobs import Write
+from tests.dispatch.jobs import Write
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -9,7 +8,7 @@ from djqueue.runner.timer import AlarmTimer
 
 
 @pytest.fixture
-def alarm() -> Iterator[AlarmTimer]:
+def alarm():
     """The timer of a process that is the jobs' own."""
     before = signal.getsignal(signal.SIGALRM)
     timer = AlarmTimer()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from djqueue import current_job, job
@@ -38,14 +36,14 @@ def writes_elsewhere(how: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
+def clean():
     yield
     Note.objects.using("other").all().delete()
     Run.objects.using("other").all().delete()
 
 
 @pytest.mark.parametrize(("how", "notes"), [("end", 1), ("delete", 1), ("raise", 0), ("fail", 0)])
-def test_an_end_commits_and_a_failure_rolls_back(how: str, notes: int) -> None:
+def test_an_end_commits_and_a_failure_rolls_back(how, notes):
     writes.dispatch(how)
     work()
     assert Note.objects.count() == notes
@@ -53,7 +51,7 @@ def test_an_end_commits_and_a_failure_rolls_back(how: str, notes: int) -> None:
     assert not QueuedJob.objects.exists()
 
 
-def test_a_release_commits_and_runs_again() -> None:
+def test_a_release_commits_and_runs_again():
     writes.using(tries=5).dispatch("release")
     assert work() == 2
     assert Note.objects.count() == 2
@@ -61,14 +59,14 @@ def test_a_release_commits_and_runs_again() -> None:
 
 
 @pytest.mark.parametrize(("how", "notes"), [("end", 1), ("raise", 0)])
-def test_another_database_is_guarded_by_a_row_there(how: str, notes: int) -> None:
+def test_another_database_is_guarded_by_a_row_there(how, notes):
     writes_elsewhere.dispatch(how)
     work()
     assert Note.objects.using("other").count() == notes
     assert Run.objects.using("other").count() == notes
 
 
-def test_a_second_attempt_finds_the_guard_and_does_nothing() -> None:
+def test_a_second_attempt_finds_the_guard_and_does_nothing():
     id = writes_elsewhere.dispatch("end").id
     row = QueuedJob.objects.get()
     work()
@@ -81,13 +79,13 @@ def test_a_second_attempt_finds_the_guard_and_does_nothing() -> None:
     assert not FailedJob.objects.exists()
 
 
-def test_a_released_job_elsewhere_runs_again() -> None:
+def test_a_released_job_elsewhere_runs_again():
     writes_elsewhere.using(tries=5).dispatch("release")
     assert work() == 2
     assert Note.objects.using("other").count() == 2
 
 
-def test_a_job_that_runs_at_once_is_in_a_transaction_too() -> None:
+def test_a_job_that_runs_at_once_is_in_a_transaction_too():
     assert writes.dispatch_sync("end") == "end"
     with pytest.raises(ValueError, match="raise"):
         writes.dispatch_sync("raise")

@@ -8,8 +8,8 @@ import pytest
 
 from djqueue import dispatch_many
 from djqueue.errors import NotSerializable, QueueUnavailable
-from tests.bus.jobs import Optioned, Write, add, ran
-from tests.bus.memory import MemoryDriver
+from tests.dispatch.jobs import Optioned, Write, add, ran
+from tests.dispatch.memory import MemoryDriver
 
 
 def test_it_returns_how_many(memory):

@@ -9,14 +9,12 @@ import subprocess
 import sys
 import time
 import uuid
-from typing import Any
 
 import pytest
 
 from djqueue import queues
 from djqueue.dispatch.outbox.outbox import HOLD
 from djqueue.models import Outbox
-from tests import services
 from tests.app.models import Note
 from tests.ledger import Ledger, kept
 from tests.support import ROOT, environment, start_worker, wait_until
@@ -58,9 +56,7 @@ def dispatch_until_killed(first: int, seconds: float) -> None:
         process.send_signal(signal.SIGKILL)
 
 
-def test_nothing_is_lost_when_dispatchers_are_killed(
-    settings: Any, redis_aof_server: services.Redis
-) -> None:
+def test_nothing_is_lost_when_dispatchers_are_killed(settings, redis_aof_server):
     connection = {
         "DRIVER": "redis",
         "URL": redis_aof_server.url,

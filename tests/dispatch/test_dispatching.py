@@ -23,7 +23,7 @@ from djqueue.payload.ids import Moment
 from djqueue.payload.payload import decode
 from djqueue.signals import job_queued
 from tests.app.models import Note
-from tests.bus.jobs import AfterCommit, Fail, NoteText, Optioned, Write, add, ran
+from tests.dispatch.jobs import AfterCommit, Fail, NoteText, Optioned, Write, add, ran
 
 
 def test_dispatch_stores_a_payload_under_a_new_id(memory):
@@ -118,7 +118,7 @@ def test_errors_of_the_dispatch_reach_the_caller(memory):
 
 
 def test_a_missing_package_is_told_at_the_dispatch(change):
-    change(CONNECTIONS={"database": {"DRIVER": "tests.bus.nowhere.Driver"}}, ROUTES={})
+    change(CONNECTIONS={"database": {"DRIVER": "tests.dispatch.nowhere.Driver"}}, ROUTES={})
     with pytest.raises(QueueError, match="cannot be imported"):
         Write().dispatch()
     assert issubclass(MissingPackage, QueueError)

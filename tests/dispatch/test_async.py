@@ -12,7 +12,7 @@ from django.db import transaction
 from djqueue import adispatch, adispatch_many, dispatch, dispatch_many, dispatch_sync, queues
 from djqueue.errors import ResultNotStored
 from djqueue.models import QueuedJob
-from tests.bus.jobs import Write, add, ran
+from tests.dispatch.jobs import Write, add, ran
 
 everywhere = pytest.mark.django_db(transaction=True)
 

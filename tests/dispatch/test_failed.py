@@ -21,8 +21,8 @@ from djqueue.models import FailedJob, QueuedJob
 from djqueue.operations import retrying
 from djqueue.payload import history, payload
 from djqueue.runner.outcome import report
-from tests.bus.jobs import Grouped, Optioned, Write
-from tests.bus.memory import MemoryDriver
+from tests.dispatch.jobs import Grouped, Optioned, Write
+from tests.dispatch.memory import MemoryDriver
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 
