@@ -14,17 +14,19 @@ Everything here can be imported before the app registry is ready.
 
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import adispatch, dispatch, dispatch_sync
-from djqueue.dispatch.dispatched import find
+from djqueue.dispatch.dispatched import DispatchedJob, find
 from djqueue.dispatch.many import adispatch_many, dispatch_many
 from djqueue.errors import QueueError
 from djqueue.jobs.function import job
 from djqueue.jobs.inject import Inject
 from djqueue.jobs.job import Job, field
-from djqueue.runner.current import current_job
+from djqueue.runner.current import CurrentJob, current_job
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CurrentJob",
+    "DispatchedJob",
     "Inject",
     "Job",
     "QueueError",

@@ -8,6 +8,8 @@ import sys
 import djqueue
 
 NAMES = [
+    "CurrentJob",
+    "DispatchedJob",
     "Inject",
     "Job",
     "QueueError",

@@ -14,6 +14,8 @@ from typing import Any
 from typing_extensions import assert_type
 
 from djqueue import (
+    CurrentJob,
+    DispatchedJob,
     Inject,
     Job,
     current_job,
@@ -25,9 +27,7 @@ from djqueue import (
     job,
     queues,
 )
-from djqueue.dispatch.dispatched import DispatchedJob
 from djqueue.drivers.base import QueueCounts, StoredJob
-from djqueue.runner.current import CurrentJob
 
 
 class Gateway:
