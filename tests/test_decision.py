@@ -7,8 +7,8 @@ import pytest
 from djqueue.runner.decision import (
     Action,
     Decision,
+    Ending,
     Facts,
-    Happened,
     backoff_for,
     decide,
     exhausted,
@@ -29,15 +29,15 @@ def facts(attempt: int = 1, tries: int = 1, **more: object) -> Facts:
 
 CASES = [
     # it ended well, or was told to
-    (Happened.RETURNED, facts(), DONE),
-    (Happened.RETURNED, facts(attempt=9, tries=1), DONE),
-    (Happened.DELETED, facts(), DONE),
-    (Happened.FAILED, facts(tries=5), FAIL),
-    (Happened.EXHAUSTED, facts(tries=5), FAIL),
+    (Ending.RETURNED, facts(), DONE),
+    (Ending.RETURNED, facts(attempt=9, tries=1), DONE),
+    (Ending.DELETED, facts(), DONE),
+    (Ending.FAILED, facts(tries=5), FAIL),
+    (Ending.EXHAUSTED, facts(tries=5), FAIL),
     # errors, timeouts and deaths use up tries alike
     *(
         case
-        for how in (Happened.RAISED, Happened.TIMED_OUT, Happened.DIED)
+        for how in (Ending.RAISED, Ending.TIMED_OUT, Ending.DIED)
         for case in [
             (how, facts(attempt=1, tries=1), FAIL),
             (how, facts(attempt=1, tries=2), retry()),
@@ -56,24 +56,24 @@ CASES = [
             (how, facts(tries=9, has_retry_until=True, exceptions=1, max_exceptions=1), FAIL),
         ]
     ),
-    (Happened.TIMED_OUT, facts(tries=5, fail_on_timeout=True), FAIL),
-    (Happened.RAISED, facts(tries=5, fail_on_timeout=True), retry()),
+    (Ending.TIMED_OUT, facts(tries=5, fail_on_timeout=True), FAIL),
+    (Ending.RAISED, facts(tries=5, fail_on_timeout=True), retry()),
     # nobody saw the end
-    (Happened.INTERRUPTED, facts(interruptions=1), INTERRUPT),
-    (Happened.INTERRUPTED, facts(interruptions=3), INTERRUPT),
-    (Happened.INTERRUPTED, facts(interruptions=4), FAIL),
-    (Happened.INTERRUPTED, facts(interruptions=1, max_interruptions=0), FAIL),
-    (Happened.INTERRUPTED, facts(attempt=9, tries=1, interruptions=1), INTERRUPT),
+    (Ending.INTERRUPTED, facts(interruptions=1), INTERRUPT),
+    (Ending.INTERRUPTED, facts(interruptions=3), INTERRUPT),
+    (Ending.INTERRUPTED, facts(interruptions=4), FAIL),
+    (Ending.INTERRUPTED, facts(interruptions=1, max_interruptions=0), FAIL),
+    (Ending.INTERRUPTED, facts(attempt=9, tries=1, interruptions=1), INTERRUPT),
 ]
 
 
-@pytest.mark.parametrize(("happened", "known", "decision"), CASES)
-def test_decide(happened, known, decision):
-    assert decide(happened, known) == decision
+@pytest.mark.parametrize(("ending", "known", "decision"), CASES)
+def test_decide(ending, known, decision):
+    assert decide(ending, known) == decision
 
 
 def test_a_release_says_itself_when_the_job_is_due_again():
-    assert decide(Happened.RELEASED, facts(attempt=5, tries=1), delay=30) == retry(30)
+    assert decide(Ending.RELEASED, facts(attempt=5, tries=1), delay=30) == retry(30)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from djqueue.errors import InvalidPayload
 from djqueue.operations.showing import options_of, read_for_people, remark_on
 from djqueue.payload import history, payload
-from djqueue.runner.decision import Happened
+from djqueue.runner.decision import Ending
 from djqueue.text import printable as text
 from djqueue.text.masking import MASK, is_secret, masked, masked_text
 
@@ -36,13 +36,13 @@ MOST = 200
 """Arguments, and tags, that a page shows."""
 _PLAIN = (str, int, float)
 _KINDS: Mapping[str, _StrPromise] = {
-    Happened.RAISED.value: gettext_lazy("Error"),
-    Happened.TIMED_OUT.value: gettext_lazy("Timed out"),
-    Happened.DIED.value: gettext_lazy("Process died"),
-    Happened.RELEASED.value: gettext_lazy("Released"),
-    Happened.FAILED.value: gettext_lazy("Failed"),
-    Happened.INTERRUPTED.value: gettext_lazy("Interrupted"),
-    Happened.EXHAUSTED.value: gettext_lazy("No try left"),
+    Ending.RAISED.value: gettext_lazy("Error"),
+    Ending.TIMED_OUT.value: gettext_lazy("Timed out"),
+    Ending.DIED.value: gettext_lazy("Process died"),
+    Ending.RELEASED.value: gettext_lazy("Released"),
+    Ending.FAILED.value: gettext_lazy("Failed"),
+    Ending.INTERRUPTED.value: gettext_lazy("Interrupted"),
+    Ending.EXHAUSTED.value: gettext_lazy("No try left"),
 }
 
 

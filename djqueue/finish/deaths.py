@@ -11,7 +11,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.errors import InvalidPayload
 from djqueue.payload import history
 from djqueue.payload.payload import Limits, decode, head_of
-from djqueue.runner.decision import Happened, decide
+from djqueue.runner.decision import Ending, decide
 from djqueue.runner.outcome import ErrorReport, Outcome
 from djqueue.runner.rules import Rules
 
@@ -29,7 +29,7 @@ def died(reservation: Reservation, rules: Rules, status: int, dump: str) -> Outc
     return _outcome(
         reservation,
         rules,
-        Happened.DIED,
+        Ending.DIED,
         "ProcessDied",
         _how_it_died(status),
         dump or _no_dump(status),
@@ -43,7 +43,7 @@ def timed_out(reservation: Reservation, rules: Rules, after: float, dump: str) -
         f"{reservation.name} ran longer than its timeout of {timeout:g} s, did not react, and was"
         f" killed after {after:.1f} s. Raise `timeout` on the job, or split it."
     )
-    return _outcome(reservation, rules, Happened.TIMED_OUT, "TimeoutExceeded", message, dump)
+    return _outcome(reservation, rules, Ending.TIMED_OUT, "TimeoutExceeded", message, dump)
 
 
 def grew(reservation: Reservation, rules: Rules, used: int, limit: int) -> Outcome:
@@ -52,7 +52,7 @@ def grew(reservation: Reservation, rules: Rules, used: int, limit: int) -> Outco
         f"{reservation.name} was killed because its process had grown to {used >> 20} MB, above"
         f" --memory-kill {limit >> 20}. Make it need less at a time, or raise the limit."
     )
-    return _outcome(reservation, rules, Happened.DIED, "MemoryExceeded", message, "")
+    return _outcome(reservation, rules, Ending.DIED, "MemoryExceeded", message, "")
 
 
 def interrupted(
@@ -68,7 +68,7 @@ def interrupted(
     text = history.add(
         reservation.history,
         reservation.attempt,
-        Happened.INTERRUPTED.value,
+        Ending.INTERRUPTED.value,
         f"{_ERRORS}WorkerLost",
         why,
         error=False,
@@ -81,7 +81,7 @@ def interrupted(
         f" {limits.max_interruptions}. The last time: {why}"
     )
     error = ErrorReport(f"{_ERRORS}WorkerLost", message, "")
-    return Outcome(Happened.INTERRUPTED, decide(Happened.INTERRUPTED, facts), error, text)
+    return Outcome(Ending.INTERRUPTED, decide(Ending.INTERRUPTED, facts), error, text)
 
 
 def stacks(dump: str) -> str:
@@ -110,7 +110,7 @@ _OURS = f'  File "{Path(__file__).parents[1]}{os.sep}'
 def _outcome(
     reservation: Reservation,
     rules: Rules,
-    happened: Happened,
+    ending: Ending,
     class_name: str,
     message: str,
     dump: str,
@@ -118,7 +118,7 @@ def _outcome(
     text = history.add(
         reservation.history,
         reservation.attempt,
-        happened.value,
+        ending.value,
         _ERRORS + class_name,
         message,
         error=True,
@@ -133,7 +133,7 @@ def _outcome(
     )
     traceback = f"{_ERRORS}{class_name}: {message}\n{dump}".replace("\0", "\\x00")
     error = ErrorReport(_ERRORS + class_name, message, traceback)
-    return Outcome(happened, decide(happened, facts), error, text)
+    return Outcome(ending, decide(ending, facts), error, text)
 
 
 def _retry_until(reservation: Reservation) -> float | None:

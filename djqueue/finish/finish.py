@@ -26,7 +26,7 @@ from djqueue.finish.deaths import limits_of
 from djqueue.finish.notices import HARD, Released
 from djqueue.payload.packing import is_stored
 from djqueue.runner.atomic import was_committed
-from djqueue.runner.decision import Action, Happened
+from djqueue.runner.decision import Action, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ class Finisher:
         action = outcome.decision.action
         if outcome.settled:
             # A lost lease looks like a deletion: its arguments are somebody else's now.
-            if outcome.happened is Happened.RETURNED and is_stored(reservation.payload):
+            if outcome.ending is Ending.RETURNED and is_stored(reservation.payload):
                 self._forget([reservation.id])
-            if outcome.happened is Happened.LOST:
+            if outcome.ending is Ending.LOST:
                 logger.warning(_LOST, *_named(reservation))
             return
         if action is Action.DONE:
@@ -137,7 +137,7 @@ class Finisher:
             history = outcome.history or reservation.history
             if not outcome.charged:  # this attempt was never begun
                 reservation = reservation._replace(attempt=reservation.attempt - 1)
-            unseen = outcome.happened in _UNSEEN
+            unseen = outcome.ending in _UNSEEN
             self.failures.append(Failure(reservation, outcome.error, history, unseen))
 
     def add_unconfirmed(self, reservation: Reservation) -> None:
@@ -383,7 +383,7 @@ def _shortened(error: ErrorReport) -> ErrorReport:
 RETRY_ROW = 60.0
 """Seconds until a job is run again whose failed row could not be stored in any form."""
 _MYSQL_FULL = (1114,)
-_UNSEEN = (Happened.DIED, Happened.TIMED_OUT, Happened.INTERRUPTED)
+_UNSEEN = (Ending.DIED, Ending.TIMED_OUT, Ending.INTERRUPTED)
 _LOST = (
     "Lost %s %s (attempt %d): it was taken over, deleted or cancelled while it ran; its outcome was"
     " ignored."

@@ -16,7 +16,7 @@ from djqueue.conf import settings
 from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.errors import LeaseLost
 from djqueue.runner.current import CurrentJob
-from djqueue.runner.decision import Happened
+from djqueue.runner.decision import Ending
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
@@ -86,7 +86,7 @@ class Alone(Frame):
         with suppress(_UndoError), transaction.atomic(using=self._alias):
             self._note_commit(self._alias)
             yield
-            if job.verdict is Happened.FAILED:
+            if job.requested is Ending.FAILED:
                 raise _UndoError
 
 
@@ -113,17 +113,17 @@ class InTransaction(Frame):
             if not self._joined and not self._guarded:
                 self._guard(reservation)
             yield
-            if job.verdict is Happened.FAILED:
+            if job.requested is Ending.FAILED:
                 raise _UndoError
             if self._joined:
                 self._settle(job, reservation)
             elif self._guarded:
                 self._mark(job, reservation)
-            elif job.verdict is Happened.RELEASED:
+            elif job.requested is Ending.RELEASED:
                 self._unguard(reservation)
 
     def _settle(self, job: CurrentJob, reservation: Reservation) -> None:
-        if job.verdict is Happened.RELEASED:
+        if job.requested is Ending.RELEASED:
             charged = not job.is_uncharged
             settlement = Settlement(reservation, Verdict.RELEASE, job.delay, charged)
         else:
@@ -134,7 +134,7 @@ class InTransaction(Frame):
 
     def _mark(self, job: CurrentJob, reservation: Reservation) -> None:
         """Last, so that nobody waits for the row while the job runs."""
-        over = job.verdict is not Happened.RELEASED
+        over = job.requested is not Ending.RELEASED
         if not self._driver.mark(reservation, over=over):
             raise _lost(job)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from djqueue.errors import ManuallyFailed, NotInJob
 from djqueue.payload.payload import LONGEST
-from djqueue.runner.decision import Happened
+from djqueue.runner.decision import Ending
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Reservation
@@ -41,7 +41,7 @@ class CurrentJob:
         "name",
         "previous",
         "queue",
-        "verdict",
+        "requested",
     )
 
     def __init__(
@@ -66,7 +66,7 @@ class CurrentJob:
         self.batch: Any = None
         self.chain: Any = None
         self.previous: Any = None
-        self.verdict: Happened | None = None
+        self.requested: Ending | None = None
         self.delay = 0.0
         self.error: BaseException | None = None
         self.is_uncharged = False
@@ -87,22 +87,22 @@ class CurrentJob:
         `timedelta`, or an aware `datetime`.
         """
         seconds = _seconds(delay)
-        if self.verdict is not Happened.FAILED:
-            self.verdict = Happened.RELEASED
+        if self.requested is not Ending.FAILED:
+            self.requested = Ending.RELEASED
             self.delay = seconds
             self.is_uncharged = self.is_stopping
 
     def fail(self, error: BaseException | str | None = None) -> None:
         """Give the job up when this attempt ends; nothing retries it by itself."""
-        self.verdict = Happened.FAILED
+        self.requested = Ending.FAILED
         if not isinstance(error, BaseException):
             error = ManuallyFailed(error or f"{self.name} called fail().")
         self.error = error
 
     def delete(self) -> None:
         """Remove the job when this attempt ends, as if it were done."""
-        if self.verdict is not Happened.FAILED:
-            self.verdict = Happened.DELETED
+        if self.requested is not Ending.FAILED:
+            self.requested = Ending.DELETED
 
     @property
     def is_cancelled(self) -> bool:

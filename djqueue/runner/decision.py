@@ -1,7 +1,7 @@
 """What becomes of a job after an attempt: one pure function.
 
-Nothing here knows a database, a clock or a process. Callers say what happened and what the limits
-are; the answer says what to store.
+Nothing here knows a database, a clock or a process. Callers say how an attempt ended and what the
+limits are; the answer says what to store.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 
-class Happened(enum.Enum):
+class Ending(enum.Enum):
     """How an attempt ended."""
 
     RETURNED = "returned"
@@ -70,18 +70,18 @@ class Decision(NamedTuple):
     delay: float = 0.0
 
 
-def decide(happened: Happened, facts: Facts, delay: float = 0.0) -> Decision:
+def decide(ending: Ending, facts: Facts, delay: float = 0.0) -> Decision:
     """Decide about an attempt; `delay` is what ``release(delay)`` asked for."""
-    if happened in (Happened.RETURNED, Happened.DELETED, Happened.LOST):
+    if ending in (Ending.RETURNED, Ending.DELETED, Ending.LOST):
         return Decision(Action.DONE)
-    if happened in (Happened.FAILED, Happened.EXHAUSTED):
+    if ending in (Ending.FAILED, Ending.EXHAUSTED):
         return Decision(Action.FAIL)
-    if happened is Happened.RELEASED:
+    if ending is Ending.RELEASED:
         return Decision(Action.RETRY, delay)
-    if happened is Happened.INTERRUPTED:
+    if ending is Ending.INTERRUPTED:
         over = facts.interruptions > facts.max_interruptions
         return Decision(Action.FAIL if over else Action.INTERRUPT)
-    if happened is Happened.TIMED_OUT and facts.fail_on_timeout:
+    if ending is Ending.TIMED_OUT and facts.fail_on_timeout:
         return Decision(Action.FAIL)
     if _spent(facts):
         return Decision(Action.FAIL)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from djqueue.errors import JobFailed
-from djqueue.runner.decision import Action, Decision, Happened
+from djqueue.runner.decision import Action, Decision, Ending
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import lines
 
@@ -46,7 +46,7 @@ class ErrorReport(NamedTuple):
 class Outcome(NamedTuple):
     """The end of one attempt."""
 
-    happened: Happened
+    ending: Ending
     decision: Decision
     error: ErrorReport | None = None
     history: str | None = None
@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
     """No other job must run in the process that this one ran in."""
 
 
-DONE = Outcome(Happened.RETURNED, Decision(Action.DONE))
+DONE = Outcome(Ending.RETURNED, Decision(Action.DONE))
 
 
 def report(error: BaseException) -> ErrorReport:

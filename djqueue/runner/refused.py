@@ -8,7 +8,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.errors import MaxAttemptsExceeded
 from djqueue.payload import history
 from djqueue.payload.payload import Payload
-from djqueue.runner.decision import Action, Decision, Facts, Happened, exhausted
+from djqueue.runner.decision import Action, Decision, Ending, Facts, exhausted
 from djqueue.runner.outcome import ErrorReport, Outcome, exception_of, report
 from djqueue.runner.rules import Rules
 
@@ -32,7 +32,7 @@ def refuse_if_nothing_is_left(payload: Payload, reservation: Reservation, rules:
     )
     if exhausted(facts):
         described = _described(payload.head.name, reservation, facts)
-        outcome = Outcome(Happened.FAILED, Decision(Action.FAIL), described, charged=False)
+        outcome = Outcome(Ending.FAILED, Decision(Action.FAIL), described, charged=False)
         raise NothingLeft(outcome, exception_of(described))
 
 

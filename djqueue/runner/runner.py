@@ -33,7 +33,7 @@ from djqueue.runner.atomic import AlreadyDone, DriverOfThread, Frame, frame_for
 from djqueue.runner.cleanup.twin import Twin
 from djqueue.runner.coroutines import finish
 from djqueue.runner.current import CurrentJob, current, never
-from djqueue.runner.decision import Action, Decision, Happened, decide
+from djqueue.runner.decision import Action, Decision, Ending, decide
 from djqueue.runner.outcome import ErrorReport, Outcome, report, without_frames
 from djqueue.runner.refused import NothingLeft, refuse_if_nothing_is_left
 from djqueue.runner.rules import Rules
@@ -149,9 +149,9 @@ class Runner:
                 raise
             outcome = self._raised(attempt, error)
         else:
-            happened = attempt.job.verdict or Happened.RETURNED
-            outcome = self._ended(attempt, happened, attempt.job.error)
-        if timer.rang or outcome.happened is Happened.TIMED_OUT:
+            ending = attempt.job.requested or Ending.RETURNED
+            outcome = self._ended(attempt, ending, attempt.job.error)
+        if timer.rang or outcome.ending is Ending.TIMED_OUT:
             return outcome._replace(spoilt=True)
         return outcome
 
@@ -205,8 +205,8 @@ class Runner:
         reservation, frame = attempt.reservation, attempt.frame
         if frame is not None and frame.committed:
             log.raised_after_commit(attempt.job, error)
-            happened = attempt.job.verdict or Happened.RETURNED
-            return self._ended(attempt, happened, attempt.job.error)
+            ending = attempt.job.requested or Ending.RETURNED
+            return self._ended(attempt, ending, attempt.job.error)
         if isinstance(error, JobTimeout) or self._timer.rang:
             late = self._timed_out(attempt, error)
             signals.announce(
@@ -216,14 +216,14 @@ class Runner:
                 error=late,
                 duration=attempt.timeout,
             )
-            return self._ended(attempt, Happened.TIMED_OUT, late)
+            return self._ended(attempt, Ending.TIMED_OUT, late)
         if frame is not None:
             if isinstance(error, LeaseLost):
                 self.error = error
                 if isinstance(error, AlreadyDone):
-                    return Outcome(Happened.DELETED, _DELETED)
-                return Outcome(Happened.LOST, _DELETED, report(error), settled=True)
-            return self._ended(attempt, Happened.RAISED, error)
+                    return Outcome(Ending.DELETED, _DELETED)
+                return Outcome(Ending.LOST, _DELETED, report(error), settled=True)
+            return self._ended(attempt, Ending.RAISED, error)
         if not attempt.unpacked and isinstance(error, (UnknownJob, QueueUnavailable)):
             self.error = error
             return unknown.hold_back(reservation, error, self.rules.unknown_grace)
@@ -231,14 +231,14 @@ class Runner:
             self.error = error.reason
             return error.outcome
         if isinstance(error, ModelMissing) and attempt.limits.delete_when_missing:
-            return Outcome(Happened.DELETED, _DELETED)
+            return Outcome(Ending.DELETED, _DELETED)
         if isinstance(error, PayloadError):
             self.error = error
             described = report(error)
-            text = _remember(reservation, Happened.FAILED, described)
-            return Outcome(Happened.FAILED, _FAILED, described, text)
+            text = _remember(reservation, Ending.FAILED, described)
+            return Outcome(Ending.FAILED, _FAILED, described, text)
         # Decoding runs the project's code: fields, managers, enums.
-        return self._ended(attempt, Happened.RAISED, error)
+        return self._ended(attempt, Ending.RAISED, error)
 
     def _timed_out(self, attempt: _Attempt, rang: BaseException) -> TimeoutExceeded:
         job, limits = attempt.job, attempt.limits
@@ -253,25 +253,25 @@ class Runner:
             error.__cause__ = rang
         return error.with_traceback(rang.__traceback__)
 
-    def _ended(self, attempt: _Attempt, happened: Happened, error: BaseException | None) -> Outcome:
+    def _ended(self, attempt: _Attempt, ending: Ending, error: BaseException | None) -> Outcome:
         """What follows from how the attempt ended, announced but not stored."""
         job, reservation, sender = attempt.job, attempt.reservation, attempt.sender
         duration = time.perf_counter() - attempt.began
         settled = attempt.frame is not None and attempt.frame.settled
-        if job.verdict is not None and happened is Happened.RAISED:
-            happened, error = job.verdict, job.error or error
+        if job.requested is not None and ending is Ending.RAISED:
+            ending, error = job.requested, job.error or error
         self.error = error
-        if happened is Happened.RETURNED:
+        if ending is Ending.RETURNED:
             # What was cancelled or lost is not done; nobody is told of an outcome that is ignored.
             if signals.job_succeeded.receivers and (settled or not job.is_cancelled):
                 signals.announce(signals.job_succeeded, sender, job=job, duration=duration)
-            return Outcome(happened, _DONE, settled=settled, duration=duration)
+            return Outcome(ending, _DONE, settled=settled, duration=duration)
         text: str | None = None
         described = None
         if error is not None:
             described = report(error)
-            text = _remember(reservation, happened, described)
-            if happened is Happened.RAISED:
+            text = _remember(reservation, ending, described)
+            if ending is Ending.RAISED:
                 signals.announce(
                     signals.job_errored, sender, job=job, error=error, duration=duration
                 )
@@ -284,15 +284,15 @@ class Runner:
             retry_until=None if attempt.payload is None else attempt.payload.retry_until,
             now=time.time(),
         )
-        decision = decide(happened, facts, job.delay)
+        decision = decide(ending, facts, job.delay)
         if decision.action is Action.RETRY and not job.is_cancelled:
             if error is not None and self.logs:
                 log.will_be_retried(job, error, decision.delay)
             signals.announce(
                 signals.job_released, sender, job=job, delay=decision.delay, error=error
             )
-        charged = not (happened is Happened.RELEASED and job.is_uncharged)
-        return Outcome(happened, decision, described, text, settled, charged, duration)
+        charged = not (ending is Ending.RELEASED and job.is_uncharged)
+        return Outcome(ending, decision, described, text, settled, charged, duration)
 
     # -- telling -------------------------------------------------------------------------------
 
@@ -309,14 +309,14 @@ _DONE = _DELETED = Decision(Action.DONE)
 _FAILED = Decision(Action.FAIL)
 
 
-def _remember(reservation: Reservation, happened: Happened, described: ErrorReport) -> str:
+def _remember(reservation: Reservation, ending: Ending, described: ErrorReport) -> str:
     return history.add(
         reservation.history,
         reservation.attempt,
-        happened.value,
+        ending.value,
         described.class_name,
         described.message,
-        error=happened in (Happened.RAISED, Happened.TIMED_OUT, Happened.FAILED),
+        error=ending in (Ending.RAISED, Ending.TIMED_OUT, Ending.FAILED),
     )
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueError, UnknownJob
 from djqueue.payload import history
-from djqueue.runner.decision import Action, Decision, Happened
+from djqueue.runner.decision import Action, Decision, Ending
 from djqueue.runner.outcome import Outcome, report
 
 KIND = "unknown"
@@ -31,16 +31,16 @@ def hold_back(reservation: Reservation, error: QueueError, grace: float) -> Outc
     since = _first_seen(text)
     if since is not None and time.time() - since >= grace:
         text = _remember(reservation, error)
-        return Outcome(Happened.FAILED, Decision(Action.FAIL), report(error), text)
+        return Outcome(Ending.FAILED, Decision(Action.FAIL), report(error), text)
     if since is None:
         if grace <= 0:
             return Outcome(
-                Happened.FAILED, Decision(Action.FAIL), report(error), _remember(reservation, error)
+                Ending.FAILED, Decision(Action.FAIL), report(error), _remember(reservation, error)
             )
         text = _remember(reservation, error)
     delay = min(AGAIN, grace)
     decision = Decision(Action.RETRY, delay)
-    return Outcome(Happened.RELEASED, decision, report(error), text, charged=False)
+    return Outcome(Ending.RELEASED, decision, report(error), text, charged=False)
 
 
 def _remember(reservation: Reservation, error: QueueError) -> str:

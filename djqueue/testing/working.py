@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from djqueue.dispatch.connections import QueueConnection, queues
-from djqueue.worker.alone import WorkerAlone
+from djqueue.worker.inline import InlineWorker
 from djqueue.worker.options import WorkerOptions
 from djqueue.worker.report.report import Report
 
@@ -84,7 +84,7 @@ def _names(asked: QueueConnection, queue: str | None) -> tuple[str, ...]:
     return tuple(asked.check(name.strip()) for name in queue.split(","))
 
 
-class _WorkerInTest(WorkerAlone):
+class _WorkerInTest(InlineWorker):
     def __init__(self, asked: QueueConnection, names: tuple[str, ...]) -> None:
         options = WorkerOptions(asked.name, names, stop_when_empty=True)
         super().__init__(options, asked.driver, Report())

@@ -7,7 +7,7 @@ import selectors
 from typing import TYPE_CHECKING
 
 from djqueue.finish.notices import HARD, Failed, what_it_is
-from djqueue.runner.decision import Happened
+from djqueue.runner.decision import Ending
 from djqueue.runner.outcome import Outcome
 from djqueue.worker import clock
 from djqueue.worker.children.channel import Item, Note, Told
@@ -165,7 +165,7 @@ class Answers:
         outcome = outcome_of(
             burial, item, self._worker.team, self._worker.options.memory_kill << 20
         )
-        if outcome.happened is not Happened.INTERRUPTED and outcome.error is not None:
+        if outcome.ending is not Ending.INTERRUPTED and outcome.error is not None:
             outcome = outcome._replace(error=outcome.error._replace(place=HARD))
         now = clock.now()
         if (running := burial.process.running()) and running[0] is item:

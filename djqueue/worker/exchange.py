@@ -13,7 +13,7 @@ from djqueue.drivers.database.doubt import is_refusal
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.finish.finish import Finisher, NotRecordedError
 from djqueue.finish.notices import Failed, Released
-from djqueue.runner.decision import Happened
+from djqueue.runner.decision import Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 from djqueue.worker import clock
 from djqueue.worker.chores import forget
@@ -292,7 +292,7 @@ class Trade:
     def note_unconfirmed(self, reservation: Reservation, outcome: Outcome) -> None:
         """As `note`, of a job that was told that its outcome would be ignored."""
         self.finish.add_unconfirmed(reservation)
-        self._worker.report.ended(reservation, outcome._replace(happened=Happened.LOST))
+        self._worker.report.ended(reservation, outcome._replace(ending=Ending.LOST))
         self.flush_soon()
 
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:

@@ -40,7 +40,7 @@ logger = logging.getLogger("djqueue.worker")
 T = TypeVar("T")
 
 
-class WorkerAlone:
+class InlineWorker:
     """Runs jobs through `driver` on this thread's own connections."""
 
     def __init__(self, options: WorkerOptions, driver: Driver, report: Report) -> None:
@@ -159,7 +159,7 @@ class WorkerAlone:
         return None
 
 
-class WorkerHere(WorkerAlone):
+class LeasedInlineWorker(InlineWorker):
     """``--workers 0``: a thread keeps the lease of what runs, takes over what dead workers held,
     and hands back what Ctrl-C cut short.
     """
@@ -179,7 +179,7 @@ class WorkerHere(WorkerAlone):
         self._sweep_at = 0.0
 
     def run(self) -> StopReason:
-        """As `WorkerAlone.run`, under a lease."""
+        """As `InlineWorker.run`, under a lease."""
         self._keeper.start()
         try:
             return super().run()

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from djqueue import Job, current_job, dispatch_sync, job
 from djqueue.models import FailedJob, QueuedJob
-from djqueue.runner.decision import Action, Happened
+from djqueue.runner.decision import Action, Ending
 from djqueue.runner.outcome import ErrorReport, exception_of, report
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
@@ -80,7 +80,7 @@ def attempt(bound: Any, timer: AlarmTimer | None = None, number: int = 1) -> Any
 )
 def test_every_exception_is_the_outcome_of_its_job(alarm, how, name, text):
     outcome = attempt(leaves.bind(how), alarm)
-    assert (outcome.happened, outcome.decision.action) == (Happened.RAISED, Action.FAIL)
+    assert (outcome.ending, outcome.decision.action) == (Ending.RAISED, Action.FAIL)
     assert outcome.error.class_name == name
     assert text in outcome.error.message
     assert "test_every_end.py" in outcome.error.traceback
@@ -89,7 +89,7 @@ def test_every_exception_is_the_outcome_of_its_job(alarm, how, name, text):
 
 def test_a_cancelled_coroutine_says_so(alarm):
     outcome = attempt(cancels.bind(), alarm)
-    assert outcome.happened is Happened.RAISED
+    assert outcome.ending is Ending.RAISED
     assert outcome.error.class_name == "asyncio.exceptions.CancelledError"
 
 
@@ -107,7 +107,7 @@ def test_a_job_that_makes_another_error_of_its_timeout_has_timed_out(alarm):
             raise ValueError("mine") from None
 
     outcome = attempt(translates.bind(), alarm)
-    assert outcome.happened is Happened.TIMED_OUT
+    assert outcome.ending is Ending.TIMED_OUT
     assert outcome.spoilt, "what it was in the middle of is unknown"
     assert "ValueError: mine" in outcome.error.traceback
 
@@ -125,7 +125,7 @@ class SlowToMake(Job, name="tests.leaves_slow_to_make", timeout=0.1, tries=1):
 
 def test_the_timeout_covers_the_making_of_the_job(alarm):
     outcome = attempt(SlowToMake(5.0), alarm)
-    assert outcome.happened is Happened.TIMED_OUT
+    assert outcome.ending is Ending.TIMED_OUT
 
 
 class HangsWhenFailed(Job, name="tests.leaves_hanging", timeout=0.1, tries=1):

@@ -14,7 +14,7 @@ from djqueue import Job, QueueError, current_job, job, signals
 from djqueue.dispatch.dispatch import prepare
 from djqueue.drivers.base import Reservation
 from djqueue.errors import NotInJob
-from djqueue.runner.decision import Action, Happened
+from djqueue.runner.decision import Action, Ending
 from djqueue.runner.outcome import Outcome
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
@@ -82,36 +82,36 @@ def raises() -> None:
 
 def test_a_value_comes_back():
     outcome, runner = run(plain.bind(4))
-    assert (outcome.happened, outcome.decision.action) == (Happened.RETURNED, Action.DONE)
+    assert (outcome.ending, outcome.decision.action) == (Ending.RETURNED, Action.DONE)
     assert runner.value == 8
 
 
 def test_a_coroutine_is_finished():
     outcome, runner = run(coroutine.bind(4))
-    assert outcome.happened is Happened.RETURNED
+    assert outcome.ending is Ending.RETURNED
     assert runner.value == 12
 
 
 def test_a_coroutine_is_cancelled_when_its_time_is_over():
     began = time.monotonic()
     outcome, _ = run(slow_coroutine.bind())
-    assert outcome.happened is Happened.TIMED_OUT
+    assert outcome.ending is Ending.TIMED_OUT
     assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize(
-    ("how", "happened", "action", "delay"),
+    ("how", "ending", "action", "delay"),
     [
-        ("release", Happened.RELEASED, Action.RETRY, 30),
-        ("fail", Happened.FAILED, Action.FAIL, 0),
-        ("delete", Happened.DELETED, Action.DONE, 0),
-        ("fail, then raise", Happened.FAILED, Action.FAIL, 0),
-        ("release, then raise", Happened.RELEASED, Action.RETRY, 30),
+        ("release", Ending.RELEASED, Action.RETRY, 30),
+        ("fail", Ending.FAILED, Action.FAIL, 0),
+        ("delete", Ending.DELETED, Action.DONE, 0),
+        ("fail, then raise", Ending.FAILED, Action.FAIL, 0),
+        ("release, then raise", Ending.RELEASED, Action.RETRY, 30),
     ],
 )
-def test_a_job_decides_itself(how, happened, action, delay):
+def test_a_job_decides_itself(how, ending, action, delay):
     outcome, _ = run(verdict.bind(how))
-    assert (outcome.happened, outcome.decision) == (happened, (action, delay))
+    assert (outcome.ending, outcome.decision) == (ending, (action, delay))
 
 
 def test_an_error_is_described_and_remembered():
@@ -140,7 +140,7 @@ def test_tries_of_the_worker_hold_for_jobs_that_say_nothing():
 
 def test_an_attempt_beyond_the_tries_is_not_begun():
     outcome, _ = run(raises.bind(), attempt=3)
-    assert outcome.happened is Happened.FAILED
+    assert outcome.ending is Ending.FAILED
     assert outcome.error is not None
     assert outcome.error.class_name == "djqueue.errors.MaxAttemptsExceeded"
 
@@ -211,9 +211,9 @@ def test_a_name_that_nobody_knows_is_held_back_then_failed():
     held = reservation(plain.bind(1))
     held = held._replace(payload=held.payload.replace("tests.runner_sync", "tests.runner_gone"))
     first = Runner("database", Rules(unknown_grace=600)).run(held)
-    assert (first.happened, first.charged) == (Happened.RELEASED, False)
+    assert (first.ending, first.charged) == (Ending.RELEASED, False)
     later = held._replace(history=first.history or "")
-    assert Runner("database", Rules(unknown_grace=600)).run(later).happened is Happened.RELEASED
+    assert Runner("database", Rules(unknown_grace=600)).run(later).ending is Ending.RELEASED
     old = later.history.replace('"at":"2', '"at":"1')  # seen a thousand years ago
     outcome = Runner("database", Rules(unknown_grace=600)).run(later._replace(history=old))
     assert outcome.decision.action is Action.FAIL
@@ -227,7 +227,7 @@ def test_a_timer_interrupts_a_job_that_swallows_once(alarm):
 
     runner = Runner("database", Rules(), timer=alarm)
     outcome = runner.run(reservation(swallows.bind()))
-    assert outcome.happened is Happened.TIMED_OUT
+    assert outcome.ending is Ending.TIMED_OUT
     assert outcome.error is not None
     assert "timeout of 1 s and was stopped (attempt 1 of 1)" in outcome.error.message
 

@@ -21,7 +21,7 @@ from djqueue.models import FailedJob, Payload, QueuedJob
 from djqueue.operations.retrying import retry
 from djqueue.payload.packing import is_stored, pack
 from djqueue.payload.payload import Limits, encode, encode_head
-from djqueue.runner.decision import Action, Decision, Happened
+from djqueue.runner.decision import Action, Decision, Ending
 from djqueue.runner.outcome import DONE, Outcome
 from djqueue.worker.chores import forget, tidy
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
@@ -202,7 +202,7 @@ def test_only_what_the_store_has_settled_is_forgotten():
     finisher.settled(settlements, {"b"})
     assert forgotten == ["a"]
     # An attempt whose lease was lost ends like this one:
-    finisher.add(lost, Outcome(Happened.DELETED, Decision(Action.DONE), settled=True))
+    finisher.add(lost, Outcome(Ending.DELETED, Decision(Action.DONE), settled=True))
     assert forgotten == ["a"]
     finisher.add(again, DONE._replace(settled=True))
     assert forgotten == ["a", "c"]

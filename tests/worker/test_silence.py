@@ -8,7 +8,7 @@ import time
 
 from djqueue import signals
 from djqueue.payload import history
-from djqueue.runner.decision import Happened
+from djqueue.runner.decision import Ending
 from djqueue.worker import clock
 from djqueue.worker.children.channel import Item
 from djqueue.worker.children.children import Burial, Crew, outcome_of
@@ -84,7 +84,7 @@ def test_a_child_that_does_not_say_how_its_job_ended(crew):
     (item,) = process.held.values()
     assert isinstance(item, Item)
     outcome = outcome_of(burial, item, crew._team, 0)
-    assert outcome.happened is Happened.INTERRUPTED
+    assert outcome.ending is Ending.INTERRUPTED
     assert "did nothing for 16 s" in outcome.history
     assert not history.read(outcome.history).stopped
 

@@ -23,8 +23,8 @@ from djqueue.management.options import USAGE, queue_names
 from djqueue.operations.names import unknown_queue
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
-from djqueue.worker.alone import WorkerHere
 from djqueue.worker.children import limits
+from djqueue.worker.inline import LeasedInlineWorker
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.report.banner import banner
 from djqueue.worker.report.report import Lines, heard_in
@@ -84,7 +84,7 @@ class Command(BaseCommand):
         stream = self._stream(as_json=given["json"])
         report = Lines(options, stream, as_json=given["json"], verbosity=given["verbosity"])
         with heard_in(report):
-            worker = (Worker if options.workers else WorkerHere)(options, driver, report)
+            worker = (Worker if options.workers else LeasedInlineWorker)(options, driver, report)
             worker.prepare()
             report.started([*banner(options, driver, given["verbosity"]), *self._remarks(options)])
             return worker.run()

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from djqueue.drivers.base import Reservation
 from djqueue.finish.notices import Chore, ChoreKind, Failed, Notice, Released
-from djqueue.runner.decision import Action, Decision, Happened
+from djqueue.runner.decision import Action, Decision, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 
 TOKEN = struct.Struct("<Q")
@@ -128,11 +128,11 @@ def _note(number: int, kind: str, *fields: Any) -> Note:
 
 def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
     """A plain success is 25 bytes; anything else brings a JSON body, and a sum to check it by."""
-    plain = outcome.happened is Happened.RETURNED and not (outcome.settled or outcome.spoilt)
+    plain = outcome.ending is Ending.RETURNED and not (outcome.settled or outcome.spoilt)
     if plain and not memory:
         return _OUTCOME.pack(index, _PLAIN, outcome.duration, 0, 0)
     fields: dict[str, Any] = {
-        "happened": outcome.happened.value,
+        "ending": outcome.ending.value,
         "action": outcome.decision.action.value,
         "delay": outcome.decision.delay,
         "error": outcome.error,
@@ -191,7 +191,7 @@ class OutcomeReader:
                 break
             position += head
             if kind == _PLAIN:
-                yield Told(index, Outcome(Happened.RETURNED, _DONE, duration=duration))
+                yield Told(index, Outcome(Ending.RETURNED, _DONE, duration=duration))
             elif kind == _TOLD:
                 yield Told(index, None)
             else:
@@ -209,7 +209,7 @@ _DONE = Decision(Action.DONE)
 def _full(index: int, duration: float, body: bytes) -> Told:
     data = json.loads(body)
     outcome = Outcome(
-        Happened(data["happened"]),
+        Ending(data["ending"]),
         Decision(Action(data["action"]), data["delay"]),
         ErrorReport(*data["error"]) if data["error"] else None,
         data["history"],

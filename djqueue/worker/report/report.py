@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from djqueue.drivers.base import Reservation
-from djqueue.runner.decision import Action, Happened
+from djqueue.runner.decision import Action, Ending
 from djqueue.runner.outcome import Outcome
 from djqueue.worker import clock
 from djqueue.worker.children.channel import Item
@@ -102,7 +102,7 @@ class Lines(Report):
         if done and self._verbosity == 0:
             return
         state = _DONE if done else _STATES[outcome.decision.action]
-        if outcome.happened is Happened.LOST:
+        if outcome.ending is Ending.LOST:
             state = _STATES[Action.RETRY]  # by whoever has it now
         if self._json:
             self._object(state.lower(), reservation, outcome)
@@ -274,7 +274,7 @@ _STATES = {
 def _why(outcome: Outcome) -> str:
     error = outcome.error
     first = _one_line(f"{error.class_name}: {error.message}".partition("\n")[0]) if error else ""
-    if outcome.happened is Happened.INTERRUPTED and outcome.decision.action is Action.INTERRUPT:
+    if outcome.ending is Ending.INTERRUPTED and outcome.decision.action is Action.INTERRUPT:
         return "↳ interrupted; it runs again, and the attempt does not count"
     if outcome.decision.action is Action.RETRY:
         return f"↳ {first} · again in {outcome.decision.delay:g} s"
