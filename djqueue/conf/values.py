@@ -97,7 +97,7 @@ def _keeps_jobs_in_database(driver: str) -> bool:
     if "." not in driver:
         return driver == "database"  # no client library is imported to learn that
     try:
-        return bool(getattr(import_string(driver), "in_database", False))
+        return bool(getattr(import_string(driver), "jobs_in_sql", False))
     except ImportError:  # a check says so
         return False
 

@@ -69,7 +69,7 @@ class Driver(ABC):
 
     OPTIONS: ClassVar[dict[str, Any]] = {}
     """Setting keys of this driver's own, with their defaults; any other key is a check error."""
-    in_database: ClassVar[bool] = False
+    jobs_in_sql: ClassVar[bool] = False
     """Whether its jobs are rows of `djqueue.models.QueuedJob`, in the database that the key
     DATABASE names, and on the admin's list."""
     FLUSH_AFTER: ClassVar[float] = 0.005
@@ -80,9 +80,9 @@ class Driver(ABC):
     patience: float | None = None
     """Seconds that a call to the store may wait before it is `QueueUnavailable`; None: as the
     connection's settings say. A worker sets it: an eighth of its lease, and less while it stops."""
-    PARKS: ClassVar[bool] = False
-    """Jobs that this store cannot keep until they are due wait in `djqueue_outbox`: `parks` says
-    which. Workers of such a connection look there."""
+    parks: ClassVar[bool] = False
+    """Jobs that this store cannot keep until they are due wait in `djqueue_outbox`; `would_park`
+    says which. Workers of such a connection look there."""
     shows_workers: ClassVar[bool] = False
     """It keeps a row of `djqueue_workers` for each of its workers. For other stores the worker does
     itself, so that operators see it."""
@@ -108,7 +108,7 @@ class Driver(ABC):
         the same, and whose `refused` those that it will never take.
         """
 
-    def parks(self, job: OutgoingJob) -> bool:
+    def would_park(self, job: OutgoingJob) -> bool:
         """Whether `push` would keep `job` in `djqueue_outbox` until it is due."""
         return False
 
@@ -173,7 +173,7 @@ class Driver(ABC):
         """
         return False
 
-    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
         """Reservations of this worker that are not among `known`: the store gave them in an answer
         that never arrived. Asked after a connection broke.
         """
@@ -184,7 +184,7 @@ class Driver(ABC):
         """The most jobs a child is handed at a time: the key WINDOW, of drivers that have it."""
         return int(self.settings.options.get("WINDOW", 100))
 
-    def remarks(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What a worker's banner should say about this store."""
         return []
 
@@ -254,7 +254,7 @@ class Driver(ABC):
         """Stuck ones among `ids` back to waiting, one interruption more on record; how many."""
         raise Unsupported(self._reason("remove"))
 
-    def hasten(self, queue: str) -> int:
+    def make_due(self, queue: str) -> int:
         """Make every delayed job of `queue` due at once; how many. Tests do not wait."""
         raise Unsupported(
             f'Connection "{self.settings.name}" cannot run delayed jobs before their time: its '
@@ -275,7 +275,7 @@ class Driver(ABC):
         finaliser of the child reaches the parent's connection.
         """
 
-    def broke(self, error: QueueUnavailable) -> None:
+    def reset_connection(self, error: QueueUnavailable) -> None:
         """Give up the connection that `error` of a call is about; the next call opens it again."""
         self.close()
 
@@ -286,10 +286,10 @@ class Driver(ABC):
         return False
 
     def guards(self, alias: str) -> bool:
-        """Whether this driver keeps guard rows in the database `alias`, so that `mark` works."""
+        """Whether this driver keeps guard rows in the database `alias`: `confirm_end` works."""
         return False
 
-    def mark(self, reservation: Reservation, *, over: bool) -> bool:
+    def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
         """Inside a transaction on the alias that `guards` is true for: make sure that the job is
         ours until the transaction ends, and with `over` that it never runs again once that has
         committed. False: it is not ours any more, or over already; marking it over twice is once.

@@ -135,7 +135,7 @@ class InTransaction(Frame):
     def _mark(self, job: CurrentJob, reservation: Reservation) -> None:
         """Last, so that nobody waits for the row while the job runs."""
         over = job.requested is not Ending.RELEASED
-        if not self._driver.mark(reservation, over=over):
+        if not self._driver.confirm_end(reservation, over=over):
             raise _lost(job)
 
     def _guard(self, reservation: Reservation) -> None:
@@ -175,7 +175,7 @@ def was_committed(
         return False
     if driver.guards(alias):
         with transaction.atomic(using=alias):
-            return not driver.mark(reservation, over=False)
+            return not driver.confirm_end(reservation, over=False)
     return Run.objects.using(alias).filter(uuid=reservation.id, ended=True).exists()
 
 

@@ -49,7 +49,7 @@ def work(
         names = _names(asked, queue)
         if delayed:
             for name in names:
-                asked.driver.hasten(name)
+                asked.driver.make_due(name)
         worker = _WorkerInTest(asked, names)
         if not worker.step():
             break

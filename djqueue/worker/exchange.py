@@ -228,7 +228,7 @@ class Trade:
         self._looks_for_strays, self._strays_at = 2, 0.0
         self._worker.idle.close()
         away = error if isinstance(error, QueueUnavailable) else QueueUnavailable(str(error))
-        self._worker.driver.broke(away)
+        self._worker.driver.reset_connection(away)
 
     def _came_back(self) -> None:
         """It has written something. A store that is only read from may be locked, or a replica."""
@@ -244,7 +244,7 @@ class Trade:
         """
         known = [*self._worker.crew.held(), *self._worker.stock.jobs]
         known += self.finish.waiting
-        strays = self._worker.driver.strays(known)
+        strays = self._worker.driver.unacknowledged(known)
         self._looks_for_strays -= 1
         self._strays_at = clock.now() + _LATE
         if strays:
@@ -281,7 +281,7 @@ class Trade:
         if (asked := self._asked) is not None:
             self._asked = None
             self.finish.broke_off(asked.settlements)
-            self._worker.driver.broke(QueueUnavailable("The worker ends."))
+            self._worker.driver.reset_connection(QueueUnavailable("The worker ends."))
         settlements = self.finish.taken()
         try:
             self.finish.settled(settlements, self._worker.driver.settle(settlements))

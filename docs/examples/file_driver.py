@@ -76,7 +76,7 @@ class FileDriver(base.Driver):
             stuck = [job for job in stored.values() if state_of(job) is State.STUCK]
             return [self.take(job) for job in stuck[:limit]]
 
-    def strays(self, known):
+    def unacknowledged(self, known):
         with self.stored() as stored:
             mine = [reserved(job) for job in stored.values() if job["handle"][0] == self.me[0]]
         return [each for each in mine if each not in known]

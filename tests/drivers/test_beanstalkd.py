@@ -234,7 +234,7 @@ def test_a_server_that_is_not_there(make):
     with pytest.raises(QueueUnavailable, match="cannot be reached") as error:
         make(PORT=1).push([job("default")])
     assert not error.value.ambiguous
-    assert "cannot be reached" in make(PORT=1).remarks()[0]
+    assert "cannot be reached" in make(PORT=1).warnings()[0]
 
 
 def test_a_server_that_hangs_up_is_asked_again(make, queue, beanstalkd_server):
@@ -266,7 +266,7 @@ def test_while_the_guard_is_away_nothing_is_reserved_and_what_is_held_stays(
     with guard_is_away(monkeypatch):
         with pytest.raises(QueueUnavailable, match=r"guard rows.*away") as error:
             driver.exchange([], [queue], 1)
-        driver.broke(error.value)
+        driver.reset_connection(error.value)
         assert driver.counts(queue)[:3] == (1, 0, 1)
     assert driver.settle([Settlement(held[0])]) == set()
     assert len(reserve(driver, queue)) == 1
@@ -276,7 +276,7 @@ def test_what_a_mark_says_is_over_never_runs_again(make, queue):
     driver = make()
     driver.push([job(queue)])
     (held,) = reserve(driver, queue)
-    assert driver.mark(held, over=True)
+    assert driver.confirm_end(held, over=True)
     driver._client.close()
     other = make()
     assert other.exchange([], [queue], 5).reservations == []
@@ -296,9 +296,9 @@ def test_the_row_of_a_job_is_gone_when_it_is_over(make, queue):
 
 
 def test_a_server_without_a_binlog_says_so(make, beanstalkd_binlog_server):
-    assert "are lost when it stops" in make().remarks()[0]
-    assert BeanstalkdDriver(connection(beanstalkd_binlog_server)).remarks() == []
-    assert "MAX_JOB_SIZE is 70,000" in make(MAX_JOB_SIZE=70_000).remarks()[1]
+    assert "are lost when it stops" in make().warnings()[0]
+    assert BeanstalkdDriver(connection(beanstalkd_binlog_server)).warnings() == []
+    assert "MAX_JOB_SIZE is 70,000" in make(MAX_JOB_SIZE=70_000).warnings()[1]
 
 
 def test_acknowledged_jobs_survive_a_killed_server(queue):
@@ -361,7 +361,7 @@ def test_a_copy_of_a_push_that_is_found_after_the_end_is_over(make, queue):
     one = job(queue)
     driver.push([one])
     (held,) = reserve(driver, queue)
-    assert driver.mark(held, over=True)
+    assert driver.confirm_end(held, over=True)
     driver._client.ask([client.delete(held.handle[0])])  # and then its worker died
     driver.push([one])
     other = make()
@@ -380,7 +380,7 @@ def test_a_row_that_is_locked_keeps_nobody_waiting(make, queue):
     driver.push([job(queue)])
     (held,) = reserve(driver, queue)
     with transaction.atomic():
-        assert driver.mark(held, over=False)
+        assert driver.confirm_end(held, over=False)
         driver._client.close()
 
         def look() -> object:
@@ -421,7 +421,7 @@ def test_a_server_that_is_silent_for_a_while_gives_nothing_away(own_server, queu
         before = time.monotonic()
         with pytest.raises(QueueUnavailable, match="has not answered") as error:
             driver.exchange([Settlement(held[0])], [queue], 1)
-        driver.broke(error.value)
+        driver.reset_connection(error.value)
         assert time.monotonic() - before < 0.6
     own_server.thaw()
     other = as_worker(own_server, "b", queue)

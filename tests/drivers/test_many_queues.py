@@ -102,4 +102,7 @@ def test_a_worker_takes_what_another_one_leaves(driver):
     taken = [each.id for each in driver.exchange([], QUEUES, 3).reservations]
     taken += [each.id for each in other.exchange([], QUEUES, 100).reservations]
     assert taken == ids
-    assert driver.settle([Settlement(each, Verdict.RETURN) for each in driver.strays([])]) == set()
+    assert (
+        driver.settle([Settlement(each, Verdict.RETURN) for each in driver.unacknowledged([])])
+        == set()
+    )

@@ -87,7 +87,7 @@ CALLS: dict[str, Callable[[DatabaseDriver, Any], object]] = {
     "extend": lambda driver, held: driver.extend([held]),
     "promote": lambda driver, held: driver.promote(["default", "other"]),
     "recover": lambda driver, held: driver.recover(10),
-    "strays": lambda driver, held: driver.strays([held]),
+    "unacknowledged": lambda driver, held: driver.unacknowledged([held]),
     "watch": lambda driver, held: driver.watch(["default"]),
     "join": lambda driver, held: driver.join(WORKER),
     "leave": lambda driver, held: driver.leave(),
@@ -109,7 +109,7 @@ def test_a_silent_network_ends_every_call(driver, network):
             call(driver, held)
         assert time.monotonic() - begun > PATIENCE * 0.7, name
         network.mode = Mode.PASS
-        driver.broke(QueueUnavailable())
+        driver.reset_connection(QueueUnavailable())
     driver.extend([held])
     assert driver.exchange([], ["default"], 1).reservations
 
@@ -117,7 +117,7 @@ def test_a_silent_network_ends_every_call(driver, network):
 def test_a_silent_network_ends_the_attempt_to_connect(driver, network):
     (held,) = driver.exchange([], ["default"], 1).reservations
     network.mode = Mode.STALL
-    driver.broke(QueueUnavailable())
+    driver.reset_connection(QueueUnavailable())
     for call in ("exchange", "put back"):
         with gives_up(CONNECTING):
             CALLS[call](driver, held)
@@ -166,10 +166,10 @@ def table_locked(name: str) -> Iterator[None]:
 
 def test_a_locked_table_ends_the_call(driver):
     (held,) = driver.exchange([], ["default"], 1).reservations
-    for call in ("exchange", "promote", "strays", "counts", "push"):
+    for call in ("exchange", "promote", "unacknowledged", "counts", "push"):
         with table_locked("jobs"), gives_up():
             CALLS[call](driver, held)
-        driver.broke(QueueUnavailable())
+        driver.reset_connection(QueueUnavailable())
     assert driver.extend([held]) == set()
 
 
@@ -186,8 +186,8 @@ def test_nothing_that_nobody_waits_for_goes_on_waiting_in_the_server(
     """Neither where the server was told to give up nor where it is asked to, as behind a pooler."""
     for _ in range(2):
         with table_locked("jobs"), gives_up():
-            driver.strays([])
-        driver.broke(QueueUnavailable())
+            driver.unacknowledged([])
+        driver.reset_connection(QueueUnavailable())
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
             assert cursor.fetchone() == (0,)

@@ -66,12 +66,12 @@ def test_postgresql_does_not_walk_through_what_is_delayed(driver):
 def test_a_prepared_settlement_is_undone_with_its_transaction(driver):
     _push(driver, 1)
     _plan_of_prepared(driver)
-    held = driver.strays([])
+    held = driver.unacknowledged([])
     assert len(held) == 1
     with transaction.atomic():
         assert driver.settle([Settlement(held[0])]) == set()
         transaction.set_rollback(True)
-    assert driver.strays([]) == held
+    assert driver.unacknowledged([]) == held
 
 
 @pytest.mark.postgresql

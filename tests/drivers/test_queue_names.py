@@ -34,7 +34,7 @@ def test_jobs_of_the_other_one_are_not_touched(driver):
     assert driver.counts("Mail")[:3] == (1, 1, 0)
     assert driver.counts("mail")[:3] == (2, 1, 0)
     assert len(driver.peek("Mail", State.WAITING)) == 1
-    assert driver.hasten("Mail") == 1
+    assert driver.make_due("Mail") == 1
     assert {each.queue for each in driver.exchange([], ["Mail"], 10).reservations} == {"Mail"}
     both = driver.exchange([], ["mail", "Mail"], 10).reservations
     assert [each.queue for each in both] == ["mail", "mail"]

@@ -128,7 +128,7 @@ class Load:
         except QueueUnavailable as error:
             self.refusals.append(str(error))
         # What it had settled or reserved before the refusal is known to the store.
-        return Exchange(set(), driver.strays([]))
+        return Exchange(set(), driver.unacknowledged([]))
 
 
 def test_slots_that_move_under_load_lose_nothing(redis_cluster):

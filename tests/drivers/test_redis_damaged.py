@@ -220,7 +220,7 @@ def test_a_key_of_another_type_stops_one_queue_of_a_worker(driver, client, wrong
         assert [r.queue for r in found] == ["good", "good", "better"]
         assert driver.extend(found) == set()
         driver.promote(["bad", "good", "better"])
-        driver.strays(found)
+        driver.unacknowledged(found)
         driver.recover(1)
         driver.settle([Settlement(r, Verdict.RETURN) for r in found])
         assert driver.settle(done) == {r.id for r in held}

@@ -46,24 +46,24 @@ def test_eviction_may_be_allowed(redis_server, client):
     client.config_set("maxmemory-policy", "allkeys-lru")
     driver = make_driver(redis_server.url, ALLOW_EVICTION=True)
     driver.join(worker())
-    assert "maxmemory-policy allkeys-lru" in driver.remarks()[0]
+    assert "maxmemory-policy allkeys-lru" in driver.warnings()[0]
 
 
 def test_a_server_that_keeps_nothing_is_worth_a_remark(driver):
-    (remark,) = driver.remarks()
+    (remark,) = driver.warnings()
     assert "no persistence: every job is gone when it restarts" in remark
 
 
 def test_snapshots_alone_are_worth_a_remark(driver, client):
     client.config_set("save", "3600 1")
-    (remark,) = driver.remarks()
+    (remark,) = driver.warnings()
     client.config_set("save", "")
     assert "snapshots alone" in remark
 
 
 def test_nothing_is_said_about_a_server_with_an_append_only_file(redis_aof_server):
     driver = make_driver(redis_aof_server.url)
-    assert driver.remarks() == []
+    assert driver.warnings() == []
     driver.close()
 
 
@@ -204,7 +204,7 @@ def test_what_a_lost_answer_reserved_is_given_back(redis_server):
         driver.exchange([], ["default"], 2)
     redis_server.thaw()
     wait_until(lambda: driver.counts("default").reserved == 4, 5.0)
-    strays = driver.strays(held)
+    strays = driver.unacknowledged(held)
     assert len(strays) == 2
     assert driver.settle([Settlement(r, Verdict.RETURN) for r in strays]) == set()
     assert driver.counts("default")[:3] == (3, 0, 2)
@@ -261,8 +261,8 @@ def test_few_permissions_are_enough(redis_server, client):
     wait_until(lambda: driver.recover(1))
     assert driver.promote(["default"]) == (0, None)
     assert len(driver.peek("default", State.WAITING)) == 3
-    assert driver.strays([])
-    assert driver.remarks() == []
+    assert driver.unacknowledged([])
+    assert driver.warnings() == []
     assert driver.clear("default") == 3
     driver.close()
     client.execute_command("ACL", "DELUSER", "queue")

@@ -52,10 +52,10 @@ def test_every_call_of_a_worker_ends_when_its_patience_does(driver, proxy):
         lambda: driver.extend(held),
         lambda: driver.promote(QUEUES),
         lambda: driver.recover(100),
-        lambda: driver.strays([]),
+        lambda: driver.unacknowledged([]),
         lambda: driver.push([job(queue=queue) for queue in QUEUES]),
         lambda: driver.join(worker()),
-        driver.remarks,
+        driver.warnings,
         lambda: driver.counts("q1"),
     ]
     for number, call in enumerate(calls):
@@ -140,7 +140,7 @@ def test_one_node_that_is_away_takes_its_own_queues_with_it_and_no_others(cluste
         deadline = time.monotonic() + 12
         while len(reserved) < 5 and time.monotonic() < deadline:
             driver.push([job(queue=good[0])])
-            for call in (lambda: driver.strays([]), lambda: driver.recover(10)):
+            for call in (lambda: driver.unacknowledged([]), lambda: driver.recover(10)):
                 started = time.monotonic()
                 _quietly(call)
                 assert time.monotonic() - started < 1.0 + LATE

@@ -88,12 +88,12 @@ def test_large_jobs_are_looked_at_a_few_a_script(driver, scripts_run):
     assert scripts_for(lambda: len(driver.find(ids))) == 20 // AT_ONCE
     assert scripts_for(lambda: len(driver.peek("default", State.WAITING, 20))) == 1 + 5
     held = [r for _ in range(5) for r in driver.exchange([], ["default"], 100).reservations]
-    assert scripts_for(lambda: len(driver.strays([]))) == 20 // AT_ONCE
+    assert scripts_for(lambda: len(driver.unacknowledged([]))) == 20 // AT_ONCE
     time.sleep(0.01)
     other = another(driver)
     other.join(worker("other"))
     assert scripts_for(lambda: len(other.recover(100))) == 20 // AT_ONCE
     assert len(held) == 20
-    driver.settle([Settlement(r, Verdict.RETURN) for r in other.strays([])])
+    driver.settle([Settlement(r, Verdict.RETURN) for r in other.unacknowledged([])])
     assert scripts_for(lambda: driver.remove("default", ids)) == 20 // AT_ONCE
     other.close()

@@ -370,7 +370,7 @@ def test_urls_come_from_the_prefix_from_the_settings_or_from_sqs(make, queue, sq
 def test_a_queue_that_does_not_exist_is_told_in_words(make):
     with pytest.raises(ConfigurationError, match="Create the queue"):
         make().push([job("no-such-queue")])
-    assert "Create the queue" in make(PREFIX="").remarks()[0]
+    assert "Create the queue" in make(PREFIX="").warnings()[0]
 
 
 def test_a_server_that_is_not_there(make):
@@ -391,12 +391,12 @@ def test_redrive_and_retention_are_looked_at(make, sqs_server):
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
     create(sqs_server, "watched", RedrivePolicy=policy, MessageRetentionPeriod="86400")
     driver = SqsDriver(replace(connection(sqs_server), queue="watched"))
-    redrive, retention = driver.remarks()
+    redrive, retention = driver.warnings()
     assert dead.endswith("/dead")
     assert f"to {arn} when it has been received 3 times" in redrive
     assert "for 1 days" in retention
     create(sqs_server, "well", MessageRetentionPeriod="1209600")
-    assert SqsDriver(replace(connection(sqs_server), queue="well")).remarks() == []
+    assert SqsDriver(replace(connection(sqs_server), queue="well")).warnings() == []
 
 
 def test_checks_of_the_settings(sqs_server):

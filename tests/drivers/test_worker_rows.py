@@ -80,7 +80,7 @@ def test_tables_that_change_are_an_outage_of_a_worker_that_runs(driver):
         ):
             with pytest.raises(QueueUnavailable):
                 call()
-            driver.broke(QueueUnavailable())
+            driver.reset_connection(QueueUnavailable())
     finally:
         driver.close()
         _run("ALTER TABLE elsewhere RENAME TO jobs")
@@ -94,7 +94,7 @@ def test_a_plan_whose_result_changes_is_made_anew(driver):
     try:
         with pytest.raises(QueueUnavailable):
             driver.exchange([], ["default"], 1)
-        driver.broke(QueueUnavailable())
+        driver.reset_connection(QueueUnavailable())
         driver.watch(["default"])
         answer = driver.exchange([Settlement(one) for one in held], ["default"], 1)
         assert (answer.lost, len(answer.reservations)) == (set(), 1)

@@ -52,7 +52,7 @@ def test_jobs_and_workers_stand_where_they_stand(zoned):
     assert (one.workers, one.stuck) == (1, 0)
     Worker.objects.update(alive_until=datetime.now(timezone.utc) - timedelta(seconds=1))
     assert [stuck.id for stuck in zoned.peek("default", State.STUCK)] == [held.id]
-    assert zoned.hasten("default") == 1
+    assert zoned.make_due("default") == 1
     assert zoned.counts("default")[:3] == (2, 0, 1)
     assert all(map(is_now, QueuedJob.objects.values_list("available_at", flat=True)))
 

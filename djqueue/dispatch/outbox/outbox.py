@@ -80,7 +80,7 @@ in_use = _InUse()
 
 def _may_have_rows(connection: ConnectionSettings) -> bool:
     try:
-        return connection.outbox or driver_class(connection).PARKS
+        return connection.outbox or driver_class(connection).parks
     except QueueError:
         return False  # what is not installed here pushes nothing from here
 
@@ -149,7 +149,7 @@ class Written:
 
 def _is_parked(driver: Driver, job: OutgoingJob) -> bool:
     try:
-        return driver.parks(job)
+        return driver.would_park(job)
     except QueueError:
         return False  # it cannot tell now; then it parks the job at the push
 

@@ -105,7 +105,7 @@ class BeanstalkdDriver(Driver):
     def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
         return list(checks.check(settings))
 
-    def remarks(self) -> list[str]:
+    def warnings(self) -> list[str]:
         return list(checks.remarks(self._client, self.settings))
 
     # -- dispatching ---------------------------------------------------------------------------
@@ -221,8 +221,8 @@ class BeanstalkdDriver(Driver):
         taken, self._holdings.orphans = orphans[:limit], orphans[limit:]
         return taken
 
-    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
-        return self._holdings.strays(known)
+    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
+        return self._holdings.unacknowledged(known)
 
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
         wait = int(self.settings.option("BLOCK_FOR") or 0)
@@ -241,8 +241,8 @@ class BeanstalkdDriver(Driver):
     def queues(self) -> list[str]:
         return sorted({self.settings.queue, *looking.tubes_with_jobs(self._client)})
 
-    def hasten(self, queue: str) -> int:
-        return looking.hasten(self._client, _tube(queue))
+    def make_due(self, queue: str) -> int:
+        return looking.make_due(self._client, _tube(queue))
 
     def clear(self, queue: str) -> int:
         return looking.clear(self._client, _tube(queue), self._guard.forget_waiting)
@@ -255,7 +255,7 @@ class BeanstalkdDriver(Driver):
     def guards(self, alias: str) -> bool:
         return self._guard.alias == alias
 
-    def mark(self, reservation: Reservation, *, over: bool) -> bool:
+    def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
         return self._guard.mark(Held(reservation.id, reservation.handle[1]), over=over)
 
     # -- processes -----------------------------------------------------------------------------
@@ -268,7 +268,7 @@ class BeanstalkdDriver(Driver):
         self._client.forget()
         self._holdings.forget()
 
-    def broke(self, error: QueueUnavailable) -> None:
+    def reset_connection(self, error: QueueUnavailable) -> None:
         """What is held belongs to the socket: it stays open while only the database is away, or
         while the server is only silent. A broken one is closed already.
         """

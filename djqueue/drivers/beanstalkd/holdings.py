@@ -389,8 +389,8 @@ class Holdings:
         self.orphans = [orphan for orphan in self.orphans if orphan.id not in lost]
         return lost
 
-    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
-        """As `Driver.strays`."""
+    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
+        """As `Driver.unacknowledged`."""
         handles = {reservation.handle for reservation in (*known, *self.orphans)}
         held = [holding.reservation for holding in self._held.values()]
         return [reservation for reservation in held if reservation.handle not in handles]

@@ -41,7 +41,7 @@ def _holds_any(reply: Reply) -> bool:
     return any(int(known.get(name, 0)) for name in _COUNTS)
 
 
-def hasten(connection: Client, tube: str) -> int:
+def make_due(connection: Client, tube: str) -> int:
     """Let every delayed job wait in its tube; how many. Buried ones come first, all alike."""
     moved = 0
     while True:

@@ -68,7 +68,7 @@ class DatabaseDriver(Driver):
         "WINDOW": 200,
     }
     capabilities = Capabilities()
-    in_database = True
+    jobs_in_sql = True
     shows_workers = True
 
     def __init__(self, settings: ConnectionSettings) -> None:
@@ -177,7 +177,7 @@ class DatabaseDriver(Driver):
                 return []
             return workers.recover(self._dialect, self._holder, limit, late)
 
-    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
         with self._reported():
             handles = {reservation.handle for reservation in known}
             held = self._dialect.held_by(self._holder.worker)
@@ -227,9 +227,9 @@ class DatabaseDriver(Driver):
         with self._reported():
             return stored.release(self.alias, queue, ids)
 
-    def hasten(self, queue: str) -> int:
+    def make_due(self, queue: str) -> int:
         with self._reported():
-            return stored.hasten(self.alias, queue)
+            return stored.make_due(self.alias, queue)
 
     def clear(self, queue: str) -> int:
         with self._reported():

@@ -170,7 +170,7 @@ def put_back(stuck: QuerySet[QueuedJob]) -> int:
     )
 
 
-def hasten(alias: str, queue: str) -> int:
+def make_due(alias: str, queue: str) -> int:
     """In line at once, behind what waits there already."""
     delayed = jobs(alias).filter(queue=queue, line__isnull=True, reserved_by__isnull=True)
     return delayed.update(available_at=UtcNow(), line=_IN_LINE)

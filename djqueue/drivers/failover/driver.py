@@ -91,9 +91,9 @@ class FailoverDriver(Driver):
         if jobs:
             self._switch.push(jobs)
 
-    def parks(self, job: OutgoingJob) -> bool:
+    def would_park(self, job: OutgoingJob) -> bool:
         """Where every member would: else the one that takes the job may keep it by itself."""
-        return bool(self._stores) and all(store.parks(job) for store in self._stores)
+        return bool(self._stores) and all(store.would_park(job) for store in self._stores)
 
     @property
     def patience(self) -> float | None:
@@ -179,8 +179,8 @@ class FailoverDriver(Driver):
     def release(self, queue: str, ids: Sequence[str]) -> int:
         return self._everywhere(lambda store: store.release(queue, ids), len(ids))
 
-    def hasten(self, queue: str) -> int:
-        return self._everywhere(lambda store: store.hasten(queue))
+    def make_due(self, queue: str) -> int:
+        return self._everywhere(lambda store: store.make_due(queue))
 
     def clear(self, queue: str) -> int:
         return self._everywhere(lambda store: store.clear(queue))

@@ -125,9 +125,9 @@ class RedisDriver(Driver):
         holding = Holding(milliseconds(worker.lease), worker.queues, self._worker)
         self._reserving.holding = self._sweeping.holding = holding
 
-    def remarks(self) -> list[str]:
+    def warnings(self) -> list[str]:
         self._begin()
-        return server.remarks(self._store, self.settings)
+        return server.warnings(self._store, self.settings)
 
     def exchange(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
@@ -154,9 +154,9 @@ class RedisDriver(Driver):
         self._begin()
         return self._sweeping.recover(limit, late)
 
-    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
         self._begin()
-        return self._sweeping.strays(known)
+        return self._sweeping.unacknowledged(known)
 
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
         self._begin()
@@ -202,9 +202,9 @@ class RedisDriver(Driver):
         self._begin()
         return self._jobs.release(queue, ids)
 
-    def hasten(self, queue: str) -> int:
+    def make_due(self, queue: str) -> int:
         self._begin()
-        return self._jobs.hasten(queue)
+        return self._jobs.make_due(queue)
 
     def clear(self, queue: str) -> int:
         self._begin()

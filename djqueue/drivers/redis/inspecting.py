@@ -81,10 +81,10 @@ class Inspection:
             for start in range(0, len(ids), MOST)
         )
 
-    def hasten(self, queue: str) -> int:
-        """As `Driver.hasten`."""
+    def make_due(self, queue: str) -> int:
+        """As `Driver.make_due`."""
         moved = 0
-        while some := self._calls.run(scripts.HASTEN, queue, (SLICE,)):
+        while some := self._calls.run(scripts.MAKE_DUE, queue, (SLICE,)):
             moved += some
         return moved
 

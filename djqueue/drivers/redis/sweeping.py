@@ -101,7 +101,7 @@ class Sweeping:
         self._turn[what] = first + done
         return done >= len(queues)
 
-    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
+    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
         """What is ours and not among `known`."""
         held = self.holding
         theirs = {(reservation.id, reservation.handle) for reservation in known}

@@ -67,7 +67,7 @@ class SqsDriver(Driver):
         "MAX_MESSAGE_SIZE": 262_144,
         "WINDOW": 10,
     }
-    PARKS = True
+    parks = True
     capabilities = Capabilities(
         ordered="SQS keeps an order within the groups of a FIFO queue only.",
         priorities="SQS has no priorities.",
@@ -95,7 +95,7 @@ class SqsDriver(Driver):
     def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
         return list(checks.check(settings))
 
-    def remarks(self) -> list[str]:
+    def warnings(self) -> list[str]:
         return list(checks.remarks(self._client, self.settings.queue))
 
     @property
@@ -135,7 +135,7 @@ class SqsDriver(Driver):
             self._client.send(url, ready, self._most_bytes, sent)
         sent.raise_for(self.settings.name, len(jobs))
 
-    def parks(self, job: OutgoingJob) -> bool:
+    def would_park(self, job: OutgoingJob) -> bool:
         return self._parks(job, self._client.url(job.queue))
 
     def _parks(self, job: OutgoingJob, url: str) -> bool:
@@ -202,8 +202,8 @@ class SqsDriver(Driver):
         taken, self._holdings.orphans = orphans[:limit], orphans[limit:]
         return taken
 
-    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
-        return self._holdings.strays(known)
+    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
+        return self._holdings.unacknowledged(known)
 
     # -- inspecting ----------------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class SqsDriver(Driver):
     def cancel(self, id: str, *, unseen: bool) -> bool:
         return self._guard.cancel(id, unseen=unseen)
 
-    def hasten(self, queue: str) -> int:
+    def make_due(self, queue: str) -> int:
         raise Unsupported(
             f'Connection "{self.settings.name}" cannot run delayed jobs before their time: SQS '
             "hides a message until its delay is over. Dispatch them without a delay."
@@ -255,7 +255,7 @@ class SqsDriver(Driver):
     def guards(self, alias: str) -> bool:
         return self._guard.alias == alias
 
-    def mark(self, reservation: Reservation, *, over: bool) -> bool:
+    def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
         return self._guard.mark(Held(reservation.id, reservation.handle[1]), over=over)
 
     # -- processes -----------------------------------------------------------------------------
@@ -267,6 +267,6 @@ class SqsDriver(Driver):
         """Each process makes its own client; a connection of HTTP has no state to lose."""
         self._holdings.forget()
 
-    def broke(self, error: QueueUnavailable) -> None:
+    def reset_connection(self, error: QueueUnavailable) -> None:
         if isinstance(error.__cause__, DatabaseError):
             self._guard.close()

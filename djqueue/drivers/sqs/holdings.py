@@ -290,8 +290,8 @@ class Holdings:
                 self._client.hide(url, times)
         return lost
 
-    def strays(self, known: Sequence[Reservation]) -> list[Reservation]:
-        """As `Driver.strays`."""
+    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
+        """As `Driver.unacknowledged`."""
         handles = {reservation.handle for reservation in (*known, *self.orphans)}
         held = [holding.reservation for holding in self._held.values()]
         return [reservation for reservation in held if reservation.handle not in handles]

@@ -85,13 +85,13 @@ class Inspecting(ContractSetup):
         ids = self.push(3, delay=600)
         self.push(queue=self.make_queue(), delay=600)
         try:
-            moved = self.pusher.hasten(self.queue)
+            moved = self.pusher.make_due(self.queue)
         except Unsupported as why:
             raise SkipTest(str(why)) from why
         assert moved == 3
         assert sorted(self.ids(self.reserve(3))) == sorted(ids)
         assert self.nothing_is_left()
-        assert self.pusher.hasten(self.queue) == 0
+        assert self.pusher.make_due(self.queue) == 0
 
     # -- looking --------------------------------------------------------------------------------
 

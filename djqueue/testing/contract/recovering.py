@@ -101,9 +101,9 @@ class Recovering(ContractSetup):
         held = self.reserve(2)
         unseen = self.reserve(2)  # had the connection broken here, nobody would know of them
         self.reserve(1, self.other)
-        strays = self.driver.strays(held)
+        strays = self.driver.unacknowledged(held)
         assert sorted(strays) == sorted(unseen)
-        assert self.driver.strays([*held, *unseen]) == []
+        assert self.driver.unacknowledged([*held, *unseen]) == []
         assert self.driver.settle([Settlement(r, Verdict.RETURN) for r in strays]) == set()
         assert {(r.id, r.attempt) for r in self.reserve(2)} == {(r.id, 1) for r in unseen}
 

@@ -50,7 +50,7 @@ def _timeout(options: WorkerOptions) -> str:
 
 def _said_by_driver(driver: Driver) -> Iterator[str]:
     try:
-        remarks = driver.remarks()
+        remarks = driver.warnings()
     except QueueUnavailable:  # the worker will say so, and wait for it
         return
     for line in remarks:

@@ -30,7 +30,7 @@ def refuse_unfit(store: Store, settings: ConnectionSettings) -> None:
             )
 
 
-def remarks(store: Store, settings: ConnectionSettings) -> list[str]:
+def warnings(store: Store, settings: ConnectionSettings) -> list[str]:
     """What the servers may lose."""
     found: list[str] = []
     for _, policy, lost in _answers(store, _durability):
