@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _depends_on_the_clock(item):
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
-        if _uses_database(item) and not any(map(item.get_closest_marker, _ANYWHERE)):
+        if _jobs_in_sql(item) and not any(map(item.get_closest_marker, _ANYWHERE)):
             item.add_marker("database")
         for name in _VENDORS:
             if item.get_closest_marker(name):
@@ -124,7 +124,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"contract tests passed: {told}")
 
 
-def _uses_database(item: pytest.Item) -> bool:
+def _jobs_in_sql(item: pytest.Item) -> bool:
     fixtures = {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
     is_django_test = issubclass(getattr(item, "cls", None) or object, TransactionTestCase)
     return bool(fixtures or is_django_test or item.get_closest_marker("django_db"))

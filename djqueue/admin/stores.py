@@ -21,7 +21,7 @@ def with_jobs() -> Mapping[str, Sequence[str]]:
     ours = settings()
     found: dict[str, list[str]] = {ours.job_database: []}
     for name, connection in ours.connections.items():
-        if connection.uses_database and connection.database in connections:
+        if connection.jobs_in_sql and connection.database in connections:
             found.setdefault(connection.database, []).append(name)
     return found
 
@@ -31,7 +31,7 @@ def elsewhere() -> list[str]:
     return [
         name
         for name, each in settings().connections.items()
-        if not each.uses_database and _keeps_jobs(name)
+        if not each.jobs_in_sql and _keeps_jobs(name)
     ]
 
 
@@ -69,5 +69,4 @@ def _keeps_jobs(name: str) -> bool:
         capabilities = driver_class(settings().connections[name]).capabilities
     except ConfigurationError:
         return True  # it may; the system checks say what is wrong with it
-    keeps_nothing = capabilities.inline or capabilities.discards
-    return capabilities.workers is True and not keeps_nothing
+    return capabilities.keeps_jobs and capabilities.why_not("workers") is None

@@ -116,7 +116,7 @@ def _life(row: Any) -> SafeString:
 
 def _doing(row: Any) -> SafeString | str:
     connection = settings().connections.get(row.connection)
-    if connection is not None and not connection.uses_database:
+    if connection is not None and not connection.jobs_in_sql:
         return NOTHING  # its store knows, and is not asked
     held = ngettext("%(count)d job", "%(count)d jobs", row.held) % {"count": row.held}
     if since(row.alive_until, row.now) > 0:

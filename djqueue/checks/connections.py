@@ -131,7 +131,7 @@ def _unreachable(
             capabilities = driver_class(ours.connections[member]).capabilities
         except ConfigurationError:
             continue  # it has a message of its own
-        if capabilities.inline or capabilities.discards:
+        if not capabilities.keeps_jobs:
             what = "runs" if capabilities.inline else "throws away"
             yield checks.Error(
                 f'{where}["CONNECTIONS"] has members behind "{member}", which {what} every job: '

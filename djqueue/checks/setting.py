@@ -39,7 +39,7 @@ def _aliases(ours: Settings) -> Iterator[checks.CheckMessage]:
     places = [
         (f'DJQUEUE["CONNECTIONS"]["{connection.name}"]["DATABASE"]', connection.database)
         for connection in ours.connections.values()
-        if connection.uses_database or "DATABASE" in connection.options
+        if connection.jobs_in_sql or "DATABASE" in connection.options
     ]
     places.append(('DJQUEUE["BATCHES"]["DATABASE"]', ours.batches))
     places.append(('DJQUEUE["RESULTS"]["DATABASE"]', ours.results))

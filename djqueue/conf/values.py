@@ -80,7 +80,7 @@ class ConnectionSettings:
         return self.defaults[key]
 
     @property
-    def uses_database(self) -> bool:
+    def jobs_in_sql(self) -> bool:
         """Whether the jobs are kept in one of the project's databases: the driver's to say. A
         ``DATABASE`` of another driver's has its guard rows.
         """
@@ -167,7 +167,7 @@ class Settings:
     @property
     def databases(self) -> tuple[str, ...]:
         """Every database alias that djqueue keeps something in; `job_database` first."""
-        stores = [c for c in self.connections.values() if c.uses_database]
+        stores = [c for c in self.connections.values() if c.jobs_in_sql]
         stores.sort(key=lambda connection: connection.name != self.default)
         aliases = [connection.database for connection in stores]
         own = self.payloads.database if self.payloads else None

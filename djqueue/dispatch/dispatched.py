@@ -118,8 +118,8 @@ class DispatchedJob(Generic[R]):
 
     def _cancel_unseen(self) -> bool:
         """Where stores cannot be asked for one job: put on record that it is not to be run."""
-        keepers = [each for each in self._candidates() if _keeps_jobs(each)]
-        silent = [each for each in keepers if each.driver.capabilities.find is not True]
+        keepers = [each for each in self._candidates() if each.driver.capabilities.keeps_jobs]
+        silent = [each for each in keepers if each.driver.capabilities.why_not("find")]
         if not silent or _has_failed(self.id):
             return False
         sure = len(keepers) == 1
@@ -199,11 +199,6 @@ def find(id: str, connection: str | None = None, queue: str | None = None) -> Di
     if connection is not None:
         settings().connection(connection)
     return DispatchedJob(check_id(id), connection, queue)
-
-
-def _keeps_jobs(connection: QueueConnection) -> bool:
-    capabilities = connection.driver.capabilities
-    return not (capabilities.inline or capabilities.discards)
 
 
 def _has_failed(id: str) -> bool:

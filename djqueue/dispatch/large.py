@@ -27,7 +27,7 @@ ANY = float("inf")
 
 def sizes_of(connection: ConnectionSettings, capabilities: Capabilities, known: Settings) -> Sizes:
     """The sizes for a connection. What runs here, or is thrown away, may have any."""
-    if capabilities.inline or capabilities.discards:
+    if not capabilities.keeps_jobs:
         return Sizes(ANY, None, None, None)
     most = capabilities.max_payload
     wanted = [size for size in (most, connection.store_above) if size]
@@ -86,7 +86,7 @@ def seconds_kept(connection: str) -> float:
     least = known.prune_payloads or 0.0
     if connection in known.connections:
         can = queues[connection].driver.capabilities
-        least = 0.0 if can.find is True else max(least, can.max_wait or 0.0)
+        least = max(least, can.max_wait or 0.0) if can.why_not("find") else 0.0
     return max(least, payload_store.CHECK_AFTER)
 
 

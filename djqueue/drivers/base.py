@@ -1,9 +1,12 @@
-"""The driver contract: text in, text out.
+"""The driver contract: text in, text out, in three faces.
 
 A driver keeps opaque payloads in a store and hands each to one worker at a time. It has never
-heard of a job class. Times that callers pass are durations in seconds; the clock is the store's.
-Every write about a reserved job is conditional on the reservation's fencing number (kept in
-`Reservation.handle`); a write that finds another number changes nothing and reports the id as lost.
+heard of a job class. Whoever dispatches sees a `Driver`, a worker its `Session`, an operator an
+`Inspector`: one connection to the store, and three sets of verbs.
+
+Times that callers pass are durations in seconds; the clock is the store's. Every write about a
+reserved job is conditional on the reservation's fencing number (kept in `Reservation.handle`); a
+write that finds another number changes nothing and reports the id as lost.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from djqueue.drivers.types import (
     Answer,
     Capabilities,
     Exchange,
+    Feature,
     OutgoingJob,
     Promotion,
     QueueCounts,
@@ -43,11 +47,14 @@ __all__ = [
     "Capabilities",
     "Driver",
     "Exchange",
+    "Feature",
+    "Inspector",
     "OutgoingJob",
     "Promotion",
     "QueueCounts",
     "Reservation",
     "RunHere",
+    "Session",
     "Settlement",
     "State",
     "StoredJob",
@@ -57,68 +64,16 @@ __all__ = [
 ]
 
 SEARCH_PAGE = 500
-"""Jobs that `Driver.search` looks at in one go."""
+"""Jobs that `Inspector.search` looks at in one go."""
 
 
-class Driver(ABC):
-    """A store of payloads. One instance belongs to one thread; nothing here blocks for long.
+class Session(ABC):
+    """What a worker asks of the store, from `Driver.session` until `leave`."""
 
-    Client libraries are imported inside the driver only. Errors of the client library that mean
-    "the store cannot be reached" leave as `QueueUnavailable` with the original as ``__cause__``.
-    """
-
-    OPTIONS: ClassVar[dict[str, Any]] = {}
-    """Setting keys of this driver's own, with their defaults; any other key is a check error."""
-    jobs_in_sql: ClassVar[bool] = False
-    """Whether its jobs are rows of `djqueue.models.QueuedJob`, in the database that the key
-    DATABASE names, and on the admin's list."""
-    FLUSH_AFTER: ClassVar[float] = 0.005
-    """Seconds that the end of a job may wait to be stored together with others. Those ends are what
-    a worker that is killed makes run again, beside the jobs that were running."""
-    capabilities: Capabilities = Capabilities()
-    """The class's, as checks and listings ask for it; a driver made of others narrows its own."""
-    patience: float | None = None
-    """Seconds that a call to the store may wait before it is `QueueUnavailable`; None: as the
-    connection's settings say. A worker sets it: an eighth of its lease, and less while it stops."""
-    parks: ClassVar[bool] = False
-    """Jobs that this store cannot keep until they are due wait in `djqueue_outbox`; `would_park`
-    says which. Workers of such a connection look there."""
-    shows_workers: ClassVar[bool] = False
-    """It keeps a row of `djqueue_workers` for each of its workers. For other stores the worker does
-    itself, so that operators see it."""
-    members: Sequence[str] = ()
-    """The connections that keep the jobs in this one's place, where it passes them on: workers run
-    for those, and that is where operators find them."""
-
-    def __init__(self, settings: ConnectionSettings) -> None:
-        self.settings = settings.with_defaults(self.OPTIONS)
-
-    @classmethod
-    def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
-        """System check messages about this connection's settings; reaches no server."""
-        return []
-
-    # -- dispatching ---------------------------------------------------------------------------
-
+    @property
     @abstractmethod
-    def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        """Store `jobs` in order. On return they are durable, or in the caller's transaction.
-
-        Raises `QueueUnavailable`, whose `stored` are the ids of the jobs that are in the store all
-        the same, and whose `refused` those that it will never take.
-        """
-
-    def would_park(self, job: OutgoingJob) -> bool:
-        """Whether `push` would keep `job` in `djqueue_outbox` until it is due."""
-        return False
-
-    # -- working -------------------------------------------------------------------------------
-
-    def join(self, worker: WorkerIdentity) -> None:
-        """`worker` will reserve through this instance. Called before the first `exchange`."""
-
-    def leave(self) -> None:
-        """The worker is about to end and holds nothing any more."""
+    def lease(self) -> float:
+        """Seconds that a reservation lasts after a sign of life. May change with an exchange."""
 
     @abstractmethod
     def exchange(
@@ -169,7 +124,7 @@ class Driver(ABC):
     @property
     def has_orphans(self) -> bool:
         """Whether `exchange` has come upon jobs whose worker is gone, which the store had given
-        back by itself. They wait in `recover`, and nobody has to judge whether they may be taken.
+        back by itself. They wait in `recover`; any worker may take them.
         """
         return False
 
@@ -179,27 +134,39 @@ class Driver(ABC):
         """
         return []
 
-    @property
-    def window(self) -> int:
-        """The most jobs a child is handed at a time: the key WINDOW, of drivers that have it."""
-        return int(self.settings.options.get("WINDOW", 100))
-
-    def warnings(self) -> list[str]:
-        """What a worker's banner should say about this store."""
-        return []
-
-    @property
-    def lease(self) -> float:
-        """Seconds that a reservation lasts after a sign of life."""
-        return self.settings.retry_after
-
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
         """Something that tells of new jobs in `queues`, or None: poll. After a None it is asked
         again now and then, and should not take long.
         """
         return None
 
-    # -- inspecting ----------------------------------------------------------------------------
+    def guards(self, alias: str) -> bool:
+        """Whether guard rows are kept in the database `alias`: `confirm_end` works there."""
+        return False
+
+    def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
+        """Inside a transaction on the alias that `guards` is true for: make sure that the job is
+        ours until the transaction ends, and with `over` that it never runs again once that has
+        committed. False: it is not ours any more, or over already; confirming twice is once.
+        """
+        raise NotImplementedError
+
+    def reset_connection(self, error: QueueUnavailable) -> None:
+        """Give up the connection that `error` of a call is about; the next call opens it again."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """The worker is about to end and holds nothing any more."""
+
+
+class Inspector(ABC):
+    """What operators ask of the store, and do to it. What a store cannot do raises `Unsupported`
+    with the reason of `Capabilities.why_not`.
+    """
+
+    def __init__(self, settings: ConnectionSettings, capabilities: Capabilities) -> None:
+        self.settings = settings
+        self.capabilities = capabilities
 
     @abstractmethod
     def counts(self, queue: str) -> QueueCounts:
@@ -213,11 +180,11 @@ class Driver(ABC):
         self, queue: str, state: State, limit: int = 20, after: str | None = None
     ) -> list[StoredJob]:
         """Jobs of `queue` in `state`, next to run first; `after` is the id of the last one seen."""
-        raise Unsupported(self._reason("peek"))
+        raise self._unsupported("peek")
 
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
         """The stored jobs among `ids`."""
-        raise Unsupported(self._reason("find"))
+        raise self._unsupported("find")
 
     def search(self, part: str, limit: int = 20) -> list[StoredJob]:
         """Up to `limit` stored jobs whose id begins or ends with `part`: lower-case hexadecimal
@@ -241,18 +208,18 @@ class Driver(ABC):
         """Delete waiting, delayed and stuck ones among `ids`; how many. With `even_running` the
         reserved ones too: their worker loses the reservation, and its outcome is ignored.
         """
-        raise Unsupported(self._reason("remove"))
+        raise self._unsupported("remove")
 
     def cancel(self, id: str, *, unseen: bool) -> bool:
         """Where a store cannot find one job: put on record that it is not to be run, and that the
         outcome of a worker that runs it is ignored. Whether that is on record; False for a job that
         is over, and for one that no worker has ever begun, unless it is to be so although `unseen`.
         """
-        raise Unsupported(self._reason("remove"))
+        raise self._unsupported("remove")
 
     def release(self, queue: str, ids: Sequence[str]) -> int:
         """Stuck ones among `ids` back to waiting, one interruption more on record; how many."""
-        raise Unsupported(self._reason("remove"))
+        raise self._unsupported("remove")
 
     def make_due(self, queue: str) -> int:
         """Make every delayed job of `queue` due at once; how many. Tests do not wait."""
@@ -265,7 +232,102 @@ class Driver(ABC):
     def clear(self, queue: str) -> int:
         """Delete what waits or is delayed, never what runs; how many."""
 
-    # -- processes -----------------------------------------------------------------------------
+    def warnings(self) -> list[str]:
+        """What a worker's banner should say about this store."""
+        return []
+
+    def _unsupported(self, feature: Feature) -> Unsupported:
+        what = {"peek": "list its jobs", "find": "look up a job by id", "remove": "delete one job"}
+        reason = self.capabilities.why_not(feature) or "Its driver does not support it."
+        return Unsupported(f'Connection "{self.settings.name}" cannot {what[feature]}: {reason}')
+
+
+class Driver(Session, Inspector):
+    """A store of payloads, as those see it who dispatch. One instance belongs to one thread;
+    nothing here blocks for long.
+
+    Client libraries are imported inside the driver only. Errors of the client library that mean
+    "the store cannot be reached" leave as `QueueUnavailable` with the original as ``__cause__``.
+    """
+
+    OPTIONS: ClassVar[dict[str, Any]] = {}
+    """Setting keys of this driver's own, with their defaults; any other key is a check error."""
+    jobs_in_sql: ClassVar[bool] = False
+    """Whether its jobs are rows of `djqueue.models.QueuedJob`, in the database that the key
+    DATABASE names, and on the admin's list."""
+    parks: ClassVar[bool] = False
+    """Jobs that this store cannot keep until they are due wait in `djqueue_outbox`; `would_park`
+    says which. Workers of such a connection look there."""
+    shows_workers: ClassVar[bool] = False
+    """It keeps a row of `djqueue_workers` for each of its workers. For other stores the worker does
+    itself, so that operators see it."""
+    FLUSH_AFTER: ClassVar[float] = 0.005
+    """Seconds that the end of a job may wait to be stored together with others. Those ends are what
+    a worker that is killed makes run again, beside the jobs that were running."""
+    capabilities: Capabilities = Capabilities()
+    """The class's, as checks and listings ask for it; a driver made of others narrows its own."""
+    patience: float | None = None
+    """Seconds that a call to the store may wait before it is `QueueUnavailable`; None: as the
+    connection's settings say. A worker sets it: an eighth of its lease, and less while it stops.
+    It holds for the driver's session and inspector too."""
+    members: Sequence[str] = ()
+    """The connections that keep the jobs in this one's place, where it passes them on: workers run
+    for those, and that is where operators find them."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.settings = settings.with_defaults(self.OPTIONS)
+
+    @classmethod
+    def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
+        """System check messages about this connection's settings; reaches no server."""
+        return []
+
+    @abstractmethod
+    def push(self, jobs: Sequence[OutgoingJob]) -> None:
+        """Store `jobs` in order. On return they are durable, or in the caller's transaction.
+
+        Raises `QueueUnavailable`, whose `stored` are the ids of the jobs that are in the store all
+        the same, and whose `refused` those that it will never take.
+        """
+
+    def would_park(self, job: OutgoingJob) -> bool:
+        """Whether `push` would keep `job` in `djqueue_outbox` until it is due."""
+        return False
+
+    def session(self, worker: WorkerIdentity | None = None) -> Session:
+        """What `worker` reserves and settles through. A worker has one session at a time.
+
+        Without a worker it is the session of a process that other workers cannot find dead: of a
+        child that settles its own job, and of a test that works off a queue.
+        """
+        if worker is not None:
+            self.join(worker)
+        return self
+
+    def join(self, worker: WorkerIdentity) -> None:
+        """`worker` will reserve through this instance. Called before the first `exchange`."""
+
+    def inspector(self) -> Inspector:
+        """What operators look through."""
+        return self
+
+    @property
+    def lease(self) -> float:
+        """Seconds that a reservation lasts at first: the lease of a worker that begins here."""
+        return self.settings.retry_after
+
+    @property
+    def window(self) -> int:
+        """The most jobs a child is handed at a time: the key WINDOW, of drivers that have it."""
+        return int(self.settings.options.get("WINDOW", 100))
+
+    def shares_transaction_with(self, alias: str) -> bool:
+        """Whether `push`, and `Session.settle`, inside ``atomic(using=alias)`` commit with it."""
+        return False
+
+    def reset_connection(self, error: QueueUnavailable) -> None:
+        """Give up the connection that `error` of a call is about; the next call opens it again."""
+        self.close()
 
     def before_fork(self) -> None:
         """In the parent: put away what cannot cross a fork. What can is kept."""
@@ -275,34 +337,5 @@ class Driver(ABC):
         finaliser of the child reaches the parent's connection.
         """
 
-    def reset_connection(self, error: QueueUnavailable) -> None:
-        """Give up the connection that `error` of a call is about; the next call opens it again."""
-        self.close()
-
-    # -- transactions --------------------------------------------------------------------------
-
-    def shares_transaction_with(self, alias: str) -> bool:
-        """Whether `settle` inside ``atomic(using=alias)`` commits with it."""
-        return False
-
-    def guards(self, alias: str) -> bool:
-        """Whether this driver keeps guard rows in the database `alias`: `confirm_end` works."""
-        return False
-
-    def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
-        """Inside a transaction on the alias that `guards` is true for: make sure that the job is
-        ours until the transaction ends, and with `over` that it never runs again once that has
-        committed. False: it is not ours any more, or over already; marking it over twice is once.
-        """
-        raise NotImplementedError
-
     def close(self) -> None:
-        """Close connections; the next call opens them again."""
-
-    def _reason(self, capability: str) -> str:
-        reason = getattr(self.capabilities, capability)
-        what = {"peek": "list its jobs", "find": "look up a job by id", "remove": "delete one job"}
-        return (
-            f'Connection "{self.settings.name}" cannot {what[capability]}: '
-            f"{reason if isinstance(reason, str) else 'its driver does not support it.'}"
-        )
+        """Close connections, of its session and inspector too; the next call opens them again."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from djqueue.errors import QueueUnavailable
 
@@ -33,14 +33,14 @@ class OutgoingJob(NamedTuple):
 
     id: str
     """The dispatch's uuid. Pushing an id that the store holds already changes nothing where the
-    store can tell (see `Capabilities.idempotent_push`)."""
+    store can tell (see `Feature`)."""
     queue: str
     name: str
     payload: str
     delay: float = 0.0
     """Seconds from now, by the store's clock, before the job may be reserved."""
     priority: int = 0
-    """-100 to 100; a larger one is reserved first, where `Capabilities.priorities`."""
+    """-100 to 100; a larger one is reserved first, where the store has priorities."""
     message_group: str | None = None
     deduplication_id: str | None = None
     push_id: str = ""
@@ -100,7 +100,7 @@ class Settlement(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """The answer of `Driver.exchange`."""
+    """The answer of `Session.exchange`."""
 
     lost: set[str]
     """Ids of settlements that changed nothing, because the reservation was no longer ours."""
@@ -108,7 +108,7 @@ class Exchange(NamedTuple):
 
 
 class Promotion(NamedTuple):
-    """The answer of `Driver.promote`."""
+    """The answer of `Session.promote`."""
 
     moved: int
     """Jobs that may be reserved from now on."""
@@ -157,21 +157,33 @@ class WorkerIdentity(NamedTuple):
     """Seconds without a sign of life after which others take over what it held."""
 
 
+Feature = Literal[
+    "ordered",
+    "priorities",
+    "peek",
+    "remove",
+    "find",
+    "exact_counts",
+    "idempotent_push",
+    "fenced",
+    "workers",
+]
+"""What a store may be unable to do.
+
+``ordered``: jobs of a queue are reserved in the order that is promised to users.
+``fenced``: reservations have fencing numbers, and their attempts, interruptions and history are
+kept beside the payload; a driver of a store that cannot keeps guard rows in SQL. ``workers``:
+workers can run jobs of this connection. ``peek``, ``remove``, ``find``: as the methods of
+`Inspector`.
+"""
+
+
 @dataclass(frozen=True)
 class Capabilities:
-    """What a store can do. A text is the reason why it cannot, for an operator to read."""
+    """What a store can do, as far as others have to know."""
 
-    ordered: bool | str = True
-    """Jobs of a queue are reserved in the order that is promised to users."""
-    priorities: bool | str = True
-    peek: bool | str = True
-    remove: bool | str = True
-    find: bool | str = True
-    exact_counts: bool | str = True
-    idempotent_push: bool | str = True
-    fenced: bool | str = True
-    """Reservations have fencing numbers, and their attempts, interruptions and history are kept
-    beside the payload. Where not, guard rows in SQL do both."""
+    cannot: Mapping[Feature, str] = field(default_factory=dict, hash=False)
+    """Why it cannot do something, for an operator to read. What is not in here it can do."""
     max_delay: float | None = None
     max_wait: float | None = None
     """Seconds for which a job may wait to be begun in a store that cannot `find` it, as far as what
@@ -185,8 +197,15 @@ class Capabilities:
     """With `inline`: not at once, but after the response of the request that pushes."""
     discards: bool = False
     """Jobs are thrown away."""
-    workers: bool | str = True
-    """Workers can run jobs of this connection."""
+
+    @property
+    def keeps_jobs(self) -> bool:
+        """Whether a job that was pushed stays until a worker takes it."""
+        return not (self.inline or self.discards)
+
+    def why_not(self, feature: Feature) -> str | None:
+        """Why the store cannot do that, for an operator to read; None where it can."""
+        return self.cannot.get(feature)
 
 
 class RunHere(QueueUnavailable):
@@ -221,8 +240,8 @@ class Wakeup(ABC):
 
 
 class Answer(ABC):
-    """The answer to an exchange that `Driver.begin` has sent. Nothing else may be asked of the
-    driver, nor of what it shares its connection with, before it is taken.
+    """The answer to an exchange that `Session.begin` has sent. Nothing else may be asked of the
+    session, nor of what it shares its connection with, before it is taken.
     """
 
     @abstractmethod

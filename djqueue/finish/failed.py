@@ -126,7 +126,7 @@ class GivenUp(NamedTuple):
     error: ErrorReport
     history: str
     fence: int = 0
-    """The number of the reservation: `Driver.fence`."""
+    """The number of the reservation: `Session.fence`."""
 
 
 def record(connection: str, jobs: Sequence[GivenUp], *, plain: bool = False) -> None:

@@ -342,7 +342,7 @@ class Finisher:
         no longer has, nobody took over.
         """
         sent = lost & self._unanswered
-        if not sent or self._driver.capabilities.find is not True:
+        if not sent or self._driver.capabilities.why_not("find"):
             return set()
         return sent - {job.id for job in self._driver.find(sorted(sent))}
 

@@ -140,7 +140,7 @@ def _queued(connection: str, uuids: list[UUID]) -> set[UUID]:
     if connection not in settings().connections:
         return set()
     driver = queues[connection].driver
-    if driver.capabilities.find is not True:
+    if driver.capabilities.why_not("find"):
         return set()
     there = {job.id for job in driver.find([str(uuid) for uuid in uuids])}
     return {uuid for uuid in uuids if str(uuid) in there}

@@ -142,7 +142,7 @@ def _statuses(asked: QueueConnection, workers: Sequence[Worker]) -> list[QueueSt
 
 
 def _stuck(asked: QueueConnection, queue: str, at_most: int = 1000) -> int:
-    if asked.driver.capabilities.peek is not True:
+    if asked.driver.capabilities.why_not("peek"):
         return 0
     return len(asked.driver.peek(queue, State.STUCK, at_most))
 
@@ -151,7 +151,7 @@ def alive(asked: QueueConnection) -> list[Worker]:
     """The workers of a connection that are alive, by the clock of the database they report to."""
     from djqueue.models import Worker
 
-    own = asked.settings.database if asked.settings.uses_database else settings().job_database
+    own = asked.settings.database if asked.settings.jobs_in_sql else settings().job_database
     rows = Worker.objects.using(own).filter(connection=asked.name, alive_until__gt=UtcNow())
     return list(rows.order_by("name", "id"))
 

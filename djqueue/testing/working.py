@@ -43,7 +43,7 @@ def work(
     done = 0
     if asked.driver.members:
         return _work_on_each(asked.driver.members, queue, max_jobs, delayed, raise_errors)
-    if capabilities.inline or capabilities.discards:
+    if not capabilities.keeps_jobs:
         return done
     while max_jobs is None or done < max_jobs:
         names = _names(asked, queue)

@@ -252,6 +252,6 @@ def test_whether_jobs_are_in_a_database_is_the_drivers_to_say():
             }
         }
     )
-    kept = {name: each.uses_database for name, each in ours.connections.items()}
+    kept = {name: each.jobs_in_sql for name, each in ours.connections.items()}
     assert kept == {"sqs": False, "own": True, "database": True, "gone": False}
     assert ours.databases == ("default", "queue", "x")

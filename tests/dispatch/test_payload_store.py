@@ -495,7 +495,9 @@ def test_many_orphans_go_in_slices(small, monkeypatch):
 
 
 def test_a_connection_that_cannot_be_asked_keeps_them_for_longer(monkeypatch):
-    monkeypatch.setattr(MemoryDriver, "capabilities", Capabilities(max_payload=10_000, find="no"))
+    monkeypatch.setattr(
+        MemoryDriver, "capabilities", Capabilities({"find": "no"}, max_payload=10_000)
+    )
     Write(NOISE).dispatch()
     row = Payload.objects.get()
     assert row.check_at > timezone.now() + timedelta(days=14)
@@ -520,7 +522,9 @@ def test_where_a_job_may_wait_for_ever_they_are_kept_for_three_months(settings):
 def test_a_job_that_was_begun_and_is_not_over_keeps_them_where_its_store_cannot_be_asked(
     monkeypatch,
 ):
-    monkeypatch.setattr(MemoryDriver, "capabilities", Capabilities(max_payload=10_000, find="no"))
+    monkeypatch.setattr(
+        MemoryDriver, "capabilities", Capabilities({"find": "no"}, max_payload=10_000)
+    )
     id = Write(NOISE).dispatch().id
     Run.objects.create(uuid=id, updated_at=timezone.now())
     age(minutes=1)

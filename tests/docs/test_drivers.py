@@ -25,7 +25,7 @@ def rows():
 
 
 def expected(capabilities: Capabilities):
-    if capabilities.workers is not True:
+    if capabilities.why_not("workers"):
         return ["by member"] * 6
     if capabilities.inline:
         when = "after the response" if capabilities.after_response else "at once"
@@ -34,17 +34,17 @@ def expected(capabilities: Capabilities):
         return ["throws jobs away", *[""] * 5]
     most = capabilities.max_delay
     return [
-        yes_or_no(capabilities.ordered),
+        yes_or_no(capabilities.why_not("ordered")),
         "any" if most is None else f"up to {most:,.0f} s",
-        yes_or_no(capabilities.priorities),
-        yes_or_no(capabilities.peek),
-        yes_or_no(capabilities.remove),
-        yes_or_no(capabilities.exact_counts),
+        yes_or_no(capabilities.why_not("priorities")),
+        yes_or_no(capabilities.why_not("peek")),
+        yes_or_no(capabilities.why_not("remove")),
+        yes_or_no(capabilities.why_not("exact_counts")),
     ]
 
 
-def yes_or_no(answer: bool | str) -> str:
-    return "yes" if answer is True else "no"
+def yes_or_no(reason: str | None) -> str:
+    return "yes" if reason is None else "no"
 
 
 def there_are():
@@ -67,7 +67,7 @@ def test_every_driver_has_a_row():
 def test_a_row_says_what_the_driver_says(name):
     capabilities = capabilities_of(name)
     assert rows()[name] == expected(capabilities)
-    if capabilities.workers is True:
+    if capabilities.why_not("workers") is None:
         for title, field in COLUMNS.items():
-            reason = getattr(capabilities, field)
-            assert reason is True or f"- **{name}**, {title}: {reason}" in PAGE
+            reason = capabilities.why_not(field)
+            assert reason is None or f"- **{name}**, {title}: {reason}" in PAGE

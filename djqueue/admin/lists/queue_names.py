@@ -48,7 +48,7 @@ SELECT queue FROM names WHERE queue IS NOT NULL LIMIT %s
 
 def of_jobs(alias: str) -> list[str]:
     """Names of the queues in a jobs table, and of those the settings know there."""
-    stores = [c for c in settings().connections.values() if c.uses_database]
+    stores = [c for c in settings().connections.values() if c.jobs_in_sql]
     return _sorted([c.queue for c in stores if c.database == alias], _names(alias, _JOBS))
 
 

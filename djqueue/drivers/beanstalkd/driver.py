@@ -63,11 +63,13 @@ class BeanstalkdDriver(Driver):
         "WINDOW": 100,
     }
     capabilities = Capabilities(
-        ordered="beanstalkd puts a delayed job to the place that its dispatch had.",
-        peek=_ONE_BY_ONE,
-        remove=_NO_IDS,
-        find=_NO_IDS,
-        idempotent_push="beanstalkd does not look for a job of the same id.",
+        cannot={
+            "ordered": "beanstalkd puts a delayed job to the place that its dispatch had.",
+            "peek": _ONE_BY_ONE,
+            "remove": _NO_IDS,
+            "find": _NO_IDS,
+            "idempotent_push": "beanstalkd does not look for a job of the same id.",
+        },
         max_wait=LONGEST_PAUSE.total_seconds(),
         max_payload=65535 - HEADER_ROOM,
     )

@@ -145,7 +145,7 @@ def _stored(row: Any, worker: Any) -> StoredJob:
 
 
 def remove(alias: str, queue: str, uuids: Sequence[str], *, even_running: bool) -> int:
-    """Delete rows of a queue, as `Driver.remove` says."""
+    """Delete rows of a queue, as `Inspector.remove` says."""
     rows = jobs(alias).filter(queue=queue, uuid__in=uuids)
     if not even_running:
         rows = rows.filter(Q(reserved_by__isnull=True) | in_state(State.STUCK))

@@ -47,7 +47,7 @@ class FailoverDriver(Driver):
         "PROBE_AFTER": 5.0,
         "FAIL_OVER_IF_UNSURE": True,
     }
-    capabilities = Capabilities(workers="Workers run for its members.")
+    capabilities = Capabilities({"workers": "Workers run for its members."})
 
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__(settings)
@@ -120,7 +120,7 @@ class FailoverDriver(Driver):
         self._refuse_worker()
 
     def _refuse_worker(self) -> NoReturn:
-        raise Unsupported(str(self.capabilities.workers))
+        raise Unsupported(str(self.capabilities.why_not("workers")))
 
     # -- inspecting ----------------------------------------------------------------------------
 

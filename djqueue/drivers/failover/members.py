@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from djqueue.conf import Settings, settings
 from djqueue.drivers import driver_class, make_driver
-from djqueue.drivers.base import Capabilities
+from djqueue.drivers.base import Capabilities, Feature
 from djqueue.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from djqueue.conf import ConnectionSettings
     from djqueue.drivers.base import Driver
@@ -53,32 +53,26 @@ def _leaves(
 
 def together(stores: Sequence[Driver], workers: str) -> Capabilities:
     """What all of them can do; the reason of the first that cannot."""
-    each = [(store.settings.name, store.capabilities) for store in stores]
-
-    def all_can(what: Callable[[Capabilities], bool | str]) -> bool | str:
-        for name, capabilities in each:
-            answer = what(capabilities)
-            if answer is not True:
-                return f"{name}: {answer or 'its driver does not support it.'}"
-        return True
-
-    delays = [can.max_delay for _, can in each if can.max_delay is not None]
-    waits = [can.max_wait for _, can in each if can.max_wait is not None]
-    sizes = [can.max_payload for _, can in each if can.max_payload is not None]
+    cannot: dict[Feature, str] = {
+        feature: f"{store.settings.name}: {reason}"
+        for store in reversed(stores)
+        for feature, reason in store.capabilities.cannot.items()
+    }
+    every = [store.capabilities for store in stores]
+    delays = [can.max_delay for can in every if can.max_delay is not None]
+    waits = [can.max_wait for can in every if can.max_wait is not None]
+    sizes = [can.max_payload for can in every if can.max_payload is not None]
     return Capabilities(
-        ordered="Its jobs may be on several connections, each with an order of its own.",
-        priorities=all_can(lambda can: can.priorities),
-        peek=all_can(lambda can: can.peek),
-        remove=all_can(lambda can: can.remove),
-        find=all_can(lambda can: can.find),
-        exact_counts=all_can(lambda can: can.exact_counts),
-        idempotent_push="What one of its members holds may be pushed to another.",
-        fenced=all_can(lambda can: can.fenced),
+        {
+            **cannot,
+            "ordered": "Its jobs may be on several connections, each with an order of its own.",
+            "idempotent_push": "What one of its members holds may be pushed to another.",
+            "workers": workers,
+        },
         max_delay=min(delays, default=None),
         max_wait=max(waits, default=None),
         max_payload=min(sizes, default=None),
-        tagged_queues=bool(each) and all(can.tagged_queues for _, can in each),
-        workers=workers,
+        tagged_queues=bool(every) and all(can.tagged_queues for can in every),
     )
 
 

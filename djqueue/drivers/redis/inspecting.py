@@ -24,11 +24,11 @@ class Inspection:
         self._calls = calls
 
     def counts(self, queue: str) -> QueueCounts:
-        """As `Driver.counts`."""
+        """As `Inspector.counts`."""
         return stored.counts(self._calls.run(scripts.COUNTS, queue, (), again=True))
 
     def peek(self, queue: str, state: State, limit: int, after: str | None) -> list[StoredJob]:
-        """As `Driver.peek`."""
+        """As `Inspector.peek`."""
         arguments = (str(state), limit, stored.raw(after or ""))
         members = self._calls.run(scripts.PEEK, queue, arguments, again=True)
         # Whatever has changed its state between the two calls is not listed.
@@ -36,7 +36,7 @@ class Inspection:
         return [job for job in found if job.state is state]
 
     def find(self, queues: Iterable[str], ids: Sequence[str]) -> list[StoredJob]:
-        """As `Driver.find`."""
+        """As `Inspector.find`."""
         wanted = [(stored.raw(id), b"") for id in ids]
         found: list[StoredJob] = []
 
@@ -62,7 +62,7 @@ class Inspection:
         return stored.describe(queue, *self.rows(queue, jobs))
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool) -> int:
-        """As `Driver.remove`."""
+        """As `Inspector.remove`."""
         removed = seen = 0
         while seen < len(ids):
             some = [stored.raw(id) for id in ids[seen : seen + MOST]]
@@ -73,7 +73,7 @@ class Inspection:
         return removed
 
     def release(self, queue: str, ids: Sequence[str]) -> int:
-        """As `Driver.release`."""
+        """As `Inspector.release`."""
         return sum(
             self._calls.run(
                 scripts.RELEASE, queue, [stored.raw(id) for id in ids[start : start + MOST]]
@@ -82,14 +82,14 @@ class Inspection:
         )
 
     def make_due(self, queue: str) -> int:
-        """As `Driver.make_due`."""
+        """As `Inspector.make_due`."""
         moved = 0
         while some := self._calls.run(scripts.MAKE_DUE, queue, (SLICE,)):
             moved += some
         return moved
 
     def clear(self, queue: str) -> int:
-        """As `Driver.clear`."""
+        """As `Inspector.clear`."""
         removed = 0
         while some := self._calls.run(scripts.CLEAR, queue, (MOST,)):
             removed += some

@@ -69,13 +69,16 @@ class SqsDriver(Driver):
     }
     parks = True
     capabilities = Capabilities(
-        ordered="SQS keeps an order within the groups of a FIFO queue only.",
-        priorities="SQS has no priorities.",
-        peek=_NOT_SEEN,
-        remove=_NOT_SEEN,
-        find=_NOT_SEEN,
-        exact_counts="SQS counts approximately.",
-        idempotent_push="SQS drops a repetition within five minutes, and in FIFO queues only.",
+        cannot={
+            "ordered": "SQS keeps an order within the groups of a FIFO queue only.",
+            "priorities": "SQS has no priorities.",
+            "peek": _NOT_SEEN,
+            "remove": _NOT_SEEN,
+            "find": _NOT_SEEN,
+            "exact_counts": "SQS counts approximately.",
+            "idempotent_push": "SQS drops a repetition within five minutes, and in FIFO queues"
+            " only.",
+        },
         max_payload=262_144 - message.ROOM,
     )
 

@@ -149,7 +149,7 @@ class Command(BaseCommand):
         """What whoever starts a worker had better know."""
         found = [unknown_queue(options.connection, queue) for queue in options.queues]
         connection = settings().connection(options.connection)
-        if connection.uses_database:
+        if connection.jobs_in_sql:
             found += [f"{each.msg} {each.hint}" for each in sqlite_waits(connection.database)]
         return [f"  ! {text}" for text in found if text]
 
@@ -168,9 +168,9 @@ class Command(BaseCommand):
                 f"{first.module} could not be imported, so its jobs would be unknown: {first.error}"
                 " Fix it and restart the worker."
             )
-        if capabilities.workers is not True:
-            raise CommandError(str(capabilities.workers))
-        if capabilities.inline or capabilities.discards:
+        if reason := capabilities.why_not("workers"):
+            raise CommandError(reason)
+        if not capabilities.keeps_jobs:
             raise CommandError(
                 f'Connection "{options.connection}" keeps no jobs, so there is nothing to work on.'
                 " Name another connection, or change DEFAULT in DJQUEUE."

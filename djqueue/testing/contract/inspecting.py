@@ -13,6 +13,8 @@ from djqueue.testing.contract.setup import ContractSetup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from djqueue.drivers.base import Feature
+
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
@@ -24,18 +26,18 @@ class Inspecting(ContractSetup):
         self._as_it_says("find", lambda: self.pusher.find([NOBODY]))
         self._as_it_says("remove", lambda: self.pusher.remove(self.queue, [NOBODY]))
 
-    def _as_it_says(self, capability: str, call: Callable[[], object]) -> None:
-        reason = getattr(self.capabilities, capability)
+    def _as_it_says(self, feature: Feature, call: Callable[[], object]) -> None:
+        reason = self.capabilities.why_not(feature)
         words = None
         try:
             call()
         except Unsupported as error:
             words = str(error)
-        if reason is True:
-            assert words is None, f"it says that it can {capability}, but: {words}"
+        if reason is None:
+            assert words is None, f"it says that it can {feature}, but: {words}"
         else:
-            assert words is not None, f"it did {capability}, although it says: {reason}"
-            assert str(reason) in words
+            assert words is not None, f"it did {feature}, although it says: {reason}"
+            assert reason in words
             assert self.pusher.settings.name in words
 
     # -- counts ---------------------------------------------------------------------------------
@@ -76,7 +78,7 @@ class Inspecting(ContractSetup):
         names = self.pusher.queues()
         assert self.pusher.settings.queue in names
         assert names == sorted(names)
-        if self.capabilities.peek is True:
+        if self.capabilities.why_not("peek") is None:
             assert {self.queue, other} <= set(names)
 
     # -- before their time ----------------------------------------------------------------------

@@ -7,7 +7,7 @@ from djqueue.testing.contract.setup import ContractSetup
 
 
 class Recovering(ContractSetup):
-    """`Driver.extend`, `Driver.recover` and stuck jobs."""
+    """`Session.extend`, `Session.recover` and stuck jobs."""
 
     def test_the_jobs_of_a_dead_worker_come_back(self) -> None:
         ids = set(self.push(5))

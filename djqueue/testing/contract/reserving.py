@@ -12,7 +12,7 @@ from djqueue.testing.contract.setup import ContractSetup
 
 
 class Reserving(ContractSetup):
-    """Taking jobs with `Driver.exchange`, `Driver.begin`, `Driver.promote` and `Driver.watch`."""
+    """`Session.exchange`, `Session.begin`, `Session.promote` and `Session.watch`."""
 
     def test_an_empty_queue_has_nothing_to_reserve(self) -> None:
         assert self.driver.exchange([], [self.queue], 10) == (set(), [])

@@ -7,7 +7,7 @@ from djqueue.testing.contract.setup import ContractSetup
 
 
 class Settling(ContractSetup):
-    """`Driver.settle`, and settling as a part of `Driver.exchange`."""
+    """`Session.settle`, and settling as a part of `Session.exchange`."""
 
     def test_a_removed_job_is_gone(self) -> None:
         self.push()

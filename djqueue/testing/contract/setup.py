@@ -14,7 +14,7 @@ from djqueue.drivers.base import OutgoingJob, Settlement, Verdict, WorkerIdentit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from djqueue.drivers.base import Capabilities, Driver, Reservation, State, StoredJob
+    from djqueue.drivers.base import Capabilities, Driver, Feature, Reservation, State, StoredJob
 
 
 class ContractSetup:
@@ -178,9 +178,8 @@ class ContractSetup:
             self.wait(0.02)
         return True
 
-    def needs(self, *capabilities: str) -> None:
+    def needs(self, *features: Feature) -> None:
         """Skip the test where the store cannot do that; the reason is the store's own."""
-        for name in capabilities:
-            answer = getattr(self.capabilities, name)
-            if answer is not True:
-                raise SkipTest(f"{name}: {answer}")
+        for feature in features:
+            if reason := self.capabilities.why_not(feature):
+                raise SkipTest(f"{feature}: {reason}")
