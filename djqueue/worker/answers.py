@@ -11,7 +11,7 @@ from djqueue.runner.decision import Ending
 from djqueue.runner.outcome import Outcome
 from djqueue.worker import clock
 from djqueue.worker.children.channel import Item, Note, Told
-from djqueue.worker.children.children import Burial, outcome_of
+from djqueue.worker.children.children import ExitedChild, outcome_of
 from djqueue.worker.children.page import Reason
 from djqueue.worker.children.process import Process
 from djqueue.worker.options import StopReason
@@ -49,7 +49,7 @@ class Answers:
             self.take_back(process)
         if process.mute_since is not None:
             self._stop_listening(process)
-        if worker.ends_when_empty and not worker.crew.busy:
+        if worker.ends_when_empty and not worker.children.busy:
             worker.trade.look_now()
 
     def _ended(
@@ -84,7 +84,7 @@ class Answers:
 
     def send(self) -> None:
         """Give the children's pipes what they take; one that is full says when it is not."""
-        for process in self._worker.crew.processes:
+        for process in self._worker.children.processes:
             self._wait_to_send(process, wait=process.send())
 
     def _wait_to_send(self, process: Process, *, wait: bool) -> None:
@@ -105,7 +105,7 @@ class Answers:
 
     def relieve(self, now: float) -> None:
         """Nobody waits behind a job that runs for long."""
-        for process, item in list(self._worker.crew.behind_a_long_one(now)):
+        for process, item in list(self._worker.children.behind_a_long_one(now)):
             running = process.running()
             if isinstance(item, Item):
                 self._worker.pace.observe(
@@ -121,35 +121,35 @@ class Answers:
         wanted = self._worker.reason is None or bool(self._worker.stock.notices)
         if not wanted or now >= self._worker.lease.over_at:
             return
-        for process in self._worker.crew.start_missing(now):
+        for process in self._worker.children.start_missing(now):
             self._selector.register(process.ends.outcomes, selectors.EVENT_READ, process)
         self.hear_warden()
 
     def hear_warden(self) -> None:
         """Start one if there is none, and listen to it."""
-        crew = self._worker.crew
-        link = crew.link or crew.start_warden()
+        children = self._worker.children
+        link = children.link or children.start_warden()
         if link is not self._heard:
             self._heard = link
             self._selector.register(link, selectors.EVENT_READ, link)
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """See to the children that have ended."""
-        crew, left = self._worker.crew, False
-        for burial in crew.bury():
-            process = burial.process
+        children, left = self._worker.children, False
+        for exited in children.reap():
+            process = exited.process
             self.listen(process)
             self.take_back(process)
-            crew.buried(process)
-            left = left or burial.reason is Reason.LEASE
+            children.note_exit(process)
+            left = left or exited.reason is Reason.LEASE
             for item in process.held.values():
-                self._lost_with(burial, item)
+                self._lost_with(exited, item)
             self._stop_listening(process)
             self._wait_to_send(process, wait=False)
             process.close()
         if left:
             logger.warning("The store was away for too long: its jobs were stopped.")
-        if self._heard is not None and crew.link is not self._heard:
+        if self._heard is not None and children.link is not self._heard:
             self._selector.unregister(self._heard)
             self._heard = None
 
@@ -158,16 +158,16 @@ class Answers:
         if process.ends.outcomes in self._selector.get_map():
             self._selector.unregister(process.ends.outcomes)
 
-    def _lost_with(self, burial: Burial, item: Item | Note) -> None:
+    def _lost_with(self, exited: ExitedChild, item: Item | Note) -> None:
         if isinstance(item, Note):
             logger.warning("%s ended its process.", what_it_is(item.notice))
             return
         outcome = outcome_of(
-            burial, item, self._worker.team, self._worker.options.memory_kill << 20
+            exited, item, self._worker.child_settings, self._worker.options.memory_kill << 20
         )
         if outcome.ending is not Ending.INTERRUPTED and outcome.error is not None:
             outcome = outcome._replace(error=outcome.error._replace(place=HARD))
         now = clock.now()
-        if (running := burial.process.running()) and running[0] is item:
+        if (running := exited.process.running()) and running[0] is item:
             outcome = outcome._replace(duration=now - running[1].since)
-        self._over(burial.process, item, outcome, now)
+        self._over(exited.process, item, outcome, now)

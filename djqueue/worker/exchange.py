@@ -242,7 +242,7 @@ class Trade:
 
         Twice: what was sent before the connection broke may be carried out after the first look.
         """
-        known = [*self._worker.crew.held(), *self._worker.stock.jobs]
+        known = [*self._worker.children.held(), *self._worker.stock.jobs]
         known += self.finish.waiting
         strays = self._worker.driver.unacknowledged(known)
         self._looks_for_strays -= 1
@@ -260,7 +260,7 @@ class Trade:
     def flush_soon(self) -> None:
         """Something is over: store it at once, or with what will be over in a moment."""
         if self._flush_at is None:
-            wait = self._worker.driver.FLUSH_AFTER if self._worker.crew.busy else 0.0
+            wait = self._worker.driver.FLUSH_AFTER if self._worker.children.busy else 0.0
             self._flush_at = clock.now() + wait
 
     def note(self, reservation: Reservation, outcome: Outcome) -> None:

@@ -94,7 +94,7 @@ class Duties:
         if self._worker.driver.has_orphans:
             self._due[self._sweep] = now
         due = min(self._end(), *self._due.values())
-        start = self._worker.crew.start_at
+        start = self._worker.children.start_at
         if start is not None and self._worker.reason is None:
             due = min(due, max(start, now))
         return max(due, self.rest_until) if self.rest_until > now and due > now else due
@@ -113,18 +113,18 @@ class Duties:
         """The sign of life; without one in time, the warden ends the children."""
         worker, lease, trade = self._worker, self._worker.lease, self._worker.trade
         if now >= lease.next_at and trade.may_ask():
-            held = [*worker.crew.held(), *worker.stock.jobs, *trade.finish.waiting]
+            held = [*worker.children.held(), *worker.stock.jobs, *trade.finish.waiting]
             try:
                 lost = lease.renew(held)
             except STORE_ERRORS as error:
                 trade.failed(error)
             else:
                 self._tell_cancelled(lost)
-            worker.crew.lease_until(lease.over_at)
+            worker.children.lease_until(lease.over_at)
         return max(lease.next_at, trade.open_at)
 
     def _tell_cancelled(self, lost: set[str]) -> None:
-        for process in self._worker.crew.processes if lost else ():
+        for process in self._worker.children.processes if lost else ():
             for item in process.held.values():
                 if isinstance(item, Item) and item.reservation.id in lost:
                     process.cancel(item)
@@ -170,15 +170,15 @@ class Duties:
     def _watch(self, now: float) -> float:
         """Jobs that keep others waiting. What lasts too long is ended by the warden."""
         worker = self._worker
-        worker.crew.enforce_speech(now)
+        worker.children.enforce_speech(now)
         worker.answers.relieve(now)
-        worker.report.still_running(worker.crew.processes, now)
+        worker.report.still_running(worker.children.processes, now)
         if worker.end_at is not None and now >= worker.end_at:
             worker.grace_is_over()
-        return now + (WATCH if worker.crew.busy else 1.0)
+        return now + (WATCH if worker.children.busy else 1.0)
 
     def _sample_memory(self, now: float) -> float:
-        self._worker.crew.enforce_memory(self._worker.options.memory_kill << 20)
+        self._worker.children.enforce_memory(self._worker.options.memory_kill << 20)
         return now + SAMPLE_MEMORY
 
     def _sweep(self, now: float) -> float:
@@ -268,7 +268,7 @@ class Duties:
     def renew_in_time(self) -> None:
         """The lease has become shorter or longer."""
         lease = self._worker.lease
-        self._worker.crew.lease_until(lease.over_at)
+        self._worker.children.lease_until(lease.over_at)
         self._due[self._renew] = min(self._due[self._renew], lease.next_at)
 
     def promote_in(self, seconds: float) -> None:

@@ -27,9 +27,9 @@ from djqueue.worker.answers import Answers
 from djqueue.worker.buffer import Stock
 from djqueue.worker.children import output
 from djqueue.worker.children.channel import Item
-from djqueue.worker.children.children import Crew
+from djqueue.worker.children.children import Children
 from djqueue.worker.children.process import Process
-from djqueue.worker.children.team import Team
+from djqueue.worker.children.settings import ChildSettings
 from djqueue.worker.exchange import STORE_ERRORS, Trade
 from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.options import StopReason, WorkerOptions
@@ -74,7 +74,7 @@ class Worker:
         self.reason: StopReason | None = None
         self.done = 0
         self.started = clock.now()
-        self.team = Team(
+        self.child_settings = ChildSettings(
             options.connection,
             options.name,
             options.queues,
@@ -85,7 +85,7 @@ class Worker:
         )
         output.hold_standard_descriptors()
         self._interrupts = Interrupts()
-        self.crew = Crew(options.workers, self.team, driver, self._interrupts)
+        self.children = Children(options.workers, self.child_settings, driver, self._interrupts)
         self.stock = Stock()
         self.pace = Pace(driver.window)
         self.trade = Trade(self)
@@ -115,14 +115,14 @@ class Worker:
     def run(self) -> StopReason:
         """Work until stopped; everything held is settled or handed back by then."""
         with self._interrupts.trapped():
-            if self.crew.link is None:
+            if self.children.link is None:
                 self.prepare()
             self._selector.register(self._interrupts.descriptor, selectors.EVENT_READ, None)
             try:
                 if self._join():
                     self._work()
             finally:
-                self.crew.close()
+                self.children.close()
                 self._selector.close()
                 self.report.stopped(self)
         assert self.reason is not None  # noqa: S101
@@ -148,7 +148,7 @@ class Worker:
         self.lease = Lease(self.driver, self.driver.lease)
         self.idle = Idle(self.driver, self.options, self._selector)
         self.duties = Duties(self)
-        self.crew.lease_until(self.lease.over_at)
+        self.children.lease_until(self.lease.over_at)
         try:
             self.duties.run(clock.now())
             self.answers.start_children(clock.now())
@@ -169,7 +169,7 @@ class Worker:
             self.stock.notices.clear()
             if now >= self.end_at + LAST_WORDS:
                 return True
-        if self.crew.busy or self.stock.notices:
+        if self.children.busy or self.stock.notices:
             return False
         # Where the store stays away, others take over what it has not been told.
         return self.trade.nothing_left or now > self.lease.over_at
@@ -178,8 +178,8 @@ class Worker:
         """After an error of our own: what ran is handed back as interrupted, the rest as it was."""
         self.abort("Its worker ended because of an error.")
         deadline = clock.now() + LAST_WORDS
-        while self.crew.busy and clock.now() < deadline:
-            self.answers.bury()
+        while self.children.busy and clock.now() < deadline:
+            self.answers.reap()
             time.sleep(0.01)
         self.trade.give_back(self.stock.surplus())
         self.trade.store_what_it_takes()
@@ -195,7 +195,7 @@ class Worker:
             self.idle.close()
             if self.presence:
                 self.presence.leave()
-            if self.trade.nothing_left and not any(self.crew.held()):
+            if self.trade.nothing_left and not any(self.children.held()):
                 self.driver.leave()
         except STORE_ERRORS as error:
             logger.warning("The worker could not say goodbye to the store: %s", error)
@@ -235,7 +235,7 @@ class Worker:
 
     def hand_out(self, now: float) -> None:
         """Give the children what is in stock; what none can be given goes back to the store."""
-        able = self.crew.able()
+        able = self.children.able()
         self.answers.send()
         self.stock.tell(able, now)
         if self.stock.jobs:
@@ -247,7 +247,7 @@ class Worker:
 
     def room(self, now: float) -> int:
         """How many jobs to reserve now."""
-        able = [process for process in self.crew.able() if not process.full]
+        able = [process for process in self.children.able() if not process.full]
         if not able or not self.accepting or now < self.duties.rest_until:
             return 0
         if self.stock.met_loner:
@@ -265,7 +265,7 @@ class Worker:
 
     def nothing_there(self) -> None:
         """The store had nothing for us."""
-        if not self.ends_when_empty or self.crew.busy:
+        if not self.ends_when_empty or self.children.busy:
             return
         if not self.trade.nothing_left:
             self.trade.look_now()  # what ended meanwhile may put something in line
@@ -281,12 +281,12 @@ class Worker:
         if self.reason is None:
             self.reason = reason
             # The warden may have heard a signal some time before we did.
-            self.end_at = self.crew.page.stop_at or clock.now() + self.options.grace
+            self.end_at = self.children.page.stop_at or clock.now() + self.options.grace
             self.driver.patience = min(self._patience, PATIENCE_AT_END)
             self.stock.notices.append(Chore(ChoreKind.STOPPING, reason.value))
             if reason is not StopReason.SIGNAL:  # the warden has heard those itself
-                self.crew.page.stop_at = self.end_at
-            for process in self.crew.processes:
+                self.children.page.stop_at = self.end_at
+            for process in self.children.processes:
                 self.answers.take_back(process)
             self.trade.give_back(self.stock.surplus())
 
@@ -306,10 +306,10 @@ class Worker:
             self._paused_by_signal = False
             self.report.event("info", "Resumed by SIGCONT.")
         elif number is signal.SIGCHLD:
-            self.crew.reap()
+            self.children.reap_orphans()
 
     def _goodbye(self, number: signal.Signals) -> str:
-        found = [process.running() for process in self.crew.processes]
+        found = [process.running() for process in self.children.processes]
         running = [each[0].reservation.name for each in found if each and isinstance(each[0], Item)]
         if not running:
             return f"Stopping ({number.name})."
@@ -322,7 +322,7 @@ class Worker:
 
     def abort(self, why: str) -> None:
         """End every child now; what it ran is handed back as interrupted."""
-        self.crew.kill_all(why)
+        self.children.kill_all(why)
 
     # -- sleeping ------------------------------------------------------------------------------
 
@@ -362,7 +362,7 @@ class Worker:
                 for number in self._interrupts.read():
                     self._signalled(number)
             elif isinstance(key.data, Link):
-                self.answers.bury()
+                self.answers.reap()
             elif isinstance(key.data, Process) and not key.data.ends.closed:
                 self.answers.listen(key.data)
 
@@ -385,7 +385,7 @@ class Worker:
     def _deadlines(self, now: float) -> Iterator[float]:
         yield self.duties.next_at(now)
         yield from self.trade.deadlines(now)
-        if self.stock.notices and any(process.is_free(now) for process in self.crew.able()):
+        if self.stock.notices and any(process.is_free(now) for process in self.children.able()):
             yield now
 
 

@@ -8,8 +8,8 @@ from djqueue import queues
 from djqueue.conf import settings as current
 from djqueue.drivers import make_driver
 from djqueue.runner.rules import Rules
-from djqueue.worker.children.children import Crew
-from djqueue.worker.children.team import Team
+from djqueue.worker.children.children import Children
+from djqueue.worker.children.settings import ChildSettings
 from tests import databases
 from tests import ledger as ledgers
 from tests.torture.sizes import STORES
@@ -23,12 +23,12 @@ def ledger(transactional_db):
 
 
 @pytest.fixture
-def crew():
+def children():
     """A warden, and room for one child."""
-    team = Team("null", "test", ("default",), Rules(), 0)
-    crew = Crew(1, team, make_driver(current().connection("null")))
-    yield crew
-    crew.close()
+    settings = ChildSettings("null", "test", ("default",), Rules(), 0)
+    children = Children(1, settings, make_driver(current().connection("null")))
+    yield children
+    children.close()
 
 
 @pytest.fixture(params=[ASKED_FOR] if ASKED_FOR else STORES)

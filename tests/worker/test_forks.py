@@ -18,9 +18,9 @@ from djqueue.drivers.base import Driver, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.runner.rules import Rules
-from djqueue.worker.children.children import Crew
+from djqueue.worker.children.children import Children
 from djqueue.worker.children.process import Process
-from djqueue.worker.children.team import Team
+from djqueue.worker.children.settings import ChildSettings
 from tests import databases, elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs
@@ -44,18 +44,18 @@ def tls_ledger(over_tls):
 
 
 class Parent:
-    """The part of a worker that forks: a driver that has joined, and a crew of one."""
+    """The part of a worker that forks: a driver that has joined, and one child."""
 
     def __init__(self) -> None:
         self._django = connections["default"]
         self.driver: Driver = make_driver(settings().connection("database"))
-        team = Team("database", "test", ("default",), Rules(), 0)
-        self.crew = Crew(1, team, self.driver)
-        self.crew.start_warden()
+        own = ChildSettings("database", "test", ("default",), Rules(), 0)
+        self.children = Children(1, own, self.driver)
+        self.children.start_warden()
         self.driver.join(WorkerIdentity("test", "host", os.getpid(), ("default",), 20.0))
 
     def born(self) -> Process:
-        (process,) = self.crew.start_missing(time.monotonic() + 60)
+        (process,) = self.children.start_missing(time.monotonic() + 60)
         return process
 
     def run_one(self, process: Process) -> None:
@@ -67,13 +67,13 @@ class Parent:
         assert told.outcome.error is None, told.outcome.error
         assert self.driver.settle([Settlement(reservation)]) == set()
 
-    def bury(self, process: Process) -> None:
-        wait_until(lambda: list(self.crew.bury()), every=0.001)
+    def reap(self, process: Process) -> None:
+        wait_until(lambda: list(self.children.reap()), every=0.001)
         process.close()
         self.driver.extend([])
 
     def close(self) -> None:
-        self.crew.close()
+        self.children.close()
         self.driver.leave()
         self.driver.close()
         connections["default"] = self._django
@@ -100,7 +100,7 @@ def test_a_connection_over_tls_survives_500_forks(over_tls, tls_ledger, parent):
             process.kill()
         else:
             process.ends.close()
-        parent.bury(process)
+        parent.reap(process)
     assert _session() == session
     assert sorted(int(note.text) for note in Note.objects.all()) == list(working)
     assert not QueuedJob.objects.exists()

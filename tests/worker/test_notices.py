@@ -17,8 +17,8 @@ from djqueue.models import FailedJob
 from djqueue.runner.rules import Rules
 from djqueue.worker import clock
 from djqueue.worker.buffer import Stock
-from djqueue.worker.children.children import Crew
-from djqueue.worker.warden.spawn import Team
+from djqueue.worker.children.children import Children
+from djqueue.worker.children.settings import ChildSettings
 from tests.app import jobs
 from tests.support import start_worker, wait_until
 from tests.worker.stores import settings_of
@@ -68,11 +68,11 @@ def _raw(store: str) -> Callable[[str], object]:
 
 
 def test_a_notice_waits_outside_of_a_child_that_is_at_a_long_job(ledger):
-    team = Team("null", "test", ("default",), Rules(), 0)
-    crew = Crew(1, team, make_driver(djqueue_settings().connection("null")))
+    settings = ChildSettings("null", "test", ("default",), Rules(), 0)
+    children = Children(1, settings, make_driver(djqueue_settings().connection("null")))
     stock = Stock()
     try:
-        (process,) = crew.start_missing(clock.now() + 60)
+        (process,) = children.start_missing(clock.now() + 60)
         process.hand_over(reservations(1, 0.8))
         wait_until(lambda: ledger.lines("begin"))
         time.sleep(0.15)
@@ -85,7 +85,7 @@ def test_a_notice_waits_outside_of_a_child_that_is_at_a_long_job(ledger):
         wait_until(lambda: list(process.answers()))
         assert not process.held
     finally:
-        crew.close()
+        children.close()
 
 
 @pytest.mark.parametrize("limit", [("--once",), ("--max-jobs", 1)])

@@ -11,38 +11,38 @@ from djqueue.payload import history
 from djqueue.runner.decision import Ending
 from djqueue.worker import clock
 from djqueue.worker.children.channel import Item
-from djqueue.worker.children.children import Burial, Crew, outcome_of
+from djqueue.worker.children.children import Children, ExitedChild, outcome_of
 from djqueue.worker.children.process import Process
 from tests.support import wait_until
-from tests.worker.crews import born, reservations
+from tests.worker.born import born, reservations
 
 
-def _buried(crew: Crew) -> Burial:
-    (burial,) = wait_until(lambda: list(crew.bury()), every=0.001)
-    return burial
+def _exit_of(children: Children) -> ExitedChild:
+    (exited,) = wait_until(lambda: list(children.reap()), every=0.001)
+    return exited
 
 
-def _is_ended_after(crew: Crew, process: Process, seconds: float) -> None:
+def _is_ended_after(children: Children, process: Process, seconds: float) -> None:
     """The time is handed in: nobody waits for it here."""
     since = process.heard
-    crew.enforce_speech(since + seconds - 1)
+    children.enforce_speech(since + seconds - 1)
     assert process.doomed is None
-    crew.enforce_speech(since + seconds + 1)
+    children.enforce_speech(since + seconds + 1)
     assert process.doomed == f"Its process held jobs and did nothing for {seconds + 1:.0f} s."
     assert process.is_broken
 
 
-def test_a_child_that_does_not_begin_what_it_is_given(crew):
+def test_a_child_that_does_not_begin_what_it_is_given(children):
     """A receiver of `worker_looping` that hangs is outside of every job's timeout."""
     signals.worker_looping.connect(_hangs)
     try:
-        process = born(crew)
+        process = born(children)
     finally:
         signals.worker_looping.disconnect(_hangs)
     wait_until(lambda: process.slot.is_up)
     process.hand_over(reservations(3))
-    _is_ended_after(crew, process, 15)
-    assert _buried(crew).process is process
+    _is_ended_after(children, process, 15)
+    assert _exit_of(children).process is process
     assert len(process.take_back()) == 3  # none of them was begun
     process.close()
     assert not process.held
@@ -52,51 +52,51 @@ def _hangs(**_: object) -> None:
     time.sleep(60)
 
 
-def test_a_child_that_does_not_come_up(crew):
+def test_a_child_that_does_not_come_up(children):
     """It has more time: it may have to load what the project is made of."""
-    crew.start_warden()
-    assert crew.link is not None
-    os.kill(crew.link.pid, signal.SIGSTOP)
+    children.start_warden()
+    assert children.link is not None
+    os.kill(children.link.pid, signal.SIGSTOP)
     try:
-        process = born(crew)
+        process = born(children)
         process.hand_over(reservations(1))
         assert not process.slot.is_up
-        _is_ended_after(crew, process, 120)
+        _is_ended_after(children, process, 120)
     finally:
-        os.kill(crew.link.pid, signal.SIGCONT)
-    assert _buried(crew).process is process
+        os.kill(children.link.pid, signal.SIGCONT)
+    assert _exit_of(children).process is process
     assert len(process.take_back()) == 1
     process.close()
 
 
-def test_a_child_that_does_not_say_how_its_job_ended(crew):
+def test_a_child_that_does_not_say_how_its_job_ended(children):
     """What it began is on record as interrupted, and counts: it may be the job's own doing."""
-    process = born(crew)
+    process = born(children)
     process.hand_over(reservations(1, seconds=0.2))
     wait_until(lambda: process.running())
     os.kill(process.pid, signal.SIGSTOP)
     process.slot.end()  # as it does itself before it speaks
     process.heard = clock.now()
-    _is_ended_after(crew, process, 15)
-    burial = _buried(crew)
+    _is_ended_after(children, process, 15)
+    exited = _exit_of(children)
     assert process.take_back() == []
     process.close()
     (item,) = process.held.values()
     assert isinstance(item, Item)
-    outcome = outcome_of(burial, item, crew._team, 0)
+    outcome = outcome_of(exited, item, children._settings, 0)
     assert outcome.ending is Ending.INTERRUPTED
     assert "did nothing for 16 s" in outcome.history
     assert not history.read(outcome.history).stopped
 
 
-def test_a_child_that_runs_something_or_holds_nothing_may_be_silent(crew):
-    process = born(crew)
+def test_a_child_that_runs_something_or_holds_nothing_may_be_silent(children):
+    process = born(children)
     wait_until(lambda: process.slot.is_up)
-    crew.enforce_speech(clock.now() + 1000)
+    children.enforce_speech(clock.now() + 1000)
     assert process.doomed is None
     process.hand_over(reservations(1, seconds=30))
     wait_until(lambda: process.running())
-    crew.enforce_speech(clock.now() + 1000)
+    children.enforce_speech(clock.now() + 1000)
     assert process.doomed is None
     process.kill()
-    _buried(crew).process.close()
+    _exit_of(children).process.close()

@@ -11,10 +11,10 @@ import pytest
 
 from djqueue import job
 from djqueue.drivers.base import Reservation
-from djqueue.worker.children.children import Burial, Crew
+from djqueue.worker.children.children import Children, ExitedChild
 from tests import ledger as ledgers
 from tests.torture.sizes import WINDOWS, size
-from tests.worker.crews import born, reservations
+from tests.worker.born import born, reservations
 
 WINDOW = 100
 
@@ -26,20 +26,20 @@ def ledger():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_done_and_dead_and_taken_back_are_the_window(crew, ledger, seed, request):
+def test_done_and_dead_and_taken_back_are_the_window(children, ledger, seed, request):
     chance = random.Random(seed)
     window = reservations(WINDOW)
     for _ in range(size(WINDOWS, 100) // 10):
         ledger.path.unlink(missing_ok=True)
-        process = born(crew)
+        process = born(children)
         process.hand_over(window)
         time.sleep(chance.uniform(0, 0.02))
         process.kill()
-        (burial,) = _bury(crew)
+        (exited,) = _reap(children)
         done = {item.reservation.id for item, _ in process.answers()}
         taken_back = {item.reservation.id for item in process.take_back()}
         dead = {item.reservation.id for item in process.held.values()}
-        assert os.WTERMSIG(burial.status) == signal.SIGKILL
+        assert os.WTERMSIG(exited.status) == signal.SIGKILL
         assert len(dead) <= 1
         assert len(done) + len(dead) + len(taken_back) == WINDOW
         begun = set(ledger.count("begin"))
@@ -47,10 +47,10 @@ def test_done_and_dead_and_taken_back_are_the_window(crew, ledger, seed, request
         process.close()
 
 
-def test_what_a_dead_child_is_given_was_not_begun(crew, ledger):
-    process = born(crew)
+def test_what_a_dead_child_is_given_was_not_begun(children, ledger):
+    process = born(children)
     process.kill()
-    _bury(crew)
+    _reap(children)
     process.hand_over(reservations(WINDOW))
     process.send()
     assert len(process.take_back()) == WINDOW
@@ -58,11 +58,11 @@ def test_what_a_dead_child_is_given_was_not_begun(crew, ledger):
     process.close()
 
 
-def test_a_job_that_runs_for_long_lets_the_others_go(crew, ledger):
-    process = born(crew)
+def test_a_job_that_runs_for_long_lets_the_others_go(children, ledger):
+    process = born(children)
     process.hand_over([*reservations(1, 5.0), *reservations(20)])
     deadline = time.monotonic() + 5
-    while not list(crew.behind_a_long_one(time.monotonic())):
+    while not list(children.behind_a_long_one(time.monotonic())):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     taken = process.take_back()
@@ -72,8 +72,8 @@ def test_a_job_that_runs_for_long_lets_the_others_go(crew, ledger):
     process.close()
 
 
-def test_what_was_taken_back_is_skipped_and_what_follows_runs(crew, ledger):
-    process = born(crew)
+def test_what_was_taken_back_is_skipped_and_what_follows_runs(children, ledger):
+    process = born(children)
     process.hand_over([*reservations(1, 0.3), *reservations(20)])
     while not ledger.lines("begin"):
         time.sleep(0.01)
@@ -91,8 +91,8 @@ def test_what_was_taken_back_is_skipped_and_what_follows_runs(crew, ledger):
     assert not process.held
 
 
-def test_a_payload_larger_than_every_buffer_arrives(crew, ledger):
-    process = born(crew)
+def test_a_payload_larger_than_every_buffer_arrives(children, ledger):
+    process = born(children)
     bound = swallow.bind("x" * 5_000_000)
     from djqueue.dispatch.dispatch import prepare
 
@@ -115,8 +115,8 @@ def swallow(text: str) -> None:
     ledgers.write("length", len(text))
 
 
-def _bury(crew: Crew) -> list[Burial]:
-    burials: list[Burial] = []
-    while not burials:
-        burials = list(crew.bury())
-    return burials
+def _reap(children: Children) -> list[ExitedChild]:
+    exited: list[ExitedChild] = []
+    while not exited:
+        exited = list(children.reap())
+    return exited

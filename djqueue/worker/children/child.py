@@ -47,7 +47,7 @@ from djqueue.worker.children.channel import (
 from djqueue.worker.children.memory import resident
 from djqueue.worker.children.page import ENDING, Slot
 from djqueue.worker.children.programs import Programs
-from djqueue.worker.children.team import Assignment
+from djqueue.worker.children.settings import Assignment
 from djqueue.worker.chores import tidy
 from djqueue.worker.warden.orphans import OWNER, prctl
 
@@ -96,7 +96,7 @@ class Child:
     """One thread of control: token, job, outcome, and again."""
 
     def __init__(self, assignment: Assignment, slot: Slot) -> None:
-        self._team, self._channels = assignment.team, assignment.channels
+        self._settings, self._channels = assignment.settings, assignment.channels
         self._slot = slot
         self._programs = Programs()
         self._windows = WindowReader(assignment.channels.work)
@@ -114,8 +114,8 @@ class Child:
         self._surroundings = Surroundings()
         os.register_at_fork(after_in_child=self._was_forked)
         self._runner = Runner(
-            assignment.team.connection,
-            assignment.team.rules,
+            assignment.settings.connection,
+            assignment.settings.rules,
             timer=self._timer,
             cancelled=lambda: self._slot.cancelled == self._index,
             stopping=lambda: slot.is_stopping,
@@ -170,7 +170,7 @@ class Child:
         reservation = item.reservation
         head = head_of(reservation.payload)
         limits = head.limits if head else Limits()
-        timeout = self._team.rules.timeout_of(limits)
+        timeout = self._settings.rules.timeout_of(limits)
         self._begin(item.number, timeout)
         outcome = self._runner.run(reservation, limits)
         self._tidy(reservation.name)
@@ -179,7 +179,7 @@ class Child:
         if outcome.duration > _TO_START:
             self._programs.look(reservation.name)
         self._slot.end()
-        memory = self._memory(outcome.duration) if self._team.memory else 0
+        memory = self._memory(outcome.duration) if self._settings.memory else 0
         send_outcome(self._channels.outcomes, encode_outcome(item.number, outcome, memory))
         return outcome.spoilt
 
@@ -187,7 +187,7 @@ class Child:
         now = clock.now()
         if timeout:
             soft = now + timeout
-            self._slot.begin(number, now, soft, soft + self._team.kill_grace)
+            self._slot.begin(number, now, soft, soft + self._settings.kill_grace)
         else:
             self._slot.begin(number, now)
 
@@ -214,7 +214,7 @@ class Child:
         self._index = note.number
         spoilt = False
         if isinstance(note.notice, Chore):
-            self._begin(note.number, self._team.rules.timeout or DEFAULT_TIMEOUT)
+            self._begin(note.number, self._settings.rules.timeout or DEFAULT_TIMEOUT)
             self._chore(note.notice)
         else:
             self._begin(note.number, self._runner.teller.time_to_tell(note.notice.reservation))
@@ -245,13 +245,13 @@ class Child:
 
     def _worker_signal(self, which: Signal, **more: Any) -> None:
         """Worker signals are sent here, since the parent runs no user code."""
-        team = self._team
+        own = self._settings
         signals.announce(
             which,
             type(self),
-            worker=team.worker,
-            connection=team.connection,
-            queues=team.queues,
+            worker=own.worker,
+            connection=own.connection,
+            queues=own.queues,
             **more,
         )
 
@@ -262,12 +262,12 @@ class Child:
             return 0
         self._looked = now
         used = resident(os.getpid())
-        return used if used > self._team.memory else 0
+        return used if used > self._settings.memory else 0
 
     def _own_driver(self) -> Driver:
         """A driver on this process's own connections."""
         if self._driver is None:
-            self._driver = make_driver(settings().connection(self._team.connection))
+            self._driver = make_driver(settings().connection(self._settings.connection))
         return self._driver
 
 

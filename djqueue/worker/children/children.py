@@ -1,4 +1,4 @@
-"""The children of a worker: started, fed, watched and buried."""
+"""The children of a worker: started, fed, watched and reaped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from djqueue.worker.children.channel import Item, Note
 from djqueue.worker.children.memory import resident
 from djqueue.worker.children.page import Page, Reason
 from djqueue.worker.children.process import STUCK_AFTER, Process
-from djqueue.worker.children.team import Team
+from djqueue.worker.children.settings import ChildSettings
 from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.warden import orphans
 from djqueue.worker.warden.link import Link
@@ -45,7 +45,7 @@ _DESCRIPTORS = 8
 """Descriptors that a child takes in the parent, with some to spare."""
 
 
-class Burial(NamedTuple):
+class ExitedChild(NamedTuple):
     """A child that has ended."""
 
     process: Process
@@ -56,11 +56,15 @@ class Burial(NamedTuple):
     """Seconds that its job had run, where the warden has ended it."""
 
 
-class Crew:
+class Children:
     """Keeps `size` children alive while the worker accepts work. A warden starts and ends them."""
 
     def __init__(
-        self, size: int, team: Team, driver: Driver, interrupts: Interrupts | None = None
+        self,
+        size: int,
+        settings: ChildSettings,
+        driver: Driver,
+        interrupts: Interrupts | None = None,
     ) -> None:
         """`interrupts` has where a warden hears the signals of this process."""
         self.size = size
@@ -68,13 +72,13 @@ class Crew:
         self.page = Page.create(size)
         self.link: Link | None = None
         self.lease_end = 0.0
-        self._team = team
+        self._settings = settings
         self._driver = driver
         self._interrupts = interrupts
         self._wardens = 0
         self._start_at = 0.0
         self._failures = 0
-        self._dead: list[Burial] = []
+        self._dead: list[ExitedChild] = []
         self._ours: list[int] = []
         """Children of this process that are no business of a warden's."""
 
@@ -87,7 +91,7 @@ class Crew:
             self._close_stores()
             self._ours = orphans.children()
         link = Link(
-            self._team,
+            self._settings,
             self.page,
             self._interrupts,
             forks=not by_exec(),
@@ -114,12 +118,12 @@ class Crew:
         logger.warning("The warden (process %d) has ended; a new one is started.", link.pid)
         for process in self.processes:
             process.slot.ended(Reason.WARDEN)
-            self._dead.append(_burial(process, signal.SIGKILL))
+            self._dead.append(_exited(process, signal.SIGKILL))
         self.processes.clear()
         _reap(link.pid)
         _end_what_fell_to_us(self._ours)
 
-    def reap(self) -> None:
+    def reap_orphans(self) -> None:
         """Let go of orphans that fell to this process and have ended: to the first of a container,
         or past a warden that was killed.
         """
@@ -155,7 +159,7 @@ class Crew:
         """When a missing child may be started, or None if none is missing."""
         return self._start_at if len(self.processes) < self.size else None
 
-    def bury(self) -> Iterator[Burial]:
+    def reap(self) -> Iterator[ExitedChild]:
         """The children that have ended since the last call."""
         if self.link is not None:
             try:
@@ -163,7 +167,7 @@ class Crew:
                     process = self._in_slot(report.slot)
                     if process is not None:
                         self.processes.remove(process)
-                        self._dead.append(_burial(process, report.status if report.died else 0))
+                        self._dead.append(_exited(process, report.status if report.died else 0))
                         if not report.died:
                             why = os.strerror(report.status)
                             self._could_not_start(OSError(report.status, why))
@@ -175,7 +179,7 @@ class Crew:
     def _in_slot(self, number: int) -> Process | None:
         return next((p for p in self.processes if p.slot.number == number), None)
 
-    def buried(self, process: Process) -> None:
+    def note_exit(self, process: Process) -> None:
         """All that a dead child had to say was heard. Was it a crash loop?"""
         if process.has_begun or process.held:
             self._failures = 0
@@ -203,7 +207,7 @@ class Crew:
         if self.page.stop_at:  # the warden has a deadline for this process as well
             deadline = max(clock.now(), min(deadline, self.page.stop_at + PARENT_TIME - 0.5))
         while self.processes and self.link is not None and clock.now() < deadline:
-            list(self.bury())
+            list(self.reap())
             time.sleep(0.005)
         if self.link is not None:
             self.link.close()  # the warden ends what is left, and itself
@@ -272,20 +276,22 @@ class Crew:
             process.abort(why, dump=False)
 
 
-def outcome_of(burial: Burial, item: Item, team: Team, memory_kill: int) -> Outcome:
+def outcome_of(
+    exited: ExitedChild, item: Item, settings: ChildSettings, memory_kill: int
+) -> Outcome:
     """What became of the item that a dead child had begun."""
-    process, rules, reservation = burial.process, team.rules, item.reservation
-    if burial.reason is Reason.TIMEOUT:
-        return postmortem.timed_out(reservation, rules, burial.after, process.dump())
-    if burial.reason in _INTERRUPTED:
-        why = _INTERRUPTED[burial.reason].format(grace=team.grace)
-        return postmortem.interrupted(reservation, rules, why, stopped=burial.reason in _STOPPED)
+    process, rules, reservation = exited.process, settings.rules, item.reservation
+    if exited.reason is Reason.TIMEOUT:
+        return postmortem.timed_out(reservation, rules, exited.after, process.dump())
+    if exited.reason in _INTERRUPTED:
+        why = _INTERRUPTED[exited.reason].format(grace=settings.grace)
+        return postmortem.interrupted(reservation, rules, why, stopped=exited.reason in _STOPPED)
     kind, _, number = (process.doomed or "").partition(":")
     if kind == "memory":
         return postmortem.grew(reservation, rules, int(number), memory_kill)
     if kind:
         return postmortem.interrupted(reservation, rules, kind, stopped=not process.is_broken)
-    return postmortem.died(reservation, rules, burial.status, process.dump())
+    return postmortem.died(reservation, rules, exited.status, process.dump())
 
 
 _INTERRUPTED = {
@@ -299,8 +305,8 @@ _STOPPED = (Reason.GRACE, Reason.SECOND_SIGNAL)
 """Orderly ends of a worker."""
 
 
-def _burial(process: Process, status: int) -> Burial:
-    return Burial(process, status, process.slot.reason, process.slot.after)
+def _exited(process: Process, status: int) -> ExitedChild:
+    return ExitedChild(process, status, process.slot.reason, process.slot.after)
 
 
 def _end_what_fell_to_us(ours: list[int]) -> None:

@@ -20,7 +20,7 @@ from djqueue.worker.children.channel import (
     encode_window,
 )
 from djqueue.worker.children.page import Running, Slot
-from djqueue.worker.warden.link import Ends, Link
+from djqueue.worker.warden.link import Link, ParentEnds
 
 GARBLED = "Its process wrote something else where its outcomes belong, so they could not be read."
 STUCK_AFTER = 0.1
@@ -30,7 +30,7 @@ STUCK_AFTER = 0.1
 class Process:
     """A child: its pipes and what it holds. All descriptors are non-blocking here."""
 
-    def __init__(self, slot: Slot, ends: Ends, link: Link) -> None:
+    def __init__(self, slot: Slot, ends: ParentEnds, link: Link) -> None:
         self.slot = slot
         self.ends = ends
         self._link = link

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from djqueue.worker.children.page import Page, Slot, scratch
-from djqueue.worker.children.team import Channels, Team
+from djqueue.worker.children.settings import Channels, ChildSettings
 from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.warden.spawn import exec_warden, fork_warden
 from djqueue.worker.warden.warden import ABORT, DIED, KILL, ORDER, REPORT, START
 
 
 @dataclass
-class Ends:
+class ParentEnds:
     """The parent's ends of one child's channels."""
 
     work: socket.socket
@@ -50,7 +50,13 @@ class Link:
     """To a warden that lives, or has just died."""
 
     def __init__(
-        self, team: Team, page: Page, interrupts: Interrupts | None, *, forks: bool, first: bool
+        self,
+        settings: ChildSettings,
+        page: Page,
+        interrupts: Interrupts | None,
+        *,
+        forks: bool,
+        first: bool,
     ) -> None:
         """Start one: by fork, if it is the `first` and `forks`, else by exec."""
         self._socket, theirs = socket.socketpair()
@@ -58,9 +64,9 @@ class Link:
         private = [self._socket.fileno(), *(interrupts.private if interrupts else ())]
         try:
             if first and forks:
-                self.pid = fork_warden(team, page, theirs, signals, private)
+                self.pid = fork_warden(settings, page, theirs, signals, private)
             else:
-                self.pid = exec_warden(team, page, theirs, signals, forks=forks)
+                self.pid = exec_warden(settings, page, theirs, signals, forks=forks)
         except OSError:
             self._socket.close()
             raise
@@ -74,7 +80,7 @@ class Link:
         """Readable when there are reports, or the warden is gone."""
         return self._socket.fileno()
 
-    def start(self, slot: Slot) -> Ends:
+    def start(self, slot: Slot) -> ParentEnds:
         """Have a child started; our ends of its channels. OSError if there is no room for one."""
         ends, theirs = _channels()
         try:
@@ -126,7 +132,7 @@ class Link:
         self._socket.close()
 
 
-def _channels() -> tuple[Ends, Channels]:
+def _channels() -> tuple[ParentEnds, Channels]:
     """Our ends and the child's."""
     opened: list[int] = []
     try:
@@ -148,5 +154,5 @@ def _channels() -> tuple[Ends, Channels]:
     # One open pipe end for both processes: the child finds it non-blocking too.
     for descriptor in (ours, tokens, tokens_read, outcomes):
         os.set_blocking(descriptor, False)
-    ends = Ends(socket.socket(fileno=ours), tokens, tokens_read, outcomes, dump)
+    ends = ParentEnds(socket.socket(fileno=ours), tokens, tokens_read, outcomes, dump)
     return ends, Channels(theirs, tokens_read_too, outcomes_write, dump_too)

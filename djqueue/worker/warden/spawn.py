@@ -26,7 +26,7 @@ from django.db import connections
 
 from djqueue.worker.children.child import main
 from djqueue.worker.children.page import Page, Slot
-from djqueue.worker.children.team import Assignment, Channels, Team
+from djqueue.worker.children.settings import Assignment, Channels, ChildSettings
 from djqueue.worker.warden.warden import Ties, Warden, do_nothing
 
 EXEC = "DJQUEUE_START_BY_EXEC"
@@ -52,7 +52,7 @@ def by_exec() -> bool:
 
 
 def fork_warden(
-    team: Team, page: Page, link: socket.socket, signals: int, private: Sequence[int]
+    settings: ChildSettings, page: Page, link: socket.socket, signals: int, private: Sequence[int]
 ) -> int:
     """Fork a warden, which has nothing of what is `private` to this process. Nothing may be open
     that does not survive a fork.
@@ -67,18 +67,22 @@ def fork_warden(
             try:
                 for descriptor in private:
                     os.close(descriptor)
-                _become_warden(team, page, Ties(link, signals, parent, team.grace), forks=True)
+                _become_warden(
+                    settings, page, Ties(link, signals, parent, settings.grace), forks=True
+                )
             finally:
                 os._exit(1)
     return pid
 
 
-def exec_warden(team: Team, page: Page, theirs: socket.socket, signals: int, *, forks: bool) -> int:
+def exec_warden(
+    settings: ChildSettings, page: Page, theirs: socket.socket, signals: int, *, forks: bool
+) -> int:
     """Start a warden in a new interpreter. With `forks` it loads the project and forks children;
     without it starts each in an interpreter of its own.
     """
     told = {
-        "team": team.to_dict(),
+        "settings": settings.to_dict(),
         "page": [page.descriptor, page.size],
         "link": theirs.fileno(),
         "signals": signals,
@@ -139,12 +143,12 @@ def warden(told: dict[str, Any]) -> NoReturn:
         for descriptor in (link.fileno(), page.descriptor, told["signals"]):
             if descriptor >= 0:
                 os.set_inheritable(descriptor, False)
-        team = Team.from_dict(told["team"])
+        settings = ChildSettings.from_dict(told["settings"])
         if told["forks"]:
             _load_project()
             _settle_memory()
-        ties = Ties(link, told["signals"], told["parent"], team.grace)
-        _become_warden(team, page, ties, forks=told["forks"])
+        ties = Ties(link, told["signals"], told["parent"], settings.grace)
+        _become_warden(settings, page, ties, forks=told["forks"])
     finally:
         os._exit(1)
 
@@ -159,7 +163,7 @@ def _load_project() -> None:
         spec.get_ready()
 
 
-def _become_warden(team: Team, page: Page, ties: Ties, *, forks: bool) -> NoReturn:
+def _become_warden(settings: ChildSettings, page: Page, ties: Ties, *, forks: bool) -> NoReturn:
     gc.disable()
     signal.set_wakeup_fd(-1)
     # In a group of its own: what kills the parent's does not leave the children unattended.
@@ -167,7 +171,7 @@ def _become_warden(team: Team, page: Page, ties: Ties, *, forks: bool) -> NoRetu
         os.setpgid(0, 0)
     handle_signals()
     life = os.pipe()
-    nursery = Nursery(team, page, life, forks=forks)
+    nursery = Nursery(settings, page, life, forks=forks)
     Warden(ties, page, nursery.start).run()
     os._exit(0)
 
@@ -183,15 +187,17 @@ def handle_signals() -> None:
 class Nursery:
     """Starts children. `life` is a pipe whose writing end only this process has."""
 
-    def __init__(self, team: Team, page: Page, life: tuple[int, int], *, forks: bool) -> None:
-        self._team = team
+    def __init__(
+        self, settings: ChildSettings, page: Page, life: tuple[int, int], *, forks: bool
+    ) -> None:
+        self._settings = settings
         self._page = page
         self._life = life
         self._forks = forks
 
     def start(self, slot: Slot, channels: list[int], own: list[int]) -> int:
         """Start a child; its process id. `own` is what it must not have of the warden."""
-        assignment = Assignment(self._team, Channels(*channels), self._life[0], os.getpid())
+        assignment = Assignment(self._settings, Channels(*channels), self._life[0], os.getpid())
         with _guarded():
             if not self._forks:
                 return self._exec(assignment, slot)
@@ -213,7 +219,7 @@ class Nursery:
 
     def _exec(self, assignment: Assignment, slot: Slot) -> int:
         told = {
-            "team": assignment.team.to_dict(),
+            "settings": assignment.settings.to_dict(),
             "channels": assignment.channels,
             "life": assignment.life,
             "warden": assignment.warden,
@@ -238,8 +244,8 @@ def child(told: dict[str, Any]) -> NoReturn:
     for descriptor in (page.descriptor, told["life"], *channels):
         os.set_inheritable(descriptor, False)
     django.setup()
-    team = Team.from_dict(told["team"])
-    assignment = Assignment(team, channels, told["life"], told["warden"])
+    settings = ChildSettings.from_dict(told["settings"])
+    assignment = Assignment(settings, channels, told["life"], told["warden"])
     main(assignment, page.slots[told["slot"]])
 
 

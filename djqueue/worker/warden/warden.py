@@ -113,7 +113,7 @@ class Warden:
             else:
                 goes_on = self._obey()
         self._look(clock.now())
-        self._bury()
+        self._reap_all()
         if self._orphaned:
             self._orphaned = orphans.end(self._pids)
         self._send()
@@ -247,7 +247,7 @@ class Warden:
     def _pids(self) -> dict[int, Charge]:
         return {charge.pid: charge for charge in self._charges.values()}
 
-    def _bury(self) -> None:
+    def _reap_all(self) -> None:
         """Reap what has ended: children, and orphans that fell to us."""
         pids = self._pids
         while (found := _next_death(pids)) is not None:
@@ -267,7 +267,7 @@ class Warden:
             orphans.kill_group(charge.pid)
         deadline = clock.now() + 2.0
         while clock.now() < deadline:
-            self._bury()
+            self._reap_all()
             if not self._charges and not orphans.end(()):
                 return
             self._poll.poll(5)

@@ -6,7 +6,7 @@ import time
 
 from djqueue.dispatch.dispatch import prepare
 from djqueue.drivers.base import Reservation
-from djqueue.worker.children.children import Crew
+from djqueue.worker.children.children import Children
 from djqueue.worker.children.process import Process
 from tests.app import jobs
 
@@ -23,7 +23,7 @@ def reservations(count: int, seconds: float = 0.0) -> list[Reservation]:
     return made
 
 
-def born(crew: Crew) -> Process:
-    """The crew's one child, just started."""
-    (process,) = crew.start_missing(time.monotonic() + 60)
+def born(children: Children) -> Process:
+    """The one child, just started."""
+    (process,) = children.start_missing(time.monotonic() + 60)
     return process

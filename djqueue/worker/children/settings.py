@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from djqueue.runner.rules import Rules
 
 
-class Team(NamedTuple):
+class ChildSettings(NamedTuple):
     """What all children of a worker have in common."""
 
     connection: str
@@ -26,7 +26,7 @@ class Team(NamedTuple):
         return {**self._asdict(), "rules": vars(self.rules)}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Team:
+    def from_dict(cls, data: dict[str, Any]) -> ChildSettings:
         """Read back what `to_dict` wrote, after JSON."""
         rules = Rules(**{**data["rules"], "backoff": tuple(data["rules"]["backoff"])})
         return cls(**{**data, "queues": tuple(data["queues"]), "rules": rules})
@@ -44,7 +44,7 @@ class Channels(NamedTuple):
 class Assignment(NamedTuple):
     """What one child is told."""
 
-    team: Team
+    settings: ChildSettings
     channels: Channels
     life: int
     """A descriptor that ends when the warden does."""
