@@ -10,7 +10,7 @@ from djqueue.finish.notices import HARD, Failed, what_it_is
 from djqueue.runner.decision import Ending
 from djqueue.runner.outcome import Outcome
 from djqueue.worker import clock
-from djqueue.worker.children.channel import Item, Note, Told
+from djqueue.worker.children.channel import ChildReport, NoticeItem, WorkItem
 from djqueue.worker.children.children import ExitedChild, outcome_of
 from djqueue.worker.children.page import Reason
 from djqueue.worker.children.process import Process
@@ -39,12 +39,12 @@ class Answers:
     def listen(self, process: Process) -> None:
         """Take note of what a child has reported."""
         worker, now = self._worker, clock.now()
-        for item, told in process.answers():
-            if isinstance(item, Note):
+        for item, report in process.answers():
+            if isinstance(item, NoticeItem):
                 if isinstance(item.notice, Failed):
                     worker.trade.finish.told(item.notice.reservation)
-            elif told.outcome is not None:
-                self._ended(process, item, told, told.outcome, now)
+            elif report.outcome is not None:
+                self._ended(process, item, report, report.outcome, now)
         if process.spoilt:
             self.take_back(process)
         if process.mute_since is not None:
@@ -53,21 +53,21 @@ class Answers:
             worker.trade.look_now()
 
     def _ended(
-        self, process: Process, item: Item, told: Told, outcome: Outcome, now: float
+        self, process: Process, item: WorkItem, report: ChildReport, outcome: Outcome, now: float
     ) -> None:
         self._over(process, item, outcome, now)
         if outcome.spoilt:
             process.spoilt = True
-        if told.memory:
+        if report.memory:
             logger.warning(
                 "A child occupies %d MB after %s, above --memory %d.",
-                told.memory >> 20,
+                report.memory >> 20,
                 item.reservation.name,
                 self._worker.options.memory,
             )
             self._worker.stop(StopReason.MEMORY)
 
-    def _over(self, process: Process, item: Item, outcome: Outcome, now: float) -> None:
+    def _over(self, process: Process, item: WorkItem, outcome: Outcome, now: float) -> None:
         """An attempt is over, however it ended."""
         worker, options = self._worker, self._worker.options
         worker.done += 1
@@ -99,15 +99,17 @@ class Answers:
         """What a child has not begun goes to others, or back to the store."""
         taken = process.take_back()
         for item in reversed(taken):
-            if isinstance(item, Note):
+            if isinstance(item, NoticeItem):
                 self._worker.stock.notices.appendleft(item.notice)
-        self._worker.stock.put_first(item.reservation for item in taken if isinstance(item, Item))
+        self._worker.stock.put_first(
+            item.reservation for item in taken if isinstance(item, WorkItem)
+        )
 
     def relieve(self, now: float) -> None:
         """Nobody waits behind a job that runs for long."""
         for process, item in list(self._worker.children.behind_a_long_one(now)):
             running = process.running()
-            if isinstance(item, Item):
+            if isinstance(item, WorkItem):
                 self._worker.pace.observe(
                     item.reservation.name, now - running[1].since if running else 1, now
                 )
@@ -158,8 +160,8 @@ class Answers:
         if process.ends.outcomes in self._selector.get_map():
             self._selector.unregister(process.ends.outcomes)
 
-    def _lost_with(self, exited: ExitedChild, item: Item | Note) -> None:
-        if isinstance(item, Note):
+    def _lost_with(self, exited: ExitedChild, item: WorkItem | NoticeItem) -> None:
+        if isinstance(item, NoticeItem):
             logger.warning("%s ended its process.", what_it_is(item.notice))
             return
         outcome = outcome_of(

@@ -17,7 +17,7 @@ from djqueue.errors import QueueUnavailable
 from djqueue.finish import deaths as postmortem
 from djqueue.finish.notices import Chore, ChoreKind
 from djqueue.worker import clock
-from djqueue.worker.children.channel import Item
+from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.exchange import STORE_ERRORS
 from djqueue.worker.options import StopReason
 
@@ -126,7 +126,7 @@ class Duties:
     def _tell_cancelled(self, lost: set[str]) -> None:
         for process in self._worker.children.processes if lost else ():
             for item in process.held.values():
-                if isinstance(item, Item) and item.reservation.id in lost:
+                if isinstance(item, WorkItem) and item.reservation.id in lost:
                     process.cancel(item)
 
     def _read_controls(self, now: float) -> float:

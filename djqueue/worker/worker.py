@@ -26,7 +26,7 @@ from djqueue.worker import clock
 from djqueue.worker.answers import Answers
 from djqueue.worker.buffer import Stock
 from djqueue.worker.children import output
-from djqueue.worker.children.channel import Item
+from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.children import Children
 from djqueue.worker.children.process import Process
 from djqueue.worker.children.settings import ChildSettings
@@ -310,7 +310,9 @@ class Worker:
 
     def _goodbye(self, number: signal.Signals) -> str:
         found = [process.running() for process in self.children.processes]
-        running = [each[0].reservation.name for each in found if each and isinstance(each[0], Item)]
+        running = [
+            each[0].reservation.name for each in found if each and isinstance(each[0], WorkItem)
+        ]
         if not running:
             return f"Stopping ({number.name})."
         again = "Ctrl-C again" if number is signal.SIGINT else "A second signal"

@@ -62,9 +62,9 @@ class Parent:
         """Take the next job from the store, have the child run it, and settle it."""
         (reservation,) = self.driver.exchange([], ["default"], 1).reservations
         process.hand_over([reservation])
-        (told,) = wait_until(lambda: [told for _, told in process.answers()])
-        assert told.outcome is not None
-        assert told.outcome.error is None, told.outcome.error
+        (report,) = wait_until(lambda: [report for _, report in process.answers()])
+        assert report.outcome is not None
+        assert report.outcome.error is None, report.outcome.error
         assert self.driver.settle([Settlement(reservation)]) == set()
 
     def reap(self, process: Process) -> None:

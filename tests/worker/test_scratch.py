@@ -45,9 +45,9 @@ tempfile.tempdir = sys.argv[1]
 Path(sys.argv[1], "else").write_bytes(bytes(4096))
 def missing(name): raise OSError("no such call")
 os.memfd_create = missing
-from djqueue.worker.children.page import Page
+from djqueue.worker.children.page import StatusPage
 try:
-    Page.create(100)
+    StatusPage.create(100)
 except OSError as error:
     print(error.strerror)
 """

@@ -10,7 +10,7 @@ from djqueue import signals
 from djqueue.payload import history
 from djqueue.runner.decision import Ending
 from djqueue.worker import clock
-from djqueue.worker.children.channel import Item
+from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.children import Children, ExitedChild, outcome_of
 from djqueue.worker.children.process import Process
 from tests.support import wait_until
@@ -82,7 +82,7 @@ def test_a_child_that_does_not_say_how_its_job_ended(children):
     assert process.take_back() == []
     process.close()
     (item,) = process.held.values()
-    assert isinstance(item, Item)
+    assert isinstance(item, WorkItem)
     outcome = outcome_of(exited, item, children._settings, 0)
     assert outcome.ending is Ending.INTERRUPTED
     assert "did nothing for 16 s" in outcome.history

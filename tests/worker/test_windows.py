@@ -103,9 +103,9 @@ def test_a_payload_larger_than_every_buffer_arrives(children, ledger):
     deadline = time.monotonic() + 10
     while process.held and time.monotonic() < deadline:
         process.send()
-        for _, told in process.answers():
-            assert told.outcome is not None
-            assert told.outcome.error is None, told.outcome.error
+        for _, report in process.answers():
+            assert report.outcome is not None
+            assert report.outcome.error is None, report.outcome.error
         time.sleep(0.005)
     assert ledger.details("length") == ["5000000"]
 

@@ -29,14 +29,14 @@ from djqueue.runner.outcome import ErrorReport, Outcome
 TOKEN = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
 _OUTCOME = struct.Struct("<QBdII")
-_PLAIN, _FULL, _TOLD = 0xD1, 0xE2, 0xF3
+_PLAIN, _FULL, _DELIVERED = 0xD1, 0xE2, 0xF3
 """Kinds, unlikely in what a job writes into this pipe by mistake."""
 _LONGEST = 1 << 26
 _PLAINEST = 2
 """The version of `marshal` that does not look for values that are there twice."""
 
 
-class Item(NamedTuple):
+class WorkItem(NamedTuple):
     """A job for a child to run."""
 
     number: int
@@ -44,15 +44,15 @@ class Item(NamedTuple):
     reservation: Reservation
 
 
-class Note(NamedTuple):
+class NoticeItem(NamedTuple):
     """A notice for a child to deliver."""
 
     number: int
-    """As that of an `Item`: they stand in one line."""
+    """As that of an `WorkItem`: they stand in one line."""
     notice: Notice
 
 
-class Told(NamedTuple):
+class ChildReport(NamedTuple):
     """A child's answer about one item."""
 
     number: int
@@ -65,20 +65,20 @@ class Told(NamedTuple):
 # -- windows --------------------------------------------------------------------------------------
 
 
-def encode_window(items: Sequence[Item]) -> bytes:
+def encode_window(items: Sequence[WorkItem]) -> bytes:
     """A window of jobs as it goes over the work channel."""
     return _framed([(number, *reservation) for number, reservation in items])
 
 
-def encode_note(note: Note) -> bytes:
+def encode_notice(note: NoticeItem) -> bytes:
     """A notice, in a window of its own."""
     number, notice = note
     if isinstance(notice, Chore):
         return _framed((number, "chore", notice.kind.value, notice.text))
-    told = (tuple(notice.reservation), tuple(notice.error))
+    ended = (tuple(notice.reservation), tuple(notice.error))
     if isinstance(notice, Released):
-        return _framed((number, "released", *told, notice.delay))
-    return _framed((number, "failed", *told))
+        return _framed((number, "released", *ended, notice.delay))
+    return _framed((number, "failed", *ended))
 
 
 def _framed(value: Any) -> bytes:
@@ -95,13 +95,13 @@ class WindowReader:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def read(self) -> list[Item | Note]:
+    def read(self) -> list[WorkItem | NoticeItem]:
         """The next window; EOFError when the parent is gone."""
         (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
         window = marshal.loads(self._exactly(length))  # noqa: S302 - our parent's
         if type(window) is tuple:
             return [_note(*window)]
-        return [Item(number, Reservation._make(fields)) for number, *fields in window]
+        return [WorkItem(number, Reservation._make(fields)) for number, *fields in window]
 
     def _exactly(self, count: int) -> bytes:
         chunks = []
@@ -114,13 +114,13 @@ class WindowReader:
         return b"".join(chunks)
 
 
-def _note(number: int, kind: str, *fields: Any) -> Note:
+def _note(number: int, kind: str, *fields: Any) -> NoticeItem:
     if kind == "chore":
-        return Note(number, Chore(ChoreKind(fields[0]), fields[1]))
+        return NoticeItem(number, Chore(ChoreKind(fields[0]), fields[1]))
     reservation, error = Reservation._make(fields[0]), ErrorReport._make(fields[1])
     if kind == "released":
-        return Note(number, Released(reservation, error, fields[2]))
-    return Note(number, Failed(reservation, error))
+        return NoticeItem(number, Released(reservation, error, fields[2]))
+    return NoticeItem(number, Failed(reservation, error))
 
 
 # -- outcomes -------------------------------------------------------------------------------------
@@ -146,9 +146,9 @@ def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
     return _OUTCOME.pack(index, _FULL, outcome.duration, len(body), zlib.crc32(body)) + body
 
 
-def encode_told(index: int) -> bytes:
+def encode_delivered(index: int) -> bytes:
     """A notice was delivered."""
-    return _OUTCOME.pack(index, _TOLD, 0.0, 0, 0)
+    return _OUTCOME.pack(index, _DELIVERED, 0.0, 0, 0)
 
 
 def send_outcome(descriptor: int, data: bytes) -> None:
@@ -176,7 +176,7 @@ class OutcomeReader:
     def __init__(self) -> None:
         self._buffer = b""
 
-    def feed(self, data: bytes) -> Iterator[Told]:
+    def feed(self, data: bytes) -> Iterator[ChildReport]:
         """The answers that are complete by now. A last, torn one of a dead child never is.
 
         `GarbledError` for anything else.
@@ -185,15 +185,15 @@ class OutcomeReader:
         position, end, head = 0, len(buffer), _OUTCOME.size
         while end - position >= head:
             index, kind, duration, length, checked = _OUTCOME.unpack_from(buffer, position)
-            if kind not in (_PLAIN, _FULL, _TOLD) or length > _LONGEST:
+            if kind not in (_PLAIN, _FULL, _DELIVERED) or length > _LONGEST:
                 raise GarbledError
             if end - position - head < length:
                 break
             position += head
             if kind == _PLAIN:
-                yield Told(index, Outcome(Ending.RETURNED, _DONE, duration=duration))
-            elif kind == _TOLD:
-                yield Told(index, None)
+                yield ChildReport(index, Outcome(Ending.RETURNED, _DONE, duration=duration))
+            elif kind == _DELIVERED:
+                yield ChildReport(index, None)
             else:
                 body = buffer[position : position + length]
                 if zlib.crc32(body) != checked:
@@ -206,7 +206,7 @@ class OutcomeReader:
 _DONE = Decision(Action.DONE)
 
 
-def _full(index: int, duration: float, body: bytes) -> Told:
+def _full(index: int, duration: float, body: bytes) -> ChildReport:
     data = json.loads(body)
     outcome = Outcome(
         Ending(data["ending"]),
@@ -218,4 +218,4 @@ def _full(index: int, duration: float, body: bytes) -> Told:
         duration,
         data["spoilt"],
     )
-    return Told(index, outcome, data["memory"])
+    return ChildReport(index, outcome, data["memory"])

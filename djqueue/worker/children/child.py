@@ -37,11 +37,11 @@ from djqueue.worker import clock
 from djqueue.worker.children import output
 from djqueue.worker.children.channel import (
     TOKEN,
-    Item,
-    Note,
+    NoticeItem,
     WindowReader,
+    WorkItem,
+    encode_delivered,
     encode_outcome,
-    encode_told,
     send_outcome,
 )
 from djqueue.worker.children.memory import resident
@@ -100,7 +100,7 @@ class Child:
         self._slot = slot
         self._programs = Programs()
         self._windows = WindowReader(assignment.channels.work)
-        self._items: deque[Item | Note] = deque()
+        self._items: deque[WorkItem | NoticeItem] = deque()
         self._index = 0
         self._timer = AlarmTimer()
         self._driver: Driver | None = None
@@ -134,7 +134,7 @@ class Child:
                 return
             (index,) = TOKEN.unpack(token)
             item = self._take(index)
-            spoilt = self._tell(item) if isinstance(item, Note) else self._attempt(item)
+            spoilt = self._tell(item) if isinstance(item, NoticeItem) else self._attempt(item)
             if spoilt:
                 return
 
@@ -155,8 +155,8 @@ class Child:
         if self._channels.tokens not in readable:
             self._items.extend(self._windows.read())
 
-    def _take(self, index: int) -> Item | Note:
-        """Item `index`. Earlier ones have been taken back from us."""
+    def _take(self, index: int) -> WorkItem | NoticeItem:
+        """WorkItem `index`. Earlier ones have been taken back from us."""
         while True:
             while self._items:
                 item = self._items.popleft()
@@ -164,7 +164,7 @@ class Child:
                     return item
             self._items.extend(self._windows.read())
 
-    def _attempt(self, item: Item) -> bool:
+    def _attempt(self, item: WorkItem) -> bool:
         """Run a job and report it; whether this process must not be used again."""
         self._index = item.number
         reservation = item.reservation
@@ -207,7 +207,7 @@ class Child:
     def _has_connected(self, **_: Any) -> None:
         self._connected = True
 
-    def _tell(self, note: Note) -> bool:
+    def _tell(self, note: NoticeItem) -> bool:
         """Deliver a notice: user code that has to follow a stored outcome. Whether this process
         must not be used again.
         """
@@ -220,7 +220,7 @@ class Child:
             self._begin(note.number, self._runner.teller.time_to_tell(note.notice.reservation))
             spoilt = self._end_of(note.notice)
         self._slot.end()
-        send_outcome(self._channels.outcomes, encode_told(note.number))
+        send_outcome(self._channels.outcomes, encode_delivered(note.number))
         return spoilt
 
     def _end_of(self, notice: Failed | Released) -> bool:

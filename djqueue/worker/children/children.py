@@ -16,9 +16,9 @@ from djqueue.drivers.base import Reservation
 from djqueue.finish import deaths as postmortem
 from djqueue.runner.outcome import Outcome
 from djqueue.worker import clock
-from djqueue.worker.children.channel import Item, Note
+from djqueue.worker.children.channel import NoticeItem, WorkItem
 from djqueue.worker.children.memory import resident
-from djqueue.worker.children.page import Page, Reason
+from djqueue.worker.children.page import Reason, StatusPage
 from djqueue.worker.children.process import STUCK_AFTER, Process
 from djqueue.worker.children.settings import ChildSettings
 from djqueue.worker.interrupts import Interrupts
@@ -69,7 +69,7 @@ class Children:
         """`interrupts` has where a warden hears the signals of this process."""
         self.size = size
         self.processes: list[Process] = []
-        self.page = Page.create(size)
+        self.page = StatusPage.create(size)
         self.link: Link | None = None
         self.lease_end = 0.0
         self._settings = settings
@@ -240,10 +240,10 @@ class Children:
         """Every reservation that a child holds."""
         for process in self.processes:
             for item in process.held.values():
-                if isinstance(item, Item):
+                if isinstance(item, WorkItem):
                     yield item.reservation
 
-    def behind_a_long_one(self, now: float) -> Iterator[tuple[Process, Item | Note]]:
+    def behind_a_long_one(self, now: float) -> Iterator[tuple[Process, WorkItem | NoticeItem]]:
         """Children in which others wait behind a job that runs for long already."""
         for process in self.processes:
             if len(process.held) > 1 and (found := process.running()):
@@ -277,7 +277,7 @@ class Children:
 
 
 def outcome_of(
-    exited: ExitedChild, item: Item, settings: ChildSettings, memory_kill: int
+    exited: ExitedChild, item: WorkItem, settings: ChildSettings, memory_kill: int
 ) -> Outcome:
     """What became of the item that a dead child had begun."""
     process, rules, reservation = exited.process, settings.rules, item.reservation

@@ -57,7 +57,7 @@ class Running(NamedTuple):
 class Slot:
     """The part of the page that is about one child."""
 
-    def __init__(self, page: Page, number: int) -> None:
+    def __init__(self, page: StatusPage, number: int) -> None:
         self.number = number
         self._map = page.map
         self._at = (number + 1) * _SLOT
@@ -82,7 +82,7 @@ class Slot:
     # -- written by the child ------------------------------------------------------------------
 
     def begin(self, number: float, since: float, soft: float = 0.0, hard: float = 0.0) -> None:
-        """Item `number` begins."""
+        """WorkItem `number` begins."""
         self._version = version = self._version + 1
         _RECORD.pack_into(self._map, self._at, version, number, since, soft, hard, version)
 
@@ -161,7 +161,7 @@ class Slot:
             self._view[_REASON] = reason
 
 
-class Page:
+class StatusPage:
     """The whole of it. Made by the parent; other processes inherit it, or open its descriptor."""
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -172,7 +172,7 @@ class Page:
         self.slots = [Slot(self, number) for number in range(size)]
 
     @classmethod
-    def create(cls, size: int) -> Page:
+    def create(cls, size: int) -> StatusPage:
         """A page for `size` children."""
         descriptor = scratch("page")
         # Written, not left as a hole: a full disk is an error here instead of a crash later.

@@ -11,12 +11,12 @@ from djqueue.finish.notices import Notice
 from djqueue.worker import clock
 from djqueue.worker.children.channel import (
     TOKEN,
+    ChildReport,
     GarbledError,
-    Item,
-    Note,
+    NoticeItem,
     OutcomeReader,
-    Told,
-    encode_note,
+    WorkItem,
+    encode_notice,
     encode_window,
 )
 from djqueue.worker.children.page import Running, Slot
@@ -35,7 +35,7 @@ class Process:
         self.ends = ends
         self._link = link
         self.started = clock.now()
-        self.held: dict[int, Item | Note] = {}
+        self.held: dict[int, WorkItem | NoticeItem] = {}
         """What was handed over and is not answered, by index, in order."""
         self.doomed: str | None = None
         """Why we have killed it, or are about to."""
@@ -73,14 +73,14 @@ class Process:
         `clock.now`: it is killed then, unless this is called again in time.
         """
         self.lease_end = at
-        if any(isinstance(item, Item) for item in self.held.values()):
+        if any(isinstance(item, WorkItem) for item in self.held.values()):
             self.slot.lease_end = at
 
     def hand_over(self, reservations: Sequence[Reservation]) -> None:
         """Give the child a window; payloads go first, then the permission to begin them."""
         items = []
         for reservation in reservations:
-            item = Item(self._next, reservation)
+            item = WorkItem(self._next, reservation)
             self.held[item.number] = item
             self._next += 1
             items.append(item)
@@ -93,11 +93,11 @@ class Process:
 
     def tell(self, notice: Notice) -> None:
         """Give the child a notice to deliver."""
-        note = Note(self._next, notice)
+        note = NoticeItem(self._next, notice)
         self.held[note.number] = note
         self._next += 1
         self.slot.held = len(self.held)
-        self._unsent += encode_note(note)
+        self._unsent += encode_notice(note)
         self._tokens += TOKEN.pack(note.number)
         self.send()
 
@@ -117,7 +117,7 @@ class Process:
             self._unsent.clear()  # it is dead; its tokens stay, for `take_back`
         return False
 
-    def take_back(self) -> list[Item | Note]:
+    def take_back(self) -> list[WorkItem | NoticeItem]:
         """What was not begun, in order. It is no longer the child's.
 
         A payload that is half on its way is still sent to its end: without a token the child
@@ -141,7 +141,7 @@ class Process:
 
     # -- listening -----------------------------------------------------------------------------
 
-    def answers(self) -> Iterator[tuple[Item | Note, Told]]:
+    def answers(self) -> Iterator[tuple[WorkItem | NoticeItem, ChildReport]]:
         """What the child has reported since the last call."""
         while self.mute_since is None:
             try:
@@ -163,15 +163,15 @@ class Process:
             if len(data) < 1 << 16:
                 return
 
-    def _understood(self, data: bytes) -> Iterator[tuple[Item | Note, Told]]:
-        for told in self._reader.feed(data):
-            if not 0 < told.number < self._next:
+    def _understood(self, data: bytes) -> Iterator[tuple[WorkItem | NoticeItem, ChildReport]]:
+        for report in self._reader.feed(data):
+            if not 0 < report.number < self._next:
                 raise GarbledError
-            item = self.held.pop(told.number, None)
+            item = self.held.pop(report.number, None)
             self.full = self.full and bool(self.held)
             self.has_begun = True
             if item is not None:
-                yield item, told
+                yield item, report
 
     def silence(self, now: float) -> float:
         """Seconds for which it has held something, run nothing, and said nothing."""
@@ -186,13 +186,13 @@ class Process:
         running = self.slot.running()
         return running is None or now - running.since <= STUCK_AFTER
 
-    def running(self) -> tuple[Item | Note, Running] | None:
+    def running(self) -> tuple[WorkItem | NoticeItem, Running] | None:
         """The item that runs at this moment, and since when."""
         running = self.slot.running()
         item = self.held.get(running.number) if running else None
         return (item, running) if item and running else None
 
-    def cancel(self, item: Item) -> None:
+    def cancel(self, item: WorkItem) -> None:
         """Tell the job that its outcome will be ignored."""
         self.slot.cancelled = item.number
         self.cancelled.add(item.number)

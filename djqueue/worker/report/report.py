@@ -16,7 +16,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.runner.decision import Action, Ending
 from djqueue.runner.outcome import Outcome
 from djqueue.worker import clock
-from djqueue.worker.children.channel import Item
+from djqueue.worker.children.channel import WorkItem
 
 if TYPE_CHECKING:
     from djqueue.worker.children.process import Process
@@ -115,7 +115,7 @@ class Lines(Report):
         """A line for each job that has been running for a while; once."""
         for process in processes:
             found = process.running()
-            if found is None or not isinstance(found[0], Item):
+            if found is None or not isinstance(found[0], WorkItem):
                 continue
             reservation = found[0].reservation
             if now - found[1].since > SHOW_RUNNING_AFTER and reservation.id not in self._shown:

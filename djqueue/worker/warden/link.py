@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from djqueue.worker.children.page import Page, Slot, scratch
+from djqueue.worker.children.page import Slot, StatusPage, scratch
 from djqueue.worker.children.settings import Channels, ChildSettings
 from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.warden.spawn import exec_warden, fork_warden
@@ -52,7 +52,7 @@ class Link:
     def __init__(
         self,
         settings: ChildSettings,
-        page: Page,
+        page: StatusPage,
         interrupts: Interrupts | None,
         *,
         forks: bool,

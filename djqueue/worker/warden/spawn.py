@@ -25,7 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from djqueue.worker.children.child import main
-from djqueue.worker.children.page import Page, Slot
+from djqueue.worker.children.page import Slot, StatusPage
 from djqueue.worker.children.settings import Assignment, Channels, ChildSettings
 from djqueue.worker.warden.warden import Ties, Warden, do_nothing
 
@@ -52,7 +52,11 @@ def by_exec() -> bool:
 
 
 def fork_warden(
-    settings: ChildSettings, page: Page, link: socket.socket, signals: int, private: Sequence[int]
+    settings: ChildSettings,
+    page: StatusPage,
+    link: socket.socket,
+    signals: int,
+    private: Sequence[int],
 ) -> int:
     """Fork a warden, which has nothing of what is `private` to this process. Nothing may be open
     that does not survive a fork.
@@ -76,7 +80,7 @@ def fork_warden(
 
 
 def exec_warden(
-    settings: ChildSettings, page: Page, theirs: socket.socket, signals: int, *, forks: bool
+    settings: ChildSettings, page: StatusPage, theirs: socket.socket, signals: int, *, forks: bool
 ) -> int:
     """Start a warden in a new interpreter. With `forks` it loads the project and forks children;
     without it starts each in an interpreter of its own.
@@ -139,7 +143,7 @@ def warden(told: dict[str, Any]) -> NoReturn:
     """Be a warden, in a new interpreter."""
     try:
         link = socket.socket(fileno=told["link"])
-        page = Page(*told["page"])
+        page = StatusPage(*told["page"])
         for descriptor in (link.fileno(), page.descriptor, told["signals"]):
             if descriptor >= 0:
                 os.set_inheritable(descriptor, False)
@@ -163,7 +167,9 @@ def _load_project() -> None:
         spec.get_ready()
 
 
-def _become_warden(settings: ChildSettings, page: Page, ties: Ties, *, forks: bool) -> NoReturn:
+def _become_warden(
+    settings: ChildSettings, page: StatusPage, ties: Ties, *, forks: bool
+) -> NoReturn:
     gc.disable()
     signal.set_wakeup_fd(-1)
     # In a group of its own: what kills the parent's does not leave the children unattended.
@@ -188,7 +194,7 @@ class Nursery:
     """Starts children. `life` is a pipe whose writing end only this process has."""
 
     def __init__(
-        self, settings: ChildSettings, page: Page, life: tuple[int, int], *, forks: bool
+        self, settings: ChildSettings, page: StatusPage, life: tuple[int, int], *, forks: bool
     ) -> None:
         self._settings = settings
         self._page = page
@@ -240,7 +246,7 @@ def child(told: dict[str, Any]) -> NoReturn:
     import django
 
     handle_signals()
-    page, channels = Page(*told["page"]), Channels(*told["channels"])
+    page, channels = StatusPage(*told["page"]), Channels(*told["channels"])
     for descriptor in (page.descriptor, told["life"], *channels):
         os.set_inheritable(descriptor, False)
     django.setup()

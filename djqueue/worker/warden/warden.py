@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from djqueue.worker import clock
-from djqueue.worker.children.page import ENDING, Page, Reason, Slot
+from djqueue.worker.children.page import ENDING, Reason, Slot, StatusPage
 from djqueue.worker.warden import orphans
 
 ORDER = struct.Struct("<BxH")
@@ -67,7 +67,7 @@ class Warden:
     """One loop, until the parent is gone."""
 
     def __init__(
-        self, ties: Ties, page: Page, start: Callable[[Slot, list[int], list[int]], int]
+        self, ties: Ties, page: StatusPage, start: Callable[[Slot, list[int], list[int]], int]
     ) -> None:
         self._ties = ties
         self._page = page
