@@ -42,7 +42,7 @@ class Answers:
         for item, report in process.answers():
             if isinstance(item, NoticeItem):
                 if isinstance(item.notice, Failed):
-                    worker.trade.finish.told(item.notice.reservation)
+                    worker.exchanger.finish.told(item.notice.reservation)
             elif report.outcome is not None:
                 self._ended(process, item, report, report.outcome, now)
         if process.spoilt:
@@ -50,7 +50,7 @@ class Answers:
         if process.mute_since is not None:
             self._stop_listening(process)
         if worker.ends_when_empty and not worker.children.busy:
-            worker.trade.look_now()
+            worker.exchanger.look_now()
 
     def _ended(
         self, process: Process, item: WorkItem, report: ChildReport, outcome: Outcome, now: float
@@ -71,14 +71,14 @@ class Answers:
         """An attempt is over, however it ended."""
         worker, options = self._worker, self._worker.options
         worker.done += 1
-        worker.pace.observe(item.reservation.name, outcome.duration, now)
+        worker.window_sizer.observe(item.reservation.name, outcome.duration, now)
         if item.number in process.cancelled and not outcome.settled:
             process.cancelled.remove(item.number)
-            worker.trade.note_unconfirmed(item.reservation, outcome)
+            worker.exchanger.note_unconfirmed(item.reservation, outcome)
         else:
-            worker.trade.note(item.reservation, outcome)
+            worker.exchanger.note(item.reservation, outcome)
         if options.rest:
-            worker.duties.rest_until = now + options.rest
+            worker.schedule.rest_until = now + options.rest
         if options.max_jobs and worker.done >= options.max_jobs:
             worker.stop(StopReason.ONCE if options.once else StopReason.MAX_JOBS)
 
@@ -100,8 +100,8 @@ class Answers:
         taken = process.take_back()
         for item in reversed(taken):
             if isinstance(item, NoticeItem):
-                self._worker.stock.notices.appendleft(item.notice)
-        self._worker.stock.put_first(
+                self._worker.buffer.notices.appendleft(item.notice)
+        self._worker.buffer.put_first(
             item.reservation for item in taken if isinstance(item, WorkItem)
         )
 
@@ -110,7 +110,7 @@ class Answers:
         for process, item in list(self._worker.children.behind_a_long_one(now)):
             running = process.running()
             if isinstance(item, WorkItem):
-                self._worker.pace.observe(
+                self._worker.window_sizer.observe(
                     item.reservation.name, now - running[1].since if running else 1, now
                 )
             process.full = True
@@ -120,7 +120,7 @@ class Answers:
         """Replace those that have ended; not while the lease is over, since others have the jobs
         by now, and on the way out only for the sake of a notice.
         """
-        wanted = self._worker.reason is None or bool(self._worker.stock.notices)
+        wanted = self._worker.reason is None or bool(self._worker.buffer.notices)
         if not wanted or now >= self._worker.lease.over_at:
             return
         for process in self._worker.children.start_missing(now):

@@ -19,13 +19,13 @@ def goes_alone(reservation: Reservation) -> bool:
     return reservation.interruptions > 0 or limits_of(reservation).max_interruptions == 0
 
 
-class Stock:
+class Buffer:
     """Reservations and notices on their way to a child."""
 
     def __init__(self) -> None:
         self.jobs: deque[Reservation] = deque()
         self.notices: deque[Notice] = deque()
-        self.met_loner = False
+        self.saw_exclusive_job = False
         """The last jobs that came in had one that goes alone."""
         self._alone: set[str] = set()
         """The ids of those here that do."""
@@ -38,7 +38,7 @@ class Stock:
         self.jobs.extend(reservations)
         alone = {reservation.id for reservation in reservations if goes_alone(reservation)}
         self._alone |= alone
-        self.met_loner = bool(alone)
+        self.saw_exclusive_job = bool(alone)
 
     def put_first(self, reservations: Iterable[Reservation]) -> None:
         """They were taken back from a child: they are next."""
@@ -82,9 +82,9 @@ class Stock:
             window.append(self.jobs.popleft())
         return window
 
-    def surplus(self) -> list[Reservation]:
-        """What no child could be given; it goes back to the store."""
-        surplus = list(self.jobs)
+    def drain(self) -> list[Reservation]:
+        """Remove and return the jobs that no child was given: they go back to the store."""
+        rest = list(self.jobs)
         self.jobs.clear()
         self._alone.clear()
-        return surplus
+        return rest

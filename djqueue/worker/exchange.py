@@ -46,7 +46,7 @@ class Asked(NamedTuple):
     room: int
 
 
-class Trade:
+class Exchanger:
     """What goes to the store and comes from it, and when."""
 
     def __init__(self, worker: Worker) -> None:
@@ -111,7 +111,7 @@ class Trade:
     def _exchange(self, room: int, now: float) -> None:
         settlements = self.finish.taken()
         self._flush_at = None
-        queues = self._worker.duties.open_queues() if room else ()
+        queues = self._worker.schedule.open_queues() if room else ()
         driver = self._worker.driver
         try:
             answer = driver.begin(settlements, queues, room)
@@ -149,8 +149,8 @@ class Trade:
         self._expect(settlements)
         self.begun += len(exchange.reservations)
         if self._worker.lease.follow(now):
-            self._worker.duties.renew_in_time()
-        self._worker.stock.add(exchange.reservations)
+            self._worker.schedule.renew_in_time()
+        self._worker.buffer.add(exchange.reservations)
         self._worker.hand_out(now)
         if room:
             self._answered(len(exchange.reservations), room, now)
@@ -193,7 +193,7 @@ class Trade:
         for settlement in settlements:
             if settlement.verdict is not Verdict.REMOVE:
                 if settlement.delay:
-                    self._worker.duties.promote_in(settlement.delay)
+                    self._worker.schedule.promote_in(settlement.delay)
                 else:
                     self._again = True
 
@@ -242,7 +242,7 @@ class Trade:
 
         Twice: what was sent before the connection broke may be carried out after the first look.
         """
-        known = [*self._worker.children.held(), *self._worker.stock.jobs]
+        known = [*self._worker.children.held(), *self._worker.buffer.jobs]
         known += self.finish.waiting
         strays = self._worker.driver.unacknowledged(known)
         self._looks_for_strays -= 1
@@ -297,15 +297,15 @@ class Trade:
 
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
         """A failed row is safe: now the job may be told."""
-        self._worker.stock.notices.append(Failed(reservation, error))
+        self._worker.buffer.notices.append(Failed(reservation, error))
 
     def _released(self, notice: Released) -> None:
         """The store knows that it will be tried again: now others may."""
-        self._worker.stock.notices.append(notice)
+        self._worker.buffer.notices.append(notice)
 
     def _forget(self, ids: Sequence[str]) -> None:
         """These jobs are over, and the payload store still has their arguments."""
-        self._worker.stock.notices.append(forget(ids))
+        self._worker.buffer.notices.append(forget(ids))
 
     @property
     def unstored(self) -> int:
@@ -317,7 +317,7 @@ class Trade:
     @property
     def nothing_left(self) -> bool:
         """Whether the store knows all that we know."""
-        told = not (self.finish.settlements or self.finish.failures or self._worker.stock.jobs)
+        told = not (self.finish.settlements or self.finish.failures or self._worker.buffer.jobs)
         return told and self._asked is None
 
     @property
@@ -331,7 +331,7 @@ class Trade:
             yield max(self._flush_at, self.open_at)
         if self.finish.failures:
             yield max(now, self.open_at, self._failures_at)
-        if self._worker.stock.jobs:
+        if self._worker.buffer.jobs:
             yield max(now, self.open_at)
         if self._looks_for_strays:
             yield max(self._strays_at, self.open_at)

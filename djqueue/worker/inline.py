@@ -198,7 +198,7 @@ class LeasedInlineWorker(InlineWorker):
 
     def _orphans(self) -> list[Reservation]:
         lease = self._keeper.lease
-        if lease is None or not (lease.may_judge or self.driver.has_orphans):
+        if lease is None or not (lease.may_recover_others or self.driver.has_orphans):
             return []
         if clock.now() < self._sweep_at and not self.driver.has_orphans:
             return []

@@ -41,7 +41,7 @@ LAST_WORDS = 1.0
 """Seconds after the grace in which what was stopped is told the store; then others find it."""
 
 
-class Duties:
+class Schedule:
     """Each duty has a time at which it is next due."""
 
     def __init__(self, worker: Worker) -> None:
@@ -111,17 +111,17 @@ class Duties:
 
     def _renew(self, now: float) -> float:
         """The sign of life; without one in time, the warden ends the children."""
-        worker, lease, trade = self._worker, self._worker.lease, self._worker.trade
-        if now >= lease.next_at and trade.may_ask():
-            held = [*worker.children.held(), *worker.stock.jobs, *trade.finish.waiting]
+        worker, lease, exchanger = self._worker, self._worker.lease, self._worker.exchanger
+        if now >= lease.next_at and exchanger.may_ask():
+            held = [*worker.children.held(), *worker.buffer.jobs, *exchanger.finish.waiting]
             try:
                 lost = lease.renew(held)
             except STORE_ERRORS as error:
-                trade.failed(error)
+                exchanger.failed(error)
             else:
                 self._tell_cancelled(lost)
             worker.children.lease_until(lease.over_at)
-        return max(lease.next_at, trade.open_at)
+        return max(lease.next_at, exchanger.open_at)
 
     def _tell_cancelled(self, lost: set[str]) -> None:
         for process in self._worker.children.processes if lost else ():
@@ -144,7 +144,7 @@ class Duties:
             what = "paused" if queue in paused else "resumed"
             worker.report.event("info", f"Queue {queue} is {what}.")
         if self._paused - paused:
-            worker.trade.look_now()
+            worker.exchanger.look_now()
         self._paused = paused
         if self._generation is None:
             self._generation = generation
@@ -155,16 +155,16 @@ class Duties:
     def _promote(self, now: float) -> float:
         """Delayed jobs that are due go in line."""
         worker = self._worker
-        if not worker.accepting or not worker.trade.may_ask():
+        if not worker.accepting or not worker.exchanger.may_ask():
             return now + PROMOTE_AT_LEAST
         answers: list[Promotion] = []
-        if not worker.trade.attempt(
+        if not worker.exchanger.attempt(
             lambda: answers.append(worker.driver.promote(self.open_queues()))
         ):
             return now + PROMOTE_AT_LEAST
         moved, due_in = answers[0]
         if moved:
-            worker.trade.look_now()
+            worker.exchanger.look_now()
         return now + min(PROMOTE_AT_LEAST, PROMOTE_AT_LEAST if due_in is None else due_in + 0.001)
 
     def _watch(self, now: float) -> float:
@@ -187,15 +187,15 @@ class Duties:
         """
         worker = self._worker
         again = now + worker.lease.every * random.uniform(0.8, 1.2)
-        may_look = worker.lease.may_judge and worker.accepting
-        if not worker.trade.may_ask():
-            return max(worker.trade.open_at, now)
+        may_look = worker.lease.may_recover_others and worker.accepting
+        if not worker.exchanger.may_ask():
+            return max(worker.exchanger.open_at, now)
         if not may_look and not worker.driver.has_orphans:
             return again
         try:
             taken = worker.driver.recover(SWEEP_SLICE)
         except STORE_ERRORS as error:
-            worker.trade.failed(error)
+            worker.exchanger.failed(error)
             return again
         self._interrupted(taken)
         return now if len(taken) == SWEEP_SLICE else again
@@ -207,7 +207,7 @@ class Duties:
         """
         worker = self._worker
         taken: list[Reservation] = []
-        worker.trade.attempt(
+        worker.exchanger.attempt(
             lambda: taken.extend(worker.driver.recover(SWEEP_SLICE, late=worker.lease.length))
         )
         self._interrupted(taken)
@@ -217,7 +217,9 @@ class Duties:
         worker = self._worker
         for reservation in taken:
             why = "Its worker stopped renewing its lease; how the attempt ended is unknown."
-            worker.trade.note(reservation, postmortem.interrupted(reservation, worker.rules, why))
+            worker.exchanger.note(
+                reservation, postmortem.interrupted(reservation, worker.rules, why)
+            )
 
     def _replay(self, now: float) -> float:
         """Move what is due in the outbox to its store: our own here, since its connection is open
@@ -227,14 +229,14 @@ class Duties:
         if not outbox.in_use():
             return NEVER
         alias, own = settings().databases[0], worker.options.connection
-        if not worker.accepting or not worker.trade.may_ask() or not self._may_ask_sql(alias):
+        if not worker.accepting or not worker.exchanger.may_ask() or not self._may_ask_sql(alias):
             return now + REPLAY_EVERY
         try:
             if worker.sql.ask_every(lambda: outbox.replay(driver=worker.driver)):
-                worker.trade.look_now()
+                worker.exchanger.look_now()
             if now >= self._help_at and worker.sql.ask_every(lambda: outbox.late(own)):
                 self._help_at = now + HELP_EVERY
-                worker.stock.notices.append(Chore(ChoreKind.REPLAY))
+                worker.buffer.notices.append(Chore(ChoreKind.REPLAY))
         except (QueueUnavailable, DatabaseError) as error:
             logger.info("The outbox could not be read: %s", error)
         return now + REPLAY_EVERY
@@ -243,7 +245,7 @@ class Duties:
         """What the driver's own connection is asked beside its jobs waits as they do."""
         worker = self._worker
         shared = worker.driver.shares_transaction_with(alias)
-        return worker.trade.may_ask() if shared else clock.now() >= worker.sql.open_at
+        return worker.exchanger.may_ask() if shared else clock.now() >= worker.sql.open_at
 
     def _show(self, now: float) -> float:
         """The row by which operators see a worker whose store writes none itself."""
@@ -252,7 +254,7 @@ class Duties:
 
     def _prune(self, now: float) -> float:
         """In a child: it may take long, and storages are the project's code."""
-        self._worker.stock.notices.append(Chore(ChoreKind.PRUNE))
+        self._worker.buffer.notices.append(Chore(ChoreKind.PRUNE))
         return now + PRUNE_EVERY
 
     def _stop_in_time(self, now: float) -> float:

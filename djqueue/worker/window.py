@@ -13,7 +13,7 @@ LATELY = 5.0
 _WEIGHT = 0.2
 
 
-class Pace:
+class WindowSizer:
     """Sizes windows from what jobs have taken."""
 
     def __init__(self, largest: int = 100) -> None:

@@ -1,7 +1,7 @@
 """The parent: one loop, no threads, no user code, and nothing in it blocks for long.
 
-A turn of the loop: do what is due, hand out what is in stock, trade with the store (settle what is
-over, reserve what is next), then sleep until a child, the store, a signal or a deadline calls.
+A turn of the loop: do what is due, hand out what is buffered, exchange with the store (settle what
+ended, reserve what is next), then sleep until a child, the store, a signal or a deadline calls.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from djqueue.finish.notices import Chore, ChoreKind
 from djqueue.jobs import registry
 from djqueue.worker import clock
 from djqueue.worker.answers import Answers
-from djqueue.worker.buffer import Stock
+from djqueue.worker.buffer import Buffer
 from djqueue.worker.children import output
 from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.children import Children
 from djqueue.worker.children.process import Process
 from djqueue.worker.children.settings import ChildSettings
-from djqueue.worker.exchange import STORE_ERRORS, Trade
+from djqueue.worker.exchange import STORE_ERRORS, Exchanger
 from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.options import StopReason, WorkerOptions
-from djqueue.worker.schedule import LAST_WORDS, Duties
+from djqueue.worker.schedule import LAST_WORDS, Schedule
 from djqueue.worker.store.lease import Lease
 from djqueue.worker.store.presence import Presence
 from djqueue.worker.store.sql import ParentSql
@@ -41,7 +41,7 @@ from djqueue.worker.store.wakeup import Idle
 from djqueue.worker.warden import orphans
 from djqueue.worker.warden.link import Link
 from djqueue.worker.warden.warden import STOP
-from djqueue.worker.window import Pace
+from djqueue.worker.window import WindowSizer
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Answer, Driver
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("djqueue.worker")
 
-LARGEST_TRADE = 400
+LARGEST_EXCHANGE = 400
 AHEAD = 3
 """Windows that a child may hold: one that runs, one that is ready, one that is on its way."""
 PATIENCE_AT_END = 2.0
@@ -86,9 +86,9 @@ class Worker:
         output.hold_standard_descriptors()
         self._interrupts = Interrupts()
         self.children = Children(options.workers, self.child_settings, driver, self._interrupts)
-        self.stock = Stock()
-        self.pace = Pace(driver.window)
-        self.trade = Trade(self)
+        self.buffer = Buffer()
+        self.window_sizer = WindowSizer(driver.window)
+        self.exchanger = Exchanger(self)
         self._identity = WorkerIdentity(
             options.name, socket.gethostname(), os.getpid(), options.queues, driver.lease
         )
@@ -147,12 +147,12 @@ class Worker:
     def _work(self) -> None:
         self.lease = Lease(self.driver, self.driver.lease)
         self.idle = Idle(self.driver, self.options, self._selector)
-        self.duties = Duties(self)
+        self.schedule = Schedule(self)
         self.children.lease_until(self.lease.over_at)
         try:
-            self.duties.run(clock.now())
+            self.schedule.run(clock.now())
             self.answers.start_children(clock.now())
-            self.stock.notices.append(Chore(ChoreKind.STARTED))
+            self.buffer.notices.append(Chore(ChoreKind.STARTED))
             while self.reason is None or not self._settled_down():
                 self._turn(clock.now())
         except Exception as error:
@@ -166,13 +166,13 @@ class Worker:
         """Whether the worker, on its way out, has nothing left to do, or no time for it."""
         now = clock.now()
         if self.end_at is not None and now >= self.end_at:
-            self.stock.notices.clear()
+            self.buffer.notices.clear()
             if now >= self.end_at + LAST_WORDS:
                 return True
-        if self.children.busy or self.stock.notices:
+        if self.children.busy or self.buffer.notices:
             return False
         # Where the store stays away, others take over what it has not been told.
-        return self.trade.nothing_left or now > self.lease.over_at
+        return self.exchanger.nothing_left or now > self.lease.over_at
 
     def _give_everything_back(self) -> None:
         """After an error of our own: what ran is handed back as interrupted, the rest as it was."""
@@ -181,12 +181,12 @@ class Worker:
         while self.children.busy and clock.now() < deadline:
             self.answers.reap()
             time.sleep(0.01)
-        self.trade.give_back(self.stock.surplus())
-        self.trade.store_what_it_takes()
+        self.exchanger.give_back(self.buffer.drain())
+        self.exchanger.store_what_it_takes()
 
     def _leave(self) -> None:
         """Say goodbye, unless something is still held: then the lease is what brings it back."""
-        if unstored := self.trade.unstored:
+        if unstored := self.exchanger.unstored:
             what = "1 ended job" if unstored == 1 else f"{unstored} ended jobs"
             logger.warning(
                 "The store was not told of %s: what is on record nowhere else runs again.", what
@@ -195,7 +195,7 @@ class Worker:
             self.idle.close()
             if self.presence:
                 self.presence.leave()
-            if self.trade.nothing_left and not any(self.children.held()):
+            if self.exchanger.nothing_left and not any(self.children.held()):
                 self.driver.leave()
         except STORE_ERRORS as error:
             logger.warning("The worker could not say goodbye to the store: %s", error)
@@ -203,16 +203,16 @@ class Worker:
     def _turn(self, now: float) -> None:
         if self.driver.lost_hold():
             self.abort("The connection that held it broke, and other workers may be given it.")
-        if self.trade.hear(now):
-            self.duties.run(now)
+        if self.exchanger.hear(now):
+            self.schedule.run(now)
             self.answers.start_children(now)
             self.hand_out(now)
-            self.trade.run(now)
+            self.exchanger.run(now)
         else:
-            self.duties.run_without_store(now)
+            self.schedule.run_without_store(now)
             self.hand_out(now)
         self.report.flush()
-        if (answer := self.trade.awaited) is not None:
+        if (answer := self.exchanger.awaited) is not None:
             self._await(answer)
         else:
             self._sleep(now)
@@ -230,27 +230,27 @@ class Worker:
         """
         if self.options.rest:
             return 1
-        window = self.pace.window(now)
+        window = self.window_sizer.window(now)
         return window * AHEAD if window > 1 and len(self.options.queues) == 1 else window
 
     def hand_out(self, now: float) -> None:
-        """Give the children what is in stock; what none can be given goes back to the store."""
+        """Give the children what is buffered; what none can be given goes back to the store."""
         able = self.children.able()
         self.answers.send()
-        self.stock.tell(able, now)
-        if self.stock.jobs:
-            if self.accepting and now >= self.duties.rest_until:
-                self.stock.deal(able, self._capacity(now))
-                self.duties.watch_closely()
-            if surplus := self.stock.surplus():
-                self.trade.give_back(surplus)
+        self.buffer.tell(able, now)
+        if self.buffer.jobs:
+            if self.accepting and now >= self.schedule.rest_until:
+                self.buffer.deal(able, self._capacity(now))
+                self.schedule.watch_closely()
+            if rest := self.buffer.drain():
+                self.exchanger.give_back(rest)
 
     def room(self, now: float) -> int:
         """How many jobs to reserve now."""
         able = [process for process in self.children.able() if not process.full]
-        if not able or not self.accepting or now < self.duties.rest_until:
+        if not able or not self.accepting or now < self.schedule.rest_until:
             return 0
-        if self.stock.met_loner:
+        if self.buffer.saw_exclusive_job:
             room = sum(1 for process in able if not process.held)
         else:
             capacity = self._capacity(now)
@@ -258,8 +258,8 @@ class Worker:
                 return 0
             room = sum(capacity - len(process.held) for process in able)
         if self.options.max_jobs:
-            room = min(room, self.options.max_jobs - self.trade.begun)
-        return max(0, min(room, LARGEST_TRADE))
+            room = min(room, self.options.max_jobs - self.exchanger.begun)
+        return max(0, min(room, LARGEST_EXCHANGE))
 
     # -- stopping ------------------------------------------------------------------------------
 
@@ -267,12 +267,12 @@ class Worker:
         """The store had nothing for us."""
         if not self.ends_when_empty or self.children.busy:
             return
-        if not self.trade.nothing_left:
-            self.trade.look_now()  # what ended meanwhile may put something in line
-        elif self.stock.notices and not self.options.once:
+        if not self.exchanger.nothing_left:
+            self.exchanger.look_now()  # what ended meanwhile may put something in line
+        elif self.buffer.notices and not self.options.once:
             return
-        elif self.duties.look_for_long_dead():
-            self.trade.look_now()
+        elif self.schedule.look_for_long_dead():
+            self.exchanger.look_now()
         else:
             self.stop(StopReason.ONCE if self.options.once else StopReason.EMPTY)
 
@@ -283,12 +283,12 @@ class Worker:
             # The warden may have heard a signal some time before we did.
             self.end_at = self.children.page.stop_at or clock.now() + self.options.grace
             self.driver.patience = min(self._patience, PATIENCE_AT_END)
-            self.stock.notices.append(Chore(ChoreKind.STOPPING, reason.value))
+            self.buffer.notices.append(Chore(ChoreKind.STOPPING, reason.value))
             if reason is not StopReason.SIGNAL:  # the warden has heard those itself
                 self.children.page.stop_at = self.end_at
             for process in self.children.processes:
                 self.answers.take_back(process)
-            self.trade.give_back(self.stock.surplus())
+            self.exchanger.give_back(self.buffer.drain())
 
     def _signalled(self, number: signal.Signals) -> None:
         if number in STOP:
@@ -330,16 +330,16 @@ class Worker:
 
     def _sleep(self, now: float) -> None:
         """Until a child, the store, a signal or a deadline calls."""
-        if self.trade.may_ask():
+        if self.exchanger.may_ask():
             self.idle.prepare(now, idle=self.room(now) > 0)
         if self.idle.heard():
-            self.trade.look_now()
+            self.exchanger.look_now()
         self._see_to(self._events(now, min(self._deadlines(now))))
 
     def _await(self, answer: Answer) -> None:
         """Until the store answers, or anybody else calls who does not need it."""
         descriptor = answer.fileno()
-        deadline = self.duties.next_without_store()
+        deadline = self.schedule.next_without_store()
         with self._listening_to(descriptor):
             events = self._selector.select(max(0.0, deadline - clock.now()))
         if events and all(_gathers(key.data) for key, _ in events):
@@ -378,16 +378,16 @@ class Worker:
             if events or until == deadline:
                 break
             if self.idle.heard():
-                self.trade.look_now()
+                self.exchanger.look_now()
                 break
         if events and all(_gathers(key.data) for key, _ in events):
             time.sleep(GATHER)
         return events
 
     def _deadlines(self, now: float) -> Iterator[float]:
-        yield self.duties.next_at(now)
-        yield from self.trade.deadlines(now)
-        if self.stock.notices and any(process.is_free(now) for process in self.children.able()):
+        yield self.schedule.next_at(now)
+        yield from self.exchanger.deadlines(now)
+        if self.buffer.notices and any(process.is_free(now) for process in self.children.able()):
             yield now
 
 

@@ -16,7 +16,7 @@ from djqueue.finish.notices import Chore, ChoreKind
 from djqueue.models import FailedJob
 from djqueue.runner.rules import Rules
 from djqueue.worker import clock
-from djqueue.worker.buffer import Stock
+from djqueue.worker.buffer import Buffer
 from djqueue.worker.children.children import Children
 from djqueue.worker.children.settings import ChildSettings
 from tests.app import jobs
@@ -70,18 +70,18 @@ def _raw(store: str) -> Callable[[str], object]:
 def test_a_notice_waits_outside_of_a_child_that_is_at_a_long_job(ledger):
     settings = ChildSettings("null", "test", ("default",), Rules(), 0)
     children = Children(1, settings, make_driver(djqueue_settings().connection("null")))
-    stock = Stock()
+    buffer = Buffer()
     try:
         (process,) = children.start_missing(clock.now() + 60)
         process.hand_over(reservations(1, 0.8))
         wait_until(lambda: ledger.lines("begin"))
         time.sleep(0.15)
-        stock.notices.append(Chore(ChoreKind.FORGET))
-        stock.tell([process], clock.now())
-        assert len(process.held) == len(stock.notices) == 1
+        buffer.notices.append(Chore(ChoreKind.FORGET))
+        buffer.tell([process], clock.now())
+        assert len(process.held) == len(buffer.notices) == 1
         wait_until(lambda: list(process.answers()))
-        stock.tell([process], clock.now())
-        assert not stock.notices
+        buffer.tell([process], clock.now())
+        assert not buffer.notices
         wait_until(lambda: list(process.answers()))
         assert not process.held
     finally:

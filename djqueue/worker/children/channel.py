@@ -48,7 +48,7 @@ class NoticeItem(NamedTuple):
     """A notice for a child to deliver."""
 
     number: int
-    """As that of an `WorkItem`: they stand in one line."""
+    """As that of a `WorkItem`: they stand in one line."""
     notice: Notice
 
 

@@ -156,7 +156,7 @@ class Child:
             self._items.extend(self._windows.read())
 
     def _take(self, index: int) -> WorkItem | NoticeItem:
-        """WorkItem `index`. Earlier ones have been taken back from us."""
+        """Item `index`. Earlier ones have been taken back from us."""
         while True:
             while self._items:
                 item = self._items.popleft()

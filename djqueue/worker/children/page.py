@@ -82,7 +82,7 @@ class Slot:
     # -- written by the child ------------------------------------------------------------------
 
     def begin(self, number: float, since: float, soft: float = 0.0, hard: float = 0.0) -> None:
-        """WorkItem `number` begins."""
+        """Item `number` begins."""
         self._version = version = self._version + 1
         _RECORD.pack_into(self._map, self._at, version, number, since, soft, hard, version)
 

@@ -62,7 +62,7 @@ class Lease:
         return True
 
     @property
-    def may_judge(self) -> bool:
+    def may_recover_others(self) -> bool:
         """Whether expired reservations of others may be taken over."""
         return self._on_time >= 2
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 from djqueue.drivers.base import Reservation
 from djqueue.payload.payload import Limits, encode, encode_head
-from djqueue.worker.buffer import Stock
+from djqueue.worker.buffer import Buffer
 from djqueue.worker.children.process import Process
 
 
 class Child:
-    """What `Stock` sees of a child."""
+    """What `Buffer` sees of a child."""
 
     def __init__(self) -> None:
         self.held: dict[str, Reservation] = {}
@@ -35,62 +35,62 @@ def job(id: str, *, interruptions: int = 0, max_interruptions: int = 3) -> Reser
     return Reservation(id, "q", "app.record", encode(head, id, 1.0, {}), 1, interruptions, "", 1)
 
 
-def stock_of(*jobs: Reservation) -> Stock:
-    stock = Stock()
-    stock.add(jobs)
-    return stock
+def buffer_of(*jobs: Reservation) -> Buffer:
+    buffer = Buffer()
+    buffer.add(jobs)
+    return buffer
 
 
 def test_jobs_are_dealt_evenly_and_in_order():
     made, able = children(2)
-    assert stock_of(*map(job, "abcde")).deal(able, 10) == 5
+    assert buffer_of(*map(job, "abcde")).deal(able, 10) == 5
     assert [child.windows for child in made] == [["abc"], ["de"]]
 
 
 def test_a_child_gets_no_more_than_it_may_hold():
     made, able = children(1)
-    stock = stock_of(*map(job, "abcde"))
-    stock.deal(able, 2)
+    buffer = buffer_of(*map(job, "abcde"))
+    buffer.deal(able, 2)
     assert made[0].windows == ["ab"]
-    assert [reservation.id for reservation in stock.surplus()] == ["c", "d", "e"]
-    assert not stock.jobs
+    assert [reservation.id for reservation in buffer.drain()] == ["c", "d", "e"]
+    assert not buffer.jobs
 
 
 def test_a_job_with_an_interruption_goes_alone():
     (child,), able = children(1)
-    stock = stock_of(job("a"), job("b", interruptions=1), job("c"))
-    assert stock.met_loner
-    stock.deal(able, 10)
+    buffer = buffer_of(job("a"), job("b", interruptions=1), job("c"))
+    assert buffer.saw_exclusive_job
+    buffer.deal(able, 10)
     assert child.windows == ["a"]
     child.held.clear()
-    stock.deal(able, 10)
-    stock.deal(able, 10)
+    buffer.deal(able, 10)
+    buffer.deal(able, 10)
     assert child.windows == ["a", "b"]
     assert child.full
     child.held.clear()
     child.full = False
-    stock.deal(able, 10)
+    buffer.deal(able, 10)
     assert child.windows == ["a", "b", "c"]
 
 
 def test_a_job_that_allows_no_interruption_goes_alone():
     (child,), able = children(1)
-    stock_of(job("a", max_interruptions=0), job("b")).deal(able, 10)
+    buffer_of(job("a", max_interruptions=0), job("b")).deal(able, 10)
     assert child.windows == ["a"]
 
 
 def test_a_job_that_was_taken_back_still_goes_alone():
     (child,), able = children(1)
-    stock = stock_of(job("c"))
-    stock.put_first([job("a"), job("b", interruptions=1)])
-    stock.deal(able, 10)
+    buffer = buffer_of(job("c"))
+    buffer.put_first([job("a"), job("b", interruptions=1)])
+    buffer.deal(able, 10)
     assert child.windows == ["a"]
 
 
 def test_what_was_given_back_is_judged_anew_when_it_comes_again():
     (child,), able = children(1)
-    stock = stock_of(job("a", interruptions=1))
-    stock.surplus()
-    stock.add([job("a"), job("b")])
-    stock.deal(able, 10)
+    buffer = buffer_of(job("a", interruptions=1))
+    buffer.drain()
+    buffer.add([job("a"), job("b")])
+    buffer.deal(able, 10)
     assert child.windows == ["ab"]
