@@ -25,9 +25,6 @@ LAYERS: dict[str, list[str]] = {
     "definitions": [
         "jobs.definition",
         "jobs.inject",
-        "jobs.shown",
-        "jobs.wrong_turns",
-        "jobs.handles",
     ],
     "runner": ["runner"],
     "finish": ["finish"],

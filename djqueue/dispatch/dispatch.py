@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from djqueue.jobs.definition.options import PerJob
-    from djqueue.jobs.definition.spec import JobInstance
-    from djqueue.jobs.handles import Handles
+    from djqueue.jobs.definition.spec import Handles, JobInstance
 
 __all__ = ["adispatch", "dispatch", "dispatch_sync", "prepare", "prepare_as", "refuse_event_loop"]
 __all__ += ["text_for_job"]

@@ -15,10 +15,9 @@ from djqueue.errors import InvalidJob
 from djqueue.jobs.definition.declaration import refuse_generator
 from djqueue.jobs.definition.options import OVERRIDES, checked_overrides
 from djqueue.jobs.definition.signature import Signature, read_signature
+from djqueue.jobs.definition.spec import call_repr
 from djqueue.jobs.inject import injected
-from djqueue.jobs.job import Job
-from djqueue.jobs.shown import show
-from djqueue.jobs.wrong_turns import WrongTurn
+from djqueue.jobs.job import ForeignMethod, Job
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -72,22 +71,22 @@ class FunctionJob(Job):
         return super().__getattribute__(name)  # for its error
 
     def __repr__(self) -> str:
-        return show(type(self).__qualname__, self.arguments)
+        return call_repr(type(self).__qualname__, self.arguments)
 
 
 class JobFunction(Generic[P, R, Returned]):
     """What ``@job`` makes of a function: called it runs, dispatched it is queued."""
 
     if not TYPE_CHECKING:
-        delay = WrongTurn(
+        delay = ForeignMethod(
             "Jobs are sent with dispatch(), as in {name}.dispatch(…); later with "
             "{name}.using(delay=60).dispatch(…)."
         )
-        apply_async = WrongTurn(
+        apply_async = ForeignMethod(
             "Jobs are sent with dispatch(), as in {name}.dispatch(…); with other options by "
             '{name}.using(queue="high", delay=60).dispatch(…).'
         )
-        on_queue = WrongTurn('Use {name}.using(queue="high").dispatch(…).')
+        on_queue = ForeignMethod('Use {name}.using(queue="high").dispatch(…).')
 
     def __init__(self, function: Callable[P, Returned], options: Mapping[str, Any]) -> None:
         self.job_class, self._call = _make_class(function, options)

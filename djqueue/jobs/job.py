@@ -14,7 +14,6 @@ from djqueue.dispatch import dispatch as dispatching
 from djqueue.jobs.definition.declaration import declare
 from djqueue.jobs.definition.options import checked_overrides
 from djqueue.jobs.definition.spec import JobInstance
-from djqueue.jobs.wrong_turns import WrongTurn
 from djqueue.runner.current import CurrentJob, current_job
 
 if sys.version_info >= (3, 11):
@@ -27,11 +26,28 @@ if TYPE_CHECKING:
 
     from djqueue.dispatch.dispatched import DispatchedJob
     from djqueue.jobs.definition.options import OptionKeywords, Overrides
-    from djqueue.jobs.handles import Handles
+    from djqueue.jobs.definition.spec import Handles
 
-__all__ = ["Job", "field"]
+__all__ = ["ForeignMethod", "Job", "field"]
 
 R = TypeVar("R")
+
+
+class ForeignMethod:
+    """A method that other queues have and jobs do not. Reading it raises an `AttributeError` that
+    says what to use: `instead`, with the job's name for ``{name}``.
+    """
+
+    def __init__(self, instead: str) -> None:
+        self._instead = instead
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        shown = getattr(instance, "__name__", owner.__name__)
+        instead = self._instead.replace("{name}", shown)
+        raise AttributeError(f"{shown!r} has no {self._name}(). {instead}")
 
 
 @dataclass_transform(field_specifiers=(field,))
@@ -56,15 +72,15 @@ class Job(JobInstance):
         declare(cls, Job, options)
 
     if not TYPE_CHECKING:
-        delay = WrongTurn(
+        delay = ForeignMethod(
             "Jobs are sent with dispatch(), as in {name}(…).dispatch(); later with "
             "{name}(…).using(delay=60).dispatch()."
         )
-        apply_async = WrongTurn(
+        apply_async = ForeignMethod(
             "Jobs are sent with dispatch(), as in {name}(…).dispatch(); with other "
             'options by {name}(…).using(queue="high", delay=60).dispatch().'
         )
-        on_queue = WrongTurn('Use {name}(…).using(queue="high").dispatch().')
+        on_queue = ForeignMethod('Use {name}(…).using(queue="high").dispatch().')
 
     # -- sending -------------------------------------------------------------------------------
 

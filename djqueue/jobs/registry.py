@@ -40,7 +40,7 @@ class Spec(Protocol):
     def job_class(self) -> type:
         """The job's class; for a function, the class made for it."""
 
-    def get_ready(self) -> None:
+    def warm_up(self) -> None:
         """Do now what its first job would do."""
 
 

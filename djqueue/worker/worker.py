@@ -108,7 +108,7 @@ class Worker:
         """Start the warden. It is forked, so what is open of stores is closed before."""
         # What this loads and makes is there for the children to share.
         for spec in registry.all():
-            spec.get_ready()
+            spec.warm_up()
         orphans.adopt()
         self.answers.hear_warden()
 

@@ -9,9 +9,10 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
+from django.apps import apps
+
 from djqueue.errors import InvalidJob
 from djqueue.jobs import registry
-from djqueue.jobs.definition.naming import stored_name
 from djqueue.jobs.definition.options import OPTIONS, Options, checked
 from djqueue.jobs.definition.spec import JobInstance, JobSpec
 from djqueue.jobs.inject import injected, markers
@@ -19,8 +20,7 @@ from djqueue.jobs.inject import injected, markers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-
-__all__ = ["declare"]
+__all__ = ["declare", "refuse_generator"]
 
 OPTION_METHODS = frozenset({"backoff", "retry_until", "tags"})
 """Options that a method of the same name may set for each instance."""
@@ -195,7 +195,7 @@ def _is_abstract(cls: type[JobInstance]) -> bool:
 def _make_spec(
     cls: type[JobInstance], root: type[JobInstance], options: Options, where: str
 ) -> JobSpec:
-    name = options.name or stored_name(cls.__module__, cls.__name__, where)
+    name = options.name or _stored_name(cls.__module__, cls.__name__, where)
     per_instance = frozenset(
         method for method in OPTION_METHODS if getattr(cls, method) is not getattr(root, method)
     )
@@ -206,3 +206,18 @@ def _make_spec(
             "transactions are synchronous. Use def handle(), or drop atomic."
         )
     return spec
+
+
+def _stored_name(module: str, name: str, where: str) -> str:
+    """``app_label.Name`` for something called `name` in `module`.
+
+    Raises `InvalidJob`, its message begun by `where`, for a module that belongs to no installed
+    app, and `AppRegistryNotReady`, as a model would, before the apps are known.
+    """
+    config = apps.get_containing_app_config(module)
+    if config is None:
+        raise InvalidJob(
+            f'{where}: its module "{module}" belongs to no app in INSTALLED_APPS, so queued jobs '
+            f'would have no stable name. Give it one: name="project.{name}".'
+        )
+    return f"{config.label}.{name}"

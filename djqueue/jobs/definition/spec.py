@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import reprlib
+from collections.abc import Callable
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from asgiref.sync import async_to_sync
+from django.db.models import Model, QuerySet
+from django.utils.functional import LazyObject, Promise
 
 from djqueue import arguments
 from djqueue.conf import did_you_mean
 from djqueue.errors import InvalidPayload
 from djqueue.jobs.definition.options import checked
-from djqueue.jobs.shown import show
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -23,7 +26,17 @@ if TYPE_CHECKING:
     from djqueue.jobs.definition.options import Options
     from djqueue.payload.payload import Limits
 
-__all__ = ["JobInstance", "JobSpec", "spec_of"]
+__all__ = ["Handles", "JobInstance", "JobSpec", "call_repr", "spec_of"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Handles(Protocol[R_co]):
+    """A job whose ``handle()`` returns an ``R``, or a coroutine of one."""
+
+    @property
+    def handle(self) -> Callable[..., R_co]:
+        """The method that does the work."""
 
 
 class JobInstance:
@@ -94,7 +107,7 @@ class JobInstance:
 
     def __repr__(self) -> str:
         values = self._arguments()
-        return show(
+        return call_repr(
             type(self).__qualname__, {f.name: values.get(f.name) for f in _fields(type(self))}
         )
 
@@ -135,7 +148,7 @@ class JobSpec:
             for name, annotation in self.job_class._annotations().items()
         }
 
-    def get_ready(self) -> None:
+    def warm_up(self) -> None:
         """Do now what its first job would do: read its annotations."""
         _ = self._plans
 
@@ -247,3 +260,26 @@ def _not_a_job(job: object) -> str:
         "handle() method, dispatched as in SendReceipt(order).dispatch(), not as in "
         "SendReceipt.dispatch(order)."
     )
+
+
+class _Repr(reprlib.Repr):
+    def repr_instance(self, x: Any, level: int) -> str:
+        if isinstance(x, Model):
+            return f"<{x._meta.label} {x.pk}>"
+        if isinstance(x, QuerySet):
+            return f"<QuerySet of {x.model._meta.label}>"
+        if isinstance(x, (LazyObject, Promise)):
+            return "<lazy>"
+        if isinstance(x, tuple) or dataclasses.is_dataclass(x):
+            # Their own repr would ask the models inside them.
+            return f"{type(x).__name__}(…)"
+        return super().repr_instance(x, level)
+
+
+_repr = _Repr()
+_repr.maxstring = _repr.maxother = 80
+
+
+def call_repr(name: str, arguments: Mapping[str, Any]) -> str:
+    """``SendReceipt(order=<shop.Order 3>, copies=2)``, long values cut short."""
+    return f"{name}({', '.join(f'{key}={_repr.repr(value)}' for key, value in arguments.items())})"

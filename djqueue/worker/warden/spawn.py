@@ -164,7 +164,7 @@ def _load_project() -> None:
 
     django.setup()
     for spec in registry.all():
-        spec.get_ready()
+        spec.warm_up()
 
 
 def _become_warden(
