@@ -7,41 +7,24 @@ payload says so. Modules that define jobs fill the registry as they are imported
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue.conf import did_you_mean
 from djqueue.errors import UnknownJob
+
+if TYPE_CHECKING:
+    from djqueue.jobs.definition.spec import JobSpec
 
 __all__ = [
     "Duplicate",
     "Origin",
     "Registry",
-    "Spec",
     "all",
     "duplicates",
     "find",
     "register",
     "unregister",
 ]
-
-
-class Spec(Protocol):
-    """What the registry knows of a job."""
-
-    @property
-    def name(self) -> str:
-        """The name that payloads carry."""
-
-    @property
-    def aliases(self) -> tuple[str, ...]:
-        """Names that older payloads carry."""
-
-    @property
-    def job_class(self) -> type:
-        """The job's class; for a function, the class made for it."""
-
-    def warm_up(self) -> None:
-        """Do now what its first job would do."""
 
 
 class Origin(NamedTuple):
@@ -61,7 +44,7 @@ class Duplicate(NamedTuple):
     origins: tuple[Origin, ...]
 
 
-def origin(spec: Spec) -> Origin:
+def origin(spec: JobSpec) -> Origin:
     """Where the job of `spec` is written."""
     module = spec.job_class.__module__
     file = getattr(sys.modules.get(module), "__file__", None)
@@ -72,21 +55,21 @@ class Registry:
     """Names to jobs. Several jobs under one name are kept, for the system check to tell."""
 
     def __init__(self) -> None:
-        self._named: dict[str, list[Spec]] = {}
-        self._aliased: dict[str, list[Spec]] = {}
+        self._named: dict[str, list[JobSpec]] = {}
+        self._aliased: dict[str, list[JobSpec]] = {}
 
-    def register(self, spec: Spec) -> None:
+    def register(self, spec: JobSpec) -> None:
         """Make `spec` known. A job of the same name and place (a reload) gives way to it."""
         place = origin(spec)
         for known in self._named.get(spec.name, ()):
             if origin(known) == place:
-                self._forget(known)
+                self._drop(known)
                 break
         self._named.setdefault(spec.name, []).append(spec)
         for alias in spec.aliases:
             self._aliased.setdefault(alias, []).append(spec)
 
-    def find(self, name: str) -> Spec:
+    def find(self, name: str) -> JobSpec:
         """The job called `name`, now or formerly; `UnknownJob` if no running code knows it."""
         known = self._named.get(name) or self._aliased.get(name)
         if not known:
@@ -103,7 +86,7 @@ class Registry:
         near = f' Did you mean "{same[0]}"?' if same else did_you_mean(name, known)
         return near or " Jobs are found in each app's jobs.py, and in what that imports."
 
-    def all(self) -> list[Spec]:
+    def all(self) -> list[JobSpec]:
         """Every job by name, each once, sorted."""
         return [self._named[name][0] for name in sorted(self._named)]
 
@@ -118,17 +101,17 @@ class Registry:
         return found
 
     def unregister(self, name: str) -> None:
-        """Forget every job called `name`. For tests that define jobs of their own."""
+        """Remove every job called `name`. For tests that define jobs of their own."""
         for spec in list(self._named.get(name, ())):
-            self._forget(spec)
+            self._drop(spec)
 
-    def _forget(self, spec: Spec) -> None:
+    def _drop(self, spec: JobSpec) -> None:
         _remove(self._named, spec.name, spec)
         for alias in spec.aliases:
             _remove(self._aliased, alias, spec)
 
 
-def _remove(index: dict[str, list[Spec]], name: str, spec: Spec) -> None:
+def _remove(index: dict[str, list[JobSpec]], name: str, spec: JobSpec) -> None:
     remaining = [known for known in index.get(name, ()) if known is not spec]
     if remaining:
         index[name] = remaining

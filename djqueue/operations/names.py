@@ -40,6 +40,6 @@ def _named(connection: str) -> set[str]:
     """The queues that settings and jobs name."""
     ours = settings()
     found = {route.queue for route in ours.routes.values()}
-    found |= {getattr(getattr(spec, "options", None), "queue", None) for spec in registry.all()}
+    found |= {spec.options.queue for spec in registry.all()}
     found.add(ours.connections[connection].queue)
     return {name for name in found if name}

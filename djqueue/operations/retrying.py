@@ -224,8 +224,6 @@ def _outgoing(row: FailedJob) -> OutgoingJob:
         spec = registry.find(row.name)
     except UnknownJob:
         return job  # its queue may be read by other code than this
-    if not isinstance(spec, JobSpec):
-        return job
     text = _with_retry_until(row.payload, _until(spec, row.payload))
     job = job._replace(payload=payload.with_limits(text, spec.limits))
     # Those of the job's class: neither payload nor failed row says what using() said.

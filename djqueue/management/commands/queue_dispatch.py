@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from djqueue.dispatch.dispatch import dispatch, dispatch_sync
 from djqueue.dispatch.route import plan_of
 from djqueue.jobs import registry
-from djqueue.jobs.definition.spec import JobSpec, spec_of
+from djqueue.jobs.definition.spec import spec_of
 from djqueue.management import typed
 from djqueue.management.base import USAGE, QueueCommand
 from djqueue.management.options import add_json, duration
@@ -61,8 +61,6 @@ class Command(QueueCommand):
 
     def _job(self, options: dict[str, Any]) -> Job:
         spec = registry.find(options["name"])
-        if not isinstance(spec, JobSpec):
-            raise CommandError(f"{spec.name} cannot be dispatched from here.")
         if options["data"] is not None and options["arguments"]:
             raise self.usage("Give argument=value, or --args with all of them, not both.")
         try:
