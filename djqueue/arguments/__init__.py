@@ -1,8 +1,8 @@
 """Arguments of jobs: values to JSON and back, each as the type it was.
 
-    plan = compile(annotation)
-    stored = plan.encode(value, 'shop.SendReceipt: argument "order"')
-    value = plan.decode(stored, 'shop.SendReceipt: argument "order"')
+    codec = compile(annotation)
+    stored = codec.encode(value, 'shop.SendReceipt: argument "order"')
+    value = codec.decode(stored, 'shop.SendReceipt: argument "order"')
 
 ============================ ==============================================================
 type                         stored as
@@ -33,12 +33,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from djqueue.arguments.annotations import resolve_annotations
-from djqueue.arguments.plan import Plan, compile  # noqa: A004 - as in `re.compile`
+from djqueue.arguments.codec import Codec, compile  # noqa: A004 - as in `re.compile`
 
 if TYPE_CHECKING:
-    from djqueue.arguments.trouble import Where
+    from djqueue.arguments.errors import Where
 
-__all__ = ["Plan", "compile", "decode", "encode", "resolve_annotations"]
+__all__ = ["Codec", "compile", "decode", "encode", "resolve_annotations"]
 
 
 def encode(value: Any, annotation: Any, where: Where) -> Any:

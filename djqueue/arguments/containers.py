@@ -6,51 +6,51 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from djqueue.arguments.errors import ArgumentError, DamagedError, deeper, deeper_stored, short_repr
 from djqueue.arguments.scalars import is_plain, part
-from djqueue.arguments.trouble import ArgumentError, DamagedError, deeper, deeper_stored, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from djqueue.arguments.shape import Shape
+    from djqueue.arguments.value_codec import ValueCodec
 
 TAG = "$"
 """The key that makes a JSON object a value of another type: ``{"$": "date", "v": …}``."""
 
 
-def _pack_list(value: list[Any], plan: Shape, depth: int) -> list[Any]:
-    return _pack_items(value, plan.item, deeper(depth))
+def _pack_list(value: list[Any], codec: ValueCodec, depth: int) -> list[Any]:
+    return _pack_items(value, codec.item, deeper(depth))
 
 
-def _pack_items(values: Iterable[Any], plan: Shape, depth: int) -> list[Any]:
+def _pack_items(values: Iterable[Any], codec: ValueCodec, depth: int) -> list[Any]:
     packed: list[Any] = []
     try:
         for value in values:
-            packed.append(plan.pack(value, depth))  # noqa: PERF401 - its length is the error's index
-    except ArgumentError as trouble:
-        trouble.at(f"[{len(packed)}]")
+            packed.append(codec.pack(value, depth))  # noqa: PERF401 - its length is the error's index
+    except ArgumentError as error:
+        error.at(f"[{len(packed)}]")
         raise
     return packed
 
 
-def _pack_tuple(value: tuple[Any, ...], plan: Shape, depth: int) -> Any:
+def _pack_tuple(value: tuple[Any, ...], codec: ValueCodec, depth: int) -> Any:
     depth = deeper(depth)
     packed: list[Any] = []
     try:
         for index, item in enumerate(value):
-            packed.append(plan.position(index, len(value)).pack(item, depth))
-    except ArgumentError as trouble:
-        trouble.at(f"[{len(packed)}]")
+            packed.append(codec.position(index, len(value)).pack(item, depth))
+    except ArgumentError as error:
+        error.at(f"[{len(packed)}]")
         raise
     return {TAG: "tuple", "v": packed}
 
 
-def _pack_set(value: set[Any] | frozenset[Any], plan: Shape, depth: int) -> Any:
+def _pack_set(value: set[Any] | frozenset[Any], codec: ValueCodec, depth: int) -> Any:
     depth = deeper(depth)
     try:
-        packed = [plan.item.pack(item, depth) for item in value]
-    except ArgumentError as trouble:
-        trouble.at("{…}")
+        packed = [codec.item.pack(item, depth) for item in value]
+    except ArgumentError as error:
+        error.at("{…}")
         raise
     # Equal sets are stored alike in every process: unique keys are hashes of what is stored.
     packed.sort(key=_canonical)
@@ -61,21 +61,21 @@ def _canonical(packed: Any) -> str:
     return json.dumps(packed, sort_keys=True)
 
 
-def _pack_dict(value: dict[Any, Any], plan: Shape, depth: int) -> Any:
+def _pack_dict(value: dict[Any, Any], codec: ValueCodec, depth: int) -> Any:
     depth = deeper(depth)
     key: Any = None
     try:
         if TAG not in value and _is_object(value):
             packed = {}
             for key, item in value.items():
-                packed[key] = plan.entry(key).pack(item, depth)
+                packed[key] = codec.entry(key).pack(item, depth)
             return packed
         pairs = []
         for key, item in value.items():
-            packed_key = plan.key.pack(key, depth)
-            pairs.append([packed_key, plan.entry(key).pack(item, depth)])
-    except ArgumentError as trouble:
-        trouble.at(_step(key))
+            packed_key = codec.key.pack(key, depth)
+            pairs.append([packed_key, codec.entry(key).pack(item, depth)])
+    except ArgumentError as error:
+        error.at(_step(key))
         raise
     return {TAG: "dict", "v": pairs}
 
@@ -89,10 +89,10 @@ def _is_object(value: dict[Any, Any]) -> bool:
 
 
 def _step(key: Any) -> str:
-    return f"[{shown(key) if type(key) in (str, int) else type(key).__name__}]"
+    return f"[{short_repr(key) if type(key) in (str, int) else type(key).__name__}]"
 
 
-PACK: Mapping[type, Callable[[Any, Shape, int], Any]] = {
+PACK: Mapping[type, Callable[[Any, ValueCodec, int], Any]] = {
     list: _pack_list,
     tuple: _pack_tuple,
     set: _pack_set,
@@ -101,69 +101,69 @@ PACK: Mapping[type, Callable[[Any, Shape, int], Any]] = {
 }
 
 
-def unpack_list(data: list[Any], plan: Shape, depth: int) -> list[Any]:
+def unpack_list(data: list[Any], codec: ValueCodec, depth: int) -> list[Any]:
     """The inverse of packing a list."""
-    item, depth = plan.item, deeper_stored(depth)
+    item, depth = codec.item, deeper_stored(depth)
     values: list[Any] = []
     try:
         for stored in data:
             values.append(item.unpack(stored, depth))  # noqa: PERF401 - as in `_pack_items`
-    except ArgumentError as trouble:
-        trouble.at(f"[{len(values)}]")
+    except ArgumentError as error:
+        error.at(f"[{len(values)}]")
         raise
     return values
 
 
-def unpack_object(data: dict[str, Any], plan: Shape, depth: int) -> dict[str, Any]:
+def unpack_object(data: dict[str, Any], codec: ValueCodec, depth: int) -> dict[str, Any]:
     """The inverse of packing a dict whose keys are all text."""
     depth = deeper_stored(depth)
     values: dict[str, Any] = {}
     key = ""
     try:
         for key, stored in data.items():
-            values[key] = plan.entry(key).unpack(stored, depth)
-    except ArgumentError as trouble:
-        trouble.at(_step(key))
+            values[key] = codec.entry(key).unpack(stored, depth)
+    except ArgumentError as error:
+        error.at(_step(key))
         raise
     return values
 
 
-def _unpack_tuple(data: Mapping[str, Any], plan: Shape, depth: int) -> tuple[Any, ...]:
+def _unpack_tuple(data: Mapping[str, Any], codec: ValueCodec, depth: int) -> tuple[Any, ...]:
     stored, depth = part(data, "v", list), deeper_stored(depth)
     values: list[Any] = []
     try:
         for index, item in enumerate(stored):
-            values.append(plan.position(index, len(stored)).unpack(item, depth))
-    except ArgumentError as trouble:
-        trouble.at(f"[{len(values)}]")
+            values.append(codec.position(index, len(stored)).unpack(item, depth))
+    except ArgumentError as error:
+        error.at(f"[{len(values)}]")
         raise
     return tuple(values)
 
 
-def _unpack_set(data: Mapping[str, Any], plan: Shape, depth: int) -> set[Any]:
-    items = unpack_list(part(data, "v", list), plan, depth)
+def _unpack_set(data: Mapping[str, Any], codec: ValueCodec, depth: int) -> set[Any]:
+    items = unpack_list(part(data, "v", list), codec, depth)
     _refuse_unhashable(items)
     return set(items)
 
 
-def _unpack_frozenset(data: Mapping[str, Any], plan: Shape, depth: int) -> frozenset[Any]:
-    return frozenset(_unpack_set(data, plan, depth))
+def _unpack_frozenset(data: Mapping[str, Any], codec: ValueCodec, depth: int) -> frozenset[Any]:
+    return frozenset(_unpack_set(data, codec, depth))
 
 
-def _unpack_pairs(data: Mapping[str, Any], plan: Shape, depth: int) -> dict[Any, Any]:
+def _unpack_pairs(data: Mapping[str, Any], codec: ValueCodec, depth: int) -> dict[Any, Any]:
     depth = deeper_stored(depth)
     pairs = part(data, "v", list)
     for pair in pairs:
         if type(pair) is not list or len(pair) != 2:
             raise DamagedError("a dict is not stored as pairs of a key and a value")
-    keys = [plan.key.unpack(pair[0], depth) for pair in pairs]
+    keys = [codec.key.unpack(pair[0], depth) for pair in pairs]
     _refuse_unhashable(keys)
     values: dict[Any, Any] = {}
     for key, pair in zip(keys, pairs, strict=True):
         try:
-            values[key] = plan.entry(key).unpack(pair[1], depth)
-        except ArgumentError as trouble:
-            trouble.at(_step(key))
+            values[key] = codec.entry(key).unpack(pair[1], depth)
+        except ArgumentError as error:
+            error.at(_step(key))
             raise
     return values
 
@@ -188,7 +188,7 @@ def _refuse_unhashable(keys: list[Any]) -> None:
             raise DamagedError(f"{alike:,} keys of a set or dict have the same hash")
 
 
-UNPACK: Mapping[str, Callable[[Mapping[str, Any], Shape, int], Any]] = {
+UNPACK: Mapping[str, Callable[[Mapping[str, Any], ValueCodec, int], Any]] = {
     "tuple": _unpack_tuple,
     "set": _unpack_set,
     "frozenset": _unpack_frozenset,

@@ -10,14 +10,14 @@ from django.db import DEFAULT_DB_ALIAS, DataError, connections, router
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable
 
+from djqueue.arguments.errors import DamagedError, GoneError, RefusedError, brief, short_repr
 from djqueue.arguments.key_order import InOrderOfKeys
 from djqueue.arguments.scalars import PACK, pack_str, part, unpack_text
-from djqueue.arguments.trouble import DamagedError, GoneError, RefusedError, brief, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from djqueue.arguments.shape import Shape
+    from djqueue.arguments.value_codec import ValueCodec
 
 MAX_KEYS = 10_000
 """A queryset of more rows is refused."""
@@ -26,11 +26,11 @@ MAX_KEYS = 10_000
 _WRONG_KEY = (TypeError, ValueError, OverflowError, ValidationError, FieldError, DataError)
 
 
-def pack_model(value: Model, plan: Shape) -> Any:
+def pack_model(value: Model, codec: ValueCodec) -> Any:
     """The reference to a saved instance."""
     model = type(value)
     label = model._meta.label
-    _check_named(model, plan.models)
+    _check_named(model, codec.models)
     if value._state.adding:
         raise RefusedError(
             f"is a {label} that is not saved, so no job could find it. Save it first."
@@ -43,11 +43,11 @@ def pack_model(value: Model, plan: Shape) -> Any:
     return {"$": "model", **_source(model, alias), "k": _pack_key(value.pk, model)}
 
 
-def pack_queryset(value: QuerySet[Any], plan: Shape) -> Any:
+def pack_queryset(value: QuerySet[Any], codec: ValueCodec) -> Any:
     """The keys of a queryset's rows, in its order."""
     model = value.model
     label = model._meta.label
-    _check_named(model, plan.rows)
+    _check_named(model, codec.rows)
     if value.query.combinator:
         raise RefusedError(
             f"is a combined queryset of {label} (union() and its like), which could not come back "
@@ -133,7 +133,7 @@ def _pack_key(key: Any, model: type[Model]) -> Any:
     return packed if len(fields) > 1 else packed[0]
 
 
-def _unpack_key(stored: Any, model: type[Model], plan: Shape) -> Any:
+def _unpack_key(stored: Any, model: type[Model], codec: ValueCodec) -> Any:
     fields = _key_fields(model)
     parts = stored if len(fields) > 1 else [stored]
     if not isinstance(parts, list) or len(parts) != len(fields):
@@ -143,18 +143,18 @@ def _unpack_key(stored: Any, model: type[Model], plan: Shape) -> Any:
         if isinstance(one, dict) and one.get("$") == "key":
             value = field.to_python(unpack_text(one.get("v")))
         else:
-            value = plan.unpack_scalar(one)
+            value = codec.unpack_scalar(one)
         if value is None:
             raise DamagedError(f"a key of {model._meta.label} is null")
         values.append(value)
     return tuple(values) if len(fields) > 1 else values[0]
 
 
-def unpack_model(data: Mapping[str, Any], plan: Shape) -> Model:
+def unpack_model(data: Mapping[str, Any], codec: ValueCodec) -> Model:
     """The row as it is now. Soft-deleted rows are found: the base manager filters nothing."""
-    model, alias = _sought(data, plan.models)
+    model, alias = _sought(data, codec.models)
     try:
-        key = _unpack_key(data.get("k"), model, plan)
+        key = _unpack_key(data.get("k"), model, codec)
         instance: Model = model._base_manager.using(alias).get(pk=key)
     except ObjectDoesNotExist:
         raise GoneError(f"{model._meta.object_name} {_shown_key(key)} no longer exists") from None
@@ -163,14 +163,14 @@ def unpack_model(data: Mapping[str, Any], plan: Shape) -> Model:
     return instance
 
 
-def unpack_queryset(data: Mapping[str, Any], plan: Shape) -> QuerySet[Any]:
+def unpack_queryset(data: Mapping[str, Any], codec: ValueCodec) -> QuerySet[Any]:
     """A lazy queryset of the rows there still are, in the stored order."""
-    model, alias = _sought(data, plan.rows)
+    model, alias = _sought(data, codec.rows)
     stored = part(data, "k", list)
     if len(stored) > MAX_KEYS:
         raise DamagedError(f"it is a queryset of more than {MAX_KEYS:,} keys")
     try:
-        keys = [_unpack_key(one, model, plan) for one in stored]
+        keys = [_unpack_key(one, model, codec) for one in stored]
         rows: QuerySet[Any] = _queryset_class(model, data.get("c"))(model=model, using=alias)
         rows = rows.filter(pk__in=keys).order_by(*_order(model, keys)) if keys else rows.none()
     except _WRONG_KEY as error:
@@ -205,16 +205,16 @@ def _sought(data: Mapping[str, Any], named: Sequence[type] | None) -> tuple[type
     try:
         model = apps.get_model(label)
     except (LookupError, ValueError):
-        raise DamagedError(f"there is no model {shown(label)} here") from None
+        raise DamagedError(f"there is no model {short_repr(label)} here") from None
     if named is not None and not issubclass(model, tuple(named)):
         names = " or ".join(one.__qualname__ for one in named) or "something that is no model"
         raise DamagedError(f"it is a {model._meta.label}, where the annotation says {names}")
     if model._meta.swapped:
         raise DamagedError(f"{model._meta.label} was replaced by {model._meta.swapped}")
     if not isinstance(alias, str) or alias not in connections:
-        raise DamagedError(f"there is no database {shown(alias)} here")
+        raise DamagedError(f"there is no database {short_repr(alias)} here")
     return model, alias
 
 
 def _shown_key(key: Any) -> str:
-    return shown(key) if isinstance(key, str) else str(key)[:100]
+    return short_repr(key) if isinstance(key, str) else str(key)[:100]

@@ -13,20 +13,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from djqueue.arguments.annotations import resolve_annotations, substitute
-from djqueue.arguments.scalars import part
-from djqueue.arguments.trouble import (
+from djqueue.arguments.errors import (
     ArgumentError,
     DamagedError,
     RefusedError,
     deeper,
     deeper_stored,
-    shown,
+    short_repr,
 )
+from djqueue.arguments.scalars import part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from djqueue.arguments.shape import Shape
+    from djqueue.arguments.value_codec import ValueCodec
 
 _ABSENT = object()
 
@@ -43,21 +43,21 @@ def kind_of(cls: type) -> str | None:
 class Named:
     """One such class, as an annotation names it."""
 
-    def __init__(self, leaf: Any, cls: type, plan_of: Callable[[Any], Shape]) -> None:
+    def __init__(self, leaf: Any, cls: type, codec_of: Callable[[Any], ValueCodec]) -> None:
         self.cls = cls
         self.tag = kind_of(cls)
         self.label = cls.__qualname__
         self._leaf = leaf
-        self._plan_of = plan_of
+        self._codec_of = codec_of
 
     @cached_property
-    def plans(self) -> Mapping[str, Shape]:
-        """The plan of each field."""
+    def codecs(self) -> Mapping[str, ValueCodec]:
+        """The codec of each field."""
         annotations = resolve_annotations(self.cls)
         parameters = getattr(self.cls, "__parameters__", ())
         arguments = dict(zip(parameters, getattr(self._leaf, "__args__", ()), strict=False))
         return {
-            name: self._plan_of(substitute(annotations.get(name, Any), arguments))
+            name: self._codec_of(substitute(annotations.get(name, Any), arguments))
             for name in self._field_names
         }
 
@@ -90,13 +90,13 @@ class Named:
         packed = {}
         name = ""
         try:
-            for name, plan in self.plans.items():
+            for name, codec in self.codecs.items():
                 item = getattr(value, name, _ABSENT)
                 if item is _ABSENT:
                     raise RefusedError("was never set. Give the field a value.")
-                packed[name] = plan.pack(item, depth)
-        except ArgumentError as trouble:
-            trouble.at(f".{name}")
+                packed[name] = codec.pack(item, depth)
+        except ArgumentError as error:
+            error.at(f".{name}")
             raise
         return {"$": self.tag, "t": self.label, "v": packed}
 
@@ -107,13 +107,13 @@ class Named:
         stored, depth = part(data, "v", dict), deeper_stored(depth)
         values = {}
         for name, item in stored.items():
-            plan = self.plans.get(name)
-            if plan is None:
-                raise DamagedError(f"{self.label} has no field {shown(name)} any more")
+            codec = self.codecs.get(name)
+            if codec is None:
+                raise DamagedError(f"{self.label} has no field {short_repr(name)} any more")
             try:
-                values[name] = plan.unpack(item, depth)
-            except ArgumentError as trouble:
-                trouble.at(f".{name}")
+                values[name] = codec.unpack(item, depth)
+            except ArgumentError as error:
+                error.at(f".{name}")
                 raise
         return self._tuple(values) if self.tag == "namedtuple" else self._instance(values)
 
@@ -125,8 +125,8 @@ class Named:
             try:
                 return self.cls(stored)
             except Exception:  # noqa: BLE001 - an Enum may have a _missing_ of the project's
-                raise DamagedError(f"{self.label} has no flags {shown(stored)}") from None
-        raise DamagedError(f"{self.label} has no member {shown(stored)}")
+                raise DamagedError(f"{self.label} has no flags {short_repr(stored)}") from None
+        raise DamagedError(f"{self.label} has no member {short_repr(stored)}")
 
     def _tuple(self, values: dict[str, Any]) -> Any:
         # Fields that were added since the dispatch have their defaults.
@@ -177,4 +177,4 @@ def choose(named: Iterable[Named], data: Mapping[str, Any]) -> Named:
             return one
     if len(candidates) == 1:
         return candidates[0]
-    raise DamagedError(f"it is the {tag} {shown(label)}, which the annotation does not name")
+    raise DamagedError(f"it is the {tag} {short_repr(label)}, which the annotation does not name")

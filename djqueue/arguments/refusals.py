@@ -16,11 +16,11 @@ from django.db.models.query import RawQuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import LazyObject, Promise
 
+from djqueue.arguments.errors import RefusedError, type_name
 from djqueue.arguments.named import kind_of
-from djqueue.arguments.trouble import RefusedError, type_name
 
 if TYPE_CHECKING:
-    from djqueue.arguments.shape import Shape
+    from djqueue.arguments.value_codec import ValueCodec
 
 _FUNCTIONS = (
     types.FunctionType,
@@ -62,7 +62,7 @@ _PLAIN: tuple[type, ...] = (
 )
 
 
-def refusal(value: Any, plan: Shape) -> RefusedError:
+def refusal(value: Any, codec: ValueCodec) -> RefusedError:
     """Why this value is refused, and what to do. Never shows the value, which may be a secret."""
     kind = type(value)
     if kind is bytes:
@@ -72,7 +72,7 @@ def refusal(value: Any, plan: Shape) -> RefusedError:
         start += " The user is anonymous and has no row to fetch again: pass None instead."
     what = kind_of(kind)
     if what is not None:
-        return RefusedError(f"is the {what} {type_name(kind)}, {_annotate(kind, plan)}")
+        return RefusedError(f"is the {what} {type_name(kind)}, {_annotate(kind, codec)}")
     for types_, remedy in _REMEDIES:
         if isinstance(value, types_):
             return RefusedError(f"{start} {remedy}")
@@ -90,9 +90,9 @@ def refusal(value: Any, plan: Shape) -> RefusedError:
     )
 
 
-def _annotate(kind: type, plan: Shape) -> str:
+def _annotate(kind: type, codec: ValueCodec) -> str:
     instead = "its .value" if issubclass(kind, enum.Enum) else "a dict or a tuple"
-    for name in plan.unresolved:
+    for name in codec.unresolved:
         return (
             f'and the annotation "{name}" that should name it could not be resolved. Import that '
             f"name where the module can find it when it runs, or pass {instead}."

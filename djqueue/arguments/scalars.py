@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils.safestring import SafeString
 
-from djqueue.arguments.trouble import DamagedError, RefusedError, shown, type_name
+from djqueue.arguments.errors import DamagedError, RefusedError, short_repr, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -153,7 +153,9 @@ def part(data: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> An
     value = data.get(key)
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise DamagedError(f'the "{key}" of a {shown(data.get("$"))} is of type {type(value).__name__}')
+    raise DamagedError(
+        f'the "{key}" of a {short_repr(data.get("$"))} is of type {type(value).__name__}'
+    )
 
 
 def unpack_text(data: Any) -> str:
@@ -213,12 +215,12 @@ def _zone(data: Mapping[str, Any]) -> dt.tzinfo | None:
         offset = dt.timedelta(microseconds=zone)
         return dt.timezone(offset, unpack_text(data["n"])) if "n" in data else dt.timezone(offset)
     if len(zone) > 80 or not _ZONE.match(zone):
-        raise DamagedError(f"{shown(zone)} is not the name of a time zone")
+        raise DamagedError(f"{short_repr(zone)} is not the name of a time zone")
     try:
         return ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
         raise DamagedError(
-            f"this machine's time zone database has no {shown(zone)} "
+            f"this machine's time zone database has no {short_repr(zone)} "
             "(`pip install tzdata` brings a current one)"
         ) from None
 

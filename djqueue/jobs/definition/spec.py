@@ -140,7 +140,7 @@ class JobSpec:
         return self.options.aliases
 
     @cached_property
-    def _plans(self) -> Mapping[str, tuple[arguments.Plan, str]]:
+    def _codecs(self) -> Mapping[str, tuple[arguments.Codec, str]]:
         """How each argument is stored, and what it is called in errors."""
         # Not when the class is made: an annotation may name what is imported or defined later.
         return {
@@ -150,13 +150,13 @@ class JobSpec:
 
     def warm_up(self) -> None:
         """Do now what its first job would do: read its annotations."""
-        _ = self._plans
+        _ = self._codecs
 
     def encode(self, job: JobInstance) -> dict[str, Any]:
         """The arguments of `job` as JSON values. Raises `NotSerializable`, naming the argument."""
         values = job._arguments()
         return {
-            name: plan.encode(values[name], where) for name, (plan, where) in self._plans.items()
+            name: codec.encode(values[name], where) for name, (codec, where) in self._codecs.items()
         }
 
     def load(self, stored: Mapping[str, Any]) -> JobInstance:
@@ -165,16 +165,16 @@ class JobSpec:
         An argument that the code has got since, and has a default, need not be there. Raises
         `InvalidPayload` if the arguments are not those that the code takes, and `ModelMissing`.
         """
-        plans = self._plans
-        if stored.keys() != plans.keys():
-            unknown = [name for name in stored if name not in plans]
+        codecs = self._codecs
+        if stored.keys() != codecs.keys():
+            unknown = [name for name in stored if name not in codecs]
             missing = [name for name in self.job_class._required() if name not in stored]
             if unknown or missing:
                 raise InvalidPayload(self._mismatch(unknown, missing))
         values = {}
         for name, value in stored.items():
-            plan, where = plans[name]
-            values[name] = plan.decode(value, where)
+            codec, where = codecs[name]
+            values[name] = codec.decode(value, where)
         return self.job_class._from_arguments(values)
 
     def call(self, job: JobInstance) -> Any:

@@ -1,6 +1,6 @@
 """Why a value cannot be stored or a stored one not be read, and at which place inside it.
 
-These never leave the package: `Plan.encode` and `Plan.decode` turn them into the public errors,
+These never leave the package: `Codec.encode` and `Codec.decode` turn them into the public errors,
 so that the name of the argument has to be known only when something went wrong.
 """
 
@@ -71,7 +71,7 @@ def deeper_stored(depth: int) -> int:
     return depth + 1
 
 
-def shown(data: object) -> str:
+def short_repr(data: object) -> str:
     """A stored value for an error text: ASCII, and short however long the value is."""
     if isinstance(data, str):
         text = ascii(data[:80])

@@ -1,4 +1,4 @@
-"""The plan of a value, as those see it that pack and unpack its parts."""
+"""The codec of a value, as those see it that pack and unpack its parts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 
-class Shape(Protocol):
+class ValueCodec(Protocol):
     """What an annotation says about a value, and about the parts of it."""
 
     def pack(self, value: Any, depth: int) -> Any:
@@ -31,15 +31,15 @@ class Shape(Protocol):
         """The names in it that were not found."""
 
     @property
-    def item(self) -> Shape:
+    def item(self) -> ValueCodec:
         """That of the items of a list, set or queryset."""
 
     @property
-    def key(self) -> Shape:
+    def key(self) -> ValueCodec:
         """That of the keys of a dict."""
 
-    def entry(self, key: Any) -> Shape:
+    def entry(self, key: Any) -> ValueCodec:
         """That of the value at this key of a dict."""
 
-    def position(self, index: int, length: int) -> Shape:
+    def position(self, index: int, length: int) -> ValueCodec:
         """That of one item of a tuple of this length."""

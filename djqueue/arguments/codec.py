@@ -21,9 +21,9 @@ from django.utils.safestring import SafeData, SafeString
 
 from djqueue.arguments import containers, models, scalars
 from djqueue.arguments.annotations import Unresolved, alternatives, is_class, resolve_annotations
+from djqueue.arguments.errors import DamagedError, GoneError, RefusedError, Where, brief, short_repr
 from djqueue.arguments.named import Named, choose, kind_of
 from djqueue.arguments.refusals import refusal
-from djqueue.arguments.trouble import DamagedError, GoneError, RefusedError, Where, brief, shown
 from djqueue.errors import InvalidPayload, ModelMissing, NotSerializable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _WORD = 2**63
 _NAMED_TAGS = frozenset(("enum", "namedtuple", "dataclass"))
 
 
-class Plan:
+class Codec:
     """How values of one annotation are stored and brought back. Made by `compile`."""
 
     def __init__(self, alternatives: tuple[Any, ...]) -> None:
@@ -138,7 +138,7 @@ class Plan:
         try:
             return unpack(data)
         except scalars.UNPACK_ERRORS as error:
-            raise DamagedError(f"it is not a {shown(data['$'])}: {brief(error)}") from None
+            raise DamagedError(f"it is not a {short_repr(data['$'])}: {brief(error)}") from None
 
     def _unpack_tagged(self, data: Mapping[str, Any], depth: int) -> Any:
         tag = _tag(data)
@@ -156,7 +156,7 @@ class Plan:
             return models.unpack_model(data, self)
         if tag == "queryset":
             return models.unpack_queryset(data, self)
-        raise DamagedError(f"there is no type {shown(tag)}")
+        raise DamagedError(f"there is no type {short_repr(tag)}")
 
     # What the annotation says.
 
@@ -211,27 +211,27 @@ class Plan:
         return [one.text for one in self._alternatives if _is_class_of(one, Unresolved)]
 
     @cached_property
-    def item(self) -> Plan:
-        """The plan for the items of a list, set or queryset."""
+    def item(self) -> Codec:
+        """The codec for the items of a list, set or queryset."""
         return _merge(one for leaf in self._alternatives for one in _item_annotations(leaf))
 
     @cached_property
-    def key(self) -> Plan:
-        """The plan for the keys of a dict."""
+    def key(self) -> Codec:
+        """The codec for the keys of a dict."""
         return _merge(arguments[0] for arguments in self._mappings)
 
     @cached_property
-    def value(self) -> Plan:
-        """The plan for the values of a dict."""
+    def value(self) -> Codec:
+        """The codec for the values of a dict."""
         return _merge(arguments[1] for arguments in self._mappings)
 
-    def entry(self, key: Any) -> Plan:
-        """The plan for the value at this key of a dict."""
+    def entry(self, key: Any) -> Codec:
+        """The codec for the value at this key of a dict."""
         fields = self._fields
         return fields.get(key, self.value) if fields and isinstance(key, str) else self.value
 
-    def position(self, index: int, length: int) -> Plan:
-        """The plan for one item of a tuple of this length."""
+    def position(self, index: int, length: int) -> Codec:
+        """The codec for one item of a tuple of this length."""
         fixed = self._tuples.get(length)
         return fixed[index] if fixed else self.item
 
@@ -245,8 +245,8 @@ class Plan:
         return found
 
     @cached_property
-    def _tuples(self) -> Mapping[int, Sequence[Plan]]:
-        """Length to the plans of the items, of tuples whose items are annotated one by one."""
+    def _tuples(self) -> Mapping[int, Sequence[Codec]]:
+        """Length to the codecs of the items, of tuples whose items are annotated one by one."""
         shapes: dict[int, list[tuple[Any, ...]]] = {}
         for leaf in self._alternatives:
             arguments = typing.get_args(leaf)
@@ -260,8 +260,8 @@ class Plan:
         }
 
     @cached_property
-    def _fields(self) -> Mapping[str, Plan]:
-        """The plans for the keys that TypedDicts name."""
+    def _fields(self) -> Mapping[str, Codec]:
+        """The codecs for the keys that TypedDicts name."""
         found: dict[str, list[Any]] = {}
         for leaf in self._alternatives:
             if _is_class_of(leaf, dict) and "__total__" in vars(leaf):
@@ -273,33 +273,33 @@ class Plan:
         }
 
 
-def compile(annotation: Any) -> Plan:  # noqa: A001 - as `re.compile`
-    """The plan of an annotation (as `resolve_annotations` gives it); the same one each time."""
+def compile(annotation: Any) -> Codec:  # noqa: A001 - as `re.compile`
+    """The codec of an annotation (as `resolve_annotations` gives it); the same one each time."""
     try:
         return _compile(annotation)
     except TypeError:  # Annotated[int, []] cannot be hashed
-        return Plan(alternatives(annotation))
+        return Codec(alternatives(annotation))
 
 
 @lru_cache(maxsize=4096)
-def _compile(annotation: Any) -> Plan:
-    return _plan(alternatives(annotation))
+def _compile(annotation: Any) -> Codec:
+    return _codec(alternatives(annotation))
 
 
 @lru_cache(maxsize=4096)
-def _plan(alternatives: tuple[Any, ...]) -> Plan:
-    return Plan(alternatives)
+def _codec(alternatives: tuple[Any, ...]) -> Codec:
+    return Codec(alternatives)
 
 
-def _merge(annotations: Iterable[Any]) -> Plan:
-    """The plan for what any of these annotations allows; without any, for everything."""
+def _merge(annotations: Iterable[Any]) -> Codec:
+    """The codec for what any of these annotations allows; without any, for everything."""
     found: dict[int, Any] = {}
     for annotation in annotations:
         found.update((id(one), one) for one in alternatives(annotation))
     try:
-        return _plan(tuple(found.values()))
+        return _codec(tuple(found.values()))
     except TypeError:
-        return Plan(tuple(found.values()))
+        return Codec(tuple(found.values()))
 
 
 def _item_annotations(leaf: Any) -> tuple[Any, ...]:
