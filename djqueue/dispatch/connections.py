@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
 
-__all__ = ["QueueConnection", "QueueConnections", "keepers", "queues"]
+__all__ = ["QueueConnection", "QueueConnections", "members", "queues"]
 
 T = TypeVar("T")
 
@@ -78,16 +78,16 @@ class QueueConnection:
         reason: str = "",
     ) -> None:
         """Let no worker begin another job of the queue, for so long or until `resume`."""
-        for name in self.keepers:
+        for name in self.members:
             controls.pause(name, self.check(queue), for_=for_, reason=reason)
 
     def resume(self, queue: str | None = None) -> bool:
         """End a pause; whether there was one."""
-        return sum(controls.resume(name, self.check(queue)) for name in self.keepers) > 0
+        return sum(controls.resume(name, self.check(queue)) for name in self.members) > 0
 
     def is_paused(self, queue: str | None = None) -> bool:
         """Whether the queue, or every queue, is paused."""
-        return all(controls.is_paused(name, self.check(queue)) for name in self.keepers)
+        return all(controls.is_paused(name, self.check(queue)) for name in self.members)
 
     # -- the same for coroutines, on the thread that Django's ORM uses for them ------------------
 
@@ -136,7 +136,7 @@ class QueueConnection:
         return answer
 
     @property
-    def keepers(self) -> Sequence[str]:
+    def members(self) -> Sequence[str]:
         """The connections that workers run for: this one, or those it passes its jobs on to."""
         return self.driver.members or (self.name,)
 
@@ -182,10 +182,6 @@ class QueueConnections:
         for connection in self._state()[1].values():
             connection.close()
 
-    def forget(self) -> None:
-        """Drop every instance of every thread without closing it: for a child after a fork."""
-        self._local = threading.local()
-
     def _state(self) -> tuple[Settings, dict[str, QueueConnection]]:
         current = settings()
         state: tuple[Settings, dict[str, QueueConnection]] | None
@@ -199,6 +195,6 @@ class QueueConnections:
 queues = QueueConnections()
 
 
-def keepers(connection: str | None) -> list[str]:
+def members(connection: str | None) -> list[str]:
     """The connections that keep the jobs of one: itself, or those that it passes them on to."""
-    return list(queues[connection].keepers)
+    return list(queues[connection].members)

@@ -18,7 +18,7 @@ from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatched import DispatchedJob
 from djqueue.dispatch.inline import run_here
-from djqueue.dispatch.large import fitted, put_aside
+from djqueue.dispatch.large import shrink, store_bodies
 from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
 from djqueue.dispatch.route import plan_of
@@ -55,18 +55,18 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     refuse_event_loop("dispatch()", "await adispatch()")
     sendable = prepare(job, spec)
     outgoing, plan = sendable.outgoing, sendable.plan
-    sent = sendable if len(outgoing.payload) <= plan.fits else fitted(sendable)
+    sent = sendable if len(outgoing.payload) <= plan.fits else shrink(sendable)
     if (recorder := recorders.innermost) is not None:
         return recorder.record(sendable)
     aliases = aliases_to_wait_for(queues[plan.connection].driver) if plan.after_commit else ()
     if sent.body is not None:
-        (sent,) = put_aside(plan.connection, (sent,), waits=bool(aliases))
+        (sent,) = store_bodies(plan.connection, (sent,), waits=bool(aliases))
     if not aliases:
         send(plan.connection, (sent,), inline=plan.inline)
         return DispatchedJob(outgoing.id, plan.connection, outgoing.queue, created=True)
     deferred = Deferred(plan.connection, inline=plan.inline)
     deferred.add(sent)
-    deferred.keep(aliases)
+    deferred.write_outbox(aliases)
     dispatched: DispatchedJob[Any] = DispatchedJob(
         outgoing.id, plan.connection, outgoing.queue, created=None, deferred=deferred
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import Capabilities
 
-__all__ = ["ANY", "fitted", "put_aside", "seconds_kept", "sizes_of"]
+__all__ = ["ANY", "seconds_until_check", "shrink", "sizes_of", "store_bodies"]
 
 ANY = float("inf")
 
@@ -37,8 +37,8 @@ def sizes_of(connection: ConnectionSettings, capabilities: Capabilities, known: 
     return Sizes(fits, connection.compress_above, store_above, most)
 
 
-def fitted(job: Sendable) -> Sendable:
-    """`job` with a payload that its store takes, and what `put_aside` has to store before it is
+def shrink(job: Sendable) -> Sendable:
+    """`job` with a payload that its store takes, and what `store_bodies` has to store before it is
     pushed. Nothing is stored yet. `NotSerializable` names the largest argument.
     """
     text = job.outgoing.payload
@@ -59,13 +59,13 @@ def fitted(job: Sendable) -> Sendable:
     return job._replace(outgoing=job.outgoing._replace(payload=packed.text), body=packed.body)
 
 
-def put_aside(connection: str, jobs: Sequence[Sendable], *, waits: bool) -> Sequence[Sendable]:
-    """Store what `fitted` has taken out of `jobs`, which are about to be pushed, or `waits` for a
+def store_bodies(connection: str, jobs: Sequence[Sendable], *, waits: bool) -> Sequence[Sendable]:
+    """Store what `shrink` has taken out of `jobs`, which are about to be pushed, or `waits` for a
     commit first; the jobs without it. Orphans, as after a rollback, are pruned by their age.
     """
     entries = [
         payload_store.Entry(
-            job.outgoing.id, job.body, job.outgoing.delay + seconds_kept(connection)
+            job.outgoing.id, job.body, job.outgoing.delay + seconds_until_check(connection)
         )
         for job in jobs
         if job.body is not None
@@ -78,7 +78,7 @@ def put_aside(connection: str, jobs: Sequence[Sendable], *, waits: bool) -> Sequ
     return [job if job.body is None else job._replace(body=None) for job in jobs]
 
 
-def seconds_kept(connection: str) -> float:
+def seconds_until_check(connection: str) -> float:
     """For how long nobody asks whether the entry of a job that is due now is still needed. Where a
     store cannot be asked for one job, long enough for the job to be over by then.
     """

@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
-from djqueue.dispatch.large import fitted, put_aside
+from djqueue.dispatch.large import shrink, store_bodies
 from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
 from djqueue.dispatch.sending import Deferred, send, send_unannounced
@@ -128,7 +128,7 @@ class _Group:
 
     def add(self, job: Sendable) -> None:
         """Check that the store will take it."""
-        sent = job if len(job.outgoing.payload) <= job.plan.fits else fitted(job)
+        sent = job if len(job.outgoing.payload) <= job.plan.fits else shrink(job)
         if self._keeps_all:
             self._jobs.append(sent if self._recorder is None else job)
             return
@@ -143,7 +143,7 @@ class _Group:
             for job in self._jobs:
                 self._recorder.record(job)
             return
-        ready = put_aside(connection, self._jobs, waits=bool(self._aliases))
+        ready = store_bodies(connection, self._jobs, waits=bool(self._aliases))
         if self._aliases:
             waiting.add(connection, inline, self._aliases, ready)
         elif self._keeps_all:
@@ -180,7 +180,7 @@ class _Waiting:
 
     def start(self) -> None:
         for (_, aliases), deferred in self._deferred.items():
-            deferred.keep(aliases)
+            deferred.write_outbox(aliases)
             when_all_commit(list(aliases), deferred.publish)
 
 

@@ -44,4 +44,4 @@ class Sendable(NamedTuple):
     instance: Any
     plan: Plan
     body: bytes | None = None
-    """What `djqueue.dispatch.large.put_aside` has to store first."""
+    """What `djqueue.dispatch.large.store_bodies` has to store first."""

@@ -98,7 +98,7 @@ class Deferred:
         """Let `job` wait too."""
         self.jobs[job.outgoing.id] = job
 
-    def keep(self, aliases: Sequence[str]) -> None:
+    def write_outbox(self, aliases: Sequence[str]) -> None:
         """Write down what waits, in the transaction on the only one of `aliases`, where the
         connection has an outbox: then nothing is lost between its commit and `publish`.
         """

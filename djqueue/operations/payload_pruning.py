@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
-from djqueue.dispatch.large import seconds_kept
+from djqueue.dispatch.large import seconds_until_check
 from djqueue.errors import QueueUnavailable
 from djqueue.payload import store as payload_store
 
@@ -39,7 +39,7 @@ def prune_payloads(budget: float = 2.0) -> int:
     """Remove entries of the payload store without a job or a failed row; how many. Takes about
     `budget` seconds at most: the rest is left to the next time.
 
-    An entry that is still needed is not looked at again for a while (`large.seconds_kept`). One
+    An entry that is still needed is not looked at again for a while (`seconds_until_check`). One
     whose connection cannot be asked for a job, or is not configured here, goes by its age.
     """
     known = settings()
@@ -54,7 +54,7 @@ def prune_payloads(budget: float = 2.0) -> int:
         if time.monotonic() > end:
             return removed
     for shard in random.sample(range(256), SHARDS):
-        files = payload_store.strays(shard, age)
+        files = payload_store.orphan_files(shard, age)
         payload_store.remove(files)
         removed += len(files)
         if time.monotonic() > end:
@@ -76,7 +76,7 @@ def _orphans(age: timedelta) -> Iterator[list[str]]:
         except QueueUnavailable:
             silent.add(connection)
             continue
-        payload_store.keep(needed, seconds_kept(connection))
+        payload_store.postpone_check(needed, seconds_until_check(connection))
         yield [str(uuid) for uuid in uuids if uuid not in needed]
 
 

@@ -26,7 +26,7 @@ from django.db import transaction
 
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import text_for_job
-from djqueue.dispatch.large import seconds_kept
+from djqueue.dispatch.large import seconds_until_check
 from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
@@ -199,7 +199,7 @@ def _keep(rows: Iterable[FailedJob]) -> None:
     """Let nobody prune the arguments of what runs again."""
     large = {str(row.uuid): row.connection for row in rows if is_stored(row.payload)}
     if large:
-        payload_store.keep(large, max(map(seconds_kept, set(large.values()))))
+        payload_store.postpone_check(large, max(map(seconds_until_check, set(large.values()))))
 
 
 def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from djqueue.dispatch.connections import keepers, queues
+from djqueue.dispatch.connections import members, queues
 from djqueue.drivers.base import State, StoredJob
 from djqueue.errors import (
     ConfigurationError,
@@ -75,7 +75,7 @@ def locate(text: str, connection: str | None = None) -> Located:
     """
     part = ids.digits(text)
     silent = []
-    names = _names() if connection is None else keepers(connection)
+    names = _names() if connection is None else members(connection)
     for name in names:
         try:
             found = _search(queues[name].driver, part)
@@ -97,7 +97,7 @@ def _names() -> list[str]:
     found: dict[str, None] = {}
     for name in (None, *queues):
         try:
-            found.update(dict.fromkeys(keepers(name)))
+            found.update(dict.fromkeys(members(name)))
         except ConfigurationError:
             found[queues[name].name] = None
     return list(found)
@@ -138,7 +138,7 @@ def matching(
     is an error after the others.
     """
     states = tuple(states)
-    names = keepers(connection)
+    names = members(connection)
     silent: list[QueueError] = []
 
     def found() -> Iterator[Located]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue.conf import settings
 from djqueue.dispatch import controls
-from djqueue.dispatch.connections import QueueConnection, keepers, queues
+from djqueue.dispatch.connections import QueueConnection, members, queues
 from djqueue.drivers.base import QueueCounts, State
 from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueError
@@ -113,7 +113,7 @@ def _asked(connection: str | None) -> list[str]:
     found: dict[str, None] = {}
     for name in [connection] if connection is not None else list(queues):
         try:
-            found.update(dict.fromkeys(keepers(name)))
+            found.update(dict.fromkeys(members(name)))
         except QueueError:
             found[name] = None
     return list(found)
@@ -232,7 +232,7 @@ def split_target(text: str) -> list[tuple[str, str]]:
     """
     name, colon, queue = text.rpartition(":")
     asked = queues[name if colon else None]
-    return [(keeper, asked.check(queue)) for keeper in asked.keepers]
+    return [(member, asked.check(queue)) for member in asked.members]
 
 
 def span(seconds: float) -> str:

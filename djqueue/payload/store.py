@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 
     id: str
     body: bytes
-    keep: float = CHECK_AFTER
+    check_after: float = CHECK_AFTER
     """Seconds for which nobody asks whether it is still needed."""
 
 
@@ -74,7 +74,7 @@ def write(connection: str, entries: Sequence[Entry]) -> None:
     a part of it, but for what a storage has. `QueueUnavailable` if they could not be stored.
     """
     known = _known()
-    with _reported(f'database "{settings().payload_database}"'):
+    with _translate_errors(f'database "{settings().payload_database}"'):
         for some in _in_parts(entries):
             rows = [_row(connection, entry, within=known.storage is None) for entry in some]
             _table().bulk_create(rows)
@@ -98,7 +98,7 @@ def read(id: str, expected: str) -> bytes:
     if known.storage is not None:
         body = _open(known.storage, key, known.max_size)
     if body is None:  # or from before there was a storage
-        with _reported(f'database "{settings().payload_database}"'):
+        with _translate_errors(f'database "{settings().payload_database}"'):
             found = _table().filter(uuid=key).values_list("body", flat=True).first()
             body = None if found is None else bytes(found)
     if body is None:
@@ -113,9 +113,9 @@ def read(id: str, expected: str) -> bytes:
     return body
 
 
-def keep(ids: Iterable[str | UUID], seconds: float) -> None:
+def postpone_check(ids: Iterable[str | UUID], seconds: float) -> None:
     """Let nobody ask for so long whether these are still needed."""
-    with _reported(f'database "{settings().payload_database}"'):
+    with _translate_errors(f'database "{settings().payload_database}"'):
         later = timezone.now() + timedelta(seconds=seconds)
         _table().filter(uuid__in=list(ids)).update(check_at=later)
 
@@ -127,16 +127,16 @@ def remove(ids: Sequence[str]) -> None:
     if known is None or not keys:
         return
     if known.storage is not None:
-        with _reported(f'storage "{known.storage}"'):
+        with _translate_errors(f'storage "{known.storage}"'):
             for key in keys:
                 storages[known.storage].delete(_path(key))
     # Rows last: if the storage fails, pruning still knows of the files.
-    with _reported(f'database "{settings().payload_database}"'):
+    with _translate_errors(f'database "{settings().payload_database}"'):
         rows = _table().filter(uuid__in=keys)
         rows._raw_delete(rows.db)
 
 
-def strays(shard: int, older_than: timedelta) -> list[str]:
+def orphan_files(shard: int, older_than: timedelta) -> list[str]:
     """Ids of files in a storage that have no row: of one in 256 folders, so that it is cheap."""
     known = _known()
     if known.storage is None:
@@ -144,7 +144,7 @@ def strays(shard: int, older_than: timedelta) -> list[str]:
     storage = storages[known.storage]
     folder = f"{FOLDER}/{shard:02x}"
     before = timezone.now() - older_than
-    with _reported(f'storage "{known.storage}"'):
+    with _translate_errors(f'storage "{known.storage}"'):
         try:
             names = [name for name in storage.listdir(folder)[1] if _is_key(name)]
         except FileNotFoundError:
@@ -175,7 +175,7 @@ def _row(connection: str, entry: Entry, *, within: bool) -> Row:
         connection=connection,
         body=entry.body if within else None,
         created_at=now,
-        check_at=now + timedelta(seconds=entry.keep),
+        check_at=now + timedelta(seconds=entry.check_after),
     )
 
 
@@ -203,7 +203,7 @@ def _path(key: UUID) -> str:
 def _save(alias: str, entry: Entry) -> None:
     path = _path(UUID(entry.id))
     storage = storages[alias]
-    with _reported(f'storage "{alias}"'):
+    with _translate_errors(f'storage "{alias}"'):
         saved = storage.save(path, ContentFile(entry.body))
     if saved.replace("\\", "/") != path:
         storage.delete(saved)
@@ -214,7 +214,7 @@ def _save(alias: str, entry: Entry) -> None:
 
 
 def _open(alias: str, key: UUID, limit: int) -> bytes | None:
-    with _reported(f'storage "{alias}"'):
+    with _translate_errors(f'storage "{alias}"'):
         try:
             with storages[alias].open(_path(key)) as file:
                 body: bytes = file.read(limit + (1 << 16))  # what zlib adds, and to spare
@@ -229,7 +229,7 @@ def _modified(storage: Storage, path: str) -> Any:
 
 
 @contextmanager
-def _reported(place: str) -> Iterator[None]:
+def _translate_errors(place: str) -> Iterator[None]:
     try:
         yield
     except ConfigurationError:

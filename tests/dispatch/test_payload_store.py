@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from djqueue import dispatch_many, dispatch_sync, queues
-from djqueue.dispatch.large import seconds_kept
+from djqueue.dispatch.large import seconds_until_check
 from djqueue.drivers.base import Capabilities, Reservation
 from djqueue.errors import (
     ConfigurationError,
@@ -515,8 +515,8 @@ def test_where_a_job_may_wait_for_ever_they_are_kept_for_three_months(settings):
         "PRUNE_AFTER": {"PAYLOADS": 3600},
     }
     for name in ("first", "pair"):
-        assert seconds_kept(name) == 92 * 86400
-    assert seconds_kept("second") == payload_store.CHECK_AFTER
+        assert seconds_until_check(name) == 92 * 86400
+    assert seconds_until_check("second") == payload_store.CHECK_AFTER
 
 
 def test_a_job_that_was_begun_and_is_not_over_keeps_them_where_its_store_cannot_be_asked(

@@ -21,27 +21,27 @@ class Command(QueueCommand):
 
     def remark(self, chosen: list[tuple[QueueConnection, str]], cleared: int) -> None:
         """A word about names that may be mistyped, where nothing was found."""
-        for keeper, name in chosen if not cleared else ():
-            if text := unknown_queue(keeper.name, name):
+        for member, name in chosen if not cleared else ():
+            if text := unknown_queue(member.name, name):
                 self.stderr.write(text)
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked = queues[options["connection"]]
         names = queue_names(options["queue"]) or [asked.settings.queue]
         chosen = [
-            (queues[keeper], asked.check(name))
-            for keeper in asked.keepers
+            (queues[member], asked.check(name))
+            for member in asked.members
             for name in dict.fromkeys(names)
         ]
-        counts = [keeper.counts(name) for keeper, name in chosen]
+        counts = [member.counts(name) for member, name in chosen]
         held = sum((each.waiting or 0) + (each.delayed or 0) for each in counts)
-        places = ", ".join(f"{keeper.name}:{name}" for keeper, name in chosen)
+        places = ", ".join(f"{member.name}:{name}" for member, name in chosen)
         if options["dry_run"]:
             self.stdout.write(f"{number_of(held, 'job')} would be deleted from {places}.")
             return
         if held:
             self.confirm(f"This deletes {number_of(held, 'job')} from {places}.", options)
-        cleared = sum(keeper.clear(name) for keeper, name in chosen)
+        cleared = sum(member.clear(name) for member, name in chosen)
         self.audit("clear", cleared, filters={"queues": places})
         self.stdout.write(f"Deleted {number_of(cleared, 'job')} from {places}.")
         self.remark(chosen, cleared)
