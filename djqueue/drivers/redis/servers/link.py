@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
@@ -12,6 +13,10 @@ from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection
 
 from djqueue.drivers.sockets import silence
+
+HAS_HIREDIS = find_spec("hiredis") is not None
+if HAS_HIREDIS:
+    import hiredis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +79,7 @@ class Link:
             for command in commands:
                 self._allow_time(connection)
                 self._unanswered += 1
-                packed = connection.pack_command(*command)
+                packed = _packed(connection, command)
                 connection.send_packed_command(packed, check_health=False)
         except BaseException:
             self.close()
@@ -187,3 +192,11 @@ def _is_stale(connection: Connection) -> bool:
 
 def _socket(connection: Connection | None) -> socket.socket | None:
     return getattr(connection, "_sock", None)
+
+
+def _packed(connection: Any, command: Sequence[Any]) -> list[bytes]:
+    """Encode `command`. redis-py looks at each argument first, for kinds that are not used here."""
+    if HAS_HIREDIS:
+        return [hiredis.pack_command(tuple(command))]
+    packed: list[bytes] = connection.pack_command(*command)
+    return packed
