@@ -14,7 +14,7 @@ from djqueue.admin import audit
 from djqueue.admin.lists.words import relative
 from djqueue.admin.outcome import Kept, Named, Reason, Result
 from djqueue.errors import QueueUnavailable
-from djqueue.finish import failed
+from djqueue.operations import failed_jobs
 from djqueue.operations.retrying import retry as move_back
 from djqueue.text.printable import one_line
 
@@ -57,7 +57,7 @@ def forget(picked: Picked) -> Result:
     with transaction.atomic(using=picked.alias):
         rows = _locked(picked)
         if rows:
-            failed.forget(_selection(rows))
+            failed_jobs.forget(_selection(rows))
         there = _there(picked, rows)
     changed = [Named(pk, one_line(row)) for pk, row in rows.items() if pk not in there]
     gone = [key for key in picked.keys if key not in rows]
@@ -65,8 +65,8 @@ def forget(picked: Picked) -> Result:
     return Result(changed, _missing(gone, picked.alias) + kept)
 
 
-def _selection(rows: Mapping[int, FailedJob]) -> failed.Selection:
-    return failed.Selection(ids=tuple(str(row.uuid) for row in rows.values()))
+def _selection(rows: Mapping[int, FailedJob]) -> failed_jobs.Selection:
+    return failed_jobs.Selection(ids=tuple(str(row.uuid) for row in rows.values()))
 
 
 def _there(picked: Picked, rows: Mapping[int, FailedJob]) -> set[int]:
@@ -82,7 +82,7 @@ class _Left(NamedTuple):
     """Why it went no further."""
 
 
-def _retry(selection: failed.Selection, moved: Callable[[Iterable[int]], object]) -> _Left:
+def _retry(selection: failed_jobs.Selection, moved: Callable[[Iterable[int]], object]) -> _Left:
     try:
         done = move_back(selection, on_moved=moved)
     except QueueUnavailable as error:
@@ -96,7 +96,7 @@ def _retry(selection: failed.Selection, moved: Callable[[Iterable[int]], object]
 
 
 def _table(picked: Picked) -> QuerySet[FailedJob]:
-    return failed.table().using(picked.alias)
+    return failed_jobs.table().using(picked.alias)
 
 
 def _locked(picked: Picked) -> dict[int, FailedJob]:
@@ -115,7 +115,7 @@ def _named(rows: QuerySet[FailedJob]) -> dict[int, FailedJob]:
 
 def _missing(keys: Sequence[int], alias: str) -> list[Kept]:
     if len(keys) == 1:
-        act = audit.last_act(failed.table().model, keys[0], alias)
+        act = audit.last_act(failed_jobs.table().model, keys[0], alias)
         if act is not None and act.verb in _BY:
             ago = relative(act.at, timezone.now())
             return [Kept(_BY[act.verb], {"user": act.user, "ago": ago})]

@@ -1,5 +1,4 @@
-"""The rows of failed jobs: written, each only over one of an earlier reservation of its job; and
-taken for a while by whoever moves their jobs to another store.
+"""The rows of failed jobs, as they are written: each only over one of an earlier reservation.
 
 Written by hand: the ORM's `bulk_create` knows no condition for the rows that are there already.
 """
@@ -7,25 +6,17 @@ Written by hand: the ORM's `bulk_create` knows no condition for the rows that ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
-from django.db.models import Q, QuerySet
-
-from djqueue.drivers.now import UtcNow
-from djqueue.payload.ids import new_push_id, push_id_for
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from djqueue.models import FailedJob
 
-__all__ = ["ascii_only", "free", "gone", "let_go", "storable", "take", "write"]
-
-HOLD = 60.0
-"""Seconds for which a row belongs to whoever has taken it."""
+__all__ = ["ascii_only", "storable", "write"]
 
 MOST_ROWS = 50
 """Rows in a statement: SQLite may take 999 parameters."""
@@ -66,52 +57,6 @@ def write(alias: str, rows: Sequence[FailedJob]) -> None:
             latest[row.uuid] = row
     for some in _slices(list(latest.values())):
         _write(connections[alias], some)
-
-
-# -- taken -----------------------------------------------------------------------------------------
-
-
-def free(alias: str) -> QuerySet[FailedJob]:
-    """The rows that nobody has taken."""
-    return _table(alias).filter(Q(taken_until=None) | Q(taken_until__lte=UtcNow()))
-
-
-def take(alias: str, by: str, keys: Sequence[int]) -> dict[int, str]:
-    """Those of the rows that are free: they belong to `by` for a while. For each the push id that
-    it is moved under, which is the one of whoever tried before.
-    """
-    until = UtcNow() + timedelta(seconds=HOLD)
-    if not free(alias).filter(pk__in=keys).update(taken_until=until, taken_by=by):
-        return {}
-    mine = _table(alias).filter(pk__in=keys, taken_by=by)
-    mine.filter(push_id="").update(push_id=new_push_id())
-    return {key: push_id_for(uuid, base) for key, uuid, base in mine.values_list(*_NAMED)}
-
-
-_NAMED = ("pk", "uuid", "push_id")
-
-
-def gone(alias: str, by: str, keys: Sequence[int]) -> int:
-    """Delete rows that still belong to `by`; how many. One whose job has failed again since it was
-    taken does not.
-    """
-    if not keys:
-        return 0
-    return _table(alias).filter(pk__in=keys, taken_by=by)._raw_delete(alias)
-
-
-def let_go(alias: str, by: str, keys: Iterable[int]) -> None:
-    """Give up the rows that still belong to `by`."""
-    _table(alias).filter(pk__in=list(keys), taken_by=by).update(taken_until=None, taken_by="")
-
-
-def _table(alias: str) -> QuerySet[FailedJob]:
-    from djqueue.models import FailedJob
-
-    return FailedJob.objects.using(alias)
-
-
-# -- written ---------------------------------------------------------------------------------------
 
 
 def _slices(rows: Sequence[FailedJob]) -> Iterator[Sequence[FailedJob]]:

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from djqueue.finish.failed import Selection
+from djqueue.operations.failed_jobs import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from django.utils import timezone
 from djqueue.conf import settings
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.now import UtcNow
-from djqueue.finish import failed
+from djqueue.operations import failed_jobs
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -38,7 +38,7 @@ def prune(budget: float = BUDGET) -> bool:
     known = settings()
     if known.failed_jobs is not None and known.prune_failed_jobs is not None:
         before = timezone.now() - timedelta(seconds=known.prune_failed_jobs)
-        failed.forget(failed.Selection(before=before), until=end)
+        failed_jobs.forget(failed_jobs.Selection(before=before), until=end)
     for alias in known.databases:
         _delete(_old_guards(alias), end)
         _delete(_old_controls(alias), end)

@@ -30,10 +30,10 @@ from djqueue.dispatch.large import seconds_until_check
 from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
-from djqueue.finish import failed, failed_rows
 from djqueue.jobs import registry
 from djqueue.jobs.definition.durations import seconds_until
 from djqueue.jobs.definition.spec import JobSpec
+from djqueue.operations import failed_jobs
 from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id
@@ -74,7 +74,7 @@ class RetryStopped(QueueUnavailable):
 
 
 def retry(
-    selection: failed.Selection = failed.ALL,
+    selection: failed_jobs.Selection = failed_jobs.ALL,
     on_progress: Callable[[int], object] = lambda done: None,
     on_moved: Callable[[Iterable[int]], object] = lambda keys: None,
 ) -> Retried:
@@ -87,7 +87,7 @@ def retry(
     """
     moved = gone = seen = 0
     refused: dict[str, int] = {}
-    for keys in failed.slices(selection):
+    for keys in failed_jobs.slices(selection):
         for connection, rows in _by_connection(keys).items():
             reason = _refusal(connection)
             if reason is not None:
@@ -109,7 +109,7 @@ def retry(
 
 def _by_connection(keys: Sequence[int]) -> dict[str, list[FailedJob]]:
     rows: dict[str, list[FailedJob]] = {}
-    for row in failed.table().filter(id__in=keys).order_by("id").defer("exception", "history"):
+    for row in failed_jobs.table().filter(id__in=keys).order_by("id").defer("exception", "history"):
         rows.setdefault(row.connection, []).append(row)
     return rows
 
@@ -162,20 +162,20 @@ class _Moved(NamedTuple):
 def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
     if not ready:
         return _Moved()
-    if driver.shares_transaction_with(failed.store()):
+    if driver.shares_transaction_with(failed_jobs.store()):
         return _move_together(driver, ready)
     by = uuids.uuid4().hex
-    keys = failed_rows.take(failed.store(), by, [row.pk for row, _job in ready])
+    keys = failed_jobs.take(by, [row.pk for row, _job in ready])
     taken = [(row, job._replace(push_id=keys[row.pk])) for row, job in ready if row.pk in keys]
     pushed = Pushed()
     try:
         if taken:
-            pushed = push(driver, [job for _row, job in taken], failed_rows.HOLD / 6)
+            pushed = push(driver, [job for _row, job in taken], failed_jobs.HOLD / 6)
     finally:
         rows = [row for row, job in taken if job.id in pushed.stored]
         _keep(rows)
-        moved = failed_rows.gone(failed.store(), by, [row.pk for row in rows])
-        failed_rows.let_go(failed.store(), by, keys)
+        moved = failed_jobs.gone(by, [row.pk for row in rows])
+        failed_jobs.let_go(by, keys)
     gone = len(ready) - len(taken)
     refused = Counter(error.message for error in pushed.refused.values())
     numbers = [row.pk for row in rows]
@@ -186,7 +186,7 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
     """In one transaction. The delete comes first, and its row count decides who does it."""
     jobs = {row.pk: job for row, job in ready}
     try:
-        with transaction.atomic(using=failed.store()):
+        with transaction.atomic(using=failed_jobs.store()):
             taken = _take([row for row, _job in ready])
             driver.push([jobs[row.pk] for row in taken])
             _keep(taken)
@@ -204,7 +204,7 @@ def _keep(rows: Iterable[FailedJob]) -> None:
 
 def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:
     """Delete the rows; those of them that were still there."""
-    alias = failed.store()
+    alias = failed_jobs.store()
     with transaction.atomic(using=alias):
         complete = _delete([row.pk for row in rows]) == len(rows)
         if not complete:  # some were gone, and a count does not say which
@@ -213,7 +213,7 @@ def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:
 
 
 def _delete(keys: Sequence[int]) -> int:
-    rows = failed_rows.free(failed.store()).filter(id__in=keys)
+    rows = failed_jobs.free().filter(id__in=keys)
     return rows._raw_delete(rows.db)
 
 
@@ -243,7 +243,7 @@ def _ask(spec: JobSpec, text: str, what: str, function: Callable[[JobInstance], 
     """What a function of the project says for the job; None where the job cannot be made."""
     try:
         # A savepoint: a query that fails in there must not break an open transaction for the rest.
-        with transaction.atomic(using=failed.store()):
+        with transaction.atomic(using=failed_jobs.store()):
             return function(spec.load(payload_store.unpacked(payload.decode(text)).arguments))
     except PayloadError:
         return None  # it cannot run either; the next attempt says so

@@ -19,7 +19,7 @@ from djqueue.errors import (
     QueueUnavailable,
     Unsupported,
 )
-from djqueue.finish.failed import SLICE, not_found
+from djqueue.operations.failed_jobs import SLICE, not_found
 from djqueue.text import short_ids as ids
 
 if TYPE_CHECKING:

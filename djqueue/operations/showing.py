@@ -16,9 +16,8 @@ from djqueue.errors import (
     UnknownJob,
     Unsupported,
 )
-from djqueue.finish import failed
 from djqueue.jobs import registry
-from djqueue.operations import selecting
+from djqueue.operations import failed_jobs, selecting
 from djqueue.payload import history, payload
 from djqueue.payload.packing import TooLong
 from djqueue.payload.store import unpacked
@@ -60,7 +59,7 @@ def show(text: str, connection: str | None = None) -> dict[str, Any]:
     except JobNotFound as error:
         missing = error
     try:
-        return _failed(failed.find(text))
+        return _failed(failed_jobs.find(text))
     except Unsupported:
         raise missing from None
     except JobNotFound as error:

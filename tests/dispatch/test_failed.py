@@ -16,9 +16,10 @@ from djqueue import queues
 from djqueue.drivers.base import Reservation, State
 from djqueue.errors import JobNotFound, QueueUnavailable, Unsupported
 from djqueue.finish import failed
-from djqueue.finish.failed import GivenUp, Selection
+from djqueue.finish.failed import GivenUp
 from djqueue.models import FailedJob, QueuedJob
-from djqueue.operations import retrying
+from djqueue.operations import failed_jobs, retrying
+from djqueue.operations.failed_jobs import Selection
 from djqueue.payload import history, payload
 from djqueue.runner.outcome import report
 from tests.dispatch.jobs import Grouped, Optioned, Write
@@ -140,9 +141,9 @@ def test_without_a_store_nothing_is_kept_and_asking_says_why(change):
     change(FAILED_JOBS=None)
     fail()
     with pytest.raises(Unsupported, match=r'DJQUEUE\["FAILED_JOBS"\] is None'):
-        failed.count()
+        failed_jobs.count()
     change(FAILED_JOBS={"DATABASE": "default"})
-    assert failed.count() == 0
+    assert failed_jobs.count() == 0
 
 
 # -- finding -------------------------------------------------------------------------------------
@@ -169,14 +170,14 @@ OTHER = "0190aaaa-bbbb-7ccc-8ddd-eeee00000002"
 def test_an_id_or_enough_of_its_beginning_or_end_finds_the_job(text):
     fail(ID)
     fail("0290aaaa-bbbb-7ccc-8ddd-eeee00000002")
-    assert str(failed.find(text).uuid) == ID
+    assert str(failed_jobs.find(text).uuid) == ID
 
 
 def test_a_part_of_several_ids_names_the_candidates():
     fail(ID)
     fail(OTHER)
     with pytest.raises(JobNotFound, match=f"{OTHER}, {ID}") as caught:
-        failed.find("0190aaaa")
+        failed_jobs.find("0190aaaa")
     assert "several begin or end like it" in str(caught.value)
 
 
@@ -184,41 +185,41 @@ def test_a_part_of_several_ids_names_the_candidates():
 def test_what_no_id_begins_or_ends_with_is_not_found(text):
     fail(ID)
     with pytest.raises(JobNotFound, match="No failed job has the id"):
-        failed.find(text)
+        failed_jobs.find(text)
 
 
 @pytest.mark.parametrize("text", ["777777", "7", "00001", "1"])
 def test_a_row_number_is_told_to_be_one(text):
     fail(ID)
     with pytest.raises(JobNotFound, match="Row numbers are for --range alone"):
-        failed.find(text)
+        failed_jobs.find(text)
 
 
 @pytest.mark.parametrize("text", ["f0001", "0190a", "1"])
 def test_what_is_short_stands_for_no_job(text):
     fail(ID)
     with pytest.raises(JobNotFound, match="too short for a part of an id: give at least 6"):
-        failed.find(text)
+        failed_jobs.find(text)
 
 
 def test_a_number_that_is_another_jobs_row_stands_for_neither():
     fail("0190aaaa-bbbb-7ccc-8ddd-eeee00100200")
     fail(OTHER)
-    assert str(failed.find("100200").uuid).endswith("100200")
+    assert str(failed_jobs.find("100200").uuid).endswith("100200")
     FailedJob.objects.filter(uuid=OTHER).update(id=100200)
     with pytest.raises(JobNotFound, match="row number of another failed job"):
-        failed.find("100200")
+        failed_jobs.find("100200")
 
 
 @pytest.mark.parametrize("text", ["", "all", "xyz", "%", "_", ID + "0"])
 def test_what_is_no_id_is_said_to_be_none(text):
     with pytest.raises(JobNotFound, match="is no id"):
-        failed.find(text)
+        failed_jobs.find(text)
 
 
 def test_ids_are_resolved_one_by_one():
     fail(ID)
-    found = failed.resolve([ID, "ffff0001", "cccc"])
+    found = failed_jobs.resolve([ID, "ffff0001", "cccc"])
     assert found.selection == Selection(ids=(ID,))
     assert len(found.unknown) == 1
 
@@ -230,7 +231,7 @@ def test_filters_narrow_each_other():
     other = fail(queue="b", name="test.bus.Optioned")
 
     def found(**wanted):
-        return [str(row.uuid) for row in failed.listed(Selection(**wanted))]
+        return [str(row.uuid) for row in failed_jobs.listed(Selection(**wanted))]
 
     assert found() == [other, new, old]
     assert found(queue="a") == [new, old]
@@ -238,42 +239,42 @@ def test_filters_narrow_each_other():
     assert found(name="test.bus.Optioned") == [other]
     assert found(rows=(row_of(old).pk, row_of(new).pk)) == [new, old]
     assert found(ids=()) == []
-    assert [str(row.uuid) for row in failed.listed(limit=2)] == [other, new]
+    assert [str(row.uuid) for row in failed_jobs.listed(limit=2)] == [other, new]
 
 
 def test_lists_go_through_every_slice(monkeypatch):
-    monkeypatch.setattr(failed, "SLICE", 2)
+    monkeypatch.setattr(failed_jobs, "SLICE", 2)
     ids = [fail() for _ in range(5)]
-    assert [str(row.uuid) for row in failed.listed()] == ids[::-1]
-    assert [str(row.uuid) for row in failed.listed(limit=3)] == ids[:1:-1]
+    assert [str(row.uuid) for row in failed_jobs.listed()] == ids[::-1]
+    assert [str(row.uuid) for row in failed_jobs.listed(limit=3)] == ids[:1:-1]
 
 
 # -- forgetting ----------------------------------------------------------------------------------
 
 
 def test_forgetting_counts_what_it_deleted(monkeypatch):
-    monkeypatch.setattr(failed, "SLICE", 2)
+    monkeypatch.setattr(failed_jobs, "SLICE", 2)
     for queue in ("a", "a", "b", "a", "a", "a"):
         fail(queue=queue)
     steps = []
-    assert failed.forget(Selection(queue="a"), steps.append) == 5
+    assert failed_jobs.forget(Selection(queue="a"), steps.append) == 5
     assert steps == [2, 4, 5]
-    assert [row.queue for row in failed.listed()] == ["b"]
+    assert [row.queue for row in failed_jobs.listed()] == ["b"]
 
 
 def test_what_fails_meanwhile_is_not_swept_in(monkeypatch):
-    monkeypatch.setattr(failed, "SLICE", 1)
+    monkeypatch.setattr(failed_jobs, "SLICE", 1)
     fail()
     fail()
-    assert failed.forget(on_progress=lambda done: fail(queue="late")) == 2
-    assert [row.queue for row in failed.listed()] == ["late", "late"]
+    assert failed_jobs.forget(on_progress=lambda done: fail(queue="late")) == 2
+    assert [row.queue for row in failed_jobs.listed()] == ["late", "late"]
 
 
 def test_old_ones_are_those_that_failed_before():
     old = fail()
     FailedJob.objects.filter(uuid=old).update(failed_at=timezone.now() - timedelta(hours=2))
     fail()
-    assert failed.forget(failed.failed_before(3600)) == 1
+    assert failed_jobs.forget(failed_jobs.failed_before(3600)) == 1
     assert not FailedJob.objects.filter(uuid=old).exists()
 
 
@@ -370,7 +371,7 @@ def test_a_message_group_that_raises_keeps_its_own_row_back_and_no_other(memory)
     assert (done.moved, done.gone, sum(done.refused.values())) == (2, 0, 2)
     assert [job.id for job in memory] == good
     assert "message_group of test.bus.Grouped raised IndexError" in next(iter(done.refused))
-    assert {str(row.uuid) for row in failed.listed()} == {broken, asks}
+    assert {str(row.uuid) for row in failed_jobs.listed()} == {broken, asks}
 
 
 def test_a_job_goes_back_to_the_connection_it_failed_on(memory):
@@ -386,7 +387,7 @@ def test_a_retry_in_a_transaction_is_undone_with_it():
     with transaction.atomic():
         assert retrying.retry().moved == 1
         transaction.set_rollback(True)
-    assert failed.count() == 1
+    assert failed_jobs.count() == 1
     assert not QueuedJob.objects.exists()
 
 
@@ -396,7 +397,7 @@ def test_where_a_store_cannot_be_reached_nothing_is_lost():
         fail(connection="down", queue="down")
     with pytest.raises(QueueUnavailable, match="1 job was retried before"):
         retrying.retry()
-    assert failed.count() == 2
+    assert failed_jobs.count() == 2
     assert QueuedJob.objects.count() == 1
 
 
@@ -412,7 +413,7 @@ def test_jobs_that_cannot_go_back_stay_with_a_reason(connection, reason):
     ((text, number),) = done.refused.items()
     assert reason in text
     assert number == 1
-    assert failed.count() == 1
+    assert failed_jobs.count() == 1
 
 
 def test_a_row_that_somebody_else_took_is_not_pushed(monkeypatch):
@@ -425,7 +426,7 @@ def test_a_row_that_somebody_else_took_is_not_pushed(monkeypatch):
 
 
 def test_a_retried_job_that_fails_at_once_is_not_retried_again(monkeypatch):
-    monkeypatch.setattr(failed, "SLICE", 1)
+    monkeypatch.setattr(failed_jobs, "SLICE", 1)
     fail(connection="memory", queue="kept")
     fail(connection="memory", queue="kept")
 
@@ -435,7 +436,7 @@ def test_a_retried_job_that_fails_at_once_is_not_retried_again(monkeypatch):
                 fail(job.id, connection="memory", queue="kept")
 
     assert retrying.retry(on_progress=fail_again).moved == 2
-    assert failed.count() == 2
+    assert failed_jobs.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)

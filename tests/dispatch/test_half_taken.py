@@ -20,7 +20,7 @@ from djqueue.errors import InvalidJob, QueueError, QueueUnavailable
 from djqueue.finish import failed
 from djqueue.finish.failed import GivenUp
 from djqueue.models import FailedJob, Outbox, QueuedJob
-from djqueue.operations import retrying
+from djqueue.operations import failed_jobs, retrying
 from djqueue.payload import payload
 from djqueue.runner.outcome import ErrorReport
 from djqueue.signals import job_queued
@@ -394,7 +394,7 @@ def test_a_retry_keeps_the_rows_of_what_is_not_stored_alone():
 
 
 def test_a_retry_stops_at_the_first_slice_that_its_store_did_not_take(monkeypatch):
-    monkeypatch.setattr(failed, "SLICE", 40)
+    monkeypatch.setattr(failed_jobs, "SLICE", 40)
     fail(120)
     HalfDriver.takes = 0
     with pytest.raises(retrying.RetryStopped, match="0 jobs were retried before") as raised:
@@ -420,7 +420,7 @@ def test_a_retry_pushes_outside_transactions_and_nobody_forgets_what_is_on_its_w
     seen = []
 
     def look_meanwhile(self, jobs):
-        seen.append((connection.in_atomic_block, failed.forget(), retrying.retry()))
+        seen.append((connection.in_atomic_block, failed_jobs.forget(), retrying.retry()))
         push(self, jobs)
 
     monkeypatch.setattr(HalfDriver, "push", look_meanwhile)

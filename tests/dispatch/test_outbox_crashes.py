@@ -51,14 +51,14 @@ def after(owner, name):
     setattr(owner, name, wrapped)
 
 from djqueue.dispatch.outbox import outbox, pushing, rows as outbox_rows
-from djqueue.finish import failed_rows
+from djqueue.operations import failed_jobs
 from tests.half import HalfDriver
 {where}
 {what}
 print("lived")
 """
 BEFORE, TAKEN, PUSHED = (
-    "outbox_rows.take = outbox_rows.take_due = failed_rows.take = die",
+    "outbox_rows.take = outbox_rows.take_due = failed_jobs.take = die",
     "HalfDriver.push = die",
     "after(HalfDriver, 'push')",
 )

@@ -27,7 +27,7 @@ from djqueue.errors import (
 )
 from djqueue.finish import failed
 from djqueue.models import FailedJob, Outbox, Payload, QueuedJob, Run
-from djqueue.operations import payload_pruning
+from djqueue.operations import failed_jobs, payload_pruning
 from djqueue.operations.payload_pruning import prune_payloads
 from djqueue.operations.retrying import retry
 from djqueue.operations.showing import show
@@ -311,9 +311,9 @@ def test_forgetting_a_failed_job_forgets_its_arguments(small):
     small()
     fail()
     other = fail()
-    assert failed.forget(failed.Selection(ids=(other,))) == 1
+    assert failed_jobs.forget(failed_jobs.Selection(ids=(other,))) == 1
     assert Payload.objects.count() == 1
-    assert failed.forget() == 1
+    assert failed_jobs.forget() == 1
     assert not Payload.objects.exists()
 
 

@@ -14,7 +14,7 @@ from djqueue.drivers.now import UtcNow
 from djqueue.finish import failed
 from djqueue.finish.failed import GivenUp
 from djqueue.models import Control, FailedJob, Run
-from djqueue.operations import pruning
+from djqueue.operations import failed_jobs, pruning
 from djqueue.runner.outcome import ErrorReport
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
@@ -66,7 +66,7 @@ def test_many_old_rows_take_no_longer_than_the_budget(monkeypatch):
 
 def test_old_failed_jobs_are_a_part_of_the_budget(change, monkeypatch):
     change(PRUNE_AFTER={"FAILED_JOBS": 60})
-    monkeypatch.setattr(failed, "SLICE", 10)
+    monkeypatch.setattr(failed_jobs, "SLICE", 10)
     held = Reservation("", "default", "a.B", "{}", 1, 0, "", None)
     error = ErrorReport("ValueError", "no", "")
     ids = [str(uuid.uuid4()) for _ in range(30)]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from djqueue.finish import failed
 from djqueue.models import FailedJob
-from djqueue.operations import retrying
+from djqueue.operations import failed_jobs, retrying
 from tests.app import untidy
 from tests.app.models import Note
 from tests.support import start_worker
@@ -18,7 +17,7 @@ def test_a_job_whose_process_dies_right_after_its_commit_has_not_failed(store, l
         assert "is done after all: its transaction was committed" in worker.output
     assert [note.text for note in Note.objects.all()] == ["here"]
     assert [row.name for row in FailedJob.objects.all()] == ["app.dies_once"]
-    retrying.retry(failed.ALL)
+    retrying.retry(failed_jobs.ALL)
     with start_worker("store", "--stop-when-empty") as worker:
         assert worker.wait(60) == 0
     assert Note.objects.count() == 1

@@ -3,7 +3,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from djqueue.finish import failed
 from djqueue.management.base import QueueCommand, number_of
 from djqueue.management.options import (
     add_failed_filters,
@@ -13,6 +12,7 @@ from djqueue.management.options import (
     limit_of,
 )
 from djqueue.management.rows import failed_object
+from djqueue.operations import failed_jobs
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -29,7 +29,7 @@ class Command(QueueCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         selection = failed_selection(options)
-        found = failed.listed(selection, limit_of(options))
+        found = failed_jobs.listed(selection, limit_of(options))
         objects = map(failed_object, islice(found, options["limit"] or None))
         if options["json"]:
             for each in objects:
@@ -42,5 +42,5 @@ class Command(QueueCommand):
                 ([*(each[key] for key in columns), each["exception_message"]] for each in objects),
             )
         if next(found, None) is not None:
-            total = number_of(failed.count(selection), "failed job")
+            total = number_of(failed_jobs.count(selection), "failed job")
             self.stderr.write(f"These are {options['limit']} of {total}; --limit 0 shows all.")

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.finish import failed
 from djqueue.management.base import QueueCommand, number_of
 from djqueue.management.output import Progress
+from djqueue.operations import failed_jobs
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -22,12 +22,12 @@ class Command(QueueCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["hours"] < 0:
             raise self.usage("--hours is 0 or more.")
-        selection = failed.failed_before(options["hours"] * 3600)
+        selection = failed_jobs.failed_before(options["hours"] * 3600)
         if options["dry_run"]:
-            count = number_of(failed.count(selection), "failed job")
+            count = number_of(failed_jobs.count(selection), "failed job")
             self.stdout.write(f"{count} would be deleted.")
             return
-        with Progress(failed.count(selection)) as progress:
-            forgotten = failed.forget(selection, progress)
+        with Progress(failed_jobs.count(selection)) as progress:
+            forgotten = failed_jobs.forget(selection, progress)
         self.audit("prune", forgotten, filters={"hours": options["hours"]})
         self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.")

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.finish import failed
-from djqueue.finish.failed import ALL, Selection
 from djqueue.management.base import QueueCommand, number_of, told
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
 from djqueue.management.output import Progress
 from djqueue.operations import audit as auditing
+from djqueue.operations import failed_jobs
+from djqueue.operations.failed_jobs import ALL, Selection
 from djqueue.operations.retrying import retry
 
 if TYPE_CHECKING:
@@ -35,30 +35,30 @@ class Command(QueueCommand):
         if not ids and filters == ALL:
             raise self.usage("Say what to retry: ids, the word all, or filters such as --queue.")
         if by_id:
-            found = failed.resolve(ids)
+            found = failed_jobs.resolve(ids)
             known = len(found.selection.ids or ())
             self._retry(found.selection, known, options)
             self.report_unknown(found.unknown, known)
             return
-        count = failed.count(filters)
+        count = failed_jobs.count(filters)
         if not count and filters != ALL:
             raise self.nothing_matched("No failed job matched. Nothing was changed.")
         if not count:
             self.stdout.write("There are no failed jobs.")
             return
         if not options["dry_run"]:
-            which = failed.named(filters)
+            which = failed_jobs.named(filters)
             self.confirm(f"{which}\nThis retries {number_of(count, 'failed job')}.", options)
         self._retry(filters, count, options)
 
     def _retry(self, selection: Selection, count: int, options: dict[str, Any]) -> None:
         if not count:
             return
-        which = failed.named(selection)
+        which = failed_jobs.named(selection)
         if options["dry_run"]:
             self.stdout.write(f"{number_of(count, 'failed job')} would be retried.\n    {which}")
             return
-        ids = failed.some_ids(selection, auditing.MOST_IDS)
+        ids = failed_jobs.some_ids(selection, auditing.MOST_IDS)
         with Progress(count) as progress:
             done = retry(selection, progress)
         kept = done.gone + sum(done.refused.values())

@@ -1,0 +1,287 @@
+"""What operators see and do of failed jobs: choose, find, list, forget, and take rows for a retry.
+
+What looks through many rows goes by ascending row number, at most `SLICE` at a time, and stops at
+the newest row there was when it began: what fails meanwhile is not swept in.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from djqueue.drivers.now import UtcNow
+from djqueue.errors import JobNotFound
+from djqueue.finish.failed import store, table
+from djqueue.payload import packing
+from djqueue.payload import store as payload_store
+from djqueue.payload.ids import new_push_id, push_id_for
+from djqueue.text import short_ids as ids
+from djqueue.text.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from djqueue.models import FailedJob
+
+__all__ = [
+    "ALL",
+    "Found",
+    "Selection",
+    "count",
+    "failed_before",
+    "find",
+    "forget",
+    "free",
+    "gone",
+    "let_go",
+    "listed",
+    "named",
+    "resolve",
+    "slices",
+    "some_ids",
+    "store",
+    "table",
+    "take",
+]
+
+SLICE = 500
+CANDIDATES = 5
+"""Ids that an error names when a part of an id fits several."""
+
+
+HOLD = 60.0
+"""Seconds for which a row belongs to whoever has taken it."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which failed jobs are meant: those that fit everything that is given; all, if nothing is."""
+
+    ids: tuple[str, ...] | None = None
+    """Whole uuids, as `resolve` returns them."""
+    connection: str | None = None
+    queue: str | None = None
+    name: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    rows: tuple[int, int] | None = None
+    """The first and the last row number, both included."""
+
+    def condition(self) -> Q:
+        """The rows, as a condition of the ORM."""
+        wanted: dict[str, Any] = {
+            "uuid__in": self.ids,
+            "connection": self.connection,
+            "queue": self.queue,
+            "name": self.name,
+            "failed_at__gte": self.since,
+            "failed_at__lt": self.before,
+            "id__range": self.rows,
+        }
+        return Q(**{key: value for key, value in wanted.items() if value is not None})
+
+    def described(self) -> dict[str, object]:
+        """The filters, for the record; ids are none."""
+        return {
+            key: value for key, value in vars(self).items() if value is not None and key != "ids"
+        }
+
+
+ALL = Selection()
+
+
+class Found(NamedTuple):
+    """What ids stand for."""
+
+    selection: Selection
+    unknown: list[JobNotFound]
+    """One for each id that no failed job has, or that fits several; they say which."""
+
+
+def find(text: str) -> FailedJob:
+    """The failed job whose id is `text`, or begins or ends like it. Raises `JobNotFound`."""
+    part = ids.digits(text)
+    if len(part) == ids.LENGTH:
+        found = list(table().filter(uuid=part))
+    else:
+        like = Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
+        found = list(table().filter(like).order_by("-id")[: CANDIDATES + 1])
+    if len(found) == 1:
+        _refuse_row_number(part, found[0])
+        return found[0]
+    raise not_found("failed job", text, [str(row.uuid) for row in found])
+
+
+def _refuse_row_number(part: str, found: FailedJob) -> None:
+    """A number that is the end of one job's id and the row of another stands for neither."""
+    is_number = part.isdigit() and len(part) < 19 and int(part) != found.pk
+    if is_number and table().filter(pk=int(part)).exists():
+        raise JobNotFound(
+            f'"{part}" is a part of the id {found.uuid}, and the row number of another failed job. '
+            "Give more of the id that is meant, or --range with the row number."
+        )
+
+
+def not_found(kind: str, text: str, candidates: Sequence[str]) -> JobNotFound:
+    """The words for an id that no job has, or that fits `candidates`."""
+    if not candidates:
+        hint = " Row numbers are for --range alone." if text.isdigit() else ""
+        return JobNotFound(
+            f'No {kind} has the id "{text}". An id is the uuid that dispatch() returned, or enough '
+            f"of its beginning or end to be the only one.{hint}"
+        )
+    more = " and more" if len(candidates) > CANDIDATES else ""
+    return JobNotFound(
+        f'No {kind} has exactly the id "{text}", and several begin or end like it: '
+        f"{', '.join(candidates[:CANDIDATES])}{more}. Give more of the one that is meant."
+    )
+
+
+def resolve(texts: Sequence[str]) -> Found:
+    """The failed jobs that ids, or parts of ids, stand for."""
+    found: dict[str, None] = {}
+    unknown = []
+    for text in texts:
+        try:
+            found[str(find(text).uuid)] = None
+        except JobNotFound as error:
+            unknown.append(error)
+    return Found(Selection(ids=tuple(found)), unknown)
+
+
+def count(selection: Selection = ALL) -> int:
+    """How many failed jobs fit."""
+    return table().filter(selection.condition()).count()
+
+
+def some_ids(selection: Selection, at_most: int) -> list[str]:
+    """The ids of the first failed jobs that fit, oldest first."""
+    rows = table().filter(selection.condition()).order_by("id")
+    return [str(uuid) for uuid in rows.values_list("uuid", flat=True)[:at_most]]
+
+
+def named(selection: Selection, at_most: int = 10) -> str:
+    """Which failed jobs fit, for people: each of a few, of many how many of each name."""
+    rows = table().filter(selection.condition())
+    few = list(rows.order_by("id").values_list("name", "uuid", "id")[: at_most + 1])
+    if len(few) <= at_most:
+        return ", ".join(f"{one_line(name, 80)} {uuid} (row {row})" for name, uuid, row in few)
+    counted = rows.order_by().values_list("name").annotate(number=Count("id")).order_by("-number")
+    names = list(counted[:6])
+    more = ", and others" if len(names) > 5 else ""
+    return ", ".join(f"{number:,} of {one_line(name, 80)}" for name, number in names[:5]) + more
+
+
+def listed(selection: Selection = ALL, limit: int | None = None) -> Iterator[FailedJob]:
+    """Failed jobs that fit, newest first, without their payloads and tracebacks."""
+    rows = table().filter(selection.condition()).order_by("-id")
+    rows = rows.defer("payload", "exception", "history")
+    page = list(rows[: _page(limit)])
+    while page:
+        yield from page
+        if limit is not None:
+            limit -= len(page)
+        page = list(rows.filter(id__lt=page[-1].pk)[: _page(limit)])
+
+
+def _page(limit: int | None) -> int:
+    return SLICE if limit is None else min(limit, SLICE)
+
+
+def slices(selection: Selection) -> Iterator[list[int]]:
+    """Row numbers of what fits, ascending, up to the newest one there is now."""
+    rows = table().filter(selection.condition())
+    newest = rows.order_by("-id").values_list("id", flat=True).first()
+    last = 0
+    while newest is not None and last < newest:
+        page = rows.filter(id__gt=last, id__lte=newest).order_by("id")
+        keys = list(page.values_list("id", flat=True)[:SLICE])
+        if not keys:
+            return
+        yield keys
+        last = keys[-1]
+
+
+def forget(
+    selection: Selection = ALL,
+    on_progress: Callable[[int], object] = lambda done: None,
+    *,
+    until: float = float("inf"),
+) -> int:
+    """Delete the failed jobs that fit; how many were deleted by this call. What the payload store
+    has for them goes too.
+
+    They go in statements of at most `SLICE` rows. `on_progress` is called after each, with the
+    number of rows that have been looked at. Nothing is begun after the moment `until` (monotonic).
+    """
+    forgotten = seen = 0
+    for keys in slices(selection):
+        # The condition once more: a row may have got other values since it was read. What somebody
+        # is about to retry is his.
+        rows = free().filter(selection.condition(), id__in=keys)
+        large = _put_aside(rows)
+        deleted = rows._raw_delete(rows.db)
+        if large and deleted == len(keys):  # else one of them may just have been retried
+            payload_store.remove(large)
+        forgotten += deleted
+        seen += len(keys)
+        on_progress(seen)
+        if time.monotonic() > until:
+            break
+    return forgotten
+
+
+def _put_aside(rows: QuerySet[FailedJob]) -> list[str]:
+    """The ids of those whose arguments are in the payload store."""
+    likely = rows.filter(payload__contains=packing.STORED_MARK).values_list("uuid", "payload")
+    return [str(uuid) for uuid, text in likely if packing.is_stored(text)]
+
+
+def failed_before(seconds: float) -> Selection:
+    """What failed more than so long ago."""
+    return Selection(before=timezone.now() - timedelta(seconds=seconds))
+
+
+# -- taken -----------------------------------------------------------------------------------------
+
+
+def free() -> QuerySet[FailedJob]:
+    """The rows that nobody has taken."""
+    return table().filter(Q(taken_until=None) | Q(taken_until__lte=UtcNow()))
+
+
+def take(by: str, keys: Sequence[int]) -> dict[int, str]:
+    """Those of the rows that are free: they belong to `by` for a while. For each the push id that
+    it is moved under, which is the one of whoever tried before.
+    """
+    until = UtcNow() + timedelta(seconds=HOLD)
+    if not free().filter(pk__in=keys).update(taken_until=until, taken_by=by):
+        return {}
+    mine = table().filter(pk__in=keys, taken_by=by)
+    mine.filter(push_id="").update(push_id=new_push_id())
+    return {key: push_id_for(uuid, base) for key, uuid, base in mine.values_list(*_NAMED)}
+
+
+_NAMED = ("pk", "uuid", "push_id")
+
+
+def gone(by: str, keys: Sequence[int]) -> int:
+    """Delete rows that still belong to `by`; how many. One whose job has failed again since it was
+    taken does not.
+    """
+    if not keys:
+        return 0
+    return table().filter(pk__in=keys, taken_by=by)._raw_delete(store())
+
+
+def let_go(by: str, keys: Iterable[int]) -> None:
+    """Give up the rows that still belong to `by`."""
+    table().filter(pk__in=list(keys), taken_by=by).update(taken_until=None, taken_by="")
