@@ -45,17 +45,13 @@ def test_settings_are_followed():
         assert "database" not in queues
 
 
-def test_what_is_forgotten_is_made_anew_and_not_closed(monkeypatch):
+def test_all_that_was_made_is_closed(monkeypatch):
     handler = QueueConnections()
     closed = []
     monkeypatch.setattr(MemoryDriver, "close", lambda self: closed.append(self))
     driver = handler["memory"].driver
-    handler.forget()
-    assert handler["memory"].driver is not driver
-    assert closed == []
-    again = handler["memory"].driver
     handler.close_all()
-    assert closed == [again]
+    assert closed == [driver]
 
 
 def test_counts_and_size(memory):
