@@ -9,6 +9,7 @@ from djqueue.drivers import SHORT_NAMES, driver_class, make_driver
 from djqueue.drivers.base import OutgoingJob, QueueCounts, Reservation, Settlement, State
 from djqueue.drivers.null import NullDriver
 from djqueue.errors import ConfigurationError
+from tests.faces import Faces
 
 JOB = OutgoingJob("an-id", "default", "shop.Send", "{}")
 HELD = Reservation("an-id", "default", "shop.Send", "{}", 1, 0, "", None)
@@ -16,7 +17,7 @@ HELD = Reservation("an-id", "default", "shop.Send", "{}", 1, 0, "", None)
 
 @pytest.fixture
 def driver():
-    return make_driver(settings().connection("null"))
+    return Faces(make_driver(settings().connection("null")))
 
 
 def test_it_is_found_by_its_short_name_and_by_its_path():

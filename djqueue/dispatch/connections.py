@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from djqueue.conf import ConnectionSettings, Settings, settings
 from djqueue.dispatch import controls
 from djqueue.drivers import make_driver
-from djqueue.drivers.base import Driver, QueueCounts, State, StoredJob
+from djqueue.drivers.base import Driver, Inspector, QueueCounts, State, StoredJob
 from djqueue.errors import UnknownState
 from djqueue.payload.ids import check_id
 from djqueue.payload.queue_names import check_queue_name
@@ -37,9 +37,14 @@ class QueueConnection:
         """What speaks to the store; made at the first use."""
         return make_driver(self.settings)
 
+    @cached_property
+    def inspector(self) -> Inspector:
+        """What operators look through."""
+        return self.driver.inspector()
+
     def counts(self, queue: str | None = None) -> QueueCounts:
         """``waiting delayed reserved oldest_at``; None where the store cannot tell."""
-        return self.driver.counts(self.check(queue))
+        return self.inspector.counts(self.check(queue))
 
     def size(self, queue: str | None = None) -> int:
         """How many jobs the queue holds: waiting, delayed and reserved ones."""
@@ -61,15 +66,15 @@ class QueueConnection:
             raise UnknownState(
                 f"{state!r:.50} is not a state of a job: use one of {known}."
             ) from None
-        return self.driver.peek(self.check(queue), wanted, limit)
+        return self.inspector.peek(self.check(queue), wanted, limit)
 
     def remove(self, queue: str | None, ids: Sequence[str]) -> int:
         """Delete waiting, delayed and stuck jobs by id; how many there were."""
-        return self.driver.remove(self.check(queue), [check_id(each) for each in ids])
+        return self.inspector.remove(self.check(queue), [check_id(each) for each in ids])
 
     def clear(self, queue: str | None = None) -> int:
         """Delete what waits or is delayed, and spare what runs; how many there were."""
-        return self.driver.clear(self.check(queue))
+        return self.inspector.clear(self.check(queue))
 
     def pause(
         self,

@@ -110,11 +110,11 @@ class DispatchedJob(Generic[R]):
     def _remove(self, stored: StoredJob, connection: str) -> bool:
         if outbox.in_use() and parking.remove([self.id], connection):
             return True
-        driver = queues[connection].driver
+        inspector = queues[connection].inspector
         try:
-            return driver.remove(stored.queue, [self.id], even_running=True) > 0
+            return inspector.remove(stored.queue, [self.id], even_running=True) > 0
         except Unsupported:  # a moment ago it was in the outbox
-            return driver.cancel(self.id, unseen=True)
+            return inspector.cancel(self.id, unseen=True)
 
     def _cancel_unseen(self) -> bool:
         """Where stores cannot be asked for one job: put on record that it is not to be run."""
@@ -124,7 +124,7 @@ class DispatchedJob(Generic[R]):
             return False
         sure = len(keepers) == 1
         for connection in silent:
-            if connection.driver.cancel(self.id, unseen=sure):
+            if connection.inspector.cancel(self.id, unseen=sure):
                 job = CurrentJob(self.id, "", self._queue or "", connection.name, 0)
                 announce(job_cancelled, None, job=job)
                 return True
@@ -156,7 +156,7 @@ class DispatchedJob(Generic[R]):
         unavailable: QueueUnavailable | None = None
         for connection in self._candidates():
             try:
-                found = connection.driver.find([self.id])
+                found = connection.inspector.find([self.id])
             except Unsupported:
                 continue
             except QueueUnavailable as error:

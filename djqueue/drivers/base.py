@@ -68,7 +68,10 @@ SEARCH_PAGE = 500
 
 
 class Session(ABC):
-    """What a worker asks of the store, from `Driver.session` until `leave`."""
+    """What a worker asks of the store, between `join` and `leave`."""
+
+    def join(self) -> None:
+        """Make the worker known to the store; before its first `exchange`."""
 
     @property
     @abstractmethod
@@ -103,6 +106,10 @@ class Session(ABC):
         workers may be given those jobs at once, and what runs of them here has to end.
         """
         return False
+
+    def gone(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that the store has no job of any more, as far as it can tell."""
+        return set()
 
     def fence(self, reservation: Reservation) -> int:
         """The fencing number of `reservation`. Of two reservations of one job the later one has the
@@ -139,6 +146,10 @@ class Session(ABC):
         again now and then, and should not take long.
         """
         return None
+
+    def joins(self, alias: str) -> bool:
+        """Whether `settle` inside ``atomic(using=alias)`` commits with it."""
+        return False
 
     def guards(self, alias: str) -> bool:
         """Whether guard rows are kept in the database `alias`: `confirm_end` works there."""
@@ -270,6 +281,7 @@ class Driver(Session, Inspector):
     """Seconds that a call to the store may wait before it is `QueueUnavailable`; None: as the
     connection's settings say. A worker sets it: an eighth of its lease, and less while it stops.
     It holds for the driver's session and inspector too."""
+    worker: WorkerIdentity | None = None
     members: Sequence[str] = ()
     """The connections that keep the jobs in this one's place, where it passes them on: workers run
     for those, and that is where operators find them."""
@@ -295,17 +307,13 @@ class Driver(Session, Inspector):
         return False
 
     def session(self, worker: WorkerIdentity | None = None) -> Session:
-        """What `worker` reserves and settles through. A worker has one session at a time.
+        """What `worker` reserves and settles through; reaches no server. A driver has one session.
 
         Without a worker it is the session of a process that other workers cannot find dead: of a
         child that settles its own job, and of a test that works off a queue.
         """
-        if worker is not None:
-            self.join(worker)
+        self.worker = worker
         return self
-
-    def join(self, worker: WorkerIdentity) -> None:
-        """`worker` will reserve through this instance. Called before the first `exchange`."""
 
     def inspector(self) -> Inspector:
         """What operators look through."""
@@ -322,8 +330,11 @@ class Driver(Session, Inspector):
         return int(self.settings.options.get("WINDOW", 100))
 
     def shares_transaction_with(self, alias: str) -> bool:
-        """Whether `push`, and `Session.settle`, inside ``atomic(using=alias)`` commit with it."""
+        """Whether `push` inside ``atomic(using=alias)`` commits with it."""
         return False
+
+    def joins(self, alias: str) -> bool:
+        return self.shares_transaction_with(alias)
 
     def reset_connection(self, error: QueueUnavailable) -> None:
         """Give up the connection that `error` of a call is about; the next call opens it again."""

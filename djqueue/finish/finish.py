@@ -30,7 +30,7 @@ from djqueue.runner.decision import Action, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Driver
+    from djqueue.drivers.base import Session
 
 logger = logging.getLogger("djqueue.worker")
 
@@ -81,13 +81,13 @@ class Finisher:
 
     def __init__(
         self,
-        driver: Driver,
+        session: Session,
         connection: str,
         given_up: Callable[[Reservation, ErrorReport], None],
         forget: Callable[[Sequence[str]], None],
         ask: Ask = ask_directly,
     ) -> None:
-        self._driver = driver
+        self._session = session
         self._connection = connection
         self._given_up = given_up
         self._forget = forget
@@ -239,7 +239,7 @@ class Finisher:
         done: set[str] = set()
         if alias is None:
             lost = self._settle(settlements)
-        elif self._driver.shares_transaction_with(alias):
+        elif self._session.joins(alias):
             lost = self._store_together(alias, failures, settlements, plain)
         else:
             done = self._done(failures)
@@ -266,7 +266,7 @@ class Finisher:
 
     def _settle(self, settlements: Sequence[Settlement]) -> set[str]:
         try:
-            return self._driver.settle(settlements)
+            return self._session.settle(settlements)
         except QueueUnavailable as error:
             if is_refusal(error):
                 raise _RefusedError from error
@@ -289,7 +289,7 @@ class Finisher:
                 self._record([f for f in failures if f.reservation.id not in lost], plain)
                 if lost:
                     gone = [f.reservation for f in failures if f.reservation.id in lost]
-                    lost -= failed.recorded({r.id: self._driver.fence(r) for r in gone})
+                    lost -= failed.recorded({r.id: self._session.fence(r) for r in gone})
         except DatabaseError as error:
             raise QueueUnavailable(f"Failed jobs could not be stored: {error}") from error
         return lost
@@ -307,7 +307,7 @@ class Finisher:
 
     def _record(self, failures: Sequence[Failure], plain: bool) -> None:
         jobs = [
-            failed.GivenUp(f.reservation, f.error, f.history, self._driver.fence(f.reservation))
+            failed.GivenUp(f.reservation, f.error, f.history, self._session.fence(f.reservation))
             for f in failures
         ]
         try:
@@ -332,7 +332,7 @@ class Finisher:
         alias = wanted if isinstance(wanted, str) else "default"
         try:
             return self._ask(
-                alias, lambda: was_committed(wanted, self._connection, self._driver, reservation)
+                alias, lambda: was_committed(wanted, self._connection, self._session, reservation)
             )
         except (QueueUnavailable, DatabaseError) as error:
             raise NotRecordedError(f"Failed jobs could not be stored: {error}") from error
@@ -342,12 +342,10 @@ class Finisher:
         no longer has, nobody took over.
         """
         sent = lost & self._unanswered
-        if not sent or self._driver.capabilities.why_not("find"):
-            return set()
-        return sent - {job.id for job in self._driver.find(sorted(sent))}
+        return self._session.gone(sorted(sent)) if sent else set()
 
     def _take_back(self, alias: str, reservations: Sequence[Reservation]) -> None:
-        fences = {r.id: self._driver.fence(r) for r in reservations}
+        fences = {r.id: self._session.fence(r) for r in reservations}
         try:
             self._ask(alias, lambda: failed.take_back(fences))
         except (QueueUnavailable, DatabaseError) as error:

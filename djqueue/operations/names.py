@@ -22,8 +22,8 @@ def unknown_queue(connection: str, queue: str) -> str:
         return ""
     try:
         asked = queues[connection]
-        held = asked.driver.queues()
-        counts = asked.driver.counts(queue)
+        held = asked.inspector.queues()
+        counts = asked.inspector.counts(queue)
         read = {name for worker in status.alive(asked) for name in worker.queues.split(",")}
     except (QueueError, DatabaseError):
         return ""

@@ -139,8 +139,8 @@ def _guarded(uuids: list[UUID]) -> set[UUID]:
 def _queued(connection: str, uuids: list[UUID]) -> set[UUID]:
     if connection not in settings().connections:
         return set()
-    driver = queues[connection].driver
-    if driver.capabilities.why_not("find"):
+    inspector = queues[connection].inspector
+    if inspector.capabilities.why_not("find"):
         return set()
-    there = {job.id for job in driver.find([str(uuid) for uuid in uuids])}
+    there = {job.id for job in inspector.find([str(uuid) for uuid in uuids])}
     return {uuid for uuid in uuids if str(uuid) in there}

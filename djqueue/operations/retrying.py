@@ -120,7 +120,7 @@ def _refusal(connection: str) -> str | None:
         capabilities = queues[connection].driver.capabilities
     except QueueError as error:
         return str(error)
-    if capabilities.inline or capabilities.discards:
+    if not capabilities.keeps_jobs:
         return (
             f'Connection "{connection}" keeps no jobs, so none can go back to it. Give it a driver '
             "that does, or dispatch the job again."

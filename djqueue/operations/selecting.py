@@ -25,7 +25,7 @@ from djqueue.text import short_ids as ids
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from djqueue.drivers.base import Driver
+    from djqueue.drivers.base import Inspector
 
 __all__ = [
     "EVERY_STATE",
@@ -78,7 +78,7 @@ def locate(text: str, connection: str | None = None) -> Located:
     names = _names() if connection is None else members(connection)
     for name in names:
         try:
-            found = _search(queues[name].driver, part)
+            found = _search(queues[name].inspector, part)
         except (QueueUnavailable, ConfigurationError, Unsupported) as error:
             if names == [connection]:
                 raise
@@ -103,12 +103,12 @@ def _names() -> list[str]:
     return list(found)
 
 
-def _search(driver: Driver, part: str) -> list[StoredJob]:
-    if driver.capabilities.inline or driver.capabilities.discards:
+def _search(inspector: Inspector, part: str) -> list[StoredJob]:
+    if not inspector.capabilities.keeps_jobs:
         return []
     if len(part) < ids.LENGTH:
-        return driver.search(part)
-    return driver.find([ids.as_begin(part)])
+        return inspector.search(part)
+    return inspector.find([ids.as_begin(part)])
 
 
 def choose(texts: Sequence[str], connection: str | None = None) -> Chosen:
@@ -155,19 +155,19 @@ def matching(
 
 def _held_by(keeper: str, queue: str | None, states: Sequence[State]) -> Iterator[Located]:
     asked = queues[keeper]
-    every = asked.driver.queues() if queue is None else [asked.check(queue)]
+    every = asked.inspector.queues() if queue is None else [asked.check(queue)]
     for state in states:
         for each in every:
-            for job in _pages(asked.driver, each, state):
+            for job in _pages(asked.inspector, each, state):
                 yield Located(asked.name, job)
 
 
-def _pages(driver: Driver, queue: str, state: State) -> Iterator[StoredJob]:
+def _pages(inspector: Inspector, queue: str, state: State) -> Iterator[StoredJob]:
     """Each job once, although workers take jobs away while the pages are turned."""
     seen: set[str] = set()
     after = None
     while True:
-        page = driver.peek(queue, state, SLICE, after)
+        page = inspector.peek(queue, state, SLICE, after)
         new = [job for job in page if job.id not in seen]
         yield from new
         if not new or len(page) < SLICE:
@@ -197,8 +197,8 @@ def delete(
     attempt that runs goes on, and its outcome is ignored.
     """
 
-    def remove(driver: Driver, queue: str, uuids: Sequence[str]) -> int:
-        return driver.remove(queue, uuids, even_running=even_running)
+    def remove(inspector: Inspector, queue: str, uuids: Sequence[str]) -> int:
+        return inspector.remove(queue, uuids, even_running=even_running)
 
     return _act(chosen, remove, on_progress)
 
@@ -207,12 +207,14 @@ def release(
     chosen: Sequence[Place], *, on_progress: Callable[[int], object] = lambda done: None
 ) -> int:
     """Stuck jobs back to waiting, one interruption more on record; how many."""
-    return _act(chosen, lambda driver, queue, uuids: driver.release(queue, uuids), on_progress)
+    return _act(
+        chosen, lambda inspector, queue, uuids: inspector.release(queue, uuids), on_progress
+    )
 
 
 def _act(
     chosen: Sequence[Place],
-    action: Callable[[Driver, str, Sequence[str]], int],
+    action: Callable[[Inspector, str, Sequence[str]], int],
     on_progress: Callable[[int], object],
 ) -> int:
     by_queue: dict[tuple[str, str], list[str]] = {}
@@ -220,10 +222,10 @@ def _act(
         by_queue.setdefault((place.connection, place.queue), []).append(place.id)
     changed = seen = 0
     for (connection, queue), uuids in by_queue.items():
-        driver = queues[connection].driver
+        inspector = queues[connection].inspector
         for start in range(0, len(uuids), SLICE):
             part = uuids[start : start + SLICE]
-            changed += action(driver, queue, part)
+            changed += action(inspector, queue, part)
             seen += len(part)
             on_progress(seen)
     return changed
@@ -234,6 +236,6 @@ def running(chosen: Sequence[Place]) -> list[Located]:
     return [
         Located(place.connection, job)
         for place in chosen
-        for job in queues[place.connection].driver.find([place.id])
+        for job in queues[place.connection].inspector.find([place.id])
         if job.state is State.RESERVED
     ]

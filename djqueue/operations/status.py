@@ -131,20 +131,20 @@ def _statuses(asked: QueueConnection, workers: Sequence[Worker]) -> list[QueueSt
         QueueStatus(
             connection=asked.name,
             queue=queue,
-            counts=asked.driver.counts(queue),
+            counts=asked.inspector.counts(queue),
             paused=every is not None or queue in paused,
             workers=read.count(queue),
             stuck=_stuck(asked, queue),
             pause=paused.get(queue, every),
         )
-        for queue in sorted({*asked.driver.queues(), *read, *paused})
+        for queue in sorted({*asked.inspector.queues(), *read, *paused})
     ]
 
 
 def _stuck(asked: QueueConnection, queue: str, at_most: int = 1000) -> int:
     if asked.driver.capabilities.why_not("peek"):
         return 0
-    return len(asked.driver.peek(queue, State.STUCK, at_most))
+    return len(asked.inspector.peek(queue, State.STUCK, at_most))
 
 
 def alive(asked: QueueConnection) -> list[Worker]:
@@ -205,7 +205,11 @@ def monitor(
     for name, queue in [place for target in targets for place in split_target(target)]:
         asked = queues[name]
         one = QueueStatus(
-            asked.name, queue, asked.driver.counts(queue), controls.is_paused(asked.name, queue), 0
+            asked.name,
+            queue,
+            asked.inspector.counts(queue),
+            controls.is_paused(asked.name, queue),
+            0,
         )
         size, oldest = one.counts.waiting or 0, one.oldest
         over = []

@@ -19,10 +19,10 @@ from djqueue.runner.current import CurrentJob
 from djqueue.runner.decision import Ending
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Driver
+    from djqueue.drivers.base import Session
 
-DriverOfThread = Callable[[], "Driver"]
-"""Gives the driver through which an atomic job settles itself, on this thread's connections."""
+SessionOfThread = Callable[[], "Session"]
+"""Gives the session through which an atomic job settles itself, on this thread's connections."""
 
 
 _NO_FRAME = nullcontext()
@@ -61,15 +61,15 @@ class _UndoError(Exception):
     """Rolls the transaction back for ``fail()``, and goes no further."""
 
 
-def frame_for(wanted: bool | str, connection: str, driver: DriverOfThread | None) -> Frame:
+def frame_for(wanted: bool | str, connection: str, session: SessionOfThread | None) -> Frame:
     """The frame that a job's ``atomic`` option asks for."""
     if wanted is False:
         return Frame()
-    if driver is None:
+    if session is None:
         return Alone(
             wanted if isinstance(wanted, str) else settings().connection(connection).database
         )
-    return InTransaction(wanted, connection, driver())
+    return InTransaction(wanted, connection, session())
 
 
 class Alone(Frame):
@@ -93,11 +93,11 @@ class Alone(Frame):
 class InTransaction(Frame):
     """A transaction on `alias`, of which the settlement is the last statement."""
 
-    def __init__(self, wanted: bool | str, connection: str, driver: Driver) -> None:
-        self._driver = driver
-        self._alias = _alias(wanted, connection, driver)
-        self._joined = driver.shares_transaction_with(self._alias)
-        self._guarded = driver.guards(self._alias)
+    def __init__(self, wanted: bool | str, connection: str, session: Session) -> None:
+        self._session = session
+        self._alias = _alias(wanted, connection, session)
+        self._joined = session.joins(self._alias)
+        self._guarded = session.guards(self._alias)
 
     @contextmanager
     def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
@@ -128,14 +128,14 @@ class InTransaction(Frame):
             settlement = Settlement(reservation, Verdict.RELEASE, job.delay, charged)
         else:
             settlement = Settlement(reservation)
-        if self._driver.settle([settlement]):
+        if self._session.settle([settlement]):
             raise _lost(job)
         self.settled = True
 
     def _mark(self, job: CurrentJob, reservation: Reservation) -> None:
         """Last, so that nobody waits for the row while the job runs."""
         over = job.requested is not Ending.RELEASED
-        if not self._driver.confirm_end(reservation, over=over):
+        if not self._session.confirm_end(reservation, over=over):
             raise _lost(job)
 
     def _guard(self, reservation: Reservation) -> None:
@@ -161,7 +161,7 @@ class InTransaction(Frame):
 
 
 def was_committed(
-    wanted: bool | str, connection: str, driver: Driver, reservation: Reservation
+    wanted: bool | str, connection: str, session: Session, reservation: Reservation
 ) -> bool:
     """Whether an atomic job has committed although its process did not live to say so, or is not
     ours any more. Where its end in the store is a part of its transaction the store knows that.
@@ -170,21 +170,21 @@ def was_committed(
 
     from djqueue.models import Run
 
-    alias = _alias(wanted, connection, driver)
-    if driver.shares_transaction_with(alias):
+    alias = _alias(wanted, connection, session)
+    if session.joins(alias):
         return False
-    if driver.guards(alias):
+    if session.guards(alias):
         with transaction.atomic(using=alias):
-            return not driver.confirm_end(reservation, over=False)
+            return not session.confirm_end(reservation, over=False)
     return Run.objects.using(alias).filter(uuid=reservation.id, ended=True).exists()
 
 
-def _alias(wanted: bool | str, connection: str, driver: Driver) -> str:
+def _alias(wanted: bool | str, connection: str, session: Session) -> str:
     """The database that an atomic job's transaction is in."""
     if isinstance(wanted, str):
         return wanted
     own = settings().connection(connection)
-    return own.database if driver.shares_transaction_with(own.database) else "default"
+    return own.database if session.joins(own.database) else "default"
 
 
 def _lost(job: CurrentJob) -> LeaseLost:

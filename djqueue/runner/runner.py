@@ -29,7 +29,7 @@ from djqueue.payload import history
 from djqueue.payload.payload import Limits, Payload, decode, head_of
 from djqueue.payload.store import unpacked
 from djqueue.runner import log, unknown
-from djqueue.runner.atomic import AlreadyDone, DriverOfThread, Frame, frame_for
+from djqueue.runner.atomic import AlreadyDone, Frame, SessionOfThread, frame_for
 from djqueue.runner.cleanup.twin import Twin
 from djqueue.runner.coroutines import finish
 from djqueue.runner.current import CurrentJob, current, never
@@ -85,14 +85,14 @@ class Runner:
         timer: Timer | None = None,
         cancelled: Callable[[], bool] | None = None,
         stopping: Callable[[], bool] | None = None,
-        driver: DriverOfThread | None = None,
+        session: SessionOfThread | None = None,
     ) -> None:
         self.connection = connection
         self.rules = rules
         self._timer = timer or Timer()
         self._cancelled = cancelled or never
         self._stopping = stopping or never
-        self._driver = driver
+        self._session = session
         self.error: BaseException | None = None
         """What the last attempt raised, or gave to ``fail()``."""
         self.value: Any = None
@@ -184,7 +184,7 @@ class Runner:
         before that is committed: a commit must not be interrupted half-way.
         """
         timer, job = self._timer, attempt.job
-        frame = attempt.frame = frame_for(attempt.limits.atomic, self.connection, self._driver)
+        frame = attempt.frame = frame_for(attempt.limits.atomic, self.connection, self._session)
         with frame.around(job, attempt.reservation):
             try:
                 value = attempt.spec.call(job.instance)

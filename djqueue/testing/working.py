@@ -49,7 +49,7 @@ def work(
         names = _names(asked, queue)
         if delayed:
             for name in names:
-                asked.driver.make_due(name)
+                asked.inspector.make_due(name)
         worker = _WorkerInTest(asked, names)
         if not worker.step():
             break
@@ -80,7 +80,7 @@ def _work_on_each(
 
 def _names(asked: QueueConnection, queue: str | None) -> tuple[str, ...]:
     if queue is None:
-        return tuple(asked.driver.queues())
+        return tuple(asked.inspector.queues())
     return tuple(asked.check(name.strip()) for name in queue.split(","))
 
 

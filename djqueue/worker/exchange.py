@@ -52,7 +52,7 @@ class Exchanger:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.finish = Finisher(
-            worker.driver,
+            worker.session,
             worker.options.connection,
             self._given_up,
             self._forget,
@@ -112,13 +112,13 @@ class Exchanger:
         settlements = self.finish.taken()
         self._flush_at = None
         queues = self._worker.schedule.open_queues() if room else ()
-        driver = self._worker.driver
+        session = self._worker.session
         try:
-            answer = driver.begin(settlements, queues, room)
+            answer = session.begin(settlements, queues, room)
             if answer is not None:
                 self._asked = Asked(answer, settlements, room)
             else:
-                self._take(driver.exchange(settlements, queues, room), settlements, room, now)
+                self._take(session.exchange(settlements, queues, room), settlements, room, now)
         except STORE_ERRORS as error:
             self._broke_off(settlements, error)
 
@@ -166,10 +166,10 @@ class Exchanger:
 
     def _settle_one_by_one(self, settlements: list[Settlement]) -> None:
         """The store refuses one of them for what it is; the others shall not wait for it."""
-        driver = self._worker.driver
+        session = self._worker.session
         for number, settlement in enumerate(settlements):
             try:
-                self.finish.settled([settlement], driver.settle([settlement]))
+                self.finish.settled([settlement], session.settle([settlement]))
             except STORE_ERRORS as error:
                 if not is_refusal(error):
                     self.finish.broke_off(settlements[number:])
@@ -228,7 +228,7 @@ class Exchanger:
         self._looks_for_strays, self._strays_at = 2, 0.0
         self._worker.idle.close()
         away = error if isinstance(error, QueueUnavailable) else QueueUnavailable(str(error))
-        self._worker.driver.reset_connection(away)
+        self._worker.session.reset_connection(away)
 
     def _came_back(self) -> None:
         """It has written something. A store that is only read from may be locked, or a replica."""
@@ -244,7 +244,7 @@ class Exchanger:
         """
         known = [*self._worker.children.held(), *self._worker.buffer.jobs]
         known += self.finish.waiting
-        strays = self._worker.driver.unacknowledged(known)
+        strays = self._worker.session.unacknowledged(known)
         self._looks_for_strays -= 1
         self._strays_at = clock.now() + _LATE
         if strays:
@@ -281,10 +281,10 @@ class Exchanger:
         if (asked := self._asked) is not None:
             self._asked = None
             self.finish.broke_off(asked.settlements)
-            self._worker.driver.reset_connection(QueueUnavailable("The worker ends."))
+            self._worker.session.reset_connection(QueueUnavailable("The worker ends."))
         settlements = self.finish.taken()
         try:
-            self.finish.settled(settlements, self._worker.driver.settle(settlements))
+            self.finish.settled(settlements, self._worker.session.settle(settlements))
         except BaseException:
             self.finish.broke_off(settlements)
             raise

@@ -45,7 +45,7 @@ class InlineWorker:
 
     def __init__(self, options: WorkerOptions, driver: Driver, report: Report) -> None:
         self.options = options
-        self.driver = driver
+        self.session = driver.session()
         self.report = report
         self.done = 0
         self.started = time.monotonic()
@@ -54,9 +54,11 @@ class InlineWorker:
         """What the last job raised, if it did."""
         self._ran = ""
         self._runner = Runner(
-            options.connection, options.rules(settings().unknown_job_grace), driver=lambda: driver
+            options.connection,
+            options.rules(settings().unknown_job_grace),
+            session=lambda: self.session,
         )
-        self._finish = Finisher(driver, options.connection, self._given_up, self._forget)
+        self._finish = Finisher(self.session, options.connection, self._given_up, self._forget)
         self._began = ""
         self._after: list[Callable[[], None]] = []
         """Code of the project that follows what was just stored."""
@@ -104,11 +106,11 @@ class InlineWorker:
         queues = [queue for queue in self.options.queues if queue not in paused]
         if outbox.in_use():
             outbox.replay()
-        self.driver.promote(queues)
-        return self.driver.exchange((), queues, 1).reservations
+        self.session.promote(queues)
+        return self.session.exchange((), queues, 1).reservations
 
     def _orphans(self) -> list[Reservation]:
-        return self.driver.recover(1) if self.driver.has_orphans else []
+        return self.session.recover(1) if self.session.has_orphans else []
 
     def attempt(self, reservation: Reservation) -> Outcome:
         """Run one attempt, and clean up behind the job."""
@@ -135,7 +137,7 @@ class InlineWorker:
         self._finish.store_failures()
         settlements = self._finish.taken()
         if settlements:
-            self._finish.settled(settlements, self.driver.settle(settlements))
+            self._finish.settled(settlements, self.session.settle(settlements))
 
     def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
         own = self.error if reservation.id == self._ran else None  # not that of another job
@@ -170,11 +172,12 @@ class LeasedInlineWorker(InlineWorker):
             options.name, socket.gethostname(), os.getpid(), options.queues, driver.lease
         )
         self._keeper = Keeper(driver, identity, options.connection)
-        own = make_driver(settings().connection(options.connection))
+        self.session = self._keeper.session
+        own = make_driver(settings().connection(options.connection)).session()
         # Jobs that settle themselves do so on the connections of this thread.
-        self._runner = Runner(options.connection, self._runner.rules, driver=lambda: own)
+        self._runner = Runner(options.connection, self._runner.rules, session=lambda: own)
         self._finish = Finisher(
-            driver, options.connection, self._given_up, self._forget, self._keeper.sql.ask
+            self.session, options.connection, self._given_up, self._forget, self._keeper.sql.ask
         )
         self._sweep_at = 0.0
 
@@ -198,12 +201,12 @@ class LeasedInlineWorker(InlineWorker):
 
     def _orphans(self) -> list[Reservation]:
         lease = self._keeper.lease
-        if lease is None or not (lease.may_recover_others or self.driver.has_orphans):
+        if lease is None or not (lease.may_recover_others or self.session.has_orphans):
             return []
-        if clock.now() < self._sweep_at and not self.driver.has_orphans:
+        if clock.now() < self._sweep_at and not self.session.has_orphans:
             return []
         self._sweep_at = clock.now() + lease.every
-        taken = self.driver.recover(1)
+        taken = self.session.recover(1)
         self._keeper.held.update((each.id, each) for each in taken)
         if taken:
             self._sweep_at = 0.0
@@ -221,7 +224,7 @@ class LeasedInlineWorker(InlineWorker):
             for each in held
         ]
         try:
-            self._ask(lambda: self.driver.settle(settlements))
+            self._ask(lambda: self.session.settle(settlements))
         except (QueueError, DatabaseError) as error:
             logger.warning("What ran could not be handed back: %s", error)
         else:

@@ -91,7 +91,7 @@ class Schedule:
 
     def next_at(self, now: float) -> float:
         """When something is due next."""
-        if self._worker.driver.has_orphans:
+        if self._worker.session.has_orphans:
             self._due[self._sweep] = now
         due = min(self._end(), *self._due.values())
         start = self._worker.children.start_at
@@ -159,7 +159,7 @@ class Schedule:
             return now + PROMOTE_AT_LEAST
         answers: list[Promotion] = []
         if not worker.exchanger.attempt(
-            lambda: answers.append(worker.driver.promote(self.open_queues()))
+            lambda: answers.append(worker.session.promote(self.open_queues()))
         ):
             return now + PROMOTE_AT_LEAST
         moved, due_in = answers[0]
@@ -190,10 +190,10 @@ class Schedule:
         may_look = worker.lease.may_recover_others and worker.accepting
         if not worker.exchanger.may_ask():
             return max(worker.exchanger.open_at, now)
-        if not may_look and not worker.driver.has_orphans:
+        if not may_look and not worker.session.has_orphans:
             return again
         try:
-            taken = worker.driver.recover(SWEEP_SLICE)
+            taken = worker.session.recover(SWEEP_SLICE)
         except STORE_ERRORS as error:
             worker.exchanger.failed(error)
             return again
@@ -208,7 +208,7 @@ class Schedule:
         worker = self._worker
         taken: list[Reservation] = []
         worker.exchanger.attempt(
-            lambda: taken.extend(worker.driver.recover(SWEEP_SLICE, late=worker.lease.length))
+            lambda: taken.extend(worker.session.recover(SWEEP_SLICE, late=worker.lease.length))
         )
         self._interrupted(taken)
         return bool(taken)

@@ -88,12 +88,13 @@ class Worker:
         self.children = Children(options.workers, self.child_settings, driver, self._interrupts)
         self.buffer = Buffer()
         self.window_sizer = WindowSizer(driver.window)
-        self.exchanger = Exchanger(self)
-        self._identity = WorkerIdentity(
+        identity = WorkerIdentity(
             options.name, socket.gethostname(), os.getpid(), options.queues, driver.lease
         )
+        self.session = driver.session(identity)
+        self.exchanger = Exchanger(self)
         self.presence = (
-            None if driver.shows_workers else Presence(self.sql, self._identity, options.connection)
+            None if driver.shows_workers else Presence(self.sql, identity, options.connection)
         )
         self._selector = selectors.DefaultSelector()
         self.answers = Answers(self, self._selector)
@@ -133,7 +134,7 @@ class Worker:
         pause = FIRST_PAUSE
         while self.reason is None:
             try:
-                self.driver.join(self._identity)
+                self.session.join()
             except QueueUnavailable as error:
                 if pause == FIRST_PAUSE:
                     logger.warning("%s Waiting until it answers.", error)
@@ -145,8 +146,8 @@ class Worker:
         return False
 
     def _work(self) -> None:
-        self.lease = Lease(self.driver, self.driver.lease)
-        self.idle = Idle(self.driver, self.options, self._selector)
+        self.lease = Lease(self.session)
+        self.idle = Idle(self.session, self.options, self._selector)
         self.schedule = Schedule(self)
         self.children.lease_until(self.lease.over_at)
         try:
@@ -196,12 +197,12 @@ class Worker:
             if self.presence:
                 self.presence.leave()
             if self.exchanger.nothing_left and not any(self.children.held()):
-                self.driver.leave()
+                self.session.leave()
         except STORE_ERRORS as error:
             logger.warning("The worker could not say goodbye to the store: %s", error)
 
     def _turn(self, now: float) -> None:
-        if self.driver.lost_hold():
+        if self.session.lost_hold():
             self.abort("The connection that held it broke, and other workers may be given it.")
         if self.exchanger.hear(now):
             self.schedule.run(now)

@@ -45,8 +45,8 @@ class FileDriver(base.Driver):
                 times = {"created": time.time(), "available": time.time() + job.delay}
                 stored.setdefault(job.id, job._asdict() | times | NEW)
 
-    def join(self, worker):
-        self.me = (uuid.uuid4().hex, worker.name)
+    def join(self):
+        self.me = (uuid.uuid4().hex, self.worker.name)
 
     def exchange(self, settlements, queues, limit):
         found = []

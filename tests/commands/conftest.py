@@ -106,7 +106,7 @@ def reserve():
     """Return a function that reserves waiting jobs of a queue as a worker would; their ids."""
 
     def reserve(queue="default", limit=1, *, stuck=False):
-        taken = queues["database"].driver.exchange([], [queue], limit).reservations
+        taken = queues["database"].driver.session().exchange([], [queue], limit).reservations
         ids = [reservation.id for reservation in taken]
         if stuck:
             over = timezone.now() - timedelta(hours=1)

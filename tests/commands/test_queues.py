@@ -253,8 +253,9 @@ def test_restart_raises_the_number_that_workers_compare(run):
 def test_a_worker_that_joined_is_counted(run):
     driver = queues["database"].driver
     driver._dialect.owned = True  # as if it had a connection of its own
-    driver.join(WorkerIdentity("w", "host", 1, ("mail",), 20.0))
+    session = driver.session(WorkerIdentity("w", "host", 1, ("mail",), 20.0))
+    session.join()
     Send(1).dispatch()
     assert "no worker reads it" not in run("queue_status").out
-    driver.leave()
+    session.leave()
     assert "no worker reads it" in run("queue_status").out

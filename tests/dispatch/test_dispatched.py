@@ -22,12 +22,12 @@ def dispatched(**options):
 
 
 def reserve():
-    (reservation,) = queues["database"].driver.exchange([], ["default"], 1).reservations
+    (reservation,) = queues["database"].driver.session().exchange([], ["default"], 1).reservations
     return reservation
 
 
 def settle(reservation):
-    queues["database"].driver.exchange([Settlement(reservation, Verdict.REMOVE)], [], 0)
+    queues["database"].driver.session().exchange([Settlement(reservation, Verdict.REMOVE)], [], 0)
 
 
 def test_status_follows_the_job():
@@ -117,7 +117,7 @@ def test_cancel_removes_a_running_job_and_its_outcome_is_ignored(cancelled):
     job = dispatched()
     reservation = reserve()
     assert find(job.id).cancel() is True
-    exchange = queues["database"].driver.exchange([Settlement(reservation)], [], 0)
+    exchange = queues["database"].driver.session().exchange([Settlement(reservation)], [], 0)
     assert exchange.lost == {job.id}
     assert len(cancelled) == 1
 

@@ -471,6 +471,6 @@ def test_a_retried_job_runs():
     QueuedJob.objects.all().delete()
     fail(id, text="again")
     retrying.retry()
-    driver = queues["database"].driver
-    (reservation,) = driver.exchange([], ["default"], 1).reservations
+    session = queues["database"].driver.session()
+    (reservation,) = session.exchange([], ["default"], 1).reservations
     assert (reservation.id, reservation.attempt, reservation.history) == (id, 1, "")

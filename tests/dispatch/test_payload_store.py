@@ -233,7 +233,7 @@ def test_a_storage_that_changes_names_is_refused(small):
 
 
 def reserve():
-    return only(queues["database"].driver.exchange((), ["default"], 1).reservations)
+    return only(queues["database"].driver.session().exchange((), ["default"], 1).reservations)
 
 
 def test_a_storage_that_is_away_costs_no_attempt(files):

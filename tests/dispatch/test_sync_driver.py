@@ -15,8 +15,8 @@ def test_it_holds_nothing_and_finds_nothing():
     assert connection.driver.capabilities.inline
     assert (connection.size(), connection.is_empty(), connection.peek()) == (0, True, [])
     assert (connection.clear(), connection.remove(None, [ID])) == (0, 0)
-    assert connection.driver.exchange([], ["default"], 3) == (set(), [])
-    assert (connection.driver.find(["x"]), connection.driver.queues()) == ([], [])
+    assert connection.driver.session().exchange([], ["default"], 3) == (set(), [])
+    assert (connection.inspector.find(["x"]), connection.inspector.queues()) == ([], [])
 
 
 def test_a_push_past_the_dispatcher_says_that_jobs_run_at_once():

@@ -407,7 +407,7 @@ def own_server():
 
 def as_worker(server: services.Beanstalkd, name: str, queue: str, **options: Any) -> Driver:
     driver = BeanstalkdDriver(connection(server, **options))
-    driver.join(WorkerIdentity(name, "host", 1, (queue,), 10.0))
+    driver.session(WorkerIdentity(name, "host", 1, (queue,), 10.0)).join()
     driver.patience = 0.3
     return driver
 
@@ -606,7 +606,7 @@ def test_a_deletion_that_is_still_on_its_way_decides_with_the_row(own_server, qu
     """A look finds the job, and a moment later it is gone: its failed row must not go first."""
     with services.Proxy(own_server.port) as proxy:
         driver = BeanstalkdDriver(connection(own_server, PORT=proxy.port, TIMEOUT=0.3))
-        driver.join(WorkerIdentity("a", "host", 1, (queue,), 10.0))
+        driver.session(WorkerIdentity("a", "host", 1, (queue,), 10.0)).join()
         driver.push([job(queue)])
         (held,) = reserve(driver, queue)
         proxy.mode = Mode.HOLD

@@ -16,6 +16,7 @@ from djqueue.drivers.database import DatabaseDriver
 from djqueue.errors import QueueUnavailable
 from tests import databases
 from tests.drivers.redis_support import make_driver
+from tests.faces import database
 from tests.services.proxy import Mode, Proxy
 
 
@@ -146,7 +147,7 @@ def test_a_database_that_broke_off_may_have_stored_the_job(proxied):
 @pytest.mark.skipif(databases.vendor() != "sqlite", reason="SQLite's lock is for all writers")
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_is_locked_has_stored_nothing():
-    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    driver = database()
     driver.push([job()])
     connections["default"].cursor().execute("PRAGMA busy_timeout = 50")
     other = sqlite3.connect(connections["default"].settings_dict["NAME"], isolation_level=None)

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import QueuedJob, Worker
 from tests import databases
+from tests.faces import database
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -29,7 +29,7 @@ def driver(transactional_db):
             cursor.execute("SET innodb_lock_wait_timeout = 2")
         else:
             cursor.execute("SET lock_timeout = '2s'")
-    return DatabaseDriver(ConnectionSettings("database", "database"))
+    return database()
 
 
 @contextlib.contextmanager

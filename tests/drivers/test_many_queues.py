@@ -8,11 +8,11 @@ import uuid
 import pytest
 from django.db import connection, connections
 
-from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement, Verdict, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import QueuedJob
 from tests import databases
+from tests.faces import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,7 +23,7 @@ PLACES = (0, 3, 250, 499)
 @pytest.fixture
 def driver():
     """A worker's."""
-    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    driver = database()
     driver.join(WorkerIdentity("worker", "host", 1, tuple(QUEUES), 20.0))
     driver.watch(QUEUES)
     yield driver
@@ -98,7 +98,7 @@ def test_two_queues_and_500_share_a_prepared_statement(driver):
 
 def test_a_worker_takes_what_another_one_leaves(driver):
     ids = push(driver)
-    other = DatabaseDriver(ConnectionSettings("database", "database"))
+    other = database()
     taken = [each.id for each in driver.exchange([], QUEUES, 3).reservations]
     taken += [each.id for each in other.exchange([], QUEUES, 100).reservations]
     assert taken == ids

@@ -7,10 +7,10 @@ import uuid
 import pytest
 from django.db import connection
 
-from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import QueuedJob
+from tests.faces import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -19,7 +19,7 @@ VERDICTS = [Verdict.RETURN, Verdict.INTERRUPTED, Verdict.RELEASE]
 
 @pytest.fixture
 def driver(transactional_db):
-    yield DatabaseDriver(ConnectionSettings("database", "database"))
+    yield database()
     connection.close()
 
 

@@ -12,7 +12,6 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.db.utils import load_backend
 
-from djqueue.conf import ConnectionSettings
 from djqueue.dispatch import controls
 from djqueue.drivers.base import (
     OutgoingJob,
@@ -27,6 +26,7 @@ from djqueue.drivers.guard import Found, Guard, Held
 from djqueue.errors import QueueUnavailable
 from djqueue.models import Control, QueuedJob
 from tests import databases, elsewhere
+from tests.faces import database
 from tests.services.proxy import Mode, Proxy
 
 pytestmark = [
@@ -64,7 +64,7 @@ def driver(network):
 
 
 def joined() -> DatabaseDriver:
-    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    driver = database()
     driver.patience = PATIENCE
     driver.push([job(), job(), job()])
     driver.join(WORKER)

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import pytest
 from django.db import connection, connections
 
-from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.drivers.database.vendors.dialect import PROMOTE_SLICE
 from djqueue.models import QueuedJob, Worker
 from tests import databases, support
+from tests.faces import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,7 +59,7 @@ class Plan(NamedTuple):
 @pytest.fixture
 def driver(transactional_db):
     """Not joined: its statements go through Django's cursor, where they can be seen."""
-    return DatabaseDriver(ConnectionSettings("database", "database"))
+    return database()
 
 
 def fill(driver: DatabaseDriver, rows: int) -> None:
@@ -276,7 +276,7 @@ def test_a_generic_plan_of_a_prepared_statement_goes_by_its_index_too(
 ):
     """After a few executions the server may plan without knowing the values."""
     fill(driver, 3000)
-    own = DatabaseDriver(ConnectionSettings("database", "database"))
+    own = database()
     own.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
     try:
         assert own.watch(["default"]) is not None

@@ -90,11 +90,10 @@ def test_several_workers_share_server_sessions_without_a_prepared_statement(
 def test_a_worker_without_a_pooler_prepares_its_statements(transactional_db, through_the_pooler):
     """The pooler's own guard: directly, the same worker does have prepared statements."""
     from djqueue.drivers.base import WorkerIdentity
-    from djqueue.drivers.database import DatabaseDriver
 
     def prepared_by(database: dict[str, object]) -> int:
         with elsewhere.default_is(database):
-            driver = DatabaseDriver(ConnectionSettings("database", "database"))
+            driver = database()
             driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
             wakeup = driver.watch(["default"])
             driver.exchange([], ["default"], 1)

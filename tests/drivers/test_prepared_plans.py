@@ -8,11 +8,11 @@ import time
 import pytest
 from django.db import connection, connections, transaction
 
-from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.payload.ids import Moment
 from tests import databases
+from tests.faces import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,7 +25,7 @@ def driver():
     """A driver with many delayed jobs."""
     if connection.vendor == "postgresql":
         _run("TRUNCATE jobs")  # of rows that were deleted before something would be left
-    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    driver = database()
     _push(driver, DELAYED, 3600.0)
     yield driver
     driver.close()

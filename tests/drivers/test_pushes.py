@@ -7,10 +7,9 @@ import uuid
 import pytest
 from django.db import connection
 
-from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement
-from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import QueuedJob
+from tests.faces import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COUNTS = [1, 2, 60]
@@ -18,7 +17,7 @@ COUNTS = [1, 2, 60]
 
 @pytest.fixture
 def driver(transactional_db):
-    yield DatabaseDriver(ConnectionSettings("database", "database"))
+    yield database()
     connection.close()
 
 

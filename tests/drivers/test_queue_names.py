@@ -8,19 +8,18 @@ import pytest
 from django.db import connection
 
 from djqueue import queues
-from djqueue.conf import ConnectionSettings
 from djqueue.dispatch import controls
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob, State
-from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import FailedJob, QueuedJob
+from tests.faces import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def driver(transactional_db):
-    yield DatabaseDriver(ConnectionSettings("database", "database"))
+    yield database()
     connection.close()
 
 

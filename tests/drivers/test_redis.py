@@ -14,6 +14,7 @@ from djqueue.drivers.redis import RedisDriver
 from djqueue.errors import ConfigurationError, QueueUnavailable
 from djqueue.testing import DriverContract
 from tests.drivers.redis_support import another, job, make_driver
+from tests.faces import Faces
 from tests.support import wait_until
 
 pytestmark = pytest.mark.redis
@@ -52,7 +53,7 @@ def queue_cache(redis_server):
 
 
 def test_a_cache_of_django_redis_is_a_place_for_jobs(queue_cache):
-    driver = RedisDriver(ConnectionSettings("redis", "redis", options={"CACHE": "queue"}))
+    driver = Faces(RedisDriver(ConnectionSettings("redis", "redis", options={"CACHE": "queue"})))
     other = another(driver)
     jobs = [job(payload="grüße \udcff") for _ in range(3)]
     driver.push(jobs)

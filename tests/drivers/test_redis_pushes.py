@@ -14,6 +14,7 @@ from djqueue.drivers.redis import RedisDriver
 from djqueue.drivers.redis.pushing import Push
 from djqueue.errors import QueueUnavailable
 from tests.drivers.redis_support import another, job, make_driver
+from tests.faces import Faces
 from tests.services.proxy import Mode, Proxy
 
 pytestmark = pytest.mark.redis
@@ -102,7 +103,7 @@ def test_however_much_is_pushed_one_key_remembers_it(driver, redis_server):
 def test_with_an_outbox_a_push_is_one_whoever_repeats_it(redis_server):
     options = {"URL": redis_server.url, "PREFIX": f"test-{time.time_ns()}"}
     settings = ConnectionSettings("redis", "redis", outbox=True, options=options)
-    dispatcher, helper = RedisDriver(settings), RedisDriver(settings)
+    dispatcher, helper = Faces(RedisDriver(settings)), Faces(RedisDriver(settings))
     jobs = [job(), job()]
     dispatcher.push(jobs)
     held = helper.exchange([], ["default"], 10).reservations

@@ -12,6 +12,7 @@ from djqueue.drivers.base import Reservation, Settlement
 from djqueue.drivers.redis import RedisDriver
 from djqueue.errors import QueueUnavailable
 from tests.drivers.redis_support import another, job, worker
+from tests.faces import Faces
 from tests.services import Redis, Server, programs
 from tests.support import wait_until
 
@@ -73,7 +74,7 @@ def driver(servers):
     factory = "django_redis.pool.SentinelConnectionFactory"
     with override_settings(CACHES={"queue": cache}, DJANGO_REDIS_CONNECTION_FACTORY=factory):
         settings = ConnectionSettings("redis", "redis", options={"CACHE": "queue", "TIMEOUT": 2})
-        driver = RedisDriver(settings)
+        driver = Faces(RedisDriver(settings))
         yield driver
         driver.close()
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, connections, transaction
 
-from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement, Verdict
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.errors import QueueUnavailable
 from djqueue.models import QueuedJob
 from tests import databases
+from tests.faces import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,7 +31,7 @@ if databases.vendor() == "postgresql":
 
 @pytest.fixture
 def driver(transactional_db):
-    yield DatabaseDriver(ConnectionSettings("database", "database"))
+    yield database()
     connection.close()
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import WorkerIdentity
-from djqueue.drivers.database import DatabaseDriver, written
+from djqueue.drivers.database import written
 from djqueue.drivers.database.vendors.change import ChangeWakeup
 from djqueue.drivers.database.written import WrittenWakeup
 from tests import databases
+from tests.faces import database
 from tests.support import wait_until
 
 
@@ -205,7 +205,7 @@ def test_a_log_that_is_made_anew_is_followed(tmp_path):
 @pytest.mark.parametrize("library", [_refuses, _knows_no_inotify])
 def test_where_nothing_can_be_watched_it_is_polled(library, monkeypatch):
     monkeypatch.setattr(written, "_library", library)
-    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    driver = database()
     driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
     wakeup = driver.watch(["default"])
     assert wakeup is not None

@@ -11,13 +11,12 @@ import pytest
 from django.db import connection, connections
 from django.db.utils import load_backend
 
-from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import OutgoingJob, Settlement, WorkerIdentity
-from djqueue.drivers.database import DatabaseDriver
 from djqueue.drivers.database.vendors import postgresql
 from djqueue.errors import QueueUnavailable
 from djqueue.models import QueuedJob, Worker
 from tests import databases, elsewhere
+from tests.faces import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 IDENTITY = WorkerIdentity("worker", "host", 1, ("default",), 20.0)
@@ -26,7 +25,7 @@ IDENTITY = WorkerIdentity("worker", "host", 1, ("default",), 20.0)
 @pytest.fixture
 def driver(transactional_db):
     """A worker's."""
-    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    driver = database()
     driver.push([OutgoingJob(str(uuid.uuid4()), "default", "app.record", "{}") for _ in range(4)])
     driver.join(IDENTITY)
     driver.watch(["default"])
@@ -43,7 +42,7 @@ def test_a_worker_whose_row_is_removed_keeps_its_jobs(driver):
     key = Worker.objects.get().pk
     assert set(QueuedJob.objects.values_list("reserved_by", flat=True)) == {key, None}
     QueuedJob.objects.filter(reserved_by=key).update(reserved_until="2026-01-01T00:00Z")
-    other = DatabaseDriver(ConnectionSettings("database", "database"))
+    other = database()
     assert other.recover(10) == []
     assert driver.settle([Settlement(one) for one in held[1:]]) == set()
 
@@ -135,7 +134,7 @@ def test_whether_notifications_arrive_is_tried_again(transactional_db, monkeypat
         f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}",
         f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {name}",
     )
-    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    driver = database()
     try:
         with elsewhere.default_is({"USER": name, "PASSWORD": "x"}):
             driver.join(IDENTITY)

@@ -9,16 +9,15 @@ import pytest
 from django.core.management import call_command
 from django.test import override_settings
 
-from djqueue.conf import ConnectionSettings
 from djqueue.dispatch import controls
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob, State, WorkerIdentity
-from djqueue.drivers.database import DatabaseDriver
 from djqueue.drivers.guard import Found
 from djqueue.drivers.guard.statements import Statements
 from djqueue.models import Outbox, QueuedJob, Run, Worker
 from djqueue.operations import status
 from tests import elsewhere
+from tests.faces import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,7 +31,7 @@ def zoned(request):
     """A driver on a server whose sessions have that zone."""
     settings = {"OPTIONS": {"init_command": f"SET time_zone = '{request.param}'"}}
     with elsewhere.default_is(settings):
-        yield DatabaseDriver(ConnectionSettings("database", "database"))
+        yield database()
 
 
 def is_now(moment: datetime | None) -> bool:
@@ -74,7 +73,7 @@ def test_all_other_rows_are_of_now_too(zoned):
 @override_settings(USE_TZ=False, TIME_ZONE="Asia/Seoul")
 def test_without_zones_operators_see_the_same(capsys):
     with elsewhere.default_is({}):
-        driver = DatabaseDriver(ConnectionSettings("database", "database"))
+        driver = database()
         driver.push([job(), job(3600)])
         assert is_now(driver.counts("default").oldest_at)
         (waiting,) = driver.peek("default", State.WAITING)

@@ -52,7 +52,9 @@ class Parent:
         own = ChildSettings("database", "test", ("default",), Rules(), 0)
         self.children = Children(1, own, self.driver)
         self.children.start_warden()
-        self.driver.join(WorkerIdentity("test", "host", os.getpid(), ("default",), 20.0))
+        worker = WorkerIdentity("test", "host", os.getpid(), ("default",), 20.0)
+        self.session = self.driver.session(worker)
+        self.session.join()
 
     def born(self) -> Process:
         (process,) = self.children.start_missing(time.monotonic() + 60)
@@ -60,21 +62,21 @@ class Parent:
 
     def run_one(self, process: Process) -> None:
         """Take the next job from the store, have the child run it, and settle it."""
-        (reservation,) = self.driver.exchange([], ["default"], 1).reservations
+        (reservation,) = self.session.exchange([], ["default"], 1).reservations
         process.hand_over([reservation])
         (report,) = wait_until(lambda: [report for _, report in process.answers()])
         assert report.outcome is not None
         assert report.outcome.error is None, report.outcome.error
-        assert self.driver.settle([Settlement(reservation)]) == set()
+        assert self.session.settle([Settlement(reservation)]) == set()
 
     def reap(self, process: Process) -> None:
         wait_until(lambda: list(self.children.reap()), every=0.001)
         process.close()
-        self.driver.extend([])
+        self.session.extend([])
 
     def close(self) -> None:
         self.children.close()
-        self.driver.leave()
+        self.session.leave()
         self.driver.close()
         connections["default"] = self._django
 
@@ -117,9 +119,9 @@ def _session() -> tuple[int, bool]:
 class WithAnother(DatabaseDriver):
     """Its worker has a second database open."""
 
-    def join(self, worker: WorkerIdentity) -> None:
+    def join(self) -> None:
         connections["other"].ensure_connection()
-        super().join(worker)
+        super().join()
 
 
 def test_a_child_has_none_of_its_parents_files_and_sockets(settings, ledger):

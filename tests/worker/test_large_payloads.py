@@ -146,7 +146,7 @@ def test_a_storage_that_is_away_holds_the_job_back(ledger, folder):
         wait_until(lambda: QueuedJob.objects.filter(attempts=0).exclude(history=""))
     assert not ledger.lines("begin")
     assert not FailedJob.objects.exists()
-    queues["database"].driver.make_due("default")
+    queues["database"].inspector.make_due("default")
     drain(STORAGES=storages.backends)
     assert ledger.details("begin") == [digest(NOISE)]
     assert nothing_left()

@@ -60,7 +60,7 @@ def test_a_job_deleted_while_it_runs_does_not_come_back(ledger, how):
     id = jobs.ends_as_told.dispatch(how, 1.0).id
     with start_worker() as worker:
         wait_until(lambda: ledger.lines("begin"))
-        assert queues["database"].driver.remove("default", [id], even_running=True) == 1
+        assert queues["database"].inspector.remove("default", [id], even_running=True) == 1
         wait_until(lambda: id in worker.output.split("RUNNING", 1)[-1], timeout=10)
         time.sleep(0.3)
         jobs.record.dispatch(1)

@@ -14,6 +14,7 @@ from djqueue import dispatch_many
 from djqueue.models import FailedJob, QueuedJob
 from tests import databases
 from tests.app import jobs
+from tests.faces import database
 from tests.support import start_worker, wait_until
 
 pytestmark = [
@@ -82,12 +83,10 @@ def test_a_dispatch_into_a_locked_database_says_so(transactional_db):
 def test_the_driver_tells_a_lock_from_an_outage(transactional_db):
     from django.db import connections
 
-    from djqueue.conf import ConnectionSettings
     from djqueue.drivers.base import WorkerIdentity
-    from djqueue.drivers.database import DatabaseDriver
     from djqueue.errors import QueueUnavailable
 
-    driver = DatabaseDriver(ConnectionSettings("database", "database"))
+    driver = database()
     driver.patience = 0.3
     driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
     begun = time.monotonic()

@@ -24,7 +24,6 @@ from djqueue.drivers.base import (
     Reservation,
     Settlement,
     Wakeup,
-    WorkerIdentity,
 )
 from djqueue.drivers.beanstalkd import body, checks, client, looking
 from djqueue.drivers.beanstalkd.client import Client, Reply
@@ -185,7 +184,7 @@ class BeanstalkdDriver(Driver):
         self._holdings.told()
         return Exchange(lost, reservations)
 
-    def join(self, worker: WorkerIdentity) -> None:
+    def join(self) -> None:
         """What is reserved from now on is lost when the connection closes: silence alone is no
         reason to close it.
         """

@@ -87,8 +87,11 @@ class DatabaseDriver(Driver):
 
     # -- working -------------------------------------------------------------------------------
 
-    def join(self, worker: WorkerIdentity) -> None:
+    def join(self) -> None:
         """From now on this instance has the alias's connection for itself in this thread."""
+        worker = self.worker
+        if worker is None:
+            return
         options = self.settings.option
         with self._reported():
             if not self._dialect.owned:
@@ -147,6 +150,9 @@ class DatabaseDriver(Driver):
         logger.warning("The history of job %s could not be stored: %s", id, error)
         return self._put_back([settlement._replace(history=None)])
 
+    def gone(self, ids: Sequence[str]) -> set[str]:
+        return set(ids) - {job.id for job in self.find(ids)}
+
     def fence(self, reservation: Reservation) -> int:
         return int(reservation.handle[1])
 
@@ -156,7 +162,7 @@ class DatabaseDriver(Driver):
                 self._dialect, self._holder.worker, self._identity
             ):
                 old = self._holder.worker
-                self.join(self._identity)
+                self.join()
                 workers.move(self._dialect, reservations, old, self._holder.worker)
             return workers.lost(self._dialect, reservations)
 

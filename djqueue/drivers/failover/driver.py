@@ -21,7 +21,6 @@ from djqueue.drivers.base import (
     Settlement,
     State,
     StoredJob,
-    WorkerIdentity,
 )
 from djqueue.drivers.failover.members import make_members, together, who_works
 from djqueue.drivers.failover.switch import Switch
@@ -108,7 +107,7 @@ class FailoverDriver(Driver):
 
     # -- working -------------------------------------------------------------------------------
 
-    def join(self, worker: WorkerIdentity) -> None:
+    def join(self) -> None:
         self._refuse_worker()
 
     def exchange(

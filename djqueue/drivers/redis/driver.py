@@ -16,7 +16,6 @@ from djqueue.drivers.base import (
     State,
     StoredJob,
     Wakeup,
-    WorkerIdentity,
 )
 from djqueue.drivers.redis import checks, scripts
 from djqueue.drivers.redis.arguments import milliseconds
@@ -117,10 +116,13 @@ class RedisDriver(Driver):
 
     # -- working -------------------------------------------------------------------------------
 
-    def join(self, worker: WorkerIdentity) -> None:
+    def join(self) -> None:
         """Refuse a server that may forget jobs; from now on reservations carry this name."""
         self._begin()
         server.refuse_unfit(self._store, self.settings)
+        worker = self.worker
+        if worker is None:
+            return
         self._worker = worker.name.encode("utf-8", "surrogateescape")
         holding = Holding(milliseconds(worker.lease), worker.queues, self._worker)
         self._reserving.holding = self._sweeping.holding = holding
@@ -138,6 +140,9 @@ class RedisDriver(Driver):
             for wakeup in self._wakeups:
                 wakeup.found(all_wanted=len(reservations) == limit)
         return Exchange(lost, reservations)
+
+    def gone(self, ids: Sequence[str]) -> set[str]:
+        return set(ids) - {job.id for job in self.find(ids)}
 
     def fence(self, reservation: Reservation) -> int:
         return int(str(reservation.handle).partition(":")[0])

@@ -25,7 +25,6 @@ from djqueue.drivers.base import (
     Reservation,
     Settlement,
     StoredJob,
-    WorkerIdentity,
 )
 from djqueue.drivers.guard import Guard, Held
 from djqueue.drivers.sqs import checks, message, names
@@ -178,8 +177,8 @@ class SqsDriver(Driver):
 
     # -- working -------------------------------------------------------------------------------
 
-    def join(self, worker: WorkerIdentity) -> None:
-        for queue in worker.queues:
+    def join(self) -> None:
+        for queue in self.worker.queues if self.worker else ():
             if queue != self.settings.queue:  # that one is in the banner
                 for remark in checks.remarks(self._client, queue):
                     logger.warning("%s", remark)

@@ -8,16 +8,16 @@ from djqueue.drivers.base import Settlement, State, Verdict
 from djqueue.testing.contract.setup import ContractSetup
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Driver, Reservation
+    from djqueue.drivers.base import Reservation, Session
 
 
 class Fencing(ContractSetup):
     """A write about a reservation that is no longer ours."""
 
-    def _refused(self, stale: Reservation, driver: Driver | None = None) -> None:
+    def _refused(self, stale: Reservation, session: Session | None = None) -> None:
         """Everything that a stale worker may try reports the job as lost."""
-        driver = driver or self.driver
-        assert driver.extend([stale]) == {stale.id}
+        session = session or self.session
+        assert session.extend([stale]) == {stale.id}
         for settlement in (
             Settlement(stale, Verdict.REMOVE),
             Settlement(stale, Verdict.RELEASE, history="stale"),
@@ -25,7 +25,9 @@ class Fencing(ContractSetup):
             Settlement(stale, Verdict.RETURN),
             Settlement(stale, Verdict.INTERRUPTED, history="stale"),
         ):
-            assert driver.settle([settlement]) == {stale.id}, f"{settlement.verdict!r} went through"
+            assert session.settle([settlement]) == {stale.id}, (
+                f"{settlement.verdict!r} went through"
+            )
 
     def test_a_job_is_settled_once(self) -> None:
         self.needs("fenced")
@@ -61,7 +63,7 @@ class Fencing(ContractSetup):
             self.push()
             (stale,) = self.reserve()
             self.settle(stale, verdict)
-            (fresh,) = self.reserve(driver=self.other)
+            (fresh,) = self.reserve(session=self.other)
             self._refused(stale)
             assert self.other.extend([fresh]) == set()
             assert self.other.settle([Settlement(fresh)]) == set()
@@ -83,17 +85,17 @@ class Fencing(ContractSetup):
         self.needs("fenced", "remove")
         self.push()
         (stale,) = self.reserve()
-        assert self.pusher.remove(self.queue, [stale.id], even_running=True) == 1
+        assert self.inspector.remove(self.queue, [stale.id], even_running=True) == 1
         self._refused(stale)
         assert self.nothing_is_left()
-        assert self.driver.counts(self.queue)[:3] == (0, 0, 0)
+        assert self.inspector.counts(self.queue)[:3] == (0, 0, 0)
 
     def test_a_stale_worker_cannot_touch_a_job_of_the_same_id_that_was_pushed_later(self) -> None:
         self.needs("fenced", "remove")
         job = self.job()
         self.pusher.push([job])
         (stale,) = self.reserve()
-        self.pusher.remove(self.queue, [job.id], even_running=True)
+        self.inspector.remove(self.queue, [job.id], even_running=True)
         self.pusher.push([job])
         self._refused(stale)
         (fresh,) = self.reserve()
@@ -105,18 +107,18 @@ class Fencing(ContractSetup):
         self.push()
         (stale,) = self.reserve()
         self.kill_lease()
-        assert self.pusher.release(self.queue, [stale.id]) == 1
+        assert self.inspector.release(self.queue, [stale.id]) == 1
         self._refused(stale)
-        (again,) = self.reserve(driver=self.other)
+        (again,) = self.reserve(session=self.other)
         assert (again.attempt, again.interruptions, again.history) == (1, 1, "")
 
     def test_a_lost_job_does_not_stop_the_others_of_a_window(self) -> None:
         self.needs("fenced", "remove")
         self.push(5)
         held = self.reserve(5)
-        self.pusher.remove(self.queue, [held[1].id, held[3].id], even_running=True)
+        self.inspector.remove(self.queue, [held[1].id, held[3].id], even_running=True)
         (waiting,) = self.push()
-        lost, new = self.driver.exchange([Settlement(r) for r in held], [self.queue], 5)
+        lost, new = self.session.exchange([Settlement(r) for r in held], [self.queue], 5)
         assert lost == {held[1].id, held[3].id}
         assert self.ids(new) == [waiting]
         assert self.settle(new[0]) == set()
@@ -126,9 +128,9 @@ class Fencing(ContractSetup):
         self.needs("fenced", "remove")
         self.push(3)
         held = self.reserve(3)
-        self.pusher.remove(self.queue, [held[1].id], even_running=True)
-        assert self.driver.extend(held) == {held[1].id}
-        assert self.driver.extend([]) == set()
+        self.inspector.remove(self.queue, [held[1].id], even_running=True)
+        assert self.session.extend(held) == {held[1].id}
+        assert self.session.extend([]) == set()
 
     def test_a_lease_that_is_over_still_counts_while_nobody_took_the_job(self) -> None:
         self.needs("fenced")
@@ -136,7 +138,7 @@ class Fencing(ContractSetup):
         held = self.reserve(2)
         self.kill_lease()
         assert self.settle(held[0]) == set()
-        assert self.driver.extend([held[1]]) == set()
+        assert self.session.extend([held[1]]) == set()
         assert self.settle(held[1]) == set()
         assert self.nothing_is_left()
         assert self.other.recover(10) == []
@@ -145,11 +147,11 @@ class Fencing(ContractSetup):
         self.needs("fenced")
         self.push()
         stale = self.reserve()
-        for driver in (self.other, self.driver, self.other):
+        for session in (self.other, self.session, self.other):
             self.kill_lease()
-            (fresh,) = driver.recover(10)
+            (fresh,) = session.recover(10)
             for old in stale:
-                self._refused(old, driver)
+                self._refused(old, session)
             stale.append(fresh)
         assert self.other.settle([Settlement(stale[-1])]) == set()
 

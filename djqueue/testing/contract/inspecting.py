@@ -22,9 +22,9 @@ class Inspecting(ContractSetup):
     """Counting, listing, finding, removing, clearing."""
 
     def test_what_a_store_cannot_do_it_refuses_with_its_reason(self) -> None:
-        self._as_it_says("peek", lambda: self.pusher.peek(self.queue, State.WAITING))
-        self._as_it_says("find", lambda: self.pusher.find([NOBODY]))
-        self._as_it_says("remove", lambda: self.pusher.remove(self.queue, [NOBODY]))
+        self._as_it_says("peek", lambda: self.inspector.peek(self.queue, State.WAITING))
+        self._as_it_says("find", lambda: self.inspector.find([NOBODY]))
+        self._as_it_says("remove", lambda: self.inspector.remove(self.queue, [NOBODY]))
 
     def _as_it_says(self, feature: Feature, call: Callable[[], object]) -> None:
         reason = self.capabilities.why_not(feature)
@@ -44,19 +44,19 @@ class Inspecting(ContractSetup):
 
     def test_jobs_are_counted_by_state(self) -> None:
         self.needs("exact_counts")
-        assert self.pusher.counts(self.queue) == (0, 0, 0, None)
+        assert self.inspector.counts(self.queue) == (0, 0, 0, None)
         self.push(5)
         self.push(2, delay=600)
         self.reserve(2)
-        assert self.pusher.counts(self.queue)[:3] == (3, 2, 2)
-        assert self.pusher.counts(self.make_queue())[:3] == (0, 0, 0)
+        assert self.inspector.counts(self.queue)[:3] == (3, 2, 2)
+        assert self.inspector.counts(self.make_queue())[:3] == (0, 0, 0)
 
     def test_a_job_that_has_become_due_counts_as_waiting(self) -> None:
         self.needs("exact_counts")
         self.push(delay=0.2)
-        assert self.until(lambda: self.pusher.counts(self.queue)[:3] == (1, 0, 0))
-        self.driver.promote([self.queue])
-        assert self.pusher.counts(self.queue)[:3] == (1, 0, 0)
+        assert self.until(lambda: self.inspector.counts(self.queue)[:3] == (1, 0, 0))
+        self.session.promote([self.queue])
+        assert self.inspector.counts(self.queue)[:3] == (1, 0, 0)
 
     def test_the_oldest_waiting_job_tells_since_when(self) -> None:
         self.needs("exact_counts")
@@ -65,17 +65,17 @@ class Inspecting(ContractSetup):
         self.wait(0.5)
         self.push(priority=5)
         self.push(delay=600)
-        oldest = self.pusher.counts(self.queue).oldest_at
+        oldest = self.inspector.counts(self.queue).oldest_at
         assert oldest is not None
         assert abs(oldest - before) < timedelta(seconds=0.4)
         self.reserve(2)
-        assert self.pusher.counts(self.queue).oldest_at is None
+        assert self.inspector.counts(self.queue).oldest_at is None
 
     def test_queues_that_hold_something_are_known(self) -> None:
         self.push()
         other = self.make_queue()
         self.push(queue=other, delay=600)
-        names = self.pusher.queues()
+        names = self.inspector.queues()
         assert self.pusher.settings.queue in names
         assert names == sorted(names)
         if self.capabilities.why_not("peek") is None:
@@ -87,13 +87,13 @@ class Inspecting(ContractSetup):
         ids = self.push(3, delay=600)
         self.push(queue=self.make_queue(), delay=600)
         try:
-            moved = self.pusher.make_due(self.queue)
+            moved = self.inspector.make_due(self.queue)
         except Unsupported as why:
             raise SkipTest(str(why)) from why
         assert moved == 3
         assert sorted(self.ids(self.reserve(3))) == sorted(ids)
         assert self.nothing_is_left()
-        assert self.pusher.make_due(self.queue) == 0
+        assert self.inspector.make_due(self.queue) == 0
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class Inspecting(ContractSetup):
         assert self.peeked(State.DELAYED) == [*sooner, *later]
         assert sorted(self.peeked(State.RESERVED)) == sorted(held)
         assert self.peeked(State.STUCK) == []
-        assert self.pusher.peek(self.make_queue(), State.WAITING) == []
+        assert self.inspector.peek(self.make_queue(), State.WAITING) == []
 
     def test_waiting_jobs_are_listed_as_they_will_run(self) -> None:
         self.needs("peek", "ordered", "priorities")
@@ -125,7 +125,7 @@ class Inspecting(ContractSetup):
 
     def _pages(self, state: State) -> list[StoredJob]:
         jobs: list[StoredJob] = []
-        while page := self.pusher.peek(self.queue, state, 2, jobs[-1].id if jobs else None):
+        while page := self.inspector.peek(self.queue, state, 2, jobs[-1].id if jobs else None):
             assert len(page) <= 2
             jobs += page
         return jobs
@@ -136,7 +136,7 @@ class Inspecting(ContractSetup):
         before = datetime.now(timezone.utc) - timedelta(seconds=1)
         self.pusher.push([job])
         stored = self.stored(job.id)
-        assert stored == self.pusher.peek(self.queue, State.WAITING)[0]
+        assert stored == self.inspector.peek(self.queue, State.WAITING)[0]
         assert stored[:4] == (job.id, self.queue, job.name, job.payload)
         assert (stored.state, stored.attempts, stored.interruptions) == (State.WAITING, 0, 0)
         assert (stored.reserved_at, stored.reserved_until, stored.worker) == (None, None, None)
@@ -172,14 +172,14 @@ class Inspecting(ContractSetup):
         self.reserve()
         (waiting,), (delayed,) = self.push(), self.push(delay=600)
         (elsewhere,) = self.push(queue=self.make_queue())
-        found = self.pusher.find([held, NOBODY, waiting, delayed, elsewhere])
+        found = self.inspector.find([held, NOBODY, waiting, delayed, elsewhere])
         assert {job.id: job.state for job in found} == {
             held: State.RESERVED,
             waiting: State.WAITING,
             delayed: State.DELAYED,
             elsewhere: State.WAITING,
         }
-        assert self.pusher.find([]) == []
+        assert self.inspector.find([]) == []
 
     def test_jobs_are_found_by_a_part_of_their_id(self) -> None:
         self.needs("peek", "find")
@@ -187,33 +187,33 @@ class Inspecting(ContractSetup):
         for id in ids:
             digits = id.replace("-", "")
             for part in (digits, digits[:14], digits[-14:]):
-                assert [job.id for job in self.pusher.search(part)] == [id]
-        assert self.pusher.search("0" * 20) == []
+                assert [job.id for job in self.inspector.search(part)] == [id]
+        assert self.inspector.search("0" * 20) == []
 
     # -- removing -------------------------------------------------------------------------------
 
     def test_waiting_and_delayed_jobs_are_removed(self) -> None:
         self.needs("remove")
         ids = self.push(3) + self.push(2, delay=600)
-        assert self.pusher.remove(self.queue, [ids[0], ids[4], NOBODY]) == 2
-        assert self.pusher.remove(self.queue, [ids[0], ids[4], NOBODY]) == 0
-        assert self.pusher.remove(self.make_queue(), ids) == 0
-        assert self.pusher.counts(self.queue)[:3] == (2, 1, 0)
+        assert self.inspector.remove(self.queue, [ids[0], ids[4], NOBODY]) == 2
+        assert self.inspector.remove(self.queue, [ids[0], ids[4], NOBODY]) == 0
+        assert self.inspector.remove(self.make_queue(), ids) == 0
+        assert self.inspector.counts(self.queue)[:3] == (2, 1, 0)
         assert self.ids(self.reserve(2)) == ids[1:3]
 
     def test_a_running_job_is_removed_only_when_asked_to(self) -> None:
         self.needs("remove", "fenced")
         self.push()
         (held,) = self.reserve()
-        assert self.pusher.remove(self.queue, [held.id]) == 0
-        assert self.pusher.remove(self.queue, [held.id], even_running=True) == 1
+        assert self.inspector.remove(self.queue, [held.id]) == 0
+        assert self.inspector.remove(self.queue, [held.id], even_running=True) == 1
         assert self.settle(held) == {held.id}
 
     def test_a_removed_job_may_be_pushed_again(self) -> None:
         self.needs("remove")
         job = self.job()
         self.pusher.push([job])
-        self.pusher.remove(self.queue, [job.id])
+        self.inspector.remove(self.queue, [job.id])
         self.pusher.push([job])
         assert self.ids(self.reserve()) == [job.id]
 
@@ -222,15 +222,15 @@ class Inspecting(ContractSetup):
         held = self.reserve(2)
         self.push(4)
         self.push(3, delay=600)
-        assert self.pusher.clear(self.queue) == 7
+        assert self.inspector.clear(self.queue) == 7
         assert self.nothing_is_left()
-        assert self.driver.extend(held) == set()
+        assert self.session.extend(held) == set()
         assert self.settle(held[0], Verdict.RELEASE) == set()
-        assert self.driver.settle([Settlement(held[1])]) == set()
+        assert self.session.settle([Settlement(held[1])]) == set()
         assert self.ids(self.reserve()) == [held[0].id]
 
     def test_clearing_takes_a_long_queue(self) -> None:
         self.pusher.push([self.job() for _ in range(1500)])
         self.pusher.push([self.job(delay=600) for _ in range(1500)])
-        assert self.pusher.clear(self.queue) == 3000
+        assert self.inspector.clear(self.queue) == 3000
         assert self.nothing_is_left()

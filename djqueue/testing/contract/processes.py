@@ -1,11 +1,9 @@
-"""Connections that are closed, processes that fork, workers that race."""
+"""Connections that are closed, and workers that race."""
 
 from __future__ import annotations
 
 import math
-import os
 import threading
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ from djqueue.testing.contract.setup import ContractSetup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from djqueue.drivers.base import Driver, OutgoingJob
+    from djqueue.drivers.base import OutgoingJob
 
 _LOOK = 0.02
 """Seconds between two looks at an empty queue."""
@@ -34,59 +32,18 @@ class Processes(ContractSetup):
     def test_a_worker_that_leaves_may_close(self) -> None:
         self.push()
         self.settle(self.reserve()[0])
-        self.driver.leave()
+        self.session.leave()
         self.driver.close()
         self.push()
-        assert len(self.reserve(driver=self.other)) == 1
+        assert len(self.reserve(session=self.other)) == 1
 
-    def test_a_driver_that_never_joined_may_reserve_and_settle(self) -> None:
-        ids = self.push(2)
-        held = self.reserve(2, self.pusher)
+    def test_a_session_without_a_worker_may_reserve_and_settle(self) -> None:
+        ids, session = self.push(2), self.pusher.session()
+        held = self.reserve(2, session)
         assert set(self.ids(held)) == set(ids)
-        assert self.pusher.extend(held) == set()
-        assert self.pusher.settle([Settlement(r) for r in held]) == set()
-        assert self.nothing_is_left(self.pusher)
-
-    # -- forks ----------------------------------------------------------------------------------
-
-    def test_a_child_that_ends_takes_nothing_from_its_parent(self) -> None:
-        self.push(3)
-        held = self.reserve(2)
-        wakeup = self.driver.watch([self.queue])
-        for _ in range(3):
-            self._fork(self.driver, lambda driver: driver.close())
-        assert self.driver.extend(held) == set()
-        assert self.driver.settle([Settlement(r) for r in held]) == set()
-        assert len(self.reserve()) == 1
-        if wakeup is not None:
-            wakeup.set_idle(True)
-            self.until(lambda: not wakeup.arrived(), 1.0)
-            self.push_elsewhere()
-            assert self.until(wakeup.arrived, 3.0)
-            wakeup.close()
-
-    def test_a_child_may_push(self) -> None:
-        held = self.reserve() if self.push() else []
-        job = self.job()
-        self._fork(self.driver, lambda driver: driver.push([job]))
-        assert self.ids(self.reserve()) == [job.id]
-        assert self.driver.settle([Settlement(r) for r in held]) == set()
-
-    def _fork(self, driver: Driver, then: Callable[[Driver], None]) -> None:
-        """Run `then` with the driver in a child, as a worker's child does."""
-        driver.before_fork()
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                driver.after_fork_in_child()
-                then(driver)
-                code = 0
-            except BaseException:  # noqa: BLE001  nothing may get out of this process
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert session.extend(held) == set()
+        assert session.settle([Settlement(r) for r in held]) == set()
+        assert self.nothing_is_left(session)
 
     # -- races ----------------------------------------------------------------------------------
 
@@ -103,7 +60,7 @@ class Processes(ContractSetup):
 
     def _race(self, jobs: list[OutgoingJob], verdicts: list[Verdict]) -> list[str]:
         """Three workers take the jobs of one queue while they are pushed; ids that were removed."""
-        self.driver.counts(self.queue)  # what is made once in a store is made before
+        self.inspector.counts(self.queue)  # what is made once in a store is made before
         removed: list[str] = []
         pushed = threading.Event()
 
@@ -128,11 +85,12 @@ class Processes(ContractSetup):
         self, number: int, verdicts: list[Verdict], removed: list[str], looks: Callable[[], float]
     ) -> None:
         """One of them, until nothing comes any more. Each job gets the verdict whose turn it is."""
-        driver = self.open(f"racer-{number}")
+        driver = self.open()
+        session = self.join(driver, f"racer-{number}")
         settlements: list[Settlement] = []
         turn, vain = number, 0
         while settlements or vain < looks():
-            lost, held = driver.exchange(settlements, [self.queue], 7)
+            lost, held = session.exchange(settlements, [self.queue], 7)
             assert lost == set()
             settlements = []
             for reservation in held:

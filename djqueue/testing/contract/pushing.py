@@ -75,7 +75,7 @@ class Pushing(ContractSetup):
         self.pusher.push(jobs)
         found = self.reserve(20, queues=queues)
         assert {(r.id, r.queue) for r in found} == {(j.id, j.queue) for j in jobs if not j.delay}
-        assert self.driver.exchange([], queues, 10).reservations == []
+        assert self.session.exchange([], queues, 10).reservations == []
 
     def test_pushing_an_id_again_changes_nothing(self) -> None:
         self.needs("idempotent_push")

@@ -33,7 +33,7 @@ class Recovering(ContractSetup):
         assert taken[:7] == held[:7]
         assert (taken.attempt, taken.interruptions, taken.history) == (2, 0, "first")
         assert self.other.settle([Settlement(taken, Verdict.INTERRUPTED)]) == set()
-        (again,) = self.reserve(driver=self.other)
+        (again,) = self.reserve(session=self.other)
         assert (again.attempt, again.interruptions) == (2, 1)
 
     def test_a_job_taken_over_may_be_given_up(self) -> None:
@@ -50,7 +50,7 @@ class Recovering(ContractSetup):
         self.push(3)
         self.reserve(3)
         self.kill_lease()
-        third = self.open("third")
+        third = self.join(self.open(), "third")
         assert len(self.other.recover(10)) == 3
         assert third.recover(10) == []
         assert self.nothing_is_left(third)
@@ -69,17 +69,17 @@ class Recovering(ContractSetup):
         held = self.reserve(2)
         for _ in range(6):
             self.wait(self.lease / 3)
-            assert self.driver.extend(held) == set()
+            assert self.session.extend(held) == set()
             assert self.other.recover(10) == []
             assert self.nothing_is_left(self.other)
-        assert self.driver.settle([Settlement(r) for r in held]) == set()
+        assert self.session.settle([Settlement(r) for r in held]) == set()
 
     def test_a_taken_over_job_needs_signs_of_life_too(self) -> None:
         self.needs("fenced")
         self.push()
         self.reserve()
         self.kill_lease()
-        third = self.open("third")
+        third = self.join(self.open(), "third")
         (taken,) = self.other.recover(10)
         for _ in range(4):
             self.wait(self.lease / 2)
@@ -93,7 +93,7 @@ class Recovering(ContractSetup):
         self.push()
         self.push(delay=600)
         self.kill_lease()
-        assert self.driver.recover(10) == []
+        assert self.session.recover(10) == []
 
     def test_what_an_answer_that_never_arrived_reserved_is_found_again(self) -> None:
         self.needs("fenced")
@@ -101,10 +101,10 @@ class Recovering(ContractSetup):
         held = self.reserve(2)
         unseen = self.reserve(2)  # had the connection broken here, nobody would know of them
         self.reserve(1, self.other)
-        strays = self.driver.unacknowledged(held)
+        strays = self.session.unacknowledged(held)
         assert sorted(strays) == sorted(unseen)
-        assert self.driver.unacknowledged([*held, *unseen]) == []
-        assert self.driver.settle([Settlement(r, Verdict.RETURN) for r in strays]) == set()
+        assert self.session.unacknowledged([*held, *unseen]) == []
+        assert self.session.settle([Settlement(r, Verdict.RETURN) for r in strays]) == set()
         assert {(r.id, r.attempt) for r in self.reserve(2)} == {(r.id, 1) for r in unseen}
 
     # -- what operators do about them -----------------------------------------------------------
@@ -125,11 +125,11 @@ class Recovering(ContractSetup):
         stuck = self.reserve(2)
         self.kill_lease()
         (waiting,), (delayed,) = self.push(), self.push(delay=600)
-        (running,) = self.reserve(driver=self.other, limit=1)
+        (running,) = self.reserve(session=self.other, limit=1)
         assert running.id == waiting
         everything = [*self.ids(stuck), waiting, delayed, "00000000-0000-4000-8000-000000000000"]
-        assert self.pusher.release(self.queue, everything) == 2
-        assert self.pusher.release(self.queue, everything) == 0
+        assert self.inspector.release(self.queue, everything) == 2
+        assert self.inspector.release(self.queue, everything) == 0
         again = self.reserve(2, self.other)
         assert {(r.id, r.attempt, r.interruptions) for r in again} == {(r.id, 1, 1) for r in stuck}
         assert self.nothing_is_left()
@@ -140,7 +140,7 @@ class Recovering(ContractSetup):
         stuck = self.reserve(2)
         self.kill_lease()
         self.push()
-        (running,) = self.reserve(driver=self.other)
-        assert self.pusher.remove(self.queue, self.ids([*stuck, running])) == 2
+        (running,) = self.reserve(session=self.other)
+        assert self.inspector.remove(self.queue, self.ids([*stuck, running])) == 2
         assert self.other.recover(10) == []
         assert self.other.settle([Settlement(running)]) == set()

@@ -15,16 +15,16 @@ class Reserving(ContractSetup):
     """`Session.exchange`, `Session.begin`, `Session.promote` and `Session.watch`."""
 
     def test_an_empty_queue_has_nothing_to_reserve(self) -> None:
-        assert self.driver.exchange([], [self.queue], 10) == (set(), [])
+        assert self.session.exchange([], [self.queue], 10) == (set(), [])
 
     def test_no_more_than_the_limit_is_reserved(self) -> None:
         self.push(12)
         for limit in (1, 5, 3):
-            assert len(self.driver.exchange([], [self.queue], limit).reservations) <= limit
+            assert len(self.session.exchange([], [self.queue], limit).reservations) <= limit
 
     def test_a_limit_of_nothing_reserves_nothing(self) -> None:
         self.push()
-        assert self.driver.exchange([], [self.queue], 0).reservations == []
+        assert self.session.exchange([], [self.queue], 0).reservations == []
         assert len(self.reserve()) == 1
 
     def test_a_reserved_job_is_not_handed_out_again(self) -> None:
@@ -35,7 +35,7 @@ class Reserving(ContractSetup):
 
     def test_other_queues_are_left_alone(self) -> None:
         self.push()
-        assert self.driver.exchange([], [self.make_queue()], 10).reservations == []
+        assert self.session.exchange([], [self.make_queue()], 10).reservations == []
 
     def test_a_reservation_goes_through_a_pipe(self) -> None:
         self.push()
@@ -45,12 +45,12 @@ class Reserving(ContractSetup):
 
     def test_an_exchange_that_is_begun_ends_like_any_other(self) -> None:
         ids = self.push(4)
-        self.driver.watch([self.queue])
+        self.session.watch([self.queue])
         held = self.reserve(2)
         settlements = [Settlement(reservation) for reservation in held]
         answers = []
         for _ in range(2):
-            answer = self.driver.begin(settlements, [self.queue], 10)
+            answer = self.session.begin(settlements, [self.queue], 10)
             if answer is None:
                 raise SkipTest("this store is waited for")
             while not answer.is_there():
@@ -100,7 +100,7 @@ class Reserving(ContractSetup):
         self.needs("ordered")
         ids = self.push(6)
         reservations = self.reserve(3)
-        self.driver.settle([Settlement(r, Verdict.RETURN) for r in reversed(reservations)])
+        self.session.settle([Settlement(r, Verdict.RETURN) for r in reversed(reservations)])
         assert self.ids(self.reserve(6)) == ids
 
     def test_queues_are_asked_strictly_in_order(self) -> None:
@@ -119,7 +119,7 @@ class Reserving(ContractSetup):
         for queue in queues:
             self.push(3, queue=queue)
         for _ in range(3):
-            assert len(self.driver.exchange([], queues, 4).reservations) <= 4
+            assert len(self.session.exchange([], queues, 4).reservations) <= 4
 
     # -- delays ---------------------------------------------------------------------------------
 
@@ -128,37 +128,37 @@ class Reserving(ContractSetup):
         (id,) = self.push(delay=1.0)
         found: list[str] = []
         while not found and time.monotonic() < started + 1.0 + self.patience:
-            self.driver.promote([self.queue])
-            found = self.ids(self.driver.exchange([], [self.queue], 1).reservations)
+            self.session.promote([self.queue])
+            found = self.ids(self.session.exchange([], [self.queue], 1).reservations)
             self.wait(0.01)
         assert found == [id]
         assert time.monotonic() - started >= 0.99
 
     def test_promote_tells_when_the_next_job_is_due(self) -> None:
         self.push(delay=600)
-        due = self.driver.promote([self.queue]).due_in
+        due = self.session.promote([self.queue]).due_in
         if due is None:
             raise SkipTest("this store promotes by itself")
         assert 590 < due < 600.1
         self.push(delay=60)
-        moved, due = self.driver.promote([self.make_queue(), self.queue])
+        moved, due = self.session.promote([self.make_queue(), self.queue])
         assert due is not None
         assert (moved, 50 < due < 60.1) == (0, True)
 
     def test_promote_has_nothing_to_tell_when_nothing_is_delayed(self) -> None:
         self.push()
-        assert self.driver.promote([self.queue]) == (0, None)
+        assert self.session.promote([self.queue]) == (0, None)
 
     def test_a_crowd_that_is_due_at_once_is_promoted_in_slices(self) -> None:
         jobs = [self.job(delay=0.5) for _ in range(1100)]
         self.pusher.push(jobs)
         self.wait(0.7)
         slices = 1
-        while self.driver.promote([self.queue]).due_in == 0:
+        while self.session.promote([self.queue]).due_in == 0:
             slices += 1
             assert slices < 100
         assert {r.id for r in self.reserve(1100)} == {job.id for job in jobs}
-        assert self.driver.promote([self.queue]) == (0, None)
+        assert self.session.promote([self.queue]) == (0, None)
 
     def test_a_delay_of_a_released_job_counts_from_the_release(self) -> None:
         self.push()
@@ -172,7 +172,7 @@ class Reserving(ContractSetup):
     # -- wake-up --------------------------------------------------------------------------------
 
     def test_an_idle_worker_is_woken_by_a_push(self) -> None:
-        wakeup = self.driver.watch([self.make_queue(), self.queue])
+        wakeup = self.session.watch([self.make_queue(), self.queue])
         if wakeup is None:
             raise SkipTest("this store wakes no worker: workers poll")
         wakeup.set_idle(True)
@@ -189,7 +189,7 @@ class Reserving(ContractSetup):
         wakeup.close()
 
     def test_a_wake_up_is_told_once(self) -> None:
-        wakeup = self.driver.watch([self.queue])
+        wakeup = self.session.watch([self.queue])
         if wakeup is None:
             raise SkipTest("this store wakes no worker: workers poll")
         wakeup.set_idle(True)

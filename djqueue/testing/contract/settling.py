@@ -13,7 +13,7 @@ class Settling(ContractSetup):
         self.push()
         assert self.settle(self.reserve()[0]) == set()
         assert self.nothing_is_left()
-        assert self.driver.counts(self.queue)[:3] in ((0, 0, 0), (None, None, None))
+        assert self.inspector.counts(self.queue)[:3] in ((0, 0, 0), (None, None, None))
 
     def test_a_released_job_comes_back_as_the_next_attempt(self) -> None:
         (id,) = self.push()
@@ -105,7 +105,7 @@ class Settling(ContractSetup):
         held = self.reserve(10)
         while held:
             seen += self.ids(held)
-            lost, held = self.driver.exchange([Settlement(r) for r in held], [self.queue], 10)
+            lost, held = self.session.exchange([Settlement(r) for r in held], [self.queue], 10)
             assert lost == set()
             if not held and len(seen) < 40:
                 held = self.reserve(1)
@@ -115,14 +115,14 @@ class Settling(ContractSetup):
     def test_a_full_window_is_settled_at_once(self) -> None:
         self.push(120)
         held = self.reserve(120)
-        assert self.driver.settle([Settlement(r) for r in held]) == set()
+        assert self.session.settle([Settlement(r) for r in held]) == set()
         assert self.nothing_is_left()
 
     def test_one_call_takes_every_verdict(self) -> None:
         self.needs("fenced")
         self.push(4)
         held = self.reserve(4)
-        lost, _ = self.driver.exchange(
+        lost, _ = self.session.exchange(
             [
                 Settlement(held[0], Verdict.REMOVE),
                 Settlement(held[1], Verdict.RELEASE, history="released"),
@@ -147,9 +147,9 @@ class Settling(ContractSetup):
             self.push(2, queue=queue)
         held = self.reserve(6, queues=queues)
         back = [Settlement(r, Verdict(i % 2)) for i, r in enumerate(held)]
-        assert self.driver.settle(back) == set()
+        assert self.session.settle(back) == set()
         assert {r.id for r in self.reserve(3, queues=queues)} == {r.id for r in held[1::2]}
 
     def test_settling_nothing_does_nothing(self) -> None:
-        assert self.driver.settle([]) == set()
-        assert self.driver.exchange([], [], 10) == (set(), [])
+        assert self.session.settle([]) == set()
+        assert self.session.exchange([], [], 10) == (set(), [])

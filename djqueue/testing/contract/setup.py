@@ -14,7 +14,16 @@ from djqueue.drivers.base import OutgoingJob, Settlement, Verdict, WorkerIdentit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from djqueue.drivers.base import Capabilities, Driver, Feature, Reservation, State, StoredJob
+    from djqueue.drivers.base import (
+        Capabilities,
+        Driver,
+        Feature,
+        Inspector,
+        Reservation,
+        Session,
+        State,
+        StoredJob,
+    )
 
 
 class ContractSetup:
@@ -61,32 +70,45 @@ class ContractSetup:
         return self.make_queue()
 
     @cached_property
-    def driver(self) -> Driver:
-        """The driver of a worker."""
-        return self.open("worker")
-
-    @cached_property
-    def other(self) -> Driver:
-        """The driver of another worker."""
-        return self.open("other")
-
-    @cached_property
     def pusher(self) -> Driver:
         """A driver that only pushes and looks, as in a web process."""
-        return self._opened(self.make_driver())
+        return self.open()
+
+    @cached_property
+    def inspector(self) -> Inspector:
+        """What `pusher` looks through."""
+        return self.pusher.inspector()
+
+    @cached_property
+    def driver(self) -> Driver:
+        """The driver of a worker."""
+        return self.open()
+
+    @cached_property
+    def session(self) -> Session:
+        """The session of that worker."""
+        return self.join(self.driver, "worker")
+
+    @cached_property
+    def other(self) -> Session:
+        """The session of another worker."""
+        return self.join(self.open(), "other")
 
     @property
     def capabilities(self) -> Capabilities:
         """What the store can do."""
         return self.pusher.capabilities
 
-    def open(self, name: str) -> Driver:
-        """A driver that has joined as the worker `name`; closed when the test ends."""
-        driver = self._opened(self.make_driver())
-        driver.join(WorkerIdentity(name, "host", 4711, (self.queue,), self.lease))
-        return driver
+    def join(self, driver: Driver, name: str) -> Session:
+        """The session of a worker `name`, which the store knows now."""
+        worker = WorkerIdentity(name, "host", 4711, (self.queue,), self.lease)
+        session = driver.session(worker)
+        session.join()
+        return session
 
-    def _opened(self, driver: Driver) -> Driver:
+    def open(self) -> Driver:
+        """A new driver, closed when the test ends."""
+        driver = self.make_driver()
         if isinstance(self, TestCase):
             self.addCleanup(driver.close)
         else:
@@ -128,40 +150,40 @@ class ContractSetup:
         thread.join()
 
     def reserve(
-        self, limit: int = 1, driver: Driver | None = None, queues: Sequence[str] | None = None
+        self, limit: int = 1, session: Session | None = None, queues: Sequence[str] | None = None
     ) -> list[Reservation]:
         """`limit` reservations; fewer only if the store has no more to give within `patience`."""
-        driver = driver or self.driver
+        session = session or self.session
         found: list[Reservation] = []
 
         def enough() -> bool:
-            driver.promote(queues or [self.queue])
-            found.extend(driver.exchange([], queues or [self.queue], limit - len(found))[1])
+            session.promote(queues or [self.queue])
+            found.extend(session.exchange([], queues or [self.queue], limit - len(found))[1])
             return len(found) >= limit
 
         self.until(enough)
         return found
 
-    def nothing_is_left(self, driver: Driver | None = None) -> bool:
+    def nothing_is_left(self, session: Session | None = None) -> bool:
         """Whether a worker finds nothing to reserve now."""
-        driver = driver or self.driver
-        driver.promote([self.queue])
-        return driver.exchange([], [self.queue], 10).reservations == []
+        session = session or self.session
+        session.promote([self.queue])
+        return session.exchange([], [self.queue], 10).reservations == []
 
     def settle(
         self, reservation: Reservation, verdict: Verdict = Verdict.REMOVE, **values: Any
     ) -> set[str]:
-        """Settle one reservation with the first worker's driver; what was lost."""
-        return self.driver.settle([Settlement(reservation, verdict, **values)])
+        """Settle one reservation with the first worker's session; what was lost."""
+        return self.session.settle([Settlement(reservation, verdict, **values)])
 
     def stored(self, id: str) -> StoredJob:
         """What the store says about a job."""
-        (found,) = self.pusher.find([id])
+        (found,) = self.inspector.find([id])
         return found
 
     def peeked(self, state: State) -> list[str]:
         """The ids of the jobs in `state`, in the order that the store tells them."""
-        return [job.id for job in self.pusher.peek(self.queue, state, 100)]
+        return [job.id for job in self.inspector.peek(self.queue, state, 100)]
 
     def ids(self, reservations: Sequence[Reservation]) -> list[str]:
         """Their jobs' ids."""

@@ -52,7 +52,7 @@ from djqueue.worker.chores import tidy
 from djqueue.worker.warden.orphans import OWNER, prctl
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Driver
+    from djqueue.drivers.base import Session
 
 TO_END = 2.0
 """Seconds that a child may take to end once it has nothing to do any more."""
@@ -103,7 +103,7 @@ class Child:
         self._items: deque[WorkItem | NoticeItem] = deque()
         self._index = 0
         self._timer = AlarmTimer()
-        self._driver: Driver | None = None
+        self._session: Session | None = None
         self._looked = 0.0
         self._calls = select.poll()
         for descriptor in (assignment.channels.tokens, assignment.channels.work):
@@ -119,7 +119,7 @@ class Child:
             timer=self._timer,
             cancelled=lambda: self._slot.cancelled == self._index,
             stopping=lambda: slot.is_stopping,
-            driver=self._own_driver,
+            session=self._own_session,
         )
 
     def run(self) -> None:
@@ -264,11 +264,12 @@ class Child:
         used = resident(os.getpid())
         return used if used > self._settings.memory else 0
 
-    def _own_driver(self) -> Driver:
-        """A driver on this process's own connections."""
-        if self._driver is None:
-            self._driver = make_driver(settings().connection(self._settings.connection))
-        return self._driver
+    def _own_session(self) -> Session:
+        """A session on this process's own connections."""
+        if self._session is None:
+            driver = make_driver(settings().connection(self._settings.connection))
+            self._session = driver.session()
+        return self._session
 
 
 def _become_a_child(assignment: Assignment) -> None:

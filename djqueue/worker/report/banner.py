@@ -10,7 +10,7 @@ from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Driver
+    from djqueue.drivers.base import Driver, Inspector
 
 
 def banner(options: WorkerOptions, driver: Driver, verbosity: int) -> Iterator[str]:
@@ -19,8 +19,8 @@ def banner(options: WorkerOptions, driver: Driver, verbosity: int) -> Iterator[s
     yield f"Processing jobs from {queues} on {options.connection}. Worker {options.name}."
     yield "  " + " · ".join(_limits(options, verbosity))
     yield f"  Stop with Ctrl-C: it finishes the current job first (pid {os.getpid()})."
-    yield from _said_by_driver(driver)
-    yield from _unread(options, driver)
+    yield from _said_by_driver(driver.inspector())
+    yield from _unread(options, driver.inspector())
 
 
 def _limits(options: WorkerOptions, verbosity: int) -> Iterator[str]:
@@ -48,20 +48,20 @@ def _timeout(options: WorkerOptions) -> str:
     return f"timeout {options.timeout:g} s" if options.timeout else "no timeout"
 
 
-def _said_by_driver(driver: Driver) -> Iterator[str]:
+def _said_by_driver(inspector: Inspector) -> Iterator[str]:
     try:
-        remarks = driver.warnings()
+        remarks = inspector.warnings()
     except QueueUnavailable:  # the worker will say so, and wait for it
         return
     for line in remarks:
         yield f"  {line}"
 
 
-def _unread(options: WorkerOptions, driver: Driver) -> Iterator[str]:
+def _unread(options: WorkerOptions, inspector: Inspector) -> Iterator[str]:
     """The most common reason why nothing happens."""
     try:
-        others = [queue for queue in driver.queues() if queue not in options.queues]
-        waiting = {queue: driver.counts(queue).waiting or 0 for queue in others}
+        others = [queue for queue in inspector.queues() if queue not in options.queues]
+        waiting = {queue: inspector.counts(queue).waiting or 0 for queue in others}
     except QueueError:
         return
     for queue, count in waiting.items():

@@ -39,7 +39,7 @@ class Keeper:
     def __init__(self, driver: Driver, identity: WorkerIdentity, connection: str) -> None:
         self._driver = driver
         driver.patience = driver.lease / 8
-        self._identity = identity
+        self.session = driver.session(identity)
         self.sql = ParentSql(driver)
         self._presence = None if driver.shows_workers else Presence(self.sql, identity, connection)
         self._shown_until = 0.0
@@ -77,15 +77,15 @@ class Keeper:
     # -- in the thread -------------------------------------------------------------------------
 
     def _join(self) -> None:
-        self._driver.join(self._identity)
-        self.lease = Lease(self._driver, self._driver.lease)
+        self.session.join()
+        self.lease = Lease(self.session)
 
     def _leave(self) -> None:
         try:
             if self._presence:
                 self._presence.leave()
             if self.lease and not self.held:
-                self._driver.leave()
+                self.session.leave()
             self._driver.close()
         except (QueueError, DatabaseError) as error:
             logger.warning("The worker could not say goodbye to the store: %s", error)

@@ -17,7 +17,7 @@ from djqueue.errors import QueueUnavailable
 from djqueue.worker import clock
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Driver
+    from djqueue.drivers.base import Session
 
 logger = logging.getLogger("djqueue.worker")
 
@@ -25,9 +25,9 @@ logger = logging.getLogger("djqueue.worker")
 class Lease:
     """All times are those of `clock.now`."""
 
-    def __init__(self, driver: Driver, length: float) -> None:
-        self._driver = driver
-        self._is_as_long_as(length)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._is_as_long_as(session.lease)
         self._on_time = 0
         self.begin()
 
@@ -51,7 +51,7 @@ class Lease:
         """Whether the lease has another length after an exchange of the moment `asked`: a store may
         hold a job for as long as whoever pushed it said.
         """
-        length = self._driver.lease
+        length = self._session.lease
         if length == self.length:
             return False
         end = self.over_at
@@ -72,7 +72,7 @@ class Lease:
         self.next_at = asked + 0.5
         late = asked - self._renewed > self.every * 2
         try:
-            lost = self._driver.extend(held)
+            lost = self._session.extend(held)
         except Exception as error:
             self._on_time = 0
             if isinstance(error, QueueUnavailable) and error.locked:

@@ -11,7 +11,7 @@ from djqueue.errors import QueueUnavailable
 from djqueue.worker import clock
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Driver
+    from djqueue.drivers.base import Session
     from djqueue.worker.options import WorkerOptions
 
 POLL_SOON = 0.008
@@ -31,9 +31,9 @@ class Idle:
     """The wake-up of the store, opened anew after the connection broke."""
 
     def __init__(
-        self, driver: Driver, options: WorkerOptions, selector: selectors.BaseSelector
+        self, session: Session, options: WorkerOptions, selector: selectors.BaseSelector
     ) -> None:
-        self._driver = driver
+        self._session = session
         self._options = options
         self._selector = selector
         self._wakeup: Wakeup | None = None
@@ -68,7 +68,7 @@ class Idle:
     def _watch(self, now: float) -> None:
         if self._watching and (self._wakeup is not None or now < self._watch_again):
             return
-        self._wakeup = self._driver.watch(self._options.queues)
+        self._wakeup = self._session.watch(self._options.queues)
         self._watching, self._watch_again = True, now + WATCH_AGAIN
         if self._wakeup is not None:
             descriptor = self._wakeup.fileno()
