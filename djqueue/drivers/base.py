@@ -12,13 +12,14 @@ write that finds another number changes nothing and reports the id as lost.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from djqueue.drivers.types import (
     FOREIGN,
     Answer,
     Capabilities,
+    Change,
     Exchange,
     Feature,
     OutgoingJob,
@@ -45,6 +46,7 @@ __all__ = [
     "SEARCH_PAGE",
     "Answer",
     "Capabilities",
+    "Change",
     "Driver",
     "Exchange",
     "Feature",
@@ -214,6 +216,36 @@ class Inspector(ABC):
                     after = page[-1].id
         # A stuck job is among the reserved ones too where a store cannot tell them apart.
         return list({job.id: job for job in found}.values())[:limit]
+
+    def heads(self, queue: str) -> list[StoredJob]:
+        """What is next in each state, where a store cannot `peek` at more; nothing elsewhere."""
+        return []
+
+    def change(self, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
+        """Do `change` to those of the jobs that are in a state for it; which those were. The jobs
+        are named by id, or by `StoredJob.key` where they have one. With each comes the reservation
+        that the operator saw: a job that is held under another one is left alone. Empty is any.
+        """
+        changed = set()
+        for job in self.find(list(seen)):
+            name = job.key or job.id
+            if seen[name] in ("", job.reservation) and self._change(change, queue, job):
+                changed.add(name)
+        return changed
+
+    def _change(self, change: Change, queue: str, job: StoredJob) -> bool:
+        """The same for one job, as far as `remove` and `release` can."""
+        if change is Change.RELEASE:
+            return self.release(queue, [job.id]) > 0
+        if change is Change.RUN_NOW:
+            raise Unsupported(
+                f'Connection "{self.settings.name}" cannot run one delayed job before its time: '
+                "its driver has no way to."
+            )
+        if change is Change.DELETE_RUNNING and job.state not in (State.RESERVED, State.STUCK):
+            return False
+        even_running = change is Change.DELETE_RUNNING
+        return self.remove(queue, [job.id], even_running=even_running) > 0
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
         """Delete waiting, delayed and stuck ones among `ids`; how many. With `even_running` the

@@ -143,6 +143,27 @@ class StoredJob(NamedTuple):
     reserved_until: datetime | None
     worker: str | None
     """The name of the worker that holds it."""
+    reservation: str = ""
+    """Names the reservation that holds the job: the next one has another name. Empty where nothing
+    holds it, or where the store has no such names."""
+    history: str = ""
+    """As `Reservation.history`."""
+    key: str = ""
+    """What `Inspector.find` and `Inspector.change` take for the job, where a store cannot find it
+    by its id alone; empty where it can."""
+
+
+class Change(enum.Enum):
+    """What operators do to stored jobs one by one."""
+
+    DELETE = "delete"
+    """Waiting, delayed and stuck ones go."""
+    DELETE_RUNNING = "delete running"
+    """Reserved and stuck ones go: the worker loses its reservation, and its outcome is ignored."""
+    RELEASE = "release"
+    """Stuck ones go back to waiting, with one interruption more on record."""
+    RUN_NOW = "run now"
+    """Delayed ones become due."""
 
 
 class WorkerIdentity(NamedTuple):

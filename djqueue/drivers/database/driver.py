@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,7 @@ from django.db import (
 from djqueue.drivers.base import (
     Answer,
     Capabilities,
+    Change,
     Driver,
     Exchange,
     OutgoingJob,
@@ -31,7 +32,7 @@ from djqueue.drivers.base import (
     Wakeup,
     WorkerIdentity,
 )
-from djqueue.drivers.database import stored, workers
+from djqueue.drivers.database import changing, stored, workers
 from djqueue.drivers.database.bound import Bound
 from djqueue.drivers.database.connection import (
     BoundConnection,
@@ -224,6 +225,10 @@ class DatabaseDriver(Driver):
     def search(self, part: str, limit: int = 20) -> list[StoredJob]:
         with self._reported():
             return stored.search(self.alias, part, limit)
+
+    def change(self, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
+        with self._reported():
+            return changing.change(self.alias, change, queue, seen)
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
         with self._reported():

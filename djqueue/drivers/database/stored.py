@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 # No number in a row may make the statement fail that is about many rows.
-_IN_LINE = -Greatest(F("priority"), -32767)
+IN_LINE = -Greatest(F("priority"), -32767)
 
 
 def jobs(alias: str) -> QuerySet[QueuedJob]:
@@ -141,6 +141,8 @@ def _stored(row: Any, worker: Any) -> StoredJob:
         reserved_at=aware(row.reserved_at),
         reserved_until=aware(row.reserved_until),
         worker=worker.name if worker else None,
+        reservation=str(row.reservation),
+        history=row.history,
     )
 
 
@@ -163,7 +165,7 @@ def put_back(stuck: QuerySet[QueuedJob]) -> int:
         reserved_at=None,
         reserved_until=None,
         reserved_by=None,
-        line=_IN_LINE,
+        line=IN_LINE,
         reservation=F("reservation") + 1,
         attempts=Greatest(F("attempts"), 1) - 1,
         interruptions=Least(F("interruptions"), 2147483646) + 1,
@@ -173,7 +175,7 @@ def put_back(stuck: QuerySet[QueuedJob]) -> int:
 def make_due(alias: str, queue: str) -> int:
     """In line at once, behind what waits there already."""
     delayed = jobs(alias).filter(queue=queue, line__isnull=True, reserved_by__isnull=True)
-    return delayed.update(available_at=UtcNow(), line=_IN_LINE)
+    return delayed.update(available_at=UtcNow(), line=IN_LINE)
 
 
 def clear(alias: str, queue: str) -> int:

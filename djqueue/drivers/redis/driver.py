@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from djqueue.drivers.base import (
     Capabilities,
+    Change,
     Driver,
     Exchange,
     OutgoingJob,
@@ -31,7 +32,7 @@ from djqueue.drivers.redis.wakeup import RedisWakeup
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from django.core.checks import CheckMessage
 
@@ -198,6 +199,10 @@ class RedisDriver(Driver):
         self._begin()
         names = dict.fromkeys([self.settings.queue, *self._names.all()]) if ids else ()
         return self._jobs.find(names, ids)
+
+    def change(self, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
+        self._begin()
+        return self._jobs.change(change, queue, seen)
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
         self._begin()

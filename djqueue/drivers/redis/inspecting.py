@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from djqueue.drivers.base import Change
 from djqueue.drivers.redis import scripts, stored
 from djqueue.drivers.redis.servers.calls import BYTES, MOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from djqueue.drivers.base import QueueCounts, State, StoredJob
     from djqueue.drivers.redis.servers.calls import Calls
@@ -61,25 +62,47 @@ class Inspection:
     def _found(self, queue: str, jobs: Sequence[tuple[bytes, bytes]]) -> list[StoredJob]:
         return stored.describe(queue, *self.rows(queue, jobs))
 
+    def change(self, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
+        """As `Inspector.change`."""
+        jobs = list(seen.items())
+        if change is Change.RELEASE:
+            return self._release(queue, jobs)
+        if change is Change.RUN_NOW:
+            return self._run_now(queue, list(seen))
+        return self._remove(queue, "idle" if change is Change.DELETE else "held", jobs)
+
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool) -> int:
         """As `Inspector.remove`."""
-        removed = seen = 0
-        while seen < len(ids):
-            some = [stored.raw(id) for id in ids[seen : seen + MOST]]
-            arguments = (BYTES, int(even_running), *some)
-            gone, looked_at = self._calls.run(scripts.REMOVE, queue, arguments)
-            removed += gone
-            seen += looked_at
-        return removed
+        which = "any" if even_running else "idle"
+        return len(self._remove(queue, which, [(id, "") for id in ids]))
 
     def release(self, queue: str, ids: Sequence[str]) -> int:
         """As `Inspector.release`."""
-        return sum(
-            self._calls.run(
-                scripts.RELEASE, queue, [stored.raw(id) for id in ids[start : start + MOST]]
-            )
-            for start in range(0, len(ids), MOST)
-        )
+        return len(self._release(queue, [(id, "") for id in ids]))
+
+    def _remove(self, queue: str, which: str, jobs: Sequence[tuple[str, str]]) -> set[str]:
+        removed: set[str] = set()
+        seen = 0
+        while seen < len(jobs):
+            arguments = (BYTES, which, *_with_tokens(jobs[seen : seen + MOST]))
+            gone, looked_at = self._calls.run(scripts.REMOVE, queue, arguments)
+            removed.update(map(_text, gone))
+            seen += looked_at
+        return removed
+
+    def _release(self, queue: str, jobs: Sequence[tuple[str, str]]) -> set[str]:
+        released: set[str] = set()
+        for start in range(0, len(jobs), MOST):
+            arguments = _with_tokens(jobs[start : start + MOST])
+            released.update(map(_text, self._calls.run(scripts.RELEASE, queue, arguments)))
+        return released
+
+    def _run_now(self, queue: str, ids: Sequence[str]) -> set[str]:
+        due: set[str] = set()
+        for start in range(0, len(ids), MOST):
+            arguments = [stored.raw(id) for id in ids[start : start + MOST]]
+            due.update(map(_text, self._calls.run(scripts.RUN_NOW, queue, arguments)))
+        return due
 
     def make_due(self, queue: str) -> int:
         """As `Inspector.make_due`."""
@@ -94,3 +117,12 @@ class Inspection:
         while some := self._calls.run(scripts.CLEAR, queue, (MOST,)):
             removed += some
         return removed
+
+
+def _with_tokens(jobs: Sequence[tuple[str, str]]) -> list[bytes]:
+    """Ids and the reservations that were seen, as scripts take them."""
+    return [stored.raw(part) for job in jobs for part in job]
+
+
+def _text(id: bytes) -> str:
+    return id.decode("utf-8", "surrogateescape")

@@ -137,8 +137,9 @@ class _Row(NamedTuple):
 def _describe(queue: str, now: int, row: _Row) -> StoredJob:
     id, body, state, held, place, due, deadline = row
     name, payload = decode_body(body)
-    attempts, interruptions, _ = decode_state(state)
+    attempts, interruptions, history = decode_state(state)
     reserved_at = worker = None
+    token = ""
     created = body[ORDER : ORDER + 13]
     available = _score(due)
     standing = State.DELAYED if available > now else State.WAITING
@@ -146,6 +147,7 @@ def _describe(queue: str, now: int, row: _Row) -> StoredJob:
         holder = decode_holder(held)
         attempts, interruptions = holder.attempt, holder.interruptions
         reserved_at, available, worker = holder.since, holder.score % _PLACE, holder.worker
+        token = holder.token
         standing = State.STUCK if _score(deadline) < now else State.RESERVED
     elif deadline is not None:  # its holder is gone, and the lease will be
         standing = State.STUCK if _score(deadline) < now else State.RESERVED
@@ -165,6 +167,8 @@ def _describe(queue: str, now: int, row: _Row) -> StoredJob:
         reserved_at=None if reserved_at is None else _moment(reserved_at),
         reserved_until=None if deadline is None else _moment(_score(deadline)),
         worker=worker.decode("utf-8", "replace") if worker else None,
+        reservation=token,
+        history=history,
     )
 
 

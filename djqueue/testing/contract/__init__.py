@@ -11,6 +11,7 @@ reason that the store cannot do something, the tests of that are skipped with th
 
 from __future__ import annotations
 
+from djqueue.testing.contract.changing import Changing
 from djqueue.testing.contract.fencing import Fencing
 from djqueue.testing.contract.inspecting import Inspecting
 from djqueue.testing.contract.processes import Processes
@@ -22,5 +23,7 @@ from djqueue.testing.contract.settling import Settling
 __all__ = ["DriverContract"]
 
 
-class DriverContract(Pushing, Reserving, Settling, Fencing, Recovering, Inspecting, Processes):
+class DriverContract(
+    Pushing, Reserving, Settling, Fencing, Recovering, Inspecting, Changing, Processes
+):
     """What a driver promises. See `ContractSetup` for what to override."""

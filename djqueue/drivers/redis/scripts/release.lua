@@ -2,23 +2,29 @@
 --
 -- USES  numbers stored
 -- KEYS  body ready leased held state wake
--- ARGV  ids
--- Returns how many were stuck.
+-- ARGV  for each job its id, and the beginning of its holder or ''
+-- Returns the ids of those that were stuck.
 
 local body, ready, leased, held, state, wake = unpack(KEYS)
 
 -- Everything that can fail.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local holders = redis.call('HMGET', held, unpack(ARGV))
-local states = redis.call('HMGET', state, unpack(ARGV))
+local ids, tokens = {}, {}
+for i = 1, #ARGV, 2 do
+  ids[#ids + 1] = ARGV[i]
+  tokens[#tokens + 1] = ARGV[i + 1]
+end
+local holders = redis.call('HMGET', held, unpack(ids))
+local states = redis.call('HMGET', state, unpack(ids))
 redis.call('ZCARD', ready)
 local calling = redis.call('LLEN', wake)
 local back, places, stored, seen = {}, {}, {}, {}
-for i, id in ipairs(ARGV) do
+for i, id in ipairs(ids) do
   local deadline = redis.call('ZSCORE', leased, id)
   local there = redis.call('HEXISTS', body, id) == 1
-  if there and not seen[id] and deadline and tonumber(deadline) < now then
+  local same = string.sub(holders[i] or '', 1, #tokens[i]) == tokens[i]
+  if there and same and not seen[id] and deadline and tonumber(deadline) < now then
     seen[id] = true
     local attempts, interruptions, order, score =
       parse_holder(holders[i], states[i], body, id, now)
@@ -31,7 +37,7 @@ for i, id in ipairs(ARGV) do
   end
 end
 if #back == 0 then
-  return 0
+  return back
 end
 
 redis.call('ZREM', leased, unpack(back))
@@ -41,4 +47,4 @@ redis.call('ZADD', ready, unpack(places))
 if calling == 0 then
   redis.call('RPUSH', wake, '1')
 end
-return #back
+return back

@@ -1,0 +1,84 @@
+"""What operators do to rows of the jobs table: each change is one statement that compares with the
+state that it is for, and with the reservation that the operator saw.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import connections, transaction
+from django.db.models import F, Q
+
+from djqueue.drivers.database.stored import IN_LINE, in_state, jobs, put_back
+from djqueue.drivers.now import UtcNow
+from djqueue.drivers.types import Change, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.db.models import QuerySet
+
+    from djqueue.models import QueuedJob
+
+
+def change(alias: str, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
+    """As `Inspector.change`, in one transaction: the rows are locked, so that they are known."""
+    rows = jobs(alias).filter(queue=queue, uuid__in=list(seen))
+    with transaction.atomic(using=alias):
+        _lock(rows)
+        meant = {
+            row.pk: row
+            for row in _read(rows.filter(_allowed(change)))
+            if seen[row.id] in ("", str(row.reservation))
+        }
+        if not meant:
+            return set()
+        write = jobs(alias).filter(_allowed(change), pk__in=list(meant))
+        if _written(change, write) < len(meant):
+            # A lease went on or ended between the two statements: the clock decides, not the lock.
+            after = _read(jobs(alias).filter(pk__in=list(meant)))
+            deletes = change in (Change.DELETE, Change.DELETE_RUNNING)
+            for row in after:
+                if deletes or row == meant[row.pk]:
+                    del meant[row.pk]
+    return {row.id for row in meant.values()}
+
+
+class _Row(NamedTuple):
+    """What tells whether a row was written to."""
+
+    pk: int
+    id: str
+    reservation: int
+    line: int | None
+
+
+def _read(rows: QuerySet[QueuedJob]) -> list[_Row]:
+    columns = rows.values_list("pk", "uuid", "reservation", "line")
+    return [_Row(pk, str(uuid), reservation, line) for pk, uuid, reservation, line in columns]
+
+
+def _allowed(change: Change) -> Q:
+    """The rows that a change is for."""
+    if change is Change.DELETE:
+        return Q(reserved_by__isnull=True) | in_state(State.STUCK)
+    if change is Change.DELETE_RUNNING:
+        return Q(reserved_by__isnull=False)
+    return in_state(State.STUCK if change is Change.RELEASE else State.DELAYED)
+
+
+def _written(change: Change, rows: QuerySet[QueuedJob]) -> int:
+    if change is Change.RELEASE:
+        return put_back(rows)
+    if change is Change.RUN_NOW:
+        return rows.update(line=IN_LINE, available_at=UtcNow())
+    return rows._raw_delete(rows.db)
+
+
+def _lock(rows: QuerySet[QueuedJob]) -> None:
+    """Let no other connection write to the rows before this transaction has ended."""
+    if connections[rows.db].features.has_select_for_update:
+        list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+    else:
+        # SQLite: the first statement has to be a write, or a worker can come in between.
+        rows.update(reservation=F("reservation"))
