@@ -51,7 +51,7 @@ def test_a_name_nobody_knows_is_told_with_the_nearest_one(registry):
         registry.find("shop.SendReciept")
     assert str(caught.value) == (
         'No running code knows a job called "shop.SendReciept". Did you mean "shop.SendReceipt"? '
-        'If it was renamed, give the job that took its place aliases=["shop.SendReciept"].'
+        'If it was renamed, add aliases=["shop.SendReciept"] to the job under its new name.'
     )
 
 

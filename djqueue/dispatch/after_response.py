@@ -1,10 +1,10 @@
 """Jobs that run after the response of the request that dispatched them, in the same process.
 
-Every request has one thread in which its synchronous code runs: the server's own under WSGI, and
-under ASGI one that asgiref keeps for it. A dispatch is synchronous code, so what waits is kept by
-thread. Code that runs elsewhere (a thread of the project's own) is outside the request.
+The synchronous code of a request runs in one thread: the server's under WSGI, one that asgiref
+assigns under ASGI. A dispatch is synchronous code, so the waiting jobs are kept per thread. Code in
+any other thread counts as outside the request.
 
-The jobs are in memory only: when the process ends before they have run, they are gone.
+The jobs are in memory only: when the process ends before they have run, they are lost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger("djqueue")
 
 
 class AfterResponse(threading.local):
-    """What waits for the end of this thread's request."""
+    """The jobs that wait for the end of this thread's request."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[OutgoingJob, str]] | None = None
@@ -36,7 +36,7 @@ class AfterResponse(threading.local):
     def run(self, job: OutgoingJob, connection: str) -> None:
         """Run `job` when the response has been sent; at once where there is no request.
 
-        Its error is logged, never raised: nobody is there to catch it.
+        Its error is logged, never raised: the code that dispatched it has gone on.
         """
         if self._waiting is None:
             _run_logged(job, connection)
@@ -44,15 +44,16 @@ class AfterResponse(threading.local):
             self._waiting.append((job, connection))
 
     def started(self, environ: object = None, **_: Any) -> None:
-        """A request begins in this thread."""
-        self.finished()  # of a response that its server never closed
-        # Django's async test client ends its requests in another thread: there is no after.
+        """Begin to collect jobs: a request starts in this thread."""
+        self.finished()  # for an earlier response that its server never closed
+        # Django's async test client ends its requests in another thread: nothing would run the
+        # jobs.
         has_a_thread = SyncToAsync.thread_sensitive_context.get(None) is not None
         if environ is not None or has_a_thread:
             self._waiting = []
 
     def finished(self, **_: Any) -> None:
-        """The response of this thread's request has been sent."""
+        """Run the collected jobs: the response of this thread's request has been sent."""
         if not self._waiting:
             self._waiting = None
             return
@@ -62,7 +63,7 @@ class AfterResponse(threading.local):
         finally:
             if not self._waiting:
                 self._waiting = None
-            # Django's own look at them came before ours.
+            # Django has closed old connections before the jobs ran.
             close_old_connections()
 
 
@@ -70,7 +71,7 @@ after_response = AfterResponse()
 
 
 def connect() -> None:
-    """Follow Django's requests. Calling it again changes nothing."""
+    """Connect to Django's request signals. A second call changes nothing."""
     request_started.connect(_started, dispatch_uid="djqueue.after_response")
     request_finished.connect(_finished, dispatch_uid="djqueue.after_response")
 
@@ -88,7 +89,7 @@ def _run_logged(job: OutgoingJob, connection: str) -> None:
         run_here(job, connection)
     except Exception:
         logger.exception(
-            "%s %s failed on connection %s, which keeps no jobs: it is not tried again.",
+            "%s %s failed on connection %s, which keeps no jobs: it will not be retried.",
             job.name,
             job.id,
             connection,

@@ -1,4 +1,4 @@
-"""When a dispatched job may become visible: not before what its dispatcher wrote."""
+"""Waiting for commits: a job becomes visible no earlier than what its dispatcher wrote."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["aliases_to_wait_for", "when_all_commit"]
 
 
 def aliases_to_wait_for(driver: Driver) -> list[str]:
-    """The database aliases whose commit a push to `driver` has to wait for.
+    """Return the database aliases whose commits a push to `driver` has to wait for.
 
-    Every alias that is in a transaction, unless there is one only and the store is a part of it:
-    then the push commits and rolls back with it. The transactions that `TestCase` wraps around a
-    test do not count, as they never commit.
+    These are all aliases in a transaction. The list is empty when there is only one and the store
+    is part of it: the push then commits and rolls back with it. Transactions that `TestCase` wraps
+    around a test do not count, since they never commit.
 
-    Raises `QueueError` where a transaction is managed by hand: Django tells nobody of its end.
+    Raises `QueueError` for a transaction that is managed by hand: Django does not announce its end.
     """
     found = list(_in_transaction())
     if not found or (len(found) == 1 and driver.shares_transaction_with(found[0].alias)):
@@ -43,8 +43,8 @@ def aliases_to_wait_for(driver: Driver) -> list[str]:
 def when_all_commit(aliases: list[str], publish: Callable[[], None]) -> None:
     """Call `publish` after the last of `aliases` has committed; never if one rolls back.
 
-    That includes the rollback of a savepoint that is open now. An error of `publish` is logged by
-    Django and keeps no other callback from running: what was to be committed is committed.
+    A rollback to a savepoint that is open now counts too. Django logs an error of `publish` and
+    runs the other callbacks: the transaction is committed in any case.
     """
     remaining = set(aliases)
 
@@ -64,7 +64,7 @@ def _in_transaction() -> Iterator[BaseDatabaseWrapper]:
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block:
             blocks = connection.atomic_blocks
-            # Private to Django, and the only sign there is.
+            # Private to Django; nothing public marks the transaction of a test.
             if not all(getattr(block, "_from_testcase", False) for block in blocks):
                 yield connection
         elif connection.connection is not None and not connection.autocommit:

@@ -1,4 +1,4 @@
-"""`queues`: the configured connections, as ``django.core.cache.caches`` has the caches."""
+"""`queues`: the configured connections by name, as ``django.core.cache.caches`` for caches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ T = TypeVar("T")
 
 
 class QueueConnection:
-    """A configured connection, as one thread uses it. A queue of None is the configured one."""
+    """A configured connection, as used by one thread. Where `queue` is None, the connection's
+    configured queue is meant.
+    """
 
     def __init__(self, connection: ConnectionSettings) -> None:
         self.settings = connection
@@ -34,31 +36,31 @@ class QueueConnection:
 
     @cached_property
     def driver(self) -> Driver:
-        """What speaks to the store; made at the first use."""
+        """The driver, made at the first use."""
         return make_driver(self.settings)
 
     @cached_property
     def inspector(self) -> Inspector:
-        """What operators look through."""
+        """The view of the store that operators use."""
         return self.driver.inspector()
 
     def counts(self, queue: str | None = None) -> QueueCounts:
-        """``waiting delayed reserved oldest_at``; None where the store cannot tell."""
+        """Return ``waiting delayed reserved oldest_at``; None for what the store does not know."""
         return self.inspector.counts(self.check(queue))
 
     def size(self, queue: str | None = None) -> int:
-        """How many jobs the queue holds: waiting, delayed and reserved ones."""
+        """Return the number of waiting, delayed and reserved jobs."""
         counts = self.counts(queue)
         return sum(number or 0 for number in (counts.waiting, counts.delayed, counts.reserved))
 
     def is_empty(self, queue: str | None = None) -> bool:
-        """Whether the queue holds nothing, not even delayed or running jobs."""
+        """Return whether the queue has no jobs at all: none waiting, delayed or running."""
         return not self.size(queue)
 
     def peek(
         self, queue: str | None = None, state: State | str = State.WAITING, limit: int = 20
     ) -> list[StoredJob]:
-        """Jobs in `state` (``waiting delayed reserved stuck``), next to run first."""
+        """Return jobs in `state` (``waiting delayed reserved stuck``), the next to run first."""
         try:
             wanted = State(state)
         except ValueError:
@@ -69,11 +71,11 @@ class QueueConnection:
         return self.inspector.peek(self.check(queue), wanted, limit)
 
     def remove(self, queue: str | None, ids: Sequence[str]) -> int:
-        """Delete waiting, delayed and stuck jobs by id; how many there were."""
+        """Delete waiting, delayed and stuck jobs by id. Return how many were deleted."""
         return self.inspector.remove(self.check(queue), [check_id(each) for each in ids])
 
     def clear(self, queue: str | None = None) -> int:
-        """Delete what waits or is delayed, and spare what runs; how many there were."""
+        """Delete all waiting and delayed jobs; running ones stay. Return how many were deleted."""
         return self.inspector.clear(self.check(queue))
 
     def pause(
@@ -82,19 +84,19 @@ class QueueConnection:
         for_: timedelta | float | None = None,
         reason: str = "",
     ) -> None:
-        """Let no worker begin another job of the queue, for so long or until `resume`."""
+        """Stop workers from beginning jobs of the queue, for `for_` seconds or until `resume`."""
         for name in self.members:
             controls.pause(name, self.check(queue), for_=for_, reason=reason)
 
     def resume(self, queue: str | None = None) -> bool:
-        """End a pause; whether there was one."""
+        """End a pause. Return whether the queue was paused."""
         return sum(controls.resume(name, self.check(queue)) for name in self.members) > 0
 
     def is_paused(self, queue: str | None = None) -> bool:
-        """Whether the queue, or every queue, is paused."""
+        """Return whether the queue, or every queue, is paused."""
         return all(controls.is_paused(name, self.check(queue)) for name in self.members)
 
-    # -- the same for coroutines, on the thread that Django's ORM uses for them ------------------
+    # -- for coroutines, on the thread that Django's ORM uses for them ----------------------------
 
     async def acounts(self, queue: str | None = None) -> QueueCounts:
         """`counts` for coroutines."""
@@ -136,23 +138,25 @@ class QueueConnection:
         return await self._in_thread(lambda here: here.resume(queue))
 
     async def _in_thread(self, ask: Callable[[QueueConnection], T]) -> T:
-        """Each thread has connections of its own, so it is that thread's which is asked."""
+        """Call `ask` with the connection of the ORM's thread: connections belong to threads."""
         answer: T = await sync_to_async(lambda: ask(queues[self.name]))()
         return answer
 
     @property
     def members(self) -> Sequence[str]:
-        """The connections that workers run for: this one, or those it passes its jobs on to."""
+        """The names of the connections that keep its jobs, and that workers run for: the members
+        of a failover connection, otherwise itself.
+        """
         return self.driver.members or (self.name,)
 
     def check(self, queue: str | None) -> str:
-        """The name of a queue of this connection. `QueueError` if it cannot be one."""
+        """Return the queue's name, validated. Raises `QueueError` for an impossible name."""
         if queue is None:
             return self.settings.queue
         return check_queue_name(queue, tagged=self.driver.capabilities.tagged_queues)
 
     def close(self) -> None:
-        """Close the driver's connections; the next use opens them again."""
+        """Close the driver's connections to its store; the next use opens new ones."""
         if "driver" in self.__dict__:
             self.driver.close()
 
@@ -161,13 +165,16 @@ class QueueConnection:
 
 
 class QueueConnections:
-    """Connections by name. Each thread has instances of its own, and they follow the settings."""
+    """Connections by name. Each thread has its own instances; they follow changed settings."""
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     def __getitem__(self, name: str | None) -> QueueConnection:
-        """The connection called `name`; None is the default one. Raises `UnknownConnection`."""
+        """Return the connection called `name`, or the default one for None.
+
+        Raises `UnknownConnection`.
+        """
         known, made = self._state()
         try:
             return made[name or known.default]
@@ -183,7 +190,7 @@ class QueueConnections:
         return name in settings().connections
 
     def close_all(self) -> None:
-        """Close what this thread has open."""
+        """Close the connections that this thread has opened."""
         for connection in self._state()[1].values():
             connection.close()
 
@@ -192,7 +199,7 @@ class QueueConnections:
         state: tuple[Settings, dict[str, QueueConnection]] | None
         state = getattr(self._local, "state", None)
         if state is None or state[0] is not current:
-            # Not closed: a connection may be the project's own, in the middle of a transaction.
+            # Not closed: the driver may use the project's connection, in an open transaction.
             state = self._local.state = (current, {})
         return state
 
@@ -201,5 +208,5 @@ queues = QueueConnections()
 
 
 def members(connection: str | None) -> list[str]:
-    """The connections that keep the jobs of one: itself, or those that it passes them on to."""
+    """Return `QueueConnection.members` of the connection with this name."""
     return list(queues[connection].members)

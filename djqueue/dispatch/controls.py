@@ -1,7 +1,7 @@
-"""What operators tell the workers: paused queues, and restarts. Rows of `djqueue.models.Control`.
+"""What operators ask of workers: pausing queues, and restarting. Rows of `djqueue.models.Control`.
 
-They live in SQL, whatever the connections are, so that no cache that is flushed forgets them. The
-clock is the database's.
+They are in SQL for every kind of connection, so that flushing a cache does not lose them. Times are
+the database's.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Pause(NamedTuple):
     """A pause that is in force."""
 
     connection: str
-    """`EVERY_QUEUE` where it is of every queue of every connection."""
+    """`EVERY_QUEUE` for a pause of every queue of every connection."""
     queue: str
     until: datetime | None
-    """None: until somebody ends it."""
+    """None: until it is ended with `resume`."""
     reason: str
     by: str
 
@@ -61,9 +61,10 @@ def pause(
     reason: str = "",
     by: str = "",
 ) -> None:
-    """Pause a queue of a connection; without both, every queue of every connection.
+    """Pause a queue of a connection; without either, every queue of every connection.
 
-    `for_` is a `timedelta` or seconds; None is until `resume`. A second pause replaces the first.
+    `for_` is a `timedelta` or seconds; None means until `resume`. A second pause replaces the
+    first.
     """
     until = None
     if for_ is not None:
@@ -76,9 +77,9 @@ def pause(
 
 
 def resume(connection: str | None = None, queue: str | None = None) -> int:
-    """End the pause of a queue; without both, every pause there is. How many there were.
+    """End the pause of a queue; without either argument, end all pauses. Return how many ended.
 
-    A pause of every queue goes on for all when one of them is resumed.
+    Resuming one queue does not end a pause of every queue.
     """
     rows = _controls()
     if connection is None and queue is None:
@@ -87,13 +88,13 @@ def resume(connection: str | None = None, queue: str | None = None) -> int:
 
 
 def is_paused(connection: str, queue: str) -> bool:
-    """Whether workers leave that queue alone."""
+    """Return whether a pause keeps workers from the queue."""
     scopes = (_scope(None, None), _scope(connection, queue))
     return _paused().filter(scope__in=scopes).exists()
 
 
 def paused_queues(connection: str) -> set[str]:
-    """The paused queues of a connection; `EVERY_QUEUE` among them if all are."""
+    """Return the paused queues of a connection, with `EVERY_QUEUE` if all are paused."""
     start = f"{_PAUSE}{connection}:"
     scopes = _paused().values_list("scope", flat=True)
     found = scopes.filter(Q(scope__startswith=start) | Q(scope=_scope(None, None)))
@@ -101,7 +102,7 @@ def paused_queues(connection: str) -> set[str]:
 
 
 def pauses() -> list[Pause]:
-    """Every pause that is in force: that of all queues first, then by connection and queue."""
+    """Return all pauses that are in force: that of every queue first, then by connection, queue."""
     found = []
     for scope, until, reason, by in _paused().values_list("scope", "until", "reason", "by"):
         place = scope.removeprefix(_PAUSE)
@@ -111,7 +112,7 @@ def pauses() -> list[Pause]:
 
 
 def read(connection: str) -> tuple[set[str], int]:
-    """`paused_queues` and `restart_generation` at once: what every worker asks every second."""
+    """Return `paused_queues` and `restart_generation` with one query: workers ask every second."""
     start = f"{_PAUSE}{connection}:"
     alias = settings().databases[0]
     statement, values = _reading(alias, start)
@@ -124,10 +125,10 @@ def read(connection: str) -> tuple[set[str], int]:
 
 @lru_cache(maxsize=8)
 def _reading(alias: str, start: str) -> tuple[str, tuple[Any, ...]]:
-    """The statement and its parameters that every worker asks every second.
+    """Return the statement and the parameters of `read`.
 
-    Put together once: that takes longer than asking, and touches so much of the memory that a
-    worker shares with its children that it would be copied.
+    Compiled once: compiling takes longer than the query itself, and writes to memory that a worker
+    shares with its children, which the kernel would then have to copy.
     """
     wanted = Q(scope__startswith=start) | Q(scope__in=(_scope(None, None), _RESTART))
     live = Q(until=None) | Q(until__gt=UtcNow())
@@ -137,7 +138,7 @@ def _reading(alias: str, start: str) -> tuple[str, tuple[Any, ...]]:
 
 
 def request_restart(by: str = "") -> None:
-    """Ask every worker, wherever it runs, to stop when its jobs have ended."""
+    """Ask every worker on every machine to stop when its jobs have ended."""
     rows = _controls()
     row, created = rows.get_or_create(
         scope=_RESTART, defaults={"value": 1, "by": by[:255], "updated_at": UtcNow()}
@@ -147,7 +148,9 @@ def request_restart(by: str = "") -> None:
 
 
 def restart_generation() -> int:
-    """A number that grows with each `request_restart`. A worker compares it with its start's."""
+    """Return a number that grows with each `request_restart`. A worker stops when it has grown
+    since the worker's start.
+    """
     return _controls().filter(scope=_RESTART).values_list("value", flat=True).first() or 0
 
 

@@ -1,7 +1,7 @@
-"""From a job to its store.
+"""`dispatch`: from a job to its store.
 
-`dispatch` is the whole way: bind and encode (`prepare`), then into the store at once or after the
-commit (`djqueue.dispatch.sending`). It is short because web requests wait for it.
+It checks and encodes the job (`prepare`), then pushes it at once or after the commit
+(`djqueue.dispatch.sending`). Web requests wait for it, so each call in it has to be worth its time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def dispatch(job: Handles[Coroutine[Any, Any, R]]) -> DispatchedJob[R]: ...
 @overload
 def dispatch(job: Handles[R]) -> DispatchedJob[R]: ...
 def dispatch(job: Any) -> DispatchedJob[Any]:
-    """Queue `job`: the same as ``job.dispatch()``."""
+    """Queue `job`; the same as ``job.dispatch()``."""
     spec = spec_of(job)
     refuse_event_loop("dispatch()", "await adispatch()")
     sendable = prepare(job, spec)
@@ -89,9 +89,10 @@ def dispatch_sync(job: Handles[Coroutine[Any, Any, R]]) -> R: ...
 @overload
 def dispatch_sync(job: Handles[R]) -> R: ...
 def dispatch_sync(job: Any) -> Any:
-    """Run `job` here and now, stored and loaded as a queued one; what ``handle()`` returned.
+    """Run `job` in this process and return what ``handle()`` returned.
 
-    Its error reaches the caller, after ``failed()`` was called.
+    The job is encoded and loaded as a queued one would be. An error reaches the caller, after
+    ``failed()`` was called.
     """
     spec = spec_of(job)
     refuse_event_loop("dispatch_sync()", "await sync_to_async(dispatch_sync)(job)")
@@ -100,14 +101,14 @@ def dispatch_sync(job: Any) -> Any:
 
 
 def prepare(job: JobInstance, spec: JobSpec) -> Sendable:
-    """Check and encode `job`, dispatched now. Nothing is stored yet."""
+    """Check and encode `job` for a dispatch at this moment. Stores nothing."""
     moment = Moment(time_ns())
     (id,) = moment.ids(1)
     return prepare_as(job, spec, moment, id)
 
 
 def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str) -> Sendable:
-    """Check and encode `job`, dispatched at `moment` under `id`. Nothing is stored yet."""
+    """Check and encode `job` for a dispatch at `moment` with `id`. Stores nothing."""
     using = job._using
     plan = plan_of(spec, using)
     options = spec.options
@@ -148,9 +149,9 @@ def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str) -> Send
 
 
 def refuse_event_loop(called: str, instead: str) -> None:
-    """Raise `SynchronousOnlyOperation` in a thread that runs an event loop, on every driver.
+    """Raise `SynchronousOnlyOperation` in a thread that runs an event loop, for every driver.
 
-    As with the ORM, ``DJANGO_ALLOW_ASYNC_UNSAFE`` lifts it (in notebooks).
+    As with the ORM, ``DJANGO_ALLOW_ASYNC_UNSAFE`` (for notebooks) turns this off.
     """
     if _get_running_loop() is not None and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
         raise SynchronousOnlyOperation(
@@ -159,7 +160,10 @@ def refuse_event_loop(called: str, instead: str) -> None:
 
 
 def text_for_job(key: str, option: PerJob, job: JobInstance) -> str:
-    """The value of an option that may be a function of the job. `InvalidJob` if it is no text."""
+    """Return the value of an option that is a text or a function of the job.
+
+    Raises `InvalidJob` for a function that returns anything but a text of the allowed length.
+    """
     value: Any = option(job) if callable(option) else option
     if not isinstance(value, str) or len(value) > _LONGEST:
         raise InvalidJob(

@@ -36,7 +36,7 @@ _STATUS = {
 
 
 class DispatchedJob(Generic[R]):
-    """A dispatched job, by its id. Nothing is remembered: `status` and `cancel` ask the store."""
+    """A dispatched job, by its id. It caches nothing: `status` and `cancel` ask the store."""
 
     __slots__ = ("_connection", "_created", "_deferred", "_queue", "existing", "id")
 
@@ -50,9 +50,9 @@ class DispatchedJob(Generic[R]):
         deferred: Deferred | None = None,
     ) -> None:
         self.id = id
-        """A UUID. Known before the commit; it never changes."""
+        """A UUID, known before the commit. It never changes."""
         self.existing: str | None = None
-        """The id of the job that was there already, where `created` is False."""
+        """Where `created` is False, the id of the job that existed already."""
         self._connection = connection
         self._queue = queue
         self._created = created
@@ -60,16 +60,16 @@ class DispatchedJob(Generic[R]):
 
     @property
     def created(self) -> bool | None:
-        """Whether the dispatch made a job. None while it waits for a commit."""
+        """Whether the dispatch created a job; None while it waits for a commit."""
         if self._created is None and self._deferred is not None and self._deferred.sent:
             self._created = True
         return self._created
 
     @property
     def status(self) -> str:
-        """``waiting delayed running failed`` or ``unknown``, as the store says at this moment.
+        """``waiting delayed running failed`` or ``unknown``, as the store says now.
 
-        A job leaves no trace when it is done: without a stored result its end is ``unknown``.
+        A job that is done leaves no trace, so its status is ``unknown``.
         """
         stored = self._locate()
         if stored is not None:
@@ -78,23 +78,23 @@ class DispatchedJob(Generic[R]):
 
     @property
     def progress(self) -> None:
-        """None: this job reports none."""
+        """None: progress is not stored yet."""
         return
 
     def result(self, timeout: float | None = None) -> R:
-        """What ``handle()`` returned. Raises `ResultNotStored` at once where nothing keeps it."""
+        """Return what ``handle()`` returned. Raises `ResultNotStored` where it is not kept."""
         raise ResultNotStored(
             f"No result is kept for job {self.id}. dispatch_sync() returns what a job returns."
         )
 
     def cancel(self) -> bool:
-        """Remove the job at once, even while it runs; whether there was one to remove.
+        """Remove the job, even while it runs. Return whether there was a job to remove.
 
-        One that runs sees ``current_job().is_cancelled``, and its outcome is ignored. One that
-        waits for a commit is not sent. SQS and beanstalkd cannot be asked for one job: whatever of
-        it a worker comes upon is removed then, and the answer is True unless the job is known to
-        be over. Raises `Unsupported` where a store can do neither, and where nobody knows which
-        of several stores has the job: give `find()` its connection.
+        A running job sees ``current_job().is_cancelled``, and its outcome is ignored. A job that
+        waits for a commit is not sent. SQS and beanstalkd cannot look up a job: there a worker
+        removes it when it reserves it, and the answer is True unless the job is known to have
+        ended. Raises `Unsupported` where a store can do neither, and where several such stores may
+        have the job: pass the connection to `find()`.
         """
         if self._deferred is not None and self._deferred.discard(self.id):
             return True
@@ -113,11 +113,11 @@ class DispatchedJob(Generic[R]):
         inspector = queues[connection].inspector
         try:
             return inspector.remove(stored.queue, [self.id], even_running=True) > 0
-        except Unsupported:  # a moment ago it was in the outbox
+        except Unsupported:  # it has left the outbox since it was found there
             return inspector.cancel(self.id, unseen=True)
 
     def _cancel_unseen(self) -> bool:
-        """Where stores cannot be asked for one job: put on record that it is not to be run."""
+        """Record that the job is cancelled, for stores that cannot look it up."""
         keepers = [each for each in self._candidates() if each.driver.capabilities.keeps_jobs]
         silent = [each for each in keepers if each.driver.capabilities.why_not("find")]
         if not silent or _has_failed(self.id):
@@ -131,8 +131,8 @@ class DispatchedJob(Generic[R]):
         if not sure:
             raise Unsupported(
                 f"Job {self.id} may wait in connection "
-                f'"{", ".join(each.name for each in silent)}", which cannot be asked for one job. '
-                "Say where it was dispatched: find(id, connection=...).cancel()."
+                f'"{", ".join(each.name for each in silent)}", which cannot look up a job by its '
+                "id. Name the connection it was dispatched to: find(id, connection=...).cancel()."
             )
         return False
 
@@ -152,7 +152,7 @@ class DispatchedJob(Generic[R]):
         return cancelled
 
     def _locate(self) -> StoredJob | None:
-        """The job in its store, or on its way there. Remembers which connection has it."""
+        """Find the job in a store or in the outbox, and remember which connection has it."""
         unavailable: QueueUnavailable | None = None
         for connection in self._candidates():
             try:
@@ -181,7 +181,7 @@ class DispatchedJob(Generic[R]):
         return (queues[name] for name in dict.fromkeys(name for some in kept for name in some))
 
     def __dir__(self) -> list[str]:
-        """Without what has no room behind it yet: nothing stores progress, results or twins."""
+        """Leave out the attributes that nothing fills yet: progress, results, existing jobs."""
         return [
             name for name in super().__dir__() if name not in ("progress", "result", "existing")
         ]
@@ -191,10 +191,10 @@ class DispatchedJob(Generic[R]):
 
 
 def find(id: str, connection: str | None = None, queue: str | None = None) -> DispatchedJob[Any]:
-    """The job that was dispatched with that id, in any process; its `status` tells of it.
+    """Return the `DispatchedJob` with that id, dispatched by any process.
 
-    Without a connection each is asked, the default one first. `QueueError` if `id` is no UUID,
-    `UnknownConnection` if there is no such connection.
+    Without `connection`, all connections are asked, the default one first. Raises `QueueError` if
+    `id` is not a UUID, and `UnknownConnection`.
     """
     if connection is not None:
         settings().connection(connection)

@@ -1,4 +1,4 @@
-"""Large payloads on their way to a store: compressed, or put aside, or refused."""
+"""Large payloads at the dispatch: compressed, moved to the payload store, or refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANY = float("inf")
 
 
 def sizes_of(connection: ConnectionSettings, capabilities: Capabilities, known: Settings) -> Sizes:
-    """The sizes for a connection. What runs here, or is thrown away, may have any."""
+    """Return the sizes for a connection. Jobs that run here or are discarded may have any size."""
     if not capabilities.keeps_jobs:
         return Sizes(ANY, None, None, None)
     most = capabilities.max_payload
@@ -38,8 +38,8 @@ def sizes_of(connection: ConnectionSettings, capabilities: Capabilities, known: 
 
 
 def shrink(job: Sendable) -> Sendable:
-    """`job` with a payload that its store takes, and what `store_bodies` has to store before it is
-    pushed. Nothing is stored yet. `NotSerializable` names the largest argument.
+    """Return `job` with a payload that its store takes; what was split off is in `body`, for
+    `store_bodies`. Stores nothing. Raises `NotSerializable`, which names the largest argument.
     """
     text = job.outgoing.payload
     sizes = job.plan.sizes
@@ -60,8 +60,10 @@ def shrink(job: Sendable) -> Sendable:
 
 
 def store_bodies(connection: str, jobs: Sequence[Sendable], *, waits: bool) -> Sequence[Sendable]:
-    """Store what `shrink` has taken out of `jobs`, which are about to be pushed, or `waits` for a
-    commit first; the jobs without it. Orphans, as after a rollback, are pruned by their age.
+    """Write the bodies that were split off to the payload store; return the jobs without them.
+
+    `waits`: the push happens after a commit. Bodies whose jobs are never pushed, as after a
+    rollback, are pruned by their age.
     """
     entries = [
         payload_store.Entry(
@@ -79,8 +81,8 @@ def store_bodies(connection: str, jobs: Sequence[Sendable], *, waits: bool) -> S
 
 
 def seconds_until_check(connection: str) -> float:
-    """For how long nobody asks whether the entry of a job that is due now is still needed. Where a
-    store cannot be asked for one job, long enough for the job to be over by then.
+    """Return the seconds before pruning may check whether the payload of a job that is due now is
+    still needed. Longer where the store cannot look up a job by its id.
     """
     known = settings()
     least = known.prune_payloads or 0.0
@@ -91,7 +93,7 @@ def seconds_until_check(connection: str) -> float:
 
 
 def _refuse_invisible(connection: str, jobs: Sequence[Sendable]) -> None:
-    """A job that is pushed at once must find its arguments: they may not wait for a commit."""
+    """Raise `QueueError` where jobs would be visible before their arguments are committed."""
     known = settings()
     alias = known.payload_database
     driver = queues[connection].driver
@@ -100,9 +102,9 @@ def _refuse_invisible(connection: str, jobs: Sequence[Sendable]) -> None:
     if not driver.shares_transaction_with(alias) and alias in aliases_to_wait_for(driver):
         name = next(job.outgoing.name for job in jobs if job.body is not None)
         raise QueueError(
-            f"{name} has arguments that go to the payload store, in the transaction that is open "
-            f'on database "{alias}", while after_commit=False would publish the job on connection '
-            f'"{connection}" at once, before a worker can read them. Dispatch it after the commit, '
+            f"{name} has large arguments, which would be written in the open transaction on "
+            f'database "{alias}", while after_commit=False would publish the job on connection '
+            f'"{connection}" at once: a worker could not read them. Dispatch it after the commit, '
             'or keep large arguments in a storage (DJQUEUE["PAYLOADS"]["STORAGE"]). Nothing was '
             "queued."
         )
@@ -113,13 +115,13 @@ def _max_size(known: Settings) -> int:
 
 
 def _remedy(text: str) -> str:
-    """What to do about a payload that is too large, with the name of what makes it so."""
+    """Return what to do about a payload that is too large, naming its largest argument."""
     arguments = json.loads(split(text)[1])
     lengths = [(len(json.dumps(value)), name) for name, value in arguments.items()]
     named = ""
     if lengths:
         length, name = max(lengths)
-        named = f'The largest, "{name}", has {length:,}. '
+        named = f'The largest, "{name}", has {length:,} bytes. '
     hint = (
         ""
         if settings().payloads is not None

@@ -1,4 +1,4 @@
-"""`dispatch_many`: any number of jobs in bounded memory."""
+"""`dispatch_many`: any number of jobs, in bounded memory."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ MOST_DEFERRED = 10_000
 
 
 def dispatch_many(jobs: Iterable[JobInstance]) -> int:
-    """Queue all of `jobs`, 1,000 at a time; how many there were.
+    """Queue all of `jobs`, 1,000 at a time, and return their number.
 
-    Each chunk is taken from the iterable and checked as a whole before any of it is written, and
-    earlier chunks stay queued when a later one is refused: wrap the call in ``atomic()`` for all
-    or none. Jobs that have to wait for a commit wait in memory, at most 10,000 of them.
+    Each chunk is taken from the iterable and checked as a whole before any of it is written.
+    Earlier chunks stay queued when a later one is refused; wrap the call in ``atomic()`` for all or
+    none. Jobs that wait for a commit wait in memory, at most 10,000 of them.
     """
     refuse_event_loop("dispatch_many()", "await adispatch_many(jobs), or sync_to_async")
     waiting = _Waiting()
@@ -65,7 +65,7 @@ async def adispatch_many(jobs: Iterable[JobInstance]) -> int:
 def _broke_off(
     error: QueueUnavailable, before: int, groups: Collection[_Group], broken: _Group
 ) -> QueueUnavailable:
-    """The same with what is queued and what is not, by the places where the caller has them."""
+    """Return the error of a chunk, with the numbers of all jobs that are not queued."""
     queued = set(error.stored)
     for group in groups:
         if group is broken:
@@ -76,32 +76,32 @@ def _broke_off(
     return QueueUnavailable(
         f"{error} {_listed(missing)} of what dispatch_many() was given "
         f"{'is' if len(missing) == 1 else 'are'} not queued{_DOUBT if error.ambiguous else ''}, "
-        f"nor is anything after number {before + len(ids):,}; the others are.",
+        f"and nothing after number {before + len(ids):,} is; the others are.",
         ambiguous=error.ambiguous,
         stored=queued,
         refused=error.refused,
     )
 
 
-_DOUBT = " (as far as is known: the store may have them all the same)"
+_DOUBT = " (as far as is known; the store may have them)"
 
 
 def _listed(numbers: Sequence[int], most: int = 10) -> str:
-    """Numbers of jobs, as ranges."""
+    """Return numbers of jobs in words, as ranges."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and ranges[-1][1] == number - 1:
             ranges[-1][1] = number
         else:
             ranges.append([number, number])
-    told = [f"{a:,}" if a == b else f"{a:,} to {b:,}" for a, b in ranges[:most]]
+    shown = [f"{a:,}" if a == b else f"{a:,} to {b:,}" for a, b in ranges[:most]]
     more = sum(b - a + 1 for a, b in ranges[most:])
-    named = ", ".join(told) + (f" and {more:,} more" if more else "")
+    named = ", ".join(shown) + (f" and {more:,} more" if more else "")
     return f"Number {named}" if len(numbers) == 1 else f"Numbers {named}"
 
 
 class _Group:
-    """Jobs of a chunk for one connection, in order."""
+    """The jobs of a chunk that go to one connection, in order."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -112,22 +112,22 @@ class _Group:
             self._aliases or plan.inline or self._recorder or job_queued.receivers
         )
         self._jobs: list[Sendable] = []
-        """All, or those with a body where nobody will ask for the others' instances: fewer objects
-        for the garbage collector, which takes as long as encoding them."""
+        """All jobs; or, where the instances of the others are not needed, those with a body. Fewer
+        objects for the garbage collector, which takes as long as encoding them."""
         self._outgoing: list[OutgoingJob] = []
 
     @property
     def ids(self) -> list[str]:
-        """Those of its jobs."""
+        """The ids of its jobs."""
         return [job.id for job in self._outgoing or [job.outgoing for job in self._jobs]]
 
     @property
     def queued(self) -> list[str]:
-        """The ids of those that are in a store once they are sent, and do not wait for a commit."""
+        """The ids of the jobs that `send` puts into a store: none where they wait for a commit."""
         return [] if self._aliases or self._recorder is not None else self.ids
 
     def add(self, job: Sendable) -> None:
-        """Check that the store will take it."""
+        """Add `job`, made small enough for the store."""
         sent = job if len(job.outgoing.payload) <= job.plan.fits else shrink(job)
         if self._keeps_all:
             self._jobs.append(sent if self._recorder is None else job)
@@ -137,7 +137,7 @@ class _Group:
             self._jobs.append(sent)
 
     def send(self, waiting: _Waiting) -> None:
-        """Store them, now or after the commit."""
+        """Push the jobs, or hand them to `waiting` until the commit."""
         connection, inline = self._plan.connection, self._plan.inline
         if self._recorder is not None:
             for job in self._jobs:
@@ -153,8 +153,8 @@ class _Group:
 
 
 class _Waiting:
-    """Jobs for after the commit. Nothing is registered before all are there: a refusal in the
-    middle leaves none behind.
+    """Jobs that wait for a commit. `start` registers them all together, so that a refusal in the
+    middle of the iterable leaves none behind.
     """
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class _Waiting:
 
 
 def _chunks(jobs: Iterator[JobInstance]) -> Iterator[list[JobInstance]]:
-    # Taken before anything is written: the iterable may be a query on the connection that writes.
+    # A whole chunk before any write: the iterable may be a query on the connection that writes.
     while taken := list(islice(jobs, CHUNK)):
         yield taken
 
@@ -202,7 +202,7 @@ def _by_connection(chunk: list[JobInstance]) -> Collection[_Group]:
         sendable = prepare_as(job, spec_of(job), moment, id)
         if group is None or sendable.plan is not plan:
             plan = sendable.plan
-            # What is recorded goes nowhere, and stays together.
+            # Recorded jobs are not sent: one group keeps their order.
             key = recorded or (plan.connection, plan.after_commit, plan.inline)
             group = groups.get(key) or groups.setdefault(key, _Group(plan))
         group.add(sendable)

@@ -1,4 +1,4 @@
-"""What a dispatch makes of a job before it is sent: values only."""
+"""The values that a dispatch makes of a job before it is sent."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["Plan", "Sendable", "Sizes"]
 
 
 class Sizes(NamedTuple):
-    """What becomes of a payload, by its length."""
+    """The lengths, in characters, that decide what is done with a payload."""
 
     fits: float
-    """Up to here it goes as it is."""
+    """Up to this length it is sent as it is."""
     compress_above: int | None
     store_above: int | None
     most: int | None
-    """What the driver takes."""
+    """The longest payload that the driver takes."""
 
 
 class Plan(NamedTuple):
-    """All of a dispatch that does not depend on the single job."""
+    """What dispatches of one job class with the same options have in common."""
 
     connection: str
     queue: str
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     inline: bool
     max_delay: float | None
     fits: float
-    """Characters of a payload that may go as it is: the first of `sizes`, for the hot path."""
+    """`sizes.fits`, which every dispatch reads."""
     sizes: Sizes
 
 
@@ -44,4 +44,4 @@ class Sendable(NamedTuple):
     instance: Any
     plan: Plan
     body: bytes | None = None
-    """What `djqueue.dispatch.large.store_bodies` has to store first."""
+    """What `djqueue.dispatch.large.store_bodies` has to write before the push."""

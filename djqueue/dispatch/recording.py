@@ -1,4 +1,4 @@
-"""Where dispatches go while a test records them in place of sending them."""
+"""Recording dispatches instead of sending them, for tests."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ __all__ = ["Recorder", "recorders"]
 
 
 class Recorder(Protocol):
-    """Takes what would have been sent: checked and encoded, but not yet waiting for a commit."""
+    """Takes jobs that are checked and encoded, in place of the store."""
 
     def record(self, job: Sendable) -> DispatchedJob[Any]:
-        """Keep `job`, and answer the dispatch."""
+        """Keep `job` and return what the dispatch is to return."""
 
 
 class Recorders:
-    """Those that are in use, of the whole process: code under test dispatches from any thread."""
+    """The recorders in use in this process: code under test may dispatch from any thread."""
 
     def __init__(self) -> None:
         self.innermost: Recorder | None = None
-        """Takes every dispatch; None while nothing is recorded."""
+        """The recorder that takes every dispatch; None while nothing is recorded."""
         self._open: list[Recorder] = []
 
     def open(self, recorder: Recorder) -> None:
-        """Let `recorder` take every dispatch from now on."""
+        """Send every dispatch to `recorder` from now on."""
         self._open.append(recorder)
         self.innermost = recorder
 
     def close(self, recorder: Recorder) -> None:
-        """End the latest `open` of `recorder`; the one that was open before it goes on."""
+        """End the latest `open` of `recorder`; the one before it takes over."""
         for index in reversed(range(len(self._open))):
             if self._open[index] is recorder:
                 del self._open[index]
@@ -43,7 +43,7 @@ class Recorders:
 
     @contextmanager
     def opened(self, recorder: Recorder) -> Iterator[None]:
-        """`open` it for a block."""
+        """Open `recorder` for the length of a ``with`` block."""
         self.open(recorder)
         try:
             yield

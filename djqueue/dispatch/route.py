@@ -1,4 +1,4 @@
-"""Where a job goes and how: decided once for a class and its options, then looked up."""
+"""Where a job goes, and how: computed once for a job class and its options, then looked up."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["plan_of"]
 
 _VARYING = ("delay", "tags")
-"""What ``using()`` may change at every dispatch, and no plan depends on."""
+"""What ``using()`` may set to another value at every dispatch; no plan depends on it."""
 _MOST_PLANS = 4096
 
 
 class _Plans:
-    """Plans by job and options, for the settings as they are."""
+    """A cache of plans by job and options. Changed settings empty it."""
 
     def __init__(self) -> None:
         self._made: tuple[Settings | None, dict[Any, Plan]] = (None, {})
 
     def of(self, spec: JobSpec, using: Mapping[str, Any]) -> Plan:
-        """The plan for `spec` with what ``using()`` was given."""
+        """Return the plan for `spec` with the options given to ``using()``."""
         known = settings()
         made_for, made = self._made
         if made_for is not known or len(made) > _MOST_PLANS:
-            # Replaced as a whole: another thread sees either pair.
+            # The pair is replaced as a whole: another thread sees the old one or the new one.
             made = {}
             self._made = (known, made)
         key: Any = spec
@@ -74,7 +74,7 @@ def _make(spec: JobSpec, options: Options, known: Settings, given: tuple[str, ..
 
 
 def _after_commit(own: bool | None, connections: bool | None, known: Settings) -> bool:
-    """The most specific that says something."""
+    """Return the most specific value that is set."""
     if own is not None:
         return own
     return known.after_commit if connections is None else connections

@@ -1,4 +1,4 @@
-"""The last step of a dispatch: into the store now, or when its transactions have committed."""
+"""The last step of a dispatch: pushing now, or when the open transactions have committed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["Deferred", "send", "send_unannounced"]
 
 
 def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
-    """Push `jobs` in order, or run them on an inline connection; errors reach the caller."""
+    """Push `jobs` in order, or run them if the connection is inline. Errors reach the caller."""
     here = (connection, jobs) if inline else _store(connection, jobs)
     if here is not None:
         _run(*here)
 
 
 def send_unannounced(connection: str, jobs: Sequence[OutgoingJob]) -> None:
-    """`send` where it is not inline, and nobody wants to hear of it."""
+    """Do as `send` for a connection that is not inline, without the signal ``job_queued``."""
     try:
         queues[connection].driver.push(jobs)
     except RunHere as left:
@@ -45,8 +45,8 @@ def send_unannounced(connection: str, jobs: Sequence[OutgoingJob]) -> None:
 
 
 def _store(connection: str, jobs: Sequence[Sendable]) -> tuple[str, list[Sendable]] | None:
-    """Push and announce. Where no store took some of them: those, and the inline connection to run
-    them on.
+    """Push and announce `jobs`. If a failover connection got to an inline member, return that
+    member and the jobs to run there.
     """
     try:
         queues[connection].driver.push([job.outgoing for job in jobs])
@@ -90,17 +90,18 @@ class Deferred:
         self._connection = connection
         self._inline = inline
         self._written: Written | None = None
-        """Their rows, where the transaction has them in its outbox."""
+        """Their rows in the outbox, if it has any."""
         self.jobs: dict[str, Sendable] = {}
         self.sent = False
 
     def add(self, job: Sendable) -> None:
-        """Let `job` wait too."""
+        """Add a job that waits."""
         self.jobs[job.outgoing.id] = job
 
     def write_outbox(self, aliases: Sequence[str]) -> None:
-        """Write down what waits, in the transaction on the only one of `aliases`, where the
-        connection has an outbox: then nothing is lost between its commit and `publish`.
+        """Record the waiting jobs in the outbox, inside the caller's transaction, so that a crash
+        between commit and `publish` loses none. Does nothing where the connection has no outbox,
+        or where `aliases` are several.
         """
         alias = None if self._inline else outbox.alias_for(self._connection, aliases)
         if alias is not None:
@@ -108,14 +109,14 @@ class Deferred:
             self._written.write([job.outgoing for job in self.jobs.values()])
 
     def discard(self, id: str) -> bool:
-        """Keep a job from being sent; whether it was still waiting."""
+        """Drop a job before it is sent. Return whether it was still waiting."""
         waited = self.jobs.pop(id, None) is not None
         if waited and self._written is not None:
             self._written.withdraw(id)
         return waited
 
     def publish(self) -> None:
-        """Send what waits."""
+        """Send the waiting jobs."""
         jobs = list(self.jobs.values())
         self.jobs.clear()
         if not jobs:
@@ -126,7 +127,7 @@ class Deferred:
                 here = self._move(self._written, jobs)
             elif not self._inline:
                 here = _store(self._connection, jobs)
-        except Exception as error:  # told on with the jobs it is about; the caller logs it
+        except Exception as error:  # raised again with the jobs' names; Django logs it
             raise self._not_sent(jobs, error) from error
         self.sent = True
         if here is not None and self._written is not None:
@@ -137,7 +138,7 @@ class Deferred:
     def _move(
         self, written: Written, jobs: Sequence[Sendable]
     ) -> tuple[str, list[Sendable]] | None:
-        """Push what is written down, a slice at a time; as `_store`."""
+        """Push the jobs that are in the outbox, a slice at a time. Returns as `_store`."""
         driver = queues[self._connection].driver
         here = None
         run: list[Sendable] = []
@@ -157,25 +158,25 @@ class Deferred:
         return None if here is None else (here, run)
 
     def _run_written(self, written: Written, connection: str, jobs: Sequence[Sendable]) -> None:
-        """Run all of `jobs`, then raise what the first one raised that did."""
+        """Run all of `jobs`, then raise the first error."""
         first: Exception | None = None
         for job in jobs:
             with written.running(job.outgoing.id) as ours:
                 try:
                     if ours:
                         _run(connection, [job])
-                except Exception as error:  # noqa: BLE001 - a job's own; the others run all the same
+                except Exception as error:  # noqa: BLE001 - the job's error; the others still run
                     first = first or error
         if first is not None:
             raise first
 
     def _not_sent(self, jobs: Sequence[Sendable], error: Exception) -> QueueError:
-        """The words for whoever reads the log: the caller is gone."""
+        """Return the error for the log: after the commit no caller is left to catch it."""
         stored = error.stored if isinstance(error, QueueUnavailable) else ()
         left = [job.outgoing for job in jobs if job.outgoing.id not in stored]
         others = f" and {len(left) - 1:,} others" if len(left) > 1 else ""
         of = f" of {len(jobs):,} jobs" if len(left) < len(jobs) else ""
-        hope = " A worker will do it, from the outbox." if self._written is not None else ""
+        hope = " A worker will push them from the outbox." if self._written is not None else ""
         return QueueError(
             f"The transaction was committed, but {left[0].name} {left[0].id}{others}{of} could not "
             f'be queued on connection "{self._connection}": {error}{hope}'

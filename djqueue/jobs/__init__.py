@@ -1,1 +1,3 @@
-"""Jobs as users write them: classes, functions, their options and their stored form."""
+"""Jobs as users write them: classes, functions, `Inject`, and the registry of their names. Not
+here: how they are queued (`djqueue.dispatch`) and run (`djqueue.runner`).
+"""

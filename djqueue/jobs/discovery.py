@@ -1,8 +1,8 @@
 """Finding jobs and listeners: each app's ``jobs`` and ``listeners``, modules or packages.
 
-They are imported as Django starts, once every model is there. A module that cannot be imported is
-noted instead of stopping the process, because ``migrate`` may be what mends it: the system check
-djqueue.E010 shows it, and a worker refuses to start.
+They are imported when Django starts, after the models. A module that cannot be imported does not
+stop the process, because ``migrate`` may be needed to repair it. The system check djqueue.E010
+shows the error, and a worker refuses to start.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NOT_THE_PROJECT = (
     __file__,
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 )
-"""How the names of files begin that belong to Python, to installed packages and to this module."""
+"""Beginnings of the paths of files that belong to Python, installed packages or this module."""
 
 logger = logging.getLogger("djqueue")
 
@@ -42,7 +42,7 @@ class ImportFailure(NamedTuple):
 
     @property
     def place(self) -> str:
-        """File and line that raised: the last one that is the project's own, if any is."""
+        """The file and line that raised: the last ones inside the project, if there are any."""
         if isinstance(self.error, SyntaxError) and self.error.filename:
             return f"{self.error.filename}:{self.error.lineno}"
         frames = traceback.extract_tb(self.error.__traceback__)
@@ -55,7 +55,7 @@ _failures: list[ImportFailure] = []
 
 
 def discover() -> None:
-    """Import the jobs and listeners of every installed app, and remember what failed."""
+    """Import the jobs and listeners of every installed app, and remember the failures."""
     _failures.clear()
     for config in apps.get_app_configs():
         # Our own ``jobs`` package is what job classes derive from; it holds no jobs.
@@ -67,14 +67,14 @@ def discover() -> None:
 
 
 def errors() -> list[ImportFailure]:
-    """What the last `discover` could not import."""
+    """Return the failures of the last `discover`."""
     return list(_failures)
 
 
 def _import(name: str) -> None:
     try:
         module = import_module(name)
-    except Exception as error:  # the project's own code, and it may raise anything
+    except Exception as error:  # the project's code may raise anything
         logger.debug("%s cannot be imported.", name, exc_info=True)
         _failures.append(ImportFailure(name, error))
         return

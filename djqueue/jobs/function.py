@@ -34,7 +34,7 @@ Returned = TypeVar("Returned")
 
 
 class FunctionJob(Job):
-    """A call of a ``@job`` function, not made yet. The arguments are attributes too."""
+    """The job of a ``@job`` function: a call that is not made yet. Its arguments are attributes."""
 
     arguments: dict[str, Any]
     _function: ClassVar[Callable[..., Any]]
@@ -75,7 +75,7 @@ class FunctionJob(Job):
 
 
 class JobFunction(Generic[P, R, Returned]):
-    """What ``@job`` makes of a function: called it runs, dispatched it is queued."""
+    """A function decorated with ``@job``. Calling it runs it, dispatching it queues it."""
 
     if not TYPE_CHECKING:
         delay = ForeignMethod(
@@ -96,11 +96,11 @@ class JobFunction(Generic[P, R, Returned]):
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Returned:
-        """An ordinary call: nothing is queued; what `Inject` makes is made."""
+        """Call the function, with its injected parameters filled in. Nothing is queued."""
         return self._call(*args, **kwargs)
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Job:
-        """The job of this call, not sent: for ``chain()``, ``batch()`` and ``dispatch_many()``."""
+        """Return the job of this call without sending it, as for ``dispatch_many()``."""
         try:
             bound = self.job_class(self._bind(*args, **kwargs))
         except TypeError as error:
@@ -110,26 +110,26 @@ class JobFunction(Generic[P, R, Returned]):
         return bound
 
     def using(self, **overrides: Unpack[Overrides]) -> Self:
-        """A copy that is dispatched with other options; what is not named stays."""
+        """Return a copy that is dispatched with these options."""
         given = checked_overrides(overrides, f"{self.job_class.__name__}.using()")
         configured = copy.copy(self)
         configured._using = {**self._using, **given}
         return configured
 
     def dispatch(self, *args: P.args, **kwargs: P.kwargs) -> DispatchedJob[R]:
-        """Queue a call. TypeError for wrong arguments, otherwise as `Job.dispatch`."""
+        """Queue a call, as `Job.dispatch` does. Wrong arguments raise `TypeError`."""
         return dispatching.dispatch(self.bind(*args, **kwargs))
 
     async def adispatch(self, *args: P.args, **kwargs: P.kwargs) -> DispatchedJob[R]:
-        """``dispatch()`` for coroutines."""
+        """`dispatch` for coroutines."""
         return await dispatching.adispatch(self.bind(*args, **kwargs))
 
     def dispatch_sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the call here and now as a job, stored and loaded as a queued one; its value."""
+        """Run the call as a job in this process, and return its value."""
         return cast("R", dispatching.dispatch_sync(self.bind(*args, **kwargs)))
 
     def _with_hint(self, error: TypeError, keywords: Mapping[str, Any]) -> TypeError:
-        """The error of a call, and how options are given if that was meant."""
+        """Return the error of a call; for the name of an option, with how to set options."""
         for name in keywords:
             if name in OVERRIDES and name not in self.job_class._signature.names:
                 shown = f"{self.__name__}.using({name}=…).dispatch(…)"  # type: ignore[attr-defined]
@@ -141,7 +141,7 @@ class JobFunction(Generic[P, R, Returned]):
 
 
 class _Decorator:
-    """``@job(queue="mail")``, which still has to see its function."""
+    """``@job(queue="mail")``, before it is applied to a function."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
@@ -167,34 +167,34 @@ def job(**options: Unpack[OptionKeywords]) -> _Decorator: ...
 def job(
     function: Callable[..., Any] | None = None, /, **options: Unpack[OptionKeywords]
 ) -> JobFunction[..., Any, Any] | _Decorator:
-    """Make a job of a function; options as `Job` takes them.
+    """Make a job of a function. It takes the options of `Job`.
 
         @job(queue="mail", tries=5)
         def send_registration_mail(user: User, *, template: str = "welcome") -> None: ...
 
-    Parameters whose default is `Inject` are no arguments. What `Job` keeps for itself (``queue``,
-    ``tags`` and so on) is free for the names of parameters.
+    Parameters whose default is `Inject` are filled in when the job runs. Parameters may have names
+    that `Job` reserves for its own use, such as ``queue`` and ``tags``.
     """
     decorator = _Decorator(options)
     return decorator if function is None else decorator(function)
 
 
 def _refuse_method(function: Callable[..., Any], where: str) -> None:
-    """In the body of a class, with an instance for its first argument."""
+    """Raise `InvalidJob` for a function that is a method of a class."""
     body = function.__qualname__.rpartition(".")[0]
     first = next(iter(inspect.signature(function).parameters), None)
     if body and not body.endswith("<locals>") and first in ("self", "cls"):
         raise InvalidJob(
-            f"{where}: a queue cannot carry the {first} of a method. Make it a function outside of"
-            f" the class that takes what it needs, or a class: class {function.__name__.title()}"
-            "(Job), whose fields are its arguments."
+            f"{where}: {first} of a method cannot be queued. Make it a function outside the class "
+            f"that takes what it needs, or a job class: class {function.__name__.title()}(Job), "
+            "whose fields are its arguments."
         )
 
 
 def _make_class(
     function: Callable[..., Returned], options: Mapping[str, Any]
 ) -> tuple[type[FunctionJob], Callable[..., Returned]]:
-    """The class of its jobs, and the function with what `Inject` makes."""
+    """Return the class of a function's jobs, and the function with its parameters injected."""
     if isinstance(function, str):
         raise InvalidJob(
             f"@job takes options by name: @job(queue={function!r}) for a queue, or"
@@ -207,7 +207,7 @@ def _make_class(
         )
     where = f"@job {function.__qualname__}"
     if not function.__name__.isidentifier():
-        raise InvalidJob(f"{where}: a lambda has no name that a queue could keep. Use def.")
+        raise InvalidJob(f"{where}: a lambda has no stable name. Use def.")
     refuse_generator(function, where)
     _refuse_method(function, where)
     signature = read_signature(function)

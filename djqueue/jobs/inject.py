@@ -1,4 +1,4 @@
-"""`Inject`: what ``handle()`` needs beside its arguments, made when it runs."""
+"""`Inject`: parameters of ``handle()`` that are made when the job runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Marker:
-    """The default of an injected parameter: how to make its value."""
+    """The default value of an injected parameter. It knows how to make the parameter's value."""
 
     def __init__(self, factory: Callable[[], Any]) -> None:
         self.factory = factory
@@ -29,7 +29,7 @@ class Marker:
         )
 
     def enter(self, stack: ExitStack) -> Any:
-        """Make the value. What a generator does after its ``yield`` runs when `stack` closes."""
+        """Make the value. Closing `stack` runs what follows the ``yield`` of a generator."""
         return stack.enter_context(self._manager()) if self._manager else self.factory()
 
     def __repr__(self) -> str:
@@ -45,13 +45,13 @@ def Inject(factory: Callable[[], Iterator[T]]) -> T: ...
 @overload
 def Inject(factory: Callable[[], T]) -> T: ...
 def Inject(factory: Callable[[], Any]) -> Any:  # noqa: N802 - reads as a marker in a signature
-    """The default of a parameter of ``handle()`` or of a ``@job`` function that is no argument.
+    """Mark a parameter of ``handle()`` or of a ``@job`` function as made by `factory`.
 
         def handle(self, gateway: Gateway = Inject(get_gateway)) -> str: ...
 
-    `factory` is called without arguments each time the job runs, and on a direct call that does
-    not pass the parameter. A generator function (``@contextmanager`` or not) gives what it yields
-    and is closed when the job has run, with its exception if it raised one.
+    `factory` is called without arguments each time the job runs, and at a direct call that does not
+    pass the parameter. A generator function (with ``@contextmanager`` or without) provides what it
+    yields, and is closed when the job has run; an exception of the job is raised inside it.
     """
     if not callable(factory):
         raise InvalidJob(f"Inject() takes a function that makes the value, not {factory!r}.")
@@ -65,15 +65,15 @@ def Inject(factory: Callable[[], Any]) -> Any:  # noqa: N802 - reads as a marker
 
 
 def markers(function: Callable[..., Any]) -> dict[str, Marker]:
-    """The injected parameters of `function`, by name."""
+    """Return the injected parameters of `function`, by name."""
     parameters = inspect.signature(function).parameters.values()
     return {each.name: each.default for each in parameters if isinstance(each.default, Marker)}
 
 
 def injected(function: Callable[..., T]) -> Callable[..., T]:
-    """`function`, whose injected parameters are made at each call that does not pass them.
+    """Wrap `function` so that each call makes the injected parameters that it does not pass.
 
-    Returned unchanged if it has none.
+    A function without injected parameters is returned as it is.
     """
     found = markers(function)
     if not found:

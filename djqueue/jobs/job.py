@@ -1,6 +1,4 @@
-"""`Job`: a job class is a dataclass whose fields are its arguments and whose class keywords are its
-options.
-"""
+"""`Job`: the base of job classes. Fields are the arguments of a job, class keywords its options."""
 
 from __future__ import annotations
 
@@ -60,11 +58,11 @@ class Job(JobInstance):
 
             def handle(self, gateway: Gateway = Inject(get_gateway)) -> str: ...
 
-    Fields are the arguments, class keywords the options; subclasses inherit both, but for
-    ``name`` and ``aliases``. A class without ``handle`` is abstract. When a worker has loaded the
-    arguments it makes the instance as anybody would, so ``__post_init__`` runs again.
+    Fields are the arguments, class keywords the options. Subclasses inherit both, except ``name``
+    and ``aliases``. A class without ``handle`` is abstract. A worker calls the class with the
+    loaded arguments, so ``__post_init__`` runs again there.
 
-    Equal arguments make equal jobs, yet each is hashed by its identity.
+    Jobs with equal arguments are equal, but hashed by identity.
     """
 
     def __init_subclass__(cls, **options: Unpack[OptionKeywords]) -> None:
@@ -85,7 +83,7 @@ class Job(JobInstance):
     # -- sending -------------------------------------------------------------------------------
 
     def using(self, **overrides: Unpack[Overrides]) -> Self:
-        """A copy that is dispatched with other options; what is not named stays."""
+        """Return a copy that is dispatched with these options."""
         given = checked_overrides(overrides, f"{type(self).__name__}.using()")
         configured = copy.copy(self)
         configured._using = {**self._using, **given}
@@ -96,11 +94,12 @@ class Job(JobInstance):
     @overload
     def dispatch(self: Handles[R]) -> DispatchedJob[R]: ...
     def dispatch(self: Any) -> DispatchedJob[Any]:
-        """Queue the job. On ``sync`` connections it runs here and now, and raises its error.
+        """Queue the job. On a ``sync`` connection it runs at once, and its error is raised.
 
-        Raises `NotSerializable` for an argument that cannot be stored, `QueueUnavailable` when
-        the store cannot be reached, and `SynchronousOnlyOperation` in an event loop, where
-        ``adispatch()`` is meant. In a transaction, see ``AFTER_COMMIT``.
+        Raises `NotSerializable` for an argument that cannot be stored, `QueueUnavailable` when the
+        store cannot be reached, and `SynchronousOnlyOperation` in an event loop: use ``adispatch``
+        there. ``AFTER_COMMIT`` decides when a job becomes visible that is dispatched in a
+        transaction.
         """
         return dispatching.dispatch(self)
 
@@ -109,7 +108,7 @@ class Job(JobInstance):
     @overload
     async def adispatch(self: Handles[R]) -> DispatchedJob[R]: ...
     async def adispatch(self: Any) -> DispatchedJob[Any]:
-        """``dispatch()`` for coroutines; on Django's own database connections, as any ORM call."""
+        """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
         return await dispatching.adispatch(self)
 
     @overload
@@ -117,12 +116,12 @@ class Job(JobInstance):
     @overload
     def dispatch_sync(self: Handles[R]) -> R: ...
     def dispatch_sync(self: Any) -> Any:
-        """Run the job here and now, stored and loaded as a queued one; ``handle()``'s value."""
+        """Run the job in this process, and return what ``handle()`` returned."""
         return dispatching.dispatch_sync(self)
 
     # -- running -------------------------------------------------------------------------------
 
     @property
     def job(self) -> CurrentJob:
-        """The attempt that runs, as `current_job()` gives it. `NotInJob` outside a job."""
+        """The running attempt, as `current_job()` returns it. Raises `NotInJob` outside a job."""
         return current_job()

@@ -1,7 +1,7 @@
-"""The jobs that the running code knows, by their stored names.
+"""The registry: the jobs that the running code knows, by their stored names.
 
-A payload names its job, and only a name found here is ever run: nothing is imported because a
-payload says so. Modules that define jobs fill the registry as they are imported.
+A payload names its job, and only a name found here is run: nothing is imported because a payload
+names it. A module that defines jobs registers them when it is imported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Origin(NamedTuple):
-    """Where a job is written. The same file imported under two module names is one place."""
+    """The file and name of a job's code. A file imported under two module names is one place."""
 
     file: str
     qualname: str
@@ -38,28 +38,28 @@ class Origin(NamedTuple):
 
 
 class Duplicate(NamedTuple):
-    """A name that several jobs go by."""
+    """A name that several jobs have."""
 
     name: str
     origins: tuple[Origin, ...]
 
 
 def origin(spec: JobSpec) -> Origin:
-    """Where the job of `spec` is written."""
+    """Return where the job of `spec` is written."""
     module = spec.job_class.__module__
     file = getattr(sys.modules.get(module), "__file__", None)
     return Origin(file or module, spec.job_class.__qualname__)
 
 
 class Registry:
-    """Names to jobs. Several jobs under one name are kept, for the system check to tell."""
+    """Names to jobs. Several jobs with one name are all kept, for the system check to report."""
 
     def __init__(self) -> None:
         self._named: dict[str, list[JobSpec]] = {}
         self._aliased: dict[str, list[JobSpec]] = {}
 
     def register(self, spec: JobSpec) -> None:
-        """Make `spec` known. A job of the same name and place (a reload) gives way to it."""
+        """Add `spec`. It replaces a job with the same name and place, as after a reload."""
         place = origin(spec)
         for known in self._named.get(spec.name, ()):
             if origin(known) == place:
@@ -70,28 +70,28 @@ class Registry:
             self._aliased.setdefault(alias, []).append(spec)
 
     def find(self, name: str) -> JobSpec:
-        """The job called `name`, now or formerly; `UnknownJob` if no running code knows it."""
+        """Return the job with this name or alias. Raises `UnknownJob`."""
         known = self._named.get(name) or self._aliased.get(name)
         if not known:
             raise UnknownJob(
                 f'No running code knows a job called "{name}".{self._nearest(name)} If it was '
-                f'renamed, give the job that took its place aliases=["{name}"].'
+                f'renamed, add aliases=["{name}"] to the job under its new name.'
             )
         return known[0]
 
     def _nearest(self, name: str) -> str:
-        """A guess at what was meant: the same name in an app, or one that is written alike."""
+        """Return a hint: the same name in another app, or a similarly written one."""
         known = [*self._named, *self._aliased]
         same = [each for each in known if each.rpartition(".")[2].casefold() == name.casefold()]
         near = f' Did you mean "{same[0]}"?' if same else did_you_mean(name, known)
         return near or " Jobs are found in each app's jobs.py, and in what that imports."
 
     def all(self) -> list[JobSpec]:
-        """Every job by name, each once, sorted."""
+        """Return all jobs, sorted by name."""
         return [self._named[name][0] for name in sorted(self._named)]
 
     def duplicates(self) -> list[Duplicate]:
-        """Names, aliases included, that more than one job goes by; sorted."""
+        """Return the names and aliases that several jobs have, sorted."""
         found = []
         for name in sorted({*self._named, *self._aliased}):
             specs = [*self._named.get(name, ()), *self._aliased.get(name, ())]

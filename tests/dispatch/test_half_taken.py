@@ -103,7 +103,7 @@ def test_what_is_stored_leaves_the_outbox_and_the_rest_waits(caplog, announced):
     assert not waiting() & set(stored())
     (told,) = [record for record in caplog.records if record.exc_info]
     assert "6 others of 10 jobs could not be queued" in str(told.exc_info[1])
-    assert "A worker will do it, from the outbox." in str(told.exc_info[1])
+    assert "A worker will push them from the outbox." in str(told.exc_info[1])
     HalfDriver.heal()
     make_due()
     assert outbox.replay() == 7
@@ -265,7 +265,7 @@ def test_many_jobs_say_which_of_them_are_queued(announced):
     assert "Numbers 1,004 to 2,000 of what dispatch_many() was given are not queued" in str(
         raised.value
     )
-    assert "nor is anything after number 2,000; the others are." in str(raised.value)
+    assert "and nothing after number 2,000 is; the others are." in str(raised.value)
     assert len(stored()) == 1_003
     assert announced == stored()
     assert raised.value.stored == set(stored()[1_000:])

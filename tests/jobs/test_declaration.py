@@ -154,12 +154,12 @@ def test_a_field_called_like_a_name_of_jobs_own_is_refused(name):
 
 @pytest.mark.parametrize("name", ["apply_async", "_spec", "_using"])
 def test_other_attributes_of_job_are_reserved_too(name):
-    assert "a name that Job keeps for itself" in refusal(f"{name}: int")
+    assert "a name that Job reserves" in refusal(f"{name}: int")
 
 
 @pytest.mark.parametrize("name", ["middleware", "unique_id"])
 def test_a_method_that_nothing_would_call_is_refused(name):
-    assert "never call it" in refusal(f"def {name}(self): return ()")
+    assert "does not call it" in refusal(f"def {name}(self): return ()")
 
 
 def test_name_is_a_legal_field():
@@ -253,7 +253,7 @@ def test_a_class_without_handle_is_abstract_and_needs_no_name():
         a: int
 
     assert Base._spec is None
-    with pytest.raises(TypeError, match="not a job"):
+    with pytest.raises(TypeError, match="are not jobs"):
         Base(1).dispatch()
 
 

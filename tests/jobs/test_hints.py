@@ -84,7 +84,7 @@ def test_a_method_whose_value_is_needed_at_once_is_not_async(method):
 @pytest.mark.parametrize("first", ["self", "cls"])
 def test_a_method_is_no_job(first):
     source = f"class C:\n    @job(name='tests.hints_method')\n    def m({first}, x): pass"
-    with pytest.raises(InvalidJob, match=f"cannot carry the {first} of a method"):
+    with pytest.raises(InvalidJob, match=f"{first} of a method cannot be queued"):
         exec(source, {"job": job, "__name__": __name__})
 
 

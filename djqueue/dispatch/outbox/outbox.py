@@ -1,17 +1,17 @@
-"""The outbox: jobs that SQL keeps on their way to another store, and that any worker moves there.
+"""The outbox: jobs that are kept in SQL on their way to another store. Any worker moves them there.
 
-Two kinds of rows. *Parked* ones are due later than their store can delay a job. The others were
-written in the transaction that dispatched them (``OUTBOX: True``). Nothing is pushed inside a
-transaction; each arrow is one statement of `djqueue.dispatch.outbox.rows`::
+It has two kinds of rows. *Parked* jobs are due later than their store can delay a job. The others
+were written in the transaction that dispatched them (``OUTBOX: True``). Nothing is pushed inside a
+transaction. Each arrow is one statement of `djqueue.dispatch.outbox.rows`::
 
     dispatch, in its transaction ─▶ written ──take──▶ taken ──stored──▶ gone
     too early for the store ──────▶ parked  ──take──▶   │
                                        ◀──put back──────┤ not stored
                                                         └─refused──▶ gone, and a failed job
 
-A dispatcher takes what it has written when it has committed; a worker takes what is due, and what
-somebody has held for longer than `HOLD`. Whoever dies between the push and the last arrow has it
-pushed a second time, as the same push of the same job.
+After the commit the dispatcher takes the rows it has written. A worker takes rows that are due, and
+rows that were taken more than `HOLD` seconds ago. If a process dies between the push and the last
+arrow, the job is pushed a second time, as the same push of the same job.
 """
 
 from __future__ import annotations
@@ -52,23 +52,24 @@ SLICE = 100
 BUDGET, OWN_BUDGET = 5.0, 0.25
 """Seconds that moving due jobs may take: in a child, and in the parent for its own store."""
 PATIENCE = HOLD * 0.4
-"""Seconds that one call of a push may wait for the store, so that its rows are still held then."""
+"""Seconds that one call of a push may wait for the store: its rows must still be held
+afterwards."""
 LONGEST_RUN = 3600.0
-"""Seconds for which a row is held whose job is run at once, by the process that dispatched it."""
+"""Seconds for which a row is held while the process that dispatched its job runs it."""
 MOST_LOGGED = 10_000
-"""Characters of a payload in the log."""
+"""Characters of a payload that are written to the log."""
 FORGOTTEN = 7 * 86_400.0
-"""Seconds after which a job fails that is due for a connection that no settings have any more."""
+"""Seconds after which a due job fails if its connection is no longer in the settings."""
 
 
 class _InUse:
-    """Whether any connection may have rows, for the settings as they are."""
+    """Whether any connection may have rows; computed once for each version of the settings."""
 
     def __init__(self) -> None:
         self._known: tuple[Settings | None, bool] = (None, False)
 
     def __call__(self) -> bool:
-        """Whether any connection may have rows in the outbox."""
+        """Return whether any connection may have rows in the outbox."""
         known = settings()
         if self._known[0] is not known:
             self._known = (known, any(map(_may_have_rows, known.connections.values())))
@@ -82,13 +83,13 @@ def _may_have_rows(connection: ConnectionSettings) -> bool:
     try:
         return connection.outbox or driver_class(connection).parks
     except QueueError:
-        return False  # what is not installed here pushes nothing from here
+        return False  # its client library is not installed, so nothing here pushes to it
 
 
 def alias_for(connection: str, aliases: Sequence[str]) -> str | None:
-    """The alias in whose transaction jobs of `connection` are written down, if they are.
+    """Return the alias whose transaction takes outbox rows for `connection`, or None.
 
-    Not where several transactions have to commit: a row in one would not know of the others.
+    None where several transactions have to commit: a row in one does not know of the others.
     """
     known = settings()
     if len(aliases) != 1 or not known.connection(connection).outbox:
@@ -97,7 +98,7 @@ def alias_for(connection: str, aliases: Sequence[str]) -> str | None:
 
 
 def late(own: str) -> bool:
-    """Whether jobs for other connections than `own` are due and none of their workers came."""
+    """Return whether jobs for other connections than `own` are overdue: no worker took them."""
     missed = UtcNow() - timedelta(seconds=GRACE)
     return any(
         outbox_rows.table(alias).filter(due_at__lte=missed).exclude(connection=own).exists()
@@ -106,7 +107,7 @@ def late(own: str) -> bool:
 
 
 class Written:
-    """What one transaction has written for a connection, until its dispatcher has moved it."""
+    """The rows that one transaction wrote for a connection, for the dispatcher to move."""
 
     def __init__(self, alias: str, connection: str) -> None:
         self._alias = alias
@@ -115,8 +116,8 @@ class Written:
         self._parked: set[str] = set()
 
     def write(self, jobs: Sequence[OutgoingJob]) -> None:
-        """Write `jobs` down in the open transaction: each once, also where its store would only
-        park it there again.
+        """Write `jobs` in the open transaction. Jobs that the store would park are written parked,
+        so that they are not written twice.
         """
         driver = queues[self._connection].driver
         parked = [job for job in jobs if job.delay > 0 and _is_parked(driver, job)]
@@ -130,8 +131,8 @@ class Written:
         outbox_rows.withdraw(self._alias, self._by, id)
 
     def move(self, jobs: Sequence[OutgoingJob], driver: Driver) -> Pushed:
-        """Push what is still held by its writer. What a worker has taken meanwhile, and what is
-        parked, is as good as stored.
+        """Push the jobs whose rows the writer still holds. The others are counted as stored: a
+        worker has taken them, or they are parked.
         """
         left = [job for job in jobs if job.id not in self._parked]
         mine = outbox_rows.take(self._alias, self._by, [job.id for job in left])
@@ -142,7 +143,9 @@ class Written:
 
     @contextmanager
     def running(self, id: str) -> Iterator[bool]:
-        """Whether the job is still ours, to be run at once: its row goes when it has run."""
+        """Hold a job's row while it runs in this process, then delete it. Yields whether the row
+        was still ours to take.
+        """
         yield bool(outbox_rows.take(self._alias, self._by, [id], LONGEST_RUN))
         outbox_rows.gone(self._alias, self._by, [id])
 
@@ -151,16 +154,17 @@ def _is_parked(driver: Driver, job: OutgoingJob) -> bool:
     try:
         return driver.would_park(job)
     except QueueError:
-        return False  # it cannot tell now; then it parks the job at the push
+        return False  # unknown now; the driver parks the job at the push if it has to
 
 
 # -- moving ----------------------------------------------------------------------------------------
 
 
 def replay(limit: int = SLICE, *, driver: Driver | None = None) -> int:
-    """Move due jobs of each database to their stores, `limit` at a time; how many. With `driver`
-    only those of its connection, through it. It begins nothing more after `BUDGET`, or `OWN_BUDGET`
-    with a driver.
+    """Move due jobs of every database to their stores, `limit` at a time. Return how many moved.
+
+    With `driver`, only jobs of its connection, pushed through it. No further slice is begun after
+    `BUDGET` seconds, or `OWN_BUDGET` with a driver.
     """
     end = time.monotonic() + (BUDGET if driver is None else OWN_BUDGET)
     moved = 0
@@ -179,7 +183,7 @@ def _connections(driver: Driver | None) -> list[str]:
 
 
 def _replay(alias: str, connection: str, limit: int, driver: Driver | None) -> tuple[int, bool]:
-    """Move some; how many, and whether there may be more that can be moved now."""
+    """Move one slice. Return how many moved, and whether more may be movable now."""
     if not outbox_rows.due(alias, connection).exists():
         return 0, False
     by = outbox_rows.holder()
@@ -195,7 +199,7 @@ def _replay(alias: str, connection: str, limit: int, driver: Driver | None) -> t
     if moved.error is not None:
         left = len(taken) - len(moved.stored) - len(moved.refused)
         logger.warning(
-            'The outbox holds %d due jobs for connection "%s", which did not take them: %s Trying '
+            'The outbox holds %d due jobs that could not be pushed to connection "%s": %s Trying '
             "again in %g s.",
             left,
             connection,
@@ -212,8 +216,9 @@ def move(
     taken: Sequence[Taken],
     driver: Driver,
 ) -> Pushed:
-    """Push jobs whose rows `by` holds, and store what became of them. What is not in its store
-    afterwards is free again, or a failed job; or still held, where the error is `RunHere`.
+    """Push jobs whose rows `by` holds, and record the result: rows of stored jobs are deleted,
+    refused jobs become failed jobs, the other rows are free again. With the error `RunHere` the
+    others stay held.
     """
     moved = push(driver, [each.job for each in taken], PATIENCE)
     outbox_rows.gone(alias, by, moved.stored)
@@ -230,13 +235,13 @@ def move(
 
 _FORGOTTEN = ErrorReport(
     "djqueue.errors.UnknownConnection",
-    "It waited in the outbox for a connection that is not in the settings any more.",
+    "It waited in the outbox for a connection that is no longer in the settings.",
     "",
 )
 
 
 def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorReport]) -> None:
-    """Let jobs end as failed ones, each with its reason."""
+    """Store the refused jobs as failed jobs, each with its reason."""
     jobs = []
     for job, number in taken:
         if (error := refused.get(job.id)) is None:
@@ -259,14 +264,16 @@ def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorRe
 
 
 def _left_behind(job: OutgoingJob) -> str:
-    """What is nowhere else where no failed jobs are kept."""
+    """Return the payload for the log where failed jobs are not kept: it is nowhere else."""
     if settings().failed_jobs is not None:
         return ""
     return f" (No failed jobs are kept. Its payload: {masked_text(job.payload, MOST_LOGGED)})"
 
 
 def give_up_forgotten(limit: int = SLICE) -> int:
-    """Let jobs fail that are due since a week for connections that no settings have; how many."""
+    """Fail jobs that have been due for `FORGOTTEN` seconds and whose connection is not in the
+    settings. Return how many.
+    """
     known = list(settings().connections)
     before = UtcNow() - timedelta(seconds=FORGOTTEN)
     given_up = 0

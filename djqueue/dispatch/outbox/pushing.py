@@ -1,4 +1,4 @@
-"""Pushing jobs of which each has a record elsewhere, and judging what became of every one."""
+"""Pushing jobs that have rows in the outbox, with a result for each of them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["Pushed", "push"]
 
 
 class Pushed(NamedTuple):
-    """What became of jobs that were to be pushed."""
+    """The result of a push, job by job."""
 
     stored: frozenset[str] = frozenset()
     refused: Mapping[str, ErrorReport] = {}
-    """What will never be stored as it is, and why."""
+    """The jobs that the store will never take as they are, each with the reason."""
     error: QueueUnavailable | None = None
-    """Why the others are not stored; None where there are none."""
+    """Why the remaining jobs are not stored; None where none remain."""
 
 
 class _Misconfigured(QueueUnavailable):
-    """One queue cannot be reached as the settings are; others may be."""
+    """One queue cannot be reached with these settings; others may be reachable."""
 
 
 def push(driver: Driver, jobs: Sequence[OutgoingJob], patience: float) -> Pushed:
-    """Push, each call waiting for `patience` seconds at most. An error of one job, or of one queue,
-    holds up no other.
+    """Push `jobs`; each call waits for at most `patience` seconds. An error of one job or of one
+    queue does not hold up the others.
     """
     with _patient(driver, patience):
         return _pushed(jobs, driver.push)
@@ -50,7 +50,7 @@ def _patient(driver: Driver, seconds: float) -> Iterator[None]:
 
 
 def _pushed(jobs: Sequence[OutgoingJob], push: Push) -> Pushed:
-    """Push, and judge an error: it is the store's, or of one queue, or of one job alone."""
+    """Push `jobs`, and find out whether an error is about the store, one queue, or one job."""
     try:
         push(jobs)
     except QueueUnavailable as error:
@@ -67,7 +67,7 @@ def _pushed(jobs: Sequence[OutgoingJob], push: Push) -> Pushed:
         if len(queued) > 1:
             return _in_parts(queued, push)
         return Pushed(error=_Misconfigured(str(error), ambiguous=False))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up other jobs
+    except Exception as error:  # noqa: BLE001 - an unexpected error must not hold up other jobs
         if len(jobs) > 1:
             return _in_parts([[job] for job in jobs], push)
         return Pushed(refused={jobs[0].id: report(error)})
@@ -87,7 +87,7 @@ def _in_parts(parts: Sequence[Sequence[OutgoingJob]], push: Push) -> Pushed:
         refused.update(pushed.refused)
         left = pushed.error or left
         if pushed.error is not None and not isinstance(pushed.error, _Misconfigured):
-            break  # the store itself is away
+            break  # the store itself is unavailable
     return Pushed(stored, refused, left)
 
 

@@ -1,8 +1,9 @@
-"""The rows of the outbox, and the steps from one of their states to the next.
+"""The rows of the outbox, and the statements that move them from one state to the next.
 
-A row is *written*, then *taken* for a while by whoever pushes its job, then *gone*. Each step is
-one conditional statement that commits by itself. `taken_by` names the holder of a row: at first
-who wrote it, then who took it last; whoever finds another name there leaves the row alone.
+A row is *written*, then *taken* for a while by the process that pushes its job, then *gone*. Each
+step is one conditional statement that commits by itself. `taken_by` names the row's holder: first
+its writer, later the process that took it last. A process that finds another name leaves the row
+alone.
 """
 
 from __future__ import annotations
@@ -25,32 +26,34 @@ __all__ = ["AGAIN", "GRACE", "HOLD", "Taken", "due", "gone", "holder", "put_back
 __all__ += ["table", "take", "take_due", "withdraw", "write"]
 
 GRACE = 5.0
-"""Seconds from when a row was written until a worker may take it from its dispatcher."""
+"""Seconds after which a worker may take a written row from its dispatcher."""
 HOLD = 20.0
-"""Seconds for which a row belongs to whoever has taken it: longer than one that lives may push."""
+"""Seconds for which a taken row belongs to its holder; longer than any push can last."""
 AGAIN = 10.0
-"""Seconds until the next try of what its store did not take."""
+"""Seconds until jobs that their store did not take are pushed again."""
 AT_ONCE = 500
-"""Rows in one step: SQLite takes 999 parameters."""
+"""Rows in one statement: SQLite takes 999 parameters."""
 
 
 class Taken(NamedTuple):
-    """A row that is held. A holder has one of a job at most."""
+    """A job whose row is held. A holder has at most one row of a job."""
 
     job: OutgoingJob
     reservation: int
 
 
 def holder() -> str:
-    """A name that nobody else has."""
+    """Return a new, unique name for a holder of rows."""
     return uuids.uuid4().hex
 
 
 def write(
     alias: str, connection: str, by: str, jobs: Sequence[OutgoingJob], *, parked: bool
 ) -> None:
-    """Write `jobs` down in the open transaction. `parked` ones are due when their delay is over,
-    the others when `by`, who pushes them after the commit, must be dead.
+    """Write rows for `jobs` in the open transaction, held by `by`.
+
+    `parked` jobs are due after their delay. The others are due at the earliest after `GRACE`: if
+    `by` lives, it has pushed them by then.
     """
     rows = []
     for job in jobs:
@@ -61,12 +64,12 @@ def write(
 
 
 def withdraw(alias: str, by: str, id: str) -> None:
-    """Delete a job's row, if it is still held by who wrote it."""
+    """Delete a job's row if its writer still holds it."""
     table(alias).filter(uuid=id, taken_by=by).delete()
 
 
 def take(alias: str, by: str, ids: Sequence[str], hold: float = HOLD) -> set[str]:
-    """Those of `ids` whose rows `by` has written or taken, and holds for so long from now on."""
+    """Hold the rows of `ids` that are `by`'s for `hold` seconds from now. Return their ids."""
     taken: set[str] = set()
     for some in _slices(ids):
         rows = table(alias).filter(uuid__in=some, taken_by=by)
@@ -78,28 +81,28 @@ def take(alias: str, by: str, ids: Sequence[str], hold: float = HOLD) -> set[str
 
 
 def take_due(alias: str, by: str, connection: str, limit: int) -> list[Taken]:
-    """Up to `limit` rows of a connection that are due, which `by` holds from now on."""
+    """Take up to `limit` due rows of a connection for `by`, and return them."""
     rows = due(alias, connection)
     keys = list(rows.order_by("due_at", "id").values_list("pk", flat=True)[:limit])
     if not keys or not rows.filter(pk__in=keys).update(taken_until=_in(HOLD), taken_by=by):
         return []
     held = list(table(alias).filter(pk__in=keys, taken_by=by).order_by("due_at", "id"))
     mine = {row.uuid: row for row in reversed(held)}
-    if len(mine) < len(held):  # two pushes of one job: one after the other
+    if len(mine) < len(held):  # two pushes of one job: the second one has to wait
         twice = [row.pk for row in held if mine[row.uuid] is not row]
         table(alias).filter(pk__in=twice, taken_by=by).update(taken_until=None, taken_by="")
     return [_taken(row) for row in reversed(mine.values())]
 
 
 def gone(alias: str, by: str, ids: Iterable[str]) -> None:
-    """Delete rows that `by` holds: their jobs are in the store."""
+    """Delete rows that `by` holds, as their jobs are in the store."""
     for some in _slices(list(ids)):
         rows = table(alias).filter(uuid__in=some, taken_by=by)
         rows._raw_delete(rows.db)
 
 
 def put_back(alias: str, by: str, ids: Iterable[str]) -> None:
-    """Let go of rows that `by` holds: anybody may try again a little later."""
+    """Free rows that `by` holds; they are due again after `AGAIN` seconds."""
     for some in _slices(list(ids)):
         rows = table(alias).filter(uuid__in=some, taken_by=by)
         rows.filter(due_at__lt=_in(AGAIN)).update(due_at=_in(AGAIN))
@@ -111,12 +114,12 @@ def _free() -> Q:
 
 
 def due(alias: str, connection: str) -> QuerySet[Outbox]:
-    """The rows of a connection that anybody may take now."""
+    """Return the rows of a connection that are free and due."""
     return table(alias).filter(_free(), connection=connection, due_at__lte=UtcNow())
 
 
 def table(alias: str) -> QuerySet[Outbox]:
-    """All rows in a database."""
+    """Return all rows in a database."""
     from djqueue.models import Outbox
 
     return Outbox.objects.using(alias)

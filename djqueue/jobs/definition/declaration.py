@@ -1,5 +1,5 @@
-"""What happens when a job class is made: dataclass, options, name; and what is refused, with the
-spelling that works.
+"""Declaring a job class: it becomes a dataclass with options and a name. What cannot work is
+refused with the spelling that does.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["declare", "refuse_generator"]
 
 OPTION_METHODS = frozenset({"backoff", "retry_until", "tags"})
-"""Options that a method of the same name may set for each instance."""
+"""Options that a method of the same name may compute for each instance."""
 
 PLAIN_METHODS = frozenset({*OPTION_METHODS, "display_name"})
-"""Methods whose value is needed at once."""
+"""Methods that must return their value: they may be neither async nor generators."""
 
 RESERVED_OPTIONS = frozenset(
     {"queue", "connection", "tries", "timeout", "backoff", "delay", "priority"}
@@ -38,11 +38,11 @@ RESERVED_METHODS = frozenset(
     }
 )
 NOT_CALLED = frozenset({"middleware", "unique_id"})
-"""Reserved methods that nothing in this version would call."""
+"""Reserved methods that this version does not call yet."""
 
 
 def declare(cls: type[JobInstance], root: type[JobInstance], keywords: Mapping[str, Any]) -> None:
-    """Turn `cls`, a new subclass of `root` (`Job`), into a job. Raises `InvalidJob`."""
+    """Make a job of `cls`, a new subclass of `root` (`Job`). Raises `InvalidJob`."""
     where = f"{'@job' if '_function' in cls.__dict__ else 'class'} {cls.__qualname__}"
     own = checked(keywords, where)
     annotated = _annotated(cls)
@@ -71,7 +71,7 @@ def _refuse_fields(
             )
         if name in RESERVED_METHODS or name in dir(root):
             raise InvalidJob(
-                f"{where}: a field cannot be called {name!r}, a name that Job keeps for itself. "
+                f"{where}: a field cannot be called {name!r}, a name that Job reserves. "
                 f"Take another name, as job_{name.lstrip('_')}."
             )
 
@@ -81,7 +81,7 @@ def _refuse_body(cls: type[JobInstance], annotated: set[str], where: str) -> Non
         method = inspect.isfunction(value)
         if name in NOT_CALLED and name not in annotated:
             raise InvalidJob(
-                f"{where}: {name}() is reserved, and this version of djqueue would never call it. "
+                f"{where}: {name}() is reserved, and this version of djqueue does not call it. "
                 f"Call it job_{name}."
             )
         if method and name in PLAIN_METHODS:
@@ -95,8 +95,8 @@ def _refuse_body(cls: type[JobInstance], annotated: set[str], where: str) -> Non
         )
     if inspect.isfunction(cls.__dict__.get("__init__")):
         raise InvalidJob(
-            f"{where}: a job's fields are its arguments, and __init__ is made of them. Declare "
-            "them (order: Order), and do what is left in __post_init__."
+            f"{where}: a job's fields are its arguments, and __init__ is generated from them. "
+            "Declare fields (order: Order), and move other code to __post_init__."
         )
 
 
@@ -107,12 +107,12 @@ def _refuse_async(function: Callable[..., Any], where: str) -> None:
 
 
 def _annotated(cls: type[JobInstance]) -> set[str]:
-    """Names annotated in the body, those of class variables left out."""
+    """Return the names annotated in the body, without class variables."""
     found: Mapping[str, Any]
     if sys.version_info >= (3, 14):
         import annotationlib
 
-        # What an annotation names may not be there yet.
+        # As text: the names in an annotation may not be defined yet.
         found = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
     else:
         found = inspect.get_annotations(cls)
@@ -126,14 +126,14 @@ def _make_dataclass(cls: type[JobInstance], where: str) -> None:
     except (TypeError, ValueError) as error:
         raise InvalidJob(f"{where}: {_remedy(str(error))}") from error
     if own_hash is None:
-        # Equal jobs are two jobs: in a set both stay. Dataclasses with __eq__ cannot be hashed.
+        # Equal jobs are still two jobs, and a set keeps both. Dataclasses with __eq__ have no hash.
         cls.__hash__ = object.__hash__  # type: ignore[method-assign]
-    fields = dataclasses.fields(cast("Any", cls))  # which it became just now
+    fields = dataclasses.fields(cast("Any", cls))  # a dataclass by now
     extra = set(inspect.signature(cls).parameters) - {field.name for field in fields}
     if extra:
         raise InvalidJob(
-            f"{where}: {', '.join(sorted(extra))} is an InitVar, and would be gone when the job "
-            "runs. Make it a field."
+            f"{where}: {', '.join(sorted(extra))} is an InitVar, which is not stored with the job. "
+            "Make it a field."
         )
 
 
@@ -172,16 +172,16 @@ def _prepare_handle(cls: type[JobInstance], where: str) -> None:
 
 
 def refuse_generator(function: Callable[..., Any], where: str) -> None:
-    """Raise `InvalidJob` for a function whose call would run nothing of it."""
+    """Raise `InvalidJob` for a generator function: calling it would not run its body."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise InvalidJob(f"{where} contains yield, so calling it would run none of it. Return.")
+        raise InvalidJob(f"{where} contains yield, so calling it would not run it. Use return.")
 
 
 def _inherited(cls: type[JobInstance]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for base in reversed(cls.__mro__[1:]):
         options.update(base.__dict__.get("_own_options", {}))
-    # Two jobs of one name could not be told apart in a queue.
+    # Two jobs with one name could not be distinguished in a queue.
     options.pop("name", None)
     options.pop("aliases", None)
     return options
@@ -209,15 +209,15 @@ def _make_spec(
 
 
 def _stored_name(module: str, name: str, where: str) -> str:
-    """``app_label.Name`` for something called `name` in `module`.
+    """Return ``app_label.Name`` for a job called `name` in `module`.
 
-    Raises `InvalidJob`, its message begun by `where`, for a module that belongs to no installed
-    app, and `AppRegistryNotReady`, as a model would, before the apps are known.
+    Raises `InvalidJob`, with a message that begins with `where`, for a module outside the installed
+    apps, and `AppRegistryNotReady`, as a model does, before the apps are loaded.
     """
     config = apps.get_containing_app_config(module)
     if config is None:
         raise InvalidJob(
             f'{where}: its module "{module}" belongs to no app in INSTALLED_APPS, so queued jobs '
-            f'would have no stable name. Give it one: name="project.{name}".'
+            f'would have no stable name. Add one: name="project.{name}".'
         )
     return f"{config.label}.{name}"

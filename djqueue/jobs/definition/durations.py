@@ -16,17 +16,17 @@ When = float | timedelta | datetime
 
 
 def check_when(value: Any) -> When:
-    """Return `value` if it says when. ValueError tells what it should have been."""
+    """Return `value` if it is a valid `When`. Raises `ValueError`, which says what is expected."""
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError(
-                "an aware datetime: this one is naive, so it names no moment. "
-                "django.utils.timezone.make_aware() makes one of it"
+                "an aware datetime: this one is naive, so its time zone is unknown. "
+                "django.utils.timezone.make_aware() converts it"
             )
         if _timestamp(value) - time.time() > LONGEST:
             raise ValueError(
-                f"at most {LONGEST} seconds (68 years) from now; what is never to run should not "
-                "be dispatched"
+                f"at most {LONGEST} seconds (68 years) from now; do not dispatch a job that is "
+                "never to run"
             )
         return value
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
@@ -45,7 +45,7 @@ def _timestamp(moment: datetime) -> float:
 
 
 def seconds_until(when: When, now: float) -> float:
-    """Seconds from `now` (since the epoch) until `when`; 0 for a moment that has passed."""
+    """Return the seconds from `now` (since the epoch) until `when`; 0 for a moment in the past."""
     if isinstance(when, datetime):
         return max(0.0, _timestamp(when) - now)
     return when.total_seconds() if isinstance(when, timedelta) else float(when)

@@ -1,8 +1,7 @@
-"""The options of a job: what a class takes as keywords, ``@job`` as arguments, and a part of
-them ``using()``.
+"""The options of a job: class keywords, arguments of ``@job``, and some of them of ``using()``.
 
-Unknown options and values that cannot work are refused where they are written, with the spelling
-that works.
+Unknown options and impossible values are refused where they are written, with the spelling that
+works.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ __all__ = [
 ]
 
 PerJob = Union[str, "Callable[[Any], str]"]
-"""A text, or a function of the job that gives one."""
+"""A text, or a function of the job that returns one."""
 
 
 class Overrides(TypedDict, total=False):
-    """What ``using()`` takes."""
+    """The options that ``using()`` takes."""
 
     connection: str | None
     queue: str | None
@@ -46,7 +45,7 @@ class Overrides(TypedDict, total=False):
 
 
 class OptionKeywords(Overrides, total=False):
-    """What a job class takes as keywords, and ``@job`` as arguments."""
+    """The options that a job class takes as keywords, and ``@job`` as arguments."""
 
     max_exceptions: int | None
     max_interruptions: int | None
@@ -62,7 +61,7 @@ class OptionKeywords(Overrides, total=False):
 
 @dataclass(frozen=True)
 class Options:
-    """The options of one job, checked. None: whatever the settings or the worker say."""
+    """The options of one job, checked. None: the settings or the worker decide."""
 
     connection: str | None = None
     queue: str | None = None
@@ -89,7 +88,7 @@ class Options:
     deduplication_id: PerJob | None = None
 
     def limits(self) -> Limits:
-        """The part of the options that travels in the payload."""
+        """Return the options that are stored in the payload."""
         return Limits(**{name: getattr(self, name) for name in _LIMITS})
 
 
@@ -97,10 +96,10 @@ _LIMITS = tuple(field.name for field in fields(Limits))
 _DEFAULTS = {field.name: field.default for field in fields(Options)}
 
 OPTIONS = frozenset(_DEFAULTS)
-"""Every option there is."""
+"""All options."""
 
 OVERRIDES = frozenset(Overrides.__annotations__)
-"""Those that ``using()`` takes."""
+"""The options that ``using()`` takes."""
 
 _ELSEWHERE = {
     "bind": "current_job() gives the job that runs, and self.job in a class.",
@@ -112,16 +111,16 @@ _ELSEWHERE = {
     "soft_time_limit": "Use timeout.",
     "default_retry_delay": "Use backoff.",
 }
-"""Options of other queues, and what stands for them here."""
+"""Options of other queues, and what to use here."""
 
 
 def checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`given` as `Options` holds it. Raises `InvalidJob`; `where` begins its message."""
+    """Return `given` as `Options` holds it. Raises `InvalidJob`, with `where` in its message."""
     return {name: _check(name, value, where, OPTIONS) for name, value in given.items()}
 
 
 def checked_overrides(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """As `checked`, for what ``using()`` was given."""
+    """Do as `checked` for the options of ``using()``."""
     return {name: _check(name, value, where, OVERRIDES) for name, value in given.items()}
 
 
@@ -129,7 +128,7 @@ def _check(name: str, value: Any, where: str, known: frozenset[str]) -> Any:
     if name not in known:
         if name in OPTIONS:
             raise InvalidJob(
-                f"{where}: {name} cannot be changed for one dispatch; it belongs to the job. "
+                f"{where}: {name} cannot be set for one dispatch, only for the job. "
                 f"using() takes: {', '.join(sorted(known))}."
             )
         hint = f" {_ELSEWHERE[name]}" if name in _ELSEWHERE else did_you_mean(name, known)
@@ -141,7 +140,7 @@ def _check(name: str, value: Any, where: str, known: frozenset[str]) -> Any:
     try:
         return _CHECKS[name](value)
     except ValueError as error:
-        raise InvalidJob(f"{where}: {name}={value!r} cannot work. It has to be {error}.") from None
+        raise InvalidJob(f"{where}: {name}={value!r} is not valid. It must be {error}.") from None
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a ``@job`` function takes, planned once: dispatching and running it need no `inspect`."""
+"""The signature of a ``@job`` function, read once: dispatching and running it need no `inspect`."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 @dataclass(frozen=True)
 class Signature:
-    """The arguments of a function, those that `Inject` makes left out."""
+    """The arguments of a function, without injected parameters."""
 
     bind: Callable[..., dict[str, Any]]
-    """Takes what the function takes; gives its arguments by name, defaults filled in. A wrong or
-    missing one is the TypeError that a call of the function would raise."""
+    """Takes the function's arguments and returns them by name, with defaults filled in. A wrong or
+    missing argument raises the `TypeError` that a call of the function would raise."""
     names: tuple[str, ...]
     defaults: Mapping[str, Any]
     positional: tuple[str, ...] = ()
-    """Those that have to be passed by position."""
+    """The arguments that have to be passed by position."""
     star: str | None = None
     double_star: str | None = None
 
     def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-        """Call `function` with what `bind` gave."""
+        """Call `function` with the arguments that `bind` returned."""
         if not (self.positional or self.star or self.double_star):
             return function(**arguments)
         keywords = {**self.defaults, **arguments}
@@ -44,7 +44,7 @@ class Signature:
 
 
 def read_signature(function: Callable[..., Any]) -> Signature:
-    """Plan calls of `function`. Raises `InvalidJob` for one that cannot be a job."""
+    """Read the signature of `function`. Raises `InvalidJob` if it cannot be a job."""
     every = list(inspect.signature(function).parameters.values())
     taken = [each for each in every if not isinstance(each.default, Marker)]
     star = next((each.name for each in taken if each.kind is each.VAR_POSITIONAL), None)
@@ -79,17 +79,17 @@ def read_signature(function: Callable[..., Any]) -> Signature:
 def _make_binder(
     function: Callable[..., Any], every: list[inspect.Parameter]
 ) -> Callable[..., dict[str, Any]]:
-    """A function with the same parameters that returns them: Python's own reading of a call is
-    many times faster than `inspect.Signature.bind`, and words its errors as the call would.
+    """Return a function with the same parameters that returns them by name. Python binds a call
+    many times faster than `inspect.Signature.bind`, with the same errors as the function itself.
 
-    Its source holds nothing but names of parameters, which are identifiers of the program.
+    Its source contains nothing from outside but names of parameters, which are identifiers.
     """
     parameters = list(_without_injected(every))
     shown = [
         each if each.default is each.empty else each.replace(default=None) for each in parameters
     ]
     pairs = ", ".join(f"{each.name!r}: {each.name}" for each in parameters)
-    # Else **kwargs would take them, as they are no parameters here.
+    # Otherwise **kwargs would accept injected parameters, which are not parameters here.
     refused = "".join(
         f"\n if {marker!r} in {each.name}: refuse({marker!r})"
         for each in parameters
@@ -115,8 +115,8 @@ def _refuse(called: str, name: str) -> None:
 
 
 def _without_injected(every: list[inspect.Parameter]) -> Iterator[inspect.Parameter]:
-    """The parameters that are arguments. Behind an injected one they can be given by name only:
-    their position is not that of the function any more.
+    """Yield the parameters that are arguments. After an injected parameter they can be passed by
+    name only, since their positions differ from those of the function.
     """
     kept_places = True
     for each in every:

@@ -1,4 +1,4 @@
-"""What a job is to those that store and run it: an instance, and the spec of its class."""
+"""A job as it is stored and run: an instance, and the spec of its class."""
 
 from __future__ import annotations
 
@@ -40,39 +40,39 @@ class Handles(Protocol[R_co]):
 
 
 class JobInstance:
-    """A job with its arguments, as it is stored and loaded. `djqueue.jobs.job.Job` adds what sends
-    it.
+    """A job with its arguments, as it is stored and loaded. `djqueue.jobs.job.Job` can also be
+    dispatched.
     """
 
     _own_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     _spec: ClassVar[JobSpec | None] = None
     _using: Mapping[str, Any] = MappingProxyType({})
-    """What ``using()`` was given."""
+    """The options given to ``using()``."""
 
     if TYPE_CHECKING:
 
         def handle(self, *args: Any, **kwargs: Any) -> Any:
-            """Do the work; the value is what ``dispatch_sync()`` returns. May be ``async``."""
+            """Do the work. ``dispatch_sync()`` returns the value. May be ``async``."""
 
     def failed(self, error: BaseException) -> Any:
-        """Called once when the job is given up, after its failed row is stored."""
+        """React to the failure of the job. Called once, after its failed row is stored."""
 
     # -- options that a class may compute for each instance ------------------------------------
 
     def backoff(self) -> float | Sequence[float] | None:
-        """Seconds before the next attempts. Asked after an attempt that raised."""
+        """Return the seconds before the next attempts. Called after an attempt that raised."""
         return self._option("backoff")  # type: ignore[no-any-return]
 
     def retry_until(self) -> When | None:
-        """Until when the job may be tried. Asked at the dispatch."""
+        """Return until when attempts may begin. Called at the dispatch."""
         return self._option("retry_until")  # type: ignore[no-any-return]
 
     def tags(self) -> Sequence[str]:
-        """Words to find the job by. Asked at the dispatch."""
+        """Return words to find the job by. Called at the dispatch."""
         return self._option("tags")  # type: ignore[no-any-return]
 
     def display_name(self) -> str:
-        """What the job is called where people read it."""
+        """Return the name that people read."""
         return self._spec.name if self._spec else type(self).__qualname__
 
     def _option(self, name: str) -> Any:
@@ -83,7 +83,7 @@ class JobInstance:
     # -- arguments -----------------------------------------------------------------------------
 
     def _arguments(self) -> Mapping[str, Any]:
-        """The arguments by name, and perhaps more."""
+        """Return the arguments by name; other keys may be among them."""
         return self.__dict__
 
     @classmethod
@@ -92,13 +92,13 @@ class JobInstance:
 
     @classmethod
     def _annotations(cls) -> Mapping[str, Any]:
-        """Each argument's type, in the order of the fields."""
+        """Return the type of each argument, in the order of the fields."""
         found = arguments.resolve_annotations(cls)
         return {each.name: found.get(each.name, Any) for each in _fields(cls)}
 
     @classmethod
     def _required(cls) -> frozenset[str]:
-        """The arguments without a default."""
+        """Return the arguments without a default."""
         return frozenset(
             each.name
             for each in _fields(cls)
@@ -117,7 +117,7 @@ def _fields(cls: Any) -> list[dataclasses.Field[Any]]:
 
 
 class JobSpec:
-    """How instances of one job class become stored arguments and running code again."""
+    """What is known of a job class: its name, its options, and how its arguments are stored."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class JobSpec:
         self.limits: Limits = options.limits()
         self.is_async = inspect.iscoroutinefunction(job_class.handle)
         self.per_instance = per_instance
-        """Those of ``backoff``, ``retry_until`` and ``tags`` that the class defines as methods."""
+        """Which of ``backoff``, ``retry_until`` and ``tags`` the class defines as methods."""
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -141,29 +141,29 @@ class JobSpec:
 
     @cached_property
     def _codecs(self) -> Mapping[str, tuple[arguments.Codec, str]]:
-        """How each argument is stored, and what it is called in errors."""
-        # Not when the class is made: an annotation may name what is imported or defined later.
+        """The codec of each argument, and the argument's name in errors."""
+        # Computed late: an annotation may name what is imported or defined after the class.
         return {
             name: (arguments.compile(annotation), f'{self.name}: argument "{name}"')
             for name, annotation in self.job_class._annotations().items()
         }
 
     def warm_up(self) -> None:
-        """Do now what its first job would do: read its annotations."""
+        """Read the annotations now, which the first job would do otherwise."""
         _ = self._codecs
 
     def encode(self, job: JobInstance) -> dict[str, Any]:
-        """The arguments of `job` as JSON values. Raises `NotSerializable`, naming the argument."""
+        """Return the arguments of `job` as JSON values. Raises `NotSerializable`."""
         values = job._arguments()
         return {
             name: codec.encode(values[name], where) for name, (codec, where) in self._codecs.items()
         }
 
     def load(self, stored: Mapping[str, Any]) -> JobInstance:
-        """The job that `encode` was given, models fetched anew.
+        """Return the job with these arguments; models are fetched from the database.
 
-        An argument that the code has got since, and has a default, need not be there. Raises
-        `InvalidPayload` if the arguments are not those that the code takes, and `ModelMissing`.
+        An argument that was added to the code later may be missing if it has a default. Raises
+        `InvalidPayload` if the arguments do not fit the code, and `ModelMissing`.
         """
         codecs = self._codecs
         if stored.keys() != codecs.keys():
@@ -178,31 +178,31 @@ class JobSpec:
         return self.job_class._from_arguments(values)
 
     def call(self, job: JobInstance) -> Any:
-        """Run ``handle()``: its value, or the coroutine where it is `is_async`."""
+        """Call ``handle()``. Returns its value; a coroutine where `is_async`."""
         return job.handle()
 
     def failed(self, job: JobInstance, error: BaseException) -> None:
-        """Tell `job` that it was given up."""
+        """Call the ``failed()`` method of `job`, to its end if it is async."""
         answer = job.failed(error)
         if inspect.iscoroutine(answer):
             async_to_sync(_finish)(answer)
 
     def backoff(self, job: JobInstance) -> tuple[float, ...] | None:
-        """What the ``backoff()`` of the job's own says now; None if its class has none."""
+        """Return what the job's ``backoff()`` method says; None if its class defines none."""
         if "backoff" not in self.per_instance:
             return None
         value: tuple[float, ...] | None = self._computed("backoff", job.backoff())
         return value
 
     def retry_until(self, job: JobInstance) -> When | None:
-        """Until when the job may be tried, by its own method or its option."""
+        """Return until when attempts may begin, from the job's method or its option."""
         if "retry_until" not in self.per_instance:
             return self.options.retry_until
         value: When | None = self._computed("retry_until", job.retry_until())
         return value
 
     def tags(self, job: JobInstance, given: tuple[str, ...]) -> tuple[str, ...]:
-        """Its own ``tags()``; `given` (the options with those of ``using()``) if it has none."""
+        """Return what the job's ``tags()`` method says; `given` if its class defines none."""
         if "tags" not in self.per_instance:
             return given
         value: tuple[str, ...] = self._computed("tags", job.tags())
@@ -217,7 +217,7 @@ class JobSpec:
         return (
             f"The payload's arguments do not fit {self.name}: {' and '.join(parts)}. The job was "
             "dispatched by another version of the code: give new arguments a default, and keep "
-            "removed ones until what is queued has run."
+            "removed arguments until all queued jobs have run."
         )
 
     def __repr__(self) -> str:
@@ -229,7 +229,9 @@ async def _finish(coroutine: Coroutine[Any, Any, Any]) -> None:
 
 
 def spec_of(job: object) -> JobSpec:
-    """The spec of a job about to be dispatched; TypeError, with the spelling, for anything else."""
+    """Return the spec of a job that is to be dispatched. Raises `TypeError`, with the spelling that
+    works, for anything that is not an instance of a job.
+    """
     spec = getattr(job, "_spec", None)
     if isinstance(spec, JobSpec) and not isinstance(job, type):
         return spec
@@ -252,7 +254,7 @@ def _not_a_job(job: object) -> str:
         cls = type(job)
         methods = [name for name, value in vars(cls).items() if inspect.isfunction(value)]
         return (
-            f"{cls.__name__} is abstract and its instances are not a job: it has no handle()."
+            f"{cls.__name__} is abstract, as it has no handle(), so its instances are not jobs."
             f"{did_you_mean('handle', methods).replace('Did you mean', 'Is it meant by')}"
         )
     return (
@@ -271,7 +273,7 @@ class _Repr(reprlib.Repr):
         if isinstance(x, (LazyObject, Promise)):
             return "<lazy>"
         if isinstance(x, tuple) or dataclasses.is_dataclass(x):
-            # Their own repr would ask the models inside them.
+            # Their repr would call the repr of models inside them, which may query.
             return f"{type(x).__name__}(…)"
         return super().repr_instance(x, level)
 
@@ -281,5 +283,7 @@ _repr.maxstring = _repr.maxother = 80
 
 
 def call_repr(name: str, arguments: Mapping[str, Any]) -> str:
-    """``SendReceipt(order=<shop.Order 3>, copies=2)``, long values cut short."""
+    """Return a job for a log: ``SendReceipt(order=<shop.Order 3>, copies=2)``. Queries nothing, and
+    cuts long values.
+    """
     return f"{name}({', '.join(f'{key}={_repr.repr(value)}' for key, value in arguments.items())})"
