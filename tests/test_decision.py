@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from djqueue.runner.decision import (
@@ -13,6 +15,7 @@ from djqueue.runner.decision import (
     decide,
     exhausted,
 )
+from tests.house import House
 
 DONE = Decision(Action.DONE)
 FAIL = Decision(Action.FAIL)
@@ -58,18 +61,49 @@ CASES = [
     ),
     (Ending.TIMED_OUT, facts(tries=5, fail_on_timeout=True), FAIL),
     (Ending.RAISED, facts(tries=5, fail_on_timeout=True), retry()),
+    # it was not begun
+    (Ending.EXHAUSTED, facts(attempt=9, tries=1, has_retry_until=True), FAIL),
+    (Ending.MISSING, facts(tries=5), FAIL),
+    (Ending.MISSING, facts(tries=1, delete_when_missing=True), DONE),
+    (Ending.UNKNOWN, facts(grace=600), retry(15)),
+    (Ending.UNKNOWN, facts(grace=600, held_back=599), retry(15)),
+    (Ending.UNKNOWN, facts(grace=600, held_back=600), FAIL),
+    (Ending.UNKNOWN, facts(attempt=9, tries=1, grace=5, held_back=1), retry(5)),
+    (Ending.UNKNOWN, facts(tries=5), FAIL),
+    # somebody else has it
+    (Ending.LOST, facts(tries=5), DONE),
     # nobody saw the end
     (Ending.INTERRUPTED, facts(interruptions=1), INTERRUPT),
     (Ending.INTERRUPTED, facts(interruptions=3), INTERRUPT),
     (Ending.INTERRUPTED, facts(interruptions=4), FAIL),
     (Ending.INTERRUPTED, facts(interruptions=1, max_interruptions=0), FAIL),
     (Ending.INTERRUPTED, facts(attempt=9, tries=1, interruptions=1), INTERRUPT),
+    (Ending.STOPPED, facts(interruptions=3), INTERRUPT),
+    (Ending.STOPPED, facts(interruptions=4), FAIL),
 ]
 
 
 @pytest.mark.parametrize(("ending", "known", "decision"), CASES)
 def test_decide(ending, known, decision):
     assert decide(ending, known) == decision
+
+
+def test_nothing_else_decides():
+    """No `Decision(Action.…)` is made elsewhere, and `decide` has one caller."""
+    for name, source in House().sources.items():
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+        named = [(node, getattr(node.func, "id", getattr(node.func, "attr", ""))) for node in calls]
+        if name != "djqueue.runner.decision":
+            made = [node for node, called in named if called == "Decision" and literal(node)]
+            assert not made, f"{name}:{made[0].lineno}"
+        if name != "djqueue.runner.conclude":
+            assert not [node for node, called in named if called == "decide"], name
+
+
+def literal(call):
+    """Whether an action is written where the decision is made, not read from somewhere."""
+    first = call.args[0] if call.args else None
+    return isinstance(first, ast.Attribute) and getattr(first.value, "id", "") == "Action"
 
 
 def test_a_release_says_itself_when_the_job_is_due_again():

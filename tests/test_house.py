@@ -11,7 +11,7 @@ import pytest
 from tests.house import LARGEST_ROOM, LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS, House
 
 # What is above a limit, each for one reason. Nothing is added here; what is mended goes.
-TOO_MANY_PARAMETERS = {"__init__", "add", "encode", "facts"}  # values without an object yet
+TOO_MANY_PARAMETERS = {"encode"}  # values without an object yet
 DIALECT = re.compile(r"\b(nobody|somebody|whoever|anew|mend(ed)?|so many)\b", re.IGNORECASE)
 CIRCLE = "djqueue.worker.worker"  # its parts refer back to it
 TOO_LARGE = {"management/commands", "dispatch"}  # Django finds commands there; one too many

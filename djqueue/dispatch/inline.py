@@ -20,14 +20,15 @@ def run_here(job: OutgoingJob, connection: str) -> Any:
     runner = Runner(connection, Rules(unknown_grace=0, timeout=0))
     runner.logs = False
     reservation = Reservation(job.id, job.queue, job.name, job.payload, 1, 0, "", None)
-    outcome = runner.run(reservation)
-    error = runner.error
+    attempt = runner.attempt(reservation)
+    outcome = runner.run(attempt)
+    error = attempt.error
     if outcome.decision.action is Action.DONE:
-        return runner.value
+        return attempt.value
     if error is None and outcome.error is not None:
         error = QueueError(outcome.error.message)
     if error is None:  # release(): there is no queue to go back to
-        return runner.value
+        return attempt.value
     if outcome.decision.action is Action.FAIL:
         runner.failed(reservation, error)
     raise error

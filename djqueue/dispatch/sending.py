@@ -79,7 +79,8 @@ def _announce(connection: str, jobs: Sequence[Sendable]) -> None:
     if not job_queued.receivers:
         return
     for outgoing, instance, _, _ in jobs:
-        job = CurrentJob(outgoing.id, outgoing.name, outgoing.queue, connection, 0, instance)
+        job = CurrentJob(outgoing.id, outgoing.name, outgoing.queue, connection, 0)
+        job.instance = instance
         announce(job_queued, type(instance), job=job, delay=outgoing.delay)
 
 

@@ -5,23 +5,42 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from djqueue.drivers.base import Reservation
 from djqueue.errors import InvalidPayload
-from djqueue.payload import history
-from djqueue.payload.payload import Limits, decode, head_of
-from djqueue.runner.decision import Ending, decide
+from djqueue.payload.payload import Limits, decode, limits_of
+from djqueue.runner.conclude import conclude
+from djqueue.runner.decision import Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 from djqueue.runner.rules import Rules
 
 _ERRORS = "djqueue.errors."
 
 
-def limits_of(reservation: Reservation) -> Limits:
-    """The limits in a payload; the defaults where it is damaged."""
-    head = head_of(reservation.payload)
-    return head.limits if head else Limits()
+@dataclass(frozen=True)
+class Dead:
+    """What its worker knows of a job whose process cannot speak any more."""
+
+    reservation: Reservation
+    limits: Limits
+    retry_until: float | None = None
+    delay: float = 0.0
+    is_uncharged: bool = False
+    duration: float = 0.0
+
+    @classmethod
+    def of(cls, reservation: Reservation) -> Dead:
+        """As far as its payload can be read."""
+        limits = limits_of(reservation.payload)
+        try:
+            return cls(reservation, limits, decode(reservation.payload).retry_until)
+        except InvalidPayload:
+            return cls(reservation, limits)
+
+    def own_backoff(self) -> None:
+        """Its worker cannot ask: that is the project's code."""
 
 
 def died(reservation: Reservation, rules: Rules, status: int, dump: str) -> Outcome:
@@ -38,7 +57,7 @@ def died(reservation: Reservation, rules: Rules, status: int, dump: str) -> Outc
 
 def timed_out(reservation: Reservation, rules: Rules, after: float, dump: str) -> Outcome:
     """It did not react to the soft timeout, and was killed after `after` seconds."""
-    timeout = rules.timeout_of(limits_of(reservation))
+    timeout = rules.timeout_of(limits_of(reservation.payload))
     message = (
         f"{reservation.name} ran longer than its timeout of {timeout:g} s, did not react, and was"
         f" killed after {after:.1f} s. Raise `timeout` on the job, or split it."
@@ -63,25 +82,10 @@ def interrupted(
     count; but with ``max_interruptions=0`` no second run begins by itself, whatever ended the
     first.
     """
-    limits = limits_of(reservation)
-    stopped = stopped and limits.max_interruptions > 0
-    text = history.add(
-        reservation.history,
-        reservation.attempt,
-        Ending.INTERRUPTED.value,
-        f"{_ERRORS}WorkerLost",
-        why,
-        error=False,
-        stopped=stopped,
-    )
-    count = max(0, reservation.interruptions + 1 - history.read(text).stopped)
-    facts = rules.facts(limits, attempt=reservation.attempt, interruptions=count)
-    message = (
-        f"{reservation.name} was interrupted {count} times, more than its max_interruptions of"
-        f" {limits.max_interruptions}. The last time: {why}"
-    )
-    error = ErrorReport(f"{_ERRORS}WorkerLost", message, "")
-    return Outcome(Ending.INTERRUPTED, decide(Ending.INTERRUPTED, facts), error, text)
+    dead = Dead(reservation, limits_of(reservation.payload))
+    stopped = stopped and dead.limits.max_interruptions > 0
+    ending = Ending.STOPPED if stopped else Ending.INTERRUPTED
+    return conclude(dead, ending, ErrorReport(f"{_ERRORS}WorkerLost", why, ""), rules, time.time())
 
 
 def stacks(dump: str) -> str:
@@ -115,32 +119,10 @@ def _outcome(
     message: str,
     dump: str,
 ) -> Outcome:
-    text = history.add(
-        reservation.history,
-        reservation.attempt,
-        ending.value,
-        _ERRORS + class_name,
-        message,
-        error=True,
-    )
-    facts = rules.facts(
-        limits_of(reservation),
-        attempt=reservation.attempt,
-        errors=history.read(text).errors,
-        interruptions=reservation.interruptions,
-        retry_until=_retry_until(reservation),
-        now=time.time(),
-    )
-    traceback = f"{_ERRORS}{class_name}: {message}\n{dump}".replace("\0", "\\x00")
-    error = ErrorReport(_ERRORS + class_name, message, traceback)
-    return Outcome(ending, decide(ending, facts), error, text)
-
-
-def _retry_until(reservation: Reservation) -> float | None:
-    try:
-        return decode(reservation.payload).retry_until
-    except InvalidPayload:
-        return None
+    class_name = _ERRORS + class_name
+    traceback = f"{class_name}: {message}\n{dump}".replace("\0", "\\x00")
+    error = ErrorReport(class_name, message, traceback)
+    return conclude(Dead.of(reservation), ending, error, rules, time.time())
 
 
 def _how_it_died(status: int) -> str:

@@ -22,9 +22,9 @@ from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.drivers.database.doubt import is_refusal
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.finish import failed
-from djqueue.finish.deaths import limits_of
 from djqueue.finish.notices import HARD, Released
 from djqueue.payload.packing import is_stored
+from djqueue.payload.payload import limits_of
 from djqueue.runner.atomic import was_committed
 from djqueue.runner.decision import Action, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
@@ -114,25 +114,15 @@ class Finisher:
                 logger.warning(_LOST, *_named(reservation))
             return
         if action is Action.DONE:
-            self.settlements.append(Settlement(reservation))
+            self.settlements.append(outcome.settlement_of(reservation))
         elif action is Action.RETRY:
             if outcome.error is not None and outcome.error.place == HARD:
                 self._unsaid[reservation.id] = Released(
                     reservation, outcome.error, outcome.decision.delay
                 )
-            self.settlements.append(
-                Settlement(
-                    reservation,
-                    Verdict.RELEASE,
-                    outcome.decision.delay,
-                    outcome.charged,
-                    outcome.history,
-                )
-            )
+            self.settlements.append(outcome.settlement_of(reservation))
         elif action is Action.INTERRUPT:
-            self.settlements.append(
-                Settlement(reservation, Verdict.INTERRUPTED, history=outcome.history)
-            )
+            self.settlements.append(outcome.settlement_of(reservation))
         elif outcome.error is not None:  # a failure always has one
             history = outcome.history or reservation.history
             if not outcome.charged:  # this attempt was never begun
@@ -326,7 +316,7 @@ class Finisher:
         }
 
     def _was_done(self, reservation: Reservation) -> bool:
-        wanted = limits_of(reservation).atomic
+        wanted = limits_of(reservation.payload).atomic
         if not wanted:
             return False
         alias = wanted if isinstance(wanted, str) else "default"
@@ -356,7 +346,7 @@ class Finisher:
         if reservation.id in self._unanswered:
             logger.info(_BEFORE, *_named(reservation))
         else:
-            level = logging.INFO if limits_of(reservation).atomic else logging.WARNING
+            level = logging.INFO if limits_of(reservation.payload).atomic else logging.WARNING
             logger.log(level, _LOST, *_named(reservation))
 
 
@@ -381,7 +371,7 @@ def _shortened(error: ErrorReport) -> ErrorReport:
 RETRY_ROW = 60.0
 """Seconds until a job is run again whose failed row could not be stored in any form."""
 _MYSQL_FULL = (1114,)
-_UNSEEN = (Ending.DIED, Ending.TIMED_OUT, Ending.INTERRUPTED)
+_UNSEEN = (Ending.DIED, Ending.TIMED_OUT, Ending.INTERRUPTED, Ending.STOPPED)
 _LOST = (
     "Lost %s %s (attempt %d): it was taken over, deleted or cancelled while it ran; its outcome was"
     " ignored."

@@ -37,48 +37,58 @@ def read(text: str) -> History:
         return History(0, [])
 
 
-class Mishap(NamedTuple):
-    """An attempt that ended in an error, as its entry tells it."""
-
-    attempt: int
-    class_name: str
-    message: str
-
-
 _ERRORS = ("raised", "timed out", "died", "failed")
 """Kinds of entries that are errors, and no interruptions."""
 
 
-def last_error(text: str) -> Mishap | None:
-    """The last error in a history, or None if it has none."""
-    for entry in reversed(read(text).attempts):
-        kind, attempt = entry.get("kind"), entry.get("attempt")
-        if kind in _ERRORS and isinstance(attempt, int):
-            return Mishap(attempt, str(entry.get("class", "")), str(entry.get("message", "")))
+def first_at(past: History, kind: str) -> float | None:
+    """When the first entry of that kind was added, in seconds since the epoch; None without one."""
+    for entry in past.attempts:
+        if entry.get("kind") == kind:
+            try:
+                return datetime.fromisoformat(str(entry["at"])).timestamp()
+            except (KeyError, ValueError):
+                return None
     return None
 
 
-def add(
-    text: str,
-    attempt: int,
-    kind: str,
-    class_name: str,
-    message: str,
-    *,
-    error: bool,
-    stopped: bool = False,
-) -> str:
-    """`text` with one entry more."""
-    history = read(text)
-    entry = {
-        "attempt": attempt,
+class Entry(NamedTuple):
+    """How an attempt ended, if not well."""
+
+    attempt: int
+    kind: str
+    class_name: str
+    message: str
+    stopped: bool = False
+    """It was interrupted by the orderly end of its worker."""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it counts as an error."""
+        return self.kind in _ERRORS
+
+
+def last_error(past: History) -> Entry | None:
+    """The last error in a history, or None if it has none."""
+    for entry in reversed(past.attempts):
+        kind, attempt = entry.get("kind"), entry.get("attempt")
+        if kind in _ERRORS and isinstance(attempt, int):
+            name, message = str(entry.get("class", "")), str(entry.get("message", ""))
+            return Entry(attempt, str(kind), name, message)
+    return None
+
+
+def add(past: History, entry: Entry) -> str:
+    """The text of `past` with one entry more."""
+    data: dict[str, Any] = {"errors": past.errors + entry.is_error}
+    if past.stopped or entry.stopped:
+        data["stopped"] = past.stopped + entry.stopped
+    new = {
+        "attempt": entry.attempt,
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "kind": kind,
-        "class": class_name,
-        "message": message[:MESSAGE_LIMIT],
+        "kind": entry.kind,
+        "class": entry.class_name,
+        "message": entry.message[:MESSAGE_LIMIT],
     }
-    data: dict[str, Any] = {"errors": history.errors + error}
-    if history.stopped or stopped:
-        data["stopped"] = history.stopped + stopped
-    data["attempts"] = [*history.attempts, entry][-KEEP:]
+    data["attempts"] = [*past.attempts, new][-KEEP:]
     return json.dumps(data, separators=(",", ":"))

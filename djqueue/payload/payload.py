@@ -76,6 +76,7 @@ class Limits:
 GIVEN = ("tries", "backoff", "timeout")
 """Limits that ``using()`` may set for one dispatch. A retry by an operator keeps those, and takes
 the others from the code as it is then."""
+_NO_LIMITS = Limits()
 _LIMIT_DEFAULTS = {field.name: field.default for field in fields(Limits)}
 
 
@@ -156,7 +157,7 @@ def encode(
 
 def with_limits(text: str, limits: Limits) -> str:
     """`text` with these limits, but for those that ``using()`` had set; as it is if damaged."""
-    known = _known_head(text)
+    known = known_head(text)
     if known is None:
         return text
     given = known.written["options"].get("using", ())
@@ -168,11 +169,17 @@ def with_limits(text: str, limits: Limits) -> str:
 
 def head_of(text: str) -> Head | None:
     """The head of a payload, or None if it is damaged. Costs a dictionary lookup when known."""
-    known = _known_head(text)
+    known = known_head(text)
     return None if known is None else known.head
 
 
-class _KnownHead(NamedTuple):
+def limits_of(text: str) -> Limits:
+    """The limits in a payload; the defaults where it is damaged."""
+    known = known_head(text)
+    return known.head.limits if known else _NO_LIMITS
+
+
+class KnownHead(NamedTuple):
     """The head of some payloads."""
 
     head: Head
@@ -182,17 +189,17 @@ class _KnownHead(NamedTuple):
     """Where the job's id begins, which comes next."""
 
 
-def _known_head(text: str) -> _KnownHead | None:
-    """What comes before the id, if it is as `encode_head` writes it."""
+def known_head(text: str) -> KnownHead | None:
+    """What comes before the id, as `encode_head` writes it; None if it is damaged."""
     end = text.find(_SEPARATOR, 0, _LONGEST_HEAD)
     return None if end < 0 else _parse_head(text[:end])
 
 
 @lru_cache(maxsize=4096)
-def _parse_head(text: str) -> _KnownHead | None:
+def _parse_head(text: str) -> KnownHead | None:
     try:
         data = json.loads(text + "}", object_pairs_hook=_once_each)
-        return _KnownHead(_head(data), data, len(text) + len(_SEPARATOR))
+        return KnownHead(_head(data), data, len(text) + len(_SEPARATOR))
     except (ValueError, RecursionError, InvalidPayload):
         return None
 
@@ -207,9 +214,9 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return data
 
 
-def decode(text: str) -> Payload:
-    """Read a stored text; `InvalidPayload` says what is wrong with it."""
-    known = _known_head(text)
+def decode(text: str, known: KnownHead | None = None) -> Payload:
+    """Read a stored text; `InvalidPayload` says what is wrong. `known` is its head, if read."""
+    known = known or known_head(text)
     if known is None:
         return _decode_unknown(text)
     data = parsed(f'{{"id":{text[known.end :]}', "The payload")

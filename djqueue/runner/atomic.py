@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import TYPE_CHECKING, Any
 
 from djqueue.conf import settings
-from djqueue.drivers.base import Reservation, Settlement, Verdict
+from djqueue.drivers.base import Reservation
 from djqueue.errors import LeaseLost
-from djqueue.runner.current import CurrentJob
-from djqueue.runner.decision import Ending
+from djqueue.runner.decision import Action
+from djqueue.runner.outcome import Outcome
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
@@ -25,20 +25,21 @@ SessionOfThread = Callable[[], "Session"]
 """Gives the session through which an atomic job settles itself, on this thread's connections."""
 
 
-_NO_FRAME = nullcontext()
+class Scope:
+    """What ``handle()`` runs in: here, no transaction of ours."""
 
-
-class Frame:
-    """What a job runs in: here, no transaction of ours."""
-
-    settled = False
-    """The job has left its queue already, in its own transaction."""
     committed = False
     """What the job wrote there is committed, with the job's end."""
 
-    def around(self, job: CurrentJob, reservation: Reservation) -> AbstractContextManager[None]:
-        """Run the block, which is the job, in the frame."""
-        return _NO_FRAME
+    def around(self) -> AbstractContextManager[None]:
+        """Run the block, which is ``handle()`` and `finish`, in the scope."""
+        return _NO_TRANSACTION
+
+    def finish(self, outcome: Outcome) -> Outcome:
+        """Store the end of the job as the last act of its transaction; the outcome says whether
+        that settled it. An end that undoes the transaction ends the block.
+        """
+        return outcome
 
     def _note_commit(self, alias: str) -> None:
         """Learn of the commit before anything that the job gives to ``on_commit()``, which may
@@ -53,6 +54,10 @@ class Frame:
             transaction.on_commit(has_committed, using=alias)
 
 
+_NO_TRANSACTION = nullcontext()
+_NO_SCOPE = Scope()
+
+
 class AlreadyDone(LeaseLost):
     """An earlier attempt has committed; only its removal from the queue is missing."""
 
@@ -61,46 +66,53 @@ class _UndoError(Exception):
     """Rolls the transaction back for ``fail()``, and goes no further."""
 
 
-def frame_for(wanted: bool | str, connection: str, session: SessionOfThread | None) -> Frame:
-    """The frame that a job's ``atomic`` option asks for."""
+def scope_for(
+    wanted: bool | str, reservation: Reservation, connection: str, session: SessionOfThread | None
+) -> Scope:
+    """The scope that a job's ``atomic`` option asks for."""
     if wanted is False:
-        return Frame()
+        return _NO_SCOPE
     if session is None:
-        return Alone(
+        return OwnTransaction(
             wanted if isinstance(wanted, str) else settings().connection(connection).database
         )
-    return InTransaction(wanted, connection, session())
+    return InTransaction(reservation, _alias(wanted, connection, session()), session())
 
 
-class Alone(Frame):
+class OwnTransaction(Scope):
     """A transaction around a job that is in no queue: it runs at once, for its caller."""
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
 
     @contextmanager
-    def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
+    def around(self) -> Iterator[None]:
         """Commit what the job wrote; roll it back for an exception and for ``fail()``."""
         from django.db import transaction
 
         with suppress(_UndoError), transaction.atomic(using=self._alias):
             self._note_commit(self._alias)
             yield
-            if job.requested is Ending.FAILED:
-                raise _UndoError
+
+    def finish(self, outcome: Outcome) -> Outcome:
+        """Undo everything for ``fail()``."""
+        if outcome.decision.action is Action.FAIL:
+            raise _UndoError
+        return outcome
 
 
-class InTransaction(Frame):
+class InTransaction(Scope):
     """A transaction on `alias`, of which the settlement is the last statement."""
 
-    def __init__(self, wanted: bool | str, connection: str, session: Session) -> None:
+    def __init__(self, reservation: Reservation, alias: str, session: Session) -> None:
+        self._reservation = reservation
+        self._alias = alias
         self._session = session
-        self._alias = _alias(wanted, connection, session)
-        self._joined = session.joins(self._alias)
-        self._guarded = session.guards(self._alias)
+        self._joined = session.joins(alias)
+        self._guarded = session.guards(alias)
 
     @contextmanager
-    def around(self, job: CurrentJob, reservation: Reservation) -> Iterator[None]:
+    def around(self) -> Iterator[None]:
         """Commit what the job wrote together with its end, or roll both back."""
         from django.db import transaction
 
@@ -111,32 +123,25 @@ class InTransaction(Frame):
         ):
             self._note_commit(self._alias)
             if not self._joined and not self._guarded:
-                self._guard(reservation)
+                self._guard(self._reservation)
             yield
-            if job.requested is Ending.FAILED:
-                raise _UndoError
-            if self._joined:
-                self._settle(job, reservation)
-            elif self._guarded:
-                self._mark(job, reservation)
-            elif job.requested is Ending.RELEASED:
-                self._unguard(reservation)
 
-    def _settle(self, job: CurrentJob, reservation: Reservation) -> None:
-        if job.requested is Ending.RELEASED:
-            charged = not job.is_uncharged
-            settlement = Settlement(reservation, Verdict.RELEASE, job.delay, charged)
-        else:
-            settlement = Settlement(reservation)
-        if self._session.settle([settlement]):
-            raise _lost(job)
-        self.settled = True
-
-    def _mark(self, job: CurrentJob, reservation: Reservation) -> None:
-        """Last, so that nobody waits for the row while the job runs."""
-        over = job.requested is not Ending.RELEASED
-        if not self._session.confirm_end(reservation, over=over):
-            raise _lost(job)
+    def finish(self, outcome: Outcome) -> Outcome:
+        """Settle the job in its own transaction, or leave a guard row there that it is over."""
+        if outcome.decision.action is Action.FAIL:
+            raise _UndoError
+        over = outcome.decision.action is Action.DONE
+        if self._joined:
+            if self._session.settle([outcome.settlement_of(self._reservation)]):
+                raise _lost(self._reservation)
+            return outcome._replace(settled=True)
+        if self._guarded:
+            # Last, so that nobody waits for the row while the job runs.
+            if not self._session.confirm_end(self._reservation, over=over):
+                raise _lost(self._reservation)
+        elif not over:
+            self._unguard(self._reservation)
+        return outcome
 
     def _guard(self, reservation: Reservation) -> None:
         """One row a job: whoever inserts it second has nothing to do. It is rolled back with the
@@ -187,10 +192,10 @@ def _alias(wanted: bool | str, connection: str, session: Session) -> str:
     return own.database if session.joins(own.database) else "default"
 
 
-def _lost(job: CurrentJob) -> LeaseLost:
+def _lost(reservation: Reservation) -> LeaseLost:
     return LeaseLost(
-        f"{job.name} {job.id} was taken over or deleted while it ran; what it wrote in its"
-        " transaction was rolled back."
+        f"{reservation.name} {reservation.id} was taken over or deleted while it ran; what it"
+        " wrote in its transaction was rolled back."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from djqueue.errors import ManuallyFailed, NotInJob
 from djqueue.payload.payload import LONGEST
@@ -19,16 +19,25 @@ _RAISE: Any = object()
 
 
 def never() -> bool:
-    """Nobody can tell: no."""
+    """No, as far as is known here."""
     return False
+
+
+class Watch(NamedTuple):
+    """How a job that runs learns what happens to it meanwhile."""
+
+    cancelled: Callable[[], bool] = never
+    stopping: Callable[[], bool] = never
+
+
+UNWATCHED = Watch()
 
 
 class CurrentJob:
     """A running attempt. `current_job()` and a job's ``self.job`` give this object."""
 
     __slots__ = (
-        "_cancelled",
-        "_stopping",
+        "_watch",
         "attempt",
         "batch",
         "chain",
@@ -51,9 +60,7 @@ class CurrentJob:
         queue: str,
         connection: str,
         attempt: int,
-        instance: Any = None,
-        cancelled: Callable[[], bool] = never,
-        stopping: Callable[[], bool] = never,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self.id = id
         self.name = name
@@ -61,7 +68,7 @@ class CurrentJob:
         self.connection = connection
         self.attempt = attempt
         """The number of this attempt, from 1. An interrupted attempt keeps its number."""
-        self.instance = instance
+        self.instance: Any = None
         """The `Job` with its arguments; None while they cannot be made."""
         self.batch: Any = None
         self.chain: Any = None
@@ -71,14 +78,13 @@ class CurrentJob:
         self.error: BaseException | None = None
         self.is_uncharged = False
         """It was released because its worker stops: that is no attempt."""
-        self._cancelled = cancelled
-        self._stopping = stopping
+        self._watch = watch
 
     @classmethod
-    def of(cls, reservation: Reservation, connection: str) -> CurrentJob:
-        """A reserved job of `connection` that does not run, without its instance."""
+    def of(cls, reservation: Reservation, connection: str, watch: Watch = UNWATCHED) -> CurrentJob:
+        """A reserved job of `connection`, without its instance."""
         name, queue = reservation.name, reservation.queue
-        return cls(reservation.id, name, queue, connection, reservation.attempt)
+        return cls(reservation.id, name, queue, connection, reservation.attempt, watch)
 
     def release(self, delay: float | timedelta | datetime = 0) -> None:
         """Put the job back into its queue when this attempt ends, after `delay`.
@@ -110,14 +116,14 @@ class CurrentJob:
 
         Known within five seconds; reading it costs nothing.
         """
-        return self._cancelled()
+        return self._watch.cancelled()
 
     @property
     def is_stopping(self) -> bool:
         """Whether the worker was told to stop. A long job may `release()` itself then, having noted
         how far it has come: that does not count as an attempt. Reading it costs nothing.
         """
-        return self._stopping()
+        return self._watch.stopping()
 
     def __repr__(self) -> str:
         return f"<CurrentJob {self.name} {self.id} attempt {self.attempt} on {self.queue}>"

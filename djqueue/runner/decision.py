@@ -22,13 +22,19 @@ class Ending(enum.Enum):
     RELEASED = "released"
     """It called ``release()``, or a middleware did."""
     DELETED = "deleted"
-    """It called ``delete()``, or a middleware skipped it."""
+    """It called ``delete()``, a middleware skipped it, or an earlier attempt had committed it."""
     FAILED = "failed"
-    """It called ``fail()``, or can never run: a damaged payload, a missing model."""
+    """It called ``fail()``, or can never run: its payload is damaged."""
     INTERRUPTED = "interrupted"
-    """Nobody saw its end, or a shutdown cut it short."""
+    """Its end was not seen."""
+    STOPPED = "stopped"
+    """An orderly end of its worker cut it short."""
     EXHAUSTED = "exhausted"
     """It had no try left before it began."""
+    UNKNOWN = "unknown"
+    """It cannot be run yet: its name is unknown here, or its arguments cannot be fetched."""
+    MISSING = "missing"
+    """A model that it is about is gone."""
     LOST = "lost"
     """Somebody else has the job, and what this attempt wrote was rolled back."""
 
@@ -50,7 +56,7 @@ class Facts(NamedTuple):
     exceptions: int = 0
     """Attempts that ended in an error, a timeout or a death, this one included."""
     interruptions: int = 0
-    """Interruptions, this one included."""
+    """Interruptions that count, this one included; those by the orderly end of a worker do not."""
     max_exceptions: int | None = None
     max_interruptions: int = 3
     backoff: tuple[float, ...] = ()
@@ -61,6 +67,11 @@ class Facts(NamedTuple):
     """It has passed."""
     left: float = math.inf
     """Seconds until it passes."""
+    held_back: float | None = None
+    """Seconds since the job was first found to be `Ending.UNKNOWN`; None: it is the first time."""
+    grace: float = 0.0
+    """Seconds for which such a job is held back."""
+    delete_when_missing: bool = False
 
 
 class Decision(NamedTuple):
@@ -70,22 +81,49 @@ class Decision(NamedTuple):
     delay: float = 0.0
 
 
-def decide(ending: Ending, facts: Facts, delay: float = 0.0) -> Decision:
-    """Decide about an attempt; `delay` is what ``release(delay)`` asked for."""
-    if ending in (Ending.RETURNED, Ending.DELETED, Ending.LOST):
-        return Decision(Action.DONE)
-    if ending in (Ending.FAILED, Ending.EXHAUSTED):
-        return Decision(Action.FAIL)
-    if ending is Ending.RELEASED:
+# For what is asked once a job: Python 3.11 takes half a microsecond to find a member of an enum.
+RETURNED, RELEASED, TIMED_OUT = Ending.RETURNED, Ending.RELEASED, Ending.TIMED_OUT
+
+DONE, FAIL, INTERRUPT = map(Decision, (Action.DONE, Action.FAIL, Action.INTERRUPT))
+_WITHOUT_LIMITS = Facts(attempt=1, tries=0)
+_ALWAYS = {
+    Ending.RETURNED: DONE,
+    Ending.DELETED: DONE,
+    Ending.LOST: DONE,
+    Ending.FAILED: FAIL,
+    Ending.EXHAUSTED: FAIL,
+}
+
+
+def decide(ending: Ending, facts: Facts = _WITHOUT_LIMITS, delay: float = 0.0) -> Decision:
+    """Decide about an attempt; `delay` is what ``release(delay)`` asked for. The `facts` do not
+    matter where the job itself has asked for its ending.
+    """
+    if ending is RETURNED:
+        return DONE
+    if ending is RELEASED:
         return Decision(Action.RETRY, delay)
-    if ending is Ending.INTERRUPTED:
-        over = facts.interruptions > facts.max_interruptions
-        return Decision(Action.FAIL if over else Action.INTERRUPT)
-    if ending is Ending.TIMED_OUT and facts.fail_on_timeout:
-        return Decision(Action.FAIL)
-    if _spent(facts):
-        return Decision(Action.FAIL)
+    if ending in _ALWAYS:
+        return _ALWAYS[ending]
+    if ending is Ending.MISSING:
+        return DONE if facts.delete_when_missing else FAIL
+    if ending is Ending.UNKNOWN:
+        return _held_back(facts)
+    if ending in (Ending.INTERRUPTED, Ending.STOPPED):
+        return FAIL if facts.interruptions > facts.max_interruptions else INTERRUPT
+    if _spent(facts) or (ending is Ending.TIMED_OUT and facts.fail_on_timeout):
+        return FAIL
     return Decision(Action.RETRY, backoff_for(facts.backoff, facts.attempt))
+
+
+ASK_AGAIN = 15.0
+"""Seconds until another worker, which may be newer, is asked to run a job that is unknown here."""
+
+
+def _held_back(facts: Facts) -> Decision:
+    if facts.grace <= 0 or (facts.held_back is not None and facts.held_back >= facts.grace):
+        return FAIL
+    return Decision(Action.RETRY, min(ASK_AGAIN, facts.grace))
 
 
 def _spent(facts: Facts) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.errors import JobFailed
 from djqueue.runner.decision import Action, Decision, Ending
 from djqueue.text.masking import masked_text
@@ -60,8 +61,15 @@ class Outcome(NamedTuple):
     spoilt: bool = False
     """No other job must run in the process that this one ran in."""
 
-
-DONE = Outcome(Ending.RETURNED, Decision(Action.DONE))
+    def settlement_of(self, reservation: Reservation) -> Settlement:
+        """What the store is to do with the job."""
+        action = self.decision.action
+        if action is Action.RETRY:
+            delay, charged, history = self.decision.delay, self.charged, self.history
+            return Settlement(reservation, Verdict.RELEASE, delay, charged, history)
+        if action is Action.INTERRUPT:
+            return Settlement(reservation, Verdict.INTERRUPTED, history=self.history)
+        return Settlement(reservation)
 
 
 def report(error: BaseException) -> ErrorReport:

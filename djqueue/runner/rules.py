@@ -28,30 +28,20 @@ class Rules:
         """How often a job with `limits` may be tried; 0 means no limit."""
         return self.tries if limits.tries is None else limits.tries
 
-    def facts(
-        self,
-        limits: Limits,
-        *,
-        attempt: int,
-        errors: int = 0,
-        interruptions: int = 0,
-        backoff: tuple[float, ...] | None = None,
-        retry_until: float | None = None,
-        now: float = 0.0,
-    ) -> Facts:
-        """The facts of a decision. `now` and `retry_until` are seconds since the epoch."""
-        if backoff is None:
-            backoff = self.backoff if limits.backoff is None else limits.backoff
+    def facts(self, limits: Limits, attempt: int, retry_until: float | None, now: float) -> Facts:
+        """What is known of the attempt with that number before it begins. `now` and `retry_until`
+        are seconds since the epoch.
+        """
         return Facts(
             attempt=attempt,
             tries=self.tries_of(limits),
-            exceptions=errors,
-            interruptions=interruptions,
             max_exceptions=limits.max_exceptions,
             max_interruptions=limits.max_interruptions,
-            backoff=backoff,
+            backoff=self.backoff if limits.backoff is None else limits.backoff,
             fail_on_timeout=limits.fail_on_timeout,
             has_retry_until=retry_until is not None,
             expired=retry_until is not None and now >= retry_until,
             left=math.inf if retry_until is None else retry_until - now,
+            grace=self.unknown_grace,
+            delete_when_missing=limits.delete_when_missing,
         )

@@ -15,7 +15,7 @@ from djqueue.worker.report.report import Report
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from djqueue.drivers.base import Reservation
+    from djqueue.runner.attempt import Attempt
     from djqueue.runner.outcome import Outcome
 
 __all__ = ["work"]
@@ -91,14 +91,14 @@ class _WorkerInTest(InlineWorker):
         # No deploy will bring a job that is unknown here.
         self._runner.rules = options.rules(unknown_grace=0)
 
-    def attempt(self, reservation: Reservation) -> Outcome:
+    def attempt(self, attempt: Attempt) -> Outcome:
         """Nothing is closed or rolled back behind the job: the transaction is the test's."""
         savepoints = [
             _Savepoint(each)
             for each in connections.all(initialized_only=True)
             if each.in_atomic_block and not each.needs_rollback
         ]
-        outcome = self._runner.run(reservation)
+        outcome = self._runner.run(attempt)
         for savepoint in savepoints:
             savepoint.end()
         return outcome

@@ -167,7 +167,7 @@ class Answers:
         outcome = outcome_of(
             exited, item, self._worker.child_settings, self._worker.options.memory_kill << 20
         )
-        if outcome.ending is not Ending.INTERRUPTED and outcome.error is not None:
+        if outcome.ending in (Ending.DIED, Ending.TIMED_OUT) and outcome.error is not None:
             outcome = outcome._replace(error=outcome.error._replace(place=HARD))
         now = clock.now()
         if (running := exited.process.running()) and running[0] is item:

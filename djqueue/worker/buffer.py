@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from djqueue.drivers.base import Reservation
-from djqueue.finish.deaths import limits_of
 from djqueue.finish.notices import Notice
+from djqueue.payload.payload import limits_of
 from djqueue.worker.children.process import Process
 
 
@@ -16,7 +16,7 @@ def goes_alone(reservation: Reservation) -> bool:
     """Whether it must not share a window: a job that may have killed its worker would count an
     interruption for its neighbours, and one that allows none must not be such a neighbour.
     """
-    return reservation.interruptions > 0 or limits_of(reservation).max_interruptions == 0
+    return reservation.interruptions > 0 or limits_of(reservation.payload).max_interruptions == 0
 
 
 class Buffer:

@@ -23,6 +23,7 @@ from djqueue.drivers.base import Reservation, Settlement, Verdict, WorkerIdentit
 from djqueue.errors import QueueError
 from djqueue.finish import deaths as postmortem
 from djqueue.finish.finish import Finisher
+from djqueue.runner.attempt import Attempt
 from djqueue.runner.cleanup.reset import connections_after
 from djqueue.runner.outcome import ErrorReport, Outcome, exception_of
 from djqueue.runner.runner import Runner
@@ -112,16 +113,17 @@ class InlineWorker:
     def _orphans(self) -> list[Reservation]:
         return self.session.recover(1) if self.session.has_orphans else []
 
-    def attempt(self, reservation: Reservation) -> Outcome:
+    def attempt(self, attempt: Attempt) -> Outcome:
         """Run one attempt, and clean up behind the job."""
-        outcome = self._runner.run(reservation)
-        connections_after(reservation.name)
+        outcome = self._runner.run(attempt)
+        connections_after(attempt.job.name)
         return outcome
 
     def _run(self, reservation: Reservation) -> None:
         self._began = reservation.id
-        outcome = self.attempt(reservation)
-        self.error, self._ran = self._runner.error, reservation.id
+        attempt = self._runner.attempt(reservation)
+        outcome = self.attempt(attempt)
+        self.error, self._ran = attempt.error, reservation.id
         self.done += 1
         self._over(reservation, outcome)
 

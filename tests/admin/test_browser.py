@@ -176,7 +176,9 @@ def _fill() -> dict[str, Any]:
         "api_token": "x",
         "note": "A long note that wraps, " * 8,
     }
-    attempts = history.add("", 1, "raised", "shop.errors.OutOfStock", "none left", error=True)
+    attempts = history.add(
+        history.read(""), history.Entry(1, "raised", "shop.errors.OutOfStock", "none left")
+    )
     trace = (
         "Traceback (most recent call last):\n" + 'File "/srv/shop/jobs.py", line 42, in x\n' * 20
     )

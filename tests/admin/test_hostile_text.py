@@ -41,7 +41,7 @@ def hostile_payload(text: str) -> str:
 @given(text=HOSTILE, stored=STORED)
 def test_any_text_in_any_column_can_be_looked_at(text, stored):
     browser = client(*ALL)
-    past = history.add("", 1, "raised", text, text, error=True)
+    past = history.add(history.read(""), history.Entry(1, "raised", text, text))
     columns: dict[str, Any] = {"queue": stored[:80], "name": stored[:255], "history": past}
     job = waiting(payload=hostile_payload(text), **columns)
     row = failed(
@@ -118,7 +118,7 @@ def test_no_secret_of_an_exception_is_readable():
         some = told[start : start + 20]
         past = ""
         for text in some:
-            past = history.add(past, 1, "raised", "E", text, error=True)
+            past = history.add(history.read(past), history.Entry(1, "raised", "E", text))
         row = failed(exception="\n".join(some), exception_message=some[0], history=past)
         for page in (
             browser.get(f"{FAILED}{row.pk}/change/"),
@@ -130,7 +130,7 @@ def test_no_secret_of_an_exception_is_readable():
 
 
 def test_a_message_and_a_traceback_need_their_permission():
-    past = history.add("", 1, "raised", "E", "told nobody", error=True)
+    past = history.add(history.read(""), history.Entry(1, "raised", "E", "told nobody"))
     row = failed(exception="told nobody", exception_message="told nobody", history=past)
     viewer = client(view=False)
     from django.contrib.auth.models import Permission, User

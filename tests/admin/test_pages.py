@@ -123,8 +123,12 @@ def test_arguments_that_are_not_where_the_payload_says_are_told_of():
 
 
 def test_attempts_and_traceback():
-    text = history.add("", 1, "raised", "shop.errors.OutOfStock", "none left", error=True)
-    text = history.add(text, 2, "timed out", "djqueue.errors.TimeoutExceeded", "60 s", error=True)
+    text = history.add(
+        history.read(""), history.Entry(1, "raised", "shop.errors.OutOfStock", "none left")
+    )
+    text = history.add(
+        history.read(text), history.Entry(2, "timed out", "djqueue.errors.TimeoutExceeded", "60 s")
+    )
     page = _page(failed(history=text))
     assert "no such order" in page
     assert "Attempt 1" in page
@@ -146,7 +150,7 @@ def test_a_stuck_job_is_explained():
 
 def test_what_is_stored_is_escaped_everywhere():
     columns = {"name": CANARY, "queue": CANARY[:80], "payload": text_of(CANARY, {CANARY: CANARY})}
-    text = history.add("", 1, CANARY, CANARY, CANARY, error=True)
+    text = history.add(history.read(""), history.Entry(1, CANARY, CANARY, CANARY))
     holder = worker(CANARY)
     job = reserve(waiting(**columns, history=text, batch_id=CANARY[:36]), holder)
     broken = failed(

@@ -32,7 +32,7 @@ FORGED = "id: forged\n\rid: forged\x1b]52;c;x\x07\x9b31m\u202e\x85id: forged"
 )
 @given(text=HOSTILE, stored=STORED)
 def test_any_text_in_any_column_can_be_printed(run, text, stored):
-    past = history.add("", 1, "raised", text, text, error=True)
+    past = history.add(history.read(""), history.Entry(1, "raised", text, text))
     job = waiting(payload=hostile_payload(text), queue="mail", name=stored[:255], history=past)
     row = failed(
         payload=hostile_payload(text),
@@ -72,7 +72,7 @@ def test_no_line_is_forged(run):
         exception=FORGED,
         exception_class=FORGED,
         exception_message=FORGED,
-        history=history.add("", 1, "raised", FORGED, FORGED, error=True),
+        history=history.add(history.read(""), history.Entry(1, "raised", FORGED, FORGED)),
         payload=text_with({"x": FORGED, FORGED: 1}),
     )
     job = waiting(name=FORGED, payload=text_with({FORGED: FORGED}))
@@ -117,7 +117,7 @@ def test_no_secret_of_an_exception_is_readable(run):
         some = told[start : start + 20]
         past = ""
         for text in some:
-            past = history.add(past, 1, "raised", "E", text, error=True)
+            past = history.add(history.read(past), history.Entry(1, "raised", "E", text))
         row = failed(exception="\n".join(some), exception_message=some[0], history=past)
         for line in (["queue_show", row.uuid], ["queue_failed", "--limit", 1]):
             for more in ([], ["--json"]):

@@ -47,7 +47,7 @@ def fail(
     id = id or str(uuid.uuid4())
     text = given.pop("payload", None) or text_of(id, name, **given)
     reservation = Reservation(id, queue, name, text, 3, 0, "", None)
-    past = history.add("", 3, "raised", "ValueError", "it failed", error=True)
+    past = history.add(history.read(""), history.Entry(3, "raised", "ValueError", "it failed"))
     failed.record(connection, [GivenUp(reservation, error_report(), past, fence)])
     return id
 

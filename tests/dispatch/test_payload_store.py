@@ -35,11 +35,11 @@ from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.packing import is_stored, pack
 from djqueue.runner.rules import Rules
-from djqueue.runner.runner import Runner
 from djqueue.testing import fake_queue, work
 from tests.dispatch.conftest import DJQUEUE
 from tests.dispatch.jobs import Fail, Write, ran
 from tests.dispatch.memory import MemoryDriver
+from tests.runner.test_runner import run_held
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 
@@ -240,11 +240,11 @@ def test_a_storage_that_is_away_costs_no_attempt(files):
     write(LARGE).dispatch()
     reservation = reserve()
     with override_settings(STORAGES=storage("Broken")):
-        outcome = Runner("database", Rules(unknown_grace=600)).run(reservation)
+        outcome = run_held(reservation, Rules(unknown_grace=600)).outcome
         assert outcome.decision.action.value == "retry"
         assert not outcome.charged
         later = reservation._replace(history=outcome.history)
-        outcome = Runner("database", Rules(unknown_grace=0)).run(later)
+        outcome = run_held(later, Rules(unknown_grace=0)).outcome
         assert outcome.decision.action.value == "fail"
         assert "no route to bucket" in outcome.error.message
         with pytest.raises(QueueUnavailable, match="no route to bucket"):
@@ -336,8 +336,7 @@ def test_without_failed_rows_nothing_is_left_once_the_job_was_told(small):
 
 def run(text, id):
     reservation = Reservation(id, "default", "test.bus.Write", text, 1, 0, "", None)
-    runner = Runner("database", Rules(unknown_grace=0))
-    return runner.run(reservation).error
+    return run_held(reservation, Rules(unknown_grace=0)).outcome.error
 
 
 def packed(id, arguments=None):

@@ -24,7 +24,7 @@ from djqueue.runner.runner import Runner
 from djqueue.runner.timer import AlarmTimer
 from djqueue.testing import work
 from tests.app.models import Note
-from tests.runner.test_runner import reservation
+from tests.runner.test_runner import reservation, run_held
 
 
 class OwnBaseException(BaseException):
@@ -64,7 +64,7 @@ async def cancels() -> None:
 
 
 def attempt(bound: Any, timer: AlarmTimer | None = None, number: int = 1) -> Any:
-    return Runner("database", Rules(), timer=timer).run(reservation(bound, number))
+    return run_held(reservation(bound, number), timer=timer).outcome
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_whatever_failed_raises_is_logged(alarm, caplog, how):
 
 def test_a_job_that_its_store_calls_otherwise_is_not_run(alarm):
     held = reservation(fails.bind())._replace(name="tests.harmless")
-    outcome = Runner("database", Rules(), timer=alarm).run(held)
+    outcome = run_held(held, timer=alarm).outcome
     assert outcome.error is not None
     assert outcome.error.class_name == "djqueue.errors.InvalidPayload"
     assert "'tests.harmless'" in outcome.error.message
@@ -187,14 +187,13 @@ def test_nothing_of_a_failed_attempt_stays(alarm):
             error.own = error
             raise error from inner
 
-    runner = Runner("database", Rules(), timer=alarm)
     gc.disable()
     logging.disable()  # the test run keeps each record, with its traceback
     try:
-        runner.run(reservation(holds.bind()))
-        runner.forget()
+        ran = run_held(reservation(holds.bind()), timer=alarm)
+        ran.forget()
         assert seen[0]() is None
-        assert runner.error is None
+        assert ran.error is None
     finally:
         logging.disable(logging.NOTSET)
         gc.enable()
@@ -250,7 +249,7 @@ def fails() -> None:
 def test_a_job_that_may_not_begin_again_has_its_last_real_error(alarm):
     first = attempt(fails.bind(), alarm)
     held = reservation(fails.bind(), attempt=4, history=first.history)
-    outcome = Runner("database", Rules(), timer=alarm).run(held)
+    outcome = run_held(held, timer=alarm).outcome
     assert outcome.decision.action is Action.FAIL
     assert (outcome.error.class_name, outcome.error.message) == ("LookupError", "the real one")
     assert "it had used up its 3 tries" in outcome.error.traceback

@@ -14,10 +14,12 @@ from djqueue import Job, QueueError, current_job, job, signals
 from djqueue.dispatch.dispatch import prepare
 from djqueue.drivers.base import Reservation
 from djqueue.errors import NotInJob
+from djqueue.runner.attempt import Attempt
 from djqueue.runner.decision import Action, Ending
 from djqueue.runner.outcome import Outcome
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
+from djqueue.runner.timer import Timer
 
 
 def reservation(bound: Any, attempt: int = 1, history: str = "") -> Reservation:
@@ -27,9 +29,17 @@ def reservation(bound: Any, attempt: int = 1, history: str = "") -> Reservation:
     )
 
 
-def run(bound: Any, attempt: int = 1, rules: Rules | None = None) -> tuple[Outcome, Runner]:
-    runner = Runner("database", rules or Rules())
-    return runner.run(reservation(bound, attempt)), runner
+def run_held(held: Reservation, rules: Rules | None = None, timer: Timer | None = None) -> Attempt:
+    runner = Runner("database", rules or Rules(), timer=timer)
+    attempt = runner.attempt(held)
+    attempt.outcome = runner.run(attempt)
+    return attempt
+
+
+def run(bound: Any, attempt: int = 1, rules: Rules | None = None) -> tuple[Outcome, Attempt]:
+    ran = run_held(reservation(bound, attempt), rules)
+    assert ran.outcome is not None
+    return ran.outcome, ran
 
 
 @job(name="tests.runner_sync")
@@ -81,15 +91,15 @@ def raises() -> None:
 
 
 def test_a_value_comes_back():
-    outcome, runner = run(plain.bind(4))
+    outcome, attempt = run(plain.bind(4))
     assert (outcome.ending, outcome.decision.action) == (Ending.RETURNED, Action.DONE)
-    assert runner.value == 8
+    assert attempt.value == 8
 
 
 def test_a_coroutine_is_finished():
-    outcome, runner = run(coroutine.bind(4))
+    outcome, attempt = run(coroutine.bind(4))
     assert outcome.ending is Ending.RETURNED
-    assert runner.value == 12
+    assert attempt.value == 12
 
 
 def test_a_coroutine_is_cancelled_when_its_time_is_over():
@@ -115,12 +125,12 @@ def test_a_job_decides_itself(how, ending, action, delay):
 
 
 def test_an_error_is_described_and_remembered():
-    outcome, runner = run(raises.bind())
+    outcome, attempt = run(raises.bind())
     assert outcome.decision == (Action.RETRY, 7)
     assert outcome.error is not None
     assert (outcome.error.class_name, outcome.error.message) == ("LookupError", "gone")
     assert outcome.error.place == "test_runner.py:raises"
-    assert isinstance(runner.error, LookupError)
+    assert isinstance(attempt.error, LookupError)
     (entry,) = json.loads(outcome.history or "")["attempts"]
     assert (entry["attempt"], entry["class"], entry["message"]) == (1, "LookupError", "gone")
 
@@ -140,7 +150,7 @@ def test_tries_of_the_worker_hold_for_jobs_that_say_nothing():
 
 def test_an_attempt_beyond_the_tries_is_not_begun():
     outcome, _ = run(raises.bind(), attempt=3)
-    assert outcome.ending is Ending.FAILED
+    assert outcome.ending is Ending.EXHAUSTED
     assert outcome.error is not None
     assert outcome.error.class_name == "djqueue.errors.MaxAttemptsExceeded"
 
@@ -202,7 +212,7 @@ def test_signals_tell_what_happens(monkeypatch):
 
 def test_a_payload_of_another_job_is_refused():
     held = reservation(plain.bind(1))
-    outcome = Runner("database", Rules()).run(held._replace(id="somebody else's"))
+    outcome = run_held(held._replace(id="somebody else's")).outcome
     assert outcome.error is not None
     assert outcome.error.class_name == "djqueue.errors.InvalidPayload"
 
@@ -210,12 +220,14 @@ def test_a_payload_of_another_job_is_refused():
 def test_a_name_that_nobody_knows_is_held_back_then_failed():
     held = reservation(plain.bind(1))
     held = held._replace(payload=held.payload.replace("tests.runner_sync", "tests.runner_gone"))
-    first = Runner("database", Rules(unknown_grace=600)).run(held)
-    assert (first.ending, first.charged) == (Ending.RELEASED, False)
+    first = run_held(held, Rules(unknown_grace=600)).outcome
+    assert (first.decision, first.charged) == ((Action.RETRY, 15), False)
     later = held._replace(history=first.history or "")
-    assert Runner("database", Rules(unknown_grace=600)).run(later).ending is Ending.RELEASED
+    again = run_held(later, Rules(unknown_grace=600)).outcome
+    assert again.decision.action is Action.RETRY
+    assert again.history is None
     old = later.history.replace('"at":"2', '"at":"1')  # seen a thousand years ago
-    outcome = Runner("database", Rules(unknown_grace=600)).run(later._replace(history=old))
+    outcome = run_held(later._replace(history=old), Rules(unknown_grace=600)).outcome
     assert outcome.decision.action is Action.FAIL
 
 
@@ -225,8 +237,7 @@ def test_a_timer_interrupts_a_job_that_swallows_once(alarm):
         with contextlib.suppress(BaseException):
             time.sleep(10)
 
-    runner = Runner("database", Rules(), timer=alarm)
-    outcome = runner.run(reservation(swallows.bind()))
+    outcome = run_held(reservation(swallows.bind()), timer=alarm).outcome
     assert outcome.ending is Ending.TIMED_OUT
     assert outcome.error is not None
     assert "timeout of 1 s and was stopped (attempt 1 of 1)" in outcome.error.message

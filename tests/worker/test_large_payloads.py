@@ -22,7 +22,7 @@ from djqueue.operations.retrying import retry
 from djqueue.payload.packing import is_stored, pack
 from djqueue.payload.payload import Limits, encode, encode_head
 from djqueue.runner.decision import Action, Decision, Ending
-from djqueue.runner.outcome import DONE, Outcome
+from djqueue.runner.outcome import Outcome
 from djqueue.worker.chores import forget, tidy
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
 from tests.support import start_worker, wait_until
@@ -204,5 +204,5 @@ def test_only_what_the_store_has_settled_is_forgotten():
     # An attempt whose lease was lost ends like this one:
     finisher.add(lost, Outcome(Ending.DELETED, Decision(Action.DONE), settled=True))
     assert forgotten == ["a"]
-    finisher.add(again, DONE._replace(settled=True))
+    finisher.add(again, Outcome(Ending.RETURNED, Decision(Action.DONE), settled=True))
     assert forgotten == ["a", "c"]

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from djqueue.drivers.base import Reservation
 from djqueue.finish.notices import Chore, ChoreKind, Failed, Notice, Released
-from djqueue.runner.decision import Action, Decision, Ending
+from djqueue.runner.decision import DONE, RETURNED, Action, Decision, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 
 TOKEN = struct.Struct("<Q")
@@ -128,7 +128,7 @@ def _note(number: int, kind: str, *fields: Any) -> NoticeItem:
 
 def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
     """A plain success is 25 bytes; anything else brings a JSON body, and a sum to check it by."""
-    plain = outcome.ending is Ending.RETURNED and not (outcome.settled or outcome.spoilt)
+    plain = outcome.ending is RETURNED and not (outcome.settled or outcome.spoilt)
     if plain and not memory:
         return _OUTCOME.pack(index, _PLAIN, outcome.duration, 0, 0)
     fields: dict[str, Any] = {
@@ -191,7 +191,7 @@ class OutcomeReader:
                 break
             position += head
             if kind == _PLAIN:
-                yield ChildReport(index, Outcome(Ending.RETURNED, _DONE, duration=duration))
+                yield ChildReport(index, Outcome(RETURNED, DONE, duration=duration))
             elif kind == _DELIVERED:
                 yield ChildReport(index, None)
             else:
@@ -201,9 +201,6 @@ class OutcomeReader:
                 yield _full(index, duration, body)
             position += length
         self._buffer = buffer[position:]
-
-
-_DONE = Decision(Action.DONE)
 
 
 def _full(index: int, duration: float, body: bytes) -> ChildReport:

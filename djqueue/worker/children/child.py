@@ -26,9 +26,9 @@ from djqueue import signals
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
 from djqueue.finish.notices import HARD, Chore, ChoreKind, Failed, Released
-from djqueue.payload.payload import Limits, head_of
 from djqueue.runner.cleanup.reset import close_what_is_old, connections_after
 from djqueue.runner.cleanup.surroundings import Surroundings
+from djqueue.runner.current import Watch
 from djqueue.runner.outcome import exception_of
 from djqueue.runner.rules import DEFAULT_TIMEOUT
 from djqueue.runner.runner import Runner
@@ -117,8 +117,10 @@ class Child:
             assignment.settings.connection,
             assignment.settings.rules,
             timer=self._timer,
-            cancelled=lambda: self._slot.cancelled == self._index,
-            stopping=lambda: slot.is_stopping,
+            watch=Watch(
+                cancelled=lambda: self._slot.cancelled == self._index,
+                stopping=lambda: slot.is_stopping,
+            ),
             session=self._own_session,
         )
 
@@ -168,13 +170,11 @@ class Child:
         """Run a job and report it; whether this process must not be used again."""
         self._index = item.number
         reservation = item.reservation
-        head = head_of(reservation.payload)
-        limits = head.limits if head else Limits()
-        timeout = self._settings.rules.timeout_of(limits)
-        self._begin(item.number, timeout)
-        outcome = self._runner.run(reservation, limits)
+        attempt = self._runner.attempt(reservation)
+        self._begin(item.number, attempt.timeout)
+        outcome = self._runner.run(attempt)
         self._tidy(reservation.name)
-        self._runner.forget()
+        attempt.forget()
         output.flush()
         if outcome.duration > _TO_START:
             self._programs.look(reservation.name)

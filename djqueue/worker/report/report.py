@@ -274,7 +274,7 @@ _STATES = {
 def _why(outcome: Outcome) -> str:
     error = outcome.error
     first = _one_line(f"{error.class_name}: {error.message}".partition("\n")[0]) if error else ""
-    if outcome.ending is Ending.INTERRUPTED and outcome.decision.action is Action.INTERRUPT:
+    if outcome.decision.action is Action.INTERRUPT:
         return "↳ interrupted; it runs again, and the attempt does not count"
     if outcome.decision.action is Action.RETRY:
         return f"↳ {first} · again in {outcome.decision.delay:g} s"

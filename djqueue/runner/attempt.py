@@ -1,0 +1,195 @@
+"""The attempt: one run of a reserved job, as a value that its steps fill."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from djqueue.errors import InvalidPayload, MaxAttemptsExceeded
+from djqueue.jobs import registry
+from djqueue.payload import history
+from djqueue.payload.payload import Limits, Payload, decode, known_head
+from djqueue.payload.store import unpacked
+from djqueue.runner.current import UNWATCHED, CurrentJob, Watch
+from djqueue.runner.decision import Facts, exhausted
+from djqueue.runner.outcome import ErrorReport, report, without_frames
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Reservation
+    from djqueue.jobs.definition.spec import JobSpec
+    from djqueue.runner.atomic import Scope
+    from djqueue.runner.outcome import Outcome
+    from djqueue.runner.rules import Rules
+
+logger = logging.getLogger("djqueue")
+
+
+class Exhausted(Exception):  # noqa: N818 - not an error, and never seen outside of this package
+    """Ends an attempt before it begins: no try is left, or no time."""
+
+    def __init__(self, reason: ErrorReport) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
+
+
+class Attempt:
+    """What is known of one run of a job. `read` and what follows it are called in this order, and
+    leave as exceptions where the job cannot be run.
+    """
+
+    __slots__ = (
+        "_head",
+        "began",
+        "definition",
+        "error",
+        "job",
+        "limits",
+        "outcome",
+        "payload",
+        "reservation",
+        "scope",
+        "timeout",
+        "unpacked",
+        "value",
+    )
+
+    def __init__(
+        self, reservation: Reservation, connection: str, rules: Rules, watch: Watch = UNWATCHED
+    ) -> None:
+        self.reservation = reservation
+        self.job = CurrentJob(
+            reservation.id,
+            reservation.name,
+            reservation.queue,
+            connection,
+            reservation.attempt,
+            watch,
+        )
+        self._head = known = known_head(reservation.payload)
+        self.limits = known.head.limits if known else _NO_LIMITS
+        self.timeout = rules.timeout_of(self.limits)
+        """Seconds that it may take; 0: without a limit."""
+        self.began = time.perf_counter()
+        self.definition: JobSpec | None = None
+        """None while its name has not been found."""
+        self.payload: Payload | None = None
+        self.unpacked = False
+        """All of the payload is here, also what its store kept apart."""
+        self.scope: Scope | None = None
+        """What ``handle()`` runs in; None until it is about to be called."""
+        self.value: Any = None
+        """What ``handle()`` returned."""
+        self.error: BaseException | None = None
+        """What it raised, or gave to ``fail()``."""
+        self.outcome: Outcome | None = None
+        """None while it runs."""
+
+    # -- the steps -----------------------------------------------------------------------------
+
+    def read(self) -> Payload:
+        """Parse what the store holds. `InvalidPayload` where that is not this job's."""
+        reservation = self.reservation
+        payload = decode(reservation.payload, self._head)
+        if payload.id != reservation.id:
+            raise InvalidPayload(f"The payload belongs to job {payload.id}.")
+        self.payload = payload
+        self.job.name = payload.head.name
+        return payload
+
+    def identify(self, payload: Payload) -> JobSpec:
+        """Find the definition. `UnknownJob` where no running code has one."""
+        name = payload.head.name
+        definition = self.definition = registry.find(name)
+        if name != self.reservation.name:
+            raise InvalidPayload(
+                f"The store calls this job {self.reservation.name!r:.300}, and its payload"
+                f" {name!r:.300}: one of the two was altered."
+            )
+        return definition
+
+    def unpack(self, payload: Payload) -> Payload:
+        """Fetch the arguments that the payload does not show; `QueueUnavailable` where their store
+        is away.
+        """
+        if payload.packed is not None:
+            payload = self.payload = unpacked(payload)
+        self.unpacked = True
+        return payload
+
+    def refuse_if_exhausted(self, rules: Rules) -> None:
+        """Raise `Exhausted` where the tries are used up, or ``retry_until`` has passed."""
+        number, until = self.reservation.attempt, self.retry_until
+        if number > 1 or until is not None:
+            facts = rules.facts(self.limits, number, until, time.time())
+            if exhausted(facts):
+                raise Exhausted(_why_not_begun(self.job.name, self.reservation, facts))
+
+    # -- how it ended --------------------------------------------------------------------------
+
+    @property
+    def sender(self) -> type | None:
+        """The job's class, which sends its signals; None where its name is unknown."""
+        return None if self.definition is None else self.definition.job_class
+
+    @property
+    def retry_until(self) -> float | None:
+        """As the payload has it."""
+        return None if self.payload is None else self.payload.retry_until
+
+    @property
+    def delay(self) -> float:
+        """What ``release()`` was given."""
+        return self.job.delay
+
+    @property
+    def is_uncharged(self) -> bool:
+        """Whether it was released because its worker stops."""
+        return self.job.is_uncharged
+
+    @property
+    def duration(self) -> float:
+        """Seconds until now."""
+        return time.perf_counter() - self.began
+
+    def own_backoff(self) -> tuple[float, ...] | None:
+        """The instance's ``backoff()``, if it has one and it works; else None."""
+        definition, job = self.definition, self.job
+        if definition is None or job.instance is None:
+            return None
+        try:
+            return definition.backoff(job.instance)
+        except Exception:
+            logger.exception("%s.backoff() raised; the stored backoff is used.", job.name)
+            return None
+
+    def forget(self) -> None:
+        """Let go of what it raised and returned, and of what their frames hold."""
+        if self.error is not None:
+            without_frames(self.error)
+        self.error = self.value = None
+
+
+_NO_LIMITS = Limits()
+
+
+def _why_not_begun(name: str, reservation: Reservation, facts: Facts) -> ErrorReport:
+    """The last error the job had; without one, that there was no time or no try for it."""
+    ran = reservation.attempt - 1
+    runs = f"after {ran} attempt{'' if ran == 1 else 's'}" if ran else "before its first attempt"
+    if facts.has_retry_until:
+        why = f"its retry_until had passed {runs}"
+        advice = "Give `retry_until` more time, or have more workers read the queue."
+    else:
+        why = f"it had used up its {facts.tries} {'try' if facts.tries == 1 else 'tries'}"
+        advice = "Raise `tries` on the job if it needs more."
+    text = f"{name} was not begun again: {why}." if ran else f"{name} was not begun: {why}."
+    last = history.last_error(history.read(reservation.history))
+    if last is None:
+        return report(MaxAttemptsExceeded(f"{text} {advice}"))
+    return ErrorReport(
+        last.class_name,
+        last.message,
+        f"{last.class_name}: {last.message}\n\nThat was attempt {last.attempt}, whose traceback is"
+        f" not kept. {text} {advice}\n",
+    )

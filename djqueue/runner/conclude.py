@@ -1,0 +1,121 @@
+"""The judge of every end: what follows from how an attempt ended, and what is remembered of it.
+
+Whoever sees an end says how it was and why: the runner in the job's own process, and
+`djqueue.finish.deaths` for a process that cannot speak any more.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from djqueue.drivers.base import Reservation
+from djqueue.payload import history
+from djqueue.payload.history import History
+from djqueue.payload.payload import Limits
+from djqueue.runner.decision import RELEASED, Action, Ending, Facts, decide
+from djqueue.runner.outcome import ErrorReport, Outcome, report
+from djqueue.runner.rules import Rules
+
+
+class Case(Protocol):
+    """What is known of a job when an attempt of it has ended."""
+
+    @property
+    def reservation(self) -> Reservation:
+        """The job, as it was reserved."""
+
+    @property
+    def limits(self) -> Limits:
+        """Those in its payload."""
+
+    @property
+    def retry_until(self) -> float | None:
+        """Seconds since the epoch; None where there is none, or the payload cannot be read."""
+
+    @property
+    def delay(self) -> float:
+        """What ``release()`` asked for."""
+
+    @property
+    def is_uncharged(self) -> bool:
+        """A release is no attempt, since the worker stops."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+
+    def own_backoff(self) -> tuple[float, ...] | None:
+        """What the job's own ``backoff()`` says now; None if it has none, or could not be made."""
+
+
+def conclude(
+    case: Case, ending: Ending, error: BaseException | ErrorReport | None, rules: Rules, now: float
+) -> Outcome:
+    """What follows from an attempt that ended so, with that error. `now` is in seconds since the
+    epoch.
+    """
+    if error is None:  # it returned, or asked for its ending itself
+        charged = ending is not RELEASED or not case.is_uncharged
+        decision = decide(ending, delay=case.delay)
+        return Outcome(ending, decision, None, None, False, charged, case.duration)
+    described = error if isinstance(error, ErrorReport) else report(error)
+    past = history.read(case.reservation.history)
+    facts = _facts(case, ending, past, rules, now)
+    decision = decide(ending, facts, case.delay)
+    if ending is Ending.LOST:  # there is nothing left to settle
+        return Outcome(ending, decision, described, settled=True, duration=case.duration)
+    if decision.action is Action.DONE:
+        return Outcome(ending, decision, duration=case.duration)
+    text = None
+    if _is_remembered(ending, facts, decision.action):
+        text = history.add(past, _entry(case, ending, described))
+    if decision.action is Action.FAIL and ending in _INTERRUPTIONS:
+        described = _too_often(case, facts, described)
+    charged = ending not in _NOT_BEGUN and not (ending is Ending.RELEASED and case.is_uncharged)
+    return Outcome(ending, decision, described, text, charged=charged, duration=case.duration)
+
+
+_INTERRUPTIONS = (Ending.INTERRUPTED, Ending.STOPPED)
+_NOT_BEGUN = (Ending.UNKNOWN, Ending.EXHAUSTED)
+_TRIED = (Ending.RAISED, Ending.TIMED_OUT, Ending.DIED)
+_KINDS = {Ending.STOPPED: Ending.INTERRUPTED, Ending.MISSING: Ending.FAILED}
+"""What an ending is called in the history, where that is not its own name."""
+
+
+def _facts(case: Case, ending: Ending, past: History, rules: Rules, now: float) -> Facts:
+    reservation = case.reservation
+    facts = rules.facts(case.limits, reservation.attempt, case.retry_until, now)
+    counted = reservation.interruptions - past.stopped + (ending is Ending.INTERRUPTED)
+    first = history.first_at(past, Ending.UNKNOWN.value) if ending is Ending.UNKNOWN else None
+    own = case.own_backoff() if ending in _TRIED else None
+    return facts._replace(
+        exceptions=past.errors + (ending in _TRIED),
+        interruptions=max(0, counted),
+        backoff=facts.backoff if own is None else own,
+        held_back=None if first is None else now - first,
+    )
+
+
+def _is_remembered(ending: Ending, facts: Facts, action: Action) -> bool:
+    """An attempt that was none has no entry. What is held back again and again has two."""
+    if ending is Ending.UNKNOWN:
+        return facts.held_back is None or action is Action.FAIL
+    return ending is not Ending.EXHAUSTED
+
+
+def _entry(case: Case, ending: Ending, error: ErrorReport) -> history.Entry:
+    return history.Entry(
+        case.reservation.attempt,
+        _KINDS.get(ending, ending).value,
+        error.class_name,
+        error.message,
+        stopped=ending is Ending.STOPPED,
+    )
+
+
+def _too_often(case: Case, facts: Facts, last: ErrorReport) -> ErrorReport:
+    message = (
+        f"{case.reservation.name} was interrupted {facts.interruptions} times, more than its"
+        f" max_interruptions of {facts.max_interruptions}. The last time: {last.message}"
+    )
+    return last._replace(message=message)
