@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -12,16 +13,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeAlias, TypeVar
 
 from django.conf import settings
 from django.db import connections
 
+from tests.forkserver import Forked, ForkServer, read_at_start
 from tests.services.processes import descendants
 
 T = TypeVar("T")
+Process: TypeAlias = subprocess.Popen[bytes] | Forked
 
 ROOT = Path(__file__).parent.parent
 # What a test may override and its child processes then see too.
@@ -65,10 +68,47 @@ def _database(alias: str) -> dict[str, Any]:
     return {key: value for key, value in connections[alias].settings_dict.items() if key != "TEST"}
 
 
+@cache
+def _fork_server() -> ForkServer:
+    server = ForkServer({**os.environ, **environment()})
+    atexit.register(server.close)
+    return server
+
+
+class Streams(NamedTuple):
+    """The standard streams of a process."""
+
+    stdin: IO[Any]
+    stdout: IO[Any]
+    stderr: IO[Any]
+
+
+def start(
+    arguments: Sequence[object],
+    env: Mapping[str, str],
+    streams: Streams,
+    prefix: Sequence[str] = (),
+    before: Callable[[], None] | None = None,
+) -> Process:
+    """Start a management command in a session of its own: by fork, where that is no difference."""
+    line = list(map(str, arguments))
+    whole = {**os.environ, **env}
+    if not prefix and before is None and read_at_start(whole) == _fork_server().fixed:
+        return _fork_server().start(line, whole, [stream.fileno() for stream in streams])
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-m", "django", *line],
+        cwd=ROOT,
+        env=whole,
+        start_new_session=True,
+        preexec_fn=before,  # noqa: PLW1509 - of the tests' threads nothing is needed
+        **streams._asdict(),
+    )
+
+
 def run_command(
     *arguments: object,
     overrides: Mapping[str, Any] | None = None,
-    stdin: str | None = None,
+    stdin: str = "",
     check: bool = False,
     timeout: float = 60.0,
     **env: str,
@@ -77,44 +117,32 @@ def run_command(
 
     Its exit code, stdout and stderr are in the answer; `check` makes a failure an error with them.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "django", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, **environment(overrides), **env},
-        input=stdin if stdin is not None else "",
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    if check and done.returncode:
+    with contextlib.ExitStack() as stack:
+        streams = Streams(*(stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)))
+        streams.stdin.write(stdin)
+        streams.stdin.seek(0)
+        process = start(arguments, {**environment(overrides), **env}, streams)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+            process.wait()
+        streams.stdout.seek(0)
+        streams.stderr.seek(0)
+        texts = streams.stdout.read(), streams.stderr.read()
+    done = subprocess.CompletedProcess(list(map(str, arguments)), code, *texts)
+    if check and code:
         text = f"{done.stdout}\n{done.stderr}"
-        raise AssertionError(f"{arguments[0]} ended with {done.returncode}:\n{text}")
+        raise AssertionError(f"{arguments[0]} ended with {code}:\n{text}")
     return done
 
 
 class WorkerProcess:
     """A worker in a process of its own, with all that it printed."""
 
-    def __init__(
-        self,
-        command: list[str],
-        env: Mapping[str, str],
-        output: Path,
-        before: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, process: Process, output: Path) -> None:
+        self.process = process
         self._output = output
-        with output.open("wb") as stream:
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**os.environ, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=before,  # noqa: PLW1509 - of the tests' threads nothing is needed
-            )
 
     @property
     def pid(self) -> int:
@@ -189,11 +217,14 @@ def start_worker(
     Its output is shown when the block raises. `prefix` is a program that starts it. It ignores the
     signals in `ignore`, and has these `limits` of its resources.
     """
-    line = [*prefix, sys.executable, "-m", "django", command, *map(str, arguments)]
     with tempfile.TemporaryDirectory(prefix="djqueue-worker-") as folder:
         before = partial(_prepare, ignore, limits or {}) if ignore or limits else None
         given = {**environment(overrides), **env}
-        worker = WorkerProcess(line, given, Path(folder) / "output", before)
+        output = Path(folder) / "output"
+        with output.open("wb") as stream, Path(os.devnull).open("rb") as nothing:
+            streams = Streams(nothing, stream, stream)
+            process = start([command, *arguments], given, streams, prefix, before)
+        worker = WorkerProcess(process, output)
         try:
             yield worker
         except BaseException:

@@ -8,8 +8,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -22,7 +20,7 @@ from djqueue import dispatch_many, queues
 from djqueue.models import FailedJob
 from tests.ledger import Ledger
 from tests.services.processes import descendants
-from tests.support import ROOT, environment
+from tests.support import Process, Streams, environment, start
 
 LEASE = 3
 PARENTS, CHILDREN = 2, 2
@@ -75,18 +73,15 @@ class Workers:
     def __init__(self, folder: Path, connection: str) -> None:
         self._folder = folder
         self._connection = connection
-        self._env = {**os.environ, **environment()}
         self._started = 0
         self.processes = [self._start() for _ in range(PARENTS)]
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Process:
         self._started += 1
-        line = [sys.executable, "-m", "django", "queue_work", self._connection]
-        line += ["--workers", str(CHILDREN)]
-        with (self._folder / f"worker-{self._started}").open("wb") as output:
-            return subprocess.Popen(
-                line, cwd=ROOT, env=self._env, stdout=output, stderr=subprocess.STDOUT
-            )
+        line = ["queue_work", self._connection, "--workers", CHILDREN]
+        output = (self._folder / f"worker-{self._started}").open("wb")
+        with output, Path(os.devnull).open("rb") as nothing:
+            return start(line, environment(), Streams(nothing, output, output))
 
     def kill_parent(self, chance: random.Random) -> None:
         victim = chance.choice(self.processes)
