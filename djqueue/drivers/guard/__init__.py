@@ -6,7 +6,7 @@ it is conditional on its number. The store's own id of the job is in it while a 
 job: a store that hands out the same job again says thereby that its holder is gone.
 """
 
-from djqueue.drivers.guard.rows import Guard
-from djqueue.drivers.guard.standing import Found, Guarded, Held, Standing
+from djqueue.drivers.guard.guard import Guard
+from djqueue.drivers.guard.state import Found, Guarded, Held, Standing
 
 __all__ = ["Found", "Guard", "Guarded", "Held", "Standing"]

@@ -1,5 +1,5 @@
 """The three statements about guard rows that every job costs, by hand: the ORM would take longer
-over them than the database. Everything rarer is the ORM, in `djqueue.drivers.guard.rows`.
+over them than the database. Everything rarer is the ORM, in `djqueue.drivers.guard.guard`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from djqueue.drivers.guard.standing import Found
+from djqueue.drivers.guard.state import Found
 from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, transaction
 
-from djqueue.drivers.guard.standing import Found, Guarded, Standing, standing_of
+from djqueue.drivers.guard.state import Found, Guarded, Standing, standing_of
 from djqueue.drivers.guard.table import AT_ONCE, locked, rows_in, slices
 from djqueue.drivers.now import UtcNow
 

@@ -14,7 +14,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import F, Q, QuerySet
 
 from djqueue.drivers.base import Settlement, Verdict
-from djqueue.drivers.guard.standing import Found, Guarded, Held
+from djqueue.drivers.guard.state import Found, Guarded, Held
 from djqueue.drivers.guard.statements import Statements
 from djqueue.drivers.guard.table import locked, reported, rows_in, slices
 from djqueue.drivers.guard.taking import Asked, Taking
