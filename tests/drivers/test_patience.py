@@ -22,7 +22,7 @@ from djqueue.drivers.base import (
 )
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.drivers.database.connection import BoundConnection, bounded
-from djqueue.drivers.guard import Found, Guard, Held
+from djqueue.drivers.guard import Claim, Delivery, Guard
 from djqueue.errors import QueueUnavailable
 from djqueue.models import Control, QueuedJob
 from tests import databases, elsewhere
@@ -251,15 +251,15 @@ def test_what_is_refused_is_not_taken_for_an_outage(network):
 # -- guard rows ------------------------------------------------------------------------------------
 
 
-def guard_calls(guard: Guard, held: Held) -> list[Callable[[], object]]:
+def guard_calls(guard: Guard, held: Claim) -> list[Callable[[], object]]:
     kept = Reservation(held.id, "default", "a.B", "{}", 1, 0, "", None)
     return [
-        lambda: guard.take([Found(str(uuid.uuid4()), "2")], {}),
-        lambda: guard.take([Found(held.id, "1")], {}),
+        lambda: guard.take([Delivery(str(uuid.uuid4()), "2")], {}),
+        lambda: guard.take([Delivery(held.id, "1")], {}),
         lambda: guard.put_back([(Settlement(kept, Verdict.RETURN), held.number)]),
         lambda: guard.end([held]),
         lambda: guard.extend([held]),
-        lambda: guard.forget([held]),
+        lambda: guard.delete([held]),
         lambda: guard.cancelled([held.id]),
     ]
 
@@ -274,12 +274,12 @@ def guard(network):
 
 
 def test_a_silent_network_ends_every_call_about_guard_rows(guard, network):
-    held = Held(str(uuid.uuid4()), 1)
+    held = Claim(str(uuid.uuid4()), 1)
     for call in guard_calls(guard, held):
         network.mode = Mode.PASS
-        guard.take([Found(held.id, "1")], {})
-        guard.forget([held])
-        guard.take([Found(held.id, "1")], {})
+        guard.take([Delivery(held.id, "1")], {})
+        guard.delete([held])
+        guard.take([Delivery(held.id, "1")], {})
         network.mode = Mode.STALL
         with gives_up():
             call()
@@ -288,8 +288,8 @@ def test_a_silent_network_ends_every_call_about_guard_rows(guard, network):
 def test_a_lock_on_the_guard_rows_ends_every_call(guard):
     if databases.vendor() != "postgresql":
         pytest.skip("it locks whole tables in another way")
-    held = Held(str(uuid.uuid4()), 1)
-    guard.take([Found(held.id, "1")], {})
+    held = Claim(str(uuid.uuid4()), 1)
+    guard.take([Delivery(held.id, "1")], {})
     with locked("LOCK TABLE djqueue_runs"):
         for call in guard_calls(guard, held):
             with gives_up():

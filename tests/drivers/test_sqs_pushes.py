@@ -108,13 +108,13 @@ def test_a_push_that_is_stored_twice_runs_once(driver, make, queue):
     assert driver.settle([Settlement(held)]) == set()
     assert Run.objects.get().attempts == 1
     (put_off,) = other._guard.take([_copy(one)], {})
-    assert put_off.standing.value == "over"
+    assert put_off.state.value == "ended"
 
 
 def _copy(one: OutgoingJob) -> Any:
-    from djqueue.drivers.guard import Found
+    from djqueue.drivers.guard import Delivery
 
-    return Found(one.id, "another message", one.push_id)
+    return Delivery(one.id, "another message", one.push_id)
 
 
 def test_a_retry_travels_with_the_id_of_its_push(driver, queue):

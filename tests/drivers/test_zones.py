@@ -12,8 +12,8 @@ from django.test import override_settings
 from djqueue.dispatch import controls
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob, State, WorkerIdentity
-from djqueue.drivers.guard import Found
-from djqueue.drivers.guard.statements import Statements
+from djqueue.drivers.guard import Delivery
+from djqueue.drivers.guard.table import Table
 from djqueue.models import Outbox, QueuedJob, Run, Worker
 from djqueue.operations import status
 from tests import elsewhere
@@ -65,7 +65,7 @@ def test_all_other_rows_are_of_now_too(zoned):
     row = Outbox.objects.get()
     assert is_now(row.created_at)
     assert is_now(row.due_at)
-    Statements("default").insert([Found(str(uuid.uuid4()), "1")])
+    Table("default").insert([Delivery(str(uuid.uuid4()), "1")])
     assert is_now(Run.objects.get().updated_at)
 
 

@@ -29,7 +29,7 @@ from djqueue.drivers.beanstalkd import body, checks, client, looking
 from djqueue.drivers.beanstalkd.client import Client, Reply
 from djqueue.drivers.beanstalkd.holdings import Holdings
 from djqueue.drivers.beanstalkd.wakeup import WaitingConnection
-from djqueue.drivers.guard import Guard, Held
+from djqueue.drivers.guard import Claim, Guard
 from djqueue.errors import QueueError, QueueUnavailable
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class BeanstalkdDriver(Driver):
         return looking.make_due(self._client, _tube(queue))
 
     def clear(self, queue: str) -> int:
-        return looking.clear(self._client, _tube(queue), self._guard.forget_waiting)
+        return looking.clear(self._client, _tube(queue), self._guard.delete_unheld)
 
     def cancel(self, id: str, *, unseen: bool) -> bool:
         return self._guard.cancel(id, unseen=unseen)
@@ -257,7 +257,7 @@ class BeanstalkdDriver(Driver):
         return self._guard.alias == alias
 
     def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
-        return self._guard.mark(Held(reservation.id, reservation.handle[1]), over=over)
+        return self._guard.confirm_end(Claim(reservation.id, reservation.handle[1]), over=over)
 
     # -- processes -----------------------------------------------------------------------------
 

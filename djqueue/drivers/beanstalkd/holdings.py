@@ -30,7 +30,7 @@ from djqueue.drivers.beanstalkd.reserved import (
 )
 from djqueue.drivers.beanstalkd.taking import Taking
 from djqueue.drivers.beanstalkd.wakeup import Called, WaitingConnection, arm
-from djqueue.drivers.guard import Guard, Standing
+from djqueue.drivers.guard import Guard, GuardState
 from djqueue.errors import QueueUnavailable
 
 MOST_EAGER = 400
@@ -192,7 +192,7 @@ class Holdings:
         if self._removed:
             copied = [each.held for each in self._removed if each.may_have_copies]
             try:
-                self._guard.forget([e.held for e in self._removed if not e.may_have_copies])
+                self._guard.delete([e.held for e in self._removed if not e.may_have_copies])
                 if copied:
                     self._guard.end(copied)
             except QueueUnavailable:
@@ -225,7 +225,7 @@ class Holdings:
             return [], []
         ids = {job: self._held[job].reservation.id for job in jobs}
         absent = [job for job in jobs if not self._taking.is_there(job, ids[job])]
-        ours = self._guard.ours([self._held[job].held for job in absent]) if absent else set()
+        ours = self._guard.still_held([self._held[job].held for job in absent]) if absent else set()
         vanished = [job for job in absent if ids[job] in ours]
         return vanished, [job for job in jobs if job not in vanished]
 
@@ -337,11 +337,11 @@ class Holdings:
         if not self._holds_some:
             self._opening, self._holds_some = opening, True
         reservations: list[Reservation] = []
-        for job, guarded in zip(reserved, taken, strict=True):
-            if guarded.standing in (Standing.READY, Standing.ORPHANED):
-                reservation = reservation_of(job, guarded)
+        for job, row in zip(reserved, taken, strict=True):
+            if row.state in (GuardState.READY, GuardState.ORPHANED):
+                reservation = reservation_of(job, row)
                 self._held[job.job] = Holding(reservation, job.body, since, opening)
-                ready = guarded.standing is Standing.READY
+                ready = row.state is GuardState.READY
                 (reservations if ready else self.orphans).append(reservation)
         return reservations
 

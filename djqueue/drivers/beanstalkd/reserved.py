@@ -10,7 +10,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.drivers.beanstalkd import body, client
 from djqueue.drivers.beanstalkd.body import Body
 from djqueue.drivers.beanstalkd.client import Client, Reply
-from djqueue.drivers.guard import Guarded, Held
+from djqueue.drivers.guard import Claim, GuardRow
 
 
 class Reserved(NamedTuple):
@@ -32,9 +32,9 @@ class Holding(NamedTuple):
     """The connection that holds it: see `Client.openings`."""
 
     @property
-    def held(self) -> Held:
+    def held(self) -> Claim:
         """As guard rows know it."""
-        return Held(self.reservation.id, int(self.reservation.handle[1]))
+        return Claim(self.reservation.id, int(self.reservation.handle[1]))
 
     def is_surely_held(self, now: float, span: float) -> bool:
         """Whether it was held less than `span` seconds ago, so that it may be deleted without a
@@ -59,17 +59,17 @@ def reserved_in(replies: Sequence[Reply], tube: str) -> list[Reserved]:
     ]
 
 
-def reservation_of(job: Reserved, guarded: Guarded) -> Reservation:
+def reservation_of(job: Reserved, row: GuardRow) -> Reservation:
     """What the worker is given."""
     return Reservation(
         job.body.id,
         job.tube,
         job.body.name,
         job.body.payload,
-        guarded.attempts,
-        guarded.interruptions,
-        guarded.history,
-        (job.job, guarded.number),
+        row.attempts,
+        row.interruptions,
+        row.history,
+        (job.job, row.number),
     )
 
 

@@ -1,12 +1,15 @@
-"""Guard rows: SQL beside a store that can neither fence a reservation nor count attempts.
+"""Guarded drivers: a store that neither fences reservations nor counts attempts, and SQL beside it.
 
-A row in `djqueue_runs` says who holds a job under which number, and what its earlier attempts left.
-It is written when the job is handed out, before any of its code runs, and every later write about
-it is conditional on its number. The store's own id of the job is in it while a worker holds the
-job: a store that hands out the same job again says thereby that its holder is gone.
+A row in `djqueue_runs` says which worker holds a job, under which fencing number, and what earlier
+attempts left. `Guard` reads and writes the rows: one is written when the job is handed out, before
+any of its code runs, and every later write is conditional on its number. The store's own id of the
+job is in the row while a worker holds the job: a store that hands out that id again says thereby
+that the worker is gone.
+
+What belongs here is the same for SQS and beanstalkd. What only one of them does is in its driver.
 """
 
 from djqueue.drivers.guard.guard import Guard
-from djqueue.drivers.guard.state import Found, Guarded, Held, Standing
+from djqueue.drivers.guard.state import Claim, Delivery, GuardRow, GuardState
 
-__all__ = ["Found", "Guard", "Guarded", "Held", "Standing"]
+__all__ = ["Claim", "Delivery", "Guard", "GuardRow", "GuardState"]

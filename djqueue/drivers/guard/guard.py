@@ -1,37 +1,36 @@
-"""The rows: taken when a job is handed out, changed under their numbers, removed at the end."""
+"""Guard rows: taken when a job is handed out, changed under their numbers, deleted at the end."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
-from djqueue.drivers.base import Settlement, Verdict
-from djqueue.drivers.guard.state import Found, Guarded, Held
-from djqueue.drivers.guard.statements import Statements
-from djqueue.drivers.guard.table import locked, reported, rows_in, slices
-from djqueue.drivers.guard.taking import Asked, Taking
+from djqueue.drivers.guard.state import Claim, Delivery, GuardRow
+from djqueue.drivers.guard.table import Table, slices
+from djqueue.drivers.guard.taking import Taking
 from djqueue.drivers.now import UtcNow
+from djqueue.drivers.types import Settlement, Verdict
 
 if TYPE_CHECKING:
     from djqueue.models import Run
 
 KEEP = timedelta(days=15)
-"""How long the row of a job that is not over is kept after the job was due: longer than SQS keeps
+"""How long the row of a job that has not ended is kept after the job was due: longer than SQS keeps
 a message."""
-CANCELLED = timedelta(days=366)
-"""How long a row is kept that says that a job was cancelled, since nobody knows when it is due."""
+KEEP_CANCELLED = timedelta(days=366)
+"""How long the row of a cancelled job is kept, since it is not known when the job is due."""
 DAY = 86400.0
 
 
-class _Written(NamedTuple):
+class _Change(NamedTuple):
     """What a verdict that keeps the job changes in its row."""
 
     number: int
@@ -42,10 +41,10 @@ class _Written(NamedTuple):
     """Until it is due, rounded up."""
 
 
-def _written(settlement: Settlement, number: int) -> _Written:
+def _change_of(settlement: Settlement, number: int) -> _Change:
     released = settlement.verdict is Verdict.RELEASE
     delay = settlement.delay if released else 0.0
-    return _Written(
+    return _Change(
         number,
         released and settlement.charged,
         settlement.verdict is Verdict.INTERRUPTED,
@@ -55,132 +54,134 @@ def _written(settlement: Settlement, number: int) -> _Written:
 
 
 class Guard:
-    """The guard rows on one database alias.
-
-    Errors of the database are `QueueUnavailable`, whose cause is the `DatabaseError`.
+    """The guard rows in one database. Its errors are `QueueUnavailable`, with the `DatabaseError`
+    as the cause.
     """
 
     def __init__(self, alias: str, lease: float | None = None, keep: timedelta = KEEP) -> None:
-        """`lease`: seconds after `extend` in which a reservation is alive whatever the store does.
-        None: the store never hands out what is held. `keep`: how long the row of a job that is not
-        over is kept after the job was due.
+        """`lease`: seconds after `extend` during which a claim holds, whatever the store hands out;
+        None where the store never hands out what a worker holds. `keep`: how long the row of a job
+        that has not ended is kept after the job was due.
         """
         self.alias = alias
-        self.patience: float | None = None
-        """As `Driver.patience`."""
+        self._table = Table(alias)
+        self._lease = lease
         self._keep = keep
-        self._statements = Statements(alias)
-        self._taking = Taking(alias, lease, self._statements)
+
+    @property
+    def patience(self) -> float | None:
+        """As `Driver.patience`."""
+        return self._table.patience
+
+    @patience.setter
+    def patience(self, seconds: float | None) -> None:
+        self._table.patience = seconds
 
     @property
     def _rows(self) -> QuerySet[Run]:
-        return rows_in(self.alias)
+        return self._table.rows
 
-    def _reported(self) -> AbstractContextManager[None]:
-        return reported(self.alias, self.patience)
+    def _translated_errors(self) -> AbstractContextManager[None]:
+        return self._table.translated_errors()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """What is written within it is written as one, or not at all."""
-        with self._reported(), transaction.atomic(using=self.alias):
+    def transaction(self) -> Iterator[None]:
+        """All that is written within it is committed together, or not at all."""
+        with self._translated_errors(), transaction.atomic(using=self.alias):
             yield
 
     def take(
         self,
-        found: Sequence[Found],
+        jobs: Sequence[Delivery],
         ours: Mapping[str, int],
         gone: AbstractSet[str] = frozenset(),
-    ) -> list[Guarded]:
-        """Put on record that `found` are handed out now; what is known about each, in order.
+    ) -> list[GuardRow]:
+        """Record that the store has handed out `jobs`; the row of each, in order.
 
-        `ours` has the numbers of what this worker holds, by id. `gone` are ids of the store's own
-        (`Guarded.held_as`) that it no longer has: nobody holds a job as one of those.
+        `ours`: the numbers of the jobs that this worker holds, by id. `gone`: ids of the store's
+        own (`GuardRow.held_as`) that it no longer has, so that no worker holds a job as one of
+        them.
         """
-        asked = Asked(ours, gone)
-        with self._reported():
+        taking = Taking(self._table, self._lease, ours, gone)
+        with self._translated_errors():
             try:
-                return self._taking.take(found, asked)
-            except IntegrityError:  # somebody has just made a row of the same id
-                return self._taking.take(found, asked)
+                return taking.take(jobs)
+            except IntegrityError:  # another worker has just written a row of the same id
+                return taking.take(jobs)
 
     # -- settling ------------------------------------------------------------------------------
 
     def put_back(self, settlements: Sequence[tuple[Settlement, int]]) -> set[str]:
-        """Write what a verdict that keeps the job says, each under its number; the lost ids."""
-        groups: dict[Any, list[str]] = defaultdict(list)
+        """Write what a verdict that keeps the job changes, each under its number; the lost ids."""
+        groups: dict[_Change, list[str]] = defaultdict(list)
         for settlement, number in settlements:
-            groups[_written(settlement, number)].append(settlement.reservation.id)
+            groups[_change_of(settlement, number)].append(settlement.reservation.id)
         lost: set[str] = set()
-        with self.together():
-            for written, ids in groups.items():
-                number = written.number
-                # Whoever took the job over has the next number too, and holds it.
-                done = Q(reservation=number + 1, held_as="")
-                lost |= self._change(ids, number, self._changes(written), done)
+        with self.transaction():
+            for change, ids in groups.items():
+                # A worker that took the job over has the next number too, but it holds the job.
+                done = Q(reservation=change.number + 1, held_as="")
+                lost |= self._update(ids, change.number, self._columns(change), done)
         return lost
 
-    def put_back_now(self, settlement: Settlement, number: int) -> bool:
-        """As `put_back`, for one job; whether it was not put back, nor lost, before."""
-        written = _written(settlement, number)
-        with self._reported():
-            held = self._held([settlement.reservation.id], number)
-            return held.update(**self._changes(written), updated_at=UtcNow()) == 1
+    def put_back_once(self, settlement: Settlement, number: int) -> bool:
+        """As `put_back`, for one job. False: it was put back already, or it is lost."""
+        with self._translated_errors():
+            held = self._rows.filter(_is_held(number), uuid=settlement.reservation.id)
+            columns = self._columns(_change_of(settlement, number))
+            return held.update(**columns, updated_at=UtcNow()) == 1
 
-    def _changes(self, written: _Written) -> dict[str, Any]:
-        changes: dict[str, Any] = {"held_as": "", "reservation": written.number + 1}
-        if not written.charged:
-            changes["attempts"] = F("attempts") - 1
-        if written.interrupted:
-            changes["interruptions"] = F("interruptions") + 1
-        if written.history is not None:
-            changes["history"] = written.history
-        if written.days or self._keep > KEEP:
-            changes["keep_until"] = UtcNow() + (timedelta(days=written.days) + self._keep)
-        return changes
+    def _columns(self, change: _Change) -> dict[str, Any]:
+        columns: dict[str, Any] = {"held_as": "", "reservation": change.number + 1}
+        if not change.charged:
+            columns["attempts"] = F("attempts") - 1
+        if change.interrupted:
+            columns["interruptions"] = F("interruptions") + 1
+        if change.history is not None:
+            columns["history"] = change.history
+        if change.days or self._keep > KEEP:
+            columns["keep_until"] = UtcNow() + (timedelta(days=change.days) + self._keep)
+        return columns
 
-    def end(self, held: Iterable[Held]) -> set[str]:
-        """Put on record that the jobs are over; the lost ids."""
+    def end(self, claims: Iterable[Claim]) -> set[str]:
+        """Record that the jobs have ended; the lost ids."""
         lost: set[str] = set()
-        with self._reported():
-            for number, ids in _by_number(held):
-                done = Q(reservation=number, ended=True, cancelled=False)
-                lost |= self._change(ids, number, {"ended": True}, done)
+        with self._translated_errors():
+            for number, ids in _by_number(claims):
+                lost |= self._update(ids, number, {"ended": True}, _has_ended(number))
         return lost
 
-    def _change(self, ids: list[str], number: int, changes: Mapping[str, Any], done: Q) -> set[str]:
-        """Update the rows that are held under `number`; the ids of those that neither were, nor are
-        `done` already.
+    def _update(
+        self, ids: Sequence[str], number: int, columns: Mapping[str, Any], done: Q
+    ) -> set[str]:
+        """Update the rows that are held under `number`; the ids of those that were not, and that
+        are not `done` already.
         """
         lost: set[str] = set()
         for some in slices(ids):
-            if self._held(some, number).update(**changes, updated_at=UtcNow()) < len(some):
-                changed = self._rows.filter(done, uuid__in=some)
-                lost |= set(some) - {str(id) for id in changed.values_list("uuid", flat=True)}
+            held = self._rows.filter(_is_held(number), uuid__in=some)
+            if held.update(**columns, updated_at=UtcNow()) < len(some):
+                lost |= set(some) - self._ids(done, some)
         return lost
 
-    def _held(self, ids: Sequence[str], number: int) -> QuerySet[Run]:
-        """The rows that are held under `number`, and neither over nor cancelled."""
-        rows = self._rows.filter(uuid__in=ids, reservation=number, ended=False, cancelled=False)
-        return rows.exclude(held_as="")
-
-    def mark(self, held: Held, *, over: bool) -> bool:
-        """Inside a transaction on the alias: make sure the reservation is ours until it commits,
-        and with `over` that the job is over then. False: lost, or cancelled, or without `over`:
-        over already. Marking over twice is once.
+    def confirm_end(self, claim: Claim, *, over: bool) -> bool:
+        """Inside a transaction on the alias: make sure that `claim` holds until it commits, and
+        with `over` that the job has ended then; doing that twice is the same as once. False: the
+        claim is lost, the job is cancelled, or, without `over`, it has ended.
         """
-        rows = self._rows.filter(uuid=held.id, reservation=held.number, cancelled=False)
-        rows = rows.exclude(held_as="") if over else self._held([held.id], held.number)
+        condition = Q(reservation=claim.number, cancelled=False) & ~Q(held_as="")
+        rows = self._rows.filter(condition if over else _is_held(claim.number), uuid=claim.id)
         return rows.update(ended=over, updated_at=UtcNow()) == 1
 
     def cancel(self, id: str, *, unseen: bool) -> bool:
-        """Put on record that a job is cancelled: a worker that comes upon it removes it, and the
-        outcome of one that runs is ignored. Whether it is on record.
+        """Record that a job is cancelled, so that a worker that is handed it deletes it, and the
+        outcome of one that runs it is ignored. Whether that is recorded.
 
-        `unseen`: although no worker has ever held the job, as far as the rows tell.
+        `unseen`: also when no worker has ever held the job, as far as the rows say.
         """
         from djqueue.models import Run
 
-        with self._reported():
+        with self._translated_errors():
             if self._cancel(id):
                 return True
             if not unseen or self._rows.filter(uuid=id).exists():
@@ -189,7 +190,7 @@ class Guard:
                 uuid=id,
                 cancelled=True,
                 updated_at=UtcNow(),
-                keep_until=UtcNow() + CANCELLED,
+                keep_until=UtcNow() + KEEP_CANCELLED,
                 push_id="",
             )
             try:
@@ -201,73 +202,76 @@ class Guard:
 
     def _cancel(self, id: str) -> bool:
         rows = self._rows.filter(uuid=id, ended=False, cancelled=False)
-        return rows.update(cancelled=True, keep_until=UtcNow() + CANCELLED) == 1
+        return rows.update(cancelled=True, keep_until=UtcNow() + KEEP_CANCELLED) == 1
 
-    def forget(self, held: Iterable[Held]) -> None:
-        """Remove the rows of jobs that have left the store."""
-        with self._reported():
-            for number, ids in _by_number(held):
+    def delete(self, claims: Iterable[Claim]) -> None:
+        """Delete the rows of jobs that have left the store."""
+        with self._translated_errors():
+            for number, ids in _by_number(claims):
                 for some in slices(ids):
-                    self._statements.delete(some, number)
+                    self._table.delete(some, number)
 
-    def forget_waiting(self, ids: Sequence[str]) -> None:
-        """Remove the rows of jobs that were deleted while nobody held them."""
-        with self._reported():
+    def delete_unheld(self, ids: Sequence[str]) -> None:
+        """Delete the rows of jobs that were deleted while no worker held them."""
+        with self._translated_errors():
             for some in slices(ids):
                 self._rows.filter(uuid__in=some, held_as="")._raw_delete(self.alias)
 
     # -- holding -------------------------------------------------------------------------------
 
-    def ours(self, held: Iterable[Held]) -> set[str]:
-        """The ids that are still held under those numbers, and neither over nor cancelled."""
-        found: set[str] = set()
-        with self._reported():
-            for number, ids in _by_number(held):
-                for some in slices(ids):
-                    kept = self._held(some, number).values_list("uuid", flat=True)
-                    found |= {str(id) for id in kept}
-        return found
+    def still_held(self, claims: Iterable[Claim]) -> set[str]:
+        """The ids of `claims` that hold, of jobs that have neither ended nor been cancelled."""
+        with self._translated_errors():
+            return self._ids_by_number(claims, _is_held)
 
     def cancelled(self, ids: Sequence[str]) -> set[str]:
-        """Those that somebody has cancelled."""
+        """Those of `ids` that are cancelled."""
+        with self._translated_errors():
+            return self._ids(Q(cancelled=True), ids)
+
+    def extend(self, claims: Sequence[Claim]) -> set[str]:
+        """Renew `claims`; the lost ids. A row that is locked, by its own job, needs no renewal, and
+        a job that has ended under its own number is not lost.
+        """
+        held = self.still_held(claims)
+        with self._translated_errors():
+            with self._table.locked(held) as free:
+                for some in slices(sorted(free)):
+                    self._rows.filter(uuid__in=some).update(updated_at=UtcNow())
+            others = [claim for claim in claims if claim.id not in held]
+            return {claim.id for claim in others} - self._ids_by_number(others, _has_ended)
+
+    def _ids_by_number(self, claims: Iterable[Claim], condition: Callable[[int], Q]) -> set[str]:
         found: set[str] = set()
-        with self._reported():
-            for some in slices(ids):
-                rows = self._rows.filter(uuid__in=some, cancelled=True)
-                found |= {str(id) for id in rows.values_list("uuid", flat=True)}
+        for number, ids in _by_number(claims):
+            found |= self._ids(condition(number), ids)
         return found
 
-    def extend(self, held: Sequence[Held]) -> set[str]:
-        """The sign of life; the lost ids. A row that its own job has locked is alive, and what has
-        ended under its own number is not lost.
-        """
-        ours = self.ours(held)
-        with self._reported(), locked(self.alias, ours) as free:
-            for some in slices(sorted(free)):
-                self._rows.filter(uuid__in=some).update(updated_at=UtcNow())
-        return (
-            {each.id for each in held} - ours - self._ended([e for e in held if e.id not in ours])
-        )
-
-    def _ended(self, held: Sequence[Held]) -> set[str]:
+    def _ids(self, condition: Q, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` whose rows fulfil `condition`."""
         found: set[str] = set()
-        with self._reported():
-            for number, ids in _by_number(held):
-                for some in slices(ids):
-                    done = Q(reservation=number, ended=True, cancelled=False)
-                    rows = self._rows.filter(done, uuid__in=some)
-                    found |= {str(id) for id in rows.values_list("uuid", flat=True)}
+        for some in slices(ids):
+            rows = self._rows.filter(condition, uuid__in=some)
+            found |= {str(id) for id in rows.values_list("uuid", flat=True)}
         return found
 
     def close(self) -> None:
-        """Close the connection, outside transactions."""
-        connection = connections[self.alias]
-        if not connection.in_atomic_block:
-            connection.close()
+        """Close the database connection, unless a transaction is open on it."""
+        if not self._table.connection.in_atomic_block:
+            self._table.connection.close()
 
 
-def _by_number(held: Iterable[Held]) -> Iterable[tuple[int, list[str]]]:
+def _is_held(number: int) -> Q:
+    """A worker holds the job under `number`, and it has neither ended nor been cancelled."""
+    return Q(reservation=number, ended=False, cancelled=False) & ~Q(held_as="")
+
+
+def _has_ended(number: int) -> Q:
+    return Q(reservation=number, ended=True, cancelled=False)
+
+
+def _by_number(claims: Iterable[Claim]) -> Iterable[tuple[int, list[str]]]:
     groups: dict[int, list[str]] = defaultdict(list)
-    for id, number in held:
+    for id, number in claims:
         groups[number].append(id)
     return groups.items()

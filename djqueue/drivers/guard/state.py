@@ -1,4 +1,4 @@
-"""What a guard row may say about a job that a store hands out."""
+"""What a guard row says about a job that a store hands out."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
-class Found(NamedTuple):
+class Delivery(NamedTuple):
     """A job that the store has just handed out."""
 
     id: str
     stored_as: str
-    """The store's own id, the same each time it hands out this copy of the job, and of no other."""
+    """The store's own id: the same each time it hands out this copy of the job, and different for
+    every other copy."""
     push_id: str = ""
-    """As in `OutgoingJob.push_id`. A store may hold one push several times, under ids of its own:
-    whoever pushed it did not see the answer, and pushed it again."""
+    """As in `OutgoingJob.push_id`. A store may hold one push several times, under different ids: a
+    push is repeated when its answer was lost."""
 
     @property
     def push(self) -> str:
@@ -23,26 +24,26 @@ class Found(NamedTuple):
         return "" if self.push_id == self.id else self.push_id
 
 
-class Standing(enum.Enum):
-    """What the guard row says about a job that was found."""
+class GuardState(enum.Enum):
+    """What a worker may do with a job that the store has handed out, by its guard row."""
 
     READY = "ready"
-    """It may run, under the new number."""
+    """Run it, under the new number."""
     ORPHANED = "orphaned"
-    """Its holder is gone, and nobody saw how the attempt ended. It is ours, under a new number."""
+    """Its worker is gone, and how that attempt ended is unknown. It is ours, under a new number."""
     OURS = "ours"
-    """We hold it already: the store gave it up and gave it back."""
-    OVER = "over"
-    """It has ended or was cancelled; only its removal from the store is missing."""
+    """This worker holds it already: the store gave it back to its queue and handed it out again."""
+    ENDED = "ended"
+    """It has ended or was cancelled: only its removal from the store is missing."""
     BUSY = "busy"
-    """A worker holds it, or another copy of it; or its row is locked; or an earlier push of it has
-    not ended. To be looked at again in a while."""
+    """A worker holds it or another copy of it, or its row is locked, or an earlier push of it has
+    not ended. Look again later."""
 
 
-class Guarded(NamedTuple):
-    """A job's row, after `Guard.take`."""
+class GuardRow(NamedTuple):
+    """A job's row after `Guard.take`."""
 
-    standing: Standing
+    state: GuardState
     number: int = 1
     attempts: int = 1
     """This one included."""
@@ -52,35 +53,35 @@ class Guarded(NamedTuple):
     """BUSY only: the store's own id of the copy that is held, where the row has one."""
 
 
-class Held(NamedTuple):
-    """A reservation, as its row knows it."""
+class Claim(NamedTuple):
+    """A job's id and the fencing number under which a worker holds it."""
 
     id: str
     number: int
 
 
-def standing_of(row: Mapping[str, Any], job: Found, *, ours: bool, alive: bool) -> Standing:
-    """The standing of `job` by its row; `ours` if the row has the number that we hold, `alive` if
-    whoever holds it cannot be gone.
+def state_of(row: Mapping[str, Any], job: Delivery, *, ours: bool, alive: bool) -> GuardState:
+    """The state of `job` by its row. `ours`: the row has the number that this worker holds.
+    `alive`: the worker that holds the job cannot be gone.
     """
     if row["cancelled"] and not row["ended"]:
-        return Standing.OVER
+        return GuardState.ENDED
     if row["push_id"] != job.push:
         if _is_older(job.push, row["push_id"]):
-            return Standing.OVER  # a copy of a push that ended before this one was made
-        return Standing.READY if row["ended"] else Standing.BUSY
+            return GuardState.ENDED  # a copy of a push that ended before the row's was made
+        return GuardState.READY if row["ended"] else GuardState.BUSY
     if row["ended"]:
-        return Standing.OVER
+        return GuardState.ENDED
     if not row["held_as"]:
-        return Standing.READY
+        return GuardState.READY
     if row["held_as"] == job.stored_as and ours:
-        return Standing.OURS
-    return Standing.BUSY if ours or alive else Standing.ORPHANED
+        return GuardState.OURS
+    return GuardState.BUSY if ours or alive else GuardState.ORPHANED
 
 
 def _is_older(push: str, other: str) -> bool:
-    """Whether `push` was surely made before `other`, a push of the same job. The first one has no
-    name, and version 7 UUIDs sort by the moment they were made.
+    """Whether `push` was certainly made before `other`, a push of the same job. The first push has
+    no id, and version 7 UUIDs sort by the time at which they were made.
     """
     if not push or not other:
         return not push and bool(other)

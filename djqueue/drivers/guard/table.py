@@ -1,17 +1,25 @@
-"""The table of guard rows, as its statements share it."""
+"""The table of guard rows: what every statement about it shares, and the three that each job costs.
+
+Those three are written by hand, since the ORM would take longer over them than the database. All
+others use the ORM, in `djqueue.drivers.guard.guard` and `djqueue.drivers.guard.taking`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connections, transaction
 
 from djqueue.drivers.database.connection import bounded
+from djqueue.drivers.guard.state import Delivery
+from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import QuerySet
 
     from djqueue.models import Run
@@ -19,12 +27,7 @@ if TYPE_CHECKING:
 AT_ONCE = 200
 """Rows in one statement. SQLite takes 999 parameters."""
 
-
-def rows_in(alias: str) -> QuerySet[Run]:
-    """The rows in the database `alias`."""
-    from djqueue.models import Run
-
-    return Run.objects.using(alias)
+_UNAVAILABLE = 'The guard rows in database "{}" could not be read or written: {}'
 
 
 def slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -33,38 +36,102 @@ def slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + AT_ONCE]
 
 
-@contextmanager
-def locked(alias: str, ids: Iterable[str]) -> Iterator[set[str]]:
-    """Those of `ids` whose rows nobody else has locked; nothing waits for a row here.
+class Table:
+    """The rows in the database `alias`, on Django's connection to it."""
 
-    SQLite has no locks of rows, and each statement compares before it writes anyway. Its
-    transaction must not begin with a read: it could not write after somebody else has.
-    """
-    with transaction.atomic(using=alias):
-        if not connections[alias].features.has_select_for_update_skip_locked:
-            yield set(ids)
-            return
-        rows = rows_in(alias).filter(uuid__in=list(ids)).select_for_update(skip_locked=True)
-        yield {str(id) for id in rows.values_list("uuid", flat=True)}
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self.patience: float | None = None
+        """As `Driver.patience`."""
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """This thread's connection."""
+        return connections[self.alias]
+
+    @property
+    def rows(self) -> QuerySet[Run]:
+        """All rows."""
+        from djqueue.models import Run
+
+        return Run.objects.using(self.alias)
+
+    @contextmanager
+    def locked(self, ids: Iterable[str]) -> Iterator[set[str]]:
+        """A transaction that locks the rows of `ids`; the ids of those that were free. It does not
+        wait for the others.
+
+        SQLite has no locks of rows, and each statement compares before it writes anyway. Its
+        transaction must not begin with a read, after which it could not write when another
+        connection has written meanwhile.
+        """
+        with transaction.atomic(using=self.alias):
+            if not self.connection.features.has_select_for_update_skip_locked:
+                yield set(ids)
+                return
+            rows = self.rows.filter(uuid__in=list(ids)).select_for_update(skip_locked=True)
+            yield {str(id) for id in rows.values_list("uuid", flat=True)}
+
+    @contextmanager
+    def translated_errors(self) -> Iterator[None]:
+        """Raise `QueueUnavailable`, with the `DatabaseError` as its cause, for errors of the
+        database. Where `patience` is set, a statement waits no longer than that.
+        """
+        wait: AbstractContextManager[None] = nullcontext()
+        if self.patience is not None and not self.connection.in_atomic_block:
+            wait = bounded(self.alias, self.patience)
+        try:
+            with wait:
+                yield
+        except DatabaseError as error:
+            raise QueueUnavailable(_UNAVAILABLE.format(self.alias, error)) from error
+        except QueueUnavailable as error:
+            cause = error.__cause__
+            if not isinstance(cause, DatabaseError):
+                raise
+            raise QueueUnavailable(_UNAVAILABLE.format(self.alias, cause)) from cause
+
+    # -- by hand, for lists that are not empty ---------------------------------------------------
+
+    def existing(self, ids: Sequence[str]) -> list[str]:
+        """Those of `ids` that have a row."""
+        stored = self._stored(ids)
+        sql = f"SELECT uuid FROM djqueue_runs WHERE uuid IN ({_marks(stored)})"
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, list(stored))
+            return [stored[str(row[0])] for row in cursor.fetchall()]
+
+    def insert(self, jobs: Sequence[Delivery]) -> None:
+        """Write a row for each of `jobs`, which is held for the first time."""
+        row = f"(%s, %s, 1, %s, 1, 0, '', {self._now}, %s)"
+        sql = (
+            "INSERT INTO djqueue_runs (uuid, ended, reservation, held_as, attempts, interruptions,"
+            f" history, updated_at, push_id) VALUES {', '.join([row] * len(jobs))}"
+        )
+        ids = self._stored([job.id for job in jobs])
+        values: list[Any] = []
+        for stored, job in zip(ids, jobs, strict=True):
+            values += (stored, False, job.stored_as, job.push)
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, values)
+
+    def delete(self, ids: Sequence[str], number: int) -> None:
+        """Delete the rows of `ids` that have `number`."""
+        stored = self._stored(ids)
+        sql = f"DELETE FROM djqueue_runs WHERE reservation = %s AND uuid IN ({_marks(stored)})"
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, [number, *stored])
+
+    def _stored(self, ids: Sequence[str]) -> dict[str, str]:
+        """Ids as this database stores them, to their usual spelling."""
+        native = self.connection.features.has_native_uuid_field
+        return {id if native else id.replace("-", ""): id for id in ids}
+
+    @cached_property
+    def _now(self) -> str:
+        compiler = self.rows.query.get_compiler(self.alias)
+        return str(compiler.compile(UtcNow())[0]).replace("%%", "%").replace("%", "%%")
 
 
-@contextmanager
-def reported(alias: str, patience: float | None = None) -> Iterator[None]:
-    """Errors of the database are `QueueUnavailable`, whose cause is the `DatabaseError`. A worker
-    waits for `patience` seconds at most.
-    """
-    wait: AbstractContextManager[None] = nullcontext()
-    if patience is not None and not connections[alias].in_atomic_block:
-        wait = bounded(alias, patience)
-    try:
-        with wait:
-            yield
-    except DatabaseError as error:
-        raise QueueUnavailable(_AWAY.format(alias, error)) from error
-    except QueueUnavailable as error:
-        if not isinstance(error.__cause__, DatabaseError):
-            raise
-        raise QueueUnavailable(_AWAY.format(alias, error.__cause__)) from error.__cause__
-
-
-_AWAY = 'The guard rows in database "{}" could not be read or written: {}'
+def _marks(values: dict[str, str]) -> str:
+    return ", ".join(["%s"] * len(values))

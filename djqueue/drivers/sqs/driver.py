@@ -26,7 +26,7 @@ from djqueue.drivers.base import (
     Settlement,
     StoredJob,
 )
-from djqueue.drivers.guard import Guard, Held
+from djqueue.drivers.guard import Claim, Guard
 from djqueue.drivers.sqs import checks, message, names
 from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused
 from djqueue.drivers.sqs.holdings import Holdings
@@ -249,7 +249,7 @@ class SqsDriver(Driver):
         while received := self._client.receive(url, BATCH, 30, 0):
             self._client.delete(url, [each.receipt for each in received])
             removed += len(received)
-            self._guard.forget_waiting([each.id for each in received])
+            self._guard.delete_unheld([each.id for each in received])
         return removed
 
     # -- guard rows ----------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class SqsDriver(Driver):
         return self._guard.alias == alias
 
     def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
-        return self._guard.mark(Held(reservation.id, reservation.handle[1]), over=over)
+        return self._guard.confirm_end(Claim(reservation.id, reservation.handle[1]), over=over)
 
     # -- processes -----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from djqueue.drivers.base import OutgoingJob, Reservation, Settlement, Verdict
-from djqueue.drivers.guard import Guarded, Held
+from djqueue.drivers.guard import Claim, GuardRow
 from djqueue.drivers.sqs.message import Message
 
 LONGEST_HIDING = 12 * 3600
@@ -25,9 +25,9 @@ class Holding(NamedTuple):
     """Its row knows how it ended; SQS does not yet."""
 
     @property
-    def held(self) -> Held:
+    def held(self) -> Claim:
         """As guard rows know it."""
-        return Held(self.reservation.id, int(self.reservation.handle[1]))
+        return Claim(self.reservation.id, int(self.reservation.handle[1]))
 
     def hideable(self, now: float) -> int:
         """Seconds for which SQS may still keep it from others."""
@@ -64,7 +64,7 @@ def again(settlement: Settlement, holding: Holding) -> OutgoingJob:
     )
 
 
-def reservation_of(received: Received, guarded: Guarded) -> Reservation:
+def reservation_of(received: Received, row: GuardRow) -> Reservation:
     """What the worker is given."""
     message = received.message
     return Reservation(
@@ -72,8 +72,8 @@ def reservation_of(received: Received, guarded: Guarded) -> Reservation:
         received.queue,
         message.name,
         message.payload,
-        guarded.attempts,
-        guarded.interruptions,
-        guarded.history,
-        (message.message, guarded.number),
+        row.attempts,
+        row.interruptions,
+        row.history,
+        (message.message, row.number),
     )

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Verdict
-from djqueue.drivers.guard import Guard, Guarded, Standing
+from djqueue.drivers.guard import Guard, GuardRow, GuardState
 from djqueue.drivers.sqs import names
 from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused, tens
 from djqueue.drivers.sqs.holding import Holding, Received, again, delay_of, reservation_of
@@ -120,8 +120,8 @@ class Holdings:
         lost: set[str] = set()
         for settlement, holding in late:
             number = holding.held.number
-            with self._guard.together():
-                if self._guard.put_back_now(settlement, number):
+            with self._guard.transaction():
+                if self._guard.put_back_once(settlement, number):
                     self._park([again(settlement, holding)], number)
                 else:
                     lost |= self._guard.put_back([(settlement, number)])
@@ -225,32 +225,32 @@ class Holdings:
         taken = self._take(received)
         now = time.monotonic()
         reservations: list[Reservation] = []
-        for each, guarded in zip(received, taken, strict=True):
+        for each, row in zip(received, taken, strict=True):
             key = each.message.message
-            if guarded.standing is Standing.OURS:
+            if row.state is GuardState.OURS:
                 self._held[key] = self._held[key]._replace(message=each.message, received=now)
-            elif guarded.standing in (Standing.READY, Standing.ORPHANED):
-                reservation = reservation_of(each, guarded)
+            elif row.state in (GuardState.READY, GuardState.ORPHANED):
+                reservation = reservation_of(each, row)
                 self._held[key] = Holding(reservation, each.message, each.url, now)
-                ready = guarded.standing is Standing.READY
+                ready = row.state is GuardState.READY
                 (reservations if ready else self.orphans).append(reservation)
-        standings = [guarded.standing for guarded in taken]
-        self._put_away(received, standings)
-        return reservations, standings.count(Standing.OVER)
+        states = [row.state for row in taken]
+        self._put_away(received, states)
+        return reservations, states.count(GuardState.ENDED)
 
-    def _take(self, received: Sequence[Received]) -> list[Guarded]:
+    def _take(self, received: Sequence[Received]) -> list[GuardRow]:
         ours = {h.held.id: h.held.number for h in self._held.values()}
         return self._guard.take([each.message.found for each in received], ours)
 
-    def _put_away(self, received: Sequence[Received], standings: Sequence[Standing]) -> None:
+    def _put_away(self, received: Sequence[Received], states: Sequence[GuardState]) -> None:
         """What was received and is not to run: it is over, or somebody is still at it."""
         later = math.ceil(self._lease / 3)
         over: dict[str, list[str]] = defaultdict(list)
         busy: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for each, standing in zip(received, standings, strict=True):
-            if standing is Standing.OVER:
+        for each, state in zip(received, states, strict=True):
+            if state is GuardState.ENDED:
                 over[each.url].append(each.message.receipt)
-            elif standing is Standing.BUSY:
+            elif state is GuardState.BUSY:
                 busy[each.url].append((each.message.receipt, later))
         for url, receipts in over.items():
             self._client.delete(url, receipts)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from djqueue.drivers.base import FOREIGN, OutgoingJob
-from djqueue.drivers.guard import Found
+from djqueue.drivers.guard import Delivery
 
 ATTRIBUTE = "djqueue"
 ROOM = 2048
@@ -49,9 +49,9 @@ class Message(NamedTuple):
     """As in `OutgoingJob.push_id`."""
 
     @property
-    def found(self) -> Found:
+    def found(self) -> Delivery:
         """As guard rows know it."""
-        return Found(self.id, self.message, self.push_id)
+        return Delivery(self.id, self.message, self.push_id)
 
 
 def encode(job: OutgoingJob) -> dict[str, Any]:
