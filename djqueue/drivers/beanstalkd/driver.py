@@ -25,9 +25,9 @@ from djqueue.drivers.base import (
     Settlement,
     Wakeup,
 )
-from djqueue.drivers.beanstalkd import body, checks, client, looking
+from djqueue.drivers.beanstalkd import checks, client, inspection, message
 from djqueue.drivers.beanstalkd.client import Client, Reply
-from djqueue.drivers.beanstalkd.holdings import Holdings
+from djqueue.drivers.beanstalkd.session import Holdings
 from djqueue.drivers.beanstalkd.wakeup import WaitingConnection
 from djqueue.drivers.guard import Claim, Guard
 from djqueue.errors import QueueError, QueueUnavailable
@@ -79,7 +79,7 @@ class BeanstalkdDriver(Driver):
         self._client = self._new_client()
         self._waiting_client = self._new_client()
         self._patience: float | None = None
-        self._hold_for = max(1, body.whole_seconds(settings.retry_after))
+        self._hold_for = max(1, message.whole_seconds(settings.retry_after))
         alias = option("DATABASE") or every_setting().job_database
         self._guard = Guard(alias, keep=LONGEST_PAUSE)
         self.capabilities = replace(
@@ -160,7 +160,7 @@ class BeanstalkdDriver(Driver):
     def _put(self, job: OutgoingJob) -> bytes:
         hold_for = self._hold_for
         push = job.push_id
-        data = body.Body(job.id, job.name, job.priority, job.payload, hold_for, push).bytes
+        data = message.Body(job.id, job.name, job.priority, job.payload, hold_for, push).bytes
         limit = int(self.settings.option("MAX_JOB_SIZE"))
         if len(data) > limit:
             raise QueueError(
@@ -168,7 +168,9 @@ class BeanstalkdDriver(Driver):
                 f'"{self.settings.name}" at most {limit:,}. Pass a reference to the data in place '
                 "of the data, or start beanstalkd with -z and raise MAX_JOB_SIZE."
             )
-        return client.put(data, body.urgency(job.priority), body.whole_seconds(job.delay), hold_for)
+        return client.put(
+            data, message.urgency(job.priority), message.whole_seconds(job.delay), hold_for
+        )
 
     # -- working -------------------------------------------------------------------------------
 
@@ -237,16 +239,16 @@ class BeanstalkdDriver(Driver):
     # -- inspecting ----------------------------------------------------------------------------
 
     def counts(self, queue: str) -> QueueCounts:
-        return looking.counts(self._client, _tube(queue))
+        return inspection.counts(self._client, _tube(queue))
 
     def queues(self) -> list[str]:
-        return sorted({self.settings.queue, *looking.tubes_with_jobs(self._client)})
+        return sorted({self.settings.queue, *inspection.tubes_with_jobs(self._client)})
 
     def make_due(self, queue: str) -> int:
-        return looking.make_due(self._client, _tube(queue))
+        return inspection.make_due(self._client, _tube(queue))
 
     def clear(self, queue: str) -> int:
-        return looking.clear(self._client, _tube(queue), self._guard.delete_unheld)
+        return inspection.clear(self._client, _tube(queue), self._guard.delete_unheld)
 
     def cancel(self, id: str, *, unseen: bool) -> bool:
         return self._guard.cancel(id, unseen=unseen)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from djqueue.drivers.base import Reservation
-from djqueue.drivers.beanstalkd import body, client
-from djqueue.drivers.beanstalkd.body import Body
+from djqueue.drivers.beanstalkd import client, message
 from djqueue.drivers.beanstalkd.client import Client, Reply
+from djqueue.drivers.beanstalkd.message import Body
 from djqueue.drivers.guard import Claim, GuardRow
 
 
@@ -53,7 +53,7 @@ class Holding(NamedTuple):
 def reserved_in(replies: Sequence[Reply], tube: str) -> list[Reserved]:
     """What the answers to reserving from `tube` hold."""
     return [
-        Reserved(reply.number, tube, body.decode(reply.data, tube, reply.number))
+        Reserved(reply.number, tube, message.decode(reply.data, tube, reply.number))
         for reply in replies
         if reply.word == "RESERVED"
     ]
@@ -76,7 +76,7 @@ def reservation_of(job: Reserved, row: GuardRow) -> Reservation:
 def another_copy(job: Body, delay: float, hold_for: int) -> bytes:
     """The command that puts a job once more, as the same push."""
     data = job._replace(hold_for=hold_for, push_id=job.push_id or job.id).bytes
-    return client.put(data, body.urgency(job.priority), body.whole_seconds(delay), hold_for)
+    return client.put(data, message.urgency(job.priority), message.whole_seconds(delay), hold_for)
 
 
 def put_all(connection: Client, tube: str, commands: Mapping[int, bytes]) -> set[int]:
@@ -90,7 +90,7 @@ def put_all(connection: Client, tube: str, commands: Mapping[int, bytes]) -> set
 
 def release(reserved: Reserved, delay: int) -> bytes:
     """The command that puts it back, to be reserved again after `delay` seconds."""
-    return client.release(reserved.job, body.urgency(reserved.body.priority), delay)
+    return client.release(reserved.job, message.urgency(reserved.body.priority), delay)
 
 
 def seconds() -> float:

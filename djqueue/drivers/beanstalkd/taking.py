@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from djqueue.drivers.beanstalkd import body, client
+from djqueue.drivers.beanstalkd import client, message
 from djqueue.drivers.beanstalkd.client import Client
 from djqueue.drivers.beanstalkd.reserved import Reserved, release
 from djqueue.drivers.guard import Delivery, Guard, GuardRow, GuardState
@@ -44,7 +44,7 @@ class Taking:
     def is_there(self, job: int, id: str) -> bool:
         """Whether the server still has job number `job`, and it is the one called `id`."""
         (reply,) = self._client.ask([client.peek(job)])
-        return reply.word == "FOUND" and body.decode(reply.data, "", job).id == id
+        return reply.word == "FOUND" and message.decode(reply.data, "", job).id == id
 
     def put_away(self, reserved: Sequence[Reserved], taken: Sequence[GuardRow]) -> bool:
         """Delete what is over, and give back what another worker is still at. Whether anything was

@@ -27,7 +27,7 @@ from botocore.exceptions import (
 
 from djqueue.drivers.sqs import message, names
 from djqueue.drivers.sqs.message import Message
-from djqueue.drivers.sqs.sending import Entry, Sent
+from djqueue.drivers.sqs.pushing import Entry, Sent
 from djqueue.errors import ConfigurationError, QueueError, QueueUnavailable
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from djqueue.drivers.base import (
 from djqueue.drivers.guard import Claim, Guard
 from djqueue.drivers.sqs import checks, message, names
 from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused
-from djqueue.drivers.sqs.holdings import Holdings
-from djqueue.drivers.sqs.sending import Entry, Sent
+from djqueue.drivers.sqs.pushing import Entry, Sent
+from djqueue.drivers.sqs.session import Holdings
 from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
 
 if TYPE_CHECKING:

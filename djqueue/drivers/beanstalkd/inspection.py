@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 
 from djqueue.drivers.base import QueueCounts
-from djqueue.drivers.beanstalkd import body, client
+from djqueue.drivers.beanstalkd import client, message
 from djqueue.drivers.beanstalkd.client import Client, Reply
 
 _COUNTS = ("current-jobs-ready", "current-jobs-delayed", "current-jobs-reserved")
@@ -71,7 +71,7 @@ def _clear(
         deleted, following = connection.ask([client.delete(head.number), peek])
         if deleted.word == "DELETED":
             removed += 1
-            ids.append(body.decode(head.data, tube, head.number).id)
+            ids.append(message.decode(head.data, tube, head.number).id)
         if len(ids) == FORGET_AT:
             forget(ids)
             ids = []

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from djqueue.drivers.base import Exchange, Reservation, Settlement, Verdict
-from djqueue.drivers.beanstalkd import body, client
+from djqueue.drivers.beanstalkd import client, message
 from djqueue.drivers.beanstalkd.client import Client, Reply
 from djqueue.drivers.beanstalkd.reserved import (
     Holding,
@@ -253,8 +253,8 @@ class Holdings:
             released = (
                 settlement.verdict is Verdict.RELEASE and settlement.reservation.id not in lost
             )
-            delay = body.whole_seconds(settlement.delay) if released else 0
-            urgency = body.urgency(self._held[job].body.priority)
+            delay = message.whole_seconds(settlement.delay) if released else 0
+            urgency = message.urgency(self._held[job].body.priority)
             commands.append(client.release(job, urgency, delay))
         replies = self._client.ask(commands, opening=self._client.openings)
         answered = list(zip(mine, replies, strict=True))
@@ -353,7 +353,7 @@ class Holdings:
         unwanted, self._unwanted = self._unwanted, []
         commands = [release(each, 0) for each in unwanted]
         commands += [
-            release(Reserved(r.number, "", body.decode(r.data, "", r.number)), 0) for r in late
+            release(Reserved(r.number, "", message.decode(r.data, "", r.number)), 0) for r in late
         ]
         if commands:
             with suppress(QueueUnavailable):  # the server gives them back by itself, later
