@@ -27,6 +27,7 @@ from djqueue.drivers.base import (
 )
 from djqueue.drivers.beanstalkd import BeanstalkdDriver, client
 from djqueue.drivers.beanstalkd.client import Client
+from djqueue.drivers.beanstalkd.session import BeanstalkdSession
 from djqueue.drivers.guard.taking import Taking
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.models import Run
@@ -38,7 +39,7 @@ from tests.support import wait_until
 pytestmark = [pytest.mark.beanstalkd, pytest.mark.django_db(transaction=True)]
 
 
-class Looking(BeanstalkdDriver):
+class LookingSession(BeanstalkdSession):
     """Finds what others left behind when it is asked for it: a worker's next exchange does."""
 
     tube = "default"
@@ -46,6 +47,15 @@ class Looking(BeanstalkdDriver):
     def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
         self.exchange([], [self.tube], limit)
         return super().recover(limit)
+
+
+class Looking(BeanstalkdDriver):
+    def __init__(self, settings: ConnectionSettings, tube: str) -> None:
+        super().__init__(settings)
+        self._session = LookingSession(
+            self._client, self._waiting_client, self._guard, hold_for=self._hold_for, block_for=5
+        )
+        self._session.tube = tube
 
 
 def connection(server: services.Beanstalkd, **options: Any) -> ConnectionSettings:
@@ -63,9 +73,7 @@ class OnBeanstalkd(DriverContract):
         self.server = beanstalkd_server
 
     def make_driver(self) -> Driver:
-        driver = Looking(connection(self.server, **self.options))
-        driver.tube = self.queue
-        return driver
+        return Looking(connection(self.server, **self.options), self.queue)
 
     def kill_lease(self) -> None:
         """Cut the connections: that ends reservations at once. Their time alone does not always,
@@ -570,8 +578,9 @@ def test_a_worker_that_dies_between_the_two_steps_of_a_release_leaves_one_job(ma
     driver, other = make(), make()
     driver.push([job(queue)])
     (held,) = reserve(driver, queue)
-    driver._holdings._guard.put_back([(Settlement(held, Verdict.RELEASE), 1)])
-    driver._holdings._put_anew({held.handle[0]: Settlement(held, Verdict.RELEASE)})
+    pairs, _ = driver._session._holdings.find_all([Settlement(held, Verdict.RELEASE)])
+    driver._guard.put_back([(pairs[0][0], 1)])
+    driver._session._settling._put_copies(pairs)
     driver.close()
     assert other.counts(queue).waiting == 2
     (again,) = other.exchange([], [queue], 5).reservations

@@ -47,7 +47,7 @@ def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
         )
 
 
-def remarks(connection: Client, settings: ConnectionSettings) -> Iterator[str]:
+def warnings(connection: Client, settings: ConnectionSettings) -> Iterator[str]:
     """What a worker's banner says about the server."""
     try:
         stats, by_id = connection.ask([client.STATS, client.reserve_job(0)])

@@ -245,7 +245,7 @@ class Client:
     def ensure_open(self) -> None:
         """Open the connection, or open it again if the server has closed it meanwhile."""
         if self._socket is not None and self._process != os.getpid():
-            self.forget()
+            self.detach()
         if self.is_closed_by_server():
             self.close()
         if self._socket is None:
@@ -359,7 +359,7 @@ class Client:
         if opened is not None:
             opened.close()
 
-    def forget(self) -> None:
+    def detach(self) -> None:
         """In a child process: leave the parent's connection alone."""
         if self._socket is not None:
             silence(self._socket.fileno())

@@ -2,80 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
-from djqueue.drivers.base import QueueCounts
-from djqueue.drivers.beanstalkd import client, message
+from djqueue.drivers.base import Inspector
+from djqueue.drivers.beanstalkd import checks, client, message
 from djqueue.drivers.beanstalkd.client import Client, Reply
+from djqueue.drivers.beanstalkd.message import tube
+from djqueue.drivers.guard import Guard
+from djqueue.drivers.types import Capabilities, QueueCounts
+
+if TYPE_CHECKING:
+    from djqueue.conf import ConnectionSettings
 
 _COUNTS = ("current-jobs-ready", "current-jobs-delayed", "current-jobs-reserved")
-FORGET_AT = 200
+ROWS_AT_ONCE = 200
 
 
-def counts(connection: Client, tube: str) -> QueueCounts:
-    """How many jobs a tube holds, and when the next one to run was put."""
-    stats, head = connection.ask([client.stats_tube(tube), client.PEEK_READY], use=tube)
-    known = stats.pairs()
-    waiting, delayed, reserved = (int(known.get(name, 0)) for name in _COUNTS)
-    oldest = _put_at(connection, head) if waiting and head.word == "FOUND" else None
-    return QueueCounts(waiting, delayed, reserved, oldest)
+class BeanstalkdInspector(Inspector):
+    """Looks through the connection on which jobs are put."""
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        capabilities: Capabilities,
+        connection: Client,
+        guard: Guard,
+    ) -> None:
+        super().__init__(settings, capabilities)
+        self._client = connection
+        self._guard = guard
+
+    def counts(self, queue: str) -> QueueCounts:
+        """How many jobs a tube holds, and when the next one to run was put."""
+        name = tube(queue)
+        stats, head = self._client.ask([client.stats_tube(name), client.PEEK_READY], use=name)
+        known = stats.pairs()
+        waiting, delayed, reserved = (int(known.get(count, 0)) for count in _COUNTS)
+        oldest = self._put_at(head) if waiting and head.word == "FOUND" else None
+        return QueueCounts(waiting, delayed, reserved, oldest)
+
+    def _put_at(self, head: Reply) -> datetime | None:
+        (reply,) = self._client.ask([client.stats_job(head.number)])
+        age = reply.pairs().get("age")
+        return None if age is None else datetime.now(timezone.utc) - timedelta(seconds=int(age))
+
+    def queues(self) -> list[str]:
+        """Names of the tubes that hold something, and of the configured one."""
+        (listed,) = self._client.ask([client.LIST_TUBES])
+        tubes = listed.items()
+        replies = self._client.ask([client.stats_tube(each) for each in tubes])
+        busy = [each for each, reply in zip(tubes, replies, strict=True) if _holds_any(reply)]
+        return sorted({self.settings.queue, *busy})
+
+    def make_due(self, queue: str) -> int:
+        """Kick the tube until nothing is delayed. It kicks buried jobs first, all of them."""
+        name, moved = tube(queue), 0
+        while True:
+            kicked, stats = self._client.ask([client.KICK, client.stats_tube(name)], use=name)
+            moved += kicked.number
+            if not kicked.number or not int(stats.pairs().get("current-jobs-delayed", 0)):
+                return moved
+
+    def clear(self, queue: str) -> int:
+        """Delete what waits or is delayed, and the rows of those jobs."""
+        removed = 0
+        for peek in (client.PEEK_READY, client.PEEK_DELAYED):
+            ids: list[str] = []
+            for id in self._delete_all(tube(queue), peek):
+                removed += 1
+                ids.append(id)
+                if len(ids) == ROWS_AT_ONCE:
+                    self._guard.delete_unheld(ids)
+                    ids = []
+            if ids:
+                self._guard.delete_unheld(ids)
+        return removed
+
+    def _delete_all(self, name: str, peek: bytes) -> Iterator[str]:
+        """The ids of the jobs that are deleted: one at a time, since only the next one can be seen.
+        What a worker has reserved meanwhile is not found, and spared.
+        """
+        (head,) = self._client.ask([peek], use=name)
+        while head.word == "FOUND":
+            deleted, following = self._client.ask([client.delete(head.number), peek])
+            if deleted.word == "DELETED":
+                yield message.decode(head.data, name, head.number).id
+            head = following
+
+    def cancel(self, id: str, *, unseen: bool) -> bool:
+        return self._guard.cancel(id, unseen=unseen)
+
+    def warnings(self) -> list[str]:
+        return list(checks.warnings(self._client, self.settings))
 
 
-def _put_at(connection: Client, head: Reply) -> datetime | None:
-    (reply,) = connection.ask([client.stats_job(head.number)])
-    age = reply.pairs().get("age")
-    return None if age is None else datetime.now(timezone.utc) - timedelta(seconds=int(age))
-
-
-def tubes_with_jobs(connection: Client) -> list[str]:
-    """Names of the tubes that hold something."""
-    (listed,) = connection.ask([client.LIST_TUBES])
-    tubes = listed.items()
-    replies = connection.ask([client.stats_tube(tube) for tube in tubes])
-    return [tube for tube, reply in zip(tubes, replies, strict=True) if _holds_any(reply)]
+def has_job(connection: Client, key: int, id: str) -> bool:
+    """Whether the server still has job number `key`, and it is the one with that id: after a
+    restart without a binlog the server gives the same numbers to other jobs.
+    """
+    (reply,) = connection.ask([client.peek(key)])
+    return reply.word == "FOUND" and message.decode(reply.data, "", key).id == id
 
 
 def _holds_any(reply: Reply) -> bool:
     known = reply.pairs()
     return any(int(known.get(name, 0)) for name in _COUNTS)
-
-
-def make_due(connection: Client, tube: str) -> int:
-    """Let every delayed job wait in its tube; how many. Buried ones come first, all alike."""
-    moved = 0
-    while True:
-        kicked, stats = connection.ask([client.KICK, client.stats_tube(tube)], use=tube)
-        moved += kicked.number
-        if not kicked.number or not int(stats.pairs().get("current-jobs-delayed", 0)):
-            return moved
-
-
-def clear(connection: Client, tube: str, forget: Callable[[Sequence[str]], None]) -> int:
-    """Delete what waits or is delayed; `forget` is told the ids. How many there were."""
-    return sum(
-        _clear(connection, tube, peek, forget) for peek in (client.PEEK_READY, client.PEEK_DELAYED)
-    )
-
-
-def _clear(
-    connection: Client, tube: str, peek: bytes, forget: Callable[[Sequence[str]], None]
-) -> int:
-    """One at a time, since only the next one can be seen. What a worker has reserved meanwhile
-    is not found, and spared.
-    """
-    removed = 0
-    ids: list[str] = []
-    (head,) = connection.ask([peek], use=tube)
-    while head.word == "FOUND":
-        deleted, following = connection.ask([client.delete(head.number), peek])
-        if deleted.word == "DELETED":
-            removed += 1
-            ids.append(message.decode(head.data, tube, head.number).id)
-        if len(ids) == FORGET_AT:
-            forget(ids)
-            ids = []
-        head = following
-    if ids:
-        forget(ids)
-    return removed

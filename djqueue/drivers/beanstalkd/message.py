@@ -1,23 +1,26 @@
 """What a job is in beanstalkd: bytes in a tube, and one number that says how urgent they are.
 
 The body begins with a line of our own, ``djq1 <uuid> <name> <priority> <seconds> <push>``, followed
-by the payload. What lacks it was put by another program: it ends among the failed jobs.
+by the payload. A body without it was put by another program: it ends among the failed jobs.
 """
 
 from __future__ import annotations
 
-import builtins
 import math
+import time
 import uuid
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from djqueue.drivers.base import FOREIGN
+from djqueue.drivers.beanstalkd import client
+from djqueue.drivers.types import FOREIGN, OutgoingJob
+from djqueue.errors import QueueError
 
 _MARK = b"djq1"
 _FOREIGN = uuid.UUID("3f2b5a52-58f5-5d0a-9d4e-5b6f0d3c8a11")
 """The namespace of ids that are made for bodies without one."""
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 MOST_URGENT = 100
 """The largest priority of a job."""
@@ -25,46 +28,72 @@ STEP = 1000
 """Urgencies between two neighbouring priorities."""
 
 
-class Body(NamedTuple):
-    """A body, read."""
+class Message(NamedTuple):
+    """A job that a connection has reserved, read."""
 
+    key: int
+    """beanstalkd's number of the job."""
+    queue: str
+    """Its tube."""
     id: str
     name: str
     priority: int
     payload: str
     hold_for: int = 0
-    """Seconds for which beanstalkd holds the job when it is reserved; 0 where the body does not
-    say so."""
+    """Seconds for which beanstalkd holds the job when it is reserved; 0: the body does not say."""
     push_id: str = ""
     """See `OutgoingJob.push_id`."""
     foreign: bool = False
     """Another program has put it."""
+    since: float = 0.0
+    """When the server was last asked to hold it, on the clock of `seconds`."""
+    opening: int = 0
+    """The connection that holds it: see `Client.openings`."""
 
-    @property
-    def bytes(self) -> builtins.bytes:
-        """What to put."""
-        line = (
-            f"djq1 {self.id} {_quoted(self.name)} {self.priority} {self.hold_for} "
-            f"{self.push_id or '-'}\n"
-        )
-        return line.encode("ascii") + self.payload.encode("utf-8", "surrogateescape")
+    def another_copy(self, delay: float) -> OutgoingJob:
+        """The same push of the job, to be put once more."""
+        push = self.push_id or self.id
+        job = OutgoingJob(self.id, self.queue, self.name, self.payload, delay, self.priority)
+        return job._replace(push_id=push)
 
 
-def decode(data: bytes, tube: str, job: int) -> Body:
-    """Read the bytes of job number `job`. Never fails."""
+def encode(job: OutgoingJob, hold_for: int) -> bytes:
+    """The body to put."""
+    line = f"djq1 {job.id} {_quoted(job.name)} {job.priority} {hold_for} {job.push_id or '-'}\n"
+    return line.encode("ascii") + job.payload.encode("utf-8", "surrogateescape")
+
+
+def decode(data: bytes, tube: str, key: int, since: float = 0.0, opening: int = 0) -> Message:
+    """Read the body of job number `key`. Never fails."""
     line, separator, rest = data.partition(b"\n")
     words = line.split(b" ")
     if separator and len(words) == 6 and words[0] == _MARK:
         try:
             id, name, priority, hold_for, push = (word.decode("ascii") for word in words[1:])
             if len(id) == 36:
+                named, urgent, held = _unquoted(name), int(priority), int(hold_for)
                 push = "" if push == "-" else push
-                named = _unquoted(name)
-                return Body(id, named, int(priority), _text(rest), int(hold_for), push)
+                known = (key, tube, id, named, urgent, _text(rest), held, push)
+                return Message(*known, False, since, opening)
         except ValueError:
             pass
-    made = str(uuid.uuid5(_FOREIGN, f"{tube} {job}"))
-    return Body(made, FOREIGN, 0, _text(data), foreign=True)
+    made = str(uuid.uuid5(_FOREIGN, f"{tube} {key}"))
+    return Message(key, tube, made, FOREIGN, 0, _text(data), 0, "", True, since, opening)
+
+
+def put(job: OutgoingJob, body: bytes, hold_for: int) -> bytes:
+    """The command that stores a job with its encoded body."""
+    return client.put(body, urgency(job.priority), whole_seconds(job.delay), hold_for)
+
+
+def tube(queue: str) -> str:
+    """The tube of a queue."""
+    if queue.startswith("-"):
+        raise QueueError(
+            f'"{queue}" cannot be a queue in beanstalkd, whose names do not begin with a hyphen. '
+            "Choose another name."
+        )
+    return queue
 
 
 def urgency(priority: int) -> int:
@@ -75,6 +104,11 @@ def urgency(priority: int) -> int:
 def whole_seconds(delay: float) -> int:
     """Beanstalkd counts whole seconds; a job is never early."""
     return max(0, math.ceil(delay))
+
+
+def seconds() -> float:
+    """Seconds on a clock that counts while the machine sleeps, as beanstalkd's reservations do."""
+    return time.clock_gettime(_CLOCK)
 
 
 def _text(data: bytes) -> str:

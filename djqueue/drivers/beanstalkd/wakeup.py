@@ -71,9 +71,9 @@ class WaitingConnection(Wakeup):
         self._queues = ()
         self._selector.close()
 
-    def forget(self) -> None:
+    def detach(self) -> None:
         """In a child process: leave the parent's connection alone."""
-        self._client.forget()
+        self._client.detach()
         self._waiting = False
         self._queues = ()
 
