@@ -29,6 +29,9 @@ _ORDER = (
     "warning",
     "error",
 )
+# Streams of tests wait for half their time: two more go side by side than there are processors.
+# With more, leases of a few seconds end because the machine has no time to renew them.
+AT_ONCE = (os.cpu_count() or 1) + 2
 _SINGULAR = {"warnings": "warning", "errors": "error"}
 
 
@@ -120,14 +123,19 @@ class _Running:
             if self.cancelled:
                 self._printed.put(None)
                 return
-            self.process = subprocess.Popen(
-                list(map(str, step.command)),
-                env={**os.environ, **step.env},
-                stdout=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                start_new_session=own_group,
-            )
+            try:
+                self.process = subprocess.Popen(
+                    list(map(str, step.command)),
+                    env={**os.environ, **step.env},
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    start_new_session=own_group,
+                )
+            except OSError as error:  # an environment could not be made
+                self._printed.put(f"{error}\n")
+                self._printed.put(None)
+                return
             for line in self.process.stdout or ():
                 self._printed.put(line)
             self.process.wait()

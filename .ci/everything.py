@@ -1,14 +1,16 @@
 """Everything that must pass before a release, on a machine where nothing was installed by hand.
 
 1. ``make check``, while the environments of what follows are made.
-2. ``make test``, as the README says, on the oldest Python and Django, and on the newest.
-3. A quick suite (SQLite) between them.
+2. What ``make test`` runs, on the oldest Python and Django, and on the newest: the streams of both
+   share the processors, so that none is idle while the last stream of the first pair ends.
+3. ``make test`` itself beside them, with a quick suite (SQLite), on a pair between them.
 
 Ends with pytest's closing line, all runs added up, and exit code 1 if anything failed.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
@@ -21,7 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".ci"))
 
 import interpreters  # noqa: E402
-from closing import Closing, Step  # noqa: E402
+from closing import AT_ONCE, Closing, Step  # noqa: E402
+from streams import streams  # noqa: E402
 
 # In seconds: what is not done by then has failed.
 BUDGET = 80 * 60
@@ -67,18 +70,34 @@ def main() -> int:
     closing = Closing()
     deadline = time.monotonic() + BUDGET
 
-    def run(*steps: Step) -> None:
-        closing.run(*steps, timeout=max(1.0, deadline - time.monotonic()))
+    def run(*steps: Step, at_once: int | None = None) -> None:
+        closing.run(*steps, timeout=max(1.0, deadline - time.monotonic()), at_once=at_once)
 
     pairs = list(found())
     if not pairs:
         closing.failed.append("no pair of Python and Django could be tested")
     run(Step("make check", make("--keep-going", "check")), *environments(pairs))
-    for each in pairs:
-        databases, only = each.pair.databases, " ".join(each.pair.only)
-        name = f"make test, Python {each.version}, Django {each.pair.django}: {databases}"
-        run(Step(name, make("test", **each.variables, DATABASES=databases, ARGS=only)))
+    run(*alternating([list(steps(each)) for each in pairs]), at_once=AT_ONCE)
     return closing.show()
+
+
+def steps(each: Found) -> Iterator[Step]:
+    """What runs of the suite on a pair."""
+    name = f"Python {each.version}, Django {each.pair.django}"
+    databases = each.pair.databases
+    if each.pair.only:
+        given = {**each.variables, "DATABASES": databases, "ARGS": " ".join(each.pair.only)}
+        yield Step(f"make test, {name}: {databases}", make("test", **given))
+        return
+    python = ROOT / each.variables["VENV"] / "bin" / "python"
+    for stream in streams(python, databases.split(",")):
+        yield stream._replace(name=f"{name}: {stream.name}")
+
+
+def alternating(groups: list[list[Step]]) -> Iterator[Step]:
+    """The first of each group, the second of each, and so on: what takes longest comes first."""
+    for row in itertools.zip_longest(*groups):
+        yield from (step for step in row if step is not None)
 
 
 def found() -> Iterator[Found]:

@@ -1,0 +1,40 @@
+"""The runs of pytest that are the whole suite."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from closing import Step
+
+_WORKERS = "tests/worker"
+
+
+def streams(python: object, databases: Sequence[str], extra: Sequence[str] = ()) -> Iterator[Step]:
+    """On the first database everything, on the others what can differ; what takes longest first.
+
+    `extra` are pytest's own arguments; with some, each database is one run.
+    """
+    first, *others = databases
+    if extra:
+        yield _stream(python, first, first, *extra)
+    else:  # by far the longest run: three parts
+        yield _stream(python, "any database, workers", first, "-m", "not database", _WORKERS)
+    for database in others:
+        yield _stream(python, database, database, "-m", "database", *extra)
+    if not extra:
+        yield _stream(python, first, first, "-m", "database")
+        rest = ("-m", "not database", f"--ignore={_WORKERS}")
+        yield _stream(python, "any database", first, *rest)
+
+
+def _stream(python: object, name: str, database: str, *arguments: str) -> Step:
+    # Tests marked `wallclock` start, starve and kill real processes: one that a busy machine held
+    # up for too long is run once more, and the run says so.
+    command = [python, "-m", "pytest", "--rerun-show-tracebacks"]
+    if sys.stdout.isatty():
+        command.append("--color=yes")
+    # Without bytecode pytest would rewrite all tests in each stream, and each program that they
+    # start would compile what it imports.
+    env = {"DJQUEUE_TEST_DB": database, "PYTHONDONTWRITEBYTECODE": ""}
+    return Step(name, [*command, *arguments], env)
