@@ -17,7 +17,7 @@ from django.utils.text import capfirst
 
 from djqueue.admin.lists.filters import DATABASE
 from djqueue.admin.lists.paginator import CappedPaginator
-from djqueue.operations.showing import LONGEST_SHOWN
+from djqueue.operations.describe import LONGEST_SHOWN
 from djqueue.text import printable as text
 from djqueue.text import short_ids as ids
 

@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy
 
 from djqueue.errors import InvalidPayload
-from djqueue.operations.showing import options_of, read_for_people, remark_on
+from djqueue.operations.describe import options_of, read_for_people, remark_on
 from djqueue.payload import history, payload
 from djqueue.runner.decision import Ending
 from djqueue.text import printable as text

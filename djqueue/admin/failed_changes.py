@@ -11,11 +11,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import audit
-from djqueue.admin.lists.words import relative
 from djqueue.admin.outcome import Kept, Named, Reason, Result
 from djqueue.errors import QueueUnavailable
 from djqueue.operations import failed_jobs
 from djqueue.operations.retrying import retry as move_back
+from djqueue.operations.words import relative
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from django.db import connections, transaction
 from django.db.models import Case, CharField, F, OuterRef, Q, Subquery, Value, When
 from django.utils.translation import gettext_lazy as _
 
-from djqueue.admin.lists.words import STATES, relative
 from djqueue.admin.outcome import Kept, Named, Reason, Result
 from djqueue.drivers.base import State
 from djqueue.drivers.database.stored import in_state, jobs, put_back
 from djqueue.drivers.now import UtcNow
+from djqueue.operations.words import STATES, relative
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:

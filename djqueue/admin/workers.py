@@ -15,9 +15,10 @@ from django.utils.translation import gettext_lazy as _
 from djqueue.admin import stores
 from djqueue.admin.base import ReadOnlyAdmin, column
 from djqueue.admin.lists.filters import DatabaseFilter
-from djqueue.admin.lists.words import NOTHING, moment, pill, since, span
+from djqueue.admin.lists.words import NOTHING, moment, pill
 from djqueue.conf import settings
 from djqueue.drivers.now import UtcNow
+from djqueue.operations.words import since, span
 from djqueue.text import printable as text
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -21,6 +20,7 @@ from djqueue.management.checking import add_skip_checks, refuse_errors
 from djqueue.management.options import USAGE
 from djqueue.management.output import Printable, json_line, write_rows
 from djqueue.operations import audit as auditing
+from djqueue.operations.words import listed, number_of
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 
@@ -29,8 +29,12 @@ if TYPE_CHECKING:
 
     from django.core.management.base import CommandParser
 
-__all__ = ["NOTHING_MATCHED", "OVER", "USAGE", "QueueCommand", "listed", "number_of"]
+    from djqueue.operations.results import Reason, Result
 
+__all__ = ["NOTHING_MATCHED", "OVER", "USAGE", "QueueCommand"]
+
+MOST_NAMED = 20
+"""Jobs that were left, and that a message names one by one."""
 NOTHING_MATCHED = 3
 OVER = 4
 
@@ -121,6 +125,46 @@ class QueueCommand(BaseCommand):
                 "\n".join(map(told, unknown)), returncode=1 if known else NOTHING_MATCHED
             )
 
+    def report(
+        self,
+        verb: str,
+        done: str,
+        result: Result,
+        filters: Mapping[str, object],
+        *,
+        by_id: bool,
+    ) -> None:
+        """Say what was changed, and keep it on record. `done` is the past tense of `verb`."""
+        changed = [(target.name, target.id) for target in result.changed]
+        ids = [id for _name, id in changed]
+        self.audit(verb, len(changed), kept=len(result.left), filters=filters, ids=ids)
+        if changed or not by_id:
+            which = f"\n    {listed(changed)}" if changed else ""
+            self.stdout.write(f"{done} {number_of(len(changed), 'job')}.{which}")
+
+    def report_left(
+        self, result: Result, done: str, hints: Mapping[Reason, str], *, by_id: bool
+    ) -> None:
+        """Say what was left and why, with a hint for some reasons. An error if ids named the jobs:
+        of a filter no more was asked than of what fits it at the moment.
+        """
+        texts = []
+        for reason, kept in result.reasons:
+            if by_id and len(kept) <= MOST_NAMED:
+                texts += [
+                    f"{each.target.id if each.target else '1 job'} was not {done}: {each.why}"
+                    for each in kept
+                ]
+            else:
+                why = kept[0].why if len(kept) == 1 else str(reason.many)
+                was = "was" if len(kept) == 1 else "were"
+                texts.append(f"{number_of(len(kept), 'job')} {was} not {done}: {why}")
+            texts[-1] = f"{texts[-1]} {hints.get(reason, '')}".rstrip()
+        if texts and (by_id or result.stopped is not None):
+            raise CommandError("\n".join(map(told, texts)))
+        for text in texts:
+            self.stderr.write(told(text))
+
     def nothing_matched(self, text: str) -> CommandError:
         """The error for a filter that no job fits."""
         return CommandError(text, returncode=NOTHING_MATCHED)
@@ -148,20 +192,6 @@ class QueueCommand(BaseCommand):
 
     def _name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
-
-
-def number_of(number: int, noun: str) -> str:
-    """``"1 failed job"``, ``"12,431 failed jobs"``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def listed(jobs: Sequence[tuple[str, str]], at_most: int = 10) -> str:
-    """Which jobs, given as name and id: each of a few, of many how many of each name."""
-    if len(jobs) <= at_most:
-        return ", ".join(one_line(f"{name} {id}") for name, id in jobs)
-    counted = Counter(name for name, _id in jobs).most_common()
-    more = f", {number_of(len(counted) - 5, 'more name')}" if len(counted) > 5 else ""
-    return ", ".join(f"{count:,} of {one_line(name, 80)}" for name, count in counted[:5]) + more
 
 
 def told(error: object) -> str:

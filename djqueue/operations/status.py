@@ -11,6 +11,7 @@ from djqueue.dispatch.connections import QueueConnection, members, queues
 from djqueue.drivers.base import QueueCounts, State
 from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueError
+from djqueue.operations.words import number_of, span
 from djqueue.signals import announce, queue_busy
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
@@ -161,13 +162,13 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
     held = (one.counts.waiting or 0) + (one.counts.delayed or 0)
     if one.paused and held:
         yield Problem(
-            f"{place} holds {_jobs(held)} and is {paused_for(one)}.",
+            f"{place} holds {number_of(held, 'job')} and is {paused_for(one)}.",
             f"Let workers go on with: python manage.py queue_resume {place}",
         )
     elif held and one.workers == 0:
         waits = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
         yield Problem(
-            f"{place} holds {_jobs(held)}{waits}, and no worker reads it.",
+            f"{place} holds {number_of(held, 'job')}{waits}, and no worker reads it.",
             f"Start one: python manage.py queue_work {one.connection} --queue {one.queue}",
         )
     if one.stuck:
@@ -178,7 +179,7 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
             f" python manage.py queue_release --stuck --queue {one.queue}"
             f" --connection {one.connection}"
         )
-        yield Problem(f"{place} has {_jobs(one.stuck)} whose worker is gone.", remedy)
+        yield Problem(f"{place} has {number_of(one.stuck, 'job')} whose worker is gone.", remedy)
 
 
 def paused_for(one: QueueStatus) -> str:
@@ -237,15 +238,3 @@ def split_target(text: str) -> list[tuple[str, str]]:
     name, colon, queue = text.rpartition(":")
     asked = queues[name if colon else None]
     return [(member, asked.check(queue)) for member in asked.members]
-
-
-def span(seconds: float) -> str:
-    """``"42 s"``, ``"11 min"``, ``"3 h"``, ``"2 days"``: the largest unit that fits."""
-    for length, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * length or (length < 86400 and seconds >= length):
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number:,} jobs"

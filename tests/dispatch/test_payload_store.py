@@ -28,9 +28,9 @@ from djqueue.errors import (
 from djqueue.finish import failed
 from djqueue.models import FailedJob, Outbox, Payload, QueuedJob, Run
 from djqueue.operations import failed_jobs, payload_pruning
+from djqueue.operations.describe import show
 from djqueue.operations.payload_pruning import prune_payloads
 from djqueue.operations.retrying import retry
-from djqueue.operations.showing import show
 from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.packing import is_stored, pack

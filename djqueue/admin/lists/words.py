@@ -7,56 +7,21 @@ from typing import TYPE_CHECKING
 
 from django.utils import formats, timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext, gettext_lazy, pgettext
+from django.utils.translation import gettext
 
 from djqueue.drivers.base import State
 from djqueue.drivers.now import aware
+from djqueue.operations.words import STATES, relative, since, span
 
 if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
 
 NOTHING = "-"
-
-STATES: dict[State, _StrPromise] = {
-    State.WAITING: gettext_lazy("Waiting"),
-    State.DELAYED: gettext_lazy("Delayed"),
-    State.RESERVED: gettext_lazy("Running"),
-    State.STUCK: gettext_lazy("Stuck"),
-}
-"""What operators call the states; a reserved job is one that runs."""
 
 
 def pill(kind: str, text: object) -> SafeString:
     """A status: always a text, its colour (by `kind`) only beside it."""
     return format_html('<span class="djq-pill djq-{}">{}</span>', kind, text)
-
-
-def span(seconds: float) -> str:
-    """A duration in its largest unit, as in ``12 s`` or ``3 h``."""
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return pgettext("duration", "%(number)d s") % {"number": whole}
-    if whole < 3600:
-        return pgettext("duration", "%(number)d min") % {"number": whole // 60}
-    if whole < 2 * 86400:
-        return pgettext("duration", "%(number)d h") % {"number": whole // 3600}
-    return pgettext("duration", "%(number)d d") % {"number": whole // 86400}
-
-
-def since(moment: dt.datetime, now: dt.datetime) -> float:
-    """Seconds between two times; where USE_TZ is False databases give them without a zone."""
-    return ((aware(now) or now) - (aware(moment) or moment)).total_seconds()
-
-
-def relative(moment: dt.datetime, now: dt.datetime) -> str:
-    """``3 h ago`` or ``in 4 min``."""
-    seconds = since(moment, now)
-    if seconds < 0:
-        return gettext("in %(span)s") % {"span": span(-seconds)}
-    if seconds < 1:
-        return gettext("just now")
-    return gettext("%(span)s ago") % {"span": span(seconds)}
 
 
 def moment(value: dt.datetime | None, now: dt.datetime, *, full: bool = False) -> SafeString | str:

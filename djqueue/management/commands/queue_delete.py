@@ -2,18 +2,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import CommandError
-
 from djqueue.drivers.base import State
-from djqueue.management.base import QueueCommand, listed, number_of
+from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
-from djqueue.operations import selecting
+from djqueue.operations import changes, results, selection
+from djqueue.operations.words import listed, number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from djqueue.operations.selecting import Located, Place
+    from djqueue.operations.results import Target
+
+
+USE_EVEN_RUNNING = (
+    "Wait, or use --even-running: the job goes, the attempt that runs continues, and its outcome "
+    "is ignored."
+)
 
 
 class Command(QueueCommand):
@@ -41,65 +46,34 @@ class Command(QueueCommand):
         if options["state"] == "reserved" and not options["even_running"]:
             raise self.usage("Reserved jobs run at this moment: add --even-running.")
         if options["ids"]:
-            chosen = selecting.choose(options["ids"], options["connection"])
-            self._delete(chosen.places, options)
-            self.report_unknown(chosen.unknown, len(chosen.places))
+            found = selection.choose(options["ids"], options["connection"])
+            self._delete(found.targets, options)
+            self.report_unknown(found.unknown, len(found.targets))
         else:
             self._delete(self._matching(options), options, ask=True)
 
-    def _matching(self, options: dict[str, Any]) -> list[Place]:
+    def _matching(self, options: dict[str, Any]) -> list[Target]:
         states = [State.WAITING, State.DELAYED, State.STUCK]
         if options["state"]:
             states = [State(options["state"])]
         elif options["even_running"]:
             states.append(State.RESERVED)
-        found = selecting.matching(options["connection"], options["queue"], states, options["name"])
-        places = selecting.places(found)
-        if not places:
+        found = selection.matching(options["connection"], options["queue"], states, options["name"])
+        targets = selection.targets(found)
+        if not targets:
             raise self.nothing_matched("No job matched. Nothing was changed.")
-        return places
+        return targets
 
-    def _delete(self, places: list[Place], options: dict[str, Any], *, ask: bool = False) -> None:
-        which = listed([(place.name, place.id) for place in places])
+    def _delete(self, targets: list[Target], options: dict[str, Any], *, ask: bool = False) -> None:
+        which = listed([(target.name, target.id) for target in targets])
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(len(places), 'job')} would be deleted.\n    {which}")
+            self.stdout.write(f"{number_of(len(targets), 'job')} would be deleted.\n    {which}")
             return
         if ask:
-            self.confirm(f"{which}\nThis deletes {number_of(len(places), 'job')}.", options)
+            self.confirm(f"{which}\nThis deletes {number_of(len(targets), 'job')}.", options)
         even_running = options["even_running"]
-        with Progress(len(places)) as progress:
-            deleted = selecting.delete(places, even_running=even_running, on_progress=progress)
-        self.audit(
-            "delete",
-            deleted,
-            kept=len(places) - deleted,
-            filters={key: options[key] for key in ("connection", "queue", "state", "name")},
-            ids=[place.id for place in places],
-        )
-        if deleted == len(places) > 0:
-            self.stdout.write(f"Deleted {number_of(deleted, 'job')}.\n    {which}")
-        elif deleted or not options["ids"]:
-            self.stdout.write(f"Deleted {number_of(deleted, 'job')}.")
-        if deleted < len(places):
-            self._explain(places, len(places) - deleted, by_id=not ask)
-
-    def _explain(self, places: list[Place], left: int, *, by_id: bool) -> None:
-        if not by_id:
-            self.stderr.write(
-                f"{number_of(left, 'job')} had ended or begun meanwhile, and were left alone."
-            )
-            return
-        running = selecting.running(places)
-        texts = [
-            f"{each.job.id} was not deleted: {_who(each)} is running it. Wait, or use "
-            "--even-running: the job goes, the attempt that runs continues, and its outcome is "
-            "ignored."
-            for each in running
-        ]
-        if left > len(running):
-            texts.append(f"{number_of(left - len(running), 'job')} had ended meanwhile.")
-        raise CommandError("\n".join(texts))
-
-
-def _who(found: Located) -> str:
-    return f"worker {found.job.worker}" if found.job.worker else "a worker"
+        with Progress(len(targets)) as progress:
+            result = changes.delete(targets, even_running=even_running, on_progress=progress)
+        filters = {key: options[key] for key in ("connection", "queue", "state", "name")}
+        self.report("delete", "Deleted", result, filters, by_id=not ask)
+        self.report_left(result, "deleted", {results.RUNNING: USE_EVEN_RUNNING}, by_id=not ask)

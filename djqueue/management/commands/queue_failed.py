@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.base import QueueCommand
 from djqueue.management.options import (
     add_failed_filters,
     add_json,
@@ -11,8 +11,9 @@ from djqueue.management.options import (
     failed_selection,
     limit_of,
 )
-from djqueue.management.rows import failed_object
 from djqueue.operations import failed_jobs
+from djqueue.operations.describe import describe_failed_job
+from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -30,7 +31,7 @@ class Command(QueueCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         selection = failed_selection(options)
         found = failed_jobs.listed(selection, limit_of(options))
-        objects = map(failed_object, islice(found, options["limit"] or None))
+        objects = map(describe_failed_job, islice(found, options["limit"] or None))
         if options["json"]:
             for each in objects:
                 self.json(each)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
 from djqueue.management.output import Progress
 from djqueue.operations import audit as auditing
 from djqueue.operations import failed_jobs
 from djqueue.operations.failed_jobs import ALL, Selection
+from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from djqueue.drivers.base import State
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_json, add_limit, limit_of
-from djqueue.management.rows import job_object
-from djqueue.operations.selecting import EVERY_STATE, matching
+from djqueue.operations.describe import describe_job
+from djqueue.operations.selection import EVERY_STATE, matching
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -30,7 +30,7 @@ class Command(QueueCommand):
         found = matching(
             options["connection"], options["queue"], states, options["name"], limit_of(options)
         )
-        objects = map(job_object, islice(found, options["limit"] or None))
+        objects = (describe_job(*each) for each in islice(found, options["limit"] or None))
         if options["json"]:
             for each in objects:
                 self.json(each)

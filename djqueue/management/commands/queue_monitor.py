@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.management.base import OVER, QueueCommand, number_of
+from djqueue.management.base import OVER, QueueCommand
 from djqueue.management.options import add_json, duration
-from djqueue.management.rows import queue_object
+from djqueue.operations.describe import describe_queue
 from djqueue.operations.names import unknown_queue
-from djqueue.operations.status import monitor, span
+from djqueue.operations.status import monitor
+from djqueue.operations.words import number_of, span
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -40,7 +41,7 @@ class Command(QueueCommand):
         found = monitor(targets, options["max"], options["max_age"])
         if options["json"]:
             for each in found:
-                self.json({**queue_object(each.status), "over": list(each.over)})
+                self.json({**describe_queue(each.status), "over": list(each.over)})
         else:
             columns = ("queue", "waiting", "delayed", "reserved", "oldest", "status")
             self.rows(columns, map(_row, found))

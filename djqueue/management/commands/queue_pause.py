@@ -7,7 +7,8 @@ from djqueue.dispatch import controls
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import duration
 from djqueue.operations.names import unknown_queue
-from djqueue.operations.status import span, split_target
+from djqueue.operations.status import split_target
+from djqueue.operations.words import span
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.management.base import QueueCommand, number_of
+from djqueue.management.base import QueueCommand
 from djqueue.management.output import Progress
 from djqueue.operations import failed_jobs
+from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

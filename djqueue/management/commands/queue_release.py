@@ -2,18 +2,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import CommandError
-
-from djqueue.drivers.base import State
-from djqueue.management.base import QueueCommand, listed, number_of
+from djqueue.drivers.base import Change, State
+from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
-from djqueue.operations import selecting
+from djqueue.operations import changes, results, selection
+from djqueue.operations.words import listed, number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from djqueue.operations.selecting import Place
+    from djqueue.operations.results import Target
+
+
+ONLY_STUCK = "A stuck job is one whose worker is gone."
 
 
 class Command(QueueCommand):
@@ -30,39 +32,27 @@ class Command(QueueCommand):
         if bool(options["ids"]) == options["stuck"]:
             raise self.usage("Give ids, or --stuck.")
         if options["ids"]:
-            chosen = selecting.choose(options["ids"], options["connection"])
-            self._release(chosen.places, options)
-            self.report_unknown(chosen.unknown, len(chosen.places))
+            chosen = selection.choose(options["ids"], options["connection"])
+            self._release(chosen.targets, options)
+            self.report_unknown(chosen.unknown, len(chosen.targets))
             return
-        found = selecting.matching(options["connection"], options["queue"], [State.STUCK])
-        places = selecting.places(found)
-        if not places:
+        found = selection.matching(options["connection"], options["queue"], [State.STUCK])
+        targets = selection.targets(found)
+        if not targets:
             raise self.nothing_matched("No job is stuck. Nothing was changed.")
-        self._release(places, options, ask=True)
+        self._release(targets, options, ask=True)
 
-    def _release(self, places: list[Place], options: dict[str, Any], *, ask: bool = False) -> None:
-        which = listed([(place.name, place.id) for place in places])
+    def _release(
+        self, targets: list[Target], options: dict[str, Any], *, ask: bool = False
+    ) -> None:
+        which = listed([(target.name, target.id) for target in targets])
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(len(places), 'job')} would be released.\n    {which}")
+            self.stdout.write(f"{number_of(len(targets), 'job')} would be released.\n    {which}")
             return
         if ask:
-            self.confirm(f"{which}\nThis releases {number_of(len(places), 'stuck job')}.", options)
-        with Progress(len(places)) as progress:
-            released = selecting.release(places, on_progress=progress)
-        self.audit(
-            "release",
-            released,
-            kept=len(places) - released,
-            filters={key: options[key] for key in ("connection", "queue")},
-            ids=[place.id for place in places],
-        )
-        if released == len(places) > 0:
-            self.stdout.write(f"Released {number_of(released, 'job')}.\n    {which}")
-        elif released or ask:
-            self.stdout.write(f"Released {number_of(released, 'job')}.")
-        if released < len(places) and not ask:
-            left = number_of(len(places) - released, "job")
-            raise CommandError(
-                f"{left} not released: only stuck jobs are, whose worker is gone. See where a job "
-                "stands with queue_show."
-            )
+            self.confirm(f"{which}\nThis releases {number_of(len(targets), 'stuck job')}.", options)
+        with Progress(len(targets)) as progress:
+            result = changes.change(Change.RELEASE, targets, progress)
+        filters = {key: options[key] for key in ("connection", "queue")}
+        self.report("release", "Released", result, filters, by_id=not ask)
+        self.report_left(result, "released", {results.NOT_STUCK: ONLY_STUCK}, by_id=not ask)

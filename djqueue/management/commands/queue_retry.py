@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.management.base import QueueCommand, number_of, told
+from djqueue.management.base import QueueCommand, told
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
 from djqueue.management.output import Progress
 from djqueue.operations import audit as auditing
 from djqueue.operations import failed_jobs
 from djqueue.operations.failed_jobs import ALL, Selection
 from djqueue.operations.retrying import retry
+from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_json
 from djqueue.management.output import moment
-from djqueue.operations.showing import show
+from djqueue.operations.describe import show
 from djqueue.text.printable import indented, one_line
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from django.core.management.base import CommandError
 
 from djqueue.management.base import QueueCommand, told
 from djqueue.management.options import add_json
-from djqueue.management.rows import queue_object
-from djqueue.operations.status import paused_for, report, span
+from djqueue.operations.describe import describe_queue
+from djqueue.operations.status import paused_for, report
+from djqueue.operations.words import span
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -48,7 +49,7 @@ def _object(one: QueueStatus, found: Report) -> dict[str, Any]:
     pause = one.pause
     place = f"{one.connection}:{one.queue}"
     return {
-        **queue_object(one),
+        **describe_queue(one),
         "workers": one.workers,
         "stuck": one.stuck,
         "status": one.state,

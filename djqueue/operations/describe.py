@@ -1,4 +1,4 @@
-"""One job as an operator reads it: where it stands, its arguments, and what went wrong.
+"""Jobs and queues as operators read them: where a job stands, its arguments, what went wrong.
 
 Secrets in it are masked (see `djqueue.text.masking`).
 """
@@ -17,7 +17,7 @@ from djqueue.errors import (
     Unsupported,
 )
 from djqueue.jobs import registry
-from djqueue.operations import failed_jobs, selecting
+from djqueue.operations import failed_jobs, selection
 from djqueue.payload import history, payload
 from djqueue.payload.packing import TooLong
 from djqueue.payload.store import unpacked
@@ -25,18 +25,25 @@ from djqueue.text.masking import masked, masked_text
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
+    from djqueue.drivers.base import StoredJob
     from djqueue.models import FailedJob
-    from djqueue.operations.selecting import Located
+    from djqueue.operations.status import QueueStatus
 
 __all__ = [
     "LONGEST_SHOWN",
     "MOST_SHOWN",
+    "describe_failed_job",
+    "describe_job",
+    "describe_queue",
     "options_of",
     "read_for_people",
     "readable",
     "remark_on",
     "show",
 ]
+
+LONGEST_MESSAGE = 4_000
+"""Characters of a message that a listing has. What workers write is shorter."""
 
 MOST_SHOWN = 1 << 20
 """Bytes of packed arguments that are unpacked for a reader."""
@@ -48,14 +55,13 @@ LONGEST_SHOWN = 1 << 20
 def show(text: str, connection: str | None = None) -> dict[str, Any]:
     """All about the job whose id is `text`, or begins or ends like it; `JobNotFound` if none is.
 
-    A stored job has the keys ``id name queue connection state attempts available_at reserved_at
-    created_at priority interruptions worker``, a failed one ``id row name queue connection state
-    attempts exception_class exception_message failed_at exception history``. Both have
-    ``sent options tags arguments`` and, where the payload or its arguments cannot be read,
-    ``damaged``; ``remark`` where no worker that runs this code would run the job.
+    A stored job has the keys of `describe_job` and ``priority interruptions worker``, a failed one
+    those of `describe_failed_job` and ``state exception history``. Both have ``sent options tags
+    arguments`` and, where the payload or its arguments cannot be read, ``damaged``; ``remark``
+    where no worker that runs this code would run the job.
     """
     try:
-        return _stored(selecting.locate(text, connection))
+        return _stored(*selection.locate(text, connection))
     except JobNotFound as error:
         missing = error
     try:
@@ -67,18 +73,52 @@ def show(text: str, connection: str | None = None) -> dict[str, Any]:
         raise max(missing, error, key=lambda each: len(str(each))) from None
 
 
-def _stored(found: Located) -> dict[str, Any]:
-    job = found.job
+def describe_job(connection: str, job: StoredJob) -> dict[str, Any]:
+    """A stored job as the JSON object that commands print. The keys are fixed."""
     return {
         "id": job.id,
         "name": job.name,
         "queue": job.queue,
-        "connection": found.connection,
+        "connection": connection,
         "state": str(job.state),
         "attempts": job.attempts,
         "available_at": job.available_at,
         "reserved_at": job.reserved_at,
         "created_at": job.created_at,
+    }
+
+
+def describe_failed_job(row: FailedJob) -> dict[str, Any]:
+    """A failed job as the JSON object that commands print. The keys are fixed."""
+    return {
+        "id": str(row.uuid),
+        "row": row.pk,
+        "name": row.name,
+        "queue": row.queue,
+        "connection": row.connection,
+        "attempts": row.attempts,
+        "exception_class": row.exception_class,
+        "exception_message": masked_text(row.exception_message, LONGEST_MESSAGE),
+        "failed_at": row.failed_at,
+    }
+
+
+def describe_queue(one: QueueStatus) -> dict[str, Any]:
+    """A queue as the JSON object that commands print. The keys are fixed."""
+    return {
+        "connection": one.connection,
+        "queue": one.queue,
+        "waiting": one.counts.waiting,
+        "delayed": one.counts.delayed,
+        "reserved": one.counts.reserved,
+        "oldest_at": one.counts.oldest_at,
+        "paused": one.paused,
+    }
+
+
+def _stored(connection: str, job: StoredJob) -> dict[str, Any]:
+    return {
+        **describe_job(connection, job),
         "priority": job.priority,
         "interruptions": job.interruptions,
         "worker": job.worker,
@@ -88,16 +128,8 @@ def _stored(found: Located) -> dict[str, Any]:
 
 def _failed(row: FailedJob) -> dict[str, Any]:
     return {
-        "id": str(row.uuid),
-        "row": row.pk,
-        "name": row.name,
-        "queue": row.queue,
-        "connection": row.connection,
+        **describe_failed_job(row),
         "state": "failed",
-        "attempts": row.attempts,
-        "exception_class": row.exception_class,
-        "exception_message": masked_text(row.exception_message),
-        "failed_at": row.failed_at,
         **_content(row.payload, row.name),
         "history": masked(history.read(row.history).attempts),
         "exception": masked_text(row.exception),

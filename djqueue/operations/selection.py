@@ -1,8 +1,7 @@
-"""Stored jobs, chosen by id or by where they are, and what operators do to them.
+"""Stored jobs, chosen by id or by where they are.
 
 An id is looked for on the default connection first, then on the others: what it names is acted
-upon where it was found. Every act is conditional in its store, so a job that a worker took
-meanwhile is left alone, and each returns what really changed.
+upon where it was found.
 """
 
 from __future__ import annotations
@@ -20,55 +19,41 @@ from djqueue.errors import (
     Unsupported,
 )
 from djqueue.operations.failed_jobs import SLICE, not_found
+from djqueue.operations.results import Target
 from djqueue.text import short_ids as ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from djqueue.drivers.base import Inspector
 
-__all__ = [
-    "EVERY_STATE",
-    "Chosen",
-    "Located",
-    "Place",
-    "choose",
-    "delete",
-    "locate",
-    "matching",
-    "places",
-    "release",
-    "running",
-]
+__all__ = ["EVERY_STATE", "Listed", "Selected", "choose", "locate", "matching", "targets"]
 
 EVERY_STATE = (State.RESERVED, State.STUCK, State.WAITING, State.DELAYED)
 
 
-class Located(NamedTuple):
-    """A stored job, and the connection it is on."""
+class Listed(NamedTuple):
+    """A stored job, and the connection that it is on."""
 
     connection: str
     job: StoredJob
 
-
-class Place(NamedTuple):
-    """What remains of a job when many are chosen."""
-
-    connection: str
-    queue: str
-    id: str
-    name: str = ""
+    @property
+    def target(self) -> Target:
+        """The job as what an operator means: without its payload."""
+        job = self.job
+        return Target(self.connection, job.queue, job.key or job.id, job.name)
 
 
-class Chosen(NamedTuple):
+class Selected(NamedTuple):
     """What ids stand for."""
 
-    places: list[Place]
+    targets: list[Target]
     unknown: list[JobNotFound]
     """One for each id that no stored job has, or that fits several; they say which."""
 
 
-def locate(text: str, connection: str | None = None) -> Located:
+def locate(text: str, connection: str | None = None) -> Listed:
     """The stored job whose id is `text`, or begins or ends like it. Raises `JobNotFound`.
 
     Without a `connection` every one is asked; one that cannot be reached is named in the error.
@@ -85,7 +70,7 @@ def locate(text: str, connection: str | None = None) -> Located:
             silent.append(f" Connection {name} was not looked at. {error}")
             continue
         if len(found) == 1:
-            return Located(name, found[0])
+            return Listed(name, found[0])
         if found:
             raise not_found("job", text, [job.id for job in found])
     missing = not_found("job", text, ())
@@ -111,18 +96,16 @@ def _search(inspector: Inspector, part: str) -> list[StoredJob]:
     return inspector.find([ids.as_begin(part)])
 
 
-def choose(texts: Sequence[str], connection: str | None = None) -> Chosen:
+def choose(texts: Sequence[str], connection: str | None = None) -> Selected:
     """The stored jobs that ids, or parts of ids, stand for."""
-    places: dict[Place, None] = {}
+    found = []
     unknown = []
     for text in texts:
         try:
-            found = locate(text, connection)
+            found.append(locate(text, connection))
         except JobNotFound as error:
             unknown.append(error)
-        else:
-            places[_place(found)] = None
-    return Chosen(list(places), unknown)
+    return Selected(targets(found), unknown)
 
 
 def matching(
@@ -131,7 +114,7 @@ def matching(
     states: Iterable[State] = EVERY_STATE,
     name: str | None = None,
     limit: int | None = None,
-) -> Iterator[Located]:
+) -> Iterator[Listed]:
     """Stored jobs by queue, state and name; those that run first, then as they would run.
 
     Where a connection passes its jobs on, those of each member in turn; one that cannot be reached
@@ -141,7 +124,7 @@ def matching(
     names = members(connection)
     silent: list[QueueError] = []
 
-    def found() -> Iterator[Located]:
+    def found() -> Iterator[Listed]:
         for keeper in names:
             try:
                 yield from _held_by(keeper, queue, states)
@@ -153,13 +136,13 @@ def matching(
     return islice((each for each in found() if name is None or each.job.name == name), limit)
 
 
-def _held_by(keeper: str, queue: str | None, states: Sequence[State]) -> Iterator[Located]:
+def _held_by(keeper: str, queue: str | None, states: Sequence[State]) -> Iterator[Listed]:
     asked = queues[keeper]
     every = asked.inspector.queues() if queue is None else [asked.check(queue)]
     for state in states:
         for each in every:
             for job in _pages(asked.inspector, each, state):
-                yield Located(asked.name, job)
+                yield Listed(asked.name, job)
 
 
 def _pages(inspector: Inspector, queue: str, state: State) -> Iterator[StoredJob]:
@@ -176,66 +159,8 @@ def _pages(inspector: Inspector, queue: str, state: State) -> Iterator[StoredJob
         after = page[-1].id
 
 
-def places(found: Iterable[Located]) -> list[Place]:
-    """Where jobs are. All of them are read before the first is touched: acting upon some moves
-    others from page to page.
+def targets(found: Iterable[Listed]) -> list[Target]:
+    """Each job once, without its payload. All of them are read before the first is changed: that
+    moves others from page to page.
     """
-    return list(dict.fromkeys(map(_place, found)))
-
-
-def _place(found: Located) -> Place:
-    return Place(found.connection, found.job.queue, found.job.id, found.job.name)
-
-
-def delete(
-    chosen: Sequence[Place],
-    *,
-    even_running: bool = False,
-    on_progress: Callable[[int], object] = lambda done: None,
-) -> int:
-    """Delete waiting, delayed and stuck jobs; how many. With `even_running` the others too: the
-    attempt that runs goes on, and its outcome is ignored.
-    """
-
-    def remove(inspector: Inspector, queue: str, uuids: Sequence[str]) -> int:
-        return inspector.remove(queue, uuids, even_running=even_running)
-
-    return _act(chosen, remove, on_progress)
-
-
-def release(
-    chosen: Sequence[Place], *, on_progress: Callable[[int], object] = lambda done: None
-) -> int:
-    """Stuck jobs back to waiting, one interruption more on record; how many."""
-    return _act(
-        chosen, lambda inspector, queue, uuids: inspector.release(queue, uuids), on_progress
-    )
-
-
-def _act(
-    chosen: Sequence[Place],
-    action: Callable[[Inspector, str, Sequence[str]], int],
-    on_progress: Callable[[int], object],
-) -> int:
-    by_queue: dict[tuple[str, str], list[str]] = {}
-    for place in chosen:
-        by_queue.setdefault((place.connection, place.queue), []).append(place.id)
-    changed = seen = 0
-    for (connection, queue), uuids in by_queue.items():
-        inspector = queues[connection].inspector
-        for start in range(0, len(uuids), SLICE):
-            part = uuids[start : start + SLICE]
-            changed += action(inspector, queue, part)
-            seen += len(part)
-            on_progress(seen)
-    return changed
-
-
-def running(chosen: Sequence[Place]) -> list[Located]:
-    """Those of `chosen` that a worker runs at this moment."""
-    return [
-        Located(place.connection, job)
-        for place in chosen
-        for job in queues[place.connection].inspector.find([place.id])
-        if job.state is State.RESERVED
-    ]
+    return list(dict.fromkeys(each.target for each in found))

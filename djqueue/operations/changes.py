@@ -1,0 +1,131 @@
+"""What operators do to stored jobs: delete, release, run now. Each is conditional in the store: a
+job that a worker took or ended meanwhile is left alone, and the result says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from djqueue.dispatch.connections import queues
+from djqueue.drivers.base import Change, State
+from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.operations import results
+from djqueue.operations.failed_jobs import SLICE
+from djqueue.operations.results import Left, Reason, Result, Target
+from djqueue.operations.words import STATES, relative
+from djqueue.text.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from djqueue.drivers.base import StoredJob
+
+__all__ = ["Progress", "change", "delete"]
+
+Progress = Callable[[int], object]
+"""Called after each slice with how many jobs have been looked at."""
+
+
+def delete(
+    targets: Sequence[Target],
+    *,
+    even_running: bool = False,
+    on_progress: Progress = lambda done: None,
+) -> Result:
+    """Delete waiting, delayed and stuck jobs. With `even_running` the others too: the attempt that
+    runs goes on, and its outcome is ignored.
+    """
+    result = change(Change.DELETE, targets, on_progress)
+    run = [left.target for left in result.left if left.reason is results.RUNNING and left.target]
+    if not even_running or not run:
+        return result
+    others = [left for left in result.left if left.reason is not results.RUNNING]
+    return Result(result.changed, others, result.stopped) + change(Change.DELETE_RUNNING, run)
+
+
+def change(
+    what: Change, targets: Sequence[Target], on_progress: Progress = lambda done: None
+) -> Result:
+    """Do `what` to the jobs. What is for one attempt, `DELETE_RUNNING` and `RELEASE`, is done to
+    the one that `Target.seen` names. A store that does not answer is asked for no more of them.
+    """
+    result = Result()
+    seen = 0
+    for connection, queue, some in _slices(targets):
+        if result.stopped is None:
+            result += _change(what, connection, queue, some)
+        else:
+            result += Result((), [Left(result.stopped, {}, each) for each in some], result.stopped)
+        seen += len(some)
+        on_progress(seen)
+    return result
+
+
+def _slices(targets: Sequence[Target]) -> list[tuple[str, str, list[Target]]]:
+    by_queue: dict[tuple[str, str], list[Target]] = {}
+    for target in targets:
+        by_queue.setdefault((target.connection, target.queue), []).append(target)
+    return [
+        (connection, queue, every[start : start + SLICE])
+        for (connection, queue), every in by_queue.items()
+        for start in range(0, len(every), SLICE)
+    ]
+
+
+def _change(what: Change, connection: str, queue: str, targets: Sequence[Target]) -> Result:
+    """Change jobs of one queue, then look at those that were left."""
+    compares = what in (Change.DELETE_RUNNING, Change.RELEASE)
+    unseen = [each for each in targets if compares and each.seen is None]
+    meant = {each.id: each for each in targets if not compares or each.seen is not None}
+    try:
+        inspector = queues[connection].inspector
+        seen = {each.id: each.seen or "" if compares else "" for each in meant.values()}
+        changed = inspector.change(what, queue, seen) if seen else set()
+        missed = [id for id in meant if id not in changed]
+        after = {job.key or job.id: job for job in inspector.find(missed)} if missed else {}
+    except QueueError as error:
+        stopped = Reason(str(error), str(error))
+        left = [Left(stopped, {}, each) for each in targets]
+        return Result((), left, stopped if isinstance(error, QueueUnavailable) else None)
+    return Result(
+        [target for id, target in meant.items() if id in changed],
+        [Left(results.NOT_SEEN, {}, each) for each in unseen]
+        + [_left(what, meant[id], after.get(id)) for id in missed],
+    )
+
+
+def _left(what: Change, target: Target, job: StoredJob | None) -> Left:
+    """Why a job was left, as its store describes it now."""
+    if job is None:
+        return Left(results.FINISHED, {}, target)
+    return Left(_reason(what, target, job), _details(job), target)
+
+
+def _reason(what: Change, target: Target, job: StoredJob) -> Reason:
+    again = bool(target.seen) and target.seen != job.reservation
+    runs = job.state is State.RESERVED
+    if what is Change.DELETE:
+        return results.RUNNING if runs else results.CHANGED
+    if what is Change.RUN_NOW:
+        return results.CHANGED if job.state is State.DELAYED else results.NOT_DELAYED
+    if what is Change.DELETE_RUNNING:
+        if not runs and job.state is not State.STUCK:
+            return results.NOT_RUNNING
+        return results.TAKEN_AGAIN if again else results.CHANGED
+    if job.state is State.STUCK:
+        return results.TAKEN_AGAIN if again else results.CHANGED
+    if not runs or not target.seen:
+        return results.NOT_STUCK
+    return results.TAKEN_AGAIN if again else results.ALIVE_AGAIN
+
+
+def _details(job: StoredJob) -> Mapping[str, str]:
+    now = timezone.now()
+    return {
+        "worker": one_line(job.worker or "?"),
+        "ago": relative(job.reserved_at or now, now),
+        "state": str(STATES[job.state]),
+    }

@@ -1,0 +1,69 @@
+"""How states, spans of time and numbers are written for operators: on screens and in commands."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext, gettext_lazy, pgettext
+
+from djqueue.drivers.base import State
+from djqueue.drivers.now import aware
+from djqueue.text.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.utils.functional import _StrPromise
+
+__all__ = ["STATES", "listed", "number_of", "relative", "since", "span"]
+
+STATES: dict[State, _StrPromise] = {
+    State.WAITING: gettext_lazy("Waiting"),
+    State.DELAYED: gettext_lazy("Delayed"),
+    State.RESERVED: gettext_lazy("Running"),
+    State.STUCK: gettext_lazy("Stuck"),
+}
+"""What operators call the states; a reserved job is one that runs."""
+
+
+def span(seconds: float) -> str:
+    """A duration in its largest unit, as in ``12 s`` or ``3 h``."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return pgettext("duration", "%(number)d s") % {"number": whole}
+    if whole < 3600:
+        return pgettext("duration", "%(number)d min") % {"number": whole // 60}
+    if whole < 2 * 86400:
+        return pgettext("duration", "%(number)d h") % {"number": whole // 3600}
+    return pgettext("duration", "%(number)d d") % {"number": whole // 86400}
+
+
+def since(moment: dt.datetime, now: dt.datetime) -> float:
+    """Seconds between two times; where USE_TZ is False databases give them without a zone."""
+    return ((aware(now) or now) - (aware(moment) or moment)).total_seconds()
+
+
+def relative(moment: dt.datetime, now: dt.datetime) -> str:
+    """``3 h ago`` or ``in 4 min``."""
+    seconds = since(moment, now)
+    if seconds < 0:
+        return gettext("in %(span)s") % {"span": span(-seconds)}
+    if seconds < 1:
+        return gettext("just now")
+    return gettext("%(span)s ago") % {"span": span(seconds)}
+
+
+def number_of(number: int, noun: str) -> str:
+    """``"1 failed job"``, ``"12,431 failed jobs"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(jobs: Sequence[tuple[str, str]], at_most: int = 10) -> str:
+    """Which jobs, given as name and id: each of a few, of many how many of each name."""
+    if len(jobs) <= at_most:
+        return ", ".join(one_line(f"{name} {id}") for name, id in jobs)
+    counted = Counter(name for name, _id in jobs).most_common()
+    more = f", {number_of(len(counted) - 5, 'more name')}" if len(counted) > 5 else ""
+    return ", ".join(f"{count:,} of {one_line(name, 80)}" for name, count in counted[:5]) + more
