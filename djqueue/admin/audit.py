@@ -10,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import router
 
+from djqueue.admin.selection import key_of
 from djqueue.operations import audit as auditing
 from djqueue.text.printable import one_line
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.http import HttpRequest
 
-    from djqueue.admin.outcome import Named
+    from djqueue.operations.results import Target
 
 SINGLE_ROWS = 100
 """More objects than this are one row that says how many."""
@@ -44,7 +45,7 @@ def last_act(model: type[Model], pk: int, alias: str) -> Act | None:
         content_type_id=ContentType.objects.get_for_model(model).pk, object_id=str(pk)
     )
     for entry in rows.select_related("user").order_by("-action_time")[:10]:
-        if is_about(entry, alias):
+        if is_about(entry, {"database": alias}):
             verb = str(details(entry).get("verb", ""))
             return Act(verb, one_line(entry.user.get_username()), entry.action_time)
     return None
@@ -59,9 +60,10 @@ def details(entry: LogEntry) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def is_about(entry: LogEntry, alias: str) -> bool:
-    """Whether a row of the log is about a job in that database: two may share a number."""
-    return str(details(entry).get("database", alias)) == alias
+def is_about(entry: LogEntry, place: Mapping[str, str]) -> bool:
+    """Whether a row of the log is about a job there: in two databases they may share a number."""
+    told = details(entry)
+    return all(str(told.get(key, where)) == where for key, where in place.items())
 
 
 class Record:
@@ -73,13 +75,16 @@ class Record:
         model: type[Model],
         flag: int,
         verb: str,
+        place: Mapping[str, str],
         scope: Mapping[str, Any],
     ) -> None:
         self._user = request.user
         self._model = model
         self._verb = verb
-        self._scope = scope
-        """The database, and what chose the rows."""
+        self._place = place
+        """The database, or the connection."""
+        self._scope = {**place, **scope}
+        """The same, and what chose the rows."""
         self._common: dict[str, Any] = {
             "user_id": request.user.pk,
             "content_type_id": ContentType.objects.get_for_model(model).pk,
@@ -90,17 +95,17 @@ class Record:
         self._changed = 0
         self._kept = 0
 
-    def add(self, changed: Sequence[Named], kept: int, *, alone: bool) -> None:
+    def add(self, changed: Sequence[Target], kept: int, *, alone: bool) -> None:
         """A slice is done. With `alone` it is the only one, and a few rows get an entry each."""
         self._changed += len(changed)
         self._kept += kept
         self._labels += [row.label for row in changed]
         if alone and len(changed) <= SINGLE_ROWS:
-            told = json.dumps({"verb": self._verb, "database": self._scope["database"]})
+            told = json.dumps({"verb": self._verb, **self._place})
             LogEntry.objects.using(log_alias()).bulk_create(
                 LogEntry(
                     **self._common,
-                    object_id=str(row.pk),
+                    object_id=str(row.row or key_of(row.id)),
                     object_repr=one_line(row.label, 200),
                     change_message=told,
                 )

@@ -87,6 +87,8 @@ class LightChangeList(ChangeList):
     """A list that leaves the columns in the database which it does not show."""
 
     model_admin: ReadOnlyAdmin
+    notes: Sequence[str] = ()
+    """Why this is not the whole list, for people."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         """The rows of the list, without `ReadOnlyAdmin.heavy_columns`."""

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from djqueue.admin import failed_changes, stores
+from djqueue.admin import changes, stores
 from djqueue.admin.base import column, named
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents
 from djqueue.admin.lists.filters import FailedConnectionFilter, FailedQueueFilter, FailedWhenFilter
@@ -34,7 +34,7 @@ RETRY = Verb(
     name="retry",
     label=_("Retry"),
     permissions=("djqueue.retry_failedjob",),
-    apply=failed_changes.retry,
+    apply=changes.retry,
     commits=True,
     wording=Wording(
         plural("Retried %(count)d job", "Retried %(count)d jobs"),
@@ -50,7 +50,7 @@ FORGET = Verb(
     name="forget",
     label=_("Forget"),
     permissions=("djqueue.delete_failedjob",),
-    apply=failed_changes.forget,
+    apply=changes.forget,
     wording=Wording(
         plural("Forgot %(count)d failed job", "Forgot %(count)d failed jobs"),
         plural(

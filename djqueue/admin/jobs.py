@@ -1,31 +1,42 @@
-"""The jobs of database connections: what waits, is delayed, runs or is stuck."""
+"""The jobs of every connection: what waits, is delayed, runs or is stuck."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, DELETION
+from django.http import QueryDict
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from djqueue.admin import job_changes, stores
+from djqueue.admin import changes, stores
 from djqueue.admin.base import column, named
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents
-from djqueue.admin.lists.filters import DatabaseFilter, QueueFilter, StateFilter
-from djqueue.admin.lists.search import condition
+from djqueue.admin.lists import queue_names, store_jobs
+from djqueue.admin.lists.filters import CONNECTION, QueueFilter, StateFilter, StoreFilter
+from djqueue.admin.lists.search import Wanted, condition
+from djqueue.admin.lists.states import with_state
+from djqueue.admin.lists.store_jobs import StoreChangeList, StoreRows
 from djqueue.admin.lists.words import NOTHING, moment, state_pill
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
-from djqueue.drivers.base import State
+from djqueue.admin.selection import stored_key
+from djqueue.drivers.base import Change, State
+from djqueue.errors import QueueError
+from djqueue.operations.selection import EVERY_STATE
 from djqueue.text import printable as text
+from djqueue.text.masking import masked_text
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
+    from django.contrib.admin.views.main import ChangeList
+    from django.db.models import Model, QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
+
+    from djqueue.admin.selection import Key
 
 _NOT_DELETED = plural("%(count)d job was not deleted", "%(count)d jobs were not deleted")
 
@@ -33,8 +44,12 @@ DELETE = Verb(
     name="delete",
     label=_("Delete"),
     permissions=("djqueue.delete_queuedjob",),
-    apply=job_changes.delete,
-    wording=Wording(plural("Deleted %(count)d job", "Deleted %(count)d jobs"), _NOT_DELETED),
+    apply=changes.changer(Change.DELETE),
+    wording=Wording(
+        plural("Deleted %(count)d job", "Deleted %(count)d jobs"),
+        _NOT_DELETED,
+        hints=changes.HINTS,
+    ),
     flag=DELETION,
     offered=lambda job: job.state != State.RESERVED.value,
     destructive=True,
@@ -43,13 +58,14 @@ FORCE_DELETE = Verb(
     name="force_delete",
     label=_("Delete even though running"),
     permissions=("djqueue.delete_queuedjob", "djqueue.force_delete_job"),
-    apply=job_changes.force_delete,
+    apply=changes.changer(Change.DELETE_RUNNING),
     wording=Wording(
         plural("Deleted %(count)d running job", "Deleted %(count)d running jobs"),
         _NOT_DELETED,
         lambda count: gettext(
             "The attempt that runs goes on; its result is ignored and it is not retried."
         ),
+        hints=changes.HINTS,
     ),
     flag=DELETION,
     offered=lambda job: job.state == State.RESERVED.value,
@@ -64,11 +80,12 @@ RELEASE = Verb(
     name="release",
     label=_("Release"),
     permissions=("djqueue.release_job",),
-    apply=job_changes.release,
+    apply=changes.changer(Change.RELEASE),
     wording=Wording(
         plural("Released %(count)d stuck job", "Released %(count)d stuck jobs"),
         plural("%(count)d job was not released", "%(count)d jobs were not released"),
         lambda count: gettext("The next free worker takes over."),
+        hints=changes.HINTS,
     ),
     flag=CHANGE,
     offered=lambda job: job.state == State.STUCK.value,
@@ -78,7 +95,7 @@ RUN_NOW = Verb(
     name="run_now",
     label=_("Run now"),
     permissions=("djqueue.release_job",),
-    apply=job_changes.run_now,
+    apply=changes.changer(Change.RUN_NOW),
     wording=Wording(
         plural("%(count)d delayed job may run now", "%(count)d delayed jobs may run now"),
         plural("%(count)d job was left as it is", "%(count)d jobs were left as they are"),
@@ -94,7 +111,7 @@ class QueuedJobAdmin(OperatorAdmin):
     verbs = (RUN_NOW, RELEASE, DELETE, FORCE_DELETE)
     heavy_columns = ("payload", "history")
     list_display = ("job", "queue_name", "status", "tried", "created")
-    list_filter = (DatabaseFilter, StateFilter, QueueFilter)
+    list_filter = (StoreFilter, StateFilter, QueueFilter)
     # What is searched is up to `search`; Django wants to see a name here to draw the box.
     search_fields = ("name",)
     search_help_text = _("Id, or a part of it · job:shop.SendMail · queue:mail · a part of a name")
@@ -105,9 +122,76 @@ class QueuedJobAdmin(OperatorAdmin):
         """The databases that connections keep jobs in."""
         return stores.with_jobs()
 
+    def stores(self) -> list[str]:
+        """The connections that keep jobs in other stores."""
+        return stores.elsewhere()
+
+    def connection(self, request: HttpRequest) -> str | None:
+        """The one that the list, or the page, is about; None for a database."""
+        kept = QueryDict(request.GET.get("_changelist_filters", ""))
+        asked = request.GET.get(CONNECTION) or kept.get(CONNECTION)
+        return asked if asked in self.stores() else None
+
+    def queue_names(self, request: HttpRequest) -> list[str]:
+        """The queues to filter by."""
+        connection = self.connection(request)
+        if connection is not None:
+            return store_jobs.queue_names(connection)
+        return queue_names.of_jobs(self.alias(request))
+
+    def store_rows(self, request: HttpRequest, query: str) -> StoreRows:
+        """The jobs of another store that the filters and the search leave."""
+        state = request.GET.get(StateFilter.parameter_name)
+        return StoreRows(
+            self.connection(request) or "",
+            request.GET.get(QueueFilter.parameter_name) or None,
+            EVERY_STATE if state is None else StateFilter.states(state),
+            Wanted(query),
+        )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Another store's list is not asked of a database."""
+        if self.connection(request) is not None:
+            return StoreChangeList
+        return super().get_changelist(request, **kwargs)
+
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        """A store has one order: that in which its jobs run."""
+        return () if self.connection(request) else super().get_sortable_by(request)
+
+    def key(self, request: HttpRequest, given: str) -> Key | None:
+        """A row number, or the key of a job in another store."""
+        if self.connection(request) is None:
+            return super().key(request, given)
+        return given if stored_key(given) is not None else None
+
+    def rows(self, request: HttpRequest, keys: Sequence[Key]) -> list[Any]:
+        """Those of the jobs that are there; none where their store does not answer."""
+        connection = self.connection(request)
+        if connection is None:
+            return super().rows(request, keys)
+        try:
+            return store_jobs.find(connection, keys)
+        except QueueError as error:
+            told = text.one_line(masked_text(str(error)))
+            self.message_user(request, told, messages.ERROR, fail_silently=True)
+            return []
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Model | None:
+        """A job for its page, from wherever it is."""
+        if self.connection(request) is None:
+            return super().get_object(request, object_id, from_field)
+        return next(iter(self.rows(request, [object_id])), None)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Also the connection, which one of the filters takes."""
+        return lookup == CONNECTION or super().lookup_allowed(lookup, value, request)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With each job's state, by the database's clock."""
-        return job_changes.with_state(super().get_queryset(request))
+        return with_state(super().get_queryset(request))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -115,16 +199,15 @@ class QueuedJobAdmin(OperatorAdmin):
         """By id, name and queue."""
         return queryset.filter(condition(search_term)), False
 
-    def seen(self, row: Any) -> int:
-        """The reservation number: one more for each worker that takes the job."""
-        return int(row.reservation)
+    def seen(self, row: Any) -> str:
+        """The reservation: another one for each worker that takes the job."""
+        return str(getattr(row, "seen", row.reservation))
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The list, with a word about the connections whose jobs are not in it."""
+        """The list, with the pauses that are in force."""
         context = {
-            "elsewhere": stores.elsewhere(),
             "paused": stores.paused(),
             **(extra_context or {}),
         }
@@ -211,7 +294,7 @@ class QueuedJobAdmin(OperatorAdmin):
             **super().detail(request, row),
             "pill": _pill(row),
             "explanation": _EXPLANATIONS.get(row.state, ""),
-            "facts": _facts(row),
+            "facts": _facts(row, self.connection(request)),
             "contents": contents(row.payload, self.admin_site.name, visible=visible, name=row.name),
             "values_visible": visible,
             "exceptions_visible": readable,
@@ -238,11 +321,12 @@ def _pill(row: Any) -> SafeString:
     return state_pill(state, row.reserved_at if held else row.available_at, row.now)
 
 
-def _facts(row: Any) -> list[tuple[Any, Any]]:
+def _facts(row: Any, connection: str | None) -> list[tuple[Any, Any]]:
     holder = text.one_line(row.holder) if row.holder else ""
     worker = holder or (_("unknown: its row is gone") if row.reserved_by else NOTHING)
     return [
         (_("Id"), row.uuid),
+        *([(_("Connection"), text.one_line(connection))] if connection else []),
         (_("Queue"), text.one_line(row.queue)),
         (_("Worker"), worker),
         (_("Attempts"), row.attempts),
@@ -251,5 +335,5 @@ def _facts(row: Any) -> list[tuple[Any, Any]]:
         (_("Created"), moment(row.created_at, row.now, full=True)),
         (_("Available"), moment(row.available_at, row.now, full=True)),
         (_("Taken by the worker"), moment(row.reserved_at, row.now, full=True)),
-        (_("Row"), row.pk),
+        *([(_("Row"), row.pk)] if connection is None else []),
     ]

@@ -24,8 +24,9 @@ from django.views.decorators.http import require_POST
 
 from djqueue.admin import audit
 from djqueue.admin.base import Page, ReadOnlyAdmin
-from djqueue.admin.job_changes import Picked
-from djqueue.admin.outcome import Kept, Result, Wording, tell
+from djqueue.admin.outcome import Wording, tell
+from djqueue.admin.selection import Key, Selection, number, seen_in
+from djqueue.operations.results import Left, Result
 from djqueue.text import printable as text
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Verb:
     """On the button of a row's page."""
     permissions: tuple[str, ...]
     """All of them are needed."""
-    apply: Callable[[Picked], Result]
+    apply: Callable[[Selection], Result]
     wording: Wording
     flag: int
     """As in the admin's log."""
@@ -101,39 +102,50 @@ class OperatorAdmin(ReadOnlyAdmin):
     verbs: ClassVar[Sequence[Verb]] = ()
     bulk_permission = "djqueue.bulk_operations"
 
-    def seen(self, row: Any) -> int:
+    def seen(self, row: Any) -> str:
         """What a form carries about a row, for the statement that changes it to compare with."""
-        return 0
+        return ""
+
+    def connection(self, request: HttpRequest) -> str | None:
+        """The connection whose store has the rows, where they are in no table."""
+        return None
+
+    def rows(self, request: HttpRequest, keys: Sequence[Key]) -> list[Any]:
+        """Those of the rows that are there, for a question."""
+        rows = self.get_queryset(request).defer(*self.heavy_columns)
+        return list(rows.filter(pk__in=keys).order_by("pk"))
+
+    def key(self, request: HttpRequest, given: str) -> Key | None:
+        """What a form or an address says about which row; None for what cannot be one."""
+        return number(given)
 
     # -- carrying out --------------------------------------------------------------------------
 
     def perform(
-        self, request: HttpRequest, verb: Verb, picked: Picked, scope: Mapping[str, Any]
+        self, request: HttpRequest, verb: Verb, selection: Selection, scope: Mapping[str, Any]
     ) -> Result:
         """Do it in slices, each one transaction with its part of the log where the verb lets it
         be, and report. `scope` is what chose the rows, for the log.
         """
-        if not verb.allowed(request) or self._too_many(request, len(picked.keys)):
+        if not verb.allowed(request) or self._too_many(request, len(selection.keys)):
             raise PermissionDenied
         result = Result()
-        log = audit.Record(
-            request, self.model, verb.flag, verb.name, {"database": picked.alias, **scope}
-        )
-        slices = list(_slices(picked.keys))
+        log = audit.Record(request, self.model, verb.flag, verb.name, selection.place, scope)
+        slices = list(_slices(selection.keys))
         for at, keys in enumerate(slices):
-            part = verb.apply(picked._replace(keys=keys)) if verb.commits else None
+            part = verb.apply(selection._replace(keys=keys)) if verb.commits else None
             with transaction.atomic(using=audit.log_alias()):
-                part = part or verb.apply(picked._replace(keys=keys))
-                log.add(part.changed, len(part.kept), alone=len(slices) == 1)
+                part = part or verb.apply(selection._replace(keys=keys))
+                log.add(part.changed, len(part.left), alone=len(slices) == 1)
             result += part
             if part.stopped is not None:
                 rest = sum(map(len, slices[at + 1 :]))
-                result += Result((), [Kept(part.stopped)] * rest)
+                result += Result((), [Left(part.stopped)] * rest)
                 break
         log.close()
         tell(request, verb.wording, result)
-        if picked.more and result.changed:
-            self.message_user(request, _more(len(picked.keys)), messages.WARNING)
+        if selection.more and result.changed:
+            self.message_user(request, _more(len(selection.keys)), messages.WARNING)
         return result
 
     def run(self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> Any:
@@ -141,8 +153,8 @@ class OperatorAdmin(ReadOnlyAdmin):
         if not verb.allowed(request):
             raise PermissionDenied
         across = forms.BooleanField().to_python(request.POST.get("select_across"))
-        picked = self._all_of(request, queryset) if across else self._selected(request)
-        if self._too_many(request, len(picked.keys)):
+        selection = self._all_of(request, queryset) if across else self._selected(request)
+        if self._too_many(request, len(selection.keys)):
             refusal = gettext(
                 "Nothing was changed: more than %(limit)d rows match, and your account may act on"
                 " %(limit)d at once. Narrow the list with a filter or the search."
@@ -150,29 +162,40 @@ class OperatorAdmin(ReadOnlyAdmin):
             self.message_user(request, refusal % {"limit": AT_ONCE}, messages.ERROR)
             return None
         if (across or verb.asks) and "confirmed" not in request.POST:
-            return self._ask(request, verb, picked, across=across)
+            return self._ask(request, verb, selection, across=across)
         scope: dict[str, Any] = {}
         if across:
             chosen = {name: text.one_line(value, 200) for name, value in request.GET.items()}
-            scope = {"filter": chosen or "all", "newest": max(picked.keys, default=0)}
-        return self.perform(request, verb, picked, scope)
+            scope = {"filter": chosen or "all", "newest": _newest(selection)}
+        return self.perform(request, verb, selection, scope)
 
     def _too_many(self, request: HttpRequest, count: int) -> bool:
         return count > AT_ONCE and not request.user.has_perm(self.bulk_permission)
 
-    def _selected(self, request: HttpRequest) -> Picked:
+    def _selected(self, request: HttpRequest) -> Selection:
         # Not the action's queryset: that has the list's filters, and would hide a row that has
         # changed its state since the page was made.
-        numbers = map(_number, request.POST.getlist(ACTION_CHECKBOX_NAME))
-        keys = sorted({key for key in numbers if key is not None})
-        return Picked(self.alias(request), keys[:AT_MOST], _tokens(request), len(keys) > AT_MOST)
+        given = (self.key(request, each) for each in request.POST.getlist(ACTION_CHECKBOX_NAME))
+        keys = sorted({key for key in given if key is not None}, key=_in_order)
+        return self._selection(request, keys)
 
-    def _all_of(self, request: HttpRequest, queryset: QuerySet[Any]) -> Picked:
+    def _selection(self, request: HttpRequest, keys: Sequence[Key]) -> Selection:
+        """Rows as forms name them, as many as one request acts on."""
+        seen = {self.key(request, row) or 0: token for row, token in seen_in(request).items()}
+        return Selection(
+            self.alias(request),
+            keys[:AT_MOST],
+            seen,
+            more=len(keys) > AT_MOST,
+            connection=self.connection(request),
+        )
+
+    def _all_of(self, request: HttpRequest, queryset: QuerySet[Any]) -> Selection:
         """Every row the list stands for, up to the newest one there was when it was asked."""
-        newest = _number(request.POST.get("newest", ""))
+        newest = number(request.POST.get("newest", ""))
         rows = queryset if newest is None else queryset.filter(pk__lte=newest)
         keys = list(rows.order_by("pk").values_list("pk", flat=True)[: AT_MOST + 1])
-        return Picked(self.alias(request), keys[:AT_MOST], _tokens(request), len(keys) > AT_MOST)
+        return self._selection(request, keys)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -180,16 +203,15 @@ class OperatorAdmin(ReadOnlyAdmin):
         self,
         request: HttpRequest,
         verb: Verb,
-        picked: Picked,
+        selection: Selection,
         *,
         across: bool = False,
         on_page: bool = False,
     ) -> Page:
         """The page that says what would happen, and to what."""
-        rows = self.get_queryset(request).defer(*self.heavy_columns)
-        named = list(rows.filter(pk__in=picked.keys[:SHOWN]).order_by("pk"))
+        named = self.rows(request, selection.keys[:SHOWN])
         # The operator sees some of them; the answer is about what all of them were at this moment.
-        seen = named if not verb.compares else self._in_slices(rows, picked.keys)
+        seen = named if not verb.compares else self._in_slices(request, selection.keys)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -199,22 +221,22 @@ class OperatorAdmin(ReadOnlyAdmin):
             "wording": verb.wording,
             "rows": [(text.one_line(row), self.summary(row)) for row in named],
             "seen": ",".join(f"{row.pk}:{self.seen(row)}" for row in seen),
-            "count": len(picked.keys),
-            "more": _more(len(picked.keys)) if picked.more else "",
-            "unnamed": max(0, len(picked.keys) - SHOWN),
+            "count": len(selection.keys),
+            "more": _more(len(selection.keys)) if selection.more else "",
+            "unnamed": max(0, len(selection.keys) - SHOWN),
             "across": across,
-            "keys": picked.keys[:1] if across else picked.keys,
-            "newest": max(picked.keys, default=0),
+            "keys": selection.keys[:1] if across else selection.keys,
+            "newest": _newest(selection),
             "action": request.POST.get("action", ""),
             "checkbox": ACTION_CHECKBOX_NAME,
-            "back": self._where_now(request, picked.keys[0] if on_page else -1),
+            "back": self._where_now(request, selection.keys[0] if on_page else None),
         }
         request.current_app = self.admin_site.name
         return Page(request, "admin/djqueue/confirm.html", context)
 
-    def _in_slices(self, rows: QuerySet[Any], keys: Sequence[int]) -> Iterator[Any]:
+    def _in_slices(self, request: HttpRequest, keys: Sequence[Key]) -> Iterator[Any]:
         for some in _slices(keys):
-            yield from rows.filter(pk__in=some).order_by("pk")
+            yield from self.rows(request, some)
 
     def summary(self, row: Any) -> SafeString | str:
         """How a question describes a row, beside its name."""
@@ -237,30 +259,31 @@ class OperatorAdmin(ReadOnlyAdmin):
         """
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
         view = self.admin_site.admin_view(self.act_view)
-        urls = [path("<int:pk>/act/<str:verb>/", view, name=name), *super().get_urls()]
+        urls = [path("<str:pk>/act/<str:verb>/", view, name=name), *super().get_urls()]
         for url in urls:
             for alias in connections:
                 url.callback = transaction.non_atomic_requests(alias)(url.callback)
         return urls
 
     @method_decorator(require_POST)
-    def act_view(self, request: HttpRequest, pk: int, verb: str) -> HttpResponse:
+    def act_view(self, request: HttpRequest, pk: str, verb: str) -> HttpResponse:
         """A button of a row's page."""
         found = next((each for each in self.verbs if each.name == verb), None)
-        if found is None or _number(str(pk)) is None:
+        key = self.key(request, pk)
+        if found is None or key is None:
             raise Http404
         if not (self.has_view_permission(request) and found.allowed(request)):
             raise PermissionDenied
-        picked = Picked(self.alias(request), [pk], _tokens(request))
+        selection = self._selection(request, [key])
         if found.asks and "confirmed" not in request.POST:
-            return self._ask(request, found, picked, on_page=True)
-        self.perform(request, found, picked, {})
-        return HttpResponseRedirect(self._where_now(request, pk))
+            return self._ask(request, found, selection, on_page=True)
+        self.perform(request, found, selection, {})
+        return HttpResponseRedirect(self._where_now(request, key))
 
-    def _where_now(self, request: HttpRequest, pk: int) -> str:
+    def _where_now(self, request: HttpRequest, key: Key | None) -> str:
         """The row's page if it is still there, else the list."""
-        there = self.get_queryset(request).filter(pk=pk).exists()
-        page, args = ("change", [pk]) if there else ("changelist", [])
+        there = key is not None and bool(self.rows(request, [key]))
+        page, args = ("change", [key]) if there else ("changelist", [])
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
         url = reverse(name, args=args, current_app=self.admin_site.name)
         kept: dict[str, Any] = {
@@ -277,10 +300,10 @@ class OperatorAdmin(ReadOnlyAdmin):
         context = response.context_data if isinstance(response, Page) else None
         entries = (context or {}).get("action_list")
         if entries:
-            alias = self.alias(request)
+            place = self._selection(request, []).place
             labels = {verb.name: str(verb.label) for verb in self.verbs}
             entries.object_list = [
-                Told.of(entry, labels) for entry in entries if audit.is_about(entry, alias)
+                Told.of(entry, labels) for entry in entries if audit.is_about(entry, place)
             ]
         return response
 
@@ -298,24 +321,12 @@ class OperatorAdmin(ReadOnlyAdmin):
         }
 
 
-def _slices(keys: Sequence[int]) -> Iterator[Sequence[int]]:
+def _slices(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
     return (keys[start : start + SLICE] for start in range(0, len(keys), SLICE))
 
 
-def _tokens(request: HttpRequest) -> dict[int, int]:
-    """The ``seen`` fields of a form, as ``row:number``, one or several."""
-    tokens = {}
-    for token in ",".join(request.POST.getlist("seen")).split(","):
-        key, _colon, number = token.partition(":")
-        pair = (_number(key), _number(number))
-        if pair[0] is not None and pair[1] is not None:
-            tokens[pair[0]] = pair[1]
-    return tokens
-
-
-def _number(given: str) -> int | None:
-    """A row number that a form carries; None for what no database would take."""
-    return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else None
+def _in_order(key: Key) -> tuple[int, str]:
+    return len(str(key)), str(key)
 
 
 def _more(limit: int) -> str:
@@ -324,3 +335,8 @@ def _more(limit: int) -> str:
         " do it again for them, or use a command."
     )
     return told % {"limit": number_format(limit, use_l10n=True, force_grouping=True)}
+
+
+def _newest(selection: Selection) -> int:
+    """The row number that "all" does not go beyond."""
+    return max((key for key in selection.keys if isinstance(key, int)), default=0)

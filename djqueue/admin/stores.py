@@ -27,7 +27,7 @@ def with_jobs() -> Mapping[str, Sequence[str]]:
 
 
 def elsewhere() -> list[str]:
-    """Names of the connections whose jobs are in no database, and so not on the jobs page."""
+    """Names of the connections whose jobs are in no database: each has a list of its own."""
     return [
         name
         for name, each in settings().connections.items()

@@ -145,17 +145,6 @@ def test_an_empty_list_says_so_and_how_to_see_more():
     assert "Clear them" in browser.get(JOBS, {"state": "stuck"}).content.decode()
 
 
-@override_settings(DJQUEUE=TWO_DATABASES)
-def test_jobs_elsewhere_are_named_with_the_command_that_shows_them():
-    page = client().get(JOBS).content.decode()
-    assert "queue_jobs cache-queue" in page
-    assert "queue_jobs sync" not in page
-
-
-def test_with_database_connections_alone_nothing_is_elsewhere():
-    assert "Not shown here" not in client().get(JOBS).content.decode()
-
-
 @pytest.mark.django_db(databases=["default", "queue"])
 @override_settings(DJQUEUE=TWO_DATABASES)
 def test_jobs_of_several_databases_are_told_apart():

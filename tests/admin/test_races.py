@@ -11,8 +11,10 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from djqueue.admin import job_changes
-from djqueue.admin.job_changes import Picked
+from djqueue.admin import changes
+from djqueue.admin.selection import Selection
+from djqueue.drivers.base import Change
+from djqueue.drivers.database import changing
 from djqueue.models import QueuedJob, Worker
 from tests.admin.support import (
     FAILED,
@@ -46,28 +48,29 @@ def _become_due(row: QueuedJob) -> None:
 @pytest.mark.parametrize(
     ("make", "meanwhile", "change"),
     [
-        (stuck, _come_back, job_changes.delete),
-        (stuck, _come_back, job_changes.release),
-        (waiting, _take, job_changes.delete),
-        (delayed, _become_due, job_changes.run_now),
+        (stuck, _come_back, Change.DELETE),
+        (stuck, _come_back, Change.RELEASE),
+        (waiting, _take, Change.DELETE),
+        (delayed, _become_due, Change.RUN_NOW),
     ],
 )
-def test_the_statement_itself_compares_once_more(
-    make,
-    meanwhile,
-    change,
-    monkeypatch,
-):
+def test_the_statement_itself_compares_once_more(make, meanwhile, change, monkeypatch):
     """A lease ends or goes on by the clock: between the look and the write too, lock or not."""
     row = make()
-    looked = job_changes._read("default", [row.pk])
-    monkeypatch.setattr(job_changes, "_locked", lambda picked: looked)
-    meanwhile(row)
-    before = QueuedJob.objects.filter(pk=row.pk).values().get()
-    result = change(Picked("default", [row.pk], {row.pk: row.reservation}))
-    assert QueuedJob.objects.filter(pk=row.pk).values().get() == before
+    read = changing._read
+
+    def read_before(rows):
+        found = read(rows)
+        meanwhile(row)
+        monkeypatch.setattr(changing, "_read", read)
+        return found
+
+    monkeypatch.setattr(changing, "_read", read_before)
+    verb = changes.changer(change)
+    result = verb(Selection("default", [row.pk], {row.pk: str(row.reservation)}))
     assert list(result.changed) == []
-    assert len(result.kept) == 1
+    assert [left.target and left.target.row for left in result.left] == [row.pk]
+    assert exists(row)
 
 
 def _at_once(*works: Callable[[], Any]) -> list[Any]:

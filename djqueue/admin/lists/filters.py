@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import SimpleListFilter
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.lists import queue_names
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 DATABASE = "database"
 """The parameter that names a database alias, where the jobs of several are shown."""
+
+CONNECTION = "connection"
+"""The parameter that names a connection whose jobs are in no database."""
 
 LONGEST = 255
 """Characters of a queue's or a connection's name."""
@@ -63,8 +67,14 @@ class StateFilter(SimpleListFilter):
         value = self.value()
         if value is None:
             return queryset
+        states = self.states(value)
+        return queryset.filter(in_state(states[0])) if states else queryset.none()
+
+    @staticmethod
+    def states(value: str) -> list[State]:
+        """The state that a link or an operator names; none for another word."""
         known = {"running": State.RESERVED} | {state.value: state for state in State}
-        return queryset.filter(in_state(known[value])) if value in known else queryset.none()
+        return [known[value]] if value in known else []
 
 
 class QueueFilter(SimpleListFilter):
@@ -81,7 +91,8 @@ class QueueFilter(SimpleListFilter):
 
     def names(self, request: HttpRequest, model_admin: Any) -> list[str]:
         """The queues to offer."""
-        return queue_names.of_jobs(model_admin.alias(request))
+        found: list[str] = model_admin.queue_names(request)
+        return found
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows of that queue."""
@@ -170,3 +181,46 @@ class DatabaseFilter(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """As it is: `OperatorAdmin.get_queryset` has chosen the database already."""
         return queryset
+
+
+class StoreFilter(DatabaseFilter):
+    """Which connection's jobs are shown: those of a database's table, or of another store."""
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+    ) -> None:
+        params.pop(CONNECTION, None)
+        self._connection: str | None = model_admin.connection(request)
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """The databases and the other stores, called by their connections."""
+        databases = model_admin.databases()
+        self._stores: list[str] = model_admin.stores()
+        if len(databases) + len(self._stores) < 2:
+            return []
+        return [(alias, ", ".join(names) or alias) for alias, names in databases.items()]
+
+    def expected_parameters(self) -> list[str | None]:
+        """Both of them, so that either clears the other."""
+        return [self.parameter_name, CONNECTION]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Databases first, as without other stores."""
+        for choice in super().choices(changelist):
+            alias_only = {**choice, "query_string": _without_connection(choice["query_string"])}
+            yield alias_only | {"selected": choice["selected"] and self._connection is None}
+        others = [self.parameter_name, "p", "queue"]
+        for name in self._stores:
+            yield {
+                "selected": name == self._connection,
+                "query_string": changelist.get_query_string({CONNECTION: name}, others),
+                "display": text.one_line(name, LONGEST),
+            }
+
+
+def _without_connection(query: str) -> str:
+    """An address without the connection of another store."""
+    given = QueryDict(query.removeprefix("?"), mutable=True)
+    given.pop(CONNECTION, None)
+    return f"?{given.urlencode()}"

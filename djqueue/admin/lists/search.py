@@ -6,10 +6,14 @@ import re
 import shlex
 from functools import reduce
 from operator import and_
+from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
 from djqueue.text import short_ids as ids
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import StoredJob
 
 SHORTEST_ID = ids.SHORTEST
 """Fewer hexadecimal digits are no part of an id but of a name."""
@@ -82,3 +86,46 @@ def _id(word: str) -> Q:
     if len(part) == ids.LENGTH:
         return found | Q(uuid=part)
     return found | Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
+
+
+class Wanted:
+    """What a search leaves of jobs that are in no table, by the same words."""
+
+    def __init__(self, text: str) -> None:
+        usable = len(text) <= LONGEST and "\0" not in text
+        self._words = _words(text)[:MOST_WORDS] if usable else []
+        self.nothing = not usable
+        """No job fits."""
+        self.everything = usable and not self._words
+        """Every job fits."""
+        self.ids = [part for word in self._words if (part := _part(word)) is not None]
+        """Ids, or parts of ids, as hexadecimal digits: to be looked for instead of listing."""
+
+    def fits(self, job: StoredJob) -> bool:
+        """Whether all words fit `job`."""
+        return all(self._fits(word, job) for word in self._words)
+
+    def _fits(self, word: str, job: StoredJob) -> bool:
+        qualifier, colon, value = word.partition(":")
+        digits = job.id.replace("-", "")
+        if (part := _part(word)) is not None:
+            return digits.startswith(part) or digits.endswith(part)
+        if colon and value and qualifier == "queue":
+            return job.queue == value
+        if colon and value and qualifier == "job":
+            pattern = ".*".join(map(re.escape, re.split(r"\*+", value, maxsplit=MOST_STARS)))
+            return re.search(rf"(^|\.){pattern}$", job.name, re.IGNORECASE) is not None
+        folded = word.casefold()
+        in_id = len(folded) >= SHORTEST_ID and folded.replace("-", "") in digits
+        return in_id or folded in job.name.casefold()
+
+
+def _part(word: str) -> str | None:
+    """The digits of a word that can be nothing but an id, or a part of one."""
+    qualifier, _colon, value = word.partition(":")
+    given = value if qualifier == "id" else word
+    if not _PART_OF_ID.match(given.casefold()):
+        return None
+    digits = given.casefold().replace("-", "")
+    is_part = qualifier == "id" and SHORTEST_ID <= len(digits) <= ids.LENGTH
+    return digits if is_part or len(digits) == ids.LENGTH else None

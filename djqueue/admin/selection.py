@@ -1,0 +1,63 @@
+"""Which rows a form is about: row numbers of a table, or keys of jobs in another store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+__all__ = ["Key", "Selection", "key_of", "number", "seen_in", "stored_key"]
+
+Key = int | str
+"""A row number; of a job in another store what its store knows it by, as `key_of` writes it."""
+
+_PLAIN = re.compile(r"[0-9a-f-]{1,80}\Z")
+_SPELLED_OUT = re.compile(r"x(?:[0-9a-f]{2}){1,1000}\Z")
+
+
+class Selection(NamedTuple):
+    """The rows that an action is for."""
+
+    alias: str
+    keys: Sequence[Key]
+    seen: Mapping[Key, str]
+    """The reservation that the operator's page showed, by row."""
+    more: bool = False
+    """Whether more rows match than one request acts on."""
+    connection: str | None = None
+    """The connection whose store has the jobs; None for rows of the database `alias`."""
+
+    @property
+    def place(self) -> Mapping[str, str]:
+        """Where the rows are, for the log."""
+        return {"connection": self.connection} if self.connection else {"database": self.alias}
+
+
+def number(given: str) -> int | None:
+    """A row number that a form carries; None for what no database would take."""
+    return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else None
+
+
+def key_of(name: str) -> str:
+    """How forms and addresses carry the name that a store has for a job."""
+    return name if _PLAIN.match(name) else "x" + name.encode("utf-8", "surrogateescape").hex()
+
+
+def stored_key(given: str) -> str | None:
+    """The name that a store has for a job, from a form; None for what cannot be one."""
+    if _SPELLED_OUT.match(given):
+        return bytes.fromhex(given[1:]).decode("utf-8", "surrogateescape")
+    return given if _PLAIN.match(given) else None
+
+
+def seen_in(request: HttpRequest) -> dict[str, str]:
+    """The ``seen`` fields of a form, as ``row:reservation``, one or several."""
+    found = {}
+    for token in ",".join(request.POST.getlist("seen")).split(","):
+        key, colon, reservation = token.partition(":")
+        if colon:
+            found[key] = reservation
+    return found
