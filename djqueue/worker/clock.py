@@ -14,5 +14,8 @@ from functools import partial
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-now: Callable[[], float] = partial(time.clock_gettime, _CLOCK)
+Clock = Callable[[], float]
+"""Tells the time. Leases, pauses and wake-ups are given one; in tests its hands can be moved."""
+
+now: Clock = partial(time.clock_gettime, _CLOCK)
 """Seconds since some moment before the worker started, the same for all processes here."""

@@ -1,107 +1,72 @@
 """The parent: one loop, no threads, no user code, and nothing in it blocks for long.
 
-A turn of the loop: do what is due, hand out what is buffered, exchange with the store (settle what
-ended, reserve what is next), then sleep until a child, the store, a signal or a deadline calls.
+A turn of the loop: take what the store answered, do what is due, hand out what is buffered,
+exchange with the store (settle what ended, reserve what is next), then sleep until a child, the
+store, a signal or a timer wakes it. The parts return facts, and `Worker` alone applies them.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import select
-import selectors
 import signal
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from djqueue.conf import settings
-from djqueue.drivers.base import WorkerIdentity
+from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
 from djqueue.finish.notices import Chore, ChoreKind
 from djqueue.jobs import registry
-from djqueue.worker import clock
-from djqueue.worker.answers import Answers
+from djqueue.runner.decision import Ending
+from djqueue.worker import clock, exchange
 from djqueue.worker.buffer import Buffer
-from djqueue.worker.children import output
-from djqueue.worker.children.channel import WorkItem
+from djqueue.worker.children import facts, output
 from djqueue.worker.children.children import Children
-from djqueue.worker.children.process import Process
 from djqueue.worker.children.settings import ChildSettings
-from djqueue.worker.exchange import STORE_ERRORS, Exchanger
-from djqueue.worker.interrupts import Interrupts
+from djqueue.worker.events import Events
+from djqueue.worker.exchange import Exchanger
 from djqueue.worker.options import StopReason, WorkerOptions
-from djqueue.worker.schedule import LAST_WORDS, Schedule
-from djqueue.worker.store.lease import Lease
-from djqueue.worker.store.presence import Presence
-from djqueue.worker.store.sql import ParentSql
-from djqueue.worker.store.wakeup import Idle
+from djqueue.worker.progress import LAST_WORDS, Progress
+from djqueue.worker.report.banner import goodbye
+from djqueue.worker.schedule import NEVER, Schedule, Timer
+from djqueue.worker.store import maintenance
+from djqueue.worker.store.access import FIRST_PAUSE, LONGEST_PAUSE, StoreAccess
+from djqueue.worker.store.maintenance import Maintenance
 from djqueue.worker.warden import orphans
-from djqueue.worker.warden.link import Link
 from djqueue.worker.warden.warden import STOP
-from djqueue.worker.window import WindowSizer
 
 if TYPE_CHECKING:
-    from djqueue.drivers.base import Answer, Driver
+    from djqueue.drivers.base import Driver
     from djqueue.worker.report.report import Report
 
 logger = logging.getLogger("djqueue.worker")
 
-LARGEST_EXCHANGE = 400
-AHEAD = 3
-"""Windows that a child may hold: one that runs, one that is ready, one that is on its way."""
 PATIENCE_AT_END = 2.0
-"""Seconds that a call to the store may wait once the worker is on its way out."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between two tries to reach the store at the start."""
-GATHER = 0.001
-"""Seconds in which answers of a busy child gather, so that not each one wakes the parent."""
+"""Seconds that a call to the store may wait once the worker stops."""
+WATCH_EVERY, WATCH_IDLE_EVERY = 0.05, 1.0
+"""Seconds between looks at what runs, while something runs and while nothing does."""
+SAMPLE_MEMORY_EVERY = 0.25
+HOLD_LOST = "The connection that held it broke, and other workers may be given it."
 
 
 class Worker:
     """Runs jobs until there is a reason to stop."""
 
     def __init__(self, options: WorkerOptions, driver: Driver, report: Report) -> None:
-        self.options = options
-        self.driver = driver
-        self._patience = driver.lease / 8
-        driver.patience = self._patience
-        self.sql = ParentSql(driver)
-        self.report = report
-        self.rules = options.rules(settings().unknown_job_grace)
-        self.reason: StopReason | None = None
-        self.done = 0
-        self.started = clock.now()
-        self.child_settings = ChildSettings(
-            options.connection,
-            options.name,
-            options.queues,
-            self.rules,
-            options.memory << 20,
-            options.kill_grace,
-            options.grace,
-        )
         output.hold_standard_descriptors()
-        self._interrupts = Interrupts()
-        self.children = Children(options.workers, self.child_settings, driver, self._interrupts)
-        self.buffer = Buffer()
-        self.window_sizer = WindowSizer(driver.window)
-        identity = WorkerIdentity(
-            options.name, socket.gethostname(), os.getpid(), options.queues, driver.lease
-        )
-        self.session = driver.session(identity)
-        self.exchanger = Exchanger(self)
-        self.presence = (
-            None if driver.shows_workers else Presence(self.sql, identity, options.connection)
-        )
-        self._selector = selectors.DefaultSelector()
-        self.answers = Answers(self, self._selector)
-        self.end_at: float | None = None
-        """When what still runs is stopped, once there is a reason to stop."""
-        self._paused_by_signal = False
-        self.ends_when_empty = options.stop_when_empty or options.once
+        self.options = options
+        self.report = report
+        self.progress = Progress(started=clock.now())
+        self.events = Events()
+        self.store = StoreAccess(driver, options, self.events.selector)
+        rules = options.rules(settings().unknown_job_grace)
+        self.maintenance = Maintenance(self.store, options, rules)
+        child_settings = ChildSettings.of(options, rules)
+        self.children = Children(options.workers, child_settings, driver, self.events)
+        self.buffer = Buffer(1 if options.rest else driver.window, queues=len(options.queues))
+        self.exchanger = Exchanger(self.store, options.connection)
+        self.schedule = Schedule.of(options, self.progress.started, recover_after=driver.lease / 4)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -111,50 +76,42 @@ class Worker:
         for spec in registry.all():
             spec.warm_up()
         orphans.adopt()
-        self.answers.hear_warden()
+        self.children.start_warden()
 
     def run(self) -> StopReason:
         """Work until stopped; everything held is settled or handed back by then."""
-        with self._interrupts.trapped():
-            if self.children.link is None:
-                self.prepare()
-            self._selector.register(self._interrupts.descriptor, selectors.EVENT_READ, None)
+        with self.events.open():
             try:
+                if self.children.wardens.link is None:
+                    self.prepare()
                 if self._join():
                     self._work()
             finally:
                 self.children.close()
-                self._selector.close()
-                self.report.stopped(self)
-        assert self.reason is not None  # noqa: S101
-        return self.reason
+                self.report.stopped(self.progress)
+        assert self.progress.reason is not None  # noqa: S101
+        return self.progress.reason
 
     def _join(self) -> bool:
         """Join the store's workers; where it is away, wait for it. False: stopped meanwhile."""
         pause = FIRST_PAUSE
-        while self.reason is None:
+        while self.progress.reason is None:
             try:
-                self.session.join()
+                self.store.join()
             except QueueUnavailable as error:
                 if pause == FIRST_PAUSE:
                     logger.warning("%s Waiting until it answers.", error)
                 self.report.flush()
-                self._see_to(self._selector.select(pause))
+                self._hear(self.events.pause(pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
                 return True
         return False
 
     def _work(self) -> None:
-        self.lease = Lease(self.session)
-        self.idle = Idle(self.session, self.options, self._selector)
-        self.schedule = Schedule(self)
-        self.children.lease_until(self.lease.over_at)
+        self.buffer.notices.append(Chore(ChoreKind.STARTED))
         try:
-            self.schedule.run(clock.now())
-            self.answers.start_children(clock.now())
-            self.buffer.notices.append(Chore(ChoreKind.STARTED))
-            while self.reason is None or not self._settled_down():
+            while self.progress.reason is None or not self._has_settled_down():
                 self._turn(clock.now())
         except Exception as error:
             logger.critical("The worker cannot go on: %s: %s", type(error).__name__, error)
@@ -163,235 +120,279 @@ class Worker:
         finally:
             self._leave()
 
-    def _settled_down(self) -> bool:
-        """Whether the worker, on its way out, has nothing left to do, or no time for it."""
-        now = clock.now()
-        if self.end_at is not None and now >= self.end_at:
-            self.buffer.notices.clear()
-            if now >= self.end_at + LAST_WORDS:
-                return True
-        if self.children.busy or self.buffer.notices:
-            return False
-        # Where the store stays away, others take over what it has not been told.
-        return self.exchanger.nothing_left or now > self.lease.over_at
-
-    def _give_everything_back(self) -> None:
-        """After an error of our own: what ran is handed back as interrupted, the rest as it was."""
-        self.abort("Its worker ended because of an error.")
-        deadline = clock.now() + LAST_WORDS
-        while self.children.busy and clock.now() < deadline:
-            self.answers.reap()
-            time.sleep(0.01)
-        self.exchanger.give_back(self.buffer.drain())
-        self.exchanger.store_what_it_takes()
-
-    def _leave(self) -> None:
-        """Say goodbye, unless something is still held: then the lease is what brings it back."""
-        if unstored := self.exchanger.unstored:
-            what = "1 ended job" if unstored == 1 else f"{unstored} ended jobs"
-            logger.warning(
-                "The store was not told of %s: what is on record nowhere else runs again.", what
-            )
-        try:
-            self.idle.close()
-            if self.presence:
-                self.presence.leave()
-            if self.exchanger.nothing_left and not any(self.children.held()):
-                self.session.leave()
-        except STORE_ERRORS as error:
-            logger.warning("The worker could not say goodbye to the store: %s", error)
-
     def _turn(self, now: float) -> None:
-        if self.session.lost_hold():
-            self.abort("The connection that held it broke, and other workers may be given it.")
-        if self.exchanger.hear(now):
-            self.schedule.run(now)
-            self.answers.start_children(now)
-            self.hand_out(now)
-            self.exchanger.run(now)
-        else:
-            self.schedule.run_without_store(now)
-            self.hand_out(now)
+        if self.store.session.lost_hold():
+            self.children.kill_all(HOLD_LOST)
+        self._apply(self.exchanger.arrived(now), now)
+        for timer in self.schedule.due(now, store=self.exchanger.awaited is None):
+            self.schedule.set(timer, self._do(timer, now))
+        self._start_children(now)
+        self._hand_out(now)
+        # Lines come before what the store is told: a run that is repeated is explained then, even
+        # if this process is killed in between.
         self.report.flush()
-        if (answer := self.exchanger.awaited) is not None:
-            self._await(answer)
+        room, queues = self._room(now), self.maintenance.open_queues()
+        self._apply(self.exchanger.step(now, room, queues, busy=self.children.busy), now)
+        self.report.flush()
+        self._hear(self._sleep(now))
+
+    def _do(self, timer: Timer, now: float) -> float:
+        """Do what is due; when it is due again."""
+        match timer:
+            case Timer.RENEW_LEASE:
+                self.children.cancel(self.store.renew(self._held()))
+                self.children.lease_until(self.store.lease.over_at)
+                return self.store.renew_at
+            case Timer.TAKE_IN:
+                self.exchanger.take_in(self.store.unacknowledged(self._held()))
+                return self.store.look_at
+            case Timer.WATCH:
+                return self._watch(now)
+            case Timer.SAMPLE_MEMORY:
+                self.children.kill_larger_than(self.options.memory_kill << 20)
+                return now + SAMPLE_MEMORY_EVERY
+            case Timer.MAX_TIME:
+                self.stop(StopReason.MAX_TIME)
+                return NEVER
+        done = self.maintenance.do(timer, now, accepting=self.progress.accepting)
+        self._apply_maintenance(done.facts)
+        return done.again
+
+    def _watch(self, now: float) -> float:
+        """See to jobs that keep others waiting. What lasts too long is ended by the warden."""
+        self.children.kill_silent(now)
+        self._apply(self.children.take_back_behind_long_jobs(now), now)
+        self.report.still_running(self.children.processes, now)
+        if self.progress.end_at is not None and now >= self.progress.end_at:
+            self.store.be_brief(LAST_WORDS / 2)
+        return now + (WATCH_EVERY if self.children.busy else WATCH_IDLE_EVERY)
+
+    def _held(self) -> list[Reservation]:
+        """All that this worker has reserved and the store has not settled."""
+        return [*self.children.held(), *self.buffer.jobs, *self.exchanger.finish.waiting]
+
+    def _apply_maintenance(self, news: Iterable[maintenance.Fact]) -> None:
+        for fact in news:
+            match fact:
+                case maintenance.PauseChanged(queue, paused):
+                    what = "paused" if paused else "resumed"
+                    self.report.event("info", f"Queue {queue} is {what}.")
+                    if not paused:
+                        self.exchanger.look_now()
+                case maintenance.RestartRequested():
+                    self.stop(StopReason.RESTART)
+                case maintenance.JobsMayWait():
+                    self.exchanger.look_now()
+                case maintenance.Recovered(job, outcome):
+                    self.exchanger.add(job, outcome)
+                    self.report.ended(job, outcome)
+                case maintenance.ForChild(notice):
+                    self.buffer.notices.append(notice)
+
+    def _apply(self, news: Iterable[facts.Fact | exchange.Fact], now: float) -> None:
+        """Act upon what children and the store have said, in order."""
+        for fact in news:
+            match fact:
+                case facts.Ended():
+                    self._note_end(fact, now)
+                case facts.Delivered(notice):
+                    self.exchanger.delivered(notice)
+                case facts.Unbegun(jobs, notices):
+                    self.buffer.put_first(jobs, notices)
+                case facts.LongRunning(name, seconds):
+                    self.buffer.windows.observe(name, seconds, now)
+                case exchange.Got(jobs):
+                    self.buffer.add(jobs)
+                    self._hand_out(now)
+                case exchange.NothingThere():
+                    self._stop_if_empty()
+                case exchange.Requeued(delay):
+                    self.schedule.set_at_most(Timer.PROMOTE, clock.now() + delay + 0.001)
+                case exchange.CameBack():
+                    self.report.event("info", "The store answers again.")
+        self.buffer.notices.extend(self.exchanger.take_notices())
+
+    def _note_end(self, end: facts.Ended, now: float) -> None:
+        """An attempt ended: its line, its settlement, and whether the worker stops after it."""
+        options, progress, (job, outcome, unconfirmed, memory) = self.options, self.progress, end
+        progress.done += 1
+        self.buffer.windows.observe(job.name, outcome.duration, now)
+        if unconfirmed:
+            self.exchanger.add_unconfirmed(job)
+            outcome = outcome._replace(ending=Ending.LOST)
         else:
-            self._sleep(now)
+            self.exchanger.add(job, outcome)
+        self.report.ended(job, outcome)
+        if options.rest:
+            progress.rest_until = now + options.rest
+        if options.max_jobs and progress.done >= options.max_jobs:
+            self.stop(StopReason.ONCE if options.once else StopReason.MAX_JOBS)
+        if memory:
+            what = "A child occupies %d MB after %s, above --memory %d."
+            logger.warning(what, memory >> 20, job.name, options.memory)
+            self.stop(StopReason.MEMORY)
 
     # -- handing out ---------------------------------------------------------------------------
 
-    @property
-    def accepting(self) -> bool:
-        """Whether new jobs are wanted."""
-        return self.reason is None and not self._paused_by_signal
-
-    def _capacity(self, now: float) -> int:
-        """Jobs that a child may hold. A second window is on its way while the first one runs,
-        unless a better queue may get something meanwhile.
+    def _start_children(self, now: float) -> None:
+        """Replace those that exited; not while the lease is over, since others have the jobs by
+        now, and while the worker stops only to deliver a notice.
         """
-        if self.options.rest:
-            return 1
-        window = self.window_sizer.window(now)
-        return window * AHEAD if window > 1 and len(self.options.queues) == 1 else window
+        wanted = self.progress.reason is None or bool(self.buffer.notices)
+        if wanted and now < self.store.lease.over_at:
+            self.children.start_missing(now)
 
-    def hand_out(self, now: float) -> None:
-        """Give the children what is buffered; what none can be given goes back to the store."""
+    def _hand_out(self, now: float) -> None:
+        """Give the children what is buffered; what none takes goes back to the store."""
+        self.children.lease_until(self.store.lease.over_at)
         able = self.children.able()
-        self.answers.send()
-        self.buffer.tell(able, now)
+        self.children.send()
+        self.buffer.hand_out_notices(able, now)
         if self.buffer.jobs:
-            if self.accepting and now >= self.schedule.rest_until:
-                self.buffer.deal(able, self._capacity(now))
-                self.schedule.watch_closely()
-            if rest := self.buffer.drain():
-                self.exchanger.give_back(rest)
+            if self.progress.may_begin(now):
+                self.buffer.hand_out_jobs(able, self.buffer.capacity(now))
+                self.schedule.set_at_most(Timer.WATCH, clock.now() + WATCH_EVERY)
+            self._give_back()
 
-    def room(self, now: float) -> int:
+    def _give_back(self) -> None:
+        if rest := self.buffer.drain():
+            self.exchanger.give_back(rest)
+
+    def _room(self, now: float) -> int:
         """How many jobs to reserve now."""
-        able = [process for process in self.children.able() if not process.full]
-        if not able or not self.accepting or now < self.schedule.rest_until:
+        if not self.progress.may_begin(now):
             return 0
-        if self.buffer.saw_exclusive_job:
-            room = sum(1 for process in able if not process.held)
-        else:
-            capacity = self._capacity(now)
-            if len(able[0].held) > capacity * (AHEAD - 1) // AHEAD:
-                return 0
-            room = sum(capacity - len(process.held) for process in able)
+        room = self.buffer.room(self.children.able(), self.buffer.capacity(now))
         if self.options.max_jobs:
             room = min(room, self.options.max_jobs - self.exchanger.begun)
-        return max(0, min(room, LARGEST_EXCHANGE))
+        return max(0, room)
+
+    # -- sleeping ------------------------------------------------------------------------------
+
+    def _sleep(self, now: float) -> list[object]:
+        """What happens before the next timer is due."""
+        wakeup, room = self.store.wakeup, self._room(now)
+        if (answer := self.exchanger.awaited) is not None:
+            self._set_timers(now, room)
+            return self.events.wait_for_answer(answer.fileno(), self.schedule.next_at(store=False))
+        if self.store.may_ask():
+            wakeup.prepare(now, idle=room > 0)
+        if wakeup.was_woken():
+            self.exchanger.look_now()
+        self._set_timers(now, room)
+        polled = wakeup if self.progress.accepting else None
+        ready = self.events.wait(now, self.schedule.next_at(store=True), polled)
+        if wakeup in ready:
+            self.exchanger.look_now()
+        return ready
+
+    def _set_timers(self, now: float, room: int) -> None:
+        """The timers that follow from what the parts know."""
+        store, progress, schedule = self.store, self.progress, self.schedule
+        schedule.set(Timer.RENEW_LEASE, store.renew_at)
+        schedule.set(Timer.TAKE_IN, store.look_at)
+        if store.session.has_orphans:
+            schedule.set(Timer.RECOVER, max(now, store.opens_at))
+        exchange_at = self.exchanger.due_at(now, room, busy=self.children.busy)
+        waits = self.buffer.has_work_for(self.children.able(), now)
+        schedule.set(Timer.EXCHANGE, now if waits else exchange_at)
+        goes_on = progress.reason is None
+        schedule.set(Timer.START_CHILDREN, self.children.start_at if goes_on else NEVER)
+        schedule.set(Timer.REST, progress.rest_until if progress.rest_until > now else NEVER)
+        schedule.set(Timer.END, progress.next_end(clock.now()))
+        awaited = self.exchanger.awaited is not None
+        schedule.set(Timer.LEASE, store.lease.over_at if awaited else NEVER)
+
+    def _hear(self, ready: list[object]) -> None:
+        for number in self.events.signals(ready):
+            self._signalled(number)
+        if ready and (news := self.children.poll(ready)):
+            self._apply(news, clock.now())
+            if self._stops_when_empty and not self.children.busy:
+                self.exchanger.look_now()
 
     # -- stopping ------------------------------------------------------------------------------
 
-    def nothing_there(self) -> None:
-        """The store had nothing for us."""
-        if not self.ends_when_empty or self.children.busy:
+    def stop(self, reason: StopReason) -> None:
+        """Take nothing more; what runs may end within the grace."""
+        if self.progress.reason is not None:
             return
-        if not self.exchanger.nothing_left:
+        self.progress.reason = reason
+        # The warden may have heard a signal some time before we did.
+        self.progress.end_at = end = self.children.page.stop_at or clock.now() + self.options.grace
+        if reason is not StopReason.SIGNAL:  # the warden has heard those itself
+            self.children.page.stop_at = end
+        self.store.be_brief(PATIENCE_AT_END, end)
+        self.buffer.notices.append(Chore(ChoreKind.STOPPING, reason.value))
+        self._apply(self.children.take_back(), clock.now())
+        self._give_back()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if number in STOP:
+            if self.progress.reason is None:
+                self.report.event("info", goodbye(number, self.children.running()))
+                self.stop(StopReason.SIGNAL)
+            else:
+                self.progress.end_at = clock.now()
+                self.store.be_brief(LAST_WORDS / 2, self.progress.end_at)
+                self.children.kill_all(f"It was stopped by a second {number.name}.")
+        elif number is signal.SIGUSR2:
+            self.progress.paused = True
+            self.report.event("info", "Paused by SIGUSR2; SIGCONT resumes.")
+        elif number is signal.SIGCONT and self.progress.paused:
+            self.progress.paused = False
+            self.report.event("info", "Resumed by SIGCONT.")
+        elif number is signal.SIGCHLD:
+            self.children.wardens.reap_orphans()
+
+    def _stop_if_empty(self) -> None:
+        """The store had nothing: with ``--once`` and ``--stop-when-empty`` a reason to stop, when
+        nothing that the worker knows of can put something in line.
+        """
+        if not self._stops_when_empty or self.children.busy:
+            return
+        if not self._has_settled_everything:
             self.exchanger.look_now()  # what ended meanwhile may put something in line
         elif self.buffer.notices and not self.options.once:
             return
-        elif self.schedule.look_for_long_dead():
+        elif recovered := self.maintenance.recover_long_dead():
+            self._apply_maintenance(recovered)
             self.exchanger.look_now()
         else:
             self.stop(StopReason.ONCE if self.options.once else StopReason.EMPTY)
 
-    def stop(self, reason: StopReason) -> None:
-        """Take nothing more; what runs may end within the grace."""
-        if self.reason is None:
-            self.reason = reason
-            # The warden may have heard a signal some time before we did.
-            self.end_at = self.children.page.stop_at or clock.now() + self.options.grace
-            self.driver.patience = min(self._patience, PATIENCE_AT_END)
-            self.buffer.notices.append(Chore(ChoreKind.STOPPING, reason.value))
-            if reason is not StopReason.SIGNAL:  # the warden has heard those itself
-                self.children.page.stop_at = self.end_at
-            for process in self.children.processes:
-                self.answers.take_back(process)
-            self.exchanger.give_back(self.buffer.drain())
+    @property
+    def _stops_when_empty(self) -> bool:
+        return self.options.stop_when_empty or self.options.once
 
-    def _signalled(self, number: signal.Signals) -> None:
-        if number in STOP:
-            if self.reason is None:
-                self.report.event("info", self._goodbye(number))
-                self.stop(StopReason.SIGNAL)
-            else:
-                self.end_at = clock.now()
-                self.grace_is_over()
-                self.abort(f"It was stopped by a second {number.name}.")
-        elif number is signal.SIGUSR2:
-            self._paused_by_signal = True
-            self.report.event("info", "Paused by SIGUSR2; SIGCONT resumes.")
-        elif number is signal.SIGCONT and self._paused_by_signal:
-            self._paused_by_signal = False
-            self.report.event("info", "Resumed by SIGCONT.")
-        elif number is signal.SIGCHLD:
-            self.children.reap_orphans()
+    @property
+    def _has_settled_everything(self) -> bool:
+        return self.exchanger.is_done and not self.buffer.jobs
 
-    def _goodbye(self, number: signal.Signals) -> str:
-        found = [process.running() for process in self.children.processes]
-        running = [
-            each[0].reservation.name for each in found if each and isinstance(each[0], WorkItem)
-        ]
-        if not running:
-            return f"Stopping ({number.name})."
-        again = "Ctrl-C again" if number is signal.SIGINT else "A second signal"
-        return f"Finishing {', '.join(running)} ({number.name}). {again} stops it at once."
+    def _has_settled_down(self) -> bool:
+        """Whether a worker that stops has nothing left to do, or no time for it."""
+        now, end = clock.now(), self.progress.end_at
+        if end is not None and now >= end:
+            self.buffer.notices.clear()
+            if now >= end + LAST_WORDS:
+                return True
+        if self.children.busy or self.buffer.notices:
+            return False
+        # Where the store stays away, others take over what it does not know.
+        return self._has_settled_everything or now > self.store.lease.over_at
 
-    def grace_is_over(self) -> None:
-        """The warden ends what runs; soon the worker ends too, whatever the store does."""
-        self.driver.patience = min(self._patience, LAST_WORDS / 2)
+    def _give_everything_back(self) -> None:
+        """After an error of our own: what ran is handed back as interrupted, the rest as it was."""
+        self.children.kill_all("Its worker ended because of an error.")
+        deadline = clock.now() + LAST_WORDS
+        while self.children.busy and clock.now() < deadline:
+            self._apply(self.children.poll([self.children.wardens.link]), clock.now())
+            time.sleep(0.01)
+        self._give_back()
+        self.exchanger.store_what_it_takes()
 
-    def abort(self, why: str) -> None:
-        """End every child now; what it ran is handed back as interrupted."""
-        self.children.kill_all(why)
-
-    # -- sleeping ------------------------------------------------------------------------------
-
-    def _sleep(self, now: float) -> None:
-        """Until a child, the store, a signal or a deadline calls."""
-        if self.exchanger.may_ask():
-            self.idle.prepare(now, idle=self.room(now) > 0)
-        if self.idle.heard():
-            self.exchanger.look_now()
-        self._see_to(self._events(now, min(self._deadlines(now))))
-
-    def _await(self, answer: Answer) -> None:
-        """Until the store answers, or anybody else calls who does not need it."""
-        descriptor = answer.fileno()
-        deadline = self.schedule.next_without_store()
-        with self._listening_to(descriptor):
-            events = self._selector.select(max(0.0, deadline - clock.now()))
-        if events and all(_gathers(key.data) for key, _ in events):
-            select.select([descriptor], [], [], GATHER)
-        self._see_to(events)
-
-    @contextmanager
-    def _listening_to(self, descriptor: int) -> Iterator[None]:
-        """Where a wake-up has it, its events are nothing new."""
-        if descriptor in self._selector.get_map():
-            yield
-            return
-        self._selector.register(descriptor, selectors.EVENT_READ, None)
-        try:
-            yield
-        finally:
-            self._selector.unregister(descriptor)
-
-    def _see_to(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
-        for key, _ in events:
-            if key.fileobj == self._interrupts.descriptor:
-                for number in self._interrupts.read():
-                    self._signalled(number)
-            elif isinstance(key.data, Link):
-                self.answers.reap()
-            elif isinstance(key.data, Process) and not key.data.ends.closed:
-                self.answers.listen(key.data)
-
-    def _events(self, now: float, deadline: float) -> list[tuple[selectors.SelectorKey, int]]:
-        """What calls before `deadline`; a store that cannot call is looked at in between."""
-        if clock.now() - now > GATHER and (events := self._selector.select(0)):
-            return events  # they have gathered while we were at work
-        while True:
-            until = min(deadline, self.idle.look_again) if self.accepting else deadline
-            events = self._selector.select(max(0.0, until - clock.now()))
-            if events or until == deadline:
-                break
-            if self.idle.heard():
-                self.exchanger.look_now()
-                break
-        if events and all(_gathers(key.data) for key, _ in events):
-            time.sleep(GATHER)
-        return events
-
-    def _deadlines(self, now: float) -> Iterator[float]:
-        yield self.schedule.next_at(now)
-        yield from self.exchanger.deadlines(now)
-        if self.buffer.notices and any(process.is_free(now) for process in self.children.able()):
-            yield now
-
-
-def _gathers(data: object) -> bool:
-    """Whether it is a child that will have more to say in a moment."""
-    return isinstance(data, Process) and len(data.held) > 4
+    def _leave(self) -> None:
+        """Say goodbye, unless something is still held: then the lease is what brings it back."""
+        self.exchanger.warn_of_unstored()
+        holds = any(self.children.held()) or not self._has_settled_everything
+        self.store.leave(holds_nothing=not holds)

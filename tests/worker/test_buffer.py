@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from djqueue.drivers.base import Reservation
 from djqueue.payload.payload import Limits, encode, encode_head
@@ -16,12 +16,13 @@ class Child:
 
     def __init__(self) -> None:
         self.held: dict[str, Reservation] = {}
-        self.full = False
+        self.takes_work = True
         self.windows: list[str] = []
 
-    def hand_over(self, window: Sequence[Reservation], notice: Any = None) -> None:
+    def hand_over(self, window: Sequence[Reservation], *, alone: bool = False) -> None:
         """Remember the window, as letters."""
         self.held.update((reservation.id, reservation) for reservation in window)
+        self.takes_work = not alone
         self.windows.append("".join(reservation.id for reservation in window))
 
 
@@ -43,14 +44,14 @@ def buffer_of(*jobs: Reservation) -> Buffer:
 
 def test_jobs_are_dealt_evenly_and_in_order():
     made, able = children(2)
-    assert buffer_of(*map(job, "abcde")).deal(able, 10) == 5
+    assert buffer_of(*map(job, "abcde")).hand_out_jobs(able, 10) == 5
     assert [child.windows for child in made] == [["abc"], ["de"]]
 
 
 def test_a_child_gets_no_more_than_it_may_hold():
     made, able = children(1)
     buffer = buffer_of(*map(job, "abcde"))
-    buffer.deal(able, 2)
+    buffer.hand_out_jobs(able, 2)
     assert made[0].windows == ["ab"]
     assert [reservation.id for reservation in buffer.drain()] == ["c", "d", "e"]
     assert not buffer.jobs
@@ -60,22 +61,22 @@ def test_a_job_with_an_interruption_goes_alone():
     (child,), able = children(1)
     buffer = buffer_of(job("a"), job("b", interruptions=1), job("c"))
     assert buffer.saw_exclusive_job
-    buffer.deal(able, 10)
+    buffer.hand_out_jobs(able, 10)
     assert child.windows == ["a"]
     child.held.clear()
-    buffer.deal(able, 10)
-    buffer.deal(able, 10)
+    buffer.hand_out_jobs(able, 10)
+    buffer.hand_out_jobs(able, 10)
     assert child.windows == ["a", "b"]
-    assert child.full
+    assert not child.takes_work
     child.held.clear()
-    child.full = False
-    buffer.deal(able, 10)
+    child.takes_work = True
+    buffer.hand_out_jobs(able, 10)
     assert child.windows == ["a", "b", "c"]
 
 
 def test_a_job_that_allows_no_interruption_goes_alone():
     (child,), able = children(1)
-    buffer_of(job("a", max_interruptions=0), job("b")).deal(able, 10)
+    buffer_of(job("a", max_interruptions=0), job("b")).hand_out_jobs(able, 10)
     assert child.windows == ["a"]
 
 
@@ -83,7 +84,7 @@ def test_a_job_that_was_taken_back_still_goes_alone():
     (child,), able = children(1)
     buffer = buffer_of(job("c"))
     buffer.put_first([job("a"), job("b", interruptions=1)])
-    buffer.deal(able, 10)
+    buffer.hand_out_jobs(able, 10)
     assert child.windows == ["a"]
 
 
@@ -92,5 +93,5 @@ def test_what_was_given_back_is_judged_anew_when_it_comes_again():
     buffer = buffer_of(job("a", interruptions=1))
     buffer.drain()
     buffer.add([job("a"), job("b")])
-    buffer.deal(able, 10)
+    buffer.hand_out_jobs(able, 10)
     assert child.windows == ["ab"]

@@ -19,7 +19,7 @@ from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.runner.rules import Rules
 from djqueue.worker.children.children import Children
-from djqueue.worker.children.process import Process
+from djqueue.worker.children.process import Process, Stopped
 from djqueue.worker.children.settings import ChildSettings
 from tests import databases, elsewhere
 from tests import ledger as ledgers
@@ -64,13 +64,13 @@ class Parent:
         """Take the next job from the store, have the child run it, and settle it."""
         (reservation,) = self.session.exchange([], ["default"], 1).reservations
         process.hand_over([reservation])
-        (report,) = wait_until(lambda: [report for _, report in process.answers()])
+        (report,) = wait_until(lambda: [report for _, report in process.reports()])
         assert report.outcome is not None
         assert report.outcome.error is None, report.outcome.error
         assert self.session.settle([Settlement(reservation)]) == set()
 
     def reap(self, process: Process) -> None:
-        wait_until(lambda: list(self.children.reap()), every=0.001)
+        wait_until(lambda: list(self.children.exits()), every=0.001)
         process.close()
         self.session.extend([])
 
@@ -99,7 +99,7 @@ def test_a_connection_over_tls_survives_500_forks(over_tls, tls_ledger, parent):
         if number in working:
             parent.run_one(process)
         if number % 2:
-            process.kill()
+            process.kill(Stopped("the test"))
         else:
             process.ends.close()
         parent.reap(process)

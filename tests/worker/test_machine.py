@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from djqueue.worker.children import limits
+from djqueue.worker import machine
 
 MB = 1 << 20
 
@@ -23,7 +23,7 @@ def write(root: Path, own: str, **files: str) -> dict[str, Path]:
 
 def test_a_quota_of_processors_counts(tmp_path):
     place = write(tmp_path, "0::/box/worker\n", box__cpu_MAX="50000 100000\n", cpu_MAX="max 100000")
-    assert limits.processors(**place) == 1
+    assert machine.processors(**place) == 1
 
 
 def test_the_older_files_count_as_well(tmp_path):
@@ -34,20 +34,20 @@ def test_the_older_files_count_as_well(tmp_path):
     (cpu / "cpu.cfs_quota_us").write_text("100000\n")
     (cpu / "cpu.cfs_period_us").write_text("100000\n")
     (memory / "memory.limit_in_bytes").write_text(f"{512 * MB}\n")
-    assert limits.processors(**place) == 1
-    assert limits.memory(**place) == 512 * MB
+    assert machine.processors(**place) == 1
+    assert machine.memory(**place) == 512 * MB
 
 
 def test_no_limit_is_no_limit(tmp_path):
     place = write(tmp_path, "0::/\n", cpu_MAX="max 100000\n", memory_MAX="max\n")
-    assert limits.memory(**place) == 0
-    assert limits.processors(**place) >= 1
+    assert machine.memory(**place) == 0
+    assert machine.processors(**place) >= 1
     nowhere = {"root": tmp_path / "no", "own": tmp_path / "none"}
-    assert limits.memory(**nowhere) == 0
-    assert limits.processors(**nowhere) >= 1
+    assert machine.memory(**nowhere) == 0
+    assert machine.processors(**nowhere) >= 1
 
 
 @pytest.mark.parametrize("megabytes", [1, 100, 1000])
 def test_there_are_never_more_children_than_memory_and_never_none(tmp_path, megabytes):
     place = write(tmp_path, "0::/\n", memory_MAX=str(megabytes * MB))
-    assert 1 <= limits.children(**place) <= max(1, megabytes // 20)
+    assert 1 <= machine.children(**place) <= max(1, megabytes // 20)

@@ -77,12 +77,12 @@ def test_a_notice_waits_outside_of_a_child_that_is_at_a_long_job(ledger):
         wait_until(lambda: ledger.lines("begin"))
         time.sleep(0.15)
         buffer.notices.append(Chore(ChoreKind.FORGET))
-        buffer.tell([process], clock.now())
+        buffer.hand_out_notices([process], clock.now())
         assert len(process.held) == len(buffer.notices) == 1
-        wait_until(lambda: list(process.answers()))
-        buffer.tell([process], clock.now())
+        wait_until(lambda: list(process.reports()))
+        buffer.hand_out_notices([process], clock.now())
         assert not buffer.notices
-        wait_until(lambda: list(process.answers()))
+        wait_until(lambda: list(process.reports()))
         assert not process.held
     finally:
         children.close()

@@ -11,25 +11,27 @@ from djqueue.payload import history
 from djqueue.runner.decision import Ending
 from djqueue.worker import clock
 from djqueue.worker.children.channel import WorkItem
-from djqueue.worker.children.children import Children, ExitedChild, outcome_of
-from djqueue.worker.children.process import Process
+from djqueue.worker.children.children import Children
+from djqueue.worker.children.facts import ExitedChild, outcome_of
+from djqueue.worker.children.process import Broken, ChildState, Process, Stopped
 from tests.support import wait_until
 from tests.worker.born import born, reservations
 
 
 def _exit_of(children: Children) -> ExitedChild:
-    (exited,) = wait_until(lambda: list(children.reap()), every=0.001)
+    (exited,) = wait_until(lambda: list(children.exits()), every=0.001)
     return exited
 
 
 def _is_ended_after(children: Children, process: Process, seconds: float) -> None:
     """The time is handed in: nobody waits for it here."""
     since = process.heard
-    children.enforce_speech(since + seconds - 1)
-    assert process.doomed is None
-    children.enforce_speech(since + seconds + 1)
-    assert process.doomed == f"Its process held jobs and did nothing for {seconds + 1:.0f} s."
-    assert process.is_broken
+    children.kill_silent(since + seconds - 1)
+    assert process.killed_for is None
+    children.kill_silent(since + seconds + 1)
+    why = f"Its process held jobs and did nothing for {seconds + 1:.0f} s."
+    assert process.killed_for == Broken(why)
+    assert process.state is ChildState.KILLED
 
 
 def test_a_child_that_does_not_begin_what_it_is_given(children):
@@ -55,15 +57,15 @@ def _hangs(**_: object) -> None:
 def test_a_child_that_does_not_come_up(children):
     """It has more time: it may have to load what the project is made of."""
     children.start_warden()
-    assert children.link is not None
-    os.kill(children.link.pid, signal.SIGSTOP)
+    assert children.wardens.link is not None
+    os.kill(children.wardens.link.pid, signal.SIGSTOP)
     try:
         process = born(children)
         process.hand_over(reservations(1))
         assert not process.slot.is_up
         _is_ended_after(children, process, 120)
     finally:
-        os.kill(children.link.pid, signal.SIGCONT)
+        os.kill(children.wardens.link.pid, signal.SIGCONT)
     assert _exit_of(children).process is process
     assert len(process.take_back()) == 1
     process.close()
@@ -83,7 +85,7 @@ def test_a_child_that_does_not_say_how_its_job_ended(children):
     process.close()
     (item,) = process.held.values()
     assert isinstance(item, WorkItem)
-    outcome = outcome_of(exited, item, children._settings, 0)
+    outcome = outcome_of(exited, item, children.settings)
     assert outcome.ending is Ending.INTERRUPTED
     assert "did nothing for 16 s" in outcome.history
     assert not history.read(outcome.history).stopped
@@ -92,11 +94,11 @@ def test_a_child_that_does_not_say_how_its_job_ended(children):
 def test_a_child_that_runs_something_or_holds_nothing_may_be_silent(children):
     process = born(children)
     wait_until(lambda: process.slot.is_up)
-    children.enforce_speech(clock.now() + 1000)
-    assert process.doomed is None
+    children.kill_silent(clock.now() + 1000)
+    assert process.killed_for is None
     process.hand_over(reservations(1, seconds=30))
     wait_until(lambda: process.running())
-    children.enforce_speech(clock.now() + 1000)
-    assert process.doomed is None
-    process.kill()
+    children.kill_silent(clock.now() + 1000)
+    assert process.killed_for is None
+    process.kill(Stopped("the test"))
     _exit_of(children).process.close()

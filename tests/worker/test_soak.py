@@ -13,7 +13,7 @@ import pytest
 
 from djqueue import dispatch_many, queues
 from djqueue.models import FailedJob
-from djqueue.worker.children.memory import resident
+from djqueue.worker.machine import resident
 from tests.app import jobs
 from tests.support import start_worker, wait_until
 from tests.torture.sizes import SOAK, SOAK_FAILING, size

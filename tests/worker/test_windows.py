@@ -11,8 +11,12 @@ import pytest
 
 from djqueue import job
 from djqueue.drivers.base import Reservation
-from djqueue.worker.children.children import Children, ExitedChild
+from djqueue.worker import clock
+from djqueue.worker.children.children import Children
+from djqueue.worker.children.facts import ExitedChild, LongRunning, Unbegun
+from djqueue.worker.children.process import ChildState, Stopped
 from tests import ledger as ledgers
+from tests.support import wait_until
 from tests.torture.sizes import WINDOWS, size
 from tests.worker.born import born, reservations
 
@@ -34,9 +38,9 @@ def test_done_and_dead_and_taken_back_are_the_window(children, ledger, seed, req
         process = born(children)
         process.hand_over(window)
         time.sleep(chance.uniform(0, 0.02))
-        process.kill()
+        process.kill(Stopped("the test"))
         (exited,) = _reap(children)
-        done = {item.reservation.id for item, _ in process.answers()}
+        done = {item.reservation.id for item, _ in process.reports()}
         taken_back = {item.reservation.id for item in process.take_back()}
         dead = {item.reservation.id for item in process.held.values()}
         assert os.WTERMSIG(exited.status) == signal.SIGKILL
@@ -49,7 +53,7 @@ def test_done_and_dead_and_taken_back_are_the_window(children, ledger, seed, req
 
 def test_what_a_dead_child_is_given_was_not_begun(children, ledger):
     process = born(children)
-    process.kill()
+    process.kill(Stopped("the test"))
     _reap(children)
     process.hand_over(reservations(WINDOW))
     process.send()
@@ -61,14 +65,14 @@ def test_what_a_dead_child_is_given_was_not_begun(children, ledger):
 def test_a_job_that_runs_for_long_lets_the_others_go(children, ledger):
     process = born(children)
     process.hand_over([*reservations(1, 5.0), *reservations(20)])
-    deadline = time.monotonic() + 5
-    while not list(children.behind_a_long_one(time.monotonic())):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    taken = process.take_back()
-    assert len(taken) == 20
+    long, unbegun = wait_until(lambda: children.take_back_behind_long_jobs(clock.now()))
+    assert isinstance(long, LongRunning)
+    assert long.name == "app.record"
+    assert isinstance(unbegun, Unbegun)
+    assert len(unbegun.jobs) == 20
     assert len(process.held) == 1
-    process.kill()
+    assert process.state is ChildState.FULL
+    process.kill(Stopped("the test"))
     process.close()
 
 
@@ -83,7 +87,7 @@ def test_what_was_taken_back_is_skipped_and_what_follows_runs(children, ledger):
     answered = 0
     deadline = time.monotonic() + 10
     while answered < 6 and time.monotonic() < deadline:
-        answered += len(list(process.answers()))
+        answered += len(list(process.reports()))
         time.sleep(0.01)
     begun = set(ledger.count("begin"))
     assert {reservation.id for reservation in later} <= begun
@@ -103,7 +107,7 @@ def test_a_payload_larger_than_every_buffer_arrives(children, ledger):
     deadline = time.monotonic() + 10
     while process.held and time.monotonic() < deadline:
         process.send()
-        for _, report in process.answers():
+        for _, report in process.reports():
             assert report.outcome is not None
             assert report.outcome.error is None, report.outcome.error
         time.sleep(0.005)
@@ -118,5 +122,5 @@ def swallow(text: str) -> None:
 def _reap(children: Children) -> list[ExitedChild]:
     exited: list[ExitedChild] = []
     while not exited:
-        exited = list(children.reap())
+        exited = list(children.exits())
     return exited

@@ -23,7 +23,7 @@ from djqueue.management.options import USAGE, queue_names
 from djqueue.operations.names import unknown_queue
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
-from djqueue.worker.children import limits
+from djqueue.worker import machine
 from djqueue.worker.inline import LeasedInlineWorker
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.report.banner import banner
@@ -122,7 +122,7 @@ class Command(BaseCommand):
 
     def _workers(self, wanted: str, most: int | None) -> int:
         if wanted == "auto":
-            count = limits.children()
+            count = machine.children()
             return min(count, most) if most else count
         if not (wanted.isascii() and wanted.isdigit()):
             raise CommandError(

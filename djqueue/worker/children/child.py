@@ -44,11 +44,11 @@ from djqueue.worker.children.channel import (
     encode_outcome,
     send_outcome,
 )
-from djqueue.worker.children.memory import resident
 from djqueue.worker.children.page import ENDING, Slot
 from djqueue.worker.children.programs import Programs
 from djqueue.worker.children.settings import Assignment
 from djqueue.worker.chores import tidy
+from djqueue.worker.machine import resident
 from djqueue.worker.warden.orphans import OWNER, prctl
 
 if TYPE_CHECKING:

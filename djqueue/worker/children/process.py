@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from djqueue.drivers.base import Reservation
 from djqueue.finish.deaths import stacks
 from djqueue.finish.notices import Notice
+from djqueue.runner.outcome import Outcome
 from djqueue.worker import clock
 from djqueue.worker.children.channel import (
     TOKEN,
@@ -24,7 +27,53 @@ from djqueue.worker.warden.link import Link, ParentEnds
 
 GARBLED = "Its process wrote something else where its outcomes belong, so they could not be read."
 STUCK_AFTER = 0.1
-"""Seconds after which a job keeps nobody waiting behind it."""
+"""Seconds after which the work behind a running job is taken back."""
+
+
+class ChildState(enum.Enum):
+    """What a child may be given. `docs/internals.md` has the picture."""
+
+    STARTING = "starting"
+    """It has been given nothing yet. Work that comes before it is up waits in its pipes."""
+    IDLE = "idle"
+    """It holds nothing."""
+    BUSY = "busy"
+    """It holds work, and takes more."""
+    FULL = "full"
+    """It holds work, and takes no more before it has reported all of that."""
+    ENDING = "ending"
+    """It takes no more work: a soft timeout left it unfit, or its channel is broken."""
+    KILLED = "killed"
+    """The warden was asked to end it; `Process.killed_for` says why."""
+    EXITED = "exited"
+    """It is gone."""
+
+
+_TAKES_WORK = (ChildState.IDLE, ChildState.BUSY, ChildState.STARTING)
+_LIVES = (*_TAKES_WORK, ChildState.FULL, ChildState.ENDING)
+
+
+class Stopped(NamedTuple):
+    """A child is killed because its worker stops, or can go on no longer."""
+
+    why: str
+
+
+class Broken(NamedTuple):
+    """A child is killed because it does not behave as a child."""
+
+    why: str
+
+
+class TooLarge(NamedTuple):
+    """A child is killed because of its memory."""
+
+    used: int
+    """Bytes."""
+    limit: int
+
+
+KillReason = Stopped | Broken | TooLarge
 
 
 class Process:
@@ -35,26 +84,20 @@ class Process:
         self.ends = ends
         self._link = link
         self.started = clock.now()
+        self.state = ChildState.STARTING
+        self.killed_for: KillReason | None = None
         self.held: dict[int, WorkItem | NoticeItem] = {}
-        """What was handed over and is not answered, by index, in order."""
-        self.doomed: str | None = None
-        """Why we have killed it, or are about to."""
+        """What was handed over and is not reported yet, by number, in order."""
         self.lease_end = 0.0
         """When what is handed over may be taken over by others; 0: never."""
         self.has_begun = False
         """It has begun at least one item."""
-        self.is_broken = False
-        """That is why it is doomed."""
         self.heard = clock.now()
         """When it last gave a sign of doing something."""
         self.mute_since: float | None = None
         """When it closed the channel of its outcomes, or wrote something else into it."""
-        self.spoilt = False
-        """It will end by itself after a soft timeout; nothing more is handed over."""
         self.cancelled: set[int] = set()
-        """What was told that it was lost, and may act upon it."""
-        self.full = False
-        """Nothing more is handed over until it is empty."""
+        """Numbers of items whose job has learnt that it was lost, and may act upon that."""
         self._reader = OutcomeReader()
         self._next = 1
         self._unsent = bytearray()
@@ -66,6 +109,11 @@ class Process:
         """Its process id; 0 until the warden has started it."""
         return self.slot.pid
 
+    @property
+    def takes_work(self) -> bool:
+        """Whether it may be given something."""
+        return self.state in _TAKES_WORK
+
     # -- handing over --------------------------------------------------------------------------
 
     def lease_until(self, at: float) -> None:
@@ -76,8 +124,10 @@ class Process:
         if any(isinstance(item, WorkItem) for item in self.held.values()):
             self.slot.lease_end = at
 
-    def hand_over(self, reservations: Sequence[Reservation]) -> None:
-        """Give the child a window; payloads go first, then the permission to begin them."""
+    def hand_over(self, reservations: Sequence[Reservation], *, alone: bool = False) -> None:
+        """Give the child a window; payloads go first, then the permission to begin them. `alone`:
+        it gets nothing else before that has ended.
+        """
         items = []
         for reservation in reservations:
             item = WorkItem(self._next, reservation)
@@ -86,20 +136,30 @@ class Process:
             items.append(item)
         if not self.slot.lease_end or self.lease_end < self.slot.lease_end:
             self.slot.lease_end = self.lease_end
-        self.slot.held = len(self.held)
+        self._take_on(full=alone)
         self._unsent += encode_window(items)
         self._tokens += b"".join(TOKEN.pack(item.number) for item in items)
         self.send()
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         """Give the child a notice to deliver."""
         note = NoticeItem(self._next, notice)
         self.held[note.number] = note
         self._next += 1
-        self.slot.held = len(self.held)
+        self._take_on(full=False)
         self._unsent += encode_notice(note)
         self._tokens += TOKEN.pack(note.number)
         self.send()
+
+    def _take_on(self, *, full: bool) -> None:
+        self.slot.held = len(self.held)
+        if self.takes_work:
+            self.state = ChildState.FULL if full else ChildState.BUSY
+
+    def fill(self) -> None:
+        """Give the child nothing more before it has reported all that it holds."""
+        if self.state is ChildState.BUSY:
+            self.state = ChildState.FULL
 
     def send(self) -> bool:
         """Write what the pipes take; whether something is left."""
@@ -134,14 +194,16 @@ class Process:
         return back
 
     def _count(self) -> None:
-        """Keep the page true: what holds nothing has no lease that could end."""
+        """Keep the page true: a child that holds nothing has no lease that could end."""
         self.slot.held = len(self.held)
         if not self.held:
             self.slot.lease_end = 0.0
+            if self.state in (ChildState.BUSY, ChildState.FULL):
+                self.state = ChildState.IDLE
 
     # -- listening -----------------------------------------------------------------------------
 
-    def answers(self) -> Iterator[tuple[WorkItem | NoticeItem, ChildReport]]:
+    def reports(self) -> Iterator[tuple[WorkItem | NoticeItem, ChildReport]]:
         """What the child has reported since the last call."""
         while self.mute_since is None:
             try:
@@ -149,26 +211,29 @@ class Process:
             except BlockingIOError:
                 return
             if not data:
-                self.mute_since = clock.now()
+                self._is_mute()
                 return
             self.heard = clock.now()
             try:
                 yield from self._understood(data)
             except GarbledError:
                 # Attempts that ended are among what it said; which ones is not known any more.
-                self.mute_since = clock.now()
-                self.give_up(GARBLED)
+                self._is_mute()
+                self.kill(Broken(GARBLED))
                 return
             self._count()
             if len(data) < 1 << 16:
                 return
+
+    def _is_mute(self) -> None:
+        self.mute_since = clock.now()
+        self.retire()
 
     def _understood(self, data: bytes) -> Iterator[tuple[WorkItem | NoticeItem, ChildReport]]:
         for report in self._reader.feed(data):
             if not 0 < report.number < self._next:
                 raise GarbledError
             item = self.held.pop(report.number, None)
-            self.full = self.full and bool(self.held)
             self.has_begun = True
             if item is not None:
                 yield item, report
@@ -180,11 +245,9 @@ class Process:
         return now - self.heard
 
     def is_free(self, now: float) -> bool:
-        """Whether what it is given now is soon begun."""
-        if self.full:
-            return False
-        running = self.slot.running()
-        return running is None or now - running.since <= STUCK_AFTER
+        """Whether it soon begins what it is given now."""
+        running = self.slot.running() if self.takes_work else None
+        return self.takes_work and (running is None or now - running.since <= STUCK_AFTER)
 
     def running(self) -> tuple[WorkItem | NoticeItem, Running] | None:
         """The item that runs at this moment, and since when."""
@@ -193,26 +256,29 @@ class Process:
         return (item, running) if item and running else None
 
     def cancel(self, item: WorkItem) -> None:
-        """Tell the job that its outcome will be ignored."""
+        """Let the job see that its outcome will be ignored."""
         self.slot.cancelled = item.number
         self.cancelled.add(item.number)
 
+    def was_cancelled(self, item: WorkItem, outcome: Outcome) -> bool:
+        """Whether the job had learnt that it was lost; asked once, when it has ended."""
+        if item.number not in self.cancelled or outcome.settled:
+            return False
+        self.cancelled.remove(item.number)
+        return True
+
     # -- ending --------------------------------------------------------------------------------
 
-    def abort(self, why: str, *, dump: bool) -> None:
-        """End it: with `dump` first SIGABRT, which writes every thread's stack, then `kill`."""
-        if self.doomed is None:
-            self.doomed = why
-            self._link.end(self.slot, dump=dump)
+    def retire(self) -> None:
+        """Give it nothing more: it ends by itself, or is ended soon."""
+        if self.state in _LIVES:
+            self.state = ChildState.ENDING
 
-    def give_up(self, why: str) -> None:
-        """End it because it does not do what a child does."""
-        self.is_broken = self.is_broken or self.doomed is None
-        self.abort(why, dump=False)
-
-    def kill(self) -> None:
-        """SIGKILL for the whole group: what the job has started ends with it."""
-        self._link.end(self.slot, dump=False)
+    def kill(self, reason: KillReason) -> None:
+        """Have the warden send SIGKILL to its whole group: programs of the job end with it."""
+        if self.state in _LIVES:
+            self.state, self.killed_for = ChildState.KILLED, reason
+            self._link.kill(self.slot)
 
     def dump(self) -> str:
         """What faulthandler wrote when it died."""

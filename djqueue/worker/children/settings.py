@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from djqueue.runner.rules import Rules
+from djqueue.worker.options import WorkerOptions
 
 
 class ChildSettings(NamedTuple):
@@ -20,6 +21,19 @@ class ChildSettings(NamedTuple):
     """Seconds from a soft timeout to the hard one."""
     grace: float = 30.0
     """Seconds that a job may go on after the worker was told to stop."""
+
+    @classmethod
+    def of(cls, options: WorkerOptions, rules: Rules) -> ChildSettings:
+        """Those of the children of a worker with `options`."""
+        return cls(
+            options.connection,
+            options.name,
+            options.queues,
+            rules,
+            options.memory << 20,
+            options.kill_grace,
+            options.grace,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for an argument of a new process."""

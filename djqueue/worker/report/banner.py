@@ -1,9 +1,12 @@
-"""What a worker says before it begins: its limits, where they come from, and what nobody reads."""
+"""What a worker says before it begins (its limits, where they come from, and which queues it does
+not read) and when it is told to stop.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.errors import QueueError, QueueUnavailable
@@ -21,6 +24,14 @@ def banner(options: WorkerOptions, driver: Driver, verbosity: int) -> Iterator[s
     yield f"  Stop with Ctrl-C: it finishes the current job first (pid {os.getpid()})."
     yield from _said_by_driver(driver.inspector())
     yield from _unread(options, driver.inspector())
+
+
+def goodbye(number: signal.Signals, running: Sequence[str]) -> str:
+    """What a worker says when it is told to stop while jobs called `running` run."""
+    if not running:
+        return f"Stopping ({number.name})."
+    again = "Ctrl-C again" if number is signal.SIGINT else "A second signal"
+    return f"Finishing {', '.join(running)} ({number.name}). {again} stops it at once."
 
 
 def _limits(options: WorkerOptions, verbosity: int) -> Iterator[str]:

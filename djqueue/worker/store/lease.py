@@ -1,8 +1,8 @@
-"""The worker's sign of life, and what it may conclude from its own and from others'.
+"""A worker's lease: how long what it holds is its own, and whether it may take over from others.
 
 A worker that cannot renew ends its children before its lease does, since others take its jobs over
-then. It judges others only if its own last two signs were on time: after an outage everybody says
-hello before anybody is declared dead.
+then. It recovers jobs of others only if its own last two renewals were on time: after an outage
+every worker has had time for a sign of life before any is taken for dead.
 """
 
 from __future__ import annotations
@@ -23,43 +23,39 @@ logger = logging.getLogger("djqueue.worker")
 
 
 class Lease:
-    """All times are those of `clock.now`."""
+    """All times are those of the clock."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, now: clock.Clock = clock.now) -> None:
+        """The worker has just joined."""
         self._session = session
+        self._now = now
         self._is_as_long_as(session.lease)
         self._on_time = 0
-        self.begin()
+        self._renewed = now()
+        self.next_at = self._renewed + self.every * random.uniform(0.8, 1.0)
 
     def _is_as_long_as(self, length: float) -> None:
         self.length = length
         self.every = length / 4
         self._margin = min(length / 8, 3.0)
 
-    def begin(self) -> None:
-        """The worker has just joined."""
-        self._renewed = clock.now()
-        self._on_time = 0
-        self.next_at = self._renewed + self.every * random.uniform(0.8, 1.0)
-
     @property
     def over_at(self) -> float:
         """When the children must be gone."""
         return self._renewed + self.length - self._margin
 
-    def follow(self, asked: float) -> bool:
-        """Whether the lease has another length after an exchange of the moment `asked`: a store may
-        hold a job for as long as whoever pushed it said.
+    def follow(self, asked: float) -> None:
+        """Adopt the length that the lease has after an exchange of the moment `asked`: a store may
+        hold a job for as long as its dispatcher said.
         """
         length = self._session.lease
         if length == self.length:
-            return False
+            return
         end = self.over_at
         self._is_as_long_as(length)
         # What is held for longer was renewed before; what is held for less was reserved just now.
         self._renewed = min(end, asked + length - self._margin) - length + self._margin
         self.next_at = min(self.next_at, asked + self.every * random.uniform(0.8, 1.0))
-        return True
 
     @property
     def may_recover_others(self) -> bool:
@@ -67,8 +63,8 @@ class Lease:
         return self._on_time >= 2
 
     def renew(self, held: Sequence[Reservation]) -> set[str]:
-        """Say hello; the ids among `held` that are lost. The time counts from the request."""
-        asked = clock.now()
+        """Give a sign of life; the ids among `held` that are lost. Time counts from the request."""
+        asked = self._now()
         self.next_at = asked + 0.5
         late = asked - self._renewed > self.every * 2
         try:
@@ -76,9 +72,9 @@ class Lease:
         except Exception as error:
             self._on_time = 0
             if isinstance(error, QueueUnavailable) and error.locked:
-                # Nobody else can write either, so nobody has taken anything over. Who waits for the
-                # lock as we do has given no sign of life in time, and judges nobody at first.
-                self._renewed = clock.now()
+                # No other worker can write either, so none has taken anything over. A worker that
+                # waits for the lock as we do could not renew in time: recover nothing at first.
+                self._renewed = self._now()
             raise
         self._renewed = asked
         self._on_time = 0 if late else self._on_time + 1

@@ -27,13 +27,18 @@ BUSY_FOR = 1.0
 """Seconds without room for a job after which pushers are told not to wake this worker."""
 
 
-class Idle:
+class StoreWakeup:
     """The wake-up of the store, opened anew after the connection broke."""
 
     def __init__(
-        self, session: Session, options: WorkerOptions, selector: selectors.BaseSelector
+        self,
+        session: Session,
+        options: WorkerOptions,
+        selector: selectors.BaseSelector,
+        now: clock.Clock = clock.now,
     ) -> None:
         self._session = session
+        self._now = now
         self._options = options
         self._selector = selector
         self._wakeup: Wakeup | None = None
@@ -43,13 +48,13 @@ class Idle:
         self._idle = False
         self._busy_since: float | None = None
         self._worked_at = 0.0
-        self._heard = False
+        self._woken = False
         self._next_look = 0.0
         self._listen_at = 0.0
 
     @property
-    def look_again(self) -> float:
-        """When a store that cannot call, or not always, is to be looked at."""
+    def poll_at(self) -> float:
+        """Next time to poll a store without (reliable) wake-ups."""
         if self._wakeup is None:
             return Wakeup.look_again
         return self._next_look if self._registered is None else self._wakeup.look_again
@@ -63,7 +68,7 @@ class Idle:
             self._tell(now, idle)
         except QueueUnavailable:
             self.close()
-            self._listen_at = clock.now() + LISTEN_AGAIN
+            self._listen_at = self._now() + LISTEN_AGAIN
 
     def _watch(self, now: float) -> None:
         if self._watching and (self._wakeup is not None or now < self._watch_again):
@@ -84,31 +89,31 @@ class Idle:
             if not self._idle:
                 self._wakeup.set_idle(True)
                 self._idle = True
-                self._heard = True  # what came before pushers knew has called nobody
+                self._woken = True  # what came before pushers knew has called nobody
         elif self._busy_since is None:
             self._busy_since = now
         elif self._idle and now - self._busy_since > BUSY_FOR:
             self._wakeup.set_idle(False)
             self._idle = False
 
-    def heard(self) -> bool:
-        """Whether the store has called since the last time."""
-        heard, self._heard = self._heard, False
+    def was_woken(self) -> bool:
+        """Whether something may have arrived since the last call."""
+        woken, self._woken = self._woken, False
         if self._wakeup is None:
-            return heard
+            return woken
         if self._registered is None:
-            now = clock.now()
+            now = self._now()
             if now < self._next_look:
-                return heard
+                return woken
             self._next_look = now + (POLL_SOON if now - self._worked_at < LIVELY else POLL_LATER)
         try:
-            heard = self._wakeup.arrived() or heard
+            woken = self._wakeup.arrived() or woken
         except QueueUnavailable:
             self.close()
-        return heard
+        return woken
 
-    def answered(self, got: int, now: float) -> None:
-        """The store was asked for jobs and gave so many."""
+    def note_result(self, got: int, now: float) -> None:
+        """The store was asked for jobs and gave `got`."""
         if got:
             self._worked_at = now
 
@@ -125,6 +130,6 @@ class Idle:
             self._registered = None
         wakeup, self._wakeup = self._wakeup, None
         self._watching = self._idle = False
-        self._heard = True
+        self._woken = True
         if wakeup is not None:
             wakeup.close()

@@ -12,7 +12,7 @@ from djqueue.worker.children.page import Slot, StatusPage, scratch
 from djqueue.worker.children.settings import Channels, ChildSettings
 from djqueue.worker.interrupts import Interrupts
 from djqueue.worker.warden.spawn import exec_warden, fork_warden
-from djqueue.worker.warden.warden import ABORT, DIED, KILL, ORDER, REPORT, START
+from djqueue.worker.warden.warden import DIED, KILL, ORDER, REPORT, START
 
 
 @dataclass
@@ -95,9 +95,9 @@ class Link:
                 os.close(descriptor)
         return ends
 
-    def end(self, slot: Slot, *, dump: bool) -> None:
-        """Have a child ended: with `dump` a second after SIGABRT, else at once."""
-        self._unsent += ORDER.pack(ABORT if dump else KILL, slot.number)
+    def kill(self, slot: Slot) -> None:
+        """Have a child killed."""
+        self._unsent += ORDER.pack(KILL, slot.number)
         self.send()
 
     def send(self) -> None:

@@ -25,7 +25,7 @@ from djqueue.worker.warden import orphans
 
 ORDER = struct.Struct("<BxH")
 """From the parent: what, and the number of a slot. A start brings descriptors with it."""
-START, ABORT, KILL = 1, 2, 3
+START, KILL = 1, 2
 DESCRIPTORS = 4
 REPORT = struct.Struct("<BxHi")
 """To the parent: what, the number of a slot, and a wait status or an error number."""
@@ -138,7 +138,7 @@ class Warden:
         if what == START:
             self._begin(slot, descriptors)
         elif charge := self._charges.get(number):
-            self._end(charge, Reason.ASKED, dump=what == ABORT)
+            self._end(charge, Reason.ASKED, dump=False)
         return True
 
     def _begin(self, slot: Slot, descriptors: list[int]) -> None:

@@ -1,16 +1,19 @@
-"""What this machine, or the container that this process is in, lets it have."""
+"""What this machine, or the container that this process is in, lets a worker have, and what a
+process uses.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+import subprocess
 import sys
 from pathlib import Path
 
-from djqueue.worker.children.memory import resident
-
 ROOT = Path("/sys/fs/cgroup")
 SELF = Path("/proc/self/cgroup")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_HAS_PROC = Path("/proc/self/statm").exists()
 
 
 def processors(root: Path = ROOT, own: Path = SELF) -> int:
@@ -40,6 +43,20 @@ def children(root: Path = ROOT, own: Path = SELF) -> int:
     if limit and used:
         count = min(count, limit // used - 2)  # two: the parent and its warden
     return max(1, count)
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of process `pid`; 0 if it is gone."""
+    statm = Path(f"/proc/{pid}/statm")
+    if _HAS_PROC:
+        try:
+            return int(statm.read_bytes().split()[1]) * _PAGE
+        except (OSError, IndexError):
+            return 0
+    answer = subprocess.run(
+        ["/bin/ps", "-o", "rss=", "-p", str(pid)], capture_output=True, check=False
+    )
+    return int(answer.stdout or 0) * 1024
 
 
 def _folders(controller: str, root: Path, own: Path) -> list[Path]:

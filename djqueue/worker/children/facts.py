@@ -1,0 +1,104 @@
+"""What `Children` tells the loop, and what became of the work of a child that exited."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from djqueue.drivers.base import Reservation
+from djqueue.finish import deaths as postmortem
+from djqueue.finish.notices import HARD, Notice
+from djqueue.runner.decision import Ending
+from djqueue.runner.outcome import Outcome
+from djqueue.worker.children.channel import WorkItem
+from djqueue.worker.children.page import Reason
+from djqueue.worker.children.process import Broken, Process, Stopped, TooLarge
+from djqueue.worker.children.settings import ChildSettings
+
+
+class Ended(NamedTuple):
+    """An attempt ended: its child reported it, or did not survive it."""
+
+    reservation: Reservation
+    outcome: Outcome
+    unconfirmed: bool = False
+    """The job had learnt that its outcome would be ignored."""
+    memory: int = 0
+    """Bytes that its child occupies, where that is above ``--memory``."""
+
+
+class Delivered(NamedTuple):
+    """A child delivered a notice."""
+
+    notice: Notice
+
+
+class Unbegun(NamedTuple):
+    """Work that a child was given and will not begin: it is for another child, or the store."""
+
+    jobs: list[Reservation]
+    notices: list[Notice]
+
+
+class LongRunning(NamedTuple):
+    """A job runs for longer than those that were waiting behind it should wait."""
+
+    name: str
+    seconds: float
+
+
+Fact = Ended | Delivered | Unbegun | LongRunning
+
+
+class ExitedChild(NamedTuple):
+    """A child that the warden has reaped, or that could not be started."""
+
+    process: Process
+    status: int
+    """As `os.waitpid` gives it."""
+    reason: Reason
+    after: float
+    """Seconds that its job had run, where the warden has ended it."""
+
+    @classmethod
+    def of(cls, process: Process, status: int) -> ExitedChild:
+        """`process`, with what the warden wrote into its slot."""
+        return cls(process, status, process.slot.reason, process.slot.after)
+
+
+def end_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings, now: float) -> Ended:
+    """The end of the attempt that a child had begun before it exited."""
+    outcome = outcome_of(exited, item, settings)
+    if outcome.ending is not Ending.INTERRUPTED and outcome.error is not None:
+        outcome = outcome._replace(error=outcome.error._replace(place=HARD))
+    if (running := exited.process.running()) and running[0] is item:
+        outcome = outcome._replace(duration=now - running[1].since)
+    return Ended(item.reservation, outcome, exited.process.was_cancelled(item, outcome))
+
+
+def outcome_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings) -> Outcome:
+    """How that attempt ended, from what the warden and the parent know."""
+    process, rules, reservation = exited.process, settings.rules, item.reservation
+    if exited.reason is Reason.TIMEOUT:
+        return postmortem.timed_out(reservation, rules, exited.after, process.dump())
+    if exited.reason in _INTERRUPTED:
+        why = _INTERRUPTED[exited.reason].format(grace=settings.grace)
+        return postmortem.interrupted(reservation, rules, why, stopped=exited.reason in _STOPPED)
+    match process.killed_for:
+        case TooLarge(used, limit):
+            return postmortem.grew(reservation, rules, used, limit)
+        case Broken(why):
+            return postmortem.interrupted(reservation, rules, why, stopped=False)
+        case Stopped(why):
+            return postmortem.interrupted(reservation, rules, why, stopped=True)
+    return postmortem.died(reservation, rules, exited.status, process.dump())
+
+
+_INTERRUPTED = {
+    Reason.LEASE: "Its worker could not reach the store and stopped it before its lease ended.",
+    Reason.GRACE: "It was stopped by a shutdown after --grace {grace:g} s.",
+    Reason.SECOND_SIGNAL: "It was stopped by a second signal to its worker.",
+    Reason.WARDEN: "The process that watches over it was killed, and it ended with that.",
+}
+
+_STOPPED = (Reason.GRACE, Reason.SECOND_SIGNAL)
+"""Orderly ends of a worker."""
