@@ -68,7 +68,7 @@ class ExitedChild(NamedTuple):
 def end_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings, now: float) -> Ended:
     """The end of the attempt that a child had begun before it exited."""
     outcome = outcome_of(exited, item, settings)
-    if outcome.ending is not Ending.INTERRUPTED and outcome.error is not None:
+    if outcome.ending in (Ending.DIED, Ending.TIMED_OUT) and outcome.error is not None:
         outcome = outcome._replace(error=outcome.error._replace(place=HARD))
     if (running := exited.process.running()) and running[0] is item:
         outcome = outcome._replace(duration=now - running[1].since)
