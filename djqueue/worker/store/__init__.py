@@ -1,3 +1,3 @@
-"""A worker's side of its store: lease, presence, wake-ups, and questions to SQL databases. What it
-asks for and settles is `djqueue.worker.exchange`.
+"""A worker's side of its store: lease, outages, presence, wake-ups, maintenance of its queues, and
+questions to SQL databases. What is settled and reserved is in `djqueue.worker.exchange`.
 """
