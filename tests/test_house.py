@@ -11,7 +11,6 @@ import pytest
 from tests.house import LARGEST_ROOM, LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS, House
 
 # What is above a limit, each for one reason. Nothing is added here; what is mended goes.
-TOO_MANY_PARAMETERS = {"encode"}  # values without an object yet
 DIALECT = re.compile(r"\b(nobody|somebody|whoever|anew|mend(ed)?|so many)\b", re.IGNORECASE)
 TOO_LARGE = {"management/commands", "dispatch"}  # Django finds commands there; one too many
 
@@ -34,9 +33,7 @@ def test_functions_are_short(house):
 
 
 def test_functions_take_few_parameters(house):
-    found = above(house.parameters, MOST_PARAMETERS)
-    assert not {name for name in found if name.split()[-1] not in TOO_MANY_PARAMETERS}
-    assert len(found) <= len(TOO_MANY_PARAMETERS)
+    assert not above(house.parameters, MOST_PARAMETERS)
 
 
 def test_rooms_are_small(house):

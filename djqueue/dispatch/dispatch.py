@@ -28,7 +28,7 @@ from djqueue.errors import InvalidJob, Unsupported
 from djqueue.jobs.definition.durations import seconds_until
 from djqueue.jobs.definition.spec import JobSpec, spec_of
 from djqueue.payload.ids import Moment
-from djqueue.payload.payload import encode
+from djqueue.payload.payload import encode, encode_more
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -118,14 +118,11 @@ def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str) -> Send
     if spec.per_instance:
         tags, until = spec.tags(job, tags), spec.retry_until(job)
     delay = 0.0 if when is None else seconds_until(when, moment.seconds)
-    payload = encode(
-        plan.head,
-        id,
-        moment.text,
-        spec.encode(job),
-        None if until is None else moment.seconds + seconds_until(until, moment.seconds),
-        tags,
-    )
+    more = ""
+    if tags or until is not None:
+        last = None if until is None else moment.seconds + seconds_until(until, moment.seconds)
+        more = encode_more(retry_until=last, tags=tags)
+    payload = encode(plan.head, id, moment.text, spec.encode(job), more)
     if plan.max_delay is not None and delay > plan.max_delay:
         raise Unsupported(
             f'Connection "{plan.connection}" delays a job by at most {plan.max_delay:g} s; '

@@ -128,31 +128,26 @@ def encode_head(name: str, limits: Limits, given: tuple[str, ...] = ()) -> str:
 
 
 def encode(
-    head: str,
-    id: str,
-    sent: float | str,
-    arguments: Mapping[str, Any],
-    retry_until: float | None = None,
-    tags: tuple[str, ...] = (),
-    context: Mapping[str, Any] | None = None,
+    head: str, id: str, sent: float | str, arguments: Mapping[str, Any], more: str = ""
 ) -> str:
     """The text to store. `sent` is in seconds since the epoch, a text where many share it;
-    `arguments` are JSON values already. ValueError for nan and inf.
+    `arguments` are JSON values already, and `more` is what `encode_more` makes. ValueError for nan
+    and inf.
     """
-    middle = ""
-    if retry_until is not None:
-        middle += f',"retry_until":{retry_until!r}'
-    if tags:
-        middle += f',"tags":{_encode(tags)}'
-    if context:
-        middle += f',"context":{_encode(context)}'
     body = _encode(arguments) if arguments else "{}"
     if len(body) > MOST_VALUES and _values(body) > MOST_VALUES:
         raise NotSerializable(
             f"The arguments hold more than {MOST_VALUES:,} values, which no worker would read."
             " Save them with a storage and pass the name. Nothing was queued."
         )
-    return f'{head}{_SEPARATOR}"{id}","sent":{sent}{middle},"arguments":{body}}}'
+    return f'{head}{_SEPARATOR}"{id}","sent":{sent}{more},"arguments":{body}}}'
+
+
+def encode_more(**parts: Any) -> str:
+    """The text of what most payloads do not have, by the names of `Payload`; None and what is empty
+    is left out.
+    """
+    return "".join(f',"{name}":{_encode(value)}' for name, value in parts.items() if value)
 
 
 def with_limits(text: str, limits: Limits) -> str:

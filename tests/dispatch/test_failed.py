@@ -37,7 +37,8 @@ def error_report(text="it failed"):
 
 def text_of(id, name="test.bus.Write", retry_until=None, **arguments):
     head = payload.encode_head(name, payload.Limits())
-    return payload.encode(head, id, 1790000000.25, arguments, retry_until)
+    more = payload.encode_more(retry_until=retry_until)
+    return payload.encode(head, id, 1790000000.25, arguments, more)
 
 
 def fail(
