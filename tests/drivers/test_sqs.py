@@ -23,6 +23,7 @@ from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import FOREIGN, Driver, OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.sqs import SqsDriver, names
 from djqueue.drivers.sqs.client import Client
+from djqueue.drivers.sqs.session import SqsSession
 from djqueue.errors import ConfigurationError, QueueError, QueueUnavailable
 from djqueue.models import Outbox, Run
 from djqueue.testing import DriverContract
@@ -35,7 +36,7 @@ from tests.support import start_worker, wait_until
 pytestmark = [pytest.mark.sqs, pytest.mark.django_db(transaction=True)]
 
 
-class Looking(SqsDriver):
+class LookingSession(SqsSession):
     """Finds what others left behind when it is asked for it: a worker's next exchange does."""
 
     looks_at = "default"
@@ -43,6 +44,14 @@ class Looking(SqsDriver):
     def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
         self.exchange([], [self.looks_at], limit)
         return super().recover(limit)
+
+
+class Looking(SqsDriver):
+    def __init__(self, settings: ConnectionSettings, queue: str) -> None:
+        super().__init__(settings)
+        lease = int(settings.retry_after)
+        self._session = LookingSession(self._client, self._guard, lease, 0, self._park)
+        self._session.looks_at = queue
 
 
 def connection(server: services.SQS, **options: Any) -> ConnectionSettings:
@@ -67,9 +76,7 @@ class TestContract(DriverContract):
         self.server = sqs_server
 
     def make_driver(self) -> Driver:
-        driver = Looking(connection(self.server))
-        driver.looks_at = self.queue
-        return driver
+        return Looking(connection(self.server), self.queue)
 
     def make_queue(self) -> str:
         name = f"contract-{uuid.uuid4().hex[:12]}"
@@ -296,7 +303,7 @@ def test_any_delay_in_a_fifo_queue_is_parked(make, fifo):
 def give_again(driver: SqsDriver, queue: str) -> None:
     """Let SQS hand out again what the driver holds, as it may at any time."""
     url = driver._client.url(queue)
-    held = driver._holdings._held.values()
+    held = driver._session._holdings
     driver._client.hide(url, [(holding.message.receipt, 0) for holding in held])
 
 
@@ -316,7 +323,7 @@ def test_a_message_that_comes_again_after_its_end_is_deleted(make, queue):
     driver.push([job(queue)])
     (held,) = reserve(driver, queue)
     give_again(driver, queue)
-    driver._guard.end([driver._holdings._held[held.handle[0]].held])  # the delete did nothing
+    driver._guard.end([driver._session._holdings[held.handle[0]].claim])  # the delete did nothing
     assert other.exchange([], [queue], 10).reservations == []
     assert other.counts(queue)[:3] == (0, 0, 0)
 

@@ -92,7 +92,7 @@ def _wrong(what: str, value: Any, words: str) -> checks.CheckMessage:
     )
 
 
-def remarks(client: Client, queue: str) -> Iterator[str]:
+def warnings(client: Client, queue: str) -> Iterator[str]:
     """What is to be said about one queue, as SQS has it."""
     try:
         url = client.url(queue)

@@ -81,6 +81,8 @@ class Client:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._name = settings.name
+        self.queue = settings.queue
+        """The configured queue."""
         self._option: Callable[[str], Any] = settings.option
         self._urls: dict[str, str] = {}
         self._served: set[str] = set()
@@ -187,8 +189,9 @@ class Client:
 
     # -- single requests -----------------------------------------------------------------------
 
-    def receive(self, url: str, limit: int, lease: int, wait: int) -> list[Message]:
+    def receive(self, queue: str, limit: int, lease: int, wait: int) -> list[Message]:
         """Up to ten messages, hidden from others for `lease` seconds."""
+        url = self.url(queue)
         answer = self._call(
             "receive_message",
             QueueUrl=url,
@@ -198,7 +201,8 @@ class Client:
             MessageAttributeNames=[message.ATTRIBUTE],
             AttributeNames=["MessageGroupId"],
         )
-        return [message.decode(raw) for raw in answer.get("Messages", ())]
+        now = time.monotonic()
+        return [message.decode(raw, queue, url, now) for raw in answer.get("Messages", ())]
 
     def attributes(self, url: str) -> Mapping[str, str]:
         """All that SQS tells about a queue."""

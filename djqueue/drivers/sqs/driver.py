@@ -5,40 +5,26 @@ Messages cannot change there, so attempts, interruptions and history are kept in
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.db import DatabaseError
-
-from djqueue.conf import settings as every_setting
 from djqueue.drivers import parking
-from djqueue.drivers.base import (
-    Capabilities,
-    Driver,
-    Exchange,
-    OutgoingJob,
-    QueueCounts,
-    Reservation,
-    Settlement,
-    StoredJob,
-)
-from djqueue.drivers.guard import Claim, Guard
+from djqueue.drivers.guard.driver import GuardedDriver
 from djqueue.drivers.sqs import checks, message, names
-from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused
+from djqueue.drivers.sqs.client import Client, QueueRefused
+from djqueue.drivers.sqs.inspection import SqsInspector
 from djqueue.drivers.sqs.pushing import Entry, Sent
-from djqueue.drivers.sqs.session import Holdings
-from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
+from djqueue.drivers.sqs.session import SqsSession
+from djqueue.drivers.types import Capabilities, OutgoingJob
+from djqueue.errors import ConfigurationError, QueueUnavailable
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
 
     from djqueue.conf import ConnectionSettings
-
-logger = logging.getLogger("djqueue.worker")
 
 LONGEST_DELAY = 900
 """Seconds that SQS itself can delay a message."""
@@ -49,7 +35,7 @@ message that SQS gives back finds its row free."""
 _NOT_SEEN = "SQS shows messages only to those who receive them, and hides them from workers then."
 
 
-class SqsDriver(Driver):
+class SqsDriver(GuardedDriver):
     """Jobs are messages; a queue is the SQS queue of its name."""
 
     FLUSH_AFTER = 0.05
@@ -82,23 +68,20 @@ class SqsDriver(Driver):
     )
 
     def __init__(self, settings: ConnectionSettings) -> None:
-        super().__init__(settings)
+        lease = math.ceil(settings.retry_after)
+        super().__init__(settings, ALIVE * lease)
         option = self.settings.option
         self._client = Client(self.settings)
-        self._alias: str = option("DATABASE") or every_setting().job_database
-        lease = math.ceil(settings.retry_after)
-        self._guard = Guard(self._alias, ALIVE * lease)
-        self._holdings = Holdings(self._client, self._guard, lease, option("WAIT"), self._park)
         self.capabilities = replace(
             self.capabilities, max_payload=option("MAX_MESSAGE_SIZE") - message.ROOM
         )
+        wait = int(option("WAIT"))
+        self._session = SqsSession(self._client, self._guard, lease, wait, self._park)
+        self._inspector = SqsInspector(self.settings, self.capabilities, self._client, self._guard)
 
     @classmethod
     def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
         return list(checks.check(settings))
-
-    def warnings(self) -> list[str]:
-        return list(checks.remarks(self._client, self.settings.queue))
 
     @property
     def window(self) -> int:
@@ -173,102 +156,4 @@ class SqsDriver(Driver):
 
     def _park(self, jobs: Sequence[OutgoingJob], reservation: int = 0) -> None:
         if jobs:
-            parking.park(self._alias, self.settings.name, jobs, reservation)
-
-    # -- working -------------------------------------------------------------------------------
-
-    def join(self) -> None:
-        for queue in self.worker.queues if self.worker else ():
-            if queue != self.settings.queue:  # that one is in the banner
-                for remark in checks.remarks(self._client, queue):
-                    logger.warning("%s", remark)
-
-    def exchange(
-        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
-    ) -> Exchange:
-        return self._holdings.exchange(settlements, queues, limit)
-
-    def fence(self, reservation: Reservation) -> int:
-        return int(reservation.handle[1])
-
-    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
-        return self._holdings.extend(reservations)
-
-    @property
-    def has_orphans(self) -> bool:
-        return bool(self._holdings.orphans)
-
-    def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
-        """The server itself gives back what a dead worker held; `exchange` comes upon it."""
-        orphans = self._holdings.orphans
-        taken, self._holdings.orphans = orphans[:limit], orphans[limit:]
-        return taken
-
-    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
-        return self._holdings.unacknowledged(known)
-
-    # -- inspecting ----------------------------------------------------------------------------
-
-    def counts(self, queue: str) -> QueueCounts:
-        """Approximate, as SQS has them. A retried job that waits counts as reserved there."""
-        told = self._client.attributes(self._client.url(queue))
-        waiting, reserved, delayed = (
-            int(told.get(f"ApproximateNumberOfMessages{what}", 0))
-            for what in ("", "NotVisible", "Delayed")
-        )
-        parked = parking.count(self._alias, self.settings.name, queue)
-        return QueueCounts(waiting, delayed + parked, reserved)
-
-    def find(self, ids: Sequence[str]) -> list[StoredJob]:
-        """Parked ones, which are in SQL. `Unsupported` about any other."""
-        found = [job for _, job in parking.find(ids, self.settings.name)] if ids else []
-        if {job.id for job in found} < set(ids):
-            return super().find(ids)
-        return found
-
-    def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
-        """Parked ones, which are in SQL. `Unsupported` where none of them is."""
-        removed = parking.remove(ids, self.settings.name) if ids else 0
-        return removed or super().remove(queue, ids, even_running=even_running)
-
-    def cancel(self, id: str, *, unseen: bool) -> bool:
-        return self._guard.cancel(id, unseen=unseen)
-
-    def make_due(self, queue: str) -> int:
-        raise Unsupported(
-            f'Connection "{self.settings.name}" cannot run delayed jobs before their time: SQS '
-            "hides a message until its delay is over. Dispatch them without a delay."
-        )
-
-    def clear(self, queue: str) -> int:
-        """Delete what can be received, and what is parked. SQS has no way to reach a message that
-        it delays, but to purge the queue together with what runs.
-        """
-        url = self._client.url(queue)
-        removed = parking.clear(self._alias, self.settings.name, queue)
-        while received := self._client.receive(url, BATCH, 30, 0):
-            self._client.delete(url, [each.receipt for each in received])
-            removed += len(received)
-            self._guard.delete_unheld([each.id for each in received])
-        return removed
-
-    # -- guard rows ----------------------------------------------------------------------------
-
-    def guards(self, alias: str) -> bool:
-        return self._guard.alias == alias
-
-    def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
-        return self._guard.confirm_end(Claim(reservation.id, reservation.handle[1]), over=over)
-
-    # -- processes -----------------------------------------------------------------------------
-
-    def before_fork(self) -> None:
-        self._guard.close()
-
-    def after_fork_in_child(self) -> None:
-        """Each process makes its own client; a connection of HTTP has no state to lose."""
-        self._holdings.forget()
-
-    def reset_connection(self, error: QueueUnavailable) -> None:
-        if isinstance(error.__cause__, DatabaseError):
-            self._guard.close()
+            parking.park(self._guard.alias, self.settings.name, jobs, reservation)

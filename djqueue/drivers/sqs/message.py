@@ -16,8 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from djqueue.drivers.base import FOREIGN, OutgoingJob
-from djqueue.drivers.guard import Delivery
+from djqueue.drivers.types import FOREIGN, OutgoingJob
 
 ATTRIBUTE = "djqueue"
 ROOM = 2048
@@ -37,7 +36,7 @@ _FOREIGN = uuid.UUID("8a5a4c0e-6d0c-5b5e-9d5b-2f5f0f6a9c1d")
 class Message(NamedTuple):
     """A received message, read."""
 
-    message: str
+    key: str
     """SQS's own id, the same each time it is received."""
     receipt: str
     id: str
@@ -46,12 +45,27 @@ class Message(NamedTuple):
     priority: int
     group: str | None
     push_id: str = ""
-    """As in `OutgoingJob.push_id`."""
+    """See `OutgoingJob.push_id`."""
+    queue: str = ""
+    url: str = ""
+    """Of its queue in SQS."""
+    received: float = 0.0
+    """When, on this machine's monotonic clock."""
 
-    @property
-    def found(self) -> Delivery:
-        """As guard rows know it."""
-        return Delivery(self.id, self.message, self.push_id)
+    def another(self, delay: float, number: int) -> OutgoingJob:
+        """The same push of the job, to be sent once more by the reservation with that number."""
+        return OutgoingJob(
+            self.id,
+            self.queue,
+            self.name,
+            self.payload,
+            delay,
+            self.priority,
+            self.group,
+            # SQS drops a message that has the deduplication id of an earlier one.
+            f"{self.push_id or self.id}-{number}",
+            self.push_id,
+        )
 
 
 def encode(job: OutgoingJob) -> dict[str, Any]:
@@ -75,16 +89,16 @@ def size(entry: Mapping[str, Any]) -> int:
     return len(entry["MessageBody"].encode()) + len(told) + len(ATTRIBUTE) + len("String")
 
 
-def decode(raw: Mapping[str, Any]) -> Message:
+def decode(raw: Mapping[str, Any], queue: str, url: str, received: float) -> Message:
     """Read a message as boto3 gives it. Never fails."""
-    message, receipt = raw["MessageId"], raw["ReceiptHandle"]
+    key, receipt = raw["MessageId"], raw["ReceiptHandle"]
     group = raw.get("Attributes", {}).get("MessageGroupId")
     ours = _read(raw)
     if ours is None:
-        id = str(uuid.uuid5(_FOREIGN, message))
-        return Message(message, receipt, id, FOREIGN, raw["Body"], 0, group)
+        id = str(uuid.uuid5(_FOREIGN, key))
+        ours = id, FOREIGN, raw["Body"], 0, ""
     id, name, payload, priority, push = ours
-    return Message(message, receipt, id, name, payload, priority, group, push)
+    return Message(key, receipt, id, name, payload, priority, group, push, queue, url, received)
 
 
 def _read(raw: Mapping[str, Any]) -> tuple[str, str, str, int, str] | None:
