@@ -42,14 +42,14 @@ job_started = Signal()
 """An attempt begins. ``job``."""
 
 job_succeeded = Signal()
-"""A job is done. ``job``, ``duration``."""
+"""A job is done, and its store knows it. ``job``, ``duration``."""
 
 job_errored = Signal()
 """An attempt ended with an exception; what becomes of the job follows. ``job``, ``error``,
 ``duration``."""
 
 job_released = Signal()
-"""A job goes back to its queue. ``job``, ``delay``, and ``error`` if that is the reason."""
+"""A job has gone back to its queue. ``job``, ``delay``, and ``error`` if that is the reason."""
 
 job_failed = Signal()
 """A job was given up, and its failed row is stored. ``job``, ``error``."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from djqueue.drivers.base import OutgoingJob, Reservation
-from djqueue.errors import QueueError
+from djqueue.finish.announce import announce
+from djqueue.finish.notices import Chore, notices_of
 from djqueue.runner.decision import Action
+from djqueue.runner.outcome import End
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
 
@@ -18,17 +20,13 @@ from djqueue.runner.runner import Runner
 def run_here(job: OutgoingJob, connection: str) -> Any:
     """Run `job` now. Returns what ``handle()`` returned; raises what it raised."""
     runner = Runner(connection, Rules(unknown_grace=0, timeout=0))
-    runner.logs = False
+    runner.teller.logs = False
     reservation = Reservation(job.id, job.queue, job.name, job.payload, 1, 0, "", None)
     attempt = runner.attempt(reservation)
     outcome = runner.run(attempt)
-    error = attempt.error
-    if outcome.decision.action is Action.DONE:
-        return attempt.value
-    if error is None and outcome.error is not None:
-        error = QueueError(outcome.error.message)
-    if error is None:  # release(): there is no queue to go back to
-        return attempt.value
-    if outcome.decision.action is Action.FAIL:
-        runner.failed(reservation, error)
-    raise error
+    for notice in notices_of([End(reservation, outcome)]):  # there is no store to tell before
+        if not isinstance(notice, Chore):
+            announce(notice, runner.teller, connection, attempt.error)
+    if outcome.decision.action is not Action.DONE and attempt.error is not None:
+        raise attempt.error
+    return attempt.value  # also after release(): there is no queue to go back to

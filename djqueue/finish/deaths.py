@@ -85,7 +85,8 @@ def interrupted(
     dead = Dead(reservation, limits_of(reservation.payload))
     stopped = stopped and dead.limits.max_interruptions > 0
     ending = Ending.STOPPED if stopped else Ending.INTERRUPTED
-    return conclude(dead, ending, ErrorReport(f"{_ERRORS}WorkerLost", why, ""), rules, time.time())
+    error = ErrorReport(f"{_ERRORS}WorkerLost", why, "")
+    return _unseen(conclude(dead, ending, error, rules, time.time()))
 
 
 def stacks(dump: str) -> str:
@@ -122,7 +123,12 @@ def _outcome(
     class_name = _ERRORS + class_name
     traceback = f"{class_name}: {message}\n{dump}".replace("\0", "\\x00")
     error = ErrorReport(class_name, message, traceback)
-    return conclude(Dead.of(reservation), ending, error, rules, time.time())
+    return _unseen(conclude(Dead.of(reservation), ending, error, rules, time.time()))
+
+
+def _unseen(outcome: Outcome) -> Outcome:
+    """Whether code of the project waits to hear of it is not known here: it is asked."""
+    return outcome._replace(unseen=True, awaited=True)
 
 
 def _how_it_died(status: int) -> str:

@@ -58,28 +58,28 @@ class GivenUp(NamedTuple):
     history: str
     fence: int = 0
     """The number of the reservation: `Session.fence`."""
+    plain: bool = False
+    """The row is made of ASCII alone, for a database that refused it as it is: its encoding may not
+    have the characters. Payload and history still mean the same."""
 
 
-def record(connection: str, jobs: Sequence[GivenUp], *, plain: bool = False) -> None:
+def record(connection: str, jobs: Sequence[GivenUp]) -> None:
     """Keep jobs of a connection that are given up, as a part of whatever transaction is open.
 
     A job has one row: that of its latest reservation. Recorded under the same number again it is
     written anew; what a reservation says that others have followed changes nothing. Does nothing
     where no failed jobs are kept.
-
-    With `plain` the rows are made of ASCII alone, for a database that refused them as they are:
-    its encoding may not have the characters. Payload and history still mean the same.
     """
     alias = settings().failed_jobs
     if alias is not None:
-        failed_rows.write(alias, [_row(alias, connection, job, plain) for job in jobs])
+        failed_rows.write(alias, [_row(alias, connection, job) for job in jobs])
 
 
-def _row(alias: str, connection: str, job: GivenUp, plain: bool) -> FailedJob:
+def _row(alias: str, connection: str, job: GivenUp) -> FailedJob:
     from djqueue.models import FailedJob
 
     reservation, error = job.reservation, job.error
-    text = failed_rows.ascii_only if plain else storable
+    text = failed_rows.ascii_only if job.plain else storable
     return FailedJob(
         uuid=_uuid(reservation.id),
         connection=text(connection)[:255],

@@ -1,9 +1,13 @@
-"""What follows from an outcome, and in which order it is stored.
+"""The one order in which an attempt ends: settled once, with what follows, and only then announced.
 
-An end that nothing follows rides in the next `exchange`. A failure needs its row in the failed
-jobs: where both live in one database, one transaction settles first and writes the row only for
-what was still ours; elsewhere the row comes first, since a job must never be in neither place, and
-is taken back under its number where the job turns out to be somebody else's.
+An end that no `Follower` wants rides in the next `exchange`. With one that is wanted, as a failure
+is for its row among the failed jobs, goes what follows: where both live in one database, one
+transaction settles first and writes only for what was still ours; elsewhere what follows is written
+first, since a job must never be in neither place, and is taken back where the job turns out to be
+another worker's. `Finish.take_stored` gives what may be announced: lines, signals, ``failed()``.
+
+A worker's parent, one without children and a test call it; so does the child of an `atomic` job, as
+the last act of its transaction (`Finish.within`).
 
 What the database refuses for its content is no outage: it is stored in another form, or its job
 waits, alone.
@@ -12,22 +16,21 @@ waits, alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from django.db import DatabaseError, NotSupportedError, ProgrammingError, transaction
 
 from djqueue.conf import settings
-from djqueue.drivers.base import Reservation, Settlement, Verdict
+from djqueue.drivers.base import OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.database.doubt import is_refusal
-from djqueue.errors import QueueError, QueueUnavailable
-from djqueue.finish import failed
-from djqueue.finish.notices import HARD, Released
-from djqueue.payload.packing import is_stored
+from djqueue.errors import QueueError, QueueUnavailable, Unsupported
+from djqueue.finish.follower import FailedRows, Follower
 from djqueue.payload.payload import limits_of
 from djqueue.runner.atomic import was_committed
-from djqueue.runner.decision import Action, Ending
-from djqueue.runner.outcome import ErrorReport, Outcome
+from djqueue.runner.decision import DONE, LOST, Ending
+from djqueue.runner.outcome import End, ErrorReport, Outcome
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
@@ -37,22 +40,8 @@ logger = logging.getLogger("djqueue.worker")
 T = TypeVar("T")
 
 
-def ignore(released: Released) -> None:
-    """Nobody is to be told: a worker without children dies with its jobs."""
-
-
-class Failure(NamedTuple):
-    """A job to be given up."""
-
-    reservation: Reservation
-    error: ErrorReport
-    history: str
-    unseen: bool = False
-    """Its process did not live to tell how it ended."""
-
-
 class NotRecordedError(QueueError):
-    """The database of the failed jobs cannot be reached; what else there is can go on."""
+    """The database of what follows cannot be reached; what else there is can go on."""
 
 
 class _RefusedError(Exception):
@@ -76,76 +65,101 @@ def ask_directly(alias: str, question: Callable[[], T]) -> T:
         raise QueueUnavailable(f'Database "{alias}" did not do it: {error}') from error
 
 
-class Finisher:
-    """Collects what is over until it is stored. Nothing is forgotten before the store has it."""
+Push = Callable[[str, Sequence[tuple[str, OutgoingJob]]], None]
+"""Pushes jobs, each behind the name of its connection, as a part of the open transaction of an
+alias."""
+
+
+def refuse(alias: str, jobs: Sequence[tuple[str, OutgoingJob]]) -> None:
+    """Where no follower has jobs to push."""
+    if jobs:
+        raise Unsupported("Jobs that follow from an end cannot be pushed here.")
+
+
+class Finish:
+    """Keeps ends until they are stored, and then until they are announced."""
 
     def __init__(
         self,
         session: Session,
         connection: str,
-        given_up: Callable[[Reservation, ErrorReport], None],
-        forget: Callable[[Sequence[str]], None],
         ask: Ask = ask_directly,
+        followers: Sequence[Follower] = (),
+        push: Push = refuse,
     ) -> None:
+        """`followers` come after the failed rows, in this order, which is that of their locks."""
         self._session = session
         self._connection = connection
-        self._given_up = given_up
-        self._forget = forget
         self._ask = ask
+        self._push = push
+        self._rows = FailedRows(connection, session.fence)
+        self._followers = (self._rows, *followers)
         self.settlements: list[Settlement] = []
         """What the next exchange is to settle."""
-        self.failures: list[Failure] = []
-        self._unsaid: dict[str, Released] = {}
-        self.released: Callable[[Released], None] = ignore
-        """Called for an attempt that could say nothing itself, when its release is stored."""
+        self._ends: dict[str, End] = {}
+        """What those settlements are about, and those that were sent, by the jobs' ids."""
+        self.followed: list[End] = []
+        """Ends from which something follows."""
+        self._stored: list[End] = []
         self._unanswered: set[str] = set()
         """Ids of settlements that were sent and not answered; they may have been carried out."""
         self._unconfirmed: set[str] = set()
         """Jobs that were told that they were lost, and then ended."""
 
     def add(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Take note of an attempt's end."""
-        action = outcome.decision.action
-        if outcome.settled:
-            # A lost lease looks like a deletion: its arguments are somebody else's now.
-            if outcome.ending is Ending.RETURNED and is_stored(reservation.payload):
-                self._forget([reservation.id])
-            if outcome.ending is Ending.LOST:
-                logger.warning(_LOST, *_named(reservation))
-            return
-        if action is Action.DONE:
-            self.settlements.append(outcome.settlement_of(reservation))
-        elif action is Action.RETRY:
-            if outcome.error is not None and outcome.error.place == HARD:
-                self._unsaid[reservation.id] = Released(
-                    reservation, outcome.error, outcome.decision.delay
-                )
-            self.settlements.append(outcome.settlement_of(reservation))
-        elif action is Action.INTERRUPT:
-            self.settlements.append(outcome.settlement_of(reservation))
-        elif outcome.error is not None:  # a failure always has one
-            history = outcome.history or reservation.history
-            if not outcome.charged:  # this attempt was never begun
-                reservation = reservation._replace(attempt=reservation.attempt - 1)
-            unseen = outcome.ending in _UNSEEN
-            self.failures.append(Failure(reservation, outcome.error, history, unseen))
-
-    def add_unconfirmed(self, reservation: Reservation) -> None:
-        """Take note of the end of a job that was told that its outcome would be ignored. Where the
-        reservation is ours after all, nobody else runs it: it goes back, and is run again.
+        """Take note of an attempt's end. One that is lost and not settled had learnt that its
+        outcome would be ignored. Where the reservation is ours after all, no other worker runs it:
+        it goes back, and is run again.
         """
-        self._unconfirmed.add(reservation.id)
-        self.settlements.append(Settlement(reservation, Verdict.INTERRUPTED))
+        if not outcome.charged and not outcome.repeats:  # it was never begun
+            reservation = reservation._replace(attempt=reservation.attempt - 1)
+        end = End(reservation, outcome)
+        if outcome.settled:
+            if outcome.ending is LOST:
+                logger.warning(_LOST, *_named(reservation))
+            else:
+                self._stored.append(end)
+        elif outcome.ending is LOST:
+            self._unconfirmed.add(reservation.id)
+            self.settlements.append(Settlement(reservation, Verdict.INTERRUPTED))
+        elif self._is_followed(end):
+            self.followed.append(end)
+        else:
+            self._ends[reservation.id] = end
+            self.settlements.append(outcome.settlement_of(reservation))
 
-    @property
-    def waiting(self) -> list[Reservation]:
-        """What is over and not stored; it is held as much as what still runs."""
-        ended = [settlement.reservation for settlement in self.settlements]
-        return ended + [failure.reservation for failure in self.failures]
+    def _is_followed(self, end: End) -> bool:
+        for follower in self._followers:  # noqa: SIM110 - asked once a job: a generator costs more
+            if follower.wants(end):
+                return True
+        return False
 
     def give_back(self, reservations: Sequence[Reservation]) -> None:
         """They were never begun."""
         self.settlements += [Settlement(r, Verdict.RETURN) for r in reservations]
+
+    @property
+    def session(self) -> Session:
+        """Through which it settles."""
+        return self._session
+
+    @property
+    def waiting(self) -> list[Reservation]:
+        """What has ended and is not stored; it is held as much as what still runs."""
+        ended = [settlement.reservation for settlement in self.settlements]
+        return ended + [end.reservation for end in self.followed]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it keeps nothing."""
+        return not (self.settlements or self.followed or self._stored)
+
+    def take_stored(self) -> list[End]:
+        """The ends that were stored since the last call, to be announced."""
+        stored, self._stored = self._stored, []
+        return stored
+
+    # -- what nothing follows ------------------------------------------------------------------
 
     def taken(self) -> list[Settlement]:
         """What to settle now. Handed back by `broke_off` when the store could not be reached."""
@@ -159,170 +173,158 @@ class Finisher:
 
     def settled(self, settlements: Sequence[Settlement], lost: set[str]) -> None:
         """The store has answered."""
-        if lost or self._unconfirmed:
-            for settlement in settlements:
-                self._tell_apart(settlement.reservation, lost)
+        for settlement in settlements:
+            reservation = settlement.reservation
+            end = self._ends.pop(reservation.id, None)
+            if reservation.id in lost:
+                self._unconfirmed.discard(reservation.id)
+                self._lost(reservation)
+            elif end is not None:
+                self._stored.append(end)
+            elif reservation.id in self._unconfirmed:
+                self._unconfirmed.remove(reservation.id)
+                logger.warning(_AGAIN, *_named(reservation))
         if self._unanswered:
             self._unanswered -= {settlement.reservation.id for settlement in settlements}
-        for settlement in settlements if self._unsaid else ():
-            unsaid = self._unsaid.pop(settlement.reservation.id, None)
-            if unsaid is not None and settlement.reservation.id not in lost:
-                self.released(unsaid)
-        # A job that is over leaves nothing in the payload store. A failed one is not over yet.
-        over = [
-            settlement.reservation.id
-            for settlement in settlements
-            if is_stored(settlement.reservation.payload)
-            and settlement.verdict is Verdict.REMOVE
-            and settlement.reservation.id not in lost
-        ]
-        if over:
-            self._forget(over)
 
-    def _tell_apart(self, reservation: Reservation, lost: set[str]) -> None:
-        unconfirmed = reservation.id in self._unconfirmed
-        self._unconfirmed.discard(reservation.id)
-        if reservation.id in lost:
-            self._lost(reservation)
-        elif unconfirmed:
-            logger.warning(_AGAIN, *_named(reservation))
+    # -- what something follows ----------------------------------------------------------------
 
-    def told(self, reservation: Reservation) -> None:
-        """A job knows that it was given up. Without a failed row nobody needs its arguments now."""
-        if settings().failed_jobs is None and is_stored(reservation.payload):
-            self._forget([reservation.id])
+    def within(self, ends: Sequence[End], alias: str) -> set[str]:
+        """End `ends` in the open transaction of `alias`: settle them, where their store is in it,
+        and write what follows from those that were not lost. Returns the ids of those that were.
+        """
+        lost: set[str] = set()
+        if self._session.joins(alias):
+            lost = self._session.settle(_settlements(ends))
+        left = [end for end in ends if end.id not in lost]
+        for follower in self._followers:
+            wanted = [end for end in left if follower.wants(end)]
+            if wanted:
+                self._push(alias, follower.within(wanted, alias))
+        return lost
 
-    def store_failures(self) -> None:
-        """Write the failed rows and remove the jobs, then have them told. `QueueUnavailable` and
+    def store_followed(self) -> None:
+        """Settle the ends that something follows, and write that. `QueueUnavailable` and
         `NotRecordedError` leave what is not stored to be tried again.
         """
-        while self.failures:
-            some = self.failures[:100]
+        while self.followed:
+            some = self.followed[:AT_ONCE]
             try:
                 self._store(some)
             except _RefusedError:
                 for _ in some:  # one of them is the reason, and the others shall not wait for it
-                    self._store_alone(self.failures[0])
-                    del self.failures[0]
+                    self._store_alone(self.followed[0])
+                    del self.followed[0]
             else:
-                del self.failures[: len(some)]
+                del self.followed[: len(some)]
 
-    def _store_alone(self, failure: Failure) -> None:
+    def _store_alone(self, end: End) -> None:
         """As it is, in ASCII, shortened; else, or if the store keeps the job, that has to wait."""
-        short = failure._replace(error=_shortened(failure.error), history="")
+        outcome = end.outcome
+        plain = end._replace(plain=True)
+        forms = [end, plain]
+        if outcome.error is not None:
+            short = outcome._replace(error=_shortened(outcome.error), history="")
+            forms.append(plain._replace(outcome=short))
         why: BaseException | None = None
-        for form, plain in ((failure, False), (failure, True), (short, True)):
+        for form in forms:
             try:
-                return self._store([form], plain=plain)
+                return self._store([form])
             except _RefusedError as refused:
                 why = refused.__cause__
-        reservation = failure.reservation
-        logger.error(_NO_ROW, *_named(reservation), why, RETRY_ROW)
+        logger.error(_NO_ROW, *_named(end.reservation), why, RETRY_ROW)
         self.settlements.append(
-            Settlement(reservation, Verdict.RELEASE, RETRY_ROW, history=failure.history)
+            Settlement(end.reservation, Verdict.RELEASE, RETRY_ROW, history=outcome.history)
         )
         return None
 
-    def _store(self, failures: Sequence[Failure], *, plain: bool = False) -> None:
-        alias = settings().failed_jobs
-        settlements = [Settlement(failure.reservation) for failure in failures]
+    def _store(self, ends: Sequence[End]) -> None:
+        alias = settings().failed_jobs or "default"
         done: set[str] = set()
-        if alias is None:
-            lost = self._settle(settlements)
-        elif self._session.joins(alias):
-            lost = self._store_together(alias, failures, settlements, plain)
+        if self._session.joins(alias):
+            lost = self._store_together(alias, ends)
         else:
-            done = self._done(failures)
-            rows = [f for f in failures if f.reservation.id not in done]
-            self._record_elsewhere(alias, rows, plain)
-            try:
-                lost = self._settle(settlements)
-            except _RefusedError:
-                self._take_back(alias, [failure.reservation for failure in rows])
-                raise
-            lost -= self._settled_before(lost)
-            if lost:
-                self._take_back(alias, [f.reservation for f in rows if f.reservation.id in lost])
-        self._unanswered -= {failure.reservation.id for failure in failures}
-        for failure in failures:
-            if failure.reservation.id in lost:
-                self._lost(failure.reservation)
-            elif failure.reservation.id in done:
-                logger.warning(_DONE, *_named(failure.reservation))
-                if is_stored(failure.reservation.payload):
-                    self._forget([failure.reservation.id])
+            done = {end.id for end in ends if end.outcome.unseen and self._was_done(end)}
+            lost = self._store_apart(alias, ends, [end for end in ends if end.id not in done])
+        self._unanswered -= {end.id for end in ends}
+        for end in ends:
+            if end.id in lost:
+                self._lost(end.reservation)
+            elif end.id in done:
+                logger.warning(_DONE, *_named(end.reservation))
+                outcome = end.outcome._replace(ending=Ending.RETURNED, decision=DONE, error=None)
+                self._stored.append(end._replace(outcome=outcome))
             else:
-                self._given_up(failure.reservation, failure.error)
+                self._stored.append(end)
 
-    def _settle(self, settlements: Sequence[Settlement]) -> set[str]:
+    @contextmanager
+    def _refusals(self, ends: Sequence[End]) -> Iterator[None]:
+        """Tell what is refused for its content from what is away, and may have been stored."""
         try:
-            return self._session.settle(settlements)
+            yield
         except QueueUnavailable as error:
             if is_refusal(error):
                 raise _RefusedError from error
-            self._unanswered |= {settlement.reservation.id for settlement in settlements}
+            self._unanswered |= {end.id for end in ends}
             raise
-
-    def _store_together(
-        self,
-        alias: str,
-        failures: Sequence[Failure],
-        settlements: Sequence[Settlement],
-        plain: bool,
-    ) -> set[str]:
-        """One transaction. A row under our own number says that it was committed before, and its
-        answer did not arrive.
-        """
-        try:
-            with transaction.atomic(using=alias):
-                lost = self._settle(settlements)
-                self._record([f for f in failures if f.reservation.id not in lost], plain)
-                if lost:
-                    gone = [f.reservation for f in failures if f.reservation.id in lost]
-                    lost -= failed.recorded({r.id: self._session.fence(r) for r in gone})
-        except DatabaseError as error:
-            raise QueueUnavailable(f"Failed jobs could not be stored: {error}") from error
-        return lost
-
-    def _record_elsewhere(self, alias: str, failures: Sequence[Failure], plain: bool) -> None:
-        def record() -> None:
-            with transaction.atomic(using=alias):
-                self._record(failures, plain)
-
-        try:
-            if failures:
-                self._ask(alias, record)
-        except (QueueUnavailable, DatabaseError) as error:
-            raise NotRecordedError(f"Failed jobs could not be stored: {error}") from error
-
-    def _record(self, failures: Sequence[Failure], plain: bool) -> None:
-        jobs = [
-            failed.GivenUp(f.reservation, f.error, f.history, self._session.fence(f.reservation))
-            for f in failures
-        ]
-        try:
-            failed.record(self._connection, jobs, plain=plain)
         except (DatabaseError, ValueError) as error:
             if _refuses(error):
                 raise _RefusedError from error
             raise
 
-    def _done(self, failures: Sequence[Failure]) -> set[str]:
-        """Atomic jobs that had committed before their process died: they have not failed."""
-        return {
-            failure.reservation.id
-            for failure in failures
-            if failure.unseen and self._was_done(failure.reservation)
-        }
+    def _store_together(self, alias: str, ends: Sequence[End]) -> set[str]:
+        """One transaction. A row under our own number says that it was committed before, and its
+        answer did not arrive.
+        """
+        try:
+            with transaction.atomic(using=alias):
+                with self._refusals(ends):
+                    lost = self.within(ends, alias)
+                if lost:
+                    lost -= self._rows.recorded([end for end in ends if end.id in lost])
+        except DatabaseError as error:
+            raise QueueUnavailable(f"Failed jobs could not be stored: {error}") from error
+        return lost
 
-    def _was_done(self, reservation: Reservation) -> bool:
-        wanted = limits_of(reservation.payload).atomic
+    def _store_apart(self, alias: str, ends: Sequence[End], rows: Sequence[End]) -> set[str]:
+        """What follows first, then the store."""
+
+        def record() -> None:
+            with transaction.atomic(using=alias), self._refusals(()):
+                self.within(rows, alias)
+
+        try:
+            if rows:
+                self._ask(alias, record)
+        except (QueueUnavailable, DatabaseError) as error:
+            raise NotRecordedError(f"Failed jobs could not be stored: {error}") from error
+        try:
+            with self._refusals(ends):
+                lost = self._session.settle(_settlements(ends))
+        except _RefusedError:
+            self._take_back(alias, rows)
+            raise
+        lost -= self._settled_before(lost)
+        self._take_back(alias, [end for end in rows if end.id in lost])
+        return lost
+
+    def _take_back(self, alias: str, ends: Sequence[End]) -> None:
+        try:
+            if ends:
+                self._ask(alias, lambda: self._rows.take_back(ends))
+        except (QueueUnavailable, DatabaseError) as error:
+            raise NotRecordedError(f"Failed jobs could not be taken back: {error}") from error
+
+    def _was_done(self, end: End) -> bool:
+        """Whether an atomic job had committed before its process died: it has not failed."""
+        wanted = limits_of(end.reservation.payload).atomic
         if not wanted:
             return False
         alias = wanted if isinstance(wanted, str) else "default"
         try:
             return self._ask(
-                alias, lambda: was_committed(wanted, self._connection, self._session, reservation)
+                alias,
+                lambda: was_committed(wanted, self._connection, self._session, end.reservation),
             )
         except (QueueUnavailable, DatabaseError) as error:
             raise NotRecordedError(f"Failed jobs could not be stored: {error}") from error
@@ -334,13 +336,6 @@ class Finisher:
         sent = lost & self._unanswered
         return self._session.gone(sorted(sent)) if sent else set()
 
-    def _take_back(self, alias: str, reservations: Sequence[Reservation]) -> None:
-        fences = {r.id: self._session.fence(r) for r in reservations}
-        try:
-            self._ask(alias, lambda: failed.take_back(fences))
-        except (QueueUnavailable, DatabaseError) as error:
-            raise NotRecordedError(f"Failed jobs could not be taken back: {error}") from error
-
     def _lost(self, reservation: Reservation) -> None:
         """Somebody else has the job, or an earlier try of ours was stored after all."""
         if reservation.id in self._unanswered:
@@ -348,6 +343,10 @@ class Finisher:
         else:
             level = logging.INFO if limits_of(reservation.payload).atomic else logging.WARNING
             logger.log(level, _LOST, *_named(reservation))
+
+
+def _settlements(ends: Sequence[End]) -> list[Settlement]:
+    return [end.outcome.settlement_of(end.reservation) for end in ends]
 
 
 def _named(reservation: Reservation) -> tuple[str, str, int]:
@@ -368,10 +367,11 @@ def _shortened(error: ErrorReport) -> ErrorReport:
     return ErrorReport(error.class_name[:100], text, text, error.place[:100])
 
 
+AT_ONCE = 100
+"""Ends that one transaction stores."""
 RETRY_ROW = 60.0
 """Seconds until a job is run again whose failed row could not be stored in any form."""
 _MYSQL_FULL = (1114,)
-_UNSEEN = (Ending.DIED, Ending.TIMED_OUT, Ending.INTERRUPTED, Ending.STOPPED)
 _LOST = (
     "Lost %s %s (attempt %d): it was taken over, deleted or cancelled while it ran; its outcome was"
     " ignored."

@@ -8,21 +8,35 @@ reservation's number, or one of ours where the driver keeps none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
 from djqueue.errors import LeaseLost
 from djqueue.runner.decision import Action
-from djqueue.runner.outcome import Outcome
+from djqueue.runner.outcome import End, Outcome
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
 
-SessionOfThread = Callable[[], "Session"]
-"""Gives the session through which an atomic job settles itself, on this thread's connections."""
+
+class Finisher(Protocol):
+    """What stores ends; `djqueue.finish.finish.Finish` does."""
+
+    @property
+    def session(self) -> Session:
+        """Through which it settles."""
+
+    def within(self, ends: Sequence[End], alias: str) -> set[str]:
+        """End `ends` in the open transaction of `alias`, and write what follows. Returns the ids of
+        those that were lost.
+        """
+
+
+FinishOfThread = Callable[[], Finisher]
+"""Gives what an atomic job ends itself through, on this thread's connections."""
 
 
 class Scope:
@@ -67,16 +81,16 @@ class _UndoError(Exception):
 
 
 def scope_for(
-    wanted: bool | str, reservation: Reservation, connection: str, session: SessionOfThread | None
+    wanted: bool | str, reservation: Reservation, connection: str, finish: FinishOfThread | None
 ) -> Scope:
     """The scope that a job's ``atomic`` option asks for."""
     if wanted is False:
         return _NO_SCOPE
-    if session is None:
+    if finish is None:
         return OwnTransaction(
             wanted if isinstance(wanted, str) else settings().connection(connection).database
         )
-    return InTransaction(reservation, _alias(wanted, connection, session()), session())
+    return InTransaction(reservation, _alias(wanted, connection, finish().session), finish())
 
 
 class OwnTransaction(Scope):
@@ -104,10 +118,11 @@ class OwnTransaction(Scope):
 class InTransaction(Scope):
     """A transaction on `alias`, of which the settlement is the last statement."""
 
-    def __init__(self, reservation: Reservation, alias: str, session: Session) -> None:
+    def __init__(self, reservation: Reservation, alias: str, finish: Finisher) -> None:
         self._reservation = reservation
         self._alias = alias
-        self._session = session
+        self._finish = finish
+        self._session = session = finish.session
         self._joined = session.joins(alias)
         self._guarded = session.guards(alias)
 
@@ -127,21 +142,20 @@ class InTransaction(Scope):
             yield
 
     def finish(self, outcome: Outcome) -> Outcome:
-        """Settle the job in its own transaction, or leave a guard row there that it is over."""
+        """End the job in its own transaction, where its store is in another one by a guard row."""
         if outcome.decision.action is Action.FAIL:
             raise _UndoError
         over = outcome.decision.action is Action.DONE
-        if self._joined:
-            if self._session.settle([outcome.settlement_of(self._reservation)]):
-                raise _lost(self._reservation)
-            return outcome._replace(settled=True)
+        lost = self._finish.within([End(self._reservation, outcome)], self._alias)
         if self._guarded:
             # Last, so that nobody waits for the row while the job runs.
             if not self._session.confirm_end(self._reservation, over=over):
                 raise _lost(self._reservation)
-        elif not over:
+        elif not self._joined and not over:
             self._unguard(self._reservation)
-        return outcome
+        if lost:
+            raise _lost(self._reservation)
+        return outcome._replace(settled=self._joined)
 
     def _guard(self, reservation: Reservation) -> None:
         """One row a job: whoever inserts it second has nothing to do. It is rolled back with the

@@ -71,12 +71,11 @@ def conclude(
         text = history.add(past, _entry(case, ending, described))
     if decision.action is Action.FAIL and ending in _INTERRUPTIONS:
         described = _too_often(case, facts, described)
-    charged = ending not in _NOT_BEGUN and not (ending is Ending.RELEASED and case.is_uncharged)
+    charged = _is_charged(case, ending, decision.action)
     return Outcome(ending, decision, described, text, charged=charged, duration=case.duration)
 
 
 _INTERRUPTIONS = (Ending.INTERRUPTED, Ending.STOPPED)
-_NOT_BEGUN = (Ending.UNKNOWN, Ending.EXHAUSTED)
 _TRIED = (Ending.RAISED, Ending.TIMED_OUT, Ending.DIED)
 _KINDS = {Ending.STOPPED: Ending.INTERRUPTED, Ending.MISSING: Ending.FAILED}
 """What an ending is called in the history, where that is not its own name."""
@@ -101,6 +100,12 @@ def _is_remembered(ending: Ending, facts: Facts, action: Action) -> bool:
     if ending is Ending.UNKNOWN:
         return facts.held_back is None or action is Action.FAIL
     return ending is not Ending.EXHAUSTED
+
+
+def _is_charged(case: Case, ending: Ending, action: Action) -> bool:
+    if ending is Ending.UNKNOWN:
+        return action is Action.FAIL
+    return ending is not Ending.EXHAUSTED and not (ending is Ending.RELEASED and case.is_uncharged)
 
 
 def _entry(case: Case, ending: Ending, error: ErrorReport) -> history.Entry:

@@ -15,7 +15,7 @@ TO_CANCEL = 1.0
 """Seconds that a coroutine has for its ``finally`` blocks when its time is over."""
 
 
-def finish(value: Any, timer: Timer) -> Any:
+def run_coroutine(value: Any, timer: Timer) -> Any:
     """What ``handle()`` returned; a coroutine is run to its end first, in what is left of the
     job's time. ORM calls in it stay on this thread's connection.
     """

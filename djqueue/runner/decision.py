@@ -83,6 +83,7 @@ class Decision(NamedTuple):
 
 # For what is asked once a job: Python 3.11 takes half a microsecond to find a member of an enum.
 RETURNED, RELEASED, TIMED_OUT = Ending.RETURNED, Ending.RELEASED, Ending.TIMED_OUT
+LOST = Ending.LOST
 
 DONE, FAIL, INTERRUPT = map(Decision, (Action.DONE, Action.FAIL, Action.INTERRUPT))
 _WITHOUT_LIMITS = Facts(attempt=1, tries=0)

@@ -18,6 +18,23 @@ logger = logging.getLogger("djqueue.jobs")
 logger.addHandler(logging.NullHandler())
 
 
+def is_heard(level: int) -> bool:
+    """Whether a record of that level reaches anybody. Error trackers put themselves in the place of
+    ``Logger.callHandlers``, without a handler.
+    """
+    if not logger.isEnabledFor(level):
+        return False
+    code = getattr(type(logger).callHandlers, "__code__", None)
+    if getattr(code, "co_filename", "") != logging.Handler.handle.__code__.co_filename:
+        return True
+    each: logging.Logger | None = logger
+    while each is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in each.handlers):
+            return True
+        each = each.parent if each.propagate else None
+    return False
+
+
 def will_be_retried(job: CurrentJob, error: BaseException, delay: float) -> None:
     """An attempt failed, and another follows."""
     logger.warning(

@@ -60,6 +60,16 @@ class Outcome(NamedTuple):
     """Seconds."""
     spoilt: bool = False
     """No other job must run in the process that this one ran in."""
+    awaited: bool = False
+    """Code of the project is to be called when the outcome is stored: ``failed()``, receivers of a
+    signal, handlers of the log."""
+    unseen: bool = False
+    """The process that ran the job could not say so itself: it has died."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the job runs again. If not, it has ended."""
+        return self.decision.action in _REPEATS
 
     def settlement_of(self, reservation: Reservation) -> Settlement:
         """What the store is to do with the job."""
@@ -70,6 +80,23 @@ class Outcome(NamedTuple):
         if action is Action.INTERRUPT:
             return Settlement(reservation, Verdict.INTERRUPTED, history=self.history)
         return Settlement(reservation)
+
+
+_REPEATS = (Action.RETRY, Action.INTERRUPT)
+
+
+class End(NamedTuple):
+    """The end of an attempt: what the store is told, what follows, and what is announced later."""
+
+    reservation: Reservation
+    outcome: Outcome
+    plain: bool = False
+    """A database refused a row about it: only ASCII is written."""
+
+    @property
+    def id(self) -> str:
+        """The job's."""
+        return self.reservation.id
 
 
 def report(error: BaseException) -> ErrorReport:

@@ -6,6 +6,7 @@ Nothing here stores anything, but for `atomic` jobs, whose end is part of their 
 from __future__ import annotations
 
 import contextvars
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,12 @@ from djqueue.errors import (
     UnknownJob,
 )
 from djqueue.runner import log
-from djqueue.runner.atomic import AlreadyDone, SessionOfThread, scope_for
+from djqueue.runner.atomic import AlreadyDone, FinishOfThread, scope_for
 from djqueue.runner.attempt import Attempt, Exhausted
 from djqueue.runner.cleanup.twin import Twin
 from djqueue.runner.conclude import conclude
-from djqueue.runner.coroutines import finish
-from djqueue.runner.current import UNWATCHED, CurrentJob, Watch, current
+from djqueue.runner.coroutines import run_coroutine
+from djqueue.runner.current import UNWATCHED, Watch, current
 from djqueue.runner.decision import RETURNED, TIMED_OUT, Action, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome, exception_of
 from djqueue.runner.rules import Rules
@@ -47,15 +48,13 @@ class Runner:
         *,
         timer: Timer | None = None,
         watch: Watch = UNWATCHED,
-        session: SessionOfThread | None = None,
+        finish: FinishOfThread | None = None,
     ) -> None:
         self.connection = connection
         self.rules = rules
         self._timer = timer or Timer()
         self._watch = watch
-        self._session = session
-        self.logs = True
-        """Whether failures are logged: not where the caller gets the error itself."""
+        self._finish = finish
         self.twin = Twin()
         self.teller = Teller(connection, rules, self._timer, self.twin)
 
@@ -91,7 +90,8 @@ class Runner:
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
                 raise
             outcome = self._raised(attempt, error)
-        self._announce(attempt, outcome)
+        if _is_awaited(attempt, outcome):
+            outcome = outcome._replace(awaited=True)
         if timer.rang or outcome.ending is TIMED_OUT:
             return outcome._replace(spoilt=True)
         return outcome
@@ -102,13 +102,13 @@ class Runner:
         """
         timer, job = self._timer, attempt.job
         scope = attempt.scope = scope_for(
-            attempt.limits.atomic, attempt.reservation, self.connection, self._session
+            attempt.limits.atomic, attempt.reservation, self.connection, self._finish
         )
         with scope.around():
             try:
                 value = definition.call(job.instance)
                 if value is not None:
-                    value = finish(value, timer)
+                    value = run_coroutine(value, timer)
             finally:
                 timer.stop()
                 if self.twin.born:  # before the transaction, which is not its own, ends
@@ -183,36 +183,6 @@ class Runner:
         )
         return self._conclude(attempt, Ending.TIMED_OUT, late)
 
-    # -- telling -------------------------------------------------------------------------------
-
-    def _announce(self, attempt: Attempt, outcome: Outcome) -> None:
-        # What was cancelled or lost is not done; an outcome that is ignored is not announced.
-        job, sender = attempt.job, attempt.sender
-        if outcome.ending is RETURNED:
-            if signals.job_succeeded.receivers and (outcome.settled or not job.is_cancelled):
-                signals.announce(signals.job_succeeded, sender, job=job, duration=outcome.duration)
-            return
-        if outcome.decision.action is Action.RETRY and not job.is_cancelled:
-            if outcome.ending is Ending.UNKNOWN:
-                return
-            if outcome.error is not None and self.logs:
-                log.will_be_retried(job, exception_of(outcome.error), outcome.decision.delay)
-            signals.announce(
-                signals.job_released,
-                sender,
-                job=job,
-                delay=outcome.decision.delay,
-                error=attempt.error,
-            )
-
-    def failed(
-        self, reservation: Reservation, error: BaseException, *, killed: bool = False
-    ) -> bool:
-        """Tell the job, and then everybody, that it was given up, as `Teller.failed`."""
-        if self.logs:
-            log.given_up(CurrentJob.of(reservation, self.connection), error)
-        return self.teller.failed(reservation, error, killed=killed)
-
 
 _IMPORTED = (
     "Workers import the jobs.py of each installed app: if it is in another module, as views.py,"
@@ -222,3 +192,17 @@ _IMPORTED = (
 
 def _explained(error: UnknownJob | QueueUnavailable) -> BaseException:
     return UnknownJob(f"{error} {_IMPORTED}") if isinstance(error, UnknownJob) else error
+
+
+def _is_awaited(attempt: Attempt, outcome: Outcome) -> bool:
+    """Whether code of the project is to be called when the outcome is stored."""
+    if outcome.ending is RETURNED:
+        return bool(signals.job_succeeded.receivers)
+    action, definition = outcome.decision.action, attempt.definition
+    if action is Action.FAIL:
+        hears = definition is not None and definition.hears_failures
+        return hears or bool(signals.job_failed.receivers) or log.is_heard(logging.ERROR)
+    if action is Action.RETRY and outcome.ending is not Ending.UNKNOWN:
+        logged = outcome.error is not None and log.is_heard(logging.WARNING)
+        return logged or bool(signals.job_released.receivers)
+    return False

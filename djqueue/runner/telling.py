@@ -1,16 +1,15 @@
-"""What is told of an attempt when its outcome is stored: to the job, and to everybody."""
+"""What is announced of an attempt when its outcome is stored: to the job, and to everybody."""
 
 from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
-from typing import Any
 
 from djqueue import signals
 from djqueue.drivers.base import Reservation
 from djqueue.errors import JobTimeout, TimeoutExceeded, UnknownJob
 from djqueue.jobs import registry
-from djqueue.payload.payload import decode, head_of
+from djqueue.payload.payload import decode, limits_of
 from djqueue.payload.store import unpacked
 from djqueue.runner import log
 from djqueue.runner.cleanup.twin import Twin
@@ -20,73 +19,96 @@ from djqueue.runner.timer import Timer
 
 
 class Teller:
-    """Calls ``failed()`` and sends signals, for jobs of one connection."""
+    """Calls ``failed()``, sends signals and writes log records, for jobs of one connection."""
 
     def __init__(self, connection: str, rules: Rules, timer: Timer, twin: Twin) -> None:
         self._connection = connection
         self._rules = rules
         self._timer = timer
         self._twin = twin
+        self.logs = True
+        """Whether failures are logged: not where the caller gets the error itself."""
 
-    def failed(self, reservation: Reservation, error: BaseException, *, killed: bool) -> bool:
+    def succeeded(self, job: CurrentJob, duration: float) -> None:
+        """Announce that a job is done."""
+        contextvars.copy_context().run(self._succeeded, job, duration)
+
+    def released(
+        self,
+        reservation: Reservation,
+        error: BaseException | None,
+        delay: float,
+        *,
+        unseen: bool = False,
+    ) -> None:
+        """Announce that another attempt follows, after that error or at the job's own wish."""
+        contextvars.copy_context().run(self._released, reservation, error, delay, unseen)
+
+    def failed(
+        self, reservation: Reservation, error: BaseException, *, unseen: bool = False
+    ) -> bool:
         """Tell the job, and then everybody, that it was given up. The failed row is safe by now.
 
         Where no instance can be made, ``failed()`` is not called and ``job_failed`` is sent. It
         has as much time as the job itself, loading included; whether it took longer, so that this
-        process must not be used again. With `killed` the attempt could say nothing itself.
+        process must not be used again. With `unseen` the process of the attempt has died, and could
+        announce nothing itself.
         """
-        contextvars.copy_context().run(self._failed, reservation, error, killed)
+        contextvars.copy_context().run(self._failed, reservation, error, unseen)
         return self._timer.rang
-
-    def released(self, reservation: Reservation, error: BaseException, delay: float) -> None:
-        """Tell everybody of an attempt that could say nothing itself, and that another follows."""
-        contextvars.copy_context().run(self._released, reservation, error, delay)
 
     def time_to_tell(self, reservation: Reservation) -> float:
         """Seconds that ``failed()`` of this job may take. Never without a limit: others wait."""
         return self._timeout(reservation) or DEFAULT_TIMEOUT
 
     def _timeout(self, reservation: Reservation) -> float:
-        head = head_of(reservation.payload)
-        return self._rules.timeout_of(head.limits) if head else self._rules.timeout
+        return self._rules.timeout_of(limits_of(reservation.payload))
 
-    def _failed(self, reservation: Reservation, error: BaseException, killed: bool) -> None:
+    def _succeeded(self, job: CurrentJob, duration: float) -> None:
+        current.set(job)
+        signals.announce(signals.job_succeeded, _sender(job.name), job=job, duration=duration)
+
+    def _failed(self, reservation: Reservation, error: BaseException, unseen: bool) -> None:
         job = CurrentJob.of(reservation, self._connection)
+        if self.logs:
+            log.given_up(job, error)
         current.set(job)
 
         def tell() -> None:
             try:
                 payload = unpacked(decode(reservation.payload))
-                spec: Any = registry.find(payload.head.name)
-                job.instance = spec.load(payload.arguments)
+                definition = registry.find(payload.head.name)
+                job.instance = definition.load(payload.arguments)
             except Exception:  # noqa: BLE001 - whatever made the job fail may stop it here too
                 return
-            spec.failed(job.instance, error)
+            definition.failed(job.instance, error)
 
-        sender = _sender(reservation)
-        if killed:
-            self._announce_timeout(reservation, job, sender, error)
+        if unseen:
+            self._announce_timeout(reservation, job, error)
         self._in_time(self.time_to_tell(reservation), tell, f"{job.name}.failed()")
-        signals.announce(signals.job_failed, sender, job=job, error=error)
+        signals.announce(signals.job_failed, _sender(job.name), job=job, error=error)
 
-    def _released(self, reservation: Reservation, error: BaseException, delay: float) -> None:
+    def _released(
+        self, reservation: Reservation, error: BaseException | None, delay: float, unseen: bool
+    ) -> None:
         job = CurrentJob.of(reservation, self._connection)
         current.set(job)
-        sender = _sender(reservation)
-        self._announce_timeout(reservation, job, sender, error)
-        log.will_be_retried(job, error, delay)
-        signals.announce(signals.job_released, sender, job=job, delay=delay, error=error)
+        if unseen and error is not None:
+            self._announce_timeout(reservation, job, error)
+        if self.logs and error is not None:
+            log.will_be_retried(job, error, delay)
+        signals.announce(signals.job_released, _sender(job.name), job=job, delay=delay, error=error)
 
     def _announce_timeout(
-        self, reservation: Reservation, job: CurrentJob, sender: Any, error: BaseException
+        self, reservation: Reservation, job: CurrentJob, error: BaseException
     ) -> None:
         """The process that ran the job was killed; this one says so."""
         if isinstance(error, TimeoutExceeded):
-            timeout = self._timeout(reservation)
+            timeout, sender = self._timeout(reservation), _sender(job.name)
             signals.announce(signals.job_timed_out, sender, job=job, error=error, duration=timeout)
 
     def _in_time(self, seconds: float, work: Callable[[], None], what: str) -> None:
-        """Do `work`, which is the project's code, in at most so many seconds."""
+        """Do `work`, which is the project's code, in at most `seconds`."""
         timer = self._timer
         try:
             try:
@@ -110,10 +132,9 @@ class Teller:
                 signals.logger.exception("%s raised. The job stays failed.", what)
 
 
-def _sender(reservation: Reservation) -> Any:
+def _sender(name: str) -> type | None:
     """The job's class; None where its name is unknown here."""
-    head = head_of(reservation.payload)
     try:
-        return registry.find(head.name).job_class if head else None
+        return registry.find(name).job_class
     except UnknownJob:
         return None

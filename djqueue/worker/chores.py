@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from django.db import DatabaseError
 
@@ -15,16 +14,6 @@ from djqueue.operations.payload_pruning import prune_payloads
 from djqueue.payload import store as payload_store
 
 logger = logging.getLogger("djqueue.worker")
-
-
-def forget(ids: Sequence[str]) -> Chore:
-    """The chore of removing what the payload store has under `ids`."""
-    return Chore(ChoreKind.FORGET, " ".join(ids))
-
-
-def forget_here(ids: Sequence[str]) -> None:
-    """The same without a child."""
-    tidy(forget(ids))
 
 
 def tidy(chore: Chore) -> None:

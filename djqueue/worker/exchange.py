@@ -9,10 +9,8 @@ from typing import NamedTuple
 from djqueue.drivers.base import Answer, Exchange, Reservation, Settlement, Verdict
 from djqueue.drivers.database.doubt import is_refusal
 from djqueue.errors import QueueUnavailable
-from djqueue.finish.finish import Finisher, NotRecordedError
-from djqueue.finish.notices import Failed, Notice, Released
-from djqueue.runner.outcome import ErrorReport, Outcome
-from djqueue.worker.chores import forget
+from djqueue.finish.finish import Finish, NotRecordedError
+from djqueue.runner.outcome import End, Outcome
 from djqueue.worker.schedule import NEVER
 from djqueue.worker.store.access import FIRST_PAUSE, STORE_ERRORS, StoreAccess
 
@@ -39,11 +37,17 @@ class Requeued(NamedTuple):
     """Seconds until then."""
 
 
+class Stored(NamedTuple):
+    """The store knows how these attempts ended: now that may be announced."""
+
+    ends: list[End]
+
+
 class CameBack(NamedTuple):
     """The store answers again after an outage."""
 
 
-Fact = Got | NothingThere | Requeued | CameBack
+Fact = Got | NothingThere | Requeued | Stored | CameBack
 
 
 class Asked(NamedTuple):
@@ -59,21 +63,17 @@ class Exchanger:
 
     def __init__(self, store: StoreAccess, connection: str) -> None:
         self._store = store
-        self.finish = Finisher(
-            store.session, connection, self._given_up, self._forget, store.sql.ask
-        )
-        self.finish.released = self._released
+        self.finish = Finish(store.session, connection, store.sql.ask)
         self._asked: Asked | None = None
         self.begun = 0
         """Jobs that were reserved and not given back unbegun."""
         self._ask_at = 0.0
         self._flush_at: float | None = None
-        self._failures_at = 0.0
+        self._follow_at = 0.0
         self._in_line = False
         """A settlement has put something in line: the next answer may be short without meaning
         that the queue is empty."""
         self._facts: list[Fact] = []
-        self._notices: list[Notice] = []
 
     # -- exchanging ----------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class Exchanger:
         if self._asked is None and store.may_ask() and store.now() < store.lease.over_at:
             room = room if now >= self._ask_at else 0
             due = self._flush_at is not None and (now >= self._flush_at or not busy)
-            if not self.finish.failures or now < self._failures_at or self._store_failures():
+            if not self.finish.followed or now < self._follow_at or self._store_followed():
                 if room or (due and self.finish.settlements):
                     self._exchange(room, queues if room else (), now)
                 elif due:
@@ -114,17 +114,19 @@ class Exchanger:
 
     def _news(self) -> list[Fact]:
         facts, self._facts = self._facts, []
+        if stored := self.finish.take_stored():
+            facts.append(Stored(stored))
         return facts
 
-    def _store_failures(self) -> bool:
+    def _store_followed(self) -> bool:
         """Whether the store may be asked for more. A database of failed jobs that is away, beside a
         store that is there, keeps nothing else waiting.
         """
         try:
-            self.finish.store_failures()
+            self.finish.store_followed()
         except NotRecordedError as error:
             logger.info("%s", error)
-            self._failures_at = max(self._store.sql.open_at, self._store.now() + FIRST_PAUSE)
+            self._follow_at = max(self._store.sql.open_at, self._store.now() + FIRST_PAUSE)
             return True
         except STORE_ERRORS as error:
             self._store.failed(error)
@@ -208,13 +210,12 @@ class Exchanger:
 
     def add(self, reservation: Reservation, outcome: Outcome) -> None:
         """An attempt ended; have it stored soon."""
+        waited = bool(self.finish.followed)
         self.finish.add(reservation, outcome)
         self._flush_soon()
-
-    def add_unconfirmed(self, reservation: Reservation) -> None:
-        """As `add`, of a job that had learnt that its outcome would be ignored."""
-        self.finish.add_unconfirmed(reservation)
-        self._flush_soon()
+        if self.finish.followed and not waited:  # others may end in a moment: one commit for all
+            later = self._store.now() + self._store.driver.FLUSH_AFTER
+            self._follow_at = max(self._follow_at, later)
 
     def give_back(self, reservations: list[Reservation]) -> None:
         """They were reserved and never begun."""
@@ -232,32 +233,11 @@ class Exchanger:
         if self._flush_at is None:
             self._flush_at = self._store.now() + self._store.driver.FLUSH_AFTER
 
-    def delivered(self, notice: Notice) -> None:
-        """A child has delivered it."""
-        if isinstance(notice, Failed):
-            self.finish.told(notice.reservation)
-
-    # -- what follows ----------------------------------------------------------------------------
-
-    def take_notices(self) -> list[Notice]:
-        """The notices that follow from what was stored since the last call."""
-        notices, self._notices = self._notices, []
-        return notices
-
-    def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
-        self._notices.append(Failed(reservation, error))
-
-    def _released(self, notice: Released) -> None:
-        self._notices.append(notice)
-
-    def _forget(self, ids: Sequence[str]) -> None:
-        self._notices.append(forget(ids))
-
     # -- at the end ------------------------------------------------------------------------------
 
     def store_what_it_takes(self) -> None:
         """At the end of a worker that cannot go on: one try, whatever is wrong."""
-        for action in (self.finish.store_failures, self._settle):
+        for action in (self.finish.store_followed, self._settle):
             try:
                 action()
             except Exception:
@@ -282,14 +262,14 @@ class Exchanger:
         asked = self._asked.settlements if self._asked else []
         settlements = (*asked, *self.finish.settlements)
         ended = sum(1 for each in settlements if each.verdict is not Verdict.RETURN)
-        if unstored := ended + len(self.finish.failures):
+        if unstored := ended + len(self.finish.followed):
             what = "1 ended job" if unstored == 1 else f"{unstored} ended jobs"
             logger.warning(_UNSTORED, what)
 
     @property
     def is_done(self) -> bool:
         """Whether the store knows how everything ended."""
-        return not (self.finish.settlements or self.finish.failures) and self._asked is None
+        return self.finish.is_done and self._asked is None
 
     @property
     def awaited(self) -> Answer | None:
@@ -301,8 +281,8 @@ class Exchanger:
         due = NEVER
         if self._flush_at is not None:
             due = self._flush_at if busy else now
-        if self.finish.failures:
-            due = min(due, max(now, self._failures_at))
+        if self.finish.followed:
+            due = min(due, max(now, self._follow_at))
         if room:
             due = min(due, self._ask_at)
         return max(due, self._store.opens_at)

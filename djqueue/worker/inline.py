@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db import DatabaseError
@@ -22,13 +22,15 @@ from djqueue.drivers import make_driver
 from djqueue.drivers.base import Reservation, Settlement, Verdict, WorkerIdentity
 from djqueue.errors import QueueError
 from djqueue.finish import deaths as postmortem
-from djqueue.finish.finish import Finisher
+from djqueue.finish.announce import announce
+from djqueue.finish.finish import Finish
+from djqueue.finish.notices import Chore, Notice, after, notices_of
 from djqueue.runner.attempt import Attempt
 from djqueue.runner.cleanup.reset import connections_after
-from djqueue.runner.outcome import ErrorReport, Outcome, exception_of
+from djqueue.runner.outcome import Outcome
 from djqueue.runner.runner import Runner
 from djqueue.worker import clock
-from djqueue.worker.chores import forget_here
+from djqueue.worker.chores import tidy
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.store.keeper import Keeper
 
@@ -53,16 +55,10 @@ class InlineWorker:
         self.reason: StopReason | None = None
         self.error: BaseException | None = None
         """What the last job raised, if it did."""
-        self._ran = ""
-        self._runner = Runner(
-            options.connection,
-            options.rules(settings().unknown_job_grace),
-            session=lambda: self.session,
-        )
-        self._finish = Finisher(self.session, options.connection, self._given_up, self._forget)
+        self._finish = Finish(self.session, options.connection)
+        rules = options.rules(settings().unknown_job_grace)
+        self._runner = Runner(options.connection, rules, finish=lambda: self._finish)
         self._began = ""
-        self._after: list[Callable[[], None]] = []
-        """Code of the project that follows what was just stored."""
 
     def prepare(self) -> None:
         """Nothing: there is no warden."""
@@ -93,7 +89,7 @@ class InlineWorker:
         orphans = self._ask(self._orphans)
         for orphan in orphans:
             why = "Its worker is gone; how the attempt ended is unknown."
-            self._over(orphan, postmortem.interrupted(orphan, self._runner.rules, why))
+            self._end(orphan, postmortem.interrupted(orphan, self._runner.rules, why))
         return bool(reservations or orphans)
 
     def _ask(self, question: Callable[[], T]) -> T:
@@ -123,36 +119,36 @@ class InlineWorker:
         self._began = reservation.id
         attempt = self._runner.attempt(reservation)
         outcome = self.attempt(attempt)
-        self.error, self._ran = attempt.error, reservation.id
+        self.error = attempt.error
         self.done += 1
-        self._over(reservation, outcome)
+        self._end(reservation, outcome, attempt.error)
 
-    def _over(self, reservation: Reservation, outcome: Outcome) -> None:
-        self.report.ended(reservation, outcome)
+    def _end(
+        self, reservation: Reservation, outcome: Outcome, raised: BaseException | None = None
+    ) -> None:
+        """Store the end of an attempt, and announce what that was the end of."""
+        self.report.attempt_ended(reservation, outcome)
+        self.report.flush()
         self._finish.add(reservation, outcome)
         self._ask(self._store)
-        while self._after:
-            self._after.pop(0)()
+        ends = self._finish.take_stored()
+        self.report.jobs_ended(ends)
+        for notice in notices_of(ends):
+            for each in (notice, *after(notice)):
+                self._deliver(each, raised)
         self.report.flush()
 
+    def _deliver(self, notice: Notice, raised: BaseException | None) -> None:
+        if isinstance(notice, Chore):
+            tidy(notice)
+        else:
+            announce(notice, self._runner.teller, self.options.connection, raised)
+
     def _store(self) -> None:
-        self._finish.store_failures()
+        self._finish.store_followed()
         settlements = self._finish.taken()
         if settlements:
             self._finish.settled(settlements, self.session.settle(settlements))
-
-    def _given_up(self, reservation: Reservation, error: ErrorReport) -> None:
-        own = self.error if reservation.id == self._ran else None  # not that of another job
-        raised = own or exception_of(error)
-
-        def tell() -> None:
-            self._runner.failed(reservation, raised)
-            self._finish.told(reservation)
-
-        self._after.append(tell)
-
-    def _forget(self, ids: Sequence[str]) -> None:
-        self._after.append(lambda: forget_here(ids))
 
     def _nothing_there(self) -> StopReason | None:
         if self.options.once:
@@ -175,12 +171,12 @@ class LeasedInlineWorker(InlineWorker):
         )
         self._keeper = Keeper(driver, identity, options.connection)
         self.session = self._keeper.session
-        own = make_driver(settings().connection(options.connection)).session()
-        # Jobs that settle themselves do so on the connections of this thread.
-        self._runner = Runner(options.connection, self._runner.rules, session=lambda: own)
-        self._finish = Finisher(
-            self.session, options.connection, self._given_up, self._forget, self._keeper.sql.ask
+        own = Finish(
+            make_driver(settings().connection(options.connection)).session(), options.connection
         )
+        # Jobs that end themselves do so on the connections of this thread.
+        self._runner = Runner(options.connection, self._runner.rules, finish=lambda: own)
+        self._finish = Finish(self.session, options.connection, self._keeper.sql.ask)
         self._sweep_at = 0.0
 
     def run(self) -> StopReason:
@@ -214,8 +210,10 @@ class LeasedInlineWorker(InlineWorker):
             self._sweep_at = 0.0
         return taken
 
-    def _over(self, reservation: Reservation, outcome: Outcome) -> None:
-        super()._over(reservation, outcome)
+    def _end(
+        self, reservation: Reservation, outcome: Outcome, raised: BaseException | None = None
+    ) -> None:
+        super()._end(reservation, outcome, raised)
         self._keeper.held.pop(reservation.id, None)
 
     def _hand_back(self) -> None:
@@ -234,5 +232,5 @@ class LeasedInlineWorker(InlineWorker):
             for each in held:
                 why = "It was stopped together with its worker."
                 outcome = postmortem.interrupted(each, self._runner.rules, why)
-                self.report.ended(each, outcome)
+                self.report.attempt_ended(each, outcome)
             self.report.flush()

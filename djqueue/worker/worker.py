@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
-from djqueue.finish.notices import Chore, ChoreKind
+from djqueue.finish.notices import Chore, ChoreKind, after, notices_of
 from djqueue.jobs import registry
 from djqueue.runner.decision import Ending
 from djqueue.worker import clock, exchange
@@ -185,18 +185,18 @@ class Worker:
                     self.exchanger.look_now()
                 case maintenance.Recovered(job, outcome):
                     self.exchanger.add(job, outcome)
-                    self.report.ended(job, outcome)
+                    self.report.attempt_ended(job, outcome)
                 case maintenance.ForChild(notice):
                     self.buffer.notices.append(notice)
 
-    def _apply(self, news: Iterable[facts.Fact | exchange.Fact], now: float) -> None:
+    def _apply(self, news: Iterable[facts.Fact | exchange.Fact], now: float) -> None:  # noqa: C901 - one case a fact
         """Act upon what children and the store have said, in order."""
         for fact in news:
             match fact:
                 case facts.Ended():
                     self._note_end(fact, now)
                 case facts.Delivered(notice):
-                    self.exchanger.delivered(notice)
+                    self.buffer.notices.extend(after(notice))
                 case facts.Unbegun(jobs, notices):
                     self.buffer.put_first(jobs, notices)
                 case facts.LongRunning(name, seconds):
@@ -208,9 +208,11 @@ class Worker:
                     self._stop_if_empty()
                 case exchange.Requeued(delay):
                     self.schedule.set_at_most(Timer.PROMOTE, clock.now() + delay + 0.001)
+                case exchange.Stored(ends):
+                    self.report.jobs_ended(ends)
+                    self.buffer.notices.extend(notices_of(ends))
                 case exchange.CameBack():
                     self.report.event("info", "The store answers again.")
-        self.buffer.notices.extend(self.exchanger.take_notices())
 
     def _note_end(self, end: facts.Ended, now: float) -> None:
         """An attempt ended: its line, its settlement, and whether the worker stops after it."""
@@ -218,11 +220,9 @@ class Worker:
         progress.done += 1
         self.buffer.windows.observe(job.name, outcome.duration, now)
         if unconfirmed:
-            self.exchanger.add_unconfirmed(job)
             outcome = outcome._replace(ending=Ending.LOST)
-        else:
-            self.exchanger.add(job, outcome)
-        self.report.ended(job, outcome)
+        self.exchanger.add(job, outcome)
+        self.report.attempt_ended(job, outcome)
         if options.rest:
             progress.rest_until = now + options.rest
         if options.max_jobs and progress.done >= options.max_jobs:
@@ -390,6 +390,7 @@ class Worker:
             time.sleep(0.01)
         self._give_back()
         self.exchanger.store_what_it_takes()
+        self.report.jobs_ended(self.exchanger.finish.take_stored())
 
     def _leave(self) -> None:
         """Say goodbye, unless something is still held: then the lease is what brings it back."""

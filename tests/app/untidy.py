@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 
-from djqueue import current_job, job, signals
+from djqueue import current_job, job, queues, signals
+from djqueue.models import FailedJob
 from tests.app.models import Note
 from tests.ledger import write
 
@@ -171,3 +173,34 @@ def hear(signal: Any, what: str) -> None:
 
 hear(signals.job_timed_out, "timed out")
 hear(signals.job_released, "released")
+
+
+@job(name="app.heard_done")
+def heard_done() -> None:
+    write("begin")
+
+
+@job(name="app.heard_failed", tries=1)
+def heard_failed() -> None:
+    raise ValueError("no funds")
+
+
+@job(name="app.heard_released", tries=2, backoff=3600)
+def heard_released() -> None:
+    raise ValueError("not yet")
+
+
+def look(signal: Any, what: str) -> None:
+    """Note what the store and the failed jobs hold when `signal` is received."""
+
+    def receive(sender: Any, job: Any, **given: Any) -> None:
+        counts = queues[job.connection].inspector.counts("default")
+        write(what, [job.name, counts.reserved, FailedJob.objects.count()])
+
+    signal.connect(receive, weak=False)
+
+
+if getattr(settings, "LOOKS_WHEN_ANNOUNCED", False):
+    look(signals.job_succeeded, "succeeded")
+    look(signals.job_failed, "failed")
+    look(signals.job_released, "released")

@@ -117,7 +117,7 @@ def test_a_row_can_be_made_of_characters_that_every_database_has():
     text = json.dumps({"text": "caf\u00e9 \U0001f600"}, ensure_ascii=False)
     error = error_report("\u00e9" * 990)._replace(class_name="\u00c4rger")
     held = Reservation(id, "\u00e4" * 80, "\u00fc" * 255, text, 1, 0, "", None)
-    failed.record("database", [GivenUp(held, error, "", 1)], plain=True)
+    failed.record("database", [GivenUp(held, error, "", 1, plain=True)])
     row = row_of(id)
     kept = (row.queue, row.name, row.payload, row.exception, row.exception_class)
     assert all(part.isascii() for part in (*kept, row.exception_message))

@@ -18,9 +18,10 @@ from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import FOREIGN, OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.sqs import SqsDriver
 from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
-from djqueue.finish.finish import Failure, Finisher
+from djqueue.finish.finish import Finish
 from djqueue.models import FailedJob, Outbox, Run
-from djqueue.runner.outcome import ErrorReport
+from djqueue.runner.decision import Action, Decision, Ending
+from djqueue.runner.outcome import ErrorReport, Outcome
 from tests.app import jobs
 from tests.ledger import kept
 from tests.services import Aws
@@ -221,9 +222,10 @@ def test_a_worker_that_was_too_late_leaves_the_failed_row_of_the_one_that_was_no
 
 
 def fail(driver: SqsDriver, held: Reservation) -> None:
-    finisher = Finisher(driver, "sqs", lambda *_: None, lambda ids: None)
-    finisher.failures.append(Failure(held, ErrorReport("ValueError", "no", ""), ""))
-    finisher.store_failures()
+    finish = Finish(driver, "sqs")
+    error = ErrorReport("ValueError", "no", "")
+    finish.add(held, Outcome(Ending.RAISED, Decision(Action.FAIL), error))
+    finish.store_followed()
 
 
 # -- a queue that is gone --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from djqueue import Job, current_job, dispatch_sync, job
+from djqueue import Job, current_job, dispatch_sync, job, signals
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.runner.decision import Action, Ending
 from djqueue.runner.outcome import ErrorReport, exception_of, report
@@ -139,7 +139,7 @@ class HangsWhenFailed(Job, name="tests.leaves_hanging", timeout=0.1, tries=1):
 def test_failed_has_the_time_of_its_job(alarm, caplog):
     runner = Runner("database", Rules(), timer=alarm)
     began = time.monotonic()
-    spoilt = runner.failed(reservation(HangsWhenFailed()), ValueError("x"))
+    spoilt = runner.teller.failed(reservation(HangsWhenFailed()), ValueError("x"))
     assert time.monotonic() - began < 2
     assert spoilt
     assert "tests.leaves_hanging.failed() ran longer than 0.1 s" in caplog.text
@@ -154,7 +154,7 @@ def test_whatever_failed_raises_is_logged(alarm, caplog, how):
             LEAVES[how]()
 
     runner = Runner("database", Rules(), timer=alarm)
-    assert not runner.failed(reservation(Fails()), ValueError("x"))
+    assert not runner.teller.failed(reservation(Fails()), ValueError("x"))
     assert f"tests.leaves_failing_{how}.failed() raised" in caplog.text
 
 
@@ -336,6 +336,63 @@ def test_an_atomic_job_that_was_taken_over_says_so(caplog):
     assert Note.objects.count() == 0
     assert "tests.leaves_taken_over" in caplog.text
     assert "Lost" in caplog.text
+
+
+@pytest.fixture
+def announced():
+    """What was announced, and what the database held by then."""
+    heard = []
+
+    def hear(name):
+        def receive(sender, job, **given):
+            stored = (QueuedJob.objects.count(), FailedJob.objects.count())
+            heard.append((name, job.name, stored))
+
+        return receive
+
+    names = ("job_succeeded", "job_released", "job_failed")
+    receivers = {name: hear(name) for name in names}
+    for name, receiver in receivers.items():
+        getattr(signals, name).connect(receiver)
+    yield heard
+    for name, receiver in receivers.items():
+        getattr(signals, name).disconnect(receiver)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_becomes_of_a_job_is_announced_when_it_is_stored(announced):
+    @job(name="tests.leaves_well")
+    def well() -> None: ...
+
+    @job(name="tests.leaves_well_atomically", atomic=True)
+    def atomically() -> None: ...
+
+    well.dispatch()
+    work()
+    atomically.dispatch()
+    work()
+    leaves.dispatch("own")
+    work()
+    fails.using(backoff=60).dispatch()
+    work()
+    assert announced == [
+        ("job_succeeded", "tests.leaves_well", (0, 0)),
+        ("job_succeeded", "tests.leaves_well_atomically", (0, 0)),
+        ("job_failed", "tests.leaves", (0, 1)),
+        ("job_released", "tests.leaves_late", (1, 1)),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_run_whose_lease_was_lost_announces_nothing(announced, atomic):
+    @job(name=f"tests.leaves_lost_{atomic}", atomic=atomic, tries=1)
+    def loses() -> None:
+        QueuedJob.objects.update(reservation=999)
+
+    loses.dispatch()
+    work()
+    assert not announced
 
 
 def test_an_error_that_reaches_its_caller_is_not_logged_too(caplog):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,16 +14,16 @@ from django.test import override_settings
 from django.utils import timezone
 
 from djqueue import dispatch_many, queues
-from djqueue.drivers.base import Reservation, Settlement, Verdict
-from djqueue.finish.finish import Finisher
-from djqueue.finish.notices import Chore, ChoreKind
+from djqueue.drivers.base import Reservation
+from djqueue.finish.finish import Finish
+from djqueue.finish.notices import Chore, ChoreKind, forget, notices_of
 from djqueue.models import FailedJob, Payload, QueuedJob
 from djqueue.operations.retrying import retry
 from djqueue.payload.packing import is_stored, pack
 from djqueue.payload.payload import Limits, encode, encode_head
 from djqueue.runner.decision import Action, Decision, Ending
 from djqueue.runner.outcome import Outcome
-from djqueue.worker.chores import forget, tidy
+from djqueue.worker.chores import tidy
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
 from tests.support import start_worker, wait_until
 
@@ -196,13 +196,14 @@ def test_only_what_the_store_has_settled_is_forgotten():
     text = pack(encode(encode_head("app.Weighs", Limits()), "x", 1.0, {}), None, 1).text
     reservations = [Reservation(id, "q", "app.Weighs", text, 1, 0, "", None) for id in "abc"]
     gone, lost, again = reservations
-    forgotten: list[str] = []
-    finisher = Finisher(cast("Any", None), "database", cast("Any", None), forgotten.extend)
-    settlements = [Settlement(gone), Settlement(lost), Settlement(again, Verdict.RELEASE)]
-    finisher.settled(settlements, {"b"})
-    assert forgotten == ["a"]
-    # An attempt whose lease was lost ends like this one:
-    finisher.add(lost, Outcome(Ending.DELETED, Decision(Action.DONE), settled=True))
-    assert forgotten == ["a"]
-    finisher.add(again, Outcome(Ending.RETURNED, Decision(Action.DONE), settled=True))
-    assert forgotten == ["a", "c"]
+    done = Outcome(Ending.RETURNED, Decision(Action.DONE))
+    finish = Finish(queues["database"].driver.session(), "database")
+    finish.add(gone, done)
+    finish.add(lost, done)
+    finish.add(again, Outcome(Ending.RELEASED, Decision(Action.RETRY)))
+    finish.settled(finish.taken(), {"b"})
+    assert list(notices_of(finish.take_stored())) == [forget(["a"])]
+    finish.add(lost, Outcome(Ending.LOST, Decision(Action.DONE), settled=True))
+    assert not finish.take_stored()
+    finish.add(again, done._replace(settled=True))
+    assert list(notices_of(finish.take_stored())) == [forget(["c"])]

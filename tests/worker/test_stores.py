@@ -6,7 +6,7 @@ import contextlib
 
 from djqueue import dispatch_many, find, queues
 from djqueue.models import FailedJob
-from tests.app import jobs
+from tests.app import jobs, untidy
 from tests.support import run_command, start_worker, wait_until
 from tests.torture.sizes import STORES
 from tests.worker.stores import connection_to
@@ -48,6 +48,22 @@ def test_a_failing_job_is_tried_as_often_as_it_says_and_kept(store, ledger):
     run_command("queue_retry", id, check=True)
     assert not FailedJob.objects.exists()
     assert queues["store"].size() == 1
+
+
+def test_nothing_is_announced_before_it_is_stored(store, ledger):
+    announced = {
+        "succeeded": (untidy.heard_done, 0),
+        "failed": (untidy.heard_failed, 1),
+        "released": (untidy.heard_released, 1),
+    }
+    for what, (one, failed) in announced.items():
+        one.dispatch()
+        with start_worker(overrides={"LOOKS_WHEN_ANNOUNCED": True}) as worker:
+            wait_until(lambda what=what: ledger.lines(what), what=worker.output)
+            assert worker.stop() == 0
+        # On sqs what waits for its time is as invisible as what is reserved.
+        held = 1 if (store, what) == ("sqs", "released") else 0
+        assert ledger.details(what) == [str([one.name, held, failed])]
 
 
 def test_an_idle_worker_is_woken(store, ledger, settings):

@@ -7,11 +7,31 @@ import signal
 
 import pytest
 
+from djqueue import dispatch_many
 from djqueue.models import FailedJob, QueuedJob
 from tests.app import jobs, untidy
 from tests.support import start_worker, wait_until
 
 pytestmark = pytest.mark.anywhere
+
+
+def test_nothing_is_announced_before_it_is_stored(ledger):
+    for one in (untidy.heard_done, untidy.heard_failed, untidy.heard_released):
+        one.dispatch()
+        with start_worker("--once", overrides={"LOOKS_WHEN_ANNOUNCED": True}) as worker:
+            assert worker.wait(30) == 0
+    assert ledger.details("succeeded") == ["['app.heard_done', 0, 0]"]
+    assert ledger.details("failed") == ["['app.heard_failed', 0, 1]"]
+    assert ledger.details("released") == ["['app.heard_released', 0, 1]"]
+
+
+def test_many_successes_are_all_announced(ledger):
+    dispatch_many(untidy.heard_done.bind() for _ in range(75))
+    overrides = {"LOOKS_WHEN_ANNOUNCED": True}
+    with start_worker("--stop-when-empty", overrides=overrides) as worker:
+        assert worker.wait(30) == 0
+        assert worker.output.count("DONE") == 75
+    assert len(ledger.lines("succeeded")) == 75
 
 
 def test_a_hard_timeout_is_announced_as_promised(ledger):

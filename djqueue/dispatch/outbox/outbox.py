@@ -260,7 +260,7 @@ def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorRe
     try:
         failed.record(connection, jobs)
     except DataError:
-        failed.record(connection, jobs, plain=True)
+        failed.record(connection, [job._replace(plain=True) for job in jobs])
 
 
 def _left_behind(job: OutgoingJob) -> str:

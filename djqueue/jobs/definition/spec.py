@@ -181,6 +181,11 @@ class JobSpec:
         """Call ``handle()``. Returns its value; a coroutine where `is_async`."""
         return job.handle()
 
+    @property
+    def hears_failures(self) -> bool:
+        """Whether the class has a ``failed()`` of its own."""
+        return self.job_class.failed is not JobInstance.failed
+
     def failed(self, job: JobInstance, error: BaseException) -> None:
         """Call the ``failed()`` method of `job`, to its end if it is async."""
         answer = job.failed(error)

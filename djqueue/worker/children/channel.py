@@ -22,14 +22,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from djqueue.drivers.base import Reservation
-from djqueue.finish.notices import Chore, ChoreKind, Failed, Notice, Released
+from djqueue.finish.notices import Chore, ChoreKind, Done, Failed, Notice, Released, Succeeded
 from djqueue.runner.decision import DONE, RETURNED, Action, Decision, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 
 TOKEN = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
 _OUTCOME = struct.Struct("<QBdII")
-_PLAIN, _FULL, _DELIVERED = 0xD1, 0xE2, 0xF3
+_PLAIN, _AWAITED, _FULL, _DELIVERED = 0xD1, 0xC4, 0xE2, 0xF3
 """Kinds, unlikely in what a job writes into this pipe by mistake."""
 _LONGEST = 1 << 26
 _PLAINEST = 2
@@ -75,10 +75,12 @@ def encode_notice(note: NoticeItem) -> bytes:
     number, notice = note
     if isinstance(notice, Chore):
         return _framed((number, "chore", notice.kind.value, notice.text))
-    ended = (tuple(notice.reservation), tuple(notice.error))
-    if isinstance(notice, Released):
-        return _framed((number, "released", *ended, notice.delay))
-    return _framed((number, "failed", *ended))
+    if isinstance(notice, Succeeded):
+        return _framed((number, "succeeded", *map(tuple, notice.jobs)))
+    reservation, error, *rest = notice
+    described = None if error is None else tuple(error)
+    kind = "released" if isinstance(notice, Released) else "failed"
+    return _framed((number, kind, tuple(reservation), described, *rest))
 
 
 def _framed(value: Any) -> bytes:
@@ -117,10 +119,14 @@ class WindowReader:
 def _note(number: int, kind: str, *fields: Any) -> NoticeItem:
     if kind == "chore":
         return NoticeItem(number, Chore(ChoreKind(fields[0]), fields[1]))
-    reservation, error = Reservation._make(fields[0]), ErrorReport._make(fields[1])
-    if kind == "released":
-        return NoticeItem(number, Released(reservation, error, fields[2]))
-    return NoticeItem(number, Failed(reservation, error))
+    if kind == "succeeded":
+        return NoticeItem(number, Succeeded(tuple(map(Done._make, fields))))
+    reservation, described, *rest = fields
+    held = Reservation._make(reservation)
+    if kind == "failed":
+        return NoticeItem(number, Failed(held, ErrorReport._make(described), *rest))
+    error = None if described is None else ErrorReport._make(described)
+    return NoticeItem(number, Released(held, error, *rest))
 
 
 # -- outcomes -------------------------------------------------------------------------------------
@@ -130,7 +136,8 @@ def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
     """A plain success is 25 bytes; anything else brings a JSON body, and a sum to check it by."""
     plain = outcome.ending is RETURNED and not (outcome.settled or outcome.spoilt)
     if plain and not memory:
-        return _OUTCOME.pack(index, _PLAIN, outcome.duration, 0, 0)
+        kind = _AWAITED if outcome.awaited else _PLAIN
+        return _OUTCOME.pack(index, kind, outcome.duration, 0, 0)
     fields: dict[str, Any] = {
         "ending": outcome.ending.value,
         "action": outcome.decision.action.value,
@@ -140,6 +147,7 @@ def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
         "settled": outcome.settled,
         "charged": outcome.charged,
         "spoilt": outcome.spoilt,
+        "awaited": outcome.awaited,
         "memory": memory,
     }
     body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "backslashreplace")
@@ -185,13 +193,16 @@ class OutcomeReader:
         position, end, head = 0, len(buffer), _OUTCOME.size
         while end - position >= head:
             index, kind, duration, length, checked = _OUTCOME.unpack_from(buffer, position)
-            if kind not in (_PLAIN, _FULL, _DELIVERED) or length > _LONGEST:
+            if kind not in (_PLAIN, _AWAITED, _FULL, _DELIVERED) or length > _LONGEST:
                 raise GarbledError
             if end - position - head < length:
                 break
             position += head
             if kind == _PLAIN:
                 yield ChildReport(index, Outcome(RETURNED, DONE, duration=duration))
+            elif kind == _AWAITED:
+                outcome = Outcome(RETURNED, DONE, duration=duration, awaited=True)
+                yield ChildReport(index, outcome)
             elif kind == _DELIVERED:
                 yield ChildReport(index, None)
             else:
@@ -214,5 +225,6 @@ def _full(index: int, duration: float, body: bytes) -> ChildReport:
         data["charged"],
         duration,
         data["spoilt"],
+        data["awaited"],
     )
     return ChildReport(index, outcome, data["memory"])

@@ -17,7 +17,7 @@ import signal
 import threading
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from django.db.backends.signals import connection_created
 from django.dispatch import Signal
@@ -25,11 +25,12 @@ from django.dispatch import Signal
 from djqueue import signals
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
-from djqueue.finish.notices import HARD, Chore, ChoreKind, Failed, Released
+from djqueue.finish.announce import announce
+from djqueue.finish.finish import Finish
+from djqueue.finish.notices import Announcement, Chore, ChoreKind, Failed, Released, what_it_is
 from djqueue.runner.cleanup.reset import close_what_is_old, connections_after
 from djqueue.runner.cleanup.surroundings import Surroundings
 from djqueue.runner.current import Watch
-from djqueue.runner.outcome import exception_of
 from djqueue.runner.rules import DEFAULT_TIMEOUT
 from djqueue.runner.runner import Runner
 from djqueue.runner.timer import AlarmTimer
@@ -50,9 +51,6 @@ from djqueue.worker.children.settings import Assignment
 from djqueue.worker.chores import tidy
 from djqueue.worker.machine import resident
 from djqueue.worker.warden.orphans import OWNER, prctl
-
-if TYPE_CHECKING:
-    from djqueue.drivers.base import Session
 
 TO_END = 2.0
 """Seconds that a child may take to end once it has nothing to do any more."""
@@ -103,7 +101,7 @@ class Child:
         self._items: deque[WorkItem | NoticeItem] = deque()
         self._index = 0
         self._timer = AlarmTimer()
-        self._session: Session | None = None
+        self._finish: Finish | None = None
         self._looked = 0.0
         self._calls = select.poll()
         for descriptor in (assignment.channels.tokens, assignment.channels.work):
@@ -121,7 +119,7 @@ class Child:
                 cancelled=lambda: self._slot.cancelled == self._index,
                 stopping=lambda: slot.is_stopping,
             ),
-            session=self._own_session,
+            finish=self._own_finish,
         )
 
     def run(self) -> None:
@@ -211,27 +209,24 @@ class Child:
         """Deliver a notice: user code that has to follow a stored outcome. Whether this process
         must not be used again.
         """
-        self._index = note.number
+        self._index, notice = note.number, note.notice
         spoilt = False
-        if isinstance(note.notice, Chore):
-            self._begin(note.number, self._settings.rules.timeout or DEFAULT_TIMEOUT)
-            self._chore(note.notice)
+        if isinstance(notice, Failed | Released):
+            self._begin(note.number, self._runner.teller.time_to_tell(notice.reservation))
+            spoilt = self._announce(notice)
         else:
-            self._begin(note.number, self._runner.teller.time_to_tell(note.notice.reservation))
-            spoilt = self._end_of(note.notice)
+            self._begin(note.number, self._settings.rules.timeout or DEFAULT_TIMEOUT)
+            if isinstance(notice, Chore):
+                self._chore(notice)
+            else:
+                spoilt = self._announce(notice)
         self._slot.end()
         send_outcome(self._channels.outcomes, encode_delivered(note.number))
         return spoilt
 
-    def _end_of(self, notice: Failed | Released) -> bool:
-        error = exception_of(notice.error)
-        spoilt = False
-        if isinstance(notice, Released):
-            self._runner.teller.released(notice.reservation, error, notice.delay)
-        else:
-            killed = notice.error.place == HARD
-            spoilt = self._runner.failed(notice.reservation, error, killed=killed)
-        self._tidy(notice.reservation.name)
+    def _announce(self, notice: Announcement) -> bool:
+        spoilt = announce(notice, self._runner.teller, self._settings.connection)
+        self._tidy(what_it_is(notice))
         return spoilt
 
     def _chore(self, chore: Chore) -> None:
@@ -264,12 +259,13 @@ class Child:
         used = resident(os.getpid())
         return used if used > self._settings.memory else 0
 
-    def _own_session(self) -> Session:
-        """A session on this process's own connections."""
-        if self._session is None:
-            driver = make_driver(settings().connection(self._settings.connection))
-            self._session = driver.session()
-        return self._session
+    def _own_finish(self) -> Finish:
+        """What atomic jobs end themselves through, on this process's own connections."""
+        if self._finish is None:
+            connection = self._settings.connection
+            driver = make_driver(settings().connection(connection))
+            self._finish = Finish(driver.session(), connection)
+        return self._finish
 
 
 def _become_a_child(assignment: Assignment) -> None:

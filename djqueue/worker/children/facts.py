@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from djqueue.drivers.base import Reservation
 from djqueue.finish import deaths as postmortem
-from djqueue.finish.notices import HARD, Notice
-from djqueue.runner.decision import Ending
+from djqueue.finish.notices import Notice
 from djqueue.runner.outcome import Outcome
 from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.page import Reason
@@ -68,8 +67,6 @@ class ExitedChild(NamedTuple):
 def end_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings, now: float) -> Ended:
     """The end of the attempt that a child had begun before it exited."""
     outcome = outcome_of(exited, item, settings)
-    if outcome.ending in (Ending.DIED, Ending.TIMED_OUT) and outcome.error is not None:
-        outcome = outcome._replace(error=outcome.error._replace(place=HARD))
     if (running := exited.process.running()) and running[0] is item:
         outcome = outcome._replace(duration=now - running[1].since)
     return Ended(item.reservation, outcome, exited.process.was_cancelled(item, outcome))

@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from djqueue.drivers.base import Reservation
-from djqueue.runner.decision import Action, Ending
-from djqueue.runner.outcome import Outcome
+from djqueue.runner.decision import DONE, LOST, Action
+from djqueue.runner.outcome import End, Outcome
 from djqueue.worker import clock
 from djqueue.worker.children.channel import WorkItem
 
@@ -47,8 +47,13 @@ class Report:
     def event(self, level: str, text: str) -> None:
         """Something about the worker itself."""
 
-    def ended(self, reservation: Reservation, outcome: Outcome) -> None:
-        """An attempt is over."""
+    def attempt_ended(self, reservation: Reservation, outcome: Outcome) -> None:
+        """An attempt has ended, and its store does not know it yet. Where the job runs again it is
+        said now, so that the run is explained even if this process is killed in between.
+        """
+
+    def jobs_ended(self, ends: Iterable[End]) -> None:
+        """The store knows these ends. Those of jobs that do not run again are said now."""
 
     def still_running(self, processes: Iterable[Process], now: float) -> None:
         """Look for jobs that have been running for long enough to be mentioned."""
@@ -93,16 +98,25 @@ class Lines(Report):
         else:
             self._put(f"{self._time()}  {level.upper():<8}{_one_line(text)}")
 
-    def ended(self, reservation: Reservation, outcome: Outcome) -> None:
+    def attempt_ended(self, reservation: Reservation, outcome: Outcome) -> None:
+        """Its line, if the job runs again: here, or where another worker has it."""
+        if outcome.repeats or outcome.ending is LOST:
+            self._ended(reservation, outcome)
+
+    def jobs_ended(self, ends: Iterable[End]) -> None:
+        """Their lines."""
+        for end in ends:
+            if not end.outcome.repeats:
+                self._ended(end.reservation, end.outcome)
+
+    def _ended(self, reservation: Reservation, outcome: Outcome) -> None:
         """The job's line, and the reason where it is not done."""
         self._shown.discard(reservation.id)
-        done = outcome.decision.action is Action.DONE
-        if outcome.decision.action is Action.FAIL and not outcome.charged:
-            reservation = reservation._replace(attempt=reservation.attempt - 1)  # none was begun
+        done = outcome.decision.action is DONE.action
         if done and self._verbosity == 0:
             return
         state = _DONE if done else _STATES[outcome.decision.action]
-        if outcome.ending is Ending.LOST:
+        if outcome.ending is LOST:
             state = _STATES[Action.RETRY]  # by whoever has it now
         if self._json:
             self._object(state.lower(), reservation, outcome)

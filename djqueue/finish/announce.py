@@ -1,0 +1,28 @@
+"""Announcing ends that are stored, in a process that may run the project's code."""
+
+from __future__ import annotations
+
+from djqueue.finish.notices import Announcement, Failed, Succeeded
+from djqueue.runner.current import CurrentJob
+from djqueue.runner.outcome import exception_of
+from djqueue.runner.telling import Teller
+
+
+def announce(
+    notice: Announcement, teller: Teller, connection: str, raised: BaseException | None = None
+) -> bool:
+    """Call ``failed()`` and send signals; whether this process must not be used again. `raised` is
+    what the job raised, where that is still here; else it is made again of what is kept of it.
+    """
+    if isinstance(notice, Succeeded):
+        for id, name, queue, attempt, duration in notice.jobs:
+            teller.succeeded(CurrentJob(id, name, queue, connection, attempt), duration)
+        return False
+    error = raised
+    if error is None and notice.error is not None:
+        error = exception_of(notice.error)
+    if isinstance(notice, Failed):
+        assert error is not None  # noqa: S101 - a failure always has one
+        return teller.failed(notice.reservation, error, unseen=notice.unseen)
+    teller.released(notice.reservation, error, notice.delay, unseen=notice.unseen)
+    return False

@@ -1,0 +1,56 @@
+"""What follows when jobs end, in the transaction that ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from djqueue.conf import settings
+from djqueue.drivers.base import OutgoingJob, Reservation
+from djqueue.finish import failed
+from djqueue.finish.failed import GivenUp
+from djqueue.runner.decision import FAIL
+from djqueue.runner.outcome import End
+
+
+class Follower(Protocol):
+    """Something that an end causes beside the removal of its job: a row, a count, another job."""
+
+    def wants(self, end: End) -> bool:
+        """Whether anything follows from `end`. Asked once an end: no SQL."""
+
+    def within(self, ends: Sequence[End], alias: str) -> list[tuple[str, OutgoingJob]]:
+        """Write what follows from `ends`, in the open transaction of `alias`. Returns the jobs to
+        push, each behind the name of its connection.
+        """
+
+
+class FailedRows:
+    """The row among the failed jobs that follows from each failure."""
+
+    def __init__(self, connection: str, fence: Callable[[Reservation], int]) -> None:
+        self._connection = connection
+        self._fence = fence
+
+    def wants(self, end: End) -> bool:
+        """Whether it has failed, and failed jobs are kept."""
+        return end.outcome.decision.action is FAIL.action and settings().failed_jobs is not None
+
+    def within(self, ends: Sequence[End], alias: str) -> list[tuple[str, OutgoingJob]]:
+        """Write all rows: each only over one of an earlier reservation of its job."""
+        failed.record(self._connection, list(map(self._given_up, ends)))
+        return []
+
+    def recorded(self, ends: Sequence[End]) -> set[str]:
+        """Those whose row is there under their own number."""
+        return failed.recorded({end.id: self._fence(end.reservation) for end in ends})
+
+    def take_back(self, ends: Sequence[End]) -> None:
+        """Delete the rows of ends that turned out not to be ours to store."""
+        failed.take_back({end.id: self._fence(end.reservation) for end in ends})
+
+    def _given_up(self, end: End) -> GivenUp:
+        reservation, outcome, plain = end
+        assert outcome.error is not None  # noqa: S101 - a failure always has one
+        history = reservation.history if outcome.history is None else outcome.history
+        return GivenUp(reservation, outcome.error, history, self._fence(reservation), plain)
