@@ -26,14 +26,19 @@ def default_is(database: Mapping[str, Any]) -> Iterator[None]:
     # What Django makes anew, in a child or another thread, is made of these.
     connections.settings["default"] = settings
     connections["default"] = load_backend(settings["ENGINE"]).DatabaseWrapper(settings, "default")
-    queues.forget()  # drivers remember what they were made for
+    _forget_drivers()
     try:
         yield
     finally:
         connections["default"].close()
         connections.settings["default"] = known
         connections["default"] = before
-        queues.forget()
+        _forget_drivers()
+
+
+def _forget_drivers() -> None:
+    """They remember the database that they were made for."""
+    vars(queues._local).clear()
 
 
 def settings_of(server: PostgreSQL | PgBouncer | MariaDB, name: str) -> dict[str, Any]:
