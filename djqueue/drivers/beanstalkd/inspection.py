@@ -1,8 +1,8 @@
-"""What operators ask of beanstalkd: counting and clearing. It shows the next job of a tube only."""
+"""What operators ask of beanstalkd. It shows the next jobs of a tube, and any job by its number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from djqueue.drivers.beanstalkd import checks, client, message
 from djqueue.drivers.beanstalkd.client import Client, Reply
 from djqueue.drivers.beanstalkd.message import tube
 from djqueue.drivers.guard import Guard
-from djqueue.drivers.types import Capabilities, QueueCounts
+from djqueue.drivers.types import Capabilities, Change, QueueCounts, State, StoredJob
 
 if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
@@ -91,6 +91,47 @@ class BeanstalkdInspector(Inspector):
                 yield message.decode(head.data, name, head.number).id
             head = following
 
+    # -- single jobs ---------------------------------------------------------------------------
+
+    def heads(self, queue: str) -> list[StoredJob]:
+        """The job that is next to run, and the delayed one that is due next."""
+        peeks = [client.PEEK_READY, client.PEEK_DELAYED]
+        return self._stored(self._client.ask(peeks, use=tube(queue)))
+
+    def find(self, ids: Sequence[str]) -> list[StoredJob]:
+        """By `StoredJob.key`: the server's own number of the job, and its id."""
+        keys = [key for id in ids if (key := _number_in(id)) is not None]
+        if len(keys) < len(ids):
+            raise self._unsupported("find")
+        replies = self._client.ask([client.peek(key) for key in keys]) if keys else []
+        # After a restart without a binlog the server gives the same numbers to other jobs.
+        return [job for job in self._stored(replies) if job.key in ids]
+
+    def _change(self, change: Change, queue: str, job: StoredJob) -> bool:
+        """The server itself refuses to delete what a worker has reserved, and to kick what is not
+        delayed.
+        """
+        number = _number_in(job.key) or 0
+        if change is Change.DELETE and job.state is not State.RESERVED:
+            (reply,) = self._client.ask([client.delete(number)])
+            if reply.word == "DELETED":
+                self._guard.delete_unheld([job.id])
+            return reply.word == "DELETED"
+        if change is Change.RUN_NOW and job.state is State.DELAYED:
+            (reply,) = self._client.ask([client.kick_job(number)])
+            return reply.word == "KICKED"
+        if change is Change.DELETE_RUNNING and job.state is State.RESERVED:
+            return self._guard.cancel(job.id, unseen=False)
+        return False
+
+    def _stored(self, replies: Sequence[Reply]) -> list[StoredJob]:
+        """What the server and the guard rows say about jobs that were peeked at."""
+        found = [reply for reply in replies if reply.word == "FOUND"]
+        stats = self._client.ask([client.stats_job(each.number) for each in found]) if found else []
+        jobs = [_describe(*pair) for pair in zip(found, stats, strict=True)]
+        rows = self._guard.numbers([job.id for job in jobs if job is not None])
+        return [job._replace(**rows.get(job.id, {})) for job in jobs if job is not None]
+
     def cancel(self, id: str, *, unseen: bool) -> bool:
         return self._guard.cancel(id, unseen=unseen)
 
@@ -104,6 +145,45 @@ def has_job(connection: Client, key: int, id: str) -> bool:
     """
     (reply,) = connection.ask([client.peek(key)])
     return reply.word == "FOUND" and message.decode(reply.data, "", key).id == id
+
+
+_STATES = {"ready": State.WAITING, "delayed": State.DELAYED, "reserved": State.RESERVED}
+
+
+def _describe(peeked: Reply, stats: Reply) -> StoredJob | None:
+    """A job, without what its guard row says; None where it is gone, or was buried by others."""
+    known = stats.pairs()
+    state = _STATES.get(known.get("state", ""))
+    if state is None:
+        return None
+    queue, now = known.get("tube", ""), datetime.now(timezone.utc)
+    read = message.decode(peeked.data, queue, peeked.number)
+    created = now - timedelta(seconds=int(known.get("age", 0)))
+    end = now + timedelta(seconds=int(known.get("time-left", 0)))
+    return StoredJob(
+        id=read.id,
+        queue=queue,
+        name=read.name,
+        payload=read.payload,
+        state=state,
+        attempts=0,
+        interruptions=0,
+        priority=read.priority,
+        created_at=created,
+        available_at=end if state is State.DELAYED else created,
+        reserved_at=None,
+        reserved_until=end if state is State.RESERVED else None,
+        worker=None,
+        reservation=known.get("reserves", "") if state is State.RESERVED else "",
+        key=f"{peeked.number}-{read.id}",
+    )
+
+
+def _number_in(key: str) -> int | None:
+    """The server's number in a `StoredJob.key`; None for anything else."""
+    number, _hyphen, id = key.partition("-")
+    is_key = number.isascii() and number.isdigit() and len(number) < 20 and len(id) == 36
+    return int(number) if is_key else None
 
 
 def _holds_any(reply: Reply) -> bool:

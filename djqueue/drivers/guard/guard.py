@@ -229,6 +229,15 @@ class Guard:
         with self._translated_errors():
             return self._ids(Q(cancelled=True), ids)
 
+    def numbers(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Attempts, interruptions and history of jobs that have not ended, by their names."""
+        names = ("attempts", "interruptions", "history")
+        with self._translated_errors():
+            rows = self._rows.filter(uuid__in=ids, ended=False, cancelled=False)
+            return {
+                str(row["uuid"]): {n: row[n] for n in names} for row in rows.values("uuid", *names)
+            }
+
     def extend(self, claims: Sequence[Claim]) -> set[str]:
         """Renew `claims`; the lost ids. A row that is locked, by its own job, needs no renewal, and
         a job that has ended under its own number is not lost.
