@@ -2,17 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.management.base import QueueCommand
-from djqueue.management.output import Progress
+from djqueue.management.forgetting import ForgetCommand
 from djqueue.operations import failed_jobs
-from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 
-class Command(QueueCommand):
-    help = "Delete failed jobs that are old enough. It never asks: it is meant for a timetable."
+class Command(ForgetCommand):
+    help = "Delete failed jobs that are old enough, without asking: for a scheduler such as cron."
+    verb = "prune"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -24,11 +23,4 @@ class Command(QueueCommand):
         if options["hours"] < 0:
             raise self.usage("--hours is 0 or more.")
         selection = failed_jobs.failed_before(options["hours"] * 3600)
-        if options["dry_run"]:
-            count = number_of(failed_jobs.count(selection), "failed job")
-            self.stdout.write(f"{count} would be deleted.")
-            return
-        with Progress(failed_jobs.count(selection)) as progress:
-            forgotten = failed_jobs.forget(selection, progress)
-        self.audit("prune", forgotten, filters={"hours": options["hours"]})
-        self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.")
+        self.forget(selection, options, ask=False, filters={"hours": options["hours"]})
