@@ -5,11 +5,11 @@
     │   ├── UnknownConnection       no such alias in DJQUEUE["CONNECTIONS"] (also KeyError)
     │   └── MissingPackage          a driver's client library is not installed (also ImportError)
     ├── InvalidJob                  a job class or function is declared wrongly (also TypeError)
-    ├── NotSerializable             an argument that a queue cannot carry (also TypeError)
-    ├── PayloadError                what is stored cannot be run
-    │   ├── InvalidPayload          not a payload of ours, or damaged
+    ├── NotSerializable             an argument that cannot be queued (also TypeError)
+    ├── PayloadError                a stored payload cannot be run
+    │   ├── InvalidPayload          not a payload of djqueue, or damaged
     │   ├── UnknownJob              a name that no running code knows
-    │   └── ModelMissing            a model the job was dispatched with is gone
+    │   └── ModelMissing            a model instance in the arguments no longer exists
     ├── QueueUnavailable            a store cannot be reached, or refused the request
     ├── Unsupported                 this store cannot do that, with the reason
     ├── NotInJob                    current_job() outside a job (also LookupError)
@@ -17,17 +17,17 @@
     ├── UnknownState                no job can be in that state (also ValueError)
     ├── ResultNotStored             no result is kept for this job
     ├── JobFailed                   the job whose result was asked for has failed
-    └── AttemptError                why an attempt ended without an answer
+    └── AttemptError                why an attempt ended without returning or raising
         ├── TimeoutExceeded         it ran longer than its timeout
-        ├── MaxAttemptsExceeded     it had no try left, or its retry_until has passed
+        ├── MaxAttemptsExceeded     it had no tries left, or its retry_until has passed
         ├── MemoryExceeded          its process grew above --memory-kill
-        ├── ProcessDied             its process ended by itself or by a signal
+        ├── ProcessDied             its process exited or was ended by a signal
         ├── WorkerLost              its workers died too often while they ran it
-        ├── LeaseLost               somebody else took the job meanwhile
+        ├── LeaseLost               its reservation was lost to another worker
         └── ManuallyFailed          fail() was called with a text
 
-`JobTimeout` stands apart: it is raised inside a running job, and derives from `BaseException` so
-that `except Exception` in a job cannot swallow it.
+`JobTimeout` is not below `QueueError`: it is raised inside a running job, and derives from
+`BaseException` so that `except Exception` in a job does not catch it.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class QueueError(Exception):
-    """The root of everything that djqueue raises."""
+    """The base of all errors of djqueue."""
 
 
 class ConfigurationError(QueueError, ImproperlyConfigured):
-    """The settings cannot work as they are."""
+    """The settings are wrong."""
 
 
 class UnknownConnection(ConfigurationError, KeyError):
-    """No connection of that name is in ``DJQUEUE["CONNECTIONS"]``."""
+    """``DJQUEUE["CONNECTIONS"]`` has no connection with that name."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -57,19 +57,19 @@ class MissingPackage(ConfigurationError, ImportError):
 
 
 class InvalidJob(QueueError, TypeError):
-    """A job class or function is declared in a way that cannot work."""
+    """A job class or function is declared wrongly."""
 
 
 class NotSerializable(QueueError, TypeError):
-    """An argument is of a type that a queue cannot carry."""
+    """An argument has a type that cannot be queued."""
 
 
 class PayloadError(QueueError):
-    """What is stored cannot be turned into a running job."""
+    """A stored payload cannot be run."""
 
 
 class InvalidPayload(PayloadError):
-    """The stored text is no payload of djqueue's, or it is damaged."""
+    """The stored text is not a payload of djqueue, or it is damaged."""
 
 
 class UnknownJob(PayloadError):
@@ -77,12 +77,12 @@ class UnknownJob(PayloadError):
 
 
 class ModelMissing(PayloadError):
-    """A model instance the job was dispatched with no longer exists."""
+    """A model instance in the job's arguments no longer exists."""
 
 
 class QueueUnavailable(QueueError):
-    """A store cannot be reached, or it refused the request. Of a push, `stored` names the jobs that
-    it has all the same.
+    """A store cannot be reached, or it refused the request. After a push, `stored` has the ids of
+    the jobs that are in the store anyway.
     """
 
     def __init__(
@@ -94,21 +94,21 @@ class QueueUnavailable(QueueError):
     ) -> None:
         super().__init__(*args)
         self.stored = frozenset(stored)
-        """Ids of the jobs of this push that are in the store. The others are not, as far as is
-        known: see `ambiguous`."""
+        """Ids of the pushed jobs that are in the store. The others are not, as far as is known: see
+        `ambiguous`."""
         self.refused: Mapping[str, str] = dict(refused or {})
-        """Ids of the jobs of this push that the store will never take as they are, however often
-        they are pushed, and the reason for each."""
+        """Ids of the pushed jobs that the store will never accept as they are, each with the
+        reason."""
         self.ambiguous = ambiguous
-        """Whether the store may have done it all the same: the connection broke off between the
-        request and its answer. False where nothing had been sent, or the store said no."""
+        """Whether the request may have been carried out: the connection broke between the request
+        and its answer. False where nothing was sent, or where the store refused."""
         self.locked = False
-        """The store answers, and somebody's open transaction keeps everybody from writing to it, as
-        only SQLite has it: while that is so nobody can take over what a worker holds."""
+        """The store answers, but another transaction locks it for all writers (SQLite only). While
+        it is locked, no other worker can take over reserved jobs."""
 
 
 class Unsupported(QueueError):
-    """The store behind this connection cannot do that; the message says why."""
+    """The store of this connection cannot do that; the message says why."""
 
 
 class NotInJob(QueueError, LookupError):
@@ -116,11 +116,11 @@ class NotInJob(QueueError, LookupError):
 
 
 class JobNotFound(QueueError, LookupError):
-    """No job has that id, or several have one that begins or ends like it."""
+    """No job has that id, or several ids begin or end with it."""
 
 
 class UnknownState(QueueError, ValueError):
-    """What was asked for is not one of the states of a job."""
+    """The name is not one of the states of a job."""
 
 
 class ResultNotStored(QueueError):
@@ -132,7 +132,7 @@ class JobFailed(QueueError):
 
 
 class AttemptError(QueueError):
-    """An attempt ended without an answer of the job's own."""
+    """The attempt ended without returning or raising."""
 
 
 class TimeoutExceeded(AttemptError):
@@ -140,7 +140,7 @@ class TimeoutExceeded(AttemptError):
 
 
 class MaxAttemptsExceeded(AttemptError):
-    """The job had no try left, or its ``retry_until`` had passed, before this attempt began."""
+    """The job had no tries left, or its ``retry_until`` had passed, before this attempt began."""
 
 
 class MemoryExceeded(AttemptError):
@@ -148,15 +148,15 @@ class MemoryExceeded(AttemptError):
 
 
 class ProcessDied(AttemptError):
-    """The attempt's process ended without reporting: a signal, or an exit of its own."""
+    """The attempt's process ended without reporting: by a signal, or because it exited."""
 
 
 class WorkerLost(AttemptError):
-    """The workers that ran this job died too often; nobody saw how those attempts ended."""
+    """The workers that ran this job died too often; how those attempts ended is unknown."""
 
 
 class LeaseLost(AttemptError):
-    """The reservation is no longer ours: somebody else took, deleted or cancelled the job."""
+    """The reservation is lost: another worker took the job, or it was deleted or cancelled."""
 
 
 class ManuallyFailed(AttemptError):
@@ -164,4 +164,4 @@ class ManuallyFailed(AttemptError):
 
 
 class JobTimeout(BaseException):
-    """Raised inside a job when its timeout is over; recorded as `TimeoutExceeded`."""
+    """Raised inside a job that has run for its timeout. It is recorded as `TimeoutExceeded`."""

@@ -1,12 +1,12 @@
-"""What djqueue announces, as Django signals:
+"""Django signals of djqueue:
 
     @receiver(job_failed)
     def tell_the_team(sender, job, error, **kwargs): ...
 
-The sender is the job's class, for a worker's signals the class of the worker. ``job`` has ``id``,
-``name``, ``queue``, ``connection`` and ``attempt``; ``error`` is an exception, ``delay`` and
-``duration`` are seconds. A receiver that raises is logged and changes nothing. Receivers
-should accept ``**kwargs``: later versions may say more.
+The sender is the job's class; for signals of a worker, the worker's class. ``job`` has ``id``,
+``name``, ``queue``, ``connection`` and ``attempt``; ``error`` is an exception; ``delay`` and
+``duration`` are in seconds. An error in a receiver is logged and has no other effect. Receivers
+should accept ``**kwargs``: later versions may pass more.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ job_succeeded = Signal()
 """A job is done, and its store knows it. ``job``, ``duration``."""
 
 job_errored = Signal()
-"""An attempt ended with an exception; what becomes of the job follows. ``job``, ``error``,
-``duration``."""
+"""An attempt ended with an exception; ``job_released`` or ``job_failed`` follows. ``job``,
+``error``, ``duration``."""
 
 job_released = Signal()
-"""A job has gone back to its queue. ``job``, ``delay``, and ``error`` if that is the reason."""
+"""A job was put back into its queue. ``job``, ``delay``, and ``error`` if that is the reason."""
 
 job_failed = Signal()
 """A job was given up, and its failed row is stored. ``job``, ``error``."""
@@ -67,22 +67,22 @@ worker_looping = Signal()
 """A worker is about to look for jobs. ``worker``, ``connection``, ``queues``."""
 
 worker_stopping = Signal()
-"""A worker holds nothing any more and ends. ``worker``, ``connection``, ``queues``, ``reason``."""
+"""A worker ends and holds no jobs. ``worker``, ``connection``, ``queues``, ``reason``."""
 
 queue_failed_over = Signal()
-"""A failover connection passed jobs on to another member than the one before. The sender is its
-driver's class. ``connection``: its name, ``failed`` and ``used``: names of members, ``error``: why,
-a `djqueue.errors.QueueUnavailable` whose ``ambiguous`` tells whether the jobs may run twice."""
+"""A failover connection passed jobs on because a member failed. The sender is the driver's class.
+``connection``: its name; ``failed`` and ``used``: names of members; ``error``: a
+`djqueue.errors.QueueUnavailable` whose ``ambiguous`` says whether the jobs may run twice."""
 
 queue_busy = Signal()
-"""``queue_monitor`` found more waiting, or waiting longer, than allowed. ``connection``,
+"""``queue_monitor`` found too many jobs waiting, or a job waiting too long. ``connection``,
 ``queue``, ``size``, ``oldest``: the longest wait in seconds, or None where nothing waits."""
 
 
 def announce(signal: Signal, sender: Any, **arguments: Any) -> None:
-    """Send `signal`. Never raises: a receiver that does is logged. Nearly free without receivers.
+    """Send `signal`. Errors of receivers are logged, never raised. Nearly free without receivers.
 
-    What is costly to make should be made only after asking ``signal.has_listeners(sender)``.
+    Call ``signal.has_listeners(sender)`` before computing arguments that are costly.
     """
     if not signal.receivers:
         return

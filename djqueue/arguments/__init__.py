@@ -23,9 +23,9 @@ Enum                         ``{"$": "enum", "t": class, "v": member}``
 NamedTuple, dataclass        ``{"$": "dataclass", "t": class, "v": {field: value}}``
 ============================ ==============================================================
 
-The tags are a closed table. Nothing is imported because stored data says so: models are looked up
-among the installed ones, and classes of the project's own come from the annotation alone; ``t``
-only says which of those it names. Encoding and decoding a model or queryset uses the database.
+The table of tags is closed. Stored data never causes an import: models are looked up among the
+installed ones, and classes of the project come from the annotation alone; ``t`` only says which of
+those is meant. Encoding and decoding a model or queryset uses the database.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ __all__ = ["Codec", "compile", "decode", "encode", "resolve_annotations"]
 
 
 def encode(value: Any, annotation: Any, where: Where) -> Any:
-    """The JSON value to store for a value; `NotSerializable` for one that a queue cannot carry."""
+    """Return the JSON value to store. Raises `NotSerializable`."""
     return compile(annotation).encode(value, where)
 
 
 def decode(data: Any, annotation: Any, where: Where) -> Any:
-    """The value that `encode` stored; `InvalidPayload` or `ModelMissing` if it cannot."""
+    """Return the value that `encode` stored. Raises `InvalidPayload` or `ModelMissing`."""
     return compile(annotation).decode(data, where)

@@ -1,7 +1,7 @@
-"""Annotations, from how they are written to the classes they name.
+"""Resolving annotations to the classes they name.
 
-Names are resolved as late as possible (at the first dispatch or run), and each for itself: one
-that cannot be found does not spoil the others.
+Names are resolved as late as possible (at the first dispatch or run), and one by one: a name that
+cannot be found does not affect the others.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ class _UnresolvedMeta(type):
 
 
 class Unresolved(metaclass=_UnresolvedMeta):
-    """The base of the stand-ins for names that could not be found; they count as `Any`."""
+    """The base of the placeholders for names that could not be resolved. They count as `Any`."""
 
     text: ClassVar[str] = ""
 
 
 def unresolved(text: str) -> _UnresolvedMeta:
-    """A stand-in for a name, or for a whole annotation that makes no sense."""
+    """Return a placeholder for a name, or for a whole annotation, that cannot be resolved."""
     return _UnresolvedMeta(text, (Unresolved,), {"text": text})
 
 
 def resolve_annotations(target: Any) -> dict[str, Any]:
-    """The annotations of a function or a class (with those it inherits), by name.
+    """Return the annotations of a function or a class (inherited ones too), by name.
 
-    ``return`` is among them. Names of ``if TYPE_CHECKING:`` imports are found too. What cannot be
-    found is an `Unresolved` inside the annotation: anything goes there, except values that only an
-    annotation can name, whose refusal then says so. Call it when the project's modules are all
-    imported, not while a class is being made.
+    ``return`` is among them. Names imported under ``if TYPE_CHECKING:`` are found too. A name that
+    cannot be found becomes an `Unresolved` inside the annotation, which allows any value except
+    those that only an annotation can bring back; their refusal then names it. Call this when the
+    project's modules are imported, not while a class is being defined.
     """
     if isinstance(target, type):
         found: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def _resolve(annotation: Any, module: types.ModuleType | None, names: Mapping[st
 
 
 def _with_references(annotation: Any) -> Any:
-    """``list["Colour"]`` as Python 3.11 and later read it by themselves."""
+    """Return ``list["Colour"]`` with a `ForwardRef`, as Python 3.11 and later resolve it."""
     if type(annotation) is not types.GenericAlias:
         return annotation
     arguments = tuple(
@@ -107,7 +107,7 @@ def _with_references(annotation: Any) -> Any:
 
 
 def _imported_for_typing(module: types.ModuleType | None, name: str) -> Any:
-    """What the module imports under this name for type checkers only."""
+    """Import what the module imports under this name for type checkers only."""
     source = _typing_imports(module).get(name) if module is not None else None
     if source is None:
         return unresolved(name)
@@ -120,7 +120,7 @@ def _imported_for_typing(module: types.ModuleType | None, name: str) -> Any:
 
 @lru_cache(maxsize=256)
 def _typing_imports(module: types.ModuleType) -> Mapping[str, tuple[str, str]]:
-    """Name to (module, name in it or "") of the imports under ``if TYPE_CHECKING:``."""
+    """Return the imports under ``if TYPE_CHECKING:`` as name to (module, name in it or "")."""
     try:
         tree = ast.parse(inspect.getsource(module))
     except (OSError, TypeError, SyntaxError):
@@ -150,10 +150,10 @@ def _imports(statement: ast.stmt, package: str) -> Iterator[tuple[str, tuple[str
 
 
 def alternatives(annotation: Any) -> tuple[Any, ...]:
-    """The classes and generic aliases an annotation allows, without the wrapping.
+    """Return the classes and generic aliases that an annotation allows.
 
-    Unions, Annotated, NewType, type aliases, type variables and qualifiers are opened; None is
-    left out; a Literal gives the classes of its members.
+    Unions, Annotated, NewType, type aliases, type variables and qualifiers are unwrapped; None is
+    left out; a Literal stands for the classes of its members.
     """
     found: dict[int, Any] = {}
     _collect(annotation, found, 0)
@@ -175,7 +175,7 @@ def _collect(annotation: Any, found: dict[int, Any], depth: int) -> None:
 
 
 def _open(annotation: Any) -> tuple[Any, ...] | None:
-    """What is inside a wrapping; None for what is no wrapping."""
+    """Return what an annotation wraps; None if it wraps nothing."""
     origin = typing.get_origin(annotation)
     if annotation is None or annotation is type(None):
         return ()
@@ -201,12 +201,12 @@ _QUALIFIERS = ("ClassVar", "Final", "Required", "NotRequired", "ReadOnly")
 
 
 def is_class(leaf: Any) -> bool:
-    """Whether it is a class; to Python 3.10 ``list[int]`` is an instance of `type`, too."""
+    """Return whether `leaf` is a class. Python 3.10 also calls ``list[int]`` a `type`."""
     return isinstance(leaf, type) and typing.get_origin(leaf) is None
 
 
 def substitute(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
-    """An annotation with type variables replaced; those not given count as `Any`."""
+    """Return an annotation with its type variables replaced; missing ones count as `Any`."""
     if not arguments:
         return annotation
     if isinstance(annotation, typing.TypeVar):

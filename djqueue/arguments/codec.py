@@ -1,10 +1,9 @@
-"""What an annotation says about a value, worked out once.
+"""The codec of an annotation: how its values are encoded and decoded, computed once.
 
-Only what encoding needs is taken from it: the classes that a payload cannot name, and where they
-are nested. Models, querysets, bytes and text that is safe in HTML come back only where it leaves
-room for them: a payload must not choose them for an argument that is annotated with another type.
-Everything else travels as what it is, whatever the annotation says; a type checker looks after
-that.
+An annotation contributes only what encoding needs: the classes that a payload cannot name, and
+where they are nested. Models, querysets, bytes and text that is safe in HTML are decoded only where
+the annotation allows them: a payload must not choose them for an argument of another type. All
+other values keep their type regardless of the annotation, which a type checker verifies.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ _NAMED_TAGS = frozenset(("enum", "namedtuple", "dataclass"))
 
 
 class Codec:
-    """How values of one annotation are stored and brought back. Made by `compile`."""
+    """Encodes and decodes the values of one annotation. Made by `compile`."""
 
     def __init__(self, alternatives: tuple[Any, ...]) -> None:
         self._alternatives = alternatives
 
-    # The public pair: whole arguments, with the errors users see.
+    # For whole arguments, with the errors that users see.
 
     def encode(self, value: Any, where: Where) -> Any:
-        """The JSON value to store; `NotSerializable` says where, what type, and what to do."""
+        """Return the JSON value to store. Raises `NotSerializable`, which names a remedy."""
         kind = type(value)
         if kind in _PASSED_ON or (kind is str and value.isascii()):
             return value
@@ -59,7 +58,7 @@ class Codec:
             ) from None
 
     def decode(self, data: Any, where: Where) -> Any:
-        """The value that was stored; `InvalidPayload` or `ModelMissing` if it cannot."""
+        """Return the value that was stored. Raises `InvalidPayload` or `ModelMissing`."""
         kind = type(data)
         if kind is str or kind is int or kind in _PASSED_ON:
             return data
@@ -74,18 +73,18 @@ class Codec:
             ) from None
         except DamagedError as damaged:
             raise InvalidPayload(
-                f"{damaged.place(where)} is stored in a way that cannot be read: {damaged.text}. "
-                "The job was dispatched by other code than runs here, or its payload was altered."
+                f"{damaged.place(where)} cannot be decoded: {damaged.text}. "
+                "The job was dispatched by another version of the code, or its payload was altered."
             ) from damaged.__cause__
         except RecursionError:
             raise InvalidPayload(
-                f"{DamagedError('').place(where)} is nested too deeply to be a value of djqueue's."
+                f"{DamagedError('').place(where)} is nested too deeply: it was altered."
             ) from None
 
-    # Parts of values, inside the package.
+    # For parts of values, inside this package.
 
     def pack(self, value: Any, depth: int) -> Any:
-        """The stored form of a value `depth` containers deep."""
+        """Return the stored form of a value `depth` containers deep."""
         kind = type(value)
         scalar = scalars.FREE.get(kind)
         if scalar is not None:
@@ -105,7 +104,7 @@ class Codec:
         if kind is bytes and self.takes_bytes:
             return scalars.PACK[bytes](value)
         if kind is SafeString:
-            # Where only text is meant, text: what is safe in HTML must not come from a queue.
+            # Plain text unless the annotation allows more: a queue must not mark text as safe HTML.
             return scalars.PACK[SafeString if self.takes_safe else str](str.__str__(value))
         stand_in = scalars.packer_of_test_clock(kind)
         if stand_in is not None:
@@ -113,7 +112,7 @@ class Codec:
         raise refusal(value, self)
 
     def unpack(self, data: Any, depth: int) -> Any:
-        """The value of a stored form `depth` containers deep."""
+        """Return the value of a stored form `depth` containers deep."""
         kind = type(data)
         if kind is str or kind is int or kind in _PASSED_ON:
             return data
@@ -126,7 +125,7 @@ class Codec:
         return self.unpack_scalar(data)
 
     def unpack_scalar(self, data: Any) -> Any:
-        """The value of a stored form that has no parts."""
+        """Return the value of a stored form that has no parts."""
         kind = type(data)
         if kind is str or kind is int or kind in _PASSED_ON:
             return data
@@ -158,11 +157,11 @@ class Codec:
             return models.unpack_queryset(data, self)
         raise DamagedError(f"there is no type {short_repr(tag)}")
 
-    # What the annotation says.
+    # What the annotation allows.
 
     @cached_property
     def named(self) -> Mapping[type, Named]:
-        """The Enum, NamedTuple and dataclass classes it names."""
+        """The Enum, NamedTuple and dataclass classes that the annotation names."""
         found: dict[type, Named] = {}
         for leaf in self._alternatives:
             cls = typing.get_origin(leaf) or leaf
@@ -176,62 +175,62 @@ class Codec:
 
     @cached_property
     def models(self) -> Sequence[type] | None:
-        """The models it names, perhaps none; None where any model may be."""
+        """The models that the annotation names, possibly none; None if it allows any model."""
         if self._is_open:
             return None
         return [one for one in self._alternatives if _is_class_of(one, Model)]
 
     @cached_property
     def _is_open(self) -> bool:
-        """Whether anything may be there: it says nothing, or names what a model may be one of."""
+        """Whether any model is allowed: the annotation is missing, or names a base of models."""
         return not self._alternatives or any(not _is_closed(one) for one in self._alternatives)
 
     @cached_property
     def rows(self) -> Sequence[type] | None:
-        """The models of which a queryset may be there, perhaps none; None: any."""
+        """The models of allowed querysets, possibly none; None if it allows any queryset."""
         if self._is_open or any(map(_holds_items, self._alternatives)):
             return self.item.models
         return ()
 
     @cached_property
     def takes_bytes(self) -> bool:
-        """Whether bytes may be there."""
+        """Whether the annotation allows bytes."""
         return self._is_open or any(
             issubclass(bytes, cls) for cls in map(_class_of, self._alternatives) if cls is not None
         )
 
     @cached_property
     def takes_safe(self) -> bool:
-        """Whether text that is safe in HTML stays so: where nothing is said, or that is."""
+        """Whether the annotation allows text that is marked as safe in HTML."""
         return self._is_open or any(_is_class_of(one, SafeData) for one in self._alternatives)
 
     @cached_property
     def unresolved(self) -> Sequence[str]:
-        """The names in it that were not found."""
+        """The names in the annotation that could not be resolved."""
         return [one.text for one in self._alternatives if _is_class_of(one, Unresolved)]
 
     @cached_property
     def item(self) -> Codec:
-        """The codec for the items of a list, set or queryset."""
+        """The codec of the items of a list, set or queryset."""
         return _merge(one for leaf in self._alternatives for one in _item_annotations(leaf))
 
     @cached_property
     def key(self) -> Codec:
-        """The codec for the keys of a dict."""
+        """The codec of the keys of a dict."""
         return _merge(arguments[0] for arguments in self._mappings)
 
     @cached_property
     def value(self) -> Codec:
-        """The codec for the values of a dict."""
+        """The codec of the values of a dict."""
         return _merge(arguments[1] for arguments in self._mappings)
 
     def entry(self, key: Any) -> Codec:
-        """The codec for the value at this key of a dict."""
+        """Return the codec of the value at this key of a dict."""
         fields = self._fields
         return fields.get(key, self.value) if fields and isinstance(key, str) else self.value
 
     def position(self, index: int, length: int) -> Codec:
-        """The codec for one item of a tuple of this length."""
+        """Return the codec of one item of a tuple of this length."""
         fixed = self._tuples.get(length)
         return fixed[index] if fixed else self.item
 
@@ -246,7 +245,7 @@ class Codec:
 
     @cached_property
     def _tuples(self) -> Mapping[int, Sequence[Codec]]:
-        """Length to the codecs of the items, of tuples whose items are annotated one by one."""
+        """The codecs of the items of tuples that are annotated item by item, by length."""
         shapes: dict[int, list[tuple[Any, ...]]] = {}
         for leaf in self._alternatives:
             arguments = typing.get_args(leaf)
@@ -261,7 +260,7 @@ class Codec:
 
     @cached_property
     def _fields(self) -> Mapping[str, Codec]:
-        """The codecs for the keys that TypedDicts name."""
+        """The codecs of the keys that TypedDicts name."""
         found: dict[str, list[Any]] = {}
         for leaf in self._alternatives:
             if _is_class_of(leaf, dict) and "__total__" in vars(leaf):
@@ -274,7 +273,7 @@ class Codec:
 
 
 def compile(annotation: Any) -> Codec:  # noqa: A001 - as `re.compile`
-    """The codec of an annotation (as `resolve_annotations` gives it); the same one each time."""
+    """Return the codec of an annotation from `resolve_annotations`; the same one each time."""
     try:
         return _compile(annotation)
     except TypeError:  # Annotated[int, []] cannot be hashed
@@ -292,7 +291,7 @@ def _codec(alternatives: tuple[Any, ...]) -> Codec:
 
 
 def _merge(annotations: Iterable[Any]) -> Codec:
-    """The codec for what any of these annotations allows; without any, for everything."""
+    """Return the codec for what any of these annotations allows; without any, for everything."""
     found: dict[int, Any] = {}
     for annotation in annotations:
         found.update((id(one), one) for one in alternatives(annotation))
@@ -316,7 +315,7 @@ def _is_class_of(leaf: Any, base: type) -> bool:
 
 
 def _is_closed(leaf: Any) -> bool:
-    """Whether a model instance can be no instance of this."""
+    """Return whether no model can be an instance of `leaf`."""
     cls = _class_of(leaf)
     return cls is not None and (
         issubclass(cls, (Model, *containers.PACK, *scalars.PACK, QuerySet))
@@ -326,7 +325,7 @@ def _is_closed(leaf: Any) -> bool:
 
 
 def _holds_items(leaf: Any) -> bool:
-    """Whether it is a queryset, or something that one may stand for."""
+    """Return whether `leaf` allows a queryset: it is one, or a collection with items."""
     cls = _class_of(leaf)
     if cls is None or kind_of(cls) is not None:
         return False

@@ -52,7 +52,7 @@ def _pack_set(value: set[Any] | frozenset[Any], codec: ValueCodec, depth: int) -
     except ArgumentError as error:
         error.at("{…}")
         raise
-    # Equal sets are stored alike in every process: unique keys are hashes of what is stored.
+    # Equal sets have the same stored form in every process: unique keys are hashes of it.
     packed.sort(key=_canonical)
     return {TAG: type(value).__name__, "v": packed}
 
@@ -81,7 +81,7 @@ def _pack_dict(value: dict[Any, Any], codec: ValueCodec, depth: int) -> Any:
 
 
 def _is_object(value: dict[Any, Any]) -> bool:
-    """Whether JSON brings its keys back as they are."""
+    """Return whether JSON preserves the keys."""
     for key in value:  # noqa: SIM110 - all() costs more than the rest for the usual few keys
         if type(key) is not str or not is_plain(key):
             return False
@@ -102,7 +102,7 @@ PACK: Mapping[type, Callable[[Any, ValueCodec, int], Any]] = {
 
 
 def unpack_list(data: list[Any], codec: ValueCodec, depth: int) -> list[Any]:
-    """The inverse of packing a list."""
+    """Return the list of its stored form."""
     item, depth = codec.item, deeper_stored(depth)
     values: list[Any] = []
     try:
@@ -115,7 +115,7 @@ def unpack_list(data: list[Any], codec: ValueCodec, depth: int) -> list[Any]:
 
 
 def unpack_object(data: dict[str, Any], codec: ValueCodec, depth: int) -> dict[str, Any]:
-    """The inverse of packing a dict whose keys are all text."""
+    """Return the dict of its stored form, for keys that are all text."""
     depth = deeper_stored(depth)
     values: dict[str, Any] = {}
     key = ""
@@ -169,11 +169,11 @@ def _unpack_pairs(data: Mapping[str, Any], codec: ValueCodec, depth: int) -> dic
 
 
 MOST_ALIKE = 1000
-"""Keys of one hash. Each is compared with all that are there: their number squared."""
+"""Keys with the same hash. Python compares each with all others, which is quadratic."""
 
 
 def _refuse_unhashable(keys: list[Any]) -> None:
-    """Raise for a key that has no hash, and for many that were made to have the same one."""
+    """Raise `DamagedError` for a key without a hash, and for too many keys with the same hash."""
     hashes = []
     for key in keys:
         try:

@@ -1,7 +1,7 @@
-"""Why a value cannot be stored or a stored one not be read, and at which place inside it.
+"""Errors of encoding and decoding, with the place inside the value.
 
-These never leave the package: `Codec.encode` and `Codec.decode` turn them into the public errors,
-so that the name of the argument has to be known only when something went wrong.
+They stay inside this package: `Codec.encode` and `Codec.decode` convert them to the public errors,
+so the argument's name is needed only when an error occurs.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Where: TypeAlias = "str | Callable[[], str]"
-"""The place of a whole value, as in ``shop.SendReceipt: argument "rows"``, or what makes it."""
+"""The name of a whole value, as ``shop.SendReceipt: argument "rows"``, or a function for it."""
 
 MAX_DEPTH = 64
-"""Containers (and dataclasses) within one another; more is a mistake, mostly a cycle."""
+"""How deeply containers and dataclasses may be nested; more is a mistake, usually a cycle."""
 
 _LAST_NAME = re.compile(r'"([^"]+)"$')
 
 
 class ArgumentError(Exception):
-    """The base of the three; `path` leads from the whole value to the part that is to blame."""
+    """The base of the three; `path` leads from the whole value to the part that caused it."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -30,11 +30,11 @@ class ArgumentError(Exception):
         self.path = ""
 
     def at(self, step: str) -> None:
-        """Prefix a step of the path (``[3]``, ``.when``), while the error travels outwards."""
+        """Prefix the path with a step (``[3]``, ``.when``) while the error propagates outwards."""
         self.path = step + self.path
 
     def place(self, where: Where) -> str:
-        """The argument, and the path inside it: ``shop.Send: argument "rows" (rows[3].when)``."""
+        """Return the place in words: ``shop.Send: argument "rows" (rows[3].when)``."""
         start = where if isinstance(where, str) else where()
         if not self.path:
             return start
@@ -43,19 +43,19 @@ class ArgumentError(Exception):
 
 
 class RefusedError(ArgumentError):
-    """A value that a queue cannot carry; the text says its type and what to do about it."""
+    """A value that cannot be queued; the text says its type and what to do about it."""
 
 
 class DamagedError(ArgumentError):
-    """A stored value that is not what `encode` makes."""
+    """A stored value that `encode` cannot have made."""
 
 
 class GoneError(ArgumentError):
-    """A model instance that was deleted meanwhile; the text names it."""
+    """A model instance that no longer exists; the text names it."""
 
 
 def deeper(depth: int) -> int:
-    """The depth one container further in, when a value is encoded."""
+    """Return the depth inside one more container while encoding. Raises `RefusedError`."""
     if depth >= MAX_DEPTH:
         raise RefusedError(
             f"is nested more than {MAX_DEPTH} levels deep, or contains itself. "
@@ -65,14 +65,14 @@ def deeper(depth: int) -> int:
 
 
 def deeper_stored(depth: int) -> int:
-    """The depth one container further in, when a stored value is read."""
+    """Return the depth inside one more container while decoding. Raises `DamagedError`."""
     if depth >= MAX_DEPTH:
         raise DamagedError(f"it is nested more than {MAX_DEPTH} levels deep")
     return depth + 1
 
 
 def short_repr(data: object) -> str:
-    """A stored value for an error text: ASCII, and short however long the value is."""
+    """Return a stored value for an error text: in ASCII, at most 80 characters."""
     if isinstance(data, str):
         text = ascii(data[:80])
     elif isinstance(data, int) and -(10**9) < data < 10**9:
@@ -83,12 +83,12 @@ def short_repr(data: object) -> str:
 
 
 def brief(error: Exception) -> str:
-    """The text of an error of Django's or Python's, cut where it quotes a long value."""
+    """Return the text of an error of Django or Python, cut: it may quote a long value."""
     return str(error)[:200]
 
 
 def type_name(kind: type) -> str:
-    """``dict``, ``decimal.Decimal``, ``shop.models.Order``."""
+    """Return the name of a type: ``dict``, ``decimal.Decimal``, ``shop.models.Order``."""
     if kind.__module__ == "builtins":
         return kind.__qualname__
     return f"{kind.__module__}.{kind.__qualname__}"

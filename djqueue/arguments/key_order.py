@@ -1,4 +1,4 @@
-"""Rows in the order of a list of keys, in SQL: it holds for first(), slices and values() too."""
+"""Ordering rows by a list of keys, in SQL, so that first(), slices and values() follow it too."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _HUNDRED = 100
 
 
 class InOrderOfKeys(Expression):
-    """The position of a row's key in `keys`, each a tuple with a value for each of `fields`.
+    """The position of a row's key in `keys`, which are tuples with a value for each of `fields`.
 
-    A CASE with the positions written out: Django's `Case` would take a parameter and three objects
-    more for each key. It looks for the right hundred keys first, and then among them, because
-    databases try one WHEN after the other, for each row.
+    This is a CASE with the positions written out: Django's `Case` would need one more parameter and
+    three more objects for each key. It is nested, a hundred keys at a time, because databases
+    evaluate one WHEN after another for each row.
     """
 
     def __init__(self, fields: Sequence[Field[Any, Any]], keys: Sequence[tuple[Any, ...]]) -> None:
@@ -31,20 +31,20 @@ class InOrderOfKeys(Expression):
         self.columns: list[Any] = [F(field.attname) for field in fields]
 
     def get_source_expressions(self) -> list[Any]:
-        """The columns, for Django to resolve and relabel."""
+        """Return the columns, for Django to resolve and relabel."""
         return self.columns
 
     def set_source_expressions(self, exprs: Sequence[Any]) -> None:
-        """Take the columns as Django resolved them."""
+        """Set the columns as Django resolved them."""
         self.columns = list(exprs)
 
     def as_sql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
-        """The CASE and its parameters."""
+        """Return the CASE and its parameters."""
         columns = [compiler.compile(column)[0] for column in self.columns]
         matches = " AND ".join(f"{column} = %s" for column in columns)
-        # Where the key has several columns, an IN would need row values, which not all have.
+        # A key of several columns would need row values in IN, which not every database has.
         step = _HUNDRED if len(columns) == 1 else max(len(self.keys), 1)
         cases: list[str] = []
         values: list[Any] = []
@@ -61,7 +61,7 @@ class InOrderOfKeys(Expression):
     def as_postgresql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
-        """A place in an array: PostgreSQL may compile a long CASE for seconds (its JIT)."""
+        """Return a position in an array: PostgreSQL's JIT may compile a long CASE for seconds."""
         if len(self.columns) > 1:
             return self.as_sql(compiler, connection)
         column = compiler.compile(self.columns[0])[0]

@@ -1,4 +1,4 @@
-"""Model instances and querysets: stored as references, fetched anew when the job runs."""
+"""Model instances and querysets: stored as references, fetched again when the job runs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from djqueue.arguments.value_codec import ValueCodec
 
 MAX_KEYS = 10_000
-"""A queryset of more rows is refused."""
+"""A queryset with more rows is refused."""
 
-# What a lookup by a key of a wrong type or size raises, depending on the field and the database.
+# Errors of a lookup by a key of a wrong type or size; they depend on the field and the database.
 _WRONG_KEY = (TypeError, ValueError, OverflowError, ValidationError, FieldError, DataError)
 
 
 def pack_model(value: Model, codec: ValueCodec) -> Any:
-    """The reference to a saved instance."""
+    """Return the reference to a saved instance."""
     model = type(value)
     label = model._meta.label
     _check_named(model, codec.models)
@@ -37,26 +37,26 @@ def pack_model(value: Model, codec: ValueCodec) -> Any:
         )
     if value.pk is None or (isinstance(value.pk, tuple) and None in value.pk):
         raise RefusedError(f"is a {label} without a primary key: it was deleted. Pass its values.")
-    # Never a read replica, where the row may not have arrived. Without a router it is the
-    # database the instance came from.
+    # Not a read replica, where the row may not have arrived yet. Without a router this is the
+    # database that the instance came from.
     alias = router.db_for_write(model, instance=value)
     return {"$": "model", **_source(model, alias), "k": _pack_key(value.pk, model)}
 
 
 def pack_queryset(value: QuerySet[Any], codec: ValueCodec) -> Any:
-    """The keys of a queryset's rows, in its order."""
+    """Return the keys of a queryset's rows, in its order."""
     model = value.model
     label = model._meta.label
     _check_named(model, codec.rows)
     if value.query.combinator:
         raise RefusedError(
-            f"is a combined queryset of {label} (union() and its like), which could not come back "
-            "as one. Pass list() of it, or the parts."
+            f"is a combined queryset of {label} (of union() or the like), which cannot be restored "
+            "as one. Pass list() of it, or its parts."
         )
     if not issubclass(value._iterable_class, ModelIterable):
         raise RefusedError(
-            f"is a queryset of values of {label}, not of instances. Pass list() of it, or leave "
-            "out values(), values_list() or dates()."
+            f"is a queryset of values of {label}, not of instances. Pass list() of it, or remove "
+            "values(), values_list() or dates()."
         )
     keys = _keys(value)
     if len(keys) > MAX_KEYS:
@@ -95,7 +95,7 @@ def _check_named(model: type[Model], named: Sequence[type] | None) -> None:
     if not registered:
         raise RefusedError(
             f"is a {model._meta.label} that is not the installed model of that name (as in a "
-            "migration), so it could not come back. Pass its pk."
+            "migration), so it cannot be restored. Pass its pk."
         )
 
 
@@ -109,7 +109,7 @@ def _key_fields(model: type[Model]) -> Sequence[Any]:
 
 
 def _row(model: type[Model], alias: str | None, key: Any) -> Model:
-    """An instance of which only the key is known (the rest is deferred)."""
+    """Return an instance with its key only; the other fields are deferred."""
     fields = _key_fields(model)
     parts = key if len(fields) > 1 else (key,)
     known = dict(zip((field.attname for field in fields), parts, strict=True))
@@ -119,7 +119,7 @@ def _row(model: type[Model], alias: str | None, key: Any) -> Model:
 
 
 def _pack_key(key: Any, model: type[Model]) -> Any:
-    """A key in its own type; as the field's text where that is a class of somebody's own."""
+    """Return a key in its type; as the field's text where the type is a class of the project."""
     fields = _key_fields(model)
     parts = key if len(fields) > 1 else (key,)
     packed = []
@@ -137,7 +137,7 @@ def _unpack_key(stored: Any, model: type[Model], codec: ValueCodec) -> Any:
     fields = _key_fields(model)
     parts = stored if len(fields) > 1 else [stored]
     if not isinstance(parts, list) or len(parts) != len(fields):
-        raise DamagedError(f"a key of {model._meta.label} has not {len(fields)} parts")
+        raise DamagedError(f"a key of {model._meta.label} does not have {len(fields)} parts")
     values = []
     for one, field in zip(parts, fields, strict=True):
         if isinstance(one, dict) and one.get("$") == "key":
@@ -151,7 +151,7 @@ def _unpack_key(stored: Any, model: type[Model], codec: ValueCodec) -> Any:
 
 
 def unpack_model(data: Mapping[str, Any], codec: ValueCodec) -> Model:
-    """The row as it is now. Soft-deleted rows are found: the base manager filters nothing."""
+    """Fetch the row. Soft-deleted rows are found, as the base manager filters nothing."""
     model, alias = _sought(data, codec.models)
     try:
         key = _unpack_key(data.get("k"), model, codec)
@@ -164,7 +164,7 @@ def unpack_model(data: Mapping[str, Any], codec: ValueCodec) -> Model:
 
 
 def unpack_queryset(data: Mapping[str, Any], codec: ValueCodec) -> QuerySet[Any]:
-    """A lazy queryset of the rows there still are, in the stored order."""
+    """Return a lazy queryset of the rows that still exist, in the stored order."""
     model, alias = _sought(data, codec.rows)
     stored = part(data, "k", list)
     if len(stored) > MAX_KEYS:
@@ -190,7 +190,7 @@ def _order(model: type[Model], keys: list[Any]) -> Sequence[Any]:
 
 
 def _queryset_class(model: type[Model], name: Any) -> type[QuerySet[Any]]:
-    """The model's own queryset class of that name, for its methods; else the plain one."""
+    """Return the model's queryset class of that name, for its methods, or the plain `QuerySet`."""
     if name is not None:
         for manager in model._meta.managers:
             found = type(manager.all())
@@ -200,15 +200,15 @@ def _queryset_class(model: type[Model], name: Any) -> type[QuerySet[Any]]:
 
 
 def _sought(data: Mapping[str, Any], named: Sequence[type] | None) -> tuple[type[Model], str]:
-    """The installed model and the database that a reference names, if the annotation allows."""
+    """Return the installed model and the database of a reference. Raises `DamagedError`."""
     label, alias = part(data, "m", str), data.get("db", DEFAULT_DB_ALIAS)
     try:
         model = apps.get_model(label)
     except (LookupError, ValueError):
         raise DamagedError(f"there is no model {short_repr(label)} here") from None
     if named is not None and not issubclass(model, tuple(named)):
-        names = " or ".join(one.__qualname__ for one in named) or "something that is no model"
-        raise DamagedError(f"it is a {model._meta.label}, where the annotation says {names}")
+        names = " or ".join(one.__qualname__ for one in named) or "no model"
+        raise DamagedError(f"it is a {model._meta.label}, and the annotation names {names}")
     if model._meta.swapped:
         raise DamagedError(f"{model._meta.label} was replaced by {model._meta.swapped}")
     if not isinstance(alias, str) or alias not in connections:

@@ -1,7 +1,7 @@
 """Classes of the project that only an annotation can name: Enum, NamedTuple, dataclass.
 
-A payload never says which class to use. It says which of those the annotation names it means,
-where there are several.
+A payload does not choose the class: where the annotation names several, the payload only says which
+of them is meant.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ABSENT = object()
 
 
 def kind_of(cls: type) -> str | None:
-    """The tag for instances of this class, or None if it is of no such kind."""
+    """Return the tag for instances of this class, or None if it is of none of these kinds."""
     if issubclass(cls, enum.Enum):
         return "enum"
     if issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple):
@@ -41,7 +41,7 @@ def kind_of(cls: type) -> str | None:
 
 
 class Named:
-    """One such class, as an annotation names it."""
+    """A class that an annotation names."""
 
     def __init__(self, leaf: Any, cls: type, codec_of: Callable[[Any], ValueCodec]) -> None:
         self.cls = cls
@@ -75,13 +75,13 @@ class Named:
             variadic = one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
             if one.default is one.empty and not variadic and one.name not in self._field_names:
                 raise RefusedError(
-                    f"is a {self.label}, which cannot be made again: its constructor needs "
-                    f'"{one.name}", which is not a field. Give that a default.'
+                    f"is a {self.label}, which cannot be restored: its constructor needs "
+                    f'"{one.name}", which is not a field. Give it a default.'
                 )
         return frozenset(one.name for one in parameters) & frozenset(self._field_names)
 
     def pack(self, value: Any, depth: int) -> Any:
-        """The tagged form of an instance."""
+        """Return the tagged form of an instance."""
         if self.tag == "enum":
             return {"$": "enum", "t": self.label, "v": _member(value)}
         if self.tag == "dataclass":
@@ -101,7 +101,7 @@ class Named:
         return {"$": self.tag, "t": self.label, "v": packed}
 
     def unpack(self, data: Mapping[str, Any], depth: int) -> Any:
-        """The instance of a tagged form."""
+        """Return the instance of a tagged form."""
         if self.tag == "enum":
             return self._unpack_member(part(data, "v", (str, int)))
         stored, depth = part(data, "v", dict), deeper_stored(depth)
@@ -109,7 +109,7 @@ class Named:
         for name, item in stored.items():
             codec = self.codecs.get(name)
             if codec is None:
-                raise DamagedError(f"{self.label} has no field {short_repr(name)} any more")
+                raise DamagedError(f"{self.label} no longer has a field {short_repr(name)}")
             try:
                 values[name] = codec.unpack(item, depth)
             except ArgumentError as error:
@@ -129,12 +129,12 @@ class Named:
         raise DamagedError(f"{self.label} has no member {short_repr(stored)}")
 
     def _tuple(self, values: dict[str, Any]) -> Any:
-        # Fields that were added since the dispatch have their defaults.
+        # Fields that were added after the dispatch have their defaults.
         values = {**getattr(self.cls, "_field_defaults", {}), **values}
         for name in self._field_names:
             if name not in values:
                 raise DamagedError(f'{self.label} is stored without its "{name}"')
-        # As `_make` does, and not the constructor, which a subclass may have overridden.
+        # As `_make` does; a subclass may have overridden the constructor.
         return tuple.__new__(self.cls, [values[name] for name in self._field_names])
 
     def _instance(self, values: dict[str, Any]) -> Any:
@@ -145,7 +145,7 @@ class Named:
             raise DamagedError(
                 f"{self.label} refused its stored fields with a {type(error).__name__}"
             ) from error
-        # What __post_init__ made of the values before the dispatch is not made of them again.
+        # The stored values are those after the first __post_init__: undo what the second changed.
         for name, value in values.items():
             if getattr(instance, name, _ABSENT) is not value:
                 object.__setattr__(instance, name, value)
@@ -153,22 +153,24 @@ class Named:
 
 
 def _member(value: enum.Enum) -> str | int:
-    """Its name, which is stable and always text; flags may be combinations without a name."""
+    """Return a member's name, which is stable text; for a flag its number, as combinations have no
+    name.
+    """
     if isinstance(value, enum.Flag):
         return int(value.value)
     if type(value).__members__.get(value.name) is not value:
         raise RefusedError(
-            f"is a value that {type(value).__qualname__} made up and has no name for. "
+            f"is a value of {type(value).__qualname__} that is not one of its members. "
             "Pass its value."
         )
     return value.name
 
 
 def choose(named: Iterable[Named], data: Mapping[str, Any]) -> Named:
-    """The class that a tagged value means, of those the annotation names.
+    """Return the class of a tagged value, out of those that the annotation names.
 
-    The stored name decides between several; one alone is taken whatever it is called now, so
-    that a class may be renamed while jobs wait.
+    The stored name decides between several. A single class is taken regardless of its name, so
+    that a class may be renamed while jobs are queued.
     """
     tag, label = data["$"], part(data, "t", str)
     candidates = [one for one in named if one.tag == tag]

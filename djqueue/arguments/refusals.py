@@ -1,4 +1,4 @@
-"""What to do about values that a queue cannot carry."""
+"""Error texts for values that cannot be queued: why, and what to pass instead."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FUNCTIONS = (
 
 _REMEDIES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (Promise, "It is a lazy translation: call str() on it."),
-    (HttpRequest, "Pass what the job needs of it, as its user or a part of its data."),
+    (HttpRequest, "Pass what the job needs from it, such as its user or a part of its data."),
     (HttpResponseBase, "Pass its content or its status."),
     (File, "Save it with a storage and pass its name."),
     (io.IOBase, "Save it with a storage and pass its name, or pass what it holds."),
@@ -51,8 +51,8 @@ _REMEDIES: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (collections.abc.KeysView, collections.abc.ValuesView, collections.abc.ItemsView),
         "Call list() on it.",
     ),
-    (_FUNCTIONS, "Code does not travel as an argument: pass a name, and look it up in the job."),
-    (BaseException, "Pass its str(), or what the job needs of it."),
+    (_FUNCTIONS, "Code cannot be an argument: pass a name, and look it up in the job."),
+    (BaseException, "Pass its str(), or what the job needs from it."),
     (dt.tzinfo, "Pass its name, and make it in the job."),
 )
 
@@ -63,11 +63,11 @@ _PLAIN: tuple[type, ...] = (
 
 
 def refusal(value: Any, codec: ValueCodec) -> RefusedError:
-    """Why this value is refused, and what to do. Never shows the value, which may be a secret."""
+    """Return the error for this value. Its text never has the value, which may be a secret."""
     kind = type(value)
     if kind is bytes:
         return RefusedError("is bytes, but annotated with another type. Correct one of the two.")
-    start = f"is of type {type_name(kind)}, which a queue cannot carry."
+    start = f"is of type {type_name(kind)}, which cannot be queued."
     if value.__class__.__name__ == "AnonymousUser":  # perhaps lazy, as `request.user` is
         start += " The user is anonymous and has no row to fetch again: pass None instead."
     what = kind_of(kind)
@@ -81,8 +81,8 @@ def refusal(value: Any, codec: ValueCodec) -> RefusedError:
             if base is complex:
                 break
             return RefusedError(
-                f"is of type {type_name(kind)}, a subclass of {type_name(base)} that would come "
-                f"back without its class. {_convert(base)}"
+                f"is of type {type_name(kind)}, a subclass of {type_name(base)} that would be "
+                f"restored as its base class. {_convert(base)}"
             )
     return RefusedError(
         f"{start} Pass plain values (None, bool, int, float, str, list, dict, dates, Decimal, "
@@ -98,12 +98,12 @@ def _annotate(kind: type, codec: ValueCodec) -> str:
             f"name where the module can find it when it runs, or pass {instead}."
         )
     return (
-        "which only an annotation can bring back. "
+        "which can be restored only where an annotation names it. "
         f"Annotate the argument with {kind.__qualname__}, or pass {instead}."
     )
 
 
 def _convert(base: type) -> str:
     if issubclass(base, (dt.date, dt.time, dt.timedelta)):
-        return f"Make a {type_name(base)} of it."
+        return f"Convert it to a {type_name(base)}."
     return f"Call {base.__name__}() on it."

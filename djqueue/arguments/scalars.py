@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 INT_LIMIT: int = 10**4300
-"""Python reads and writes no longer number (`sys.set_int_max_str_digits`)."""
+"""Python converts no longer number from or to text (`sys.set_int_max_str_digits`)."""
 
-# JSON joins a high and a low surrogate that stand next to each other into one character.
+# JSON joins a high surrogate and a low surrogate after it into one character.
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
-# What zone names look like; nothing that could leave the folder of the time zone database.
+# The form of zone names. Nothing that matches leads out of the time zone database's folder.
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*\Z")
 
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def is_plain(text: str) -> bool:
-    """Whether JSON brings this text back as it is."""
+    """Return whether JSON preserves this text."""
     return text.isascii() or _SURROGATE_PAIR.search(text) is None
 
 
 def pack_str(value: str) -> Any:
-    """Text as it is, or in a form that JSON brings back exactly."""
+    """Return the text itself, or a form of it that JSON preserves."""
     if is_plain(value):
         return value
     raw = value.encode("utf-8", "surrogatepass")
@@ -45,8 +45,8 @@ def pack_str(value: str) -> Any:
 
 
 def pack_int(value: int) -> int:
-    """The same, unless it is too long for Python to read it back."""
-    # The first half is for speed: comparing with a number of 4,300 digits takes its time.
+    """Return the number itself. Raises `RefusedError` for one that Python cannot parse again."""
+    # The first half is for speed: comparing with a number of 4,300 digits is slow.
     if -(2**63) <= value < 2**63 or -INT_LIMIT < value < INT_LIMIT:
         return value
     raise RefusedError(
@@ -55,10 +55,10 @@ def pack_int(value: int) -> int:
 
 
 def pack_float(value: float) -> float:
-    """The same, unless it is nan or infinite."""
+    """Return the number itself. Raises `RefusedError` for nan and infinity."""
     if math.isfinite(value):
         return value
-    raise RefusedError(f"is the float {value}, which JSON cannot carry. Pass None instead.")
+    raise RefusedError(f"is the float {value}, which JSON cannot represent. Pass None instead.")
 
 
 def _pack_safe(value: SafeString) -> Any:
@@ -87,7 +87,7 @@ def _pack_timedelta(value: dt.timedelta) -> Any:
 
 def _pack_decimal(value: Decimal) -> Any:
     if not value.is_finite():
-        raise RefusedError(f"is the Decimal {value}, which is no number. Pass None instead.")
+        raise RefusedError(f"is the Decimal {value}, which is not a number. Pass None instead.")
     return {"$": "decimal", "v": str(value)}
 
 
@@ -96,7 +96,7 @@ def _pack_uuid(value: uuid.UUID) -> Any:
 
 
 def _pack_zone(value: dt.datetime | dt.time) -> dict[str, Any]:
-    """``f`` is the fold, ``z`` a zone's name or a fixed offset in microseconds, ``n`` its name."""
+    """Return ``f`` (fold), ``z`` (zone name, or offset in microseconds), ``n`` (offset's name)."""
     packed: dict[str, Any] = {"f": 1} if value.fold else {}
     zone = value.tzinfo
     if zone is None:
@@ -110,7 +110,7 @@ def _pack_zone(value: dt.datetime | dt.time) -> dict[str, Any]:
             packed["n"] = pack_str(name)
         return packed
     raise RefusedError(
-        f"has a time zone of type {type_name(type(zone))}, which has no name to find it by. "
+        f"has a time zone of type {type_name(type(zone))}, which has no name to restore it by. "
         "Use zoneinfo.ZoneInfo or datetime.timezone."
     )
 
@@ -134,14 +134,14 @@ PACK: Mapping[type, Callable[[Any], Any]] = {
 FREE: Mapping[type, Callable[[Any], Any]] = {
     kind: pack for kind, pack in PACK.items() if kind not in (bytes, SafeString)
 }
-"""Those that may stand anywhere, whatever the annotation says."""
+"""The types that every annotation allows."""
 
 
 def packer_of_test_clock(kind: type) -> Callable[[Any], Any] | None:
-    """The packer of a class that stands in for a date class.
+    """Return the packer for a test clock's replacement of a date class, or None.
 
-    Clocks for tests put a subclass of their own in the place of ``datetime.datetime``, so that
-    every "now" in the project is an instance of it; a worker brings the real class back.
+    Libraries that fake time replace ``datetime.datetime`` with a subclass, so every "now" in the
+    project is an instance of it. A worker restores it as the real class.
     """
     if kind is dt.datetime:
         return _pack_datetime
@@ -149,7 +149,9 @@ def packer_of_test_clock(kind: type) -> Callable[[Any], Any] | None:
 
 
 def part(data: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
-    """A part of a tagged value that has to be of this type (True and False are no numbers)."""
+    """Return a part of a tagged value. Raises `DamagedError` unless it is of type `kind`, where
+    True and False do not count as numbers.
+    """
     value = data.get(key)
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
@@ -159,7 +161,7 @@ def part(data: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> An
 
 
 def unpack_text(data: Any) -> str:
-    """The inverse of `pack_str`."""
+    """Return the text of its stored form, as made by `pack_str`."""
     if isinstance(data, str):
         return data
     if isinstance(data, dict) and data.get("$") == "str":
@@ -221,7 +223,7 @@ def _zone(data: Mapping[str, Any]) -> dt.tzinfo | None:
     except (KeyError, ValueError, OSError):
         raise DamagedError(
             f"this machine's time zone database has no {short_repr(zone)} "
-            "(`pip install tzdata` brings a current one)"
+            "(`pip install tzdata` installs a current one)"
         ) from None
 
 
@@ -238,4 +240,4 @@ UNPACK: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
 }
 
 UNPACK_ERRORS = (ValueError, OverflowError, InvalidOperation, binascii.Error)
-"""What the constructors of those types raise for a text that is not theirs."""
+"""Errors that the constructors of these types raise for an invalid text."""

@@ -1,4 +1,6 @@
-"""The codec of a value, as those see it that pack and unpack its parts."""
+"""`ValueCodec`: what the modules that pack and unpack containers, models and classes need to know
+of a `djqueue.arguments.codec.Codec`, which imports them.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +9,39 @@ from typing import Any, Protocol
 
 
 class ValueCodec(Protocol):
-    """What an annotation says about a value, and about the parts of it."""
+    """What an annotation says about a value and its parts; see `Codec`."""
 
     def pack(self, value: Any, depth: int) -> Any:
-        """The stored form of a value `depth` containers deep."""
+        """Return the stored form of a value `depth` containers deep."""
 
     def unpack(self, data: Any, depth: int) -> Any:
-        """The value of a stored form `depth` containers deep."""
+        """Return the value of a stored form `depth` containers deep."""
 
     def unpack_scalar(self, data: Any) -> Any:
-        """The value of a stored form that has no parts."""
+        """Return the value of a stored form that has no parts."""
 
     @property
     def models(self) -> Sequence[type] | None:
-        """The models it names, perhaps none; None where any model may be."""
+        """The models that the annotation names, possibly none; None if it allows any model."""
 
     @property
     def rows(self) -> Sequence[type] | None:
-        """The models of which a queryset may be there, perhaps none; None: any."""
+        """The models of allowed querysets, possibly none; None if it allows any queryset."""
 
     @property
     def unresolved(self) -> Sequence[str]:
-        """The names in it that were not found."""
+        """The names in the annotation that could not be resolved."""
 
     @property
     def item(self) -> ValueCodec:
-        """That of the items of a list, set or queryset."""
+        """The codec of the items of a list, set or queryset."""
 
     @property
     def key(self) -> ValueCodec:
-        """That of the keys of a dict."""
+        """The codec of the keys of a dict."""
 
     def entry(self, key: Any) -> ValueCodec:
-        """That of the value at this key of a dict."""
+        """Return the codec of the value at this key of a dict."""
 
     def position(self, index: int, length: int) -> ValueCodec:
-        """That of one item of a tuple of this length."""
+        """Return the codec of one item of a tuple of this length."""

@@ -1,6 +1,6 @@
-"""System checks: what cannot work is told at start-up, with a hint, not at the first dispatch.
+"""System checks: wrong settings are reported at start-up, with a hint, not at the first dispatch.
 
-Every id is explained in ``docs/reference/checks.md``. A driver checks its own keys in
+``docs/reference/checks.md`` explains every id. A driver checks its keys in
 `djqueue.drivers.base.Driver.check`.
 """
 
@@ -19,22 +19,22 @@ from djqueue.checks.tables import check_tables
 __all__ = ["TAG", "errors", "register"]
 
 TAG = "djqueue"
-"""``manage.py check --tag djqueue`` runs these alone, but for those that need a database."""
+"""``manage.py check --tag djqueue`` runs only these, without those that need a database."""
 
 
 def register() -> None:
-    """Make the checks known to Django. Calling it again changes nothing."""
+    """Register the checks with Django. A second call changes nothing."""
     for check in (check_setting, check_connections, check_databases, check_routing, check_jobs):
         checks.register(check, TAG)
-    # Not under our own tag: asking for that must not connect to anything.
+    # Not with djqueue's tag: checks with that tag must not connect to anything.
     checks.register(check_tables, checks.Tags.database)
     checks.register(check_deployment, TAG, deploy=True)
 
 
 def errors(connection: str | None = None) -> list[checks.CheckMessage]:
-    """The errors there are, but for those that the project silences and those that need a database.
+    """Return all errors, without silenced ones and without checks that need a database.
 
-    With a `connection` the drivers of others are not looked at: that would import their libraries.
+    With `connection`, other drivers are not checked, so that their libraries are not imported.
     """
     only = None if connection is None else {connection}
     found = [

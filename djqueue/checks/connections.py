@@ -1,4 +1,4 @@
-"""Whether each connection's driver is there and knows the keys it is given."""
+"""Checks of connections: the driver can be imported and knows all keys."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def check_connections(
     *, only: Collection[str] | None = None, **_: Any
 ) -> list[checks.CheckMessage]:
-    """Drivers, their packages and keys; queues; what a failover connection fails over to. Of all
-    connections, or `only` of some and those that they pass jobs on to.
+    """Check drivers, their packages and keys, queues, and members of failover connections. With
+    `only`, check these connections and their members.
     """
     ours = settings()
     chosen = None if only is None else {*only}.union(*(reachable(each, ours) for each in only))
     found: list[checks.CheckMessage] = []
     for connection in ours.connections.values():
-        # Without a driver there is nothing to check, and the setting's own check has said so.
+        # A missing driver is reported by the check of the setting.
         if connection.driver and (chosen is None or connection.name in chosen):
             found += _connection(connection, ours)
     return found
@@ -61,8 +61,8 @@ def _connection(connection: ConnectionSettings, ours: Settings) -> Iterator[chec
 def _own(
     where: str, connection: ConnectionSettings, driver: type[Driver]
 ) -> list[checks.CheckMessage]:
-    """What the driver itself finds. That it fails is told without its words: they may quote a URL,
-    and with it a password.
+    """Return what the driver's check finds. If the check raises, the message leaves out its text,
+    which may quote a URL with a password.
     """
     try:
         return driver.check(connection.with_defaults(driver.OPTIONS))
@@ -70,8 +70,8 @@ def _own(
         return [
             checks.Error(
                 f"{where} could not be checked by its driver: {type(error).__name__}.",
-                hint="Look at its values; in the password of a URL, # / and @ are written as %23, "
-                "%2F and %40.",
+                hint="Check its values. In the password of a URL, write # / and @ as %23, %2F and "
+                "%40.",
                 id="djqueue.E003",
             )
         ]
@@ -88,7 +88,7 @@ def _unknown_keys(
 
 
 def _raw(name: str) -> Mapping[Any, Any]:
-    """The connection's dict as the project wrote it, lower-case keys and all."""
+    """Return the connection's dict as written in the setting, with lower-case keys too."""
     raw: Any = getattr(django_settings, "DJQUEUE", None)
     every = raw.get("CONNECTIONS") if isinstance(raw, Mapping) else None
     for key, value in every.items() if isinstance(every, Mapping) else ():
@@ -125,17 +125,17 @@ def _members(
 def _unreachable(
     where: str, members: Sequence[str], ours: Settings
 ) -> Iterator[checks.CheckMessage]:
-    """Members behind one that takes every job."""
+    """Find members after one that takes every job."""
     for member in members[:-1]:
         try:
             capabilities = driver_class(ours.connections[member]).capabilities
         except ConfigurationError:
-            continue  # it has a message of its own
+            continue  # reported for that connection
         if not capabilities.keeps_jobs:
-            what = "runs" if capabilities.inline else "throws away"
+            what = "runs" if capabilities.inline else "discards"
             yield checks.Error(
-                f'{where}["CONNECTIONS"] has members behind "{member}", which {what} every job: '
-                "they are never asked.",
+                f'{where}["CONNECTIONS"] has members after "{member}", which {what} every job: '
+                "they would never get one.",
                 hint=f'Put "{member}" last, or remove it.',
                 id="djqueue.E008",
             )
@@ -143,7 +143,7 @@ def _unreachable(
 
 
 def reachable(name: str, ours: Settings) -> set[str]:
-    """The connections that `name` may pass jobs on to, directly or by way of others."""
+    """Return the connections that `name` may pass jobs on to, directly or through others."""
     seen: set[str] = set()
     waiting = [name]
     while waiting:

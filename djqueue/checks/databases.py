@@ -1,4 +1,4 @@
-"""Whether the databases are of a kind that can hold a queue. Opens no connection."""
+"""Checks of databases: they are of a kind that can hold a queue. Opens no connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SQLITE_RETURNING = (3, 35)
 
 
 def check_databases(**_: Any) -> list[checks.CheckMessage]:
-    """Vendor, time zone support and isolation level of each alias that holds djqueue's tables."""
+    """Check vendor, time zone support and isolation level of all aliases with djqueue's tables."""
     vendors = {alias: connections[alias].vendor for alias in known_aliases()}
     found: list[checks.CheckMessage] = []
     for alias, vendor in vendors.items():
@@ -32,7 +32,7 @@ def check_databases(**_: Any) -> list[checks.CheckMessage]:
 
 
 def known_aliases() -> list[str]:
-    """The aliases djqueue uses, but for those that another check calls unknown."""
+    """Return the aliases that djqueue uses and that are in ``DATABASES``."""
     return [alias for alias in settings().databases if alias in connections.settings]
 
 
@@ -49,7 +49,7 @@ def _vendor(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:
 
 
 def too_old(alias: str, product: str, version: str, needed: str) -> checks.CheckMessage:
-    """The words for a server that lacks what the queue's statements need."""
+    """Return the error for a server that is too old for djqueue's statements."""
     return checks.Error(
         f'Database "{alias}" runs {product} {version}; djqueue needs {product} {needed} or later.',
         hint="Update it, or keep the jobs elsewhere: an alias of another server, or a connection "
@@ -64,15 +64,15 @@ def _time_zone(vendors: dict[str, str]) -> Iterator[checks.CheckMessage]:
     wrong = [alias for alias, vendor in vendors.items() if vendor != "postgresql"]
     if wrong:
         yield checks.Error(
-            f'USE_TZ is False, and database "{wrong[0]}" stores times without their zone: the '
-            "queue's times, which are UTC, would be read as local ones.",
+            f'USE_TZ is False, and database "{wrong[0]}" stores times without a zone: djqueue\'s '
+            "times, which are UTC, would be read as local times.",
             hint="Set USE_TZ = True, or keep djqueue's tables on PostgreSQL.",
             id="djqueue.E011",
         )
     elif vendors:
         yield checks.Warning(
-            "USE_TZ is False: times of jobs are shown in the zone of the server, and an hour is "
-            "ambiguous when clocks are put back.",
+            "USE_TZ is False: times of jobs are shown in the server's time zone, and are ambiguous "
+            "for an hour when clocks are set back.",
             hint="Set USE_TZ = True.",
             id="djqueue.W011",
         )
@@ -84,8 +84,8 @@ def _isolation(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:
     strict = {"postgresql": ("REPEATABLE READ", "SERIALIZABLE"), "mysql": ("SERIALIZABLE",)}
     if name in strict.get(vendor, ()):
         yield checks.Warning(
-            f'Database "{alias}" is configured with isolation level {name}: workers get in each '
-            "other's way, and the end of an atomic job may be refused, so that it runs again.",
+            f'Database "{alias}" is configured with isolation level {name}: workers will conflict '
+            "with each other, and the commit of an atomic job may be refused, so it runs again.",
             hint="Leave isolation_level out for the alias that holds the jobs. Code that needs "
             "more than READ COMMITTED can set it for its own transactions.",
             id="djqueue.W013",
@@ -96,7 +96,7 @@ POSTGRESQL_LEVELS = {3: "REPEATABLE READ", 4: "SERIALIZABLE"}
 
 
 def _level_name(level: object) -> str:
-    """Django takes psycopg's enum or number on PostgreSQL, and a text on MySQL."""
+    """Return the name of an isolation level: an enum or number on PostgreSQL, a text on MySQL."""
     if isinstance(level, enum.Enum):
         return level.name.replace("_", " ")
     if isinstance(level, int):

@@ -1,4 +1,4 @@
-"""What is fine on a developer's machine and not in production (``check --deploy``)."""
+"""Checks for production (``check --deploy``): settings that suit only a developer's machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SQLITE_OPTIONS = (
 
 
 def check_deployment(**_: Any) -> list[checks.CheckMessage]:
-    """The default connection runs or discards jobs on the spot; SQLite waits needlessly."""
+    """Warn of a default connection that keeps no jobs, and of SQLite on its default options."""
     return [*_default(), *_sqlite()]
 
 
@@ -31,7 +31,7 @@ def _default() -> Iterator[checks.CheckMessage]:
     try:
         capabilities = driver_class(ours.connections[ours.default]).capabilities
     except (KeyError, ConfigurationError):
-        return  # another check says so
+        return  # another check reports it
     hint = 'Name a connection that keeps jobs as DJQUEUE["DEFAULT"], for example "database".'
     if capabilities.inline:
         yield checks.Warning(
@@ -42,7 +42,7 @@ def _default() -> Iterator[checks.CheckMessage]:
         )
     if capabilities.discards:
         yield checks.Warning(
-            f'The default connection "{ours.default}" throws every job away.',
+            f'The default connection "{ours.default}" discards every job.',
             hint=hint,
             id="djqueue.W002",
         )
@@ -54,15 +54,15 @@ def _sqlite() -> Iterator[checks.CheckMessage]:
 
 
 def sqlite_waits(alias: str) -> Iterator[checks.CheckMessage]:
-    """A warning if a database is SQLite whose requests and workers get in each other's way."""
+    """Warn of a SQLite database whose options make requests and workers lock each other out."""
     if connections[alias].vendor != "sqlite":
         return
     options = connections.settings[alias].get("OPTIONS", {})
     immediate = str(options.get("transaction_mode", "")).upper() in {"IMMEDIATE", "EXCLUSIVE"}
     if not immediate or "journal_mode" not in str(options.get("init_command", "")).lower():
         yield checks.Warning(
-            f'Database "{alias}" is SQLite on its default options: a request that writes '
-            'while a worker does may fail with "database is locked".',
+            f'Database "{alias}" is SQLite with default options: a request that writes while a '
+            'worker writes may fail with "database is locked".',
             hint=f'Add to DATABASES["{alias}"]: {SQLITE_OPTIONS}',
             id="djqueue.W003",
         )

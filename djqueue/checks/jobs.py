@@ -1,4 +1,4 @@
-"""Whether every job could be imported, and goes by a name of its own."""
+"""Checks of jobs: their modules can be imported, and their names are unique."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def check_jobs(**_: Any) -> list[checks.CheckMessage]:
-    """Modules of jobs that failed to import, and names that two jobs share."""
+    """Report modules of jobs that failed to import, and names that several jobs have."""
     return [*_import_failures(), *_duplicates()]
 
 
 def _import_failures() -> Iterator[checks.CheckMessage]:
-    # A module that reads a table as it is imported fails until `migrate` has made that table: an
-    # error would forbid the only thing that helps. Django tells a check nothing about its command.
+    # A module that reads a table when it is imported fails until `migrate` has created the table,
+    # so an error would prevent the remedy. Django does not tell checks which command runs.
     migrating = sys.argv[1:2] == ["migrate"]
     kind, code = (checks.Warning, "djqueue.W010") if migrating else (checks.Error, "djqueue.E010")
     for failure in discovery.errors():
@@ -28,7 +28,7 @@ def _import_failures() -> Iterator[checks.CheckMessage]:
         yield kind(
             f"{failure.module} cannot be imported, so its jobs are unknown: "
             f"{type(error).__name__}: {error}",
-            hint=f"Correct {failure.place}. Workers do not start before.",
+            hint=f"Correct {failure.place}. Workers do not start until then.",
             id=code,
         )
 
@@ -37,7 +37,7 @@ def _duplicates() -> Iterator[checks.CheckMessage]:
     for name, origins in registry.duplicates():
         yield checks.Error(
             f'More than one job is called "{name}": {"; ".join(str(o) for o in origins)}.',
-            hint='Give one of them a name of its own: name="…". If work is queued under the old '
-            'name, add it to that job as aliases=["…"].',
+            hint='Give one of them another name: name="…". If jobs are queued under the old name, '
+            'add it to that job as aliases=["…"].',
             id="djqueue.E009",
         )

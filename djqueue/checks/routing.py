@@ -1,4 +1,4 @@
-"""Whether the project's database routers send djqueue's models where the setting says."""
+"""Checks of database routers: they send djqueue's models to the databases of the setting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HINT = 'Put "djqueue.routers.QueueRouter" first in DATABASE_ROUTERS.'
 
 
 def check_routing(**_: Any) -> list[checks.CheckMessage]:
-    """Where migrations and queries without ``using()`` go."""
+    """Check where migrations, and queries without ``using()``, go."""
     return [*_queries(), *_migrations()]
 
 
@@ -30,8 +30,8 @@ def _queries() -> Iterator[checks.CheckMessage]:
         if actual != wanted and wanted in aliases:
             yield checks.Warning(
                 f'DJQUEUE keeps {model.__name__} rows in database "{wanted}", but the project\'s '
-                f'database routers send queries for them to "{actual}": the admin would show '
-                "other rows than the workers use.",
+                f'database routers send queries for them to "{actual}": the admin would not show '
+                "the rows that the workers use.",
                 hint=HINT,
                 id="djqueue.W014",
             )

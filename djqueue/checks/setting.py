@@ -1,4 +1,4 @@
-"""Whether the ``DJQUEUE`` setting can be read, and what it names beside connections exists."""
+"""Checks of the ``DJQUEUE`` setting: it is well-formed, and the names in it exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_setting(**_: Any) -> list[checks.CheckMessage]:
-    """Keys, types, names of connections, databases, jobs and queues."""
+    """Check keys, types, and names of connections, databases, jobs and queues."""
     ours = settings()
     found: list[checks.CheckMessage] = [
         checks.Error(problem.message, hint=problem.hint, id=problem.id) for problem in ours.problems
@@ -51,7 +51,7 @@ def _aliases(ours: Settings) -> Iterator[checks.CheckMessage]:
     for where, alias in places:
         if alias not in known:
             yield checks.Error(
-                f'{where} is "{alias}", which is no alias in DATABASES.',
+                f'{where} is "{alias}", which is not an alias in DATABASES.',
                 hint=(
                     f"{did_you_mean(alias, known)} Name one of: {', '.join(known)}; or add "
                     f'"{alias}" to DATABASES.'
@@ -67,7 +67,7 @@ def _payloads(ours: Settings) -> Iterator[checks.CheckMessage]:
             if connection.store_above:
                 yield checks.Error(
                     f'DJQUEUE["CONNECTIONS"]["{connection.name}"] has "STORE_ABOVE", and {where} is'
-                    " None: there is nowhere to move large arguments to.",
+                    " None: there is no payload store for large arguments.",
                     hint=f'Remove "STORE_ABOVE", or set {where} to a dict, such as {{}}.',
                     id="djqueue.E019",
                 )
@@ -75,16 +75,16 @@ def _payloads(ours: Settings) -> Iterator[checks.CheckMessage]:
         known = list(django_settings.STORAGES)
         if storage not in known:
             yield checks.Error(
-                f'{where}["STORAGE"] is "{storage}", which is no alias in STORAGES.',
+                f'{where}["STORAGE"] is "{storage}", which is not an alias in STORAGES.',
                 hint=f"{did_you_mean(storage, known)} Name one of: {', '.join(known)}; or add "
                 f'"{storage}" to STORAGES.'.lstrip(),
                 id="djqueue.E018",
             )
         elif storage in ("default", "staticfiles"):
             yield checks.Warning(
-                f'{where}["STORAGE"] is "{storage}", whose files are usually public: anybody who '
+                f'{where}["STORAGE"] is "{storage}", whose files are usually public: anyone who '
                 "knows a job's id could read its arguments.",
-                hint="Add a private storage to STORAGES, for this alone, and name it.",
+                hint="Add a private storage to STORAGES, for this purpose only, and name it.",
                 id="djqueue.W017",
             )
 
@@ -101,15 +101,15 @@ def _routes(ours: Settings) -> Iterator[checks.CheckMessage]:
             yield from wrong
         elif route != NO_ROUTE and pattern not in names and not set(pattern) & set("*?["):
             yield checks.Warning(
-                f"{where} is for a job that there is not.",
+                f"{where} is for a job that does not exist.",
                 hint=f"{did_you_mean(pattern, names)} Correct the name, or remove the route. A "
-                "pattern has a * in it.".lstrip(),
+                "pattern contains a *.".lstrip(),
                 id="djqueue.W018",
             )
 
 
 def unknown_connection(where: str, name: object, ours: Settings) -> checks.CheckMessage:
-    """The words for a name that is not in ``CONNECTIONS``."""
+    """Return the error for a name that is not in ``CONNECTIONS``."""
     known = ours.connections
     return checks.Error(
         f'{where} is "{name}", which is not in DJQUEUE["CONNECTIONS"].',
@@ -119,7 +119,7 @@ def unknown_connection(where: str, name: object, ours: Settings) -> checks.Check
 
 
 def queue_name(where: str, name: str, *, tagged: bool) -> Iterator[checks.CheckMessage]:
-    """An error if no queue may be called `name`."""
+    """Check that `name` is a valid name of a queue."""
     try:
         check_queue_name(name, tagged=tagged)
     except QueueError:

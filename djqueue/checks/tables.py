@@ -1,4 +1,4 @@
-"""Whether the servers are recent enough and have djqueue's tables. Connects to them.
+"""Checks of servers: they are recent enough and have djqueue's tables. Connects to them.
 
 Runs with ``migrate`` and with ``check --database``.
 """
@@ -25,7 +25,7 @@ MYSQL = (8, 0, 1)
 
 
 def check_tables(*, databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
-    """Look at those of `databases` that the setting names."""
+    """Check those of `databases` that the setting names."""
     found: list[checks.CheckMessage] = []
     for alias in known_aliases():
         connection = connections[alias]
@@ -54,12 +54,12 @@ def _tables(connection: BaseDatabaseWrapper) -> Iterator[checks.CheckMessage]:
     if "djqueue" not in applied and foreign:
         yield _foreign(connection.alias, foreign[0], sorted(lacking[foreign[0]] or ()))
     elif applied and (missing or foreign):
-        # A database without any migration is new: `migrate` is what comes next anyway.
+        # A database without any migration is new: `migrate` will run anyway.
         yield _pending(connection.alias, missing, foreign)
 
 
 def _lacking(connection: BaseDatabaseWrapper) -> dict[str, set[str] | None]:
-    """Each table of ours to the columns it lacks; None when it is not there."""
+    """Return the columns that each of djqueue's tables lacks; None for a missing table."""
     lacking: dict[str, set[str] | None] = {}
     with connection.cursor() as cursor:
         there = set(connection.introspection.table_names(cursor))
@@ -80,8 +80,8 @@ def _lacking(connection: BaseDatabaseWrapper) -> dict[str, set[str] | None]:
 def _foreign(alias: str, table: str, columns: list[str]) -> checks.CheckMessage:
     return checks.Error(
         f'Database "{alias}" has a table "{table}" that is not djqueue\'s: it lacks the columns '
-        f"{', '.join(columns)}. Perhaps another program, such as Laravel, keeps its queue there.",
-        hint="Give djqueue a database of its own: an alias in DATABASES, named as DATABASE of the "
+        f"{', '.join(columns)}. Another program, such as Laravel, may keep its queue there.",
+        hint="Give djqueue a separate database: an alias in DATABASES, named as DATABASE of the "
         'connection and of "FAILED_JOBS", "BATCHES" and "RESULTS", and '
         '"djqueue.routers.QueueRouter" in DATABASE_ROUTERS. Or rename the other table.',
         id="djqueue.E017",

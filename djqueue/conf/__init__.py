@@ -1,8 +1,8 @@
 """The ``DJQUEUE`` setting, read once and typed.
 
-`settings()` never raises for a value that cannot work: the system checks report it with its place
-and a remedy. Whoever then asks for a connection anyway gets a `ConfigurationError` with the same
-words (see `Settings.connection`).
+`settings()` does not raise for a wrong value: the system checks report it, with its place and a
+remedy. Using a connection with a wrong value raises a `ConfigurationError` with the same text (see
+`Settings.connection`).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = [
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """What ``DJQUEUE`` says, with every default filled in. Follows ``override_settings``."""
+    """Return the ``DJQUEUE`` setting with all defaults filled in. Follows ``override_settings``."""
     return read(getattr(django_settings, "DJQUEUE", None))
 
 
-def _forget(*, setting: str, **_: Any) -> None:
+def _invalidate(*, setting: str, **_: Any) -> None:
     if setting == "DJQUEUE":
         settings.cache_clear()
 
 
-setting_changed.connect(_forget, dispatch_uid="djqueue.conf")
+setting_changed.connect(_invalidate, dispatch_uid="djqueue.conf")

@@ -1,4 +1,4 @@
-"""From the project's ``DJQUEUE`` dict to `Settings`. What is wrong is noted, never raised."""
+"""Reading the project's ``DJQUEUE`` dict into `Settings`. Problems are noted, never raised."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ CONNECTION_KEYS = (
     "STORE_ABOVE",
     "OUTBOX",
 )
-"""The keys of every connection; all others are the driver's."""
+"""The keys of every connection; other keys belong to the driver."""
 
 
 class Kind(NamedTuple):
-    """What a value must be, in words and as a test."""
+    """A kind of value: its name in messages, and a test."""
 
     words: str
     accepts: Callable[[Any], bool]
@@ -67,7 +67,7 @@ DICT = Kind("a dict", lambda value: isinstance(value, Mapping))
 
 
 class Section:
-    """One dict of the setting. Takes values by key, and notes what does not fit."""
+    """One dict of the setting. It gives values by key, and notes those of a wrong kind."""
 
     def __init__(
         self, data: Any, where: str, problems: list[Problem], connection: str | None = None
@@ -86,7 +86,7 @@ class Section:
             )
 
     def take(self, key: str, default: Any, kind: Kind) -> Any:
-        """The value of `key` if it is of that kind; otherwise the default, and a note."""
+        """Return the value of `key`. If it is not of that kind, note it and return the default."""
         self.known.append(key)
         if key not in self.data:
             return default
@@ -101,20 +101,20 @@ class Section:
         return default
 
     def section(self, key: str) -> Section:
-        """The dict under `key`; an empty one when it is not there."""
+        """Return the dict under `key`, or an empty one."""
         self.known.append(key)
         return Section(
             self.data.get(key, {}), f'{self.where}["{key}"]', self.problems, self.connection
         )
 
     def refuse_others(self) -> None:
-        """Note every key that nobody took."""
+        """Note all keys that were not read."""
         for key in self.data:
             if key not in self.known:
                 self.problems.append(unknown_key(self.where, key, self.known, self.connection))
 
     def note(self, code: str, message: str, hint: str) -> None:
-        """Note a problem of this section; `code` is the id of the check that shows it."""
+        """Note a problem of this section; `code` is the id of the check that reports it."""
         self.problems.append(Problem(code, message, hint, self.connection))
 
 
@@ -126,14 +126,14 @@ NOT_HERE: Mapping[str, str] = {
             *("MIDDLEWARE", "ENCRYPTION_KEYS", "CLOSURE_KEYS", "COMMANDS", "LIMITS", "NOTIFY"),
             *("KEEP_DONE", "KEEP_FOR", "BATCHES"),
         ),
-        "Remove it: this version of djqueue has nothing that reads it, so it would do nothing.",
+        "Remove it: this version of djqueue does not use it, so it has no effect.",
     ),
 }
-"""Keys that somebody may expect to be known, and why they are not."""
+"""Keys of other versions, and why they are not known."""
 
 
 def unknown_key(where: str, key: object, known: list[str], connection: str | None) -> Problem:
-    """The words for a key that nothing reads."""
+    """Return the problem of an unknown key."""
     why = NOT_HERE.get(str(key)) or did_you_mean(key, known).lstrip()
     return Problem(
         "djqueue.E002",
@@ -145,7 +145,7 @@ def unknown_key(where: str, key: object, known: list[str], connection: str | Non
 
 
 def read(raw: Any) -> Settings:
-    """`Settings` from the value of ``DJQUEUE``; None is as good as an empty dict."""
+    """Return the `Settings` of the value of ``DJQUEUE``. None is the same as an empty dict."""
     problems: list[Problem] = []
     top = Section({} if raw is None else raw, "DJQUEUE", problems)
     prune = top.section("PRUNE_AFTER")

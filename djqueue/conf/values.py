@@ -1,4 +1,4 @@
-"""What the ``DJQUEUE`` setting holds, as values that cannot be changed."""
+"""The ``DJQUEUE`` setting as immutable values."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """``' Did you mean "x"?'`` for the nearest of `known`, or an empty text. Case is ignored."""
+    """Return ``' Did you mean "x"?'`` for the nearest of `known`, else an empty text."""
     by_fold = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(str(word).casefold(), by_fold, n=1)
     return f' Did you mean "{by_fold[near[0]]}"?' if near else ""
 
 
 class Problem(NamedTuple):
-    """Something in the setting that is wrong. The system checks show it."""
+    """A problem in the setting, reported by the system checks."""
 
     id: str
     message: str
     hint: str
     connection: str | None = None
-    """The connection it is about; None when it is about them all."""
+    """The connection it is about; None if it is about all."""
     fatal: bool = True
-    """False where a default can take the value's place without harm."""
+    """False where a default can replace the value safely."""
 
 
 class Route(NamedTuple):
-    """Where ``DJQUEUE["ROUTES"]`` sends a job. None: as without a route."""
+    """The target that ``DJQUEUE["ROUTES"]`` gives a job. None: as without a route."""
 
     connection: str | None = None
     queue: str | None = None
@@ -54,64 +54,64 @@ class ConnectionSettings:
     """A short name (``database``, ``redis``, …) or a dotted path."""
     queue: str = "default"
     retry_after: float = 90.0
-    """Seconds without a sign of life after which a reserved job may be reserved again."""
+    """Seconds without a heartbeat after which a reserved job may be reserved again."""
     after_commit: bool | None = None
-    """None: as ``DJQUEUE["AFTER_COMMIT"]`` says."""
+    """None: the value of ``DJQUEUE["AFTER_COMMIT"]``."""
     compress_above: int | None = 4096
-    """Payloads of more bytes are compressed; None and 0: none."""
+    """Payloads longer than this many bytes are compressed; None and 0: never."""
     store_above: int | None = None
-    """Payloads of more bytes are moved to the payload store; None and 0: those that the driver
-    cannot take."""
+    """Payloads longer than this many bytes are moved to the payload store; None and 0: only those
+    that the driver cannot take."""
     outbox: bool = False
-    """Jobs that wait for a commit are written to the outbox in its transaction."""
+    """Whether jobs that wait for a commit are written to the outbox in the same transaction."""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
-    """The driver's own keys, exactly as the project wrote them."""
+    """The driver's keys, exactly as in the setting."""
     defaults: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
-    """What the driver's keys are when the project says nothing. A `Driver` fills it in."""
+    """The defaults of the driver's keys. A `Driver` fills them in."""
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> ConnectionSettings:
-        """The same connection, knowing its driver's own keys."""
+        """Return a copy with the defaults of its driver's keys."""
         return replace(self, defaults=defaults)
 
     def option(self, key: str) -> Any:
-        """The project's value of a driver's own key, else the driver's default for it."""
+        """Return the value of a driver's key, from the setting or the driver's default."""
         if key in self.options:
             return self.options[key]
         return self.defaults[key]
 
     @property
     def jobs_in_sql(self) -> bool:
-        """Whether the jobs are kept in one of the project's databases: the driver's to say. A
-        ``DATABASE`` of another driver's has its guard rows.
+        """Whether the driver keeps its jobs in one of the project's databases. In the ``DATABASE``
+        of other drivers are their guard rows.
         """
         return _keeps_jobs_in_database(self.driver)
 
     @property
     def database(self) -> str:
-        """The alias of the database that holds the jobs, on drivers that keep them in one."""
+        """The alias of the database with the jobs, for drivers that keep them in one."""
         return str(self.options.get("DATABASE", "default"))
 
 
 @lru_cache(maxsize=64)
 def _keeps_jobs_in_database(driver: str) -> bool:
     if "." not in driver:
-        return driver == "database"  # no client library is imported to learn that
+        return driver == "database"  # known without importing any client library
     try:
         return bool(getattr(import_string(driver), "jobs_in_sql", False))
-    except ImportError:  # a check says so
+    except ImportError:  # a check reports it
         return False
 
 
 @dataclass(frozen=True)
 class PayloadSettings:
-    """Where arguments go that are too large for a store of jobs."""
+    """The payload store, for arguments that are too large for a queue."""
 
     database: str | None = None
-    """The alias that has a row for each; None: that of the default connection."""
+    """The alias with a row for each entry; None: that of the default connection."""
     storage: str | None = None
-    """The alias in ``STORAGES`` that has the data; None: the row has it."""
+    """The alias in ``STORAGES`` for the data; None: the data is in the row."""
     max_size: int = 64 * 1024 * 1024
-    """Bytes of arguments, as JSON, that a job may have. Larger ones are refused, at both ends."""
+    """The most bytes of arguments, as JSON. Dispatchers and workers refuse more."""
 
 
 @dataclass(frozen=True)
@@ -131,15 +131,15 @@ class Settings:
     unknown_job_grace: float = 600.0
     prune_failed_jobs: float | None = None
     prune_payloads: float | None = 15 * 86400.0
-    """How long large arguments are kept whose job cannot be looked up."""
+    """Seconds for which large arguments are kept where their job cannot be looked up."""
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    """Names whose values people never see beside the usual ones, and names that are no secret."""
+    """Further names whose values are masked, and names whose values are not."""
     problems: tuple[Problem, ...] = ()
 
     def connection(self, name: str | None = None) -> ConnectionSettings:
-        """The connection called `name`, or the default one.
+        """Return the connection called `name`, or the default one for None.
 
-        Raises `UnknownConnection`, or `ConfigurationError` when a value that it needs is wrong.
+        Raises `UnknownConnection`, or `ConfigurationError` if one of its values is wrong.
         """
         wanted = self.default if name is None else name
         for problem in self.problems:
@@ -155,7 +155,7 @@ class Settings:
             ) from None
 
     def route(self, job_name: str) -> Route:
-        """Where a job of that name goes: its exact name first, then the first pattern that fits."""
+        """Return the route of a job: that of its exact name, else of the first matching pattern."""
         exact = self.routes.get(job_name)
         if exact is not None:
             return exact

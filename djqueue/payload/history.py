@@ -1,10 +1,11 @@
-"""What the attempts of a job left behind: a short JSON text that travels beside its payload.
+"""The history of a job's attempts: a short JSON text that is stored next to the payload.
 
     {"errors": 2, "stopped": 1,
      "attempts": [{"attempt": 1, "at": "2026-…", "class": "…", "message": "…"}, …]}
 
-``errors`` counts attempts that ended in an exception, a timeout or a dead process; interruptions
-are entries but no errors. ``stopped`` counts the interruptions that were orderly ends of a worker.
+``errors`` counts attempts that ended with an exception, a timeout or the death of the process.
+Interruptions are entries, but not errors. ``stopped`` counts interruptions by the orderly end of a
+worker.
 The newest `KEEP` entries are kept.
 """
 
@@ -19,16 +20,17 @@ MESSAGE_LIMIT = 500
 
 
 class History(NamedTuple):
-    """A history, read."""
+    """A parsed history."""
 
     errors: int
     attempts: list[dict[str, Any]]
     stopped: int = 0
-    """Interruptions by a worker that was told to stop: on record, and held against nobody."""
+    """Interruptions by a worker that was asked to stop: recorded, but not counted against
+    ``max_interruptions``."""
 
 
 def read(text: str) -> History:
-    """The history in `text`; an empty or damaged text is an empty history."""
+    """Parse a history. An empty or damaged text gives an empty history."""
     try:
         data = json.loads(text) if text else {}
         attempts = [entry for entry in data.get("attempts", []) if isinstance(entry, dict)]
@@ -38,11 +40,11 @@ def read(text: str) -> History:
 
 
 _ERRORS = ("raised", "timed out", "died", "failed")
-"""Kinds of entries that are errors, and no interruptions."""
+"""The kinds of entries that are errors, not interruptions."""
 
 
 def first_at(past: History, kind: str) -> float | None:
-    """When the first entry of that kind was added, in seconds since the epoch; None without one."""
+    """Return the time of the first entry of that kind, in seconds since the epoch, or None."""
     for entry in past.attempts:
         if entry.get("kind") == kind:
             try:
@@ -53,7 +55,7 @@ def first_at(past: History, kind: str) -> float | None:
 
 
 class Entry(NamedTuple):
-    """How an attempt ended, if not well."""
+    """An attempt that ended badly."""
 
     attempt: int
     kind: str
@@ -69,7 +71,7 @@ class Entry(NamedTuple):
 
 
 def last_error(past: History) -> Entry | None:
-    """The last error in a history, or None if it has none."""
+    """Return the last error in a history, or None."""
     for entry in reversed(past.attempts):
         kind, attempt = entry.get("kind"), entry.get("attempt")
         if kind in _ERRORS and isinstance(attempt, int):
@@ -79,7 +81,7 @@ def last_error(past: History) -> Entry | None:
 
 
 def add(past: History, entry: Entry) -> str:
-    """The text of `past` with one entry more."""
+    """Return the history `past` as text, with one more entry."""
     data: dict[str, Any] = {"errors": past.errors + entry.is_error}
     if past.stopped or entry.stopped:
         data["stopped"] = past.stopped + entry.stopped

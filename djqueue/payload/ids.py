@@ -1,4 +1,4 @@
-"""The moment of a dispatch, and the ids that tell it."""
+"""The moment of a dispatch, and ids that sort by it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from djqueue.errors import QueueError
 __all__ = ["Moment", "check_id", "new_push_id", "push_id_for"]
 
 _VARIANT = {f"{digit:x}": "89ab"[digit % 4] for digit in range(16)}
-"""The digit that says whose layout it is, with the two random bits that it has room for."""
+"""The digit of a UUID with its variant and two random bits, by a random digit."""
 
 
 class Moment:
-    """When one job is dispatched, or some together. Nanoseconds since the epoch."""
+    """The moment at which one or several jobs are dispatched."""
 
     def __init__(self, nanoseconds: int) -> None:
         self._nanoseconds = nanoseconds
         self.seconds = nanoseconds / 1_000_000_000
-        """Since the epoch, by the dispatcher's clock."""
+        """Seconds since the epoch, by the dispatcher's clock."""
         self.text = repr(self.seconds)
-        """The same as JSON."""
+        """`seconds` as JSON."""
 
     def ids(self, count: int) -> list[str]:
-        """Version 7 UUIDs, in the order in which they sort: by the moment, to a quarter of a
-        microsecond, which keeps a store's index on them compact. 62 bits are random.
+        """Return version 7 UUIDs in ascending order. They begin with the moment, to a quarter of a
+        microsecond, which keeps a store's index on them compact; 62 bits are random.
         """
         ticks = self._nanoseconds * 4096 // 1_000_000
         random = os.urandom(8 * count).hex()
@@ -39,17 +39,17 @@ def _uuid(time: str, random: str) -> str:
 
 
 def new_push_id() -> str:
-    """A name for another push of a job that was pushed before: later ones sort behind it."""
+    """Return an id for pushing a job again. Later ids sort after it."""
     return Moment(time_ns()).ids(1)[0]
 
 
 def push_id_for(job: UUID, named_after: str) -> str:
-    """A push id of that job's own, made from one that is of several: it sorts like that."""
+    """Derive the push id of one job from the push id of several. It sorts like that one."""
     return named_after[:19] + str(uuid5(job, named_after))[19:]
 
 
 def check_id(value: object) -> str:
-    """`value` in the form that stores keep. `QueueError` if it is no id of a dispatch."""
+    """Return `value` as stores keep ids. Raises `QueueError` if it is not a UUID."""
     try:
         return str(UUID(str(value)))
     except ValueError:

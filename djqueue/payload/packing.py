@@ -1,13 +1,12 @@
-"""Large arguments made small: compressed in their place, or kept elsewhere under the job's id.
+"""Packing large arguments: they are compressed in place, or stored elsewhere under the job's id.
 
-Only the arguments of a payload are replaced, and a key before them says how:
+Only the arguments of a payload are replaced. A key before them says how:
 
     …,"packed":"zlib","arguments":"<base64 of zlib data>"}
     …,"packed":"stored","arguments":"<SHA-256 of zlib data, 64 hexadecimal digits>"}
 
-Plain arguments are always an object, so nothing that a user passes can look like either. A stored
-payload names no place: the data is where the job's own id says, and only data of that digest is
-taken for it.
+Plain arguments are always an object, so no user's argument can be mistaken for packed ones. A
+stored payload names no place: the data is found by the job's id, and must have the digest.
 """
 
 from __future__ import annotations
@@ -27,30 +26,30 @@ if TYPE_CHECKING:
 STORED = "stored"
 ZLIB = "zlib"
 LEVEL = 1
-"""A dispatch waits for it: half the time of zlib's default, for an eighth more bytes."""
+"""zlib's level. Dispatches wait for it: half the time of the default, an eighth more bytes."""
 
 STORED_MARK = f',"packed":"{STORED}","arguments":"'
-"""What a stored payload ends in, but for the digest."""
+"""What comes before the digest in a stored payload."""
 _MARK_AT = len(STORED_MARK) + 64 + len('"}')
 _decoder = json.JSONDecoder()
 
 
 class Packed(NamedTuple):
-    """What `pack` made of a payload."""
+    """A packed payload."""
 
     text: str
-    """What goes to the queue."""
+    """The payload to push."""
     body: bytes | None = None
-    """What has to be stored under the job's id before that; None: nothing."""
+    """The data to store under the job's id before the push; None if there is none."""
 
 
 class TooLong(InvalidPayload):
-    """The arguments inflate to more than is allowed."""
+    """The arguments inflate to more bytes than ``MAX_SIZE`` allows."""
 
 
 def pack(text: str, compress_above: int | None, store_above: int | None) -> Packed:
-    """Compress what is longer than `compress_above`, and put aside what is then still longer than
-    `store_above`. None and 0 never do. Lengths are characters of the whole text, which is ASCII.
+    """Compress a payload longer than `compress_above`; split off the arguments if it is then longer
+    than `store_above`. None and 0 mean never. Lengths are characters of the text, which is ASCII.
     """
     before, arguments = split(text)
     compresses = bool(compress_above) and len(text) > (compress_above or 0)
@@ -66,7 +65,7 @@ def pack(text: str, compress_above: int | None, store_above: int | None) -> Pack
 
 
 def split(text: str) -> tuple[str, str]:
-    """A payload's text before ``,"arguments":``, and the JSON of the arguments."""
+    """Return a payload's text before ``,"arguments":``, and the JSON of the arguments."""
     position = 1
     while True:
         start = position
@@ -78,17 +77,17 @@ def split(text: str) -> tuple[str, str]:
 
 
 def is_stored(text: str) -> bool:
-    """Whether the arguments of a payload are kept elsewhere. Reads nothing but its end."""
+    """Return whether the arguments of a payload are stored elsewhere. Reads only its end."""
     return text.startswith(STORED_MARK, len(text) - _MARK_AT)
 
 
 def digest(body: bytes) -> str:
-    """What a payload says of the data that is stored for it."""
+    """Return the digest by which a payload identifies its stored data."""
     return sha256(body).hexdigest()
 
 
 def body_of(text: str) -> bytes:
-    """The zlib data within a payload, out of its base64."""
+    """Decode the base64 of a payload's compressed arguments."""
     try:
         return b64decode(text, validate=True)
     except ValueError:
@@ -96,7 +95,7 @@ def body_of(text: str) -> bytes:
 
 
 def inflated(payload: Payload, body: bytes, limit: int) -> Payload:
-    """`payload` with the arguments that are in `body`; `InvalidPayload` says what is wrong."""
+    """Return `payload` with the arguments that are in `body`. Raises `InvalidPayload`."""
     text = inflate(body, limit)
     try:
         arguments = parsed(text, "the text")
@@ -109,7 +108,7 @@ def inflated(payload: Payload, body: bytes, limit: int) -> Payload:
 
 
 def inflate(body: bytes, limit: int) -> str:
-    """The text in zlib data. Never makes more than `limit` bytes, whatever the data says."""
+    """Decompress zlib data to at most `limit` bytes of text. Raises `InvalidPayload`."""
     inflater = zlib.decompressobj()
     try:
         data = inflater.decompress(body, limit + 1)
@@ -117,11 +116,11 @@ def inflate(body: bytes, limit: int) -> str:
         raise InvalidPayload(f"The payload's arguments cannot be decompressed: {error}.") from None
     if len(data) > limit:
         raise TooLong(
-            f"The payload's arguments inflate to more than {limit:,} bytes, and are not read. "
-            'The limit is DJQUEUE["PAYLOADS"]["MAX_SIZE"].'
+            f"The payload's arguments would inflate to more than {limit:,} bytes, the limit in "
+            'DJQUEUE["PAYLOADS"]["MAX_SIZE"].'
         )
     if not inflater.eof or inflater.unused_data:
-        raise InvalidPayload("The payload's compressed arguments are cut off or too long.")
+        raise InvalidPayload("The payload's compressed arguments are truncated or too long.")
     try:
         return data.decode("ascii")
     except UnicodeDecodeError:

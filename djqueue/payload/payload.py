@@ -7,9 +7,9 @@ A payload is one ASCII JSON object:
 
 Large arguments may be packed: see `djqueue.payload.packing`.
 
-What comes before ``,"id":`` (the head) is the same for every dispatch of a job with the same
-options: it is encoded once and, on the worker, parsed once. A quote inside a JSON string is
-escaped, so the separator cannot occur within the head. Stores never look inside a payload.
+The part before ``,"id":`` is the head. It is the same for every dispatch of a job with the same
+options, so it is encoded once and, in a worker, parsed once. Quotes inside JSON strings are
+escaped, so the separator cannot occur within the head. Stores never read a payload.
 """
 
 from __future__ import annotations
@@ -28,26 +28,28 @@ VERSION = 1
 LONGEST = 2**31 - 1
 """Seconds, 68 years: a longer duration is a mistake, and some stores cannot hold it."""
 LAST_MOMENT = 253_402_300_799
-"""Seconds since the epoch: the end of the year 9999, and of what databases can tell."""
+"""Seconds since the epoch: the end of the year 9999, the last that databases can store."""
 MOST_VALUES = 2_000_000
-"""Values within the arguments of one job, containers and keys included. Each becomes an object of
-56 bytes and more where it is read; what is larger belongs into a file whose name is passed."""
+"""The most values in the arguments of one job, with containers and keys. Each becomes an object of
+at least 56 bytes when it is read; larger data belongs in a file whose name is passed."""
 MOST_LEVELS = 200
-"""JSON arrays and objects within one another in a payload: what 64 containers of an argument can
-become. Nothing that reads a payload has to recurse deeper."""
+"""The deepest nesting of JSON arrays and objects in a payload, which 64 nested containers of an
+argument can reach. Code that reads a payload need not recurse deeper."""
 _SEPARATOR = ',"id":'
 _LONGEST_HEAD = 4096
 
 
 def _encoder() -> Callable[[Any], str]:
-    """Compact ASCII JSON; ValueError for nan and inf, TypeError for what is no JSON value."""
+    """Return a function that makes compact ASCII JSON. It raises `ValueError` for nan and infinity,
+    `TypeError` for what is not a JSON value.
+    """
     encoder = json.JSONEncoder(
         ensure_ascii=True, allow_nan=False, separators=(",", ":"), check_circular=False
     )
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:  # not CPython
         return encoder.encode
-    # `encode` makes one of these at each call, which takes longer than most arguments do.
+    # `encode` makes such an object at each call, which takes longer than encoding most arguments.
     text = json.encoder.encode_basestring_ascii
     parts = make(None, encoder.default, text, None, ":", ",", False, False, False)
     return lambda value: "".join(parts(value, 0))
@@ -58,7 +60,7 @@ _encode = _encoder()
 
 @dataclass(frozen=True)
 class Limits:
-    """What decides about retries and time, as it was at the dispatch. None: the worker's default.
+    """The options for retries and timeouts, as of the dispatch. None: the worker's default.
 
     Durations are in seconds. ``tries`` and ``timeout`` of 0 mean no limit.
     """
@@ -74,15 +76,15 @@ class Limits:
 
 
 GIVEN = ("tries", "backoff", "timeout")
-"""Limits that ``using()`` may set for one dispatch. A retry by an operator keeps those, and takes
-the others from the code as it is then."""
+"""Limits that ``using()`` may set for one dispatch. A retry by an operator keeps these, and takes
+the others from the code of that time."""
 _NO_LIMITS = Limits()
 _LIMIT_DEFAULTS = {field.name: field.default for field in fields(Limits)}
 
 
 @dataclass(frozen=True)
 class Head:
-    """The part of a payload that does not depend on the single dispatch."""
+    """The part of a payload that many dispatches have in common."""
 
     name: str
     limits: Limits
@@ -92,7 +94,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class PackedArguments(NamedTuple):
-    """Arguments that a payload does not show as they are."""
+    """Arguments that are compressed or stored elsewhere."""
 
     how: str
     """``zlib`` or ``stored``."""
@@ -100,25 +102,25 @@ class PackedArguments(NamedTuple):
 
 
 class Payload(NamedTuple):
-    """A payload, read."""
+    """A parsed payload."""
 
     id: str
     head: Head
     sent: float
-    """When it was dispatched, seconds since the epoch by the dispatcher's clock."""
+    """The time of the dispatch: seconds since the epoch by the dispatcher's clock."""
     arguments: Mapping[str, Any]
     """Empty while they are `packed`."""
     retry_until: float | None = None
-    """Seconds since the epoch; no attempt begins after it, and it beats ``tries``."""
+    """Seconds since the epoch. No attempt begins later; overrides ``tries``."""
     tags: tuple[str, ...] = ()
     context: Mapping[str, Any] = _NOTHING
     packed: PackedArguments | None = None
-    """`djqueue.payload.store.unpacked` puts them in their place."""
+    """The packed arguments, which `djqueue.payload.store.unpacked` unpacks; None for plain ones."""
 
 
 @lru_cache(maxsize=1024)
 def encode_head(name: str, limits: Limits, given: tuple[str, ...] = ()) -> str:
-    """The text of a payload up to its id. `given` names the limits that ``using()`` had set."""
+    """Return a payload's text up to its id. `given` names the limits that ``using()`` has set."""
     options: dict[str, Any] = {
         key: value for key, value in vars(limits).items() if value != _LIMIT_DEFAULTS[key]
     }
@@ -137,8 +139,8 @@ def encode(
     body = _encode(arguments) if arguments else "{}"
     if len(body) > MOST_VALUES and _values(body) > MOST_VALUES:
         raise NotSerializable(
-            f"The arguments hold more than {MOST_VALUES:,} values, which no worker would read."
-            " Save them with a storage and pass the name. Nothing was queued."
+            f"The arguments hold more than {MOST_VALUES:,} values, the most that a worker reads. "
+            "Save them with a storage and pass the file's name. Nothing was queued."
         )
     return f'{head}{_SEPARATOR}"{id}","sent":{sent}{more},"arguments":{body}}}'
 
@@ -151,7 +153,9 @@ def encode_more(**parts: Any) -> str:
 
 
 def with_limits(text: str, limits: Limits) -> str:
-    """`text` with these limits, but for those that ``using()`` had set; as it is if damaged."""
+    """Return `text` with other limits, keeping those that ``using()`` had set. A damaged payload is
+    returned unchanged.
+    """
     known = known_head(text)
     if known is None:
         return text
@@ -163,7 +167,7 @@ def with_limits(text: str, limits: Limits) -> str:
 
 
 def head_of(text: str) -> Head | None:
-    """The head of a payload, or None if it is damaged. Costs a dictionary lookup when known."""
+    """Return the head of a payload, or None if it is damaged. Cached by the head's text."""
     known = known_head(text)
     return None if known is None else known.head
 
@@ -175,17 +179,17 @@ def limits_of(text: str) -> Limits:
 
 
 class KnownHead(NamedTuple):
-    """The head of some payloads."""
+    """A parsed head."""
 
     head: Head
     written: Mapping[str, Any]
-    """The JSON object it was read from."""
+    """The JSON object that it was parsed from."""
     end: int
-    """Where the job's id begins, which comes next."""
+    """The position of the job's id, which follows the head."""
 
 
 def known_head(text: str) -> KnownHead | None:
-    """What comes before the id, as `encode_head` writes it; None if it is damaged."""
+    """Return what comes before the id, as `encode_head` made it; None if it is damaged."""
     end = text.find(_SEPARATOR, 0, _LONGEST_HEAD)
     return None if end < 0 else _parse_head(text[:end])
 
@@ -200,34 +204,35 @@ def _parse_head(text: str) -> KnownHead | None:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object. A key that is there twice would be one thing to one reader, and another to the
-    next.
+    """Return a JSON object. Raises `ValueError` for a repeated key, which parsers read differently.
     """
     data = dict(pairs)
     if len(data) != len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key is repeated")
     return data
 
 
 def decode(text: str, known: KnownHead | None = None) -> Payload:
-    """Read a stored text; `InvalidPayload` says what is wrong. `known` is its head, if read."""
+    """Parse a stored payload; `known` is its head if it is parsed already. Raises `InvalidPayload`.
+    """
     known = known or known_head(text)
     if known is None:
         return _decode_unknown(text)
     data = parsed(f'{{"id":{text[known.end :]}', "The payload")
-    if len(data) == 3:  # most have nothing else
+    if len(data) == 3:  # most payloads have only these
         id, sent, arguments = data["id"], data.get("sent"), data.get("arguments")
         usual = type(id) is str and type(sent) is float and type(arguments) is dict
         if usual and 0 <= sent <= LAST_MOMENT:
             return Payload(id, known.head, sent, arguments)
     for key in known.written:
         if key in data:
-            raise InvalidPayload(f'The payload says "{key}" twice.')
+            raise InvalidPayload(f'The payload has "{key}" twice.')
     return _payload(known.head, data)
 
 
 def _decode_unknown(text: str) -> Payload:
-    """A payload whose head is none that was written by `encode_head`, and is probably damaged."""
+    """Parse a payload whose head does not look like one of `encode_head`: it is probably damaged.
+    """
     data = parsed(text, "The payload")
     if not isinstance(data, dict):
         raise InvalidPayload(f"The payload is a JSON {type(data).__name__}, not an object.")
@@ -255,31 +260,31 @@ def _payload(head: Head, data: Mapping[str, Any]) -> Payload:
 
 
 def parsed(text: str, what: str) -> Any:
-    """The JSON in `text`, if it is small enough to be handled; else `InvalidPayload`, whose message
-    begins with `what`. It is looked at before anything is built of it.
+    """Parse JSON that has not too many values and is not nested too deeply. Raises
+    `InvalidPayload`, whose message begins with `what`. Values are counted before they are built.
     """
     small = len(text) <= 2 * MOST_LEVELS  # too short for either limit
     if not small and len(text) > MOST_VALUES and _values(text) > MOST_VALUES:
         raise InvalidPayload(
-            f"{what} holds more than {MOST_VALUES:,} values, and is not read. Save what is large"
-            " with a storage, and pass its name."
+            f"{what} holds more than {MOST_VALUES:,} values, the most that is read. Save large data"
+            " with a storage, and pass the file's name."
         )
     try:
         data = _from_json(text)
     except RecursionError:
-        raise InvalidPayload(f"{what} is nested too deeply to be one of djqueue's.") from None
+        raise InvalidPayload(f"{what} is nested too deeply: djqueue did not write it.") from None
     except ValueError as error:
         raise InvalidPayload(f"{what} is not JSON: {error}.") from None
     if small:
         return data
     if text.count("[") + text.count("{") > MOST_LEVELS and _is_too_deep(data):
-        raise InvalidPayload(f"{what} is nested too deeply to be one of djqueue's.")
+        raise InvalidPayload(f"{what} is nested too deeply: djqueue did not write it.")
     return data
 
 
 def _values(text: str) -> int:
-    """How many values a JSON text holds, or a few more. What is inside strings does not count, but
-    is only left out where it matters: that takes longer.
+    """Return an upper bound of the number of values in a JSON text. Strings are excluded only where
+    that decides, since it takes longer.
     """
     if _marks(text) > MOST_VALUES:
         text = _STRINGS.sub("", text)
@@ -351,7 +356,9 @@ def _number(
     *,
     most: int = LONGEST,
 ) -> Any:
-    """JSON has no largest number, and Python reads 1e999 as infinite."""
+    """Return a number from `data` that is in range: JSON allows 1e999, which Python reads as
+    infinity.
+    """
     value = _expect(data, key, types, default)
     if value is not None and not 0 <= value <= most:
         raise InvalidPayload(f'The payload\'s "{key}" is {value!r}, out of range.')
@@ -370,7 +377,7 @@ def _expect(data: Mapping[str, Any], key: str, types: Any, default: Any = _REQUI
 
 
 def _is(value: Any, types: Any) -> bool:
-    """isinstance, but True and False are no numbers."""
+    """Return whether `value` is of one of the types, where True and False are not numbers."""
     if isinstance(value, bool):
         return types is bool or (isinstance(types, tuple) and bool in types)
     return isinstance(value, types)
@@ -384,8 +391,8 @@ _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _from_json(text: str) -> Any:
-    """As the decoder's ``decode``, which takes twice as long for a short text: it looks for spaces
-    around it.
+    """Parse JSON. The decoder's ``decode`` takes twice as long for a short text, as it searches for
+    surrounding spaces.
     """
     try:
         data, end = _decoder.raw_decode(text)

@@ -1,4 +1,4 @@
-"""What a queue may be called."""
+"""The names that a queue may have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ _TAGGED_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_.
 
 
 def check_queue_name(name: str, *, tagged: bool = False) -> str:
-    """Return `name` if a queue may be called that; `tagged` allows one ``{tag}`` (Redis)."""
+    """Return `name` if it is valid for a queue; `tagged` allows one ``{tag}``, as on Redis. Raises
+    `QueueError`.
+    """
     if _QUEUE_NAME.match(name) or (tagged and len(name) <= 80 and _TAGGED_QUEUE_NAME.match(name)):
         return name
     raise QueueError(

@@ -1,10 +1,10 @@
-"""Where arguments are kept that are too large for their queue: a table, or one of `STORAGES`.
+"""The payload store: arguments that are too large for a queue, in a table or one of `STORAGES`.
 
-An entry has the id of its job and no other name. It is written before the job is pushed, read by
-the child that runs the job, and removed when the job is over. Each has a row, also where a storage
-has the data: by the row `djqueue.operations.payload_pruning` finds what nobody needs any more.
+An entry is identified by the id of its job. It is written before the job is pushed, read by the
+child that runs the job, and removed when the job has ended. Every entry has a row, also when its
+data is in a storage: `djqueue.operations.payload_pruning` finds unused entries by their rows.
 
-A storage is the project's code, or a network away: workers use it in children only.
+A storage is the project's code and may be remote, so workers use it in children only.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
 
 FOLDER = "djqueue-payloads"
 CHECK_AFTER = 86_400.0
-"""Seconds from when a job is due until pruning asks whether it is still there. Long enough for the
+"""Seconds after which pruning checks whether a due job still exists: long enough for the
 transaction that dispatches it to end."""
 _BYTES_AT_ONCE = 4 << 20
-"""Of bodies, in one INSERT: servers limit the size of a statement."""
+"""Bytes of bodies in one INSERT: servers limit the size of a statement."""
 
 
 class Entry(NamedTuple):
-    """Something to keep."""
+    """The data of one job."""
 
     id: str
     body: bytes
     check_after: float = CHECK_AFTER
-    """Seconds for which nobody asks whether it is still needed."""
+    """Seconds before pruning may check whether it is still needed."""
 
 
 def unpacked(payload: Payload, limit: int | None = None) -> Payload:
-    """`payload` with its arguments in their place, of at most `limit` bytes.
+    """Return `payload` with its arguments unpacked, at most `limit` bytes of them.
 
-    Raises `InvalidPayload` if they are damaged, gone or too long (`packing.TooLong`), and
+    Raises `InvalidPayload` if they are damaged, missing or too long (`packing.TooLong`), and
     `QueueUnavailable` if the payload store cannot be reached.
     """
     if payload.packed is None:
@@ -64,14 +64,14 @@ def unpacked(payload: Payload, limit: int | None = None) -> Payload:
     if how == STORED:
         return inflated(payload, read(payload.id, text), limit)
     raise InvalidPayload(
-        f"The payload's arguments are packed in a way that is unknown here: {how!r:.100}. It was "
+        f"The payload's arguments are packed in an unknown way: {how!r:.100}. It was "
         "probably dispatched by a newer release: update the workers, then retry it."
     )
 
 
 def write(connection: str, entries: Sequence[Entry]) -> None:
-    """Keep `entries`, for jobs of `connection`. In a transaction on the store's database they are
-    a part of it, but for what a storage has. `QueueUnavailable` if they could not be stored.
+    """Store `entries` for jobs of `connection`. Rows are part of an open transaction on the store's
+    database; files in a storage are not. Raises `QueueUnavailable`.
     """
     known = _known()
     with _translate_errors(f'database "{settings().payload_database}"'):
@@ -79,49 +79,49 @@ def write(connection: str, entries: Sequence[Entry]) -> None:
             rows = [_row(connection, entry, within=known.storage is None) for entry in some]
             _table().bulk_create(rows)
     if known.storage is not None:
-        # After the rows: those of a transaction that is rolled back leave files that pruning
-        # finds by their age, while a row without a file is found at once.
+        # After the rows: a rollback leaves files without rows, which pruning finds by their age,
+        # while a row without a file is noticed at once.
         for entry in entries:
             _save(known.storage, entry)
 
 
 def read(id: str, expected: str) -> bytes:
-    """What is kept under `id`, if it has the digest that is `expected`. Raises as `unpacked`."""
+    """Return the data stored for `id` if it has the `expected` digest. Raises as `unpacked`."""
     known = settings().payloads
     if known is None:
         raise InvalidPayload(
             'The job\'s arguments are in the payload store, and DJQUEUE["PAYLOADS"] is None here. '
-            "Configure the store that they were written to, then retry the job."
+            "Configure the store they were written to, then retry the job."
         )
     key = _key(id)
     body = None
     if known.storage is not None:
         body = _open(known.storage, key, known.max_size)
-    if body is None:  # or from before there was a storage
+    if body is None:  # also where it was written before a storage was configured
         with _translate_errors(f'database "{settings().payload_database}"'):
             found = _table().filter(uuid=key).values_list("body", flat=True).first()
             body = None if found is None else bytes(found)
     if body is None:
         raise InvalidPayload(
-            f"The arguments of job {key} are no longer in the payload store: it was done before, "
-            "they were pruned, or this is not the store that they were written to."
+            f"The arguments of job {key} are not in the payload store: the job has ended before, "
+            "they were pruned, or this is not the store they were written to."
         )
     if digest(body) != expected:
         raise InvalidPayload(
-            f"What the payload store has for job {key} is not what it was dispatched with."
+            f"The payload store has other data for job {key} than it was dispatched with."
         )
     return body
 
 
 def postpone_check(ids: Iterable[str | UUID], seconds: float) -> None:
-    """Let nobody ask for so long whether these are still needed."""
+    """Postpone the pruning check of these entries by `seconds`."""
     with _translate_errors(f'database "{settings().payload_database}"'):
         later = timezone.now() + timedelta(seconds=seconds)
         _table().filter(uuid__in=list(ids)).update(check_at=later)
 
 
 def remove(ids: Sequence[str]) -> None:
-    """Forget what is kept under `ids`; those without an entry do not matter."""
+    """Delete the entries of `ids`. Ids without an entry are ignored."""
     known = settings().payloads
     keys = [UUID(id) for id in ids if _is_key(id)]
     if known is None or not keys:
@@ -137,7 +137,7 @@ def remove(ids: Sequence[str]) -> None:
 
 
 def orphan_files(shard: int, older_than: timedelta) -> list[str]:
-    """Ids of files in a storage that have no row: of one in 256 folders, so that it is cheap."""
+    """Return the ids of files without a row in one of the storage's 256 folders, the `shard`."""
     known = _known()
     if known.storage is None:
         return []
@@ -196,7 +196,7 @@ def _in_parts(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 
 
 def _path(key: UUID) -> str:
-    """In 256 folders, by the part of an id that is random."""
+    """Return the path of an entry, in one of 256 folders by the random end of its id."""
     return f"{FOLDER}/{key.hex[-2:]}/{key}"
 
 
@@ -217,7 +217,7 @@ def _open(alias: str, key: UUID, limit: int) -> bytes | None:
     with _translate_errors(f'storage "{alias}"'):
         try:
             with storages[alias].open(_path(key)) as file:
-                body: bytes = file.read(limit + (1 << 16))  # what zlib adds, and to spare
+                body: bytes = file.read(limit + (1 << 16))  # zlib may add some bytes
         except FileNotFoundError:
             return None
     return body
@@ -235,12 +235,12 @@ def _translate_errors(place: str) -> Iterator[None]:
     except ConfigurationError:
         raise
     except DatabaseError as error:
-        raise QueueUnavailable(f"The payload store in {place} did not do it: {error}") from error
+        raise QueueUnavailable(f"The payload store ({place}) is unavailable: {error}") from error
     except Exception as error:
         # A storage raises whatever its client library does.
         kind = type(error).__name__
         raise QueueUnavailable(
-            f"The payload store in {place} did not do it: {kind}: {error}"
+            f"The payload store ({place}) is unavailable: {kind}: {error}"
         ) from error
 
 
@@ -255,10 +255,10 @@ def _known() -> PayloadSettings:
 
 
 def _key(id: str) -> UUID:
-    """The name of an entry. A payload can ask for nothing else: no path, no alias."""
+    """Return the key of an entry. A payload cannot name anything else, such as a path."""
     if not _is_key(id):
         raise InvalidPayload(
-            f"The payload's id {id!r:.100} is no UUID, so nothing can be stored for it."
+            f"The payload's id {id!r:.100} is not a UUID, so nothing can be stored for it."
         )
     return UUID(id)
 

@@ -1,3 +1,3 @@
-"""Text that people read or type: printable lines, masked secrets, log records, short ids. Nothing
-here knows of jobs or stores.
+"""Text that people read or type: printable lines, masked secrets, log records, short ids. Not here:
+anything that knows of jobs or stores.
 """

@@ -1,8 +1,8 @@
-"""What people never see: values whose name says that they are secret, wherever they read them.
+"""Masking secrets: values whose names say that they are secret are not shown to people.
 
-One masker for the admin, the commands, the texts of exceptions and djqueue's logs. It is a courtesy
-to whoever looks over a shoulder and to whoever reads a log, not a protection: ``encrypted=True``
-is. ``DJQUEUE["MASK"]`` adds names to it, or removes some.
+The admin, the commands, texts of exceptions and djqueue's logs use this one masker. It keeps
+secrets off screens and out of logs; it does not protect the data in the store. ``DJQUEUE["MASK"]``
+adds and removes names.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["MASK", "is_secret", "masked", "masked_text"]
 MASK = "********"
 
 MOST_LEVELS = 100
-"""Deeper values are replaced as a whole; no argument that was dispatched is so deep."""
+"""More deeply nested values are replaced as a whole; arguments are never nested so deeply."""
 
-# Words of a name, each a secret by itself.
+# Words that make a name secret by themselves.
 _WORDS = frozenset(
     (
         *("api", "apikey", "auth", "authentication", "authn", "authz", "bearer", "card"),
@@ -39,25 +39,25 @@ _WORDS = frozenset(
         *("ssn", "totp", "xsrf"),
     )
 )
-# Parts of a name, however it is written.
+# Parts of names, in any spelling.
 _PARTS = (
     *("accesskey", "accountkey", "apikey", "authorization", "authorisation", "cardno"),
     *("cardnum", "connectionstring", "connstr", "cookie", "credential", "creditcard"),
     *("encryptionkey", "passphrase", "passwd", "password", "privatekey", "secret"),
     *("sessionid", "signature", "signingkey", "socialsecurity", "sshkey", "token"),
 )
-# Two words that are a secret together.
+# Words that make a name secret in combination.
 _STORES = {"amqp", "broker", "cache", "database", "db", "mongo", "mongodb", "mysql", "postgres"}
 _CODES = {"access", "auth", "backup", "recovery", "reset", "security", "verification"}
 _OPEN = {"cache", "foreign", "group", "partition", "primary", "public", "routing", "sort", "unique"}
-"""``primary_key`` and its kind are no secrets."""
+"""Words before "key" that make it no secret, as in ``primary_key``."""
 
 _NAMING = ("name", "key", "field", "header", "param", "parameter", "variable", "k")
 _VALUED = ("value", "values", "val", "v", "content", "data", "text", "default")
 
 
 def is_secret(name: object) -> bool:
-    """Whether people may not see a value of that name."""
+    """Return whether a value with that name is to be masked."""
     return isinstance(name, str) and _is_secret(name[:200], settings().mask)
 
 
@@ -84,7 +84,7 @@ def _is_secret(name: str, mask: tuple[tuple[str, ...], tuple[str, ...]]) -> bool
 
 
 def _words(name: str) -> list[str]:
-    """``X-Api-Key``, ``apiKey`` and ``API_KEY`` in words."""
+    """Return the words of a name, also of ``X-Api-Key``, ``apiKey`` and ``API_KEY``."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return re.findall(r"[^\W_]+", parted.casefold())
 
@@ -97,10 +97,10 @@ def _fits(pattern: str, name: str, joined: str) -> bool:
 
 
 def masked(value: Any, levels: int = MOST_LEVELS) -> Any:
-    """A JSON value with every secret in it replaced, at any depth.
+    """Return a JSON value with all secrets replaced, at any depth.
 
-    Names are those of objects, of pairs (``["Authorization", "…"]``), of named values
-    (``{"name": "password", "value": "…"}``), and what `masked_text` finds in texts.
+    Names are taken from objects, from pairs (``["Authorization", "…"]``) and from named values
+    (``{"name": "password", "value": "…"}``); texts go through `masked_text`.
     """
     if isinstance(value, str):
         return masked_text(value)
@@ -130,26 +130,28 @@ def _masked_dict(value: Mapping[str, Any], levels: int) -> dict[str, Any]:
         if _is_hidden(key, item) or (named and str(key).casefold() in _VALUED)
         else masked(item, levels)
         for key, item in value.items()
-        # `$` and `v` are how arguments are stored; a "key" that names something is no secret.
+        # `$` and `v` are keys of stored arguments; a "key" that holds a name is not a secret.
     } | {key: value[key] for key in _naming(value) if named and is_secret(key)}
 
 
 def _is_hidden(key: str, item: Any) -> bool:
-    """Whether all of a value is secret. One called ``auth`` that names its own secrets is not."""
+    """Return whether a whole value is secret. An ``auth`` object with secret keys is not: only
+    those keys are masked.
+    """
     if isinstance(item, dict) and key.casefold() in ("auth", "api") and any(map(is_secret, item)):
         return False
     return is_secret(key)
 
 
 def _naming(value: Mapping[str, Any]) -> Iterator[str]:
-    """The keys of an object whose values name what the object holds, if it is of that kind."""
+    """Yield the keys whose values are names, for an object that holds a name and a value."""
     keys = {str(key).casefold() for key in value}
     if "$" not in keys and keys & {*_VALUED}:
         yield from (key for key in value if str(key).casefold() in _NAMING)
 
 
 def _name_of(value: Any) -> object:
-    """A name that an argument may have stored as bytes or as another type's text."""
+    """Return a name, also one that an argument stores as bytes or as a tagged value."""
     if isinstance(value, dict) and isinstance(inner := value.get("v"), str):
         if value.get("$") != "bytes":
             return inner
@@ -200,21 +202,21 @@ MOST_BRACKETED = 10_000
 
 
 LONGEST = 72 << 10
-"""Characters of a text that are looked at, and shown. What a worker stores is shorter."""
+"""Characters of a text that are searched and shown. Texts that workers store are shorter."""
 _LAST_WORD = 1000
 
 
 def masked_text(text: str, most: int = LONGEST) -> str:
-    """A text without the secrets that its own words give away, and without what is beyond `most`
-    characters: to look for secrets takes its time.
+    """Return a text with the secrets masked that can be recognised in it, cut to `most` characters,
+    as the search takes time.
 
-    Those are the user part of a URL, ``name=value`` and ``name: value`` as queries, headers, JSON
-    and Python write them, pairs, ``Bearer …``, and what looks like a well-known kind of key.
+    Recognised are the user part of a URL, ``name=value`` and ``name: value`` in the notations of
+    queries, headers, JSON and Python, pairs, ``Bearer …``, and well-known formats of keys.
     """
     if len(text) < 5:
         return text
     if len(text) > most:
-        # Between two words: half a secret may not look like one.
+        # Cut between two words: a part of a secret may not be recognised.
         end = max(text.rfind(space, max(most - _LAST_WORD, 0), most) for space in " \n")
         end = most if end < 0 else end
         return f"{masked_text(text[:end])}… ({len(text) - end:,} more characters)"
@@ -234,7 +236,7 @@ def masked_text(text: str, most: int = LONGEST) -> str:
 
 
 def _masked_shapes(text: str, lower: str) -> str:
-    """What is a secret whatever it is called."""
+    """Mask what is a secret by its form."""
     if "private key" in lower:
         text = _SECRET_BLOCK.sub(MASK, text)
     if "://" in text:
@@ -264,7 +266,7 @@ def _masked_userinfo(found: re.Match[str]) -> str:
 
 
 def _masked_after(pattern: re.Pattern[str], group: str, text: str) -> str:
-    """`text` with the value masked that follows each match whose name is a secret's."""
+    """Mask the value after each match of `pattern` whose name is secret."""
     parts = []
     done = 0
     for found in pattern.finditer(text):
@@ -284,14 +286,14 @@ def _names_a_secret(name: str) -> bool:
 
 
 def _end_of_value(text: str, start: int, name: str) -> int:
-    """Where the value that begins at `start` is over."""
+    """Return the end of the value that begins at `start`."""
     opening = re.compile(r"[brfuBRFU]{0,2}(\\*(?:\"\"\"|'''|[\"']))").match(text, start)
     if opening:
         return _end_of_quoted(text, opening.end(), opening[1])
     if text[start] in _CLOSING:
         return _end_of_bracket(text, start)
     if any(header in name.casefold() for header in _HEADERS):
-        # The rest of a header's line, which may hold several.
+        # The rest of a header's line: it may have several values.
         end = re.compile(r"[\n\r\"']|\\[rn]|$").search(text, start)
         return end.start() if end else len(text)
     scheme = _SCHEME.match(text, start)

@@ -1,7 +1,7 @@
-r"""Text from outside, made fit for people: terminals, pages, logs.
+r"""Making text from outside safe to show in terminals, pages and logs.
 
-Nothing that is stored can move a cursor, forge a line, reverse the reading direction or break an
-encoder once it has passed through here: such characters are spelled out, as in ``\x1b``.
+Characters that move a cursor, forge a line, reverse the reading direction or break an encoder are
+escaped, as in ``\x1b``.
 """
 
 from __future__ import annotations
@@ -12,52 +12,52 @@ from collections.abc import Callable
 
 __all__ = ["indented", "json_safe", "lines", "one_line", "page"]
 
-# Joiners that emoji and Persian need. Spaces of other widths are no danger either.
+# Joiners that emoji and Persian need.
 _JOINERS = "\u200c\u200d"
-# What no page may hold, whoever put it there. Marks of direction that translations use are let be.
+# Characters that no page may contain. Direction marks that translations use are allowed.
 _UNFIT = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def one_line(text: object, limit: int | None = None) -> str:
-    """`text` on one line, cut to `limit` characters."""
+    """Return `text` on one line, cut to `limit` characters."""
     return _cut(_spelled(str(text), "", limit), limit)
 
 
 def lines(text: object, limit: int | None = None) -> str:
-    """`text` with its line breaks and tabs, and nothing else that is not visible."""
+    """Return `text` with invisible characters escaped, except line breaks and tabs."""
     return _cut(_spelled(str(text), "\n\t", limit), limit)
 
 
 def indented(text: object, by: str = "    ") -> str:
-    """`lines`, none of which begins where a line of the program's own begins."""
+    """Return `lines` indented, so that none looks like a line of the program itself."""
     return "\n".join(f"{by}{line}" for line in lines(text).rstrip("\n").split("\n"))
 
 
 def json_safe(text: str) -> str:
-    """A JSON text with what is not visible written as JSON escapes it: the same value."""
+    """Return a JSON text with invisible characters as JSON escapes, which keeps its value."""
     if text.isprintable():
         return text
     return _replaced(text, "\n\t", _json_escape)
 
 
 def page(html: str) -> str:
-    """A whole page, as a last resort: what its parts should have spelled out before."""
+    """Escape dangerous characters of a whole page, in case a part of it was not escaped."""
     return _UNFIT.sub(lambda found: _escape(found[0]), html)
 
 
 def _spelled(text: str, kept: str, limit: int | None = None) -> str:
     if limit is not None:
-        text = text[: limit + 1]  # one more, for `_cut` to see that there is more
+        text = text[: limit + 1]  # one more, so that `_cut` knows that it was longer
     if text.isprintable():
         return text
     return _replaced(text, kept, _escape)
 
 
 def _replaced(text: str, kept: str, escape: Callable[[str], str]) -> str:
-    """`text` with what is not visible escaped. A text has few characters that differ: each is
-    looked at once.
+    """Return `text` with invisible characters escaped. Each distinct character is examined once,
+    as a text has few of them.
     """
     hidden = [c for c in set(text) if c not in kept and not _is_visible(c)]
     return text.translate({ord(c): escape(c) for c in hidden}) if hidden else text

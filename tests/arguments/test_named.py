@@ -160,7 +160,7 @@ class Open(enum.Enum):
 
 
 def test_a_member_that_an_enum_makes_up_is_refused():
-    with pytest.raises(NotSerializable, match="made up and has no name"):
+    with pytest.raises(NotSerializable, match="that is not one of its members"):
         stored(Open(7), Open)
 
 
@@ -202,11 +202,19 @@ def test_fields_that_were_added_since_have_their_defaults():
         ({"$": "enum", "t": "Colour", "v": "RED"}, Any, "does not name"),
         ({"$": "enum", "t": "Colour", "v": "RED"}, Point, "does not name"),
         ({"$": "dataclass", "t": "Point", "v": {"x": 1}}, Point, "refused its stored fields"),
-        ({"$": "dataclass", "t": "Point", "v": {"x": 1, "y": 2, "z": 3}}, Point, "no field 'z'"),
+        (
+            {"$": "dataclass", "t": "Point", "v": {"x": 1, "y": 2, "z": 3}},
+            Point,
+            "no longer has a field 'z'",
+        ),
         ({"$": "dataclass", "t": "Picky", "v": {"number": -1}}, Picky, "with a ValueError"),
-        ({"$": "dataclass", "t": "Picky", "v": {"__class__": 1}}, Picky, "no field"),
+        ({"$": "dataclass", "t": "Picky", "v": {"__class__": 1}}, Picky, "no longer has a field"),
         ({"$": "namedtuple", "t": "Row", "v": {}}, Row, 'without its "number"'),
-        ({"$": "namedtuple", "t": "Row", "v": {"number": 1, "_make": 2}}, Row, "no field"),
+        (
+            {"$": "namedtuple", "t": "Row", "v": {"number": 1, "_make": 2}},
+            Row,
+            "no longer has a field",
+        ),
         ({"$": "dataclass", "t": "Point", "v": [1, 2]}, Point, "of type list"),
         ({"$": "dataclass", "v": {}}, Point, "of type NoneType"),
     ],

@@ -181,7 +181,7 @@ def test_ten_thousand_rows_in_any_order_come_back():
 def test_what_is_no_queryset_of_instances_is_refused(notes):
     everything = Note.objects.all()
     for value in (everything.values(), everything.values_list("pk"), everything.values()[:2]):
-        with pytest.raises(NotSerializable, match=r"Pass list\(\) of it, or leave out values"):
+        with pytest.raises(NotSerializable, match=r"Pass list\(\) of it, or remove values"):
             stored(value)
     with pytest.raises(NotSerializable, match="combined queryset"):
         stored(everything.union(Note.objects.none(), everything))
@@ -192,7 +192,7 @@ def test_the_annotation_says_which_model_its_rows_are_of(notes):
     assert _texts(round_trip(value, Iterable[Note])) == "abcd"
     with pytest.raises(NotSerializable, match="but annotated Book"):
         stored(value, Iterable[Book])
-    with pytest.raises(InvalidPayload, match="where the annotation says Book"):
+    with pytest.raises(InvalidPayload, match="the annotation names Book"):
         arguments.decode(stored(value), Iterable[Book], WHERE)
 
 
@@ -204,7 +204,7 @@ def test_the_annotation_says_which_model_its_rows_are_of(notes):
         ({"$": "queryset", "m": "app.note", "k": [1, None]}, "is null"),
         ({"$": "queryset", "m": "app.note", "k": ["one"]}, "no keys"),
         ({"$": "queryset", "m": "app.note", "k": [[1]]}, "not expected"),
-        ({"$": "queryset", "m": "app.seat", "k": [[1, 2], [3]]}, "has not 2 parts"),
+        ({"$": "queryset", "m": "app.seat", "k": [[1, 2], [3]]}, "does not have 2 parts"),
         ({"$": "queryset", "m": "app.parcel", "k": ["x"]}, "no keys"),
         ({"$": "queryset", "m": "app.note", "k": [0] * 10_001}, "more than 10,000 keys"),
         ({"$": "queryset", "m": "x.note", "k": [1]}, "no model"),

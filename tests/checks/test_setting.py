@@ -199,7 +199,7 @@ def test_members_that_would_never_be_asked(messages, greedy):
     more["db"] = {"DRIVER": "database"}
     found = messages(failover(greedy, "db", **more))
     assert about_members(found) == ["djqueue.E008"]
-    assert f'behind "{greedy}"' in found[0].msg
+    assert f'after "{greedy}"' in found[0].msg
     assert messages(failover("db", greedy, **more)) == []
 
 

@@ -105,4 +105,4 @@ def test_a_short_part_of_an_id_acts_on_nothing(run, fail, part):
     for command, id in (("queue_forget", failed), ("queue_delete", queued)):
         done = run(command, id[part])
         assert done.code == 3
-        assert "too short" in done.err or "is no id" in done.err
+        assert "too short" in done.err or "is not a job id" in done.err

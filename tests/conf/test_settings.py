@@ -158,7 +158,7 @@ def test_what_is_no_dict_is_a_problem_and_no_traceback(raw):
 def test_a_key_that_nothing_reads_yet_is_unknown_and_says_why(raw):
     (problem,) = read(raw).problems
     assert problem.id == "djqueue.E002"
-    assert "nothing that reads it" in problem.hint
+    assert "does not use it" in problem.hint
     assert "hush" not in repr(problem)
 
 

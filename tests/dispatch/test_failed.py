@@ -214,7 +214,7 @@ def test_a_number_that_is_another_jobs_row_stands_for_neither():
 
 @pytest.mark.parametrize("text", ["", "all", "xyz", "%", "_", ID + "0"])
 def test_what_is_no_id_is_said_to_be_none(text):
-    with pytest.raises(JobNotFound, match="is no id"):
+    with pytest.raises(JobNotFound, match="is not a job id"):
         failed_jobs.find(text)
 
 

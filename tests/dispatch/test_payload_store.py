@@ -361,7 +361,7 @@ def packed(id, arguments=None):
 def test_an_id_that_is_no_uuid_names_nothing(files, id):
     files.save("etc/passwd", ContentFile(b"root"))
     text = packed("ID").text.replace('"ID"', json.dumps(id))
-    assert "is no UUID" in run(text, id).message
+    assert "is not a UUID" in run(text, id).message
     payload_store.remove([id])  # and is never a path here either
 
 
@@ -408,7 +408,7 @@ def test_a_bomb_is_refused_wherever_it_is(small):
 def test_a_way_of_packing_that_is_unknown_is_refused():
     id = str(uuid4())
     text = packed(id).text.replace('"stored"', '"lzma"')
-    assert "packed in a way that is unknown here: 'lzma'" in run(text, id).message
+    assert "packed in an unknown way: 'lzma'" in run(text, id).message
 
 
 def test_the_store_is_switched_off_where_the_worker_runs(small):
