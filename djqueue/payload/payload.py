@@ -204,8 +204,7 @@ def _parse_head(text: str) -> KnownHead | None:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object. Raises `ValueError` for a repeated key, which parsers read differently.
-    """
+    """Return a JSON object. Raises `ValueError` for a repeated key: parsers differ about it."""
     data = dict(pairs)
     if len(data) != len(pairs):
         raise ValueError("a key is repeated")
@@ -213,8 +212,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def decode(text: str, known: KnownHead | None = None) -> Payload:
-    """Parse a stored payload; `known` is its head if it is parsed already. Raises `InvalidPayload`.
-    """
+    """Parse a stored payload, whose head may be `known`. Raises `InvalidPayload`."""
     known = known or known_head(text)
     if known is None:
         return _decode_unknown(text)
@@ -231,8 +229,7 @@ def decode(text: str, known: KnownHead | None = None) -> Payload:
 
 
 def _decode_unknown(text: str) -> Payload:
-    """Parse a payload whose head does not look like one of `encode_head`: it is probably damaged.
-    """
+    """Parse a payload whose head was not made by `encode_head`: it is probably damaged."""
     data = parsed(text, "The payload")
     if not isinstance(data, dict):
         raise InvalidPayload(f"The payload is a JSON {type(data).__name__}, not an object.")
