@@ -20,7 +20,7 @@ TIMES = ("created", "available", "reserved", "until")
 
 class FileDriver(base.Driver):
     OPTIONS = {"PATH": "jobs.json"}
-    me = ("nobody", None)
+    me = ("no worker", None)
 
     @contextmanager
     def stored(self):
@@ -59,7 +59,7 @@ class FileDriver(base.Driver):
         return base.Exchange(lost, found)
 
     def take(self, job):
-        """A new handle: whoever had the job before has another one."""
+        """Reserve a job under a new handle, which makes an earlier one invalid."""
         job["handle"] = [*self.me, uuid.uuid4().hex]
         job |= {"reserved": time.time(), "until": time.time() + self.lease}
         return reserved(job)
