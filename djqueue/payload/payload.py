@@ -132,9 +132,9 @@ def encode_head(name: str, limits: Limits, given: tuple[str, ...] = ()) -> str:
 def encode(
     head: str, id: str, sent: float | str, arguments: Mapping[str, Any], more: str = ""
 ) -> str:
-    """The text to store. `sent` is in seconds since the epoch, a text where many share it;
-    `arguments` are JSON values already, and `more` is what `encode_more` makes. ValueError for nan
-    and inf.
+    """Return the payload to store. `sent` is in seconds since the epoch, or their JSON text;
+    `arguments` are JSON values; `more` comes from `encode_more`. Raises `ValueError` for nan and
+    infinity.
     """
     body = _encode(arguments) if arguments else "{}"
     if len(body) > MOST_VALUES and _values(body) > MOST_VALUES:
