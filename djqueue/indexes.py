@@ -1,7 +1,7 @@
 """Indexes of those rows only that have a value, where the vendor can do that.
 
 A row of `jobs` is written three times in its short life. An entry for each NULL, in an index that
-nobody asks for NULLs, would cost more than the rest of the row. MySQL and MariaDB have no partial
+no query needs NULLs, would cost more than the rest of the row. MySQL and MariaDB have no partial
 indexes: they index every row, which is as correct.
 """
 

@@ -107,7 +107,8 @@ class FailedJob(models.Model):
     """The fencing number of the reservation that wrote the row: it replaces a row with a lower
     number, and only the same reservation takes it back."""
     taken_until = models.DateTimeField(null=True)
-    """While this is in the future, whoever `taken_by` names moves the job back to its queue."""
+    """While this is in the future, the process named by `taken_by` moves the job back to its
+    queue."""
     taken_by = models.CharField(max_length=36, default="")
     push_id = models.CharField(max_length=36, default="")
     """What the push is named after that moves it back: the same however often that is tried."""
@@ -157,7 +158,7 @@ class Worker(models.Model):
 
 
 class Control(models.Model):
-    """What operators told the workers: paused queues, and how often to restart."""
+    """What operators ask of workers: paused queues, and restarts."""
 
     id = models.BigAutoField(primary_key=True)
     scope = models.CharField(max_length=200, unique=True)
@@ -200,7 +201,7 @@ class Run(models.Model):
     push_id = models.CharField(max_length=36, db_default="")
     """The push that the numbers are about; see `OutgoingJob.push_id`."""
     cancelled = models.BooleanField(db_default=False)
-    """Somebody cancelled the job: it is not begun, and the outcome of a running one is ignored."""
+    """The job was cancelled: it is not begun, and the outcome of a running one is ignored."""
     keep_until = models.DateTimeField(null=True)
     """Not pruned before, although the row is old: the job is due later than that."""
 
@@ -240,7 +241,7 @@ class Outbox(models.Model):
     reservation = models.BigIntegerField(default=0)
     """The fencing number of the reservation that released the job into this row, or 0."""
     taken_until = models.DateTimeField(null=True)
-    """While this is in the future, whoever `taken_by` names pushes the job; nobody else does."""
+    """While this is in the future, only the process named by `taken_by` pushes the job."""
     taken_by = models.CharField(max_length=36, default="")
     """Who took the row last; at first, who wrote it."""
 
@@ -262,7 +263,7 @@ class Outbox(models.Model):
 
 
 class Payload(models.Model):
-    """Arguments too large for their queue: until the job is over, or its failed row gone."""
+    """Arguments too large for their queue: until the job has ended without a failed row."""
 
     uuid = models.UUIDField(primary_key=True)
     """The id of the job."""

@@ -32,7 +32,7 @@ def log_alias() -> str:
 
 
 class Act(NamedTuple):
-    """The last thing that somebody did to a row here."""
+    """The latest entry about a row."""
 
     verb: str
     user: str
@@ -52,7 +52,7 @@ def last_act(model: type[Model], pk: int, alias: str) -> Act | None:
 
 
 def details(entry: LogEntry) -> Mapping[str, Any]:
-    """What a row of the log says; nothing if it is somebody else's."""
+    """What a row of the log says; nothing if djqueue did not write it."""
     try:
         found = json.loads(entry.change_message)
     except ValueError:

@@ -100,7 +100,7 @@ class ReadOnlyAdmin(_ModelAdmin):
     """Rows that only djqueue itself writes: nothing here is added, edited or deleted by form."""
 
     heavy_columns: ClassVar[Sequence[str]] = ()
-    """Texts that lists never load, and pages of one row only as far as somebody may read."""
+    """Texts that lists never load, and pages of one row only with the right permission."""
     paginator = CappedPaginator
     list_per_page = 100
     list_max_show_all = 0

@@ -67,7 +67,7 @@ class Verb:
     compares: bool = False
     """It is for the very attempts that the operator saw."""
     commits: bool = False
-    """It commits by itself, since a store is told in between: a transaction around it would undo
+    """It commits by itself, since a store is changed in between: a transaction around it would undo
     what is on record about that.
     """
 

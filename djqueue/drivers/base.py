@@ -1,7 +1,7 @@
 """The driver contract: text in, text out, in three faces.
 
 A driver keeps opaque payloads in a store and hands each to one worker at a time. It has never
-heard of a job class. Whoever dispatches sees a `Driver`, a worker its `Session`, an operator an
+heard of a job class. Dispatchers use a `Driver`, a worker its `Session`, an operator an
 `Inspector`: one connection to the store, and three sets of verbs.
 
 Times that callers pass are durations in seconds; the clock is the store's. Every write about a
@@ -126,7 +126,7 @@ class Session(ABC):
     def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
         """Take over up to `limit` reservations whose worker is gone. They are the caller's now,
         under a new fencing number, to be settled as INTERRUPTED or, when too many, REMOVE. With
-        `late` only those of workers whose lease has been over for so many seconds.
+        `late` only those of workers whose lease expired this many seconds ago.
         """
         return []
 
@@ -256,7 +256,7 @@ class Inspector(ABC):
     def cancel(self, id: str, *, unseen: bool) -> bool:
         """Where a store cannot find one job: put on record that it is not to be run, and that the
         outcome of a worker that runs it is ignored. Whether that is on record; False for a job that
-        is over, and for one that no worker has ever begun, unless it is to be so although `unseen`.
+        has ended, and for one that no worker has ever begun, unless it is to be so although `unseen`.
         """
         raise self._unsupported("remove")
 

@@ -7,7 +7,7 @@ from djqueue.drivers.sync import SyncDriver
 
 
 class DeferredDriver(SyncDriver):
-    """Keeps nothing: whoever dispatches sees `Capabilities.after_response`, and runs the job when
+    """Keeps nothing: the dispatcher sees `Capabilities.after_response`, and runs the job when
     the response of its request has been sent; outside a request, at once.
     """
 

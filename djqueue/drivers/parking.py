@@ -28,7 +28,7 @@ AT_ONCE = 50
 
 
 def park(alias: str, connection: str, jobs: Sequence[OutgoingJob], reservation: int = 0) -> None:
-    """Keep `jobs` until their delay is over, by the database's clock; part of an open transaction
+    """Keep `jobs` until their delay ends, by the database's clock; part of an open transaction
     on the alias. The same push of a job, released by the same `reservation`, is kept once.
     """
     insert(alias, [row(connection, job, parked=True, reservation=reservation) for job in jobs])
@@ -64,7 +64,7 @@ def row(
     reservation: int = 0,
     written_by: str = "",
 ) -> Outbox:
-    """A row for `job`, due when its delay is over."""
+    """A row for `job`, due when its delay ends."""
     from djqueue.models import Outbox
 
     return Outbox(
@@ -96,7 +96,7 @@ def clear(alias: str, connection: str, queue: str) -> int:
 
 
 def find(ids: Sequence[str], connection: str | None = None) -> Iterator[tuple[str, StoredJob]]:
-    """Jobs that wait here and that nobody is moving to their store, and their connections."""
+    """Jobs that wait here and that are not being moved to their store, and their connections."""
     now = timezone.now()
     for rows in _free(ids, connection):
         for row in rows:

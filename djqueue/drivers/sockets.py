@@ -6,7 +6,7 @@ import os
 
 
 def silence(descriptor: int) -> None:
-    """Make an inherited socket point nowhere, so that its goodbye reaches nobody."""
+    """Make an inherited socket point nowhere, so that closing it sends nothing."""
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, descriptor, inheritable=False)
     os.close(null)

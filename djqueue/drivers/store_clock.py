@@ -1,4 +1,4 @@
-"""Whether a store's clock has been set forward: leases are over by it then that are not over."""
+"""Whether a store's clock has been set forward: leases then seem expired that are not."""
 
 from __future__ import annotations
 

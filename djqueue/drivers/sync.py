@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SyncDriver(Driver):
-    """Keeps nothing: whoever dispatches sees `Capabilities.inline` and runs the job."""
+    """Keeps nothing: the dispatcher sees `Capabilities.inline` and runs the job."""
 
     capabilities = Capabilities(inline=True)
 

@@ -75,14 +75,14 @@ class Verdict(enum.IntEnum):
     """What becomes of a reserved job in the store."""
 
     REMOVE = 0
-    """It is over (done, failed or deleted)."""
+    """It has ended (done, failed or deleted)."""
     RELEASE = 1
     """It goes back to its queue, after `Settlement.delay`, behind those that wait."""
     RETURN = 2
     """It was never begun: it goes back as if it had not been reserved. Its place and its attempt
     number are as before."""
     INTERRUPTED = 3
-    """Nobody saw its end: as RETURN, with one interruption more on record."""
+    """Its end is unknown: as RETURN, with one more interruption recorded."""
 
 
 class Settlement(NamedTuple):
@@ -167,7 +167,7 @@ class Change(enum.Enum):
 
 
 class WorkerIdentity(NamedTuple):
-    """Who reserves. Made anew at each start of a worker, and after a lease was lost."""
+    """Who reserves. Made again at each start of a worker, and after a lease was lost."""
 
     name: str
     """As in ``--name``, or ``host:pid``."""

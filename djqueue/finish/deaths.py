@@ -77,7 +77,7 @@ def grew(reservation: Reservation, rules: Rules, used: int, limit: int) -> Outco
 def interrupted(
     reservation: Reservation, rules: Rules, why: str, *, stopped: bool = False
 ) -> Outcome:
-    """Nobody saw its end: an interruption, not an attempt, until there are too many. Those by a
+    """Its end is unknown: an interruption, not an attempt, until there are too many. Those by a
     worker that was `stopped` in good order are no sign of a job that kills workers, and do not
     count; but with ``max_interruptions=0`` no second run begins by itself, whatever ended the
     first.

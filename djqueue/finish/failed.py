@@ -67,7 +67,7 @@ def record(connection: str, jobs: Sequence[GivenUp]) -> None:
     """Keep jobs of a connection that are given up, as a part of whatever transaction is open.
 
     A job has one row: that of its latest reservation. Recorded under the same number again it is
-    written anew; what a reservation says that others have followed changes nothing. Does nothing
+    written again; what a reservation says that others have followed changes nothing. Does nothing
     where no failed jobs are kept.
     """
     alias = settings().failed_jobs
@@ -107,7 +107,7 @@ def recorded(fences: Mapping[str, int]) -> set[str]:
 
 
 def take_back(fences: Mapping[str, int]) -> int:
-    """Delete the rows of jobs that turned out to be somebody else's, and those alone that were
+    """Delete the rows of jobs that turned out to be another worker's, and those alone that were
     written by the reservations with these numbers; how many. The jobs are still in their queues.
     """
     by_number: dict[int, list[str]] = {}

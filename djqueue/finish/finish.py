@@ -104,7 +104,7 @@ class Finish:
         self._unanswered: set[str] = set()
         """Ids of settlements that were sent and not answered; they may have been carried out."""
         self._unconfirmed: set[str] = set()
-        """Jobs that were told that they were lost, and then ended."""
+        """Jobs whose reservations were reported lost, and that then ended."""
 
     def add(self, reservation: Reservation, outcome: Outcome) -> None:
         """Take note of an attempt's end. One that is lost and not settled had learnt that its
@@ -331,13 +331,13 @@ class Finish:
 
     def _settled_before(self, lost: set[str]) -> set[str]:
         """Those that were removed by an earlier request whose answer did not arrive: what the store
-        no longer has, nobody took over.
+        no longer has, was not taken over.
         """
         sent = lost & self._unanswered
         return self._session.gone(sorted(sent)) if sent else set()
 
     def _lost(self, reservation: Reservation) -> None:
-        """Somebody else has the job, or an earlier try of ours was stored after all."""
+        """Another worker has the job, or an earlier try of ours was stored after all."""
         if reservation.id in self._unanswered:
             logger.info(_BEFORE, *_named(reservation))
         else:
@@ -378,8 +378,8 @@ _LOST = (
 )
 _BEFORE = "%s %s (attempt %d): its outcome was stored before the connection broke, or is ignored."
 _AGAIN = (
-    "%s %s (attempt %d) runs again: while it ran it was told that it was lost, and its outcome was"
-    " ignored."
+    "%s %s (attempt %d) runs again: its reservation was reported lost while it ran, and its outcome"
+    " was ignored."
 )
 _DONE = "%s %s (attempt %d) is done after all: its transaction was committed before it was stopped."
 _NO_ROW = (

@@ -1,4 +1,4 @@
-"""What a child is told beside jobs to run: user code that has to follow, and the worker's chores.
+"""What a child gets besides jobs to run: user code that has to follow, and the worker's chores.
 
 The parent runs no code of the project, and signal receivers, storages and `failed()` are that.
 """
@@ -22,9 +22,9 @@ class ChoreKind(str, enum.Enum):
     STARTED = "started"
     STOPPING = "stopping"
     FORGET = "forget"
-    """Remove large arguments of jobs that are over."""
+    """Remove large arguments of jobs that have ended."""
     PRUNE = "prune"
-    """Remove large arguments that nobody needs, and rows that are too old."""
+    """Remove large arguments that are not needed, and rows that are too old."""
     REPLAY = "replay"
     """Move jobs from the outbox to other stores."""
 

@@ -1,7 +1,7 @@
 """What all commands share: errors and exit codes, questions, output.
 
-Exit codes: 0 done, 1 error, 2 wrong usage or nobody can be asked, 3 no id or filter matched, 4 a
-threshold is exceeded.
+Exit codes: 0 done, 1 error, 2 wrong usage or a question without a terminal, 3 no id or filter
+matched, 4 a threshold is exceeded.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OVER = 4
 class QueueCommand(BaseCommand):
     """The base of the queue's commands.
 
-    They run without the project's system checks: whoever needs them may be in the middle of an
+    They run without the project's system checks: their user may be in the middle of an
     incident. Those that change something run djqueue's own. A `QueueError` ends a command with its
     text and exit code 1. What they print holds no character that a terminal would act upon.
     """
@@ -60,7 +60,7 @@ class QueueCommand(BaseCommand):
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run, with every error told as one line."""
+        """Run, and report every error as one line."""
         self._color = not options["no_color"]
         style = self.stderr.style_func
         out: Any = self.stdout._out  # the stubs take it for a method
@@ -200,7 +200,7 @@ def told(error: object) -> str:
 
 
 def _explained(error: DatabaseError) -> str:
-    """What a database error means to whoever typed the command."""
+    """What a database error means to the user of a command."""
     for alias in settings().databases:
         try:
             tables = connections[alias].introspection.table_names()

@@ -16,7 +16,7 @@ __all__ = ["add_skip_checks", "refuse_errors"]
 
 
 def add_skip_checks(parser: ArgumentParser) -> None:
-    """``--skip-checks``, for whoever cannot wait for the settings to be right."""
+    """``--skip-checks``, to run a command although a check fails."""
     parser.add_argument(
         "--skip-checks",
         action="store_true",

@@ -1,4 +1,4 @@
-"""A word for whoever develops: jobs wait, and nothing runs them.
+"""A hint for developers: jobs wait, and nothing runs them.
 
 The most common reason why "nothing happens" is that no worker was started. ``runserver`` says so
 once, at the end of the first request that finds it.

@@ -1,4 +1,4 @@
-"""Running a worker anew whenever the code changes, for development."""
+"""Restarting a worker whenever the code changes, for development."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Listener:
         self._by_terminal = False
 
     def run(self, *, bounded: bool) -> int:
-        """Go on until told to stop; the last worker's exit code.
+        """Go on until stopped; the last worker's exit code.
 
         With `bounded`, a worker that ends by itself in good order is not followed by another.
         """
@@ -90,7 +90,7 @@ class Listener:
 
     @property
     def _forwarding(self) -> bool:
-        """Whether the worker has to be told to stop. Ctrl-C reaches it without our help, and a
+        """Whether the worker has to be signalled to stop. Ctrl-C reaches it without our help, and a
         second signal would cut its jobs short.
         """
         return self._stopping and not self._by_terminal

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 USAGE = 2
-"""The exit code for wrong usage, and for a question that nobody can be asked."""
+"""The exit code for wrong usage, and for a question without a terminal."""
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)\Z")
@@ -105,7 +105,7 @@ def add_limit(parser: CommandParser) -> None:
 
 
 def limit_of(options: Mapping[str, Any]) -> int | None:
-    """One more than is to be shown, so that a rest can be told of; None for all."""
+    """One more than is to be shown, so that a rest can be reported; None for all."""
     limit = options["limit"]
     if limit < 0:
         raise CommandError("--limit is a number of jobs, or 0 for all.", returncode=USAGE)

@@ -58,7 +58,7 @@ CANDIDATES = 5
 
 
 HOLD = 60.0
-"""Seconds for which a row belongs to whoever has taken it."""
+"""Seconds for which a taken row belongs to its holder."""
 
 
 @dataclass(frozen=True)
@@ -254,13 +254,13 @@ def failed_before(seconds: float) -> Selection:
 
 
 def free() -> QuerySet[FailedJob]:
-    """The rows that nobody has taken."""
+    """The rows that are not taken."""
     return table().filter(Q(taken_until=None) | Q(taken_until__lte=UtcNow()))
 
 
 def take(by: str, keys: Sequence[int]) -> dict[int, str]:
     """Those of the rows that are free: they belong to `by` for a while. For each the push id that
-    it is moved under, which is the one of whoever tried before.
+    it is moved under, which is that of the earlier try.
     """
     until = UtcNow() + timedelta(seconds=HOLD)
     if not free().filter(pk__in=keys).update(taken_until=until, taken_by=by):

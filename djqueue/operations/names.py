@@ -1,4 +1,4 @@
-"""Which queues there are, to notice a name that somebody has mistyped."""
+"""Which queues there are, to notice a mistyped name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["unknown_queue"]
 
 
 def unknown_queue(connection: str, queue: str) -> str:
-    """A remark about a queue that holds nothing, that no code names and that nobody reads; an
+    """A remark about a queue that holds nothing, that no code names and no worker reads; an
     empty text for any other, and where the store cannot be asked.
     """
     named = _named(connection)

@@ -1,6 +1,6 @@
-"""Removing large arguments that nobody needs any more.
+"""Removing large arguments that are no longer needed.
 
-Most are removed when their job is over. What is left is of dispatches that were rolled back or
+Most are removed when their job has ended. What is left is of dispatches that were rolled back or
 broke off, of jobs that operators deleted, and of workers that died at the wrong moment.
 """
 

@@ -24,15 +24,15 @@ __all__ = ["prune"]
 GUARD_DAYS = 15
 """Days that a guard row is kept: longer than any store may hand the same job out again."""
 CONTROL_DAYS = 1
-"""Days that a pause is kept whose time is over."""
+"""Days that an ended pause is kept."""
 BUDGET = 10.0
 """Seconds that one go may take. What is left is for the next one."""
 SLICE = 500
 
 
 def prune(budget: float = BUDGET) -> bool:
-    """Remove failed jobs above the age in the settings, old guard rows, pauses that are over, and
-    what waits in the outbox for nobody. False: `budget` was over before all of that was gone.
+    """Remove failed jobs above the age in the settings, old guard rows, ended pauses, and
+    what waits in the outbox for no connection. False: `budget` ran out before all was removed.
     """
     end = time.monotonic() + budget
     known = settings()

@@ -3,15 +3,15 @@
 A job keeps its id and its arguments; its attempts are counted from 0, and what earlier attempts
 left behind stays behind. Its limits are those of the code as it is now, but for what ``using()``
 had set: who corrects `tries` or `timeout` and retries means the new ones. A ``retry_until`` is
-counted anew, from the retry.
+counted from the retry.
 
 Where the jobs are kept in the database of the failed jobs, a retry is one transaction: it happens
 as a whole or not at all. For any other store the rows are *taken* for a while, the jobs pushed, and
 the rows of what the store has are deleted; the others are let go. Each step commits by itself, and
 each is conditional on the row being ours, so of two operators who retry the same job one does, and
-nobody forgets a job that is on its way. Whoever dies between the push and the deletion leaves the
-row of a job that runs; to retry it once more is the same push again, not another one. No job is
-ever lost.
+a job that is on its way cannot be forgotten. A process that dies between the push and the deletion
+leaves the row of a job that runs; to retry it once more is the same push again, not another one. No
+job is ever lost.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Retried(NamedTuple):
     moved: int
     """Jobs that are in their queues again."""
     gone: int
-    """Jobs that somebody else retried or deleted meanwhile."""
+    """Jobs that another operator has retried or deleted."""
     refused: dict[str, int]
     """Reasons why jobs were left where they are, and how many each."""
 
@@ -196,7 +196,7 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
 
 
 def _keep(rows: Iterable[FailedJob]) -> None:
-    """Let nobody prune the arguments of what runs again."""
+    """Keep the arguments of retried jobs from being pruned."""
     large = {str(row.uuid): row.connection for row in rows if is_stored(row.payload)}
     if large:
         payload_store.postpone_check(large, max(map(seconds_until_check, set(large.values()))))

@@ -42,14 +42,14 @@ class QueueStatus(NamedTuple):
     counts: QueueCounts
     paused: bool
     workers: int | None
-    """Workers that are alive and read it; None where nobody can know."""
+    """Workers that are alive and read it; None where that is unknown."""
     stuck: int = 0
     pause: controls.Pause | None = None
     """How long it is paused, why and by whom."""
 
     @property
     def state(self) -> str:
-        """``paused``, ``active``, ``no worker``, or ``unknown`` where nobody can know."""
+        """``paused``, ``active``, ``no worker``, or ``unknown``."""
         if self.paused:
             return "paused"
         if self.workers is None:

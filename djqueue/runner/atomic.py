@@ -158,7 +158,7 @@ class InTransaction(Scope):
         return outcome._replace(settled=self._joined)
 
     def _guard(self, reservation: Reservation) -> None:
-        """One row a job: whoever inserts it second has nothing to do. It is rolled back with the
+        """One row a job: the second to insert it has nothing to do. It is rolled back with the
         transaction, and removed when it is too old for the job to come again.
         """
         from djqueue.drivers.now import UtcNow
@@ -216,7 +216,7 @@ def _lost(reservation: Reservation) -> LeaseLost:
 @contextmanager
 def _immediate(alias: str) -> Iterator[None]:
     """On SQLite take the write lock at BEGIN: a transaction that has read cannot take it later
-    once somebody else has written.
+    once another connection has written.
     """
     from django.db import connections
 

@@ -1,6 +1,6 @@
 """The judge of every end: what follows from how an attempt ended, and what is remembered of it.
 
-Whoever sees an end says how it was and why: the runner in the job's own process, and
+The process that sees an end describes it: the runner in the job's own process, and
 `djqueue.finish.deaths` for a process that cannot speak any more.
 """
 

@@ -12,7 +12,7 @@ from djqueue.errors import JobTimeout
 from djqueue.runner.timer import Timer
 
 TO_CANCEL = 1.0
-"""Seconds that a coroutine has for its ``finally`` blocks when its time is over."""
+"""Seconds that a coroutine has for its ``finally`` blocks after its timeout."""
 
 
 def run_coroutine(value: Any, timer: Timer) -> Any:

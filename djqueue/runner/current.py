@@ -120,7 +120,7 @@ class CurrentJob:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the worker was told to stop. A long job may `release()` itself then, having noted
+        """Whether the worker is stopping. A long job may `release()` itself then, having noted
         how far it has come: that does not count as an attempt. Reading it costs nothing.
         """
         return self._watch.stopping()

@@ -36,7 +36,7 @@ class Ending(enum.Enum):
     MISSING = "missing"
     """A model that it is about is gone."""
     LOST = "lost"
-    """Somebody else has the job, and what this attempt wrote was rolled back."""
+    """Another worker has the job, and what this attempt wrote was rolled back."""
 
 
 class Action(enum.Enum):

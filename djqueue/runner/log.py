@@ -1,4 +1,4 @@
-"""Failures of jobs, in Python's `logging`: whoever is told of errors there hears of these too.
+"""Failures of jobs, in Python's `logging`: what reports errors from there reports these too.
 
 Each record has ``job_id``, ``job_name``, ``queue``, ``connection`` and ``attempt``, and the
 exception as ``exc_info``. An attempt that is to be followed by another is a WARNING, a job that was
@@ -50,7 +50,7 @@ def will_be_retried(job: CurrentJob, error: BaseException, delay: float) -> None
 
 
 def given_up(job: CurrentJob, error: BaseException) -> None:
-    """A job is over without having been done, and its failed row is stored."""
+    """A job has failed, and its failed row is stored."""
     logger.error(
         "%s (job %s) was given up after attempt %d: %s.",
         one_line(job.name),

@@ -86,7 +86,7 @@ _REPEATS = (Action.RETRY, Action.INTERRUPT)
 
 
 class End(NamedTuple):
-    """The end of an attempt: what the store is told, what follows, and what is announced later."""
+    """The end of an attempt: what is settled, what follows, and what is announced later."""
 
     reservation: Reservation
     outcome: Outcome

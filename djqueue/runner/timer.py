@@ -1,4 +1,4 @@
-"""The soft timeout: an exception inside the job when its time is over.
+"""The soft timeout: an exception inside the job at its timeout.
 
 It is courtesy, not safety. A job in a C call never sees it, and one that catches everything may
 swallow it; the worker's parent process ends such a job by a signal that cannot be caught.
@@ -22,7 +22,7 @@ class Timer:
     """No timeouts: where jobs run in a process that is not theirs."""
 
     owns_process = False
-    """Whether the process is there for jobs, and nobody presses Ctrl-C in it."""
+    """Whether the process only runs jobs, so that Ctrl-C is not pressed in it."""
     rang = False
     """Whether time was up since the last start."""
     _over_at: float | None = None
@@ -35,7 +35,7 @@ class Timer:
         """From now on nothing is raised. May be called twice."""
 
     def left(self) -> float | None:
-        """Seconds until the time is over; None: no limit."""
+        """Seconds until the timeout; None: no limit."""
         return None if self._over_at is None else max(0.0, self._over_at - time.monotonic())
 
 
@@ -59,8 +59,8 @@ class AlarmTimer(Timer):
             self.close()
 
     def stop(self) -> None:
-        """Ring no more. The alarm stays set, since the next job sets it anew: to take it back would
-        cost each job a system call.
+        """Ring no more. The alarm stays set, since the next job sets it again: to take it back
+        would cost each job a system call.
         """
         self._over_at = None
 

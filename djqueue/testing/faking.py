@@ -88,7 +88,7 @@ class FakeQueue:
     def assert_dispatched(
         self, job: Wanted, times: int | None = None, where: Where | None = None
     ) -> None:
-        """Fail unless `job` was dispatched: so many `times`, or at least once."""
+        """Fail unless `job` was dispatched: exactly `times` times, or at least once."""
         __tracebackhide__ = True
         found = len(self.dispatched(job, where))
         if times is None and not found:

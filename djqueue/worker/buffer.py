@@ -38,7 +38,7 @@ class WindowSizer:
         self._stale = 0.0
 
     def observe(self, name: str, seconds: float, now: float) -> None:
-        """A job called `name` took, or has taken so far, so many seconds."""
+        """A job called `name` took, or has taken so far, this many seconds."""
         usual = self._usual.get(name)
         if usual is None or seconds > usual * 4:  # slower than known: believe it at once
             self._usual[name] = seconds

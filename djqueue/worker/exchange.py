@@ -16,7 +16,7 @@ from djqueue.worker.store.access import FIRST_PAUSE, STORE_ERRORS, StoreAccess
 
 logger = logging.getLogger("djqueue.worker")
 
-_UNSTORED = "The store was not told of %s: what is on record nowhere else runs again."
+_UNSTORED = "The ends of %s could not be stored: jobs whose end is not recorded run again."
 _REFUSED = "The end of %s %s could not be stored: %s It is left to its lease."
 
 

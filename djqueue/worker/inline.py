@@ -1,6 +1,6 @@
 """A worker without children: jobs run in this process, one at a time.
 
-For a debugger (``--workers 0``) and for tests. The same runner and the same finish, but nobody
+For a debugger (``--workers 0``) and for tests. The same runner and the same finish, but no process
 watches: no timeouts, and a job that kills its process kills the worker.
 """
 

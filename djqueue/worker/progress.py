@@ -8,7 +8,7 @@ from djqueue.worker.options import StopReason
 from djqueue.worker.schedule import NEVER
 
 LAST_WORDS = 1.0
-"""Seconds after the grace in which the store is told what was stopped; then others find it."""
+"""Seconds after the grace in which the store learns what was stopped; then others find it."""
 
 
 @dataclass

@@ -235,7 +235,7 @@ class Worker:
     # -- handing out ---------------------------------------------------------------------------
 
     def _start_children(self, now: float) -> None:
-        """Replace those that exited; not while the lease is over, since others have the jobs by
+        """Replace those that exited; not after the lease has expired, since others have the jobs by
         now, and while the worker stops only to deliver a notice.
         """
         wanted = self.progress.reason is None or bool(self.buffer.notices)

@@ -1,5 +1,5 @@
 """Dispatch a job that fails, run a worker, and write down which of some functions are called, in
-order: ``python -m tests.docs.walk FILE jobs/job.py:dispatch …``. Workers' children inherit the hook.
+order: ``python -m tests.docs.walk FILE jobs/job.py:dispatch …``. Children inherit the hook.
 """
 
 from __future__ import annotations

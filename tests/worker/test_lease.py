@@ -92,7 +92,7 @@ def test_a_job_that_was_told_by_mistake_that_it_is_cancelled_is_not_done(ledger)
         wait_until(lambda: ledger.lines("end"), timeout=6)
         wait_until(lambda: not QueuedJob.objects.exists())
         assert worker.stop() == 0
-        assert "runs again: while it ran it was told that it was lost" in worker.output
+        assert "runs again: its reservation was reported lost while it ran" in worker.output
         assert worker.output.count("DONE") == 1
     assert [line.attempt for line in ledger.lines("begin")] == [1, 1]
 

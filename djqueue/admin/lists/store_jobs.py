@@ -1,6 +1,6 @@
 """Jobs of stores other than SQL, as the rows of the jobs list.
 
-A store is read page by page, in the order in which its jobs run. What it cannot list is told in its
+A store is read page by page, in the order in which its jobs run. What it cannot list is said in its
 own words, with the counts that it has.
 """
 

@@ -5,7 +5,7 @@ socket that is readable before anything was asked has been closed by the server.
 
 A server that is silent is not one that is gone: as soon as a connection closes, the server gives
 what it had reserved to others. A worker's client therefore keeps the connection when its patience
-is over, and reads the answers that it is still owed before it asks anything else.
+has passed, and reads the answers that are still due before it asks anything else.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def touch(job: int) -> bytes:
 
 
 def delete(job: int) -> bytes:
-    """Delete a job that this connection holds, or that nobody does."""
+    """Delete a job that no other connection holds."""
     return b"delete %d\r\n" % job
 
 
@@ -83,7 +83,7 @@ def release(job: int, urgency: int, delay: int) -> bytes:
 
 
 def bury(job: int, urgency: int) -> bytes:
-    """Put a job aside, until somebody kicks it."""
+    """Put a job aside, until it is kicked."""
     return b"bury %d %d\r\n" % (job, urgency)
 
 
@@ -120,7 +120,7 @@ class Client:
         """Seconds that a worker's `ask` may wait for all answers, and a dispatcher's for each."""
         self.keep_for: float | None = None
         """Seconds for which the connection is kept although the server is silent; None: it is
-        closed when `timeout` is over."""
+        closed after `timeout`."""
         self.openings = 0
         """How often it was opened: another number means another socket, which holds nothing."""
         self.late: list[Reply] = []
@@ -144,7 +144,7 @@ class Client:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the server still owes an answer for which patience is over."""
+        """Whether the server still owes an answer that came too late."""
         return self._silent_since is not None
 
     def fileno(self) -> int | None:
@@ -294,7 +294,7 @@ class Client:
                 raise self._broken(error) from error
 
     def _wait(self, event: int, deadline: float) -> None:
-        """Until the socket is ready; `QueueUnavailable` when patience is over."""
+        """Until the socket is ready; `QueueUnavailable` after the patience."""
         if self._socket is None:
             raise self._broken(ConnectionError("it is closed"))
         poll = self._poll

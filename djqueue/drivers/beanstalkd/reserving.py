@@ -1,6 +1,6 @@
 """Reserving: tube after tube, several jobs a request, and what a waiting connection has announced.
 
-beanstalkd hands out one job a command, so many commands go into one request. A command that finds
+beanstalkd hands out one job a command, therefore a request has many commands. A command that finds
 nothing costs the server some work: few are sent where few were answered.
 """
 

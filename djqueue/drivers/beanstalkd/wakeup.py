@@ -80,7 +80,7 @@ class WaitingConnection(Wakeup):
     # -- for the driver ------------------------------------------------------------------------
 
     def called(self, queues: Sequence[str]) -> list[Called]:
-        """The jobs of `queues` that wait to be reserved by their ids; each is told once."""
+        """The jobs of `queues` that wait to be reserved by their ids; each is given once."""
         self._listen()
         called, self._called = self._called, []
         return [each for each in called if each.tube in queues]

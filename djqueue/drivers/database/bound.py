@@ -2,7 +2,7 @@
 
 A server that is asked to give up in time does so, and says why: a lock, say. But a silent network
 swallows that answer too. So the client stops waiting by itself a moment later, and gives up the
-connection, since nobody knows what is still on its way.
+connection, since it is unknown what is still on its way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 SERVER_SHARE = 0.8
 """The part of the time after which the server is to give up."""
 CANCEL_SECONDS = 0.5
-"""How long the request may take that ends a statement nobody waits for any more."""
+"""How long the request may take that cancels a statement."""
 
 
 class Bound:
@@ -37,7 +37,7 @@ class Bound:
         return True
 
     def end(self) -> None:
-        """The call is over."""
+        """The call has ended."""
         self._until = None
 
     @property

@@ -55,6 +55,6 @@ def is_refusal(error: Exception) -> bool:
 
 
 def is_locked(error: Exception) -> bool:
-    """SQLite's one lock for all writers is somebody else's."""
+    """SQLite's one lock for all writers is held by another connection."""
     cause = error.__cause__
     return type(cause).__module__ == "sqlite3" and str(cause).startswith("database is locked")

@@ -31,7 +31,7 @@ def in_state(state: State) -> Q:
     """The rows of a state.
 
     A delayed row that is due but not yet in line counts as waiting: a worker promotes it before
-    it reserves. Stuck means reserved, the lease over, and nobody has taken it yet.
+    it reserves. Stuck means reserved, with an expired lease, and not taken over yet.
     """
     if state is State.WAITING:
         return Q(line__isnull=False) | Q(

@@ -1,7 +1,8 @@
 """The sign of life. One row a worker is the lease of everything that it holds.
 
-No job row is written between its reserve and its end. A worker whose row is over is gone: others
-take its reservations, under a new fencing number, so that whatever it still sends changes nothing.
+No job row is written between its reserve and its end. A worker whose row has expired is gone:
+others take its reservations, under a new fencing number, so that whatever it still sends changes
+nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def insert(dialect: Dialect, worker: WorkerIdentity, connection: str) -> int:
 
 
 def extend(dialect: Dialect, key: int, worker: WorkerIdentity) -> bool:
-    """Alive for a lease more; False if others have removed the row, or it is somebody else's by
+    """Alive for a lease more; False if others have removed the row, or it is another worker's by
     now: a table that was emptied may give numbers once more.
     """
     sql = (

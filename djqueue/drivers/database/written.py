@@ -1,6 +1,6 @@
 """How a worker on SQLite learns of a push where the system tells that a file was written to.
 
-Linux does (inotify). Whoever commits writes to the write-ahead log, or to the database where there
+Linux does (inotify). A commit writes to the write-ahead log, or to the database where there
 is none; that calls the worker, which then asks the change counter. What is written is committed a
 moment later, so it asks again a few times, and after that rarely.
 """

@@ -1,4 +1,4 @@
-"""Which queues there are: a set of names, for operators and for whoever takes jobs over."""
+"""Which queues there are: a set of names, for operators and for taking jobs over."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class QueueNames:
 
     def all_and(self, ours: Sequence[str]) -> list[str]:
         """Ours first, then the others, if they can be had. A server that has forgotten ours is
-        told, if it has room.
+        woken, if it has room.
         """
         try:
             names = self.all()

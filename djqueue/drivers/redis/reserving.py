@@ -78,10 +78,10 @@ class Reserving:
     def _take(
         self, queues: Sequence[str], limit: int, removals: dict[str, list[Any]], lost: set[str]
     ) -> list[Reservation]:
-        """Reserve from `queues` in order; what is over in the same queue goes along.
+        """Reserve from `queues` in order; ends of jobs in the same queue go along.
 
-        An error of one queue, or of its node of a cluster, keeps nobody from the others; but what
-        is over has to be told, so then it is raised.
+        An error of one queue, or of its node of a cluster, does not affect the others; but ends
+        have to be stored, so then it is raised.
         """
         self.holding.asked.update(queues)
         found: list[Reservation] = []

@@ -29,7 +29,7 @@ RECOVERED_BYTES = 16 * BYTES
 
 
 class Sweeping:
-    """Promotion, recovery and strays. An error of one queue keeps nobody from the others."""
+    """Promotion, recovery and strays. An error of one queue does not affect the others."""
 
     def __init__(self, calls: Calls, jobs: Inspection, names: QueueNames, holding: Holding) -> None:
         self._calls = calls

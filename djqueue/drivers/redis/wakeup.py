@@ -154,7 +154,7 @@ class _Ear:
         return answer is not None
 
     def pass_on(self) -> None:
-        """Give the token back, for somebody who is asleep."""
+        """Give the token back, for a sleeping worker."""
         if self._link is not None and not self._until:
             try:
                 self._link.run((b"RPUSH", self._keys[0], b"1"))

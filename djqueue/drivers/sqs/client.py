@@ -37,7 +37,7 @@ BATCH = 10
 TRIES = 3
 """Times that a request is sent, and what a batch has refused for reasons of its own."""
 CONNECT, READ = 5.0, 10.0
-"""Seconds that an attempt may wait where nobody says how patient to be."""
+"""Seconds that an attempt may wait where no patience is set."""
 LEAST_PATIENCE = 0.5
 """Seconds that a request is given at least."""
 _PAUSE = 0.05
@@ -49,7 +49,7 @@ _UNSENT = (
     ParamValidationError,
 )
 _OURS = ("NonExistentQueue", "QueueDoesNotExist", "AccessDenied", "InvalidClientTokenId")
-"""Codes of errors that no waiting mends."""
+"""Codes of errors that waiting does not cure."""
 _CONTENT = (
     "BatchRequestTooLong",
     "InvalidAttributeValue",
@@ -104,7 +104,7 @@ class Client:
     @contextmanager
     def patiently(self) -> Iterator[None]:
         """Within it the requests together wait no longer than one of them may: none is begun when
-        the time is over.
+        the time has run out.
         """
         if self.patience is not None:
             self._until = time.monotonic() + max(self.patience, LEAST_PATIENCE)
@@ -171,7 +171,7 @@ class Client:
             self._in_batch("delete_message_batch", url, [{"ReceiptHandle": r} for r in some])
 
     def hide(self, url: str, receipts: Sequence[tuple[str, int]]) -> set[str]:
-        """Let each message be received again after so many seconds; the receipts that failed."""
+        """Let each message be received again after `seconds`; the receipts that failed."""
         failed: set[str] = set()
         for some in tens(receipts):
             entries = [{"ReceiptHandle": r, "VisibilityTimeout": seconds} for r, seconds in some]
@@ -234,7 +234,7 @@ class Client:
 
     def _passes(self, error: Exception) -> bool:
         """Whether to try again at once. A worker does it by itself, when it has looked after the
-        rest; but for a connection that the server has closed while nobody used it.
+        rest; but for a connection that the server has closed while it was idle.
         """
         if self.patience is not None:
             return isinstance(error, ConnectionClosedError)

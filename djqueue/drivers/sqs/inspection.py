@@ -58,7 +58,7 @@ class SqsInspector(Inspector):
     def make_due(self, queue: str) -> int:
         raise Unsupported(
             f'Connection "{self.settings.name}" cannot run delayed jobs before their time: SQS '
-            "hides a message until its delay is over. Dispatch them without a delay."
+            "hides a message until its delay has passed. Dispatch them without a delay."
         )
 
     def clear(self, queue: str) -> int:

@@ -1,4 +1,4 @@
-"""What a push has to send, and what became of it: job by job, so that nobody has to guess."""
+"""What a push has to send, and what became of it: job by job."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ class SqsSession(GuardedSession[Message]):
 
     def _renew(self, holdings: Sequence[Holding[Message]]) -> list[Holding[Message]]:
         """The row alone decides, even when SQS hides the message no longer. What is recorded needs
-        no renewal, and is not lost: only SQS has to be told.
+        no renewal, and is not lost: only SQS has to be informed.
         """
         holdings = [holding for holding in holdings if not holding.settling]
         if not holdings:

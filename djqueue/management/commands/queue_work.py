@@ -1,4 +1,4 @@
-"""Run jobs until told to stop."""
+"""Run jobs until stopped."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Command(BaseCommand):
         return os.fdopen(own, "w", encoding=stream.encoding, errors="backslashreplace")
 
     def _remarks(self, options: WorkerOptions) -> list[str]:
-        """What whoever starts a worker had better know."""
+        """Warnings for the user who starts a worker."""
         found = [unknown_queue(options.connection, queue) for queue in options.queues]
         connection = settings().connection(options.connection)
         if connection.jobs_in_sql:

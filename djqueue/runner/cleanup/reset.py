@@ -15,7 +15,7 @@ logger = logging.getLogger("djqueue")
 def connections_after(job: str) -> bool:
     """Leave every database connection as the next job expects it.
 
-    A transaction that the job left open is rolled back and reported, whether Django was told of it
+    A transaction that the job left open is rolled back and reported, whether Django knows of it
     or not; a connection that is broken or too old is closed. Language, time zone and context
     variables need no care: each job runs in a context of its own.
 
@@ -50,8 +50,8 @@ def close_what_is_old() -> None:
 
 
 def _look_at_session(connection: BaseDatabaseWrapper, job: str) -> None:
-    """Django knows of what it was told. The session may be in a transaction that raw SQL began, or
-    in the middle of a statement that was interrupted.
+    """Django knows of what went through it. The session may be in a transaction that raw SQL began,
+    or in the middle of a statement that was interrupted.
     """
     left = left_on(connection)
     if left is Left.OPEN:

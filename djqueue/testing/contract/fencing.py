@@ -1,4 +1,4 @@
-"""Whoever lost a job changes nothing any more, and is told so."""
+"""A worker that lost a job changes nothing any more, and learns so."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class ContractSetup:
         raise NotImplementedError(f"{type(self).__name__}.make_driver() is yours to write.")
 
     def make_queue(self) -> str:
-        """The name of a queue that nobody has used, so that no test needs an empty store."""
+        """A new name for a queue, so that no test needs an empty store."""
         return f"contract-{uuid.uuid4().hex[:12]}"
 
     def wait(self, seconds: float) -> None:

@@ -196,7 +196,7 @@ class Child:
         self._surroundings.restore(job)
 
     def _was_forked(self) -> None:
-        """In a process that a job has forked: it is nobody's child here, and says nothing."""
+        """In a process that a job has forked: it is unknown to the worker, and reports nothing."""
         for descriptor in self._channels[:3]:
             with contextlib.suppress(OSError):
                 os.close(descriptor)

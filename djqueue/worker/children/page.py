@@ -32,7 +32,7 @@ class Reason(enum.IntEnum):
     """Why the warden has ended a child."""
 
     NONE = 0
-    """It has not: the child ended by itself, or somebody else killed it."""
+    """It has not: the child ended by itself, or was killed from outside."""
     ASKED = 1
     """The parent asked for it, and knows why."""
     TIMEOUT = 2
@@ -72,7 +72,7 @@ class Slot:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the worker was told to stop."""
+        """Whether the worker is stopping."""
         return self._page_view[_STOP_AT] > 0
 
     def release(self) -> None:

@@ -13,7 +13,7 @@ logger = logging.getLogger("djqueue.worker")
 
 
 class Programs:
-    """Those that were told of already, so that each is told of once."""
+    """Those that were reported already, so that each is reported once."""
 
     def __init__(self) -> None:
         self._known: frozenset[int] = frozenset()

@@ -1,4 +1,4 @@
-"""What children are told when they start. Plain values, so that it survives an exec."""
+"""The settings that children get when they start. Plain values, so that it survives an exec."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ChildSettings(NamedTuple):
     kill_grace: float = 5.0
     """Seconds from a soft timeout to the hard one."""
     grace: float = 30.0
-    """Seconds that a job may go on after the worker was told to stop."""
+    """Seconds that a job may go on after the worker was asked to stop."""
 
     @classmethod
     def of(cls, options: WorkerOptions, rules: Rules) -> ChildSettings:
@@ -56,7 +56,7 @@ class Channels(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """What one child is told."""
+    """The settings of one child."""
 
     settings: ChildSettings
     channels: Channels

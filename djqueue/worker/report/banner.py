@@ -1,5 +1,5 @@
 """What a worker says before it begins (its limits, where they come from, and which queues it does
-not read) and when it is told to stop.
+not read) and when it has to stop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def banner(options: WorkerOptions, driver: Driver, verbosity: int) -> Iterator[s
 
 
 def goodbye(number: signal.Signals, running: Sequence[str]) -> str:
-    """What a worker says when it is told to stop while jobs called `running` run."""
+    """What a worker says when it has to stop while jobs called `running` run."""
     if not running:
         return f"Stopping ({number.name})."
     again = "Ctrl-C again" if number is signal.SIGINT else "A second signal"

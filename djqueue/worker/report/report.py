@@ -26,7 +26,7 @@ SHOW_RUNNING_AFTER = 0.1
 """Seconds after which a job that still runs gets a line of its own."""
 _COLOURS = {"DONE": "32", "FAIL": "31", "RELEASED": "33", "RUNNING": "36"}
 _LAST_WAIT = 0.5
-"""Seconds that the last lines of a worker may wait for somebody to read them."""
+"""Seconds that the last lines of a worker may wait for a reader."""
 _WRITE_AT_ONCE = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
 
 
@@ -254,7 +254,7 @@ class Heard(logging.Handler):
         self._pid = os.getpid()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """In a child, whose lines nobody writes, the last resort."""
+        """In a child, whose lines are not written, the last resort."""
         if os.getpid() != self._pid:
             if logging.lastResort:
                 logging.lastResort.handle(record)

@@ -1,7 +1,7 @@
 """A thread that speaks to the store for a worker without children.
 
-While a job runs in the main thread, somebody has to say that the worker lives. So the driver, its
-connection and all that is stored belong to this thread; the main thread asks it, and runs jobs.
+While a job runs in the main thread, another thread has to say that the worker lives. So the driver,
+its connection and all that is stored belong to this thread; the main thread asks it, and runs jobs.
 """
 
 from __future__ import annotations

@@ -24,11 +24,11 @@ LISTEN_AGAIN = 0.5
 WATCH_AGAIN = 10.0
 """Seconds after which a store that could not call is asked again whether it can."""
 BUSY_FOR = 1.0
-"""Seconds without room for a job after which pushers are told not to wake this worker."""
+"""Seconds without room for a job after which pushers no longer wake this worker."""
 
 
 class StoreWakeup:
-    """The wake-up of the store, opened anew after the connection broke."""
+    """The wake-up of the store, opened again after the connection broke."""
 
     def __init__(
         self,
@@ -118,13 +118,13 @@ class StoreWakeup:
             self._worked_at = now
 
     def next_poll(self, now: float) -> float:
-        """When to ask again without having been called: a little before ``--sleep`` is over, so
+        """When to ask again without having been called: a little before ``--sleep`` ends, so
         that workers that were started together do not go on asking together.
         """
         return now + max(self._options.sleep * random.uniform(0.8, 1.0), 0.001)
 
     def close(self) -> None:
-        """Stop listening; the next `prepare` begins anew."""
+        """Stop listening; the next `prepare` begins again."""
         if self._registered is not None:
             self._selector.unregister(self._registered)
             self._registered = None

@@ -111,7 +111,7 @@ class Link:
             self._unsent = b""  # it is gone, and its children with it
 
     def reports(self) -> Iterator[Report]:
-        """What it has told since the last call. EOFError when it is gone."""
+        """What it has reported since the last call. EOFError when it is gone."""
         while True:
             try:
                 data = self._socket.recv(1 << 12)

@@ -103,8 +103,8 @@ def exec_warden(
 def _line(what: str, told: dict[str, Any]) -> list[str]:
     """A command line that runs `what` below, with our own places to import from."""
     code = (
-        "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told.pop('path');"
-        f" from djqueue.worker.warden import spawn as start; start.{what}(told)"
+        "import json, sys; args = json.loads(sys.argv[1]); sys.path[:] = args.pop('path');"
+        f" from djqueue.worker.warden import spawn as start; start.{what}(args)"
     )
     told["path"] = [str(Path(entry).absolute()) for entry in sys.path]
     return [sys.executable, "-c", code, json.dumps(told)]

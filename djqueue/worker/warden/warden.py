@@ -3,7 +3,8 @@
 It speaks to no store and runs no user code, so nothing can keep it from ending what has to end:
 whatever the parent waits for, at its hard timeout, at the end of its lease, of the grace after a
 signal and of the parent a child is killed, with its process group and with what it has started.
-The parent is told of each death, with the wait status, and finds the reason in the child's slot.
+Each death is reported to the parent, with the wait status, and finds the reason in the child's
+slot.
 """
 
 from __future__ import annotations
@@ -317,7 +318,7 @@ def _drain(descriptor: int) -> bytes:
 
 
 def _say(text: str) -> None:
-    """Print a line, but never wait for whoever reads it."""
+    """Print a line, but never wait for its reader."""
     with contextlib.suppress(OSError):
         poll = select.poll()
         poll.register(2, select.POLLOUT)

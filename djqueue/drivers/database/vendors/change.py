@@ -28,7 +28,7 @@ class Counter:
         self._version: int | None = None
 
     def has_changed(self) -> bool:
-        """Whether somebody has committed since the last call."""
+        """Whether a commit has happened since the last call."""
         last, self._version = self._version, self._dialect.rows("PRAGMA data_version")[0][0]
         return self._version != last
 

@@ -89,8 +89,8 @@ class Dialect(ABC):
         + ", reserved_at = NULL, reserved_until = NULL, reserved_by = NULL"
         ", reservation = jobs.reservation + 1 WHERE jobs.push_id <> excluded.push_id"
     )
-    """The clause that puts another push of a job in the place of what is there: whoever holds that
-    finds another number."""
+    """The clause that puts another push of a job in the place of what is there: a worker that holds
+    that finds another number."""
     by_time: ClassVar[str] = "available_at"
     """The order of delayed rows, in words that let the planner use the index."""
     by_line: ClassVar[str] = ""
@@ -235,18 +235,18 @@ class Dialect(ABC):
     def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
         """Make reservations of the dead worker `dead` ours, under a new fencing number.
 
-        None stands for reservations that are over and whose worker has no row at all.
+        None stands for expired reservations whose worker has no row at all.
         """
 
     def holds_anything(self, dead: int | None) -> bool:
-        """Whether `take_over` would find something that nobody else is taking."""
+        """Whether `take_over` would find something that no other worker is taking."""
         gone, params = (self.orphaned, []) if dead is None else ("reserved_by = %s", [dead])
         sql = f"SELECT 1 FROM jobs{self.by_holder} WHERE {gone} ORDER BY reserved_by LIMIT 1"
         return bool(self.rows(sql, params))
 
     @property
     def orphaned(self) -> str:
-        """SQL for rows whose reservation is over, and whose worker has no row at all."""
+        """SQL for rows whose reservation has expired, and whose worker has no row at all."""
         return (
             f"reserved_by IS NOT NULL AND reserved_until < {self.now}"
             " AND NOT EXISTS (SELECT 1 FROM djqueue_workers w WHERE w.id = jobs.reserved_by)"

@@ -59,7 +59,7 @@ class ListenWakeup(Wakeup):
         could not be tried.
 
         The echo is sent over another connection: what a session tells itself arrives with the
-        answer, through any pooler. Nobody waits for that connection's answer, since a pooler may
+        answer, through any pooler. That connection's answer is not waited for, since a pooler may
         keep it waiting for the very session that listens.
         """
         connection: Any = self._dialect.connection

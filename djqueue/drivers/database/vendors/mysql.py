@@ -161,7 +161,7 @@ class MysqlDialect(Dialect):
     def _repeat(self, action: Callable[[], Answer]) -> Answer:
         """InnoDB chooses a victim now and then, whatever the order of locks; it may try again.
 
-        Not inside somebody's transaction, which is rolled back as a whole by then.
+        Not inside an open transaction, which is rolled back as a whole by then.
         """
         for _ in range(_TRIES - 1):
             try:

@@ -225,7 +225,7 @@ class PostgresDialect(Dialect):
     def _prepare_from_now_on(self) -> None:
         """Plan the statement of an exchange once, whatever the statistics say at the moment.
 
-        Planned anew each time, it depends on them, and they are of yesterday whenever a queue
+        Planned again each time, it depends on them, and they are of yesterday whenever a queue
         fills: the whole backlog would be sorted for the sake of a hundred rows. Besides, planning
         costs more than taking one job.
         """
@@ -330,8 +330,8 @@ def _asked(
 
 @lru_cache(maxsize=16)
 def _exchange(settling: bool, queues: int, *, prepared: bool) -> str:
-    """One statement: remove what is over, then take from each queue what is still wanted. It is the
-    same for any number of queues from two on.
+    """One statement: remove what has ended, then take from each queue what is still wanted. It is
+    the same for any number of queues from two on.
 
     Rows are found, and locked, as the outer LIMIT asks for them: queue by queue, and none too many.
     `taken` is materialised, or the planner may run a sub-select with LIMIT once a row and take

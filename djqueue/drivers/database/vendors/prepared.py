@@ -56,7 +56,7 @@ class Sent:
         return self._descriptor
 
     def is_there(self) -> bool:
-        """Whether `rows` does not wait. psycopg's error if the time of the call is over."""
+        """Whether `rows` does not wait. psycopg's error if the time of the call has run out."""
         self._raw.pgconn.consume_input()
         if not self._raw.pgconn.is_busy():
             return True

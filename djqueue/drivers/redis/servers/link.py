@@ -31,18 +31,18 @@ REFUSALS = (
     exceptions.AuthorizationError,
 )
 """Answers of a server that redis-py counts among the errors of a connection. A second try at once
-does not mend them."""
+does not help."""
 IDLE = 0.5
 """Seconds without use after which a connection is looked at before it is used again."""
 
 
 class Link:
-    """A socket that is opened at its first use, and anew after it broke."""
+    """A socket that is opened at its first use, and again after it broke."""
 
     def __init__(self, make: Callable[[], Connection], patience: Callable[[], float]) -> None:
         self._make = make
         self._patience = patience
-        """For how many seconds from now may be waited; `TimeoutError` when that is over."""
+        """For how many seconds from now may be waited; `TimeoutError` when none are left."""
         self._connection: Connection | None = None
         self._used = 0.0
         self._allowed = 0.0
@@ -65,7 +65,7 @@ class Link:
         return self.receive()
 
     def look(self, *command: Any) -> Any:
-        """Run a command that changes nothing: nobody needs to know whether it was carried out."""
+        """Run a command that changes nothing, so that its repetition does no harm."""
         lost = self.lost
         try:
             return self.run(command)
@@ -183,7 +183,7 @@ def _hurry_sentinels(pool: Any, seconds: float) -> None:
 
 
 def _is_stale(connection: Connection) -> bool:
-    """Whether the other side has closed it, or said something that nobody asked for."""
+    """Whether the other side has closed it, or sent something unasked."""
     try:
         return connection.can_read(0)
     except exceptions.ConnectionError:

@@ -92,7 +92,7 @@ def _policy(link: Link) -> str:
 
 
 def _evicts(connection: str, policy: str) -> str:
-    """An evicted key is a queue that is gone, and no client is told."""
+    """An evicted key is a lost queue, and no client notices."""
     return (
         f'The Redis of connection "{connection}" has maxmemory-policy {policy}: when its memory'
         " is full it deletes keys, and with them whole queues, without an error to anybody."
