@@ -256,7 +256,8 @@ class Inspector(ABC):
     def cancel(self, id: str, *, unseen: bool) -> bool:
         """Where a store cannot find one job: put on record that it is not to be run, and that the
         outcome of a worker that runs it is ignored. Whether that is on record; False for a job that
-        has ended, and for one that no worker has ever begun, unless it is to be so although `unseen`.
+        has ended, and for one that no worker has ever begun, unless it is to be so although
+        `unseen`.
         """
         raise self._unsupported("remove")
 

@@ -263,7 +263,7 @@ class Exchanger:
         settlements = (*asked, *self.finish.settlements)
         ended = sum(1 for each in settlements if each.verdict is not Verdict.RETURN)
         if unstored := ended + len(self.finish.followed):
-            what = "1 ended job" if unstored == 1 else f"{unstored} ended jobs"
+            what = "1 job" if unstored == 1 else f"{unstored} jobs"
             logger.warning(_UNSTORED, what)
 
     @property

@@ -87,7 +87,7 @@ def test_a_worker_ends_in_time_while_its_store_gives_no_answer(proxy, ledger, mo
         proxy[0].mode = mode
         time.sleep(1)
         _ends_in_time(worker)
-        assert "The ends of 1 ended job could not be stored" in worker.output
+        assert "The ends of 1 job could not be stored" in worker.output
         assert not worker.children
 
 

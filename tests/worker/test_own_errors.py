@@ -47,7 +47,7 @@ def test_what_the_store_does_not_take_back_is_left_to_the_lease(ledger):
     with start_worker("--workers", 2) as worker:
         _ends_because_of_it(worker, ledger, "away")
         assert "What was over could not be stored." in worker.output
-        assert "The ends of 2 ended jobs could not be stored" in worker.output
+        assert "The ends of 2 jobs could not be stored" in worker.output
     worker_row = Worker.objects.get()  # by which others see when its lease is over
     assert QueuedJob.objects.filter(reserved_by=worker_row.pk).count() == 2
 
