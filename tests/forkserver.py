@@ -29,6 +29,7 @@ _MODULES = (
     "django.contrib.auth.hashers",
     "django.contrib.messages.storage.fallback",
     "djqueue.management.commands.queue_work",
+    "tests.databases",
 )
 _BACKENDS = {
     "sqlite": "django.db.backends.sqlite3.base",

@@ -188,6 +188,7 @@ def test_the_age_alerts_too(run, busy):
     assert len(busy) == 1
 
 
+@pytest.mark.anywhere
 @pytest.mark.django_db(transaction=True)
 def test_the_shell_sees_the_exit_codes():
     Empty().dispatch()

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from tests.app import jobs
 from tests.support import run_command
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.anywhere]
 
 
 def test_with_json_what_jobs_print_is_not_among_the_objects():

@@ -111,6 +111,7 @@ def test_an_app_that_is_not_there_is_an_error(run):
 # -- queue_listen --------------------------------------------------------------------------------
 
 
+@pytest.mark.anywhere
 @pytest.mark.django_db(transaction=True)
 def test_the_worker_is_restarted_when_the_code_changes(tmp_path):
     package = tmp_path / "listened"
@@ -134,6 +135,7 @@ def test_the_worker_is_restarted_when_the_code_changes(tmp_path):
         assert listener.children == []
 
 
+@pytest.mark.anywhere
 @pytest.mark.django_db(transaction=True)
 def test_a_bounded_worker_is_not_followed_by_another():
     with start_worker("--stop-when-empty", command="queue_listen") as listener:

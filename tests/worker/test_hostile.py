@@ -134,6 +134,7 @@ def test_a_payload_that_just_fitted_into_the_jobs_can_fail_too(ledger):
     assert len(ledger.lines("end")) == 20
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 def test_a_name_forges_no_line_about_the_worker_either(ledger, arguments):
     told = hostile.payload("{}", name='"app.DiesWhenTold"')
@@ -154,6 +155,7 @@ def assert_nothing_was_forged(output: str) -> None:
         assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  |  |Processing jobs|$", line), line
 
 
+@pytest.mark.anywhere
 def test_one_that_kills_the_worker_s_children_is_among_the_failed(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(20))
     rows = insert([Row("dies", hostile.payload("{}", name='"app.exits"'), name="app.exits")])

@@ -55,6 +55,7 @@ def test_a_session_that_was_closed_is_opened_anew(ledger):
     assert texts() == ["1", "2"]
 
 
+@pytest.mark.anywhere
 def test_after_a_timeout_that_became_another_error_the_process_is_a_new_one(
     ledger,
 ):
@@ -77,6 +78,7 @@ def test_a_connection_that_grew_old_while_nothing_ran_is_not_used(ledger):
     assert ledger.details("same") == ["False", "False"]
 
 
+@pytest.mark.anywhere
 def test_the_process_is_as_it_was_before(ledger):
     given = {"DJQUEUE_TEST_GIVEN": "yes"}
     untidy.looks_around.dispatch()
@@ -94,6 +96,7 @@ def test_the_process_is_as_it_was_before(ledger):
     assert "was stopped" in row.exception_message, "by its own timer, not by its parent"
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize(("how", "code"), [("raises", "1"), ("returns", "0"), ("exits", "7")])
 def test_a_forked_twin_ends_where_it_would_return(ledger, how, code):
     untidy.forks_a_twin.dispatch(how)
@@ -108,6 +111,7 @@ def test_a_forked_twin_ends_where_it_would_return(ledger, how, code):
     assert ("ValueError: in the twin" in output) == (how == "raises")
 
 
+@pytest.mark.anywhere
 def test_sys_exit_is_told_with_its_code_and_costs_no_process(ledger):
     jobs.record.dispatch(1)
     untidy.exits.dispatch()
@@ -120,6 +124,7 @@ def test_sys_exit_is_told_with_its_code_and_costs_no_process(ledger):
     assert len({line.pid for line in ledger.lines("end")}) == 1
 
 
+@pytest.mark.anywhere
 def test_memory_does_not_grow_with_failed_attempts(ledger):
     for _ in range(3):
         untidy.fails_with_much_in_hand.dispatch()

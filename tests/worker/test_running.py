@@ -6,6 +6,8 @@ import json
 import signal
 import time
 
+import pytest
+
 from djqueue import dispatch_many, find, queues
 from djqueue.models import FailedJob, QueuedJob, Worker
 from tests import databases
@@ -112,6 +114,7 @@ def test_failed_is_called_once_after_the_row_is_safe(ledger):
     assert told[1] == "ValueError: no"
 
 
+@pytest.mark.anywhere
 def test_state_does_not_leak_from_one_job_into_the_next(ledger):
     jobs.changes_state.dispatch()
     jobs.tells_state.dispatch()
@@ -148,6 +151,7 @@ def test_a_restart_ends_an_idle_worker_within_three_seconds(ledger):
         assert "queue_restart" in worker.output
 
 
+@pytest.mark.anywhere
 def test_a_worker_stops_after_so_many_jobs(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(20))
     with start_worker("--max-jobs", 7) as worker:
@@ -156,6 +160,7 @@ def test_a_worker_stops_after_so_many_jobs(ledger):
     assert QueuedJob.objects.filter(attempts=0).count() == 13
 
 
+@pytest.mark.anywhere
 def test_once_runs_one_job(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(3))
     with start_worker("--once") as worker:
@@ -163,6 +168,7 @@ def test_once_runs_one_job(ledger):
     assert ledger.details("end") == ["0"]
 
 
+@pytest.mark.anywhere
 def test_the_output_has_one_line_a_job(ledger):
     id = jobs.record.dispatch(1).id
     lines = [line for line in drain().splitlines() if id in line]
@@ -170,6 +176,7 @@ def test_the_output_has_one_line_a_job(ledger):
     assert lines[0].split()[2:7] == ["app.record", id, "default", "1", "DONE"]
 
 
+@pytest.mark.anywhere
 def test_json_output_is_one_object_a_line(ledger):
     done, failed = jobs.record.dispatch(1).id, jobs.boom.dispatch().id
     objects = [json.loads(line) for line in drain("--json").splitlines()]
@@ -189,12 +196,14 @@ def test_a_worker_without_children_runs_jobs_in_its_own_process(ledger):
     assert FailedJob.objects.count() == 1
 
 
+@pytest.mark.anywhere
 def test_children_started_by_exec_run_jobs_as_well(ledger):
     jobs.record.dispatch(1)
     drain(DJQUEUE_START_BY_EXEC="1")
     assert ledger.details("end") == ["1"]
 
 
+@pytest.mark.anywhere
 def test_usr2_pauses_and_cont_resumes(ledger):
     with start_worker() as worker:
         wait_until(lambda: Worker.objects.exists())
