@@ -13,19 +13,22 @@ _WORKERS = "tests/worker"
 def streams(python: object, databases: Sequence[str], extra: Sequence[str] = ()) -> Iterator[Step]:
     """On the first database everything, on the others what can differ; what takes longest first.
 
+    Workers are apart: short streams leave no processor idle for long when the last one ends.
     `extra` are pytest's own arguments; with some, each database is one run.
     """
     first, *others = databases
     if extra:
         yield _stream(python, first, first, *extra)
-    else:  # by far the longest run: three parts
-        yield _stream(python, "any database, workers", first, "-m", "not database", _WORKERS)
-    for database in others:
-        yield _stream(python, database, database, "-m", "database", *extra)
-    if not extra:
-        yield _stream(python, first, first, "-m", "database")
-        rest = ("-m", "not database", f"--ignore={_WORKERS}")
-        yield _stream(python, "any database", first, *rest)
+        for database in others:
+            yield _stream(python, database, database, "-m", "database", *extra)
+        return
+    anywhere, here = ("-m", "not database"), ("-m", "database")
+    yield _stream(python, "any database, workers", first, *anywhere, _WORKERS)
+    for database in (*others, first):
+        yield _stream(python, f"{database}, workers", database, *here, _WORKERS)
+    for database in (*others, first):
+        yield _stream(python, database, database, *here, f"--ignore={_WORKERS}")
+    yield _stream(python, "any database", first, *anywhere, f"--ignore={_WORKERS}")
 
 
 def _stream(python: object, name: str, database: str, *arguments: str) -> Step:

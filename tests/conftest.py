@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _depends_on_the_clock(item):
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
-        if _jobs_in_sql(item) and not any(map(item.get_closest_marker, _ANYWHERE)):
+        if _jobs_in_sql(item) and not _runs_anywhere(item):
             item.add_marker("database")
         for name in _VENDORS:
             if item.get_closest_marker(name):
@@ -87,6 +87,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     item.add_marker(pytest.mark.skip(reason=reason))
         if issubclass(getattr(item, "cls", None) or object, DriverContract):
             item.user_properties.append((_CONTRACT, _driver(item)))
+
+
+def _runs_anywhere(item: pytest.Item) -> bool:
+    """Whether it is marked so, or works on the other stores with real workers."""
+    marked = any(item.get_closest_marker(name) for name in _ANYWHERE)
+    return marked or "store" in getattr(item, "fixturenames", ())
 
 
 def _depends_on_the_clock(item: pytest.Item) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 from djqueue import dispatch_many, find, queues
 from djqueue.models import FailedJob
@@ -29,12 +30,15 @@ def test_jobs_run_in_order(store, ledger):
 
 
 def test_a_delayed_job_runs_when_it_is_due(store, ledger):
-    jobs.record.using(delay=4).dispatch(1)
-    jobs.record.dispatch(2)
-    with start_worker("--sleep", 1):
+    with start_worker("--sleep", 1) as worker:
+        wait_until(lambda: "Processing jobs" in worker.output)  # a start may take longer than 4 s
+        began = time.monotonic()
+        jobs.record.using(delay=4).dispatch(1)
+        jobs.record.dispatch(2)
         wait_until(lambda: len(ledger.lines("end")) == 2)
     early, late = ledger.lines("begin")
     assert (early.detail, late.detail) == ("2", "1")
+    assert late.at - began > 3  # some stores count in whole seconds
 
 
 def test_a_failing_job_is_tried_as_often_as_it_says_and_kept(store, ledger):
