@@ -78,12 +78,14 @@ def test_a_failed_job_runs_once_while_its_row_cannot_be_written(store, ledger, d
             wait_until(lambda: ledger.details("end") == ["0"], timeout=15)
             proxy.mode = Mode.REFUSE
             jobs.boom.dispatch()
-            wait_until(lambda: "FAIL" in worker.output, timeout=15)
+            wait_until(lambda: "boom" in ledger.details("begin"), timeout=15)
             jobs.record.dispatch(1)
             wait_until(lambda: "1" in ledger.details("end"), timeout=15)
             time.sleep(6)
+            assert "FAIL" not in worker.output, "what is not stored is not announced"
             proxy.mode = Mode.PASS
             wait_until(FailedJob.objects.exists, timeout=20)
+            wait_until(lambda: "FAIL" in worker.output)
             assert worker.stop(10) == 0
     assert set(ledger.count("begin").values()) == {1}
 

@@ -56,18 +56,18 @@ def test_a_failing_job_is_tried_as_often_as_it_says_and_kept(store, ledger):
 
 def test_nothing_is_announced_before_it_is_stored(store, ledger):
     announced = {
-        "succeeded": (untidy.heard_done, 0),
-        "failed": (untidy.heard_failed, 1),
-        "released": (untidy.heard_released, 1),
+        "succeeded": (untidy.heard_done, "app.heard_done", 0),
+        "failed": (untidy.heard_failed, "app.heard_failed", 1),
+        "released": (untidy.heard_released, "app.heard_released", 1),
     }
-    for what, (one, failed) in announced.items():
+    for what, (one, name, failed) in announced.items():
         one.dispatch()
         with start_worker(overrides={"LOOKS_WHEN_ANNOUNCED": True}) as worker:
             wait_until(lambda what=what: ledger.lines(what), what=worker.output)
             assert worker.stop() == 0
         # On sqs what waits for its time is as invisible as what is reserved.
         held = 1 if (store, what) == ("sqs", "released") else 0
-        assert ledger.details(what) == [str([one.name, held, failed])]
+        assert ledger.details(what) == [str([name, held, failed])]
 
 
 def test_an_idle_worker_is_woken(store, ledger, settings):
