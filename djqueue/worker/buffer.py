@@ -139,7 +139,7 @@ class Buffer:
 
     def capacity(self, now: float) -> int:
         """Jobs that a child may hold. A second window is on its way while the first one runs,
-        unless a better queue may get something meanwhile.
+        unless a better queue may get something in between.
         """
         window = self.windows.size(now)
         return window * self._ahead if window > 1 else window

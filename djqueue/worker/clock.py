@@ -1,7 +1,7 @@
 """The clock of a worker: one that all its processes share, and that counts while a machine sleeps.
 
 A store goes on counting a lease while a laptop is closed or a virtual machine is suspended, so
-the worker has to as well. `time.monotonic` stands still meanwhile.
+the worker has to as well. `time.monotonic` stands still then.
 """
 
 from __future__ import annotations

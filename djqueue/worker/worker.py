@@ -93,7 +93,7 @@ class Worker:
         return self.progress.reason
 
     def _join(self) -> bool:
-        """Join the store's workers; where it is away, wait for it. False: stopped meanwhile."""
+        """Join the store's workers; while it is away, wait. False: the worker was stopped."""
         pause = FIRST_PAUSE
         while self.progress.reason is None:
             try:
@@ -128,7 +128,7 @@ class Worker:
             self.schedule.set(timer, self._do(timer, now))
         self._start_children(now)
         self._hand_out(now)
-        # Lines come before what the store is told: a run that is repeated is explained then, even
+        # Lines are written before ends are stored: then a run that is repeated is explained, even
         # if this process is killed in between.
         self.report.flush()
         room, queues = self._room(now), self.maintenance.open_queues()
@@ -352,7 +352,7 @@ class Worker:
         if not self._stops_when_empty or self.children.busy:
             return
         if not self._has_settled_everything:
-            self.exchanger.look_now()  # what ended meanwhile may put something in line
+            self.exchanger.look_now()  # what has ended by now may put something in line
         elif self.buffer.notices and not self.options.once:
             return
         elif recovered := self.maintenance.recover_long_dead():

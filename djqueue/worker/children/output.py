@@ -42,7 +42,7 @@ def unbuffer() -> None:
     """In a child: each line that a job prints goes out when it is complete."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if not isinstance(stream, io.TextIOWrapper):  # none, or somebody else's
+        if not isinstance(stream, io.TextIOWrapper):  # none, or replaced by the project
             continue
         try:
             descriptor = stream.fileno()

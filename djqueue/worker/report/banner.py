@@ -54,7 +54,7 @@ def _limits(options: WorkerOptions, verbosity: int) -> Iterator[str]:
 
 
 def _timeout(options: WorkerOptions) -> str:
-    if not options.workers:  # nobody watches
+    if not options.workers:  # no warden
         return ""
     return f"timeout {options.timeout:g} s" if options.timeout else "no timeout"
 

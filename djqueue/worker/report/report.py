@@ -117,7 +117,7 @@ class Lines(Report):
             return
         state = _DONE if done else _STATES[outcome.decision.action]
         if outcome.ending is LOST:
-            state = _STATES[Action.RETRY]  # by whoever has it now
+            state = _STATES[Action.RETRY]  # by the worker that has it now
         if self._json:
             self._object(state.lower(), reservation, outcome)
             return
@@ -201,7 +201,7 @@ class Lines(Report):
         if lines:
             try:
                 self._write(lines, _LAST_WAIT if wait else 0.0)
-            except (OSError, ValueError):  # nobody reads, no room, closed
+            except (OSError, ValueError):  # no reader, no room, closed
                 self._left_out += len(lines)
 
     def _write(self, lines: Sequence[str], patience: float) -> None:
@@ -261,7 +261,7 @@ class Heard(logging.Handler):
             return
         try:
             self._report.event(record.levelname.lower(), record.getMessage())
-        except Exception:  # noqa: BLE001 - logging's own rule: a record that cannot be shown hurts nobody
+        except Exception:  # noqa: BLE001 - logging's own rule: a record that cannot be shown harms nothing
             self.handleError(record)
 
 

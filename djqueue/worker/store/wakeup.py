@@ -89,7 +89,7 @@ class StoreWakeup:
             if not self._idle:
                 self._wakeup.set_idle(True)
                 self._idle = True
-                self._woken = True  # what came before pushers knew has called nobody
+                self._woken = True  # jobs pushed before that woke no worker
         elif self._busy_since is None:
             self._busy_since = now
         elif self._idle and now - self._busy_since > BUSY_FOR:

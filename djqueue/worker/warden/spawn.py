@@ -85,7 +85,7 @@ def exec_warden(
     """Start a warden in a new interpreter. With `forks` it loads the project and forks children;
     without it starts each in an interpreter of its own.
     """
-    told = {
+    given = {
         "settings": settings.to_dict(),
         "page": [page.descriptor, page.size],
         "link": theirs.fileno(),
@@ -95,19 +95,19 @@ def exec_warden(
     }
     kept = [page.descriptor, theirs.fileno(), *([signals] if signals >= 0 else [])]
     with _guarded():
-        process = subprocess.Popen(_line("warden", told), pass_fds=kept)
+        process = subprocess.Popen(_line("warden", given), pass_fds=kept)
     process.returncode = 0  # we wait for it ourselves
     return process.pid
 
 
-def _line(what: str, told: dict[str, Any]) -> list[str]:
+def _line(what: str, given: dict[str, Any]) -> list[str]:
     """A command line that runs `what` below, with our own places to import from."""
     code = (
         "import json, sys; args = json.loads(sys.argv[1]); sys.path[:] = args.pop('path');"
         f" from djqueue.worker.warden import spawn as start; start.{what}(args)"
     )
-    told["path"] = [str(Path(entry).absolute()) for entry in sys.path]
-    return [sys.executable, "-c", code, json.dumps(told)]
+    given["path"] = [str(Path(entry).absolute()) for entry in sys.path]
+    return [sys.executable, "-c", code, json.dumps(given)]
 
 
 @contextlib.contextmanager
@@ -128,7 +128,7 @@ def _settle_memory() -> None:
     leave our objects alone.
     """
     for alias in connections:
-        with contextlib.suppress(ImproperlyConfigured):  # whoever uses it is told
+        with contextlib.suppress(ImproperlyConfigured):  # its first use says so
             connections[alias].ops.compiler("SQLCompiler")
     gc.collect()
     if platform.libc_ver()[0] == "glibc":
@@ -139,20 +139,20 @@ def _settle_memory() -> None:
 # -- the warden's own life -------------------------------------------------------------------------
 
 
-def warden(told: dict[str, Any]) -> NoReturn:
+def warden(given: dict[str, Any]) -> NoReturn:
     """Be a warden, in a new interpreter."""
     try:
-        link = socket.socket(fileno=told["link"])
-        page = StatusPage(*told["page"])
-        for descriptor in (link.fileno(), page.descriptor, told["signals"]):
+        link = socket.socket(fileno=given["link"])
+        page = StatusPage(*given["page"])
+        for descriptor in (link.fileno(), page.descriptor, given["signals"]):
             if descriptor >= 0:
                 os.set_inheritable(descriptor, False)
-        settings = ChildSettings.from_dict(told["settings"])
-        if told["forks"]:
+        settings = ChildSettings.from_dict(given["settings"])
+        if given["forks"]:
             _load_project()
             _settle_memory()
-        ties = Ties(link, told["signals"], told["parent"], settings.grace)
-        _become_warden(settings, page, ties, forks=told["forks"])
+        ties = Ties(link, given["signals"], given["parent"], settings.grace)
+        _become_warden(settings, page, ties, forks=given["forks"])
     finally:
         os._exit(1)
 
@@ -211,7 +211,7 @@ class Nursery:
             if not pid:
                 self._run_forked(assignment, slot, own)
         with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # it does so too: whoever comes first
+            os.setpgid(pid, pid)  # the child does so too: the first one counts
         return pid
 
     def _run_forked(self, assignment: Assignment, slot: Slot, own: Sequence[int]) -> NoReturn:
@@ -224,7 +224,7 @@ class Nursery:
             os._exit(1)
 
     def _exec(self, assignment: Assignment, slot: Slot) -> int:
-        told = {
+        given = {
             "settings": assignment.settings.to_dict(),
             "channels": assignment.channels,
             "life": assignment.life,
@@ -233,7 +233,7 @@ class Nursery:
             "slot": slot.number,
         }
         process = subprocess.Popen(
-            _line("child", told),
+            _line("child", given),
             pass_fds=[*assignment.channels, assignment.life, self._page.descriptor],
             preexec_fn=os.setpgrp,  # noqa: PLW1509 - this process has one thread
         )
@@ -241,18 +241,18 @@ class Nursery:
         return process.pid
 
 
-def child(told: dict[str, Any]) -> NoReturn:
+def child(given: dict[str, Any]) -> NoReturn:
     """Be a child, in a new interpreter."""
     import django
 
     handle_signals()
-    page, channels = StatusPage(*told["page"]), Channels(*told["channels"])
-    for descriptor in (page.descriptor, told["life"], *channels):
+    page, channels = StatusPage(*given["page"]), Channels(*given["channels"])
+    for descriptor in (page.descriptor, given["life"], *channels):
         os.set_inheritable(descriptor, False)
     django.setup()
-    settings = ChildSettings.from_dict(told["settings"])
-    assignment = Assignment(settings, channels, told["life"], told["warden"])
-    main(assignment, page.slots[told["slot"]])
+    settings = ChildSettings.from_dict(given["settings"])
+    assignment = Assignment(settings, channels, given["life"], given["warden"])
+    main(assignment, page.slots[given["slot"]])
 
 
 def allow_descriptors(count: int) -> None:

@@ -258,7 +258,7 @@ class Warden:
                 orphans.kill_group(pid)
                 del self._charges[charge.slot.number]
                 self._orphaned = orphans.end(self._pids, [pid])
-                # Told before its number is free: the parent may have to see to its group itself.
+                # Before its number is free: the parent may have to end its group itself.
                 self._report(DIED, charge.slot, status)
             _reap(pid)
 
