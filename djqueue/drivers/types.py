@@ -148,6 +148,8 @@ class StoredJob(NamedTuple):
     holds it, or where the store has no such names."""
     history: str = ""
     """As `Reservation.history`."""
+    read_at: datetime | None = None
+    """When all this was so, by the store's clock; None where that is not known."""
     key: str = ""
     """What `Inspector.find` and `Inspector.change` take for the job, where a store cannot find it
     by its id alone; empty where it can."""

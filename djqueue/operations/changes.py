@@ -123,7 +123,7 @@ def _reason(what: Change, target: Target, job: StoredJob) -> Reason:
 
 
 def _details(job: StoredJob) -> Mapping[str, str]:
-    now = timezone.now()
+    now = job.read_at or timezone.now()
     return {
         "worker": one_line(job.worker or "?"),
         "ago": relative(job.reserved_at or now, now),

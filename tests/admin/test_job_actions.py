@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,11 @@ CASES: list[tuple[str, str, tuple[str, ...], Callable[..., QueuedJob]]] = [
 
 def _seen(page: Any) -> dict[str, str]:
     return {"seen": page.context["seen"]}
+
+
+def in_seconds(told):
+    """A message, whatever the number of seconds is that a busy machine has taken."""
+    return re.sub(r"\d+ s ago", "N s ago", told)
 
 
 def _unchanged(row: QueuedJob) -> bool:
@@ -118,8 +124,8 @@ def test_a_job_reserved_after_the_page_was_made_is_not_deleted():
     response = act(client(*ALL), JOBS, "delete_jobs", rows)
     deleted, kept = said(response)
     assert deleted == "Deleted 1 job."
-    assert kept == (
-        "1 job was not deleted: worker web-1:4211 started it 2 s ago. Wait for the end, or use"
+    assert in_seconds(kept) == (
+        "1 job was not deleted: worker web-1:4211 started it N s ago. Wait for the end, or use"
         " “Delete even though running”."
     )
     assert exists(rows[0])
@@ -167,7 +173,9 @@ def test_force_delete_spares_an_attempt_that_the_operator_has_not_seen():
     row = running()
     QueuedJob.objects.filter(pk=row.pk).update(reservation=row.reservation + 1)
     [kept] = said(act(client(*ALL), JOBS, "force_delete_jobs", [row]))
-    assert kept.startswith("1 job was not deleted: it was taken again by web-1:4211 2 s ago.")
+    assert in_seconds(kept).startswith(
+        "1 job was not deleted: it was taken again by web-1:4211 N s ago."
+    )
     assert exists(row)
 
 
@@ -193,7 +201,9 @@ def test_a_stuck_job_that_was_taken_again_is_not_released():
     fresh = QueuedJob.objects.get(pk=row.pk)
     reserve(fresh, worker("web-2:7"))
     [kept] = said(act(client(*ALL), JOBS, "release_jobs", [row]))
-    assert kept.startswith("1 job was not released: it was taken again by web-2:7 2 s ago.")
+    assert in_seconds(kept).startswith(
+        "1 job was not released: it was taken again by web-2:7 N s ago."
+    )
     assert _unchanged(fresh)
 
 

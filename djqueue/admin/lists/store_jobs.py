@@ -60,7 +60,7 @@ def row_of(job: StoredJob) -> QueuedJob:
         **times,
     )
     row.pk, row.uuid = key_of(job.key or job.id), one_line(job.id)
-    row.state, row.now, row.holder = job.state.value, timezone.now(), job.worker
+    row.state, row.now, row.holder = job.state.value, job.read_at or timezone.now(), job.worker
     row.seen = job.reservation
     found: QueuedJob = row
     return found

@@ -143,6 +143,7 @@ def _stored(row: Any, worker: Any) -> StoredJob:
         worker=worker.name if worker else None,
         reservation=str(row.reservation),
         history=row.history,
+        read_at=aware(row.now),
     )
 
 

@@ -169,6 +169,7 @@ def _describe(queue: str, now: int, row: _Row) -> StoredJob:
         worker=worker.decode("utf-8", "replace") if worker else None,
         reservation=token,
         history=history,
+        read_at=_moment(now),
     )
 
 
