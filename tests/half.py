@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.base import OutgoingJob, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
+from djqueue.drivers.database.session import DatabaseSession
 from djqueue.errors import QueueUnavailable
+
+
+class _Apart(DatabaseSession):
+    def joins(self, alias: str) -> bool:
+        return False
 
 
 class HalfDriver(DatabaseDriver):
@@ -29,6 +35,9 @@ class HalfDriver(DatabaseDriver):
 
     def shares_transaction_with(self, alias: str) -> bool:
         return False
+
+    def session(self, worker: WorkerIdentity | None = None) -> DatabaseSession:
+        return _Apart(self._calls, self.settings, worker)
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
         cls = type(self)

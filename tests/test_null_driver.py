@@ -7,7 +7,7 @@ import pytest
 from djqueue.conf import ConnectionSettings, settings
 from djqueue.drivers import SHORT_NAMES, driver_class, make_driver
 from djqueue.drivers.base import OutgoingJob, QueueCounts, Reservation, Settlement, State
-from djqueue.drivers.null import NullDriver
+from djqueue.drivers.local import NullDriver
 from djqueue.errors import ConfigurationError
 from tests.faces import Faces
 

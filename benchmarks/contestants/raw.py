@@ -79,10 +79,10 @@ class Contestant(djqueue.Contestant):
     def _rows(self, count: int) -> tuple[str, list[Any]]:
         from benchmarks.project.jobs import Noop
         from djqueue.dispatch.dispatch import prepare
-        from djqueue.drivers.database.driver import _dialect
+        from djqueue.drivers.database.calls import make_dialect
         from djqueue.jobs.definition.spec import spec_of
 
-        dialect = _dialect("default")
+        dialect = make_dialect("default")
         jobs = [Noop(number) for number in range(count)]
         ready = [prepare(job, spec_of(job)).outgoing for job in jobs]
         return dialect._insert(False, 1), [dialect._insert_values(job) for job in ready]

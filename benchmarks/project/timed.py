@@ -10,11 +10,19 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks import sink
-from djqueue.drivers.base import Exchange, Settlement
+from djqueue.drivers.base import Exchange, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
+from djqueue.drivers.database.session import DatabaseSession
 
 
 class TimedDriver(DatabaseDriver):
+    """The database driver with such sessions."""
+
+    def session(self, worker: WorkerIdentity | None = None) -> DatabaseSession:
+        return TimedSession(self._calls, self.settings, worker)
+
+
+class TimedSession(DatabaseSession):
     """Notes how long each exchange took that brought a full window."""
 
     def __init__(self, *args: Any) -> None:

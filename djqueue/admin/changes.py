@@ -14,7 +14,7 @@ from djqueue.admin import audit, stores
 from djqueue.admin.selection import key_of, stored_key
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import Change
-from djqueue.drivers.database.stored import jobs
+from djqueue.drivers.database.rows import jobs
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.operations import changes as operations
 from djqueue.operations import failed_jobs, results

@@ -24,13 +24,13 @@ __all__ = ["EXTRAS", "SHORT_NAMES", "driver_class", "driver_path", "make_driver"
 SHORT_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "database": "djqueue.drivers.database.DatabaseDriver",
-        "sync": "djqueue.drivers.sync.SyncDriver",
-        "null": "djqueue.drivers.null.NullDriver",
+        "sync": "djqueue.drivers.local.SyncDriver",
+        "null": "djqueue.drivers.local.NullDriver",
         "redis": "djqueue.drivers.redis.RedisDriver",
         "sqs": "djqueue.drivers.sqs.SqsDriver",
         "beanstalkd": "djqueue.drivers.beanstalkd.BeanstalkdDriver",
         "failover": "djqueue.drivers.failover.FailoverDriver",
-        "deferred": "djqueue.drivers.deferred.DeferredDriver",
+        "deferred": "djqueue.drivers.local.DeferredDriver",
     }
 )
 EXTRAS: Mapping[str, str] = MappingProxyType({SHORT_NAMES[name]: name for name in ("redis", "sqs")})

@@ -164,9 +164,9 @@ class Session(ABC):
         """
         raise NotImplementedError
 
+    @abstractmethod
     def reset_connection(self, error: QueueUnavailable) -> None:
         """Give up the connection that `error` of a call is about; the next call opens it again."""
-        raise NotImplementedError
 
     def leave(self) -> None:
         """The worker is about to end and holds nothing any more."""
@@ -286,7 +286,7 @@ class Inspector(ABC):
         return Unsupported(f'Connection "{self.settings.name}" cannot {what[feature]}: {reason}')
 
 
-class Driver(Session, Inspector):
+class Driver(ABC):
     """A store of payloads, as those see it who dispatch. One instance belongs to one thread;
     nothing here blocks for long.
 
@@ -302,6 +302,8 @@ class Driver(Session, Inspector):
     parks: ClassVar[bool] = False
     """Jobs that this store cannot keep until they are due wait in `djqueue_outbox`; `would_park`
     says which. Workers of such a connection look there."""
+    passes_on: ClassVar[bool] = False
+    """It keeps no jobs itself: its `members` do."""
     shows_workers: ClassVar[bool] = False
     """It keeps a row of `djqueue_workers` for each of its workers. For other stores the worker does
     itself, so that operators see it."""
@@ -314,7 +316,6 @@ class Driver(Session, Inspector):
     """Seconds that a call to the store may wait before it is `QueueUnavailable`; None: as the
     connection's settings say. A worker sets it: an eighth of its lease, and less while it stops.
     It holds for the driver's session and inspector too."""
-    worker: WorkerIdentity | None = None
     members: Sequence[str] = ()
     """The connections that keep the jobs in this one's place, where it passes them on: workers run
     for those, and that is where operators find them."""
@@ -339,18 +340,17 @@ class Driver(Session, Inspector):
         """Whether `push` would keep `job` in `djqueue_outbox` until it is due."""
         return False
 
+    @abstractmethod
     def session(self, worker: WorkerIdentity | None = None) -> Session:
         """What `worker` reserves and settles through; reaches no server. A driver has one session.
 
         Without a worker it is the session of a process that other workers cannot find dead: of a
         child that settles its own job, and of a test that works off a queue.
         """
-        self.worker = worker
-        return self
 
+    @abstractmethod
     def inspector(self) -> Inspector:
         """What operators look through."""
-        return self
 
     @property
     def lease(self) -> float:
@@ -365,21 +365,6 @@ class Driver(Session, Inspector):
     def shares_transaction_with(self, alias: str) -> bool:
         """Whether `push` inside ``atomic(using=alias)`` commits with it."""
         return False
-
-    def joins(self, alias: str) -> bool:
-        return self.shares_transaction_with(alias)
-
-    def reset_connection(self, error: QueueUnavailable) -> None:
-        """Give up the connection that `error` of a call is about; the next call opens it again."""
-        self.close()
-
-    def before_fork(self) -> None:
-        """In the parent: put away what cannot cross a fork. What can is kept."""
-
-    def after_fork_in_child(self) -> None:
-        """In the child: make every inherited descriptor harmless, so that no close, goodbye or
-        finaliser of the child reaches the parent's connection.
-        """
 
     def close(self) -> None:
         """Close connections, of its session and inspector too; the next call opens them again."""

@@ -24,7 +24,7 @@ from django.db import DatabaseError, NotSupportedError, ProgrammingError, transa
 
 from djqueue.conf import settings
 from djqueue.drivers.base import OutgoingJob, Reservation, Settlement, Verdict
-from djqueue.drivers.database.doubt import is_refusal
+from djqueue.drivers.database.errors import is_refusal
 from djqueue.errors import QueueError, QueueUnavailable, Unsupported
 from djqueue.finish.follower import FailedRows, Follower
 from djqueue.payload.payload import limits_of

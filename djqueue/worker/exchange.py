@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from djqueue.drivers.base import Answer, Exchange, Reservation, Settlement, Verdict
-from djqueue.drivers.database.doubt import is_refusal
+from djqueue.drivers.database.errors import is_refusal
 from djqueue.errors import QueueUnavailable
 from djqueue.finish.finish import Finish, NotRecordedError
 from djqueue.runner.outcome import End, Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core import checks
 
 from djqueue.drivers.base import Capabilities
-from djqueue.drivers.null import NullDriver
+from djqueue.drivers.local import NullDriver
 
 
 class ShelfDriver(NullDriver):

@@ -252,7 +252,7 @@ def test_a_route_for_a_job_that_there_is_not(messages):
 
 @pytest.mark.parametrize("error", [ValueError("cast 'S3cretPW'"), KeyError("S3cretPW")])
 def test_a_driver_whose_own_check_fails_is_told_without_its_words(messages, monkeypatch, error):
-    from djqueue.drivers.null import NullDriver
+    from djqueue.drivers.local import NullDriver
 
     def check(settings):
         raise error

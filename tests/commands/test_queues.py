@@ -26,7 +26,7 @@ KEYS = ["connection", "queue", "waiting", "delayed", "reserved", "oldest_at", "p
 def start(queues_, *, alive=60, connection="database"):
     """A worker's row, written as a worker does; one that is not `alive` is late."""
     worker = WorkerIdentity("web-1:4211", "web-1", 4211, tuple(queues_.split(",")), alive)
-    workers.insert(queues["database"].driver._dialect, worker, connection)
+    workers.insert(queues["database"].driver._calls.dialect, worker, connection)
 
 
 # -- queue_status --------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_restart_raises_the_number_that_workers_compare(run):
 
 def test_a_worker_that_joined_is_counted(run):
     driver = queues["database"].driver
-    driver._dialect.owned = True  # as if it had a connection of its own
+    driver._calls.dialect.owned = True  # as if it had a connection of its own
     session = driver.session(WorkerIdentity("w", "host", 1, ("mail",), 20.0))
     session.join()
     Send(1).dispatch()

@@ -303,7 +303,7 @@ def test_another_member_gets_only_what_the_first_has_not_stored(settings, caplog
             push(self, jobs)
 
     Whole.heal()
-    member = queues["over"].driver._stores[1]
+    member = queues["over"].driver._members[1]
     member.__class__ = Whole
     assert dispatch_many(jobs.record.using(connection="over").bind(n) for n in range(105)) == 105
     here, there = QueuedJob.objects.count(), QueuedJob.objects.using("queue").count()
@@ -345,9 +345,9 @@ def test_the_last_resort_runs_what_is_not_stored_and_no_row_is_left(announced):
 def test_members_have_the_patience_of_their_connection():
     driver = queues["over"].driver
     driver.patience = 0.5
-    assert [store.patience for store in driver._stores] == [0.5, 0.5]
+    assert [store.patience for store in driver._members] == [0.5, 0.5]
     driver.patience = None
-    assert [store.patience for store in driver._stores] == [None, None]
+    assert [store.patience for store in driver._members] == [None, None]
 
 
 def test_all_members_that_refuse_a_job_say_why():

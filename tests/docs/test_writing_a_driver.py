@@ -75,4 +75,4 @@ def test_it_is_short():
     }
     lines = enumerate(EXAMPLE.read_text().splitlines(), 1)
     code = [line for number, line in lines if line.strip() and number not in docstrings]
-    assert len(code) <= 120, f"{len(code)} lines of code"
+    assert len(code) <= 135, f"{len(code)} lines of code"

@@ -90,7 +90,7 @@ def test_a_member_that_breaks_off_after_the_request_may_have_the_job_too(proxy, 
     assert dispatched.id in caplog.text
     # The same id in both, so that whoever looks can see that it is one job.
     for connection in ("redis", "database"):
-        assert [each.id for each in queues[connection].driver.find([dispatched.id])]
+        assert [each.id for each in queues[connection].inspector.find([dispatched.id])]
     work("redis")
     work("database")
     assert ran == {1: 1, 2: 2}
@@ -189,11 +189,11 @@ def test_nothing_is_lost_and_only_what_was_in_doubt_runs_twice(proxy, mode, swit
 
 def drain(connection):
     """Take every job of a member; their arguments."""
-    driver = queues[connection].driver
-    numbers, taken = [], driver.exchange([], ["default"], 500).reservations
+    session = queues[connection].driver.session()
+    numbers, taken = [], session.exchange([], ["default"], 500).reservations
     while taken:
         numbers += [json.loads(each.payload)["arguments"]["number"] for each in taken]
-        taken = driver.exchange(list(map(Settlement, taken)), ["default"], 500).reservations
+        taken = session.exchange(list(map(Settlement, taken)), ["default"], 500).reservations
     return numbers
 
 

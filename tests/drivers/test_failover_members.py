@@ -44,12 +44,12 @@ def test_counting_and_listing_go_over_all_members(both):
     connection = queues["resilient"]
     assert connection.counts()[:3] == (2, 0, 0)
     assert [each.id for each in connection.peek()] == ids
-    assert [each.id for each in connection.driver.peek("default", State.WAITING, 5, ids[0])] == ids[
-        1:
-    ]
-    assert connection.driver.peek("default", State.WAITING, 5, ids[1]) == []
-    assert {each.id for each in connection.driver.find(ids)} == set(ids)
-    assert [each.id for each in connection.driver.search(ids[1].replace("-", ""))] == ids[1:]
+    assert [
+        each.id for each in connection.inspector.peek("default", State.WAITING, 5, ids[0])
+    ] == ids[1:]
+    assert connection.inspector.peek("default", State.WAITING, 5, ids[1]) == []
+    assert {each.id for each in connection.inspector.find(ids)} == set(ids)
+    assert [each.id for each in connection.inspector.search(ids[1].replace("-", ""))] == ids[1:]
     assert [each.status for each in both] == ["waiting", "waiting"]
     assert find(ids[1]).status == "waiting"
 
@@ -100,9 +100,8 @@ def test_tests_run_what_all_members_hold(both, proxy):
 def test_it_has_no_workers_of_its_own(resilient):
     driver = queues["resilient"].driver
     assert driver.members == ("redis", "database")
-    for call in (lambda: driver.exchange((), ["default"], 1), lambda: driver.extend([])):
-        with pytest.raises(Unsupported, match="`queue_work redis` and `queue_work database`"):
-            call()
+    with pytest.raises(Unsupported, match="`queue_work redis` and `queue_work database`"):
+        driver.session()
     resilient(QUEUE="mail")
     words = queues["resilient"].driver.capabilities.why_not("workers")
     assert "`queue_work redis --queue mail`" in words

@@ -108,11 +108,11 @@ def plans_of(driver: DatabaseDriver) -> dict[str, list[Plan]]:
         ),
         "reserve from many queues": explained(lambda: driver.exchange([], MANY, 100)),
         "reserve from many empty queues": explained(lambda: driver.exchange([], MANY[:-2], 100)),
-        "next due of many": explained(lambda: driver._dialect.next_due(MANY)),
-        "promote many": explained(lambda: driver._dialect.promote_all(["empty", "due too"])),
+        "next due of many": explained(lambda: driver._calls.dialect.next_due(MANY)),
+        "promote many": explained(lambda: driver._calls.dialect.promote_all(["empty", "due too"])),
         "reserve from an empty queue": explained(lambda: driver.exchange([], ["empty"], 100)),
         "next due": explained(lambda: driver.promote(["default"])),
-        "promote": explained(lambda: driver._dialect.promote("due")),
+        "promote": explained(lambda: driver._calls.dialect.promote("due")),
         "extend": explained(lambda: driver.extend(held[50:])),
         "take over": explained(lambda: driver.recover(100)),
         "take over nothing": explained(lambda: driver.recover(100)),
@@ -265,7 +265,7 @@ def test_no_plan_takes_more_than_the_limit(driver, off, limit):
         )
         assert len(driver.recover(1)) == 1
         QueuedJob.objects.update(reserved_by=None, line=None, available_at="2026-01-01T00:00Z")
-        assert driver._dialect.promote("default") == PROMOTE_SLICE
+        assert driver._calls.dialect.promote("default") == PROMOTE_SLICE
     finally:
         connection.close()
 

@@ -154,9 +154,9 @@ def test_a_worker_registers_its_queues_with_a_server_that_forgot_them(redis_serv
     driver.push([job()])
     with redis.Redis.from_url(redis_server.url) as client:
         client.delete(f"{driver.settings.option('PREFIX')}:queues")
-    assert driver._names.all() == []
+    assert driver.driver._calls.names.all() == []
     driver.recover(10)
-    assert driver._names.all() == ["default"]
+    assert driver.driver._calls.names.all() == ["default"]
     driver.close()
 
 

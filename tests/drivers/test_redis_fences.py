@@ -61,7 +61,7 @@ def test_equal_numbers_of_two_workers_are_two_reservations(redis_server):
     other.join(worker("other"))
     driver.push([job()])
     (held,) = reserve(driver, 1)
-    session = other._reserving.holding.session
+    session = other.session._reserving.holding.session
     forged = held._replace(handle=f"{driver.fence(held)}:{session}:")
     assert other.exchange([Settlement(forged)], (), 0).lost == {held.id}
     assert driver.settle([Settlement(held)]) == set()

@@ -12,7 +12,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from djqueue.drivers.base import Settlement, State, Verdict
+from djqueue.drivers.base import Driver, Settlement, State, Verdict
 from djqueue.drivers.redis import RedisDriver, scripts
 from djqueue.drivers.redis.keys import Keys, keys_of
 from djqueue.drivers.redis.scripts import Script
@@ -215,8 +215,8 @@ class _Suite(DriverContract):
 
     lease = 0.3
 
-    def make_driver(self) -> RedisDriver:
-        return make_driver(self.url, PREFIX=self.prefix)
+    def make_driver(self) -> Driver:
+        return make_driver(self.url, PREFIX=self.prefix).driver
 
 
 FENCE = "string.sub(holders[i], 1, #token)"

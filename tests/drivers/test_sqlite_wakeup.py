@@ -12,9 +12,9 @@ import pytest
 from django.db import connection
 
 from djqueue.drivers.base import WorkerIdentity
-from djqueue.drivers.database import written
-from djqueue.drivers.database.vendors.change import ChangeWakeup
-from djqueue.drivers.database.written import WrittenWakeup
+from djqueue.drivers.database.vendors import inotify
+from djqueue.drivers.database.vendors.data_version import ChangeWakeup
+from djqueue.drivers.database.vendors.inotify import WrittenWakeup
 from tests import databases
 from tests.faces import database
 from tests.support import wait_until
@@ -69,7 +69,7 @@ def called(dialect):
 
 def _needs_inotify() -> None:
     try:
-        written._library()
+        inotify._library()
     except OSError:
         pytest.skip("this system does not tell when a file is written to")
 
@@ -160,7 +160,7 @@ def test_who_writes_all_the_time_does_not_keep_it_awake(called, dialect, path):
         while time.monotonic() < started + 0.3:
             other.execute("INSERT INTO notes VALUES ('news')")
             called.arrived()
-    assert dialect.asked - asked <= 2 * (time.monotonic() - started) / written.SOON
+    assert dialect.asked - asked <= 2 * (time.monotonic() - started) / inotify.SOON
 
 
 def test_an_idle_worker_hardly_ever_looks(called, dialect):
@@ -204,7 +204,7 @@ def test_a_log_that_is_made_anew_is_followed(tmp_path):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("library", [_refuses, _knows_no_inotify])
 def test_where_nothing_can_be_watched_it_is_polled(library, monkeypatch):
-    monkeypatch.setattr(written, "_library", library)
+    monkeypatch.setattr(inotify, "_library", library)
     driver = database()
     driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
     wakeup = driver.watch(["default"])

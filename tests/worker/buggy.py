@@ -10,9 +10,12 @@ from pathlib import Path
 
 from django.db import OperationalError
 
-from djqueue.drivers.base import Answer, Promotion, Settlement
+from djqueue.conf import ConnectionSettings
+from djqueue.drivers.base import Answer, Promotion, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.drivers.database.bound import Bound
+from djqueue.drivers.database.calls import Calls
+from djqueue.drivers.database.session import DatabaseSession
 from djqueue.errors import QueueUnavailable
 from tests.ledger import VARIABLE
 
@@ -33,7 +36,7 @@ def calls() -> list[tuple[float, str]]:
     return [(float(at), name) for at, name in map(str.split, lines)]
 
 
-class BuggyDriver(DatabaseDriver):
+class BuggySession(DatabaseSession):
     """Raises what no driver should; with "away", and cannot reach its store afterwards."""
 
     def promote(self, queues: Sequence[str]) -> Promotion:
@@ -47,13 +50,22 @@ class BuggyDriver(DatabaseDriver):
         return super().settle(settlements)
 
 
-class AwayDriver(DatabaseDriver):
-    """Notes each call of a worker once its store is away, and answers none."""
+class BuggyDriver(DatabaseDriver):
+    def session(self, worker: WorkerIdentity | None = None) -> DatabaseSession:
+        return BuggySession(self._calls, self.settings, worker)
+
+
+class AwaySession(DatabaseSession):
+    """Has its exchanges waited for, so that each is a call."""
 
     def begin(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Answer | None:
         return None  # it is asked at once
+
+
+class AwayCalls(Calls):
+    """Notes each call of a worker once its store is away, and answers none."""
 
     def _begun(self) -> Bound | None:
         if _bug().exists():
@@ -62,3 +74,12 @@ class AwayDriver(DatabaseDriver):
                 file.write(f"{time.monotonic()} {name}\n")
             raise OperationalError("It is away.")
         return super()._begun()
+
+
+class AwayDriver(DatabaseDriver):
+    def __init__(self, settings: ConnectionSettings) -> None:
+        super().__init__(settings)
+        self._calls = AwayCalls(settings.database, settings.name, self.lease / 8)
+
+    def session(self, worker: WorkerIdentity | None = None) -> DatabaseSession:
+        return AwaySession(self._calls, self.settings, worker)

@@ -16,6 +16,7 @@ from djqueue.conf import settings
 from djqueue.drivers import make_driver
 from djqueue.drivers.base import Driver, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
+from djqueue.drivers.database.session import DatabaseSession
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.runner.rules import Rules
 from djqueue.worker.children.children import Children
@@ -119,6 +120,11 @@ def _session() -> tuple[int, bool]:
 class WithAnother(DatabaseDriver):
     """Its worker has a second database open."""
 
+    def session(self, worker: WorkerIdentity | None = None) -> DatabaseSession:
+        return WithAnotherSession(self._calls, self.settings, worker)
+
+
+class WithAnotherSession(DatabaseSession):
     def join(self) -> None:
         connections["other"].ensure_connection()
         super().join()

@@ -6,13 +6,14 @@ import os
 import signal
 from collections.abc import Sequence
 
-from djqueue.drivers.base import Exchange, Settlement, Verdict
+from djqueue.drivers.base import Exchange, Settlement, Verdict, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
+from djqueue.drivers.database.session import DatabaseSession
 from tests.app import jobs
 from tests.support import start_worker
 
 
-class Dying(DatabaseDriver):
+class DyingSession(DatabaseSession):
     """Dies when it has put something back."""
 
     def exchange(
@@ -22,6 +23,11 @@ class Dying(DatabaseDriver):
         if any(settlement.verdict is not Verdict.REMOVE for settlement in settlements):
             os.kill(os.getpid(), signal.SIGKILL)
         return done
+
+
+class Dying(DatabaseDriver):
+    def session(self, worker: WorkerIdentity | None = None) -> DatabaseSession:
+        return DyingSession(self._calls, self.settings, worker)
 
 
 def test_a_worker_that_dies_has_told_what_it_stored(settings, ledger):

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.lists import queue_names
 from djqueue.drivers.base import State
-from djqueue.drivers.database.stored import in_state
+from djqueue.drivers.database.rows import in_state
 from djqueue.drivers.now import UtcNow
 from djqueue.operations.words import STATES
 from djqueue.text import printable as text

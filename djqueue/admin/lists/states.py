@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Case, CharField, OuterRef, Subquery, Value, When
 
 from djqueue.drivers.base import State
-from djqueue.drivers.database.stored import in_state
+from djqueue.drivers.database.rows import in_state
 from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:

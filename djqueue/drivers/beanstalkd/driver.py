@@ -156,10 +156,6 @@ class BeanstalkdDriver(GuardedDriver):
             )
         return put(job, data, self._hold_for)
 
-    def after_fork_in_child(self) -> None:
-        super().after_fork_in_child()
-        self._client.detach()
-
     def close(self) -> None:
         self._client.close()
 

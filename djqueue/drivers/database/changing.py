@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import connections, transaction
 from django.db.models import F, Q
 
-from djqueue.drivers.database.stored import IN_LINE, in_state, jobs, put_back
+from djqueue.drivers.database.rows import IN_LINE, in_state, jobs, put_back
 from djqueue.drivers.now import UtcNow
 from djqueue.drivers.types import Change, State
 

@@ -19,13 +19,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 
 from djqueue.drivers.database.bound import SERVER_SHARE, Bound, bind
-from djqueue.drivers.database.doubt import is_refusal
+from djqueue.drivers.database.errors import is_refusal
 from djqueue.errors import QueueUnavailable
 
 BUSY_SECONDS = 1.0
 """How long the parent waits for SQLite's lock before it does something else and comes back."""
 PATIENCE = 2.5
-"""Seconds that a call may wait unless set otherwise: an eighth of the usual lease."""
+"""Seconds that a call may wait where nobody says anything else: an eighth of the usual lease."""
 
 
 class BoundConnection(BaseDatabaseWrapper):
@@ -72,7 +72,7 @@ class BoundConnection(BaseDatabaseWrapper):
         return raw
 
     def limits(self, conn_params: dict[str, Any]) -> dict[str, Any]:
-        """The parameters with which the client library connects."""
+        """What the client library is told when it connects."""
         return {}
 
     def tell(self) -> None:
@@ -111,10 +111,10 @@ class _Postgresql(BoundConnection):
 
 
 _LIMIT_SESSION = (
-    "WITH limits AS MATERIALIZED (SELECT set_config(name, %s, false) FROM pg_settings"
+    "WITH told AS MATERIALIZED (SELECT set_config(name, %s, false) FROM pg_settings"
     " WHERE name IN ('statement_timeout', 'lock_timeout') AND pg_backend_pid() = %s"
     " AND (setting = '0' OR setting::bigint > %s))"
-    " SELECT pg_backend_pid() = %s, (SELECT count(*) FROM limits)"
+    " SELECT pg_backend_pid() = %s, (SELECT count(*) FROM told)"
 )
 
 
@@ -212,15 +212,6 @@ def bounded(alias: str, seconds: float | None = None) -> Iterator[None]:
         if not connection.in_atomic_block:
             connection.close()
         raise QueueUnavailable(f'Database "{alias}" did not do it: {error}') from error
-
-
-def forget_connections() -> None:
-    """In a child: drop every inherited connection without a word on the wire.
-
-    The parent's own wrapper is removed too: the child makes Django's ordinary ones again.
-    """
-    for connection in connections.all(initialized_only=True):
-        del connections[connection.alias]
 
 
 def _close(connection: Any) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 
 from django.db import DatabaseError
 
 from djqueue.drivers.base import OutgoingJob
-from djqueue.drivers.database.doubt import in_doubt, is_refusal
-from djqueue.drivers.database.vendors.dialect import LONGEST_DELAY, Dialect
+from djqueue.drivers.database.calls import Calls
+from djqueue.drivers.database.errors import is_refusal, may_have_committed
+from djqueue.drivers.database.vendors.dialect import LONGEST_DELAY
 from djqueue.errors import QueueUnavailable
 
 _TOO_LATE = "it would be due later than databases can tell the time."
@@ -20,15 +20,9 @@ class Pushing:
     are stored one by one, unless a transaction of the caller's is open, which is spoilt then.
     """
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        timed: Callable[[], AbstractContextManager[None]],
-        explained: Callable[[DatabaseError], Exception],
-    ) -> None:
-        self._dialect = dialect
-        self._timed = timed
-        self._explained = explained
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._dialect = calls.dialect
         self._stored: list[str] = []
         self._refused: dict[str, str] = {}
 
@@ -58,7 +52,7 @@ class Pushing:
         """Store `jobs` together; why the database refuses at least one of them, or None."""
         connection, sent = self._dialect.connection, False
         try:
-            with self._timed():
+            with self._calls.timed():
                 connection.ensure_connection()
                 sent = True
                 self._dialect.push(jobs)
@@ -69,9 +63,9 @@ class Pushing:
                 return reason
             if not isinstance(error, DatabaseError):
                 raise
-            explained = self._explained(error)
+            explained = self._calls.explain(error)
             if isinstance(explained, QueueUnavailable):
-                explained.ambiguous = sent and in_doubt(error)
+                explained.ambiguous = sent and may_have_committed(error)
                 explained.stored = frozenset(self._stored)
                 explained.refused = self._refused
             raise explained from error
@@ -80,7 +74,7 @@ class Pushing:
     def _refusal(self, jobs: Sequence[OutgoingJob], error: Exception) -> str | None:
         if is_refusal(error):
             return str(error)
-        if isinstance(error, DatabaseError) and in_doubt(error):
+        if isinstance(error, DatabaseError) and may_have_committed(error):
             try:
                 return next(iter(self._dialect.too_large(jobs).values()), None)
             except DatabaseError:

@@ -29,16 +29,16 @@ class Breaker:
         return True
 
     def failed(self, rest: float) -> bool:
-        """The store did not answer: leave it alone for `rest` seconds. Whether that is news."""
-        news = self._ask_at is None
+        """The store did not answer: leave it alone for `rest` seconds. Whether it did before."""
+        first_time = self._ask_at is None
         self._ask_at = time.monotonic() + rest
-        return news
+        return first_time
 
     def worked(self) -> bool:
-        """The store did answer. Whether that is news."""
-        news = self._ask_at is not None
+        """The store did answer. Whether it had not before."""
+        first_time = self._ask_at is not None
         self._ask_at = None
-        return news
+        return first_time
 
 
 class Breakers:

@@ -11,23 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from django.core import checks
 
-from djqueue.drivers.base import (
-    Capabilities,
-    Driver,
-    Exchange,
-    OutgoingJob,
-    QueueCounts,
-    Reservation,
-    Settlement,
-    State,
-    StoredJob,
-)
-from djqueue.drivers.failover.members import make_members, together, who_works
-from djqueue.drivers.failover.switch import Switch
-from djqueue.errors import QueueUnavailable, Unsupported
+from djqueue.drivers.base import Capabilities, Driver, OutgoingJob, WorkerIdentity
+from djqueue.drivers.failover.inspection import FailoverInspector
+from djqueue.drivers.failover.members import combined_capabilities, make_members, worker_hint
+from djqueue.drivers.failover.pushing import FirstTaker
+from djqueue.errors import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from django.core.checks import CheckMessage
 
@@ -46,23 +37,26 @@ class FailoverDriver(Driver):
         "PROBE_AFTER": 5.0,
         "FAIL_OVER_IF_UNSURE": True,
     }
+    passes_on = True
     capabilities = Capabilities({"workers": "Workers run for its members."})
 
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__(settings)
-        members = make_members(settings, FailoverDriver)
+        members = make_members(settings)
         inline = [each.settings.name for each in members if each.capabilities.inline]
-        self._stores = [each for each in members if not each.capabilities.inline]
+        self._members = [each for each in members if not each.capabilities.inline]
         self._patience: float | None = None
-        self.members = tuple(store.settings.name for store in self._stores)
-        self.capabilities = together(self._stores, who_works(settings, self._stores))
-        self._switch = Switch(
+        self.members = tuple(member.settings.name for member in self._members)
+        self.capabilities = combined_capabilities(
+            self._members, worker_hint(settings, self._members)
+        )
+        self._first_taker = FirstTaker(
             settings.name,
-            self._stores,
+            self._members,
             inline[0] if inline else None,
             sender=type(self),
             probe_after=float(self.settings.option("PROBE_AFTER")),
-            if_unsure=bool(self.settings.option("FAIL_OVER_IF_UNSURE")),
+            fail_over_if_ambiguous=bool(self.settings.option("FAIL_OVER_IF_UNSURE")),
         )
 
     @classmethod
@@ -88,11 +82,11 @@ class FailoverDriver(Driver):
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
         if jobs:
-            self._switch.push(jobs)
+            self._first_taker.push(jobs)
 
     def would_park(self, job: OutgoingJob) -> bool:
         """Where every member would: else the one that takes the job may keep it by itself."""
-        return bool(self._stores) and all(store.would_park(job) for store in self._stores)
+        return bool(self._members) and all(member.would_park(job) for member in self._members)
 
     @property
     def patience(self) -> float | None:
@@ -102,126 +96,17 @@ class FailoverDriver(Driver):
     @patience.setter
     def patience(self, seconds: float | None) -> None:
         self._patience = seconds
-        for store in self._stores:
-            store.patience = seconds
+        for member in self._members:
+            member.patience = seconds
 
-    # -- working -------------------------------------------------------------------------------
-
-    def join(self) -> None:
-        self._refuse_worker()
-
-    def exchange(
-        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
-    ) -> Exchange:
-        self._refuse_worker()
-
-    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
-        self._refuse_worker()
-
-    def _refuse_worker(self) -> NoReturn:
+    def session(self, worker: WorkerIdentity | None = None) -> NoReturn:
         raise Unsupported(str(self.capabilities.why_not("workers")))
 
-    # -- inspecting ----------------------------------------------------------------------------
-
-    def counts(self, queue: str) -> QueueCounts:
-        """The sums. `QueueUnavailable` if a member cannot be asked: a part would mislead."""
-        every = [store.counts(queue) for store in self._stores]
-        return QueueCounts(
-            _sum(counts.waiting for counts in every),
-            _sum(counts.delayed for counts in every),
-            _sum(counts.reserved for counts in every),
-            min((counts.oldest_at for counts in every if counts.oldest_at), default=None),
+    def inspector(self) -> FailoverInspector:
+        return FailoverInspector(
+            self.settings, self.capabilities, [member.inspector() for member in self._members]
         )
 
-    def queues(self) -> list[str]:
-        names = {name for store in self._stores for name in store.queues()}
-        return sorted({self.settings.queue, *names})
-
-    def peek(
-        self, queue: str, state: State, limit: int = 20, after: str | None = None
-    ) -> list[StoredJob]:
-        """The first member's jobs, then the second's: stores have no order among them."""
-        stores = self._stores
-        if after is not None:
-            having = [at for at, store in enumerate(stores) if store.find([after])]
-            stores = stores[having[0] :] if having else stores
-        found: list[StoredJob] = []
-        for store in stores:
-            if len(found) < limit:
-                found += store.peek(queue, state, limit - len(found), after)
-            after = None
-        return found
-
-    def find(self, ids: Sequence[str]) -> list[StoredJob]:
-        """A member that cannot be asked is an error only where a job was not found elsewhere."""
-        found: list[StoredJob] = []
-        silent: QueueUnavailable | None = None
-        for store in self._stores:
-            try:
-                found += store.find(ids)
-            except QueueUnavailable as error:
-                silent = error
-        if silent is not None and not {job.id for job in found} >= set(ids):
-            raise silent
-        return found
-
-    def search(self, part: str, limit: int = 20) -> list[StoredJob]:
-        found = [job for store in self._stores for job in store.search(part, limit)]
-        return found[:limit]
-
-    def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
-        def act(store: Driver) -> int:
-            return store.remove(queue, ids, even_running=even_running)
-
-        return self._everywhere(act, len(ids))
-
-    def release(self, queue: str, ids: Sequence[str]) -> int:
-        return self._everywhere(lambda store: store.release(queue, ids), len(ids))
-
-    def make_due(self, queue: str) -> int:
-        return self._everywhere(lambda store: store.make_due(queue))
-
-    def clear(self, queue: str) -> int:
-        return self._everywhere(lambda store: store.clear(queue))
-
-    def _everywhere(self, act: Callable[[Driver], int], enough: int | None = None) -> int:
-        """Act on each member that can be reached, then tell of one that cannot; how many jobs.
-
-        With `enough` of them a member that cannot be reached has nothing to add.
-        """
-        done = 0
-        silent: QueueUnavailable | None = None
-        for store in self._stores:
-            try:
-                done += act(store)
-            except QueueUnavailable as error:
-                silent = error
-        if silent is not None and (enough is None or done < enough):
-            raise QueueUnavailable(
-                f"{silent} It was done on the other members: {done:,} jobs there."
-            ) from silent
-        return done
-
-    # -- processes -----------------------------------------------------------------------------
-
-    def before_fork(self) -> None:
-        for store in self._stores:
-            store.before_fork()
-
-    def after_fork_in_child(self) -> None:
-        for store in self._stores:
-            store.after_fork_in_child()
-
     def close(self) -> None:
-        for store in self._stores:
-            store.close()
-
-
-def _sum(numbers: Iterable[int | None]) -> int | None:
-    """None if one of them is not known."""
-    total = 0
-    for number in numbers:
-        if number is None:
-            return None
-        total += number
-    return total
+        for member in self._members:
+            member.close()

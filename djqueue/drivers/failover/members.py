@@ -15,23 +15,20 @@ if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
     from djqueue.drivers.base import Driver
 
-__all__ = ["make_members", "together", "who_works"]
+__all__ = ["combined_capabilities", "make_members", "worker_hint"]
 
 
-def make_members(connection: ConnectionSettings, failover: type[Driver]) -> list[Driver]:
-    """Drivers of the members in order; those of a `failover` among them stand in its place.
+def make_members(connection: ConnectionSettings) -> list[Driver]:
+    """Drivers of the members in order; those of a failover among them stand in its place.
 
     `ConfigurationError` if there are none, or if one leads back to a failover that it is part of.
     """
-    leaves = {each.name: each for each in _leaves(connection, settings(), (), failover)}
-    return [make_driver(each) for each in leaves.values()]
+    members = {each.name: each for each in _members(connection, settings(), ())}
+    return [make_driver(each) for each in members.values()]
 
 
-def _leaves(
-    connection: ConnectionSettings,
-    known: Settings,
-    above: tuple[str, ...],
-    failover: type[Driver],
+def _members(
+    connection: ConnectionSettings, known: Settings, above: tuple[str, ...]
 ) -> Iterator[ConnectionSettings]:
     where = f'DJQUEUE["CONNECTIONS"]["{connection.name}"]["CONNECTIONS"]'
     names = connection.options.get("CONNECTIONS")
@@ -45,20 +42,20 @@ def _leaves(
         if name in path:
             raise ConfigurationError(f'{where} leads back to "{name}". Remove one of the two.')
         member = known.connection(name)
-        if issubclass(driver_class(member), failover):
-            yield from _leaves(member, known, path, failover)
+        if driver_class(member).passes_on:
+            yield from _members(member, known, path)
         else:
             yield member
 
 
-def together(stores: Sequence[Driver], workers: str) -> Capabilities:
+def combined_capabilities(members: Sequence[Driver], workers: str) -> Capabilities:
     """What all of them can do; the reason of the first that cannot."""
     cannot: dict[Feature, str] = {
-        feature: f"{store.settings.name}: {reason}"
-        for store in reversed(stores)
-        for feature, reason in store.capabilities.cannot.items()
+        feature: f"{member.settings.name}: {reason}"
+        for member in reversed(members)
+        for feature, reason in member.capabilities.cannot.items()
     }
-    every = [store.capabilities for store in stores]
+    every = [member.capabilities for member in members]
     delays = [can.max_delay for can in every if can.max_delay is not None]
     waits = [can.max_wait for can in every if can.max_wait is not None]
     sizes = [can.max_payload for can in every if can.max_payload is not None]
@@ -76,15 +73,15 @@ def together(stores: Sequence[Driver], workers: str) -> Capabilities:
     )
 
 
-def who_works(connection: ConnectionSettings, stores: Sequence[Driver]) -> str:
+def worker_hint(connection: ConnectionSettings, members: Sequence[Driver]) -> str:
     """Why no worker runs for a failover connection, and which ones have to."""
 
     def arguments(member: ConnectionSettings) -> str:
         own = member.queue == connection.queue
         return member.name if own else f"{member.name} --queue {connection.queue}"
 
-    names = " or ".join(store.settings.name for store in stores)
-    commands = " and ".join(f"`queue_work {arguments(store.settings)}`" for store in stores)
+    names = " or ".join(member.settings.name for member in members)
+    commands = " and ".join(f"`queue_work {arguments(member.settings)}`" for member in members)
     return (
         f'Connection "{connection.name}" keeps no jobs itself: it passes them on to {names}. '
         f"Run workers for each of them: {commands}."

@@ -42,19 +42,11 @@ class GuardedDriver(Driver):
         self._guard = Guard(alias, held_for, keep)
 
     def session(self, worker: WorkerIdentity | None = None) -> Session:
-        self.worker = worker
         self._session.worker = worker
         return self._session
 
     def inspector(self) -> Inspector:
         return self._inspector
-
-    def before_fork(self) -> None:
-        """A database connection cannot cross a fork; the store's own can."""
-        self._guard.close()
-
-    def after_fork_in_child(self) -> None:
-        self._session.detach()
 
     # -- both faces, until no caller takes a driver for them -------------------------------------
 

@@ -4,35 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from djqueue.drivers.base import (
-    Capabilities,
-    Change,
-    Driver,
-    Exchange,
-    OutgoingJob,
-    Promotion,
-    QueueCounts,
-    Reservation,
-    Settlement,
-    State,
-    StoredJob,
-    Wakeup,
-)
+from djqueue.drivers.base import Capabilities, Driver, OutgoingJob, WorkerIdentity
 from djqueue.drivers.redis import checks, scripts
-from djqueue.drivers.redis.arguments import milliseconds
-from djqueue.drivers.redis.inspecting import Inspection
-from djqueue.drivers.redis.names import QueueNames
+from djqueue.drivers.redis.inspection import RedisInspector
 from djqueue.drivers.redis.pushing import Push, Pusher
-from djqueue.drivers.redis.reserving import Holding, Reserving
-from djqueue.drivers.redis.servers import server
 from djqueue.drivers.redis.servers.calls import Calls, always
 from djqueue.drivers.redis.servers.settings import make_store
-from djqueue.drivers.redis.sweeping import Sweeping
-from djqueue.drivers.redis.wakeup import RedisWakeup
+from djqueue.drivers.redis.session import RedisSession
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from django.core.checks import CheckMessage
 
@@ -41,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RedisDriver(Driver):
-    """Each call is one script on the server of the queue. See `keys` for what is stored."""
+    """A push is one script on the server of the queue. See `keys` for what is stored."""
 
     OPTIONS: ClassVar[dict[str, Any]] = {
         "URL": None,
@@ -61,28 +43,22 @@ class RedisDriver(Driver):
         self._store = make_store(self.settings)
         prefix = str(self.settings.option("PREFIX"))
         self._calls = Calls(self._store, prefix)
-        self._jobs = Inspection(self._calls)
         self._pusher = Pusher(repeated_by_others=settings.outbox)
-        self._names = QueueNames(self._store, prefix)
-        self._worker = b""
-        holding = Holding(milliseconds(settings.retry_after), (settings.queue,))
-        self._reserving = Reserving(self._calls, holding)
-        self._sweeping = Sweeping(self._calls, self._jobs, self._names, holding)
-        self._wakeups: list[RedisWakeup] = []
 
     @classmethod
     def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
         return checks.check(settings)
 
-    def _begin(self) -> None:
-        """A call begins. All that it asks of the store is to be answered within our patience."""
-        self._store.patience = self.patience
-        self._store.begin()
+    @property
+    def patience(self) -> float | None:
+        return self._store.patience
 
-    # -- dispatching ---------------------------------------------------------------------------
+    @patience.setter
+    def patience(self, seconds: float | None) -> None:
+        self._store.patience = seconds
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        self._begin()
+        self._calls.begin()
         pushes: list[Push] = []
         try:
             if len(jobs) == 1:
@@ -95,7 +71,7 @@ class RedisDriver(Driver):
             raise
 
     def _push_one(self, job: OutgoingJob, pushes: list[Push]) -> None:
-        self._names.add(job.queue)
+        self._calls.names.add(job.queue)
         keys = self._keys(job.queue)
         push = self._pusher.one(keys, job)
         pushes.append(push)
@@ -108,132 +84,21 @@ class RedisDriver(Driver):
             by_queue.setdefault(job.queue, []).append(job)
 
         def push(queue: str) -> None:
-            self._names.add(queue)
+            self._calls.names.add(queue)
             keys = self._keys(queue)
             made = _noted(self._pusher.pushes(keys, by_queue[queue]), pushes)
             self._store.push(keys.body, made, scripts.PUSH)
 
         self._calls.each(by_queue, always(push), all_answer=True)
 
-    # -- working -------------------------------------------------------------------------------
+    def session(self, worker: WorkerIdentity | None = None) -> RedisSession:
+        return RedisSession(self._calls, self.settings, worker)
 
-    def join(self) -> None:
-        """Refuse a server that may forget jobs; from now on reservations carry this name."""
-        self._begin()
-        server.refuse_unfit(self._store, self.settings)
-        worker = self.worker
-        if worker is None:
-            return
-        self._worker = worker.name.encode("utf-8", "surrogateescape")
-        holding = Holding(milliseconds(worker.lease), worker.queues, self._worker)
-        self._reserving.holding = self._sweeping.holding = holding
-
-    def warnings(self) -> list[str]:
-        self._begin()
-        return server.warnings(self._store, self.settings)
-
-    def exchange(
-        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
-    ) -> Exchange:
-        self._begin()
-        lost, reservations = self._reserving.exchange(settlements, queues, limit)
-        if queues:
-            for wakeup in self._wakeups:
-                wakeup.found(all_wanted=len(reservations) == limit)
-        return Exchange(lost, reservations)
-
-    def gone(self, ids: Sequence[str]) -> set[str]:
-        return set(ids) - {job.id for job in self.find(ids)}
-
-    def fence(self, reservation: Reservation) -> int:
-        return int(str(reservation.handle).partition(":")[0])
-
-    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
-        self._begin()
-        return self._reserving.extend(reservations)
-
-    def promote(self, queues: Sequence[str]) -> Promotion:
-        self._begin()
-        return self._sweeping.promote(queues)
-
-    def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
-        self._begin()
-        return self._sweeping.recover(limit, late)
-
-    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
-        self._begin()
-        return self._sweeping.unacknowledged(known)
-
-    def watch(self, queues: Sequence[str]) -> Wakeup | None:
-        self._begin()
-        block_for = float(self.settings.option("BLOCK_FOR"))
-        wakeup = RedisWakeup(self._store, [self._keys(queue).wake for queue in queues], block_for)
-        self._wakeups.append(wakeup)
-        return wakeup
-
-    # -- inspecting ----------------------------------------------------------------------------
-
-    def counts(self, queue: str) -> QueueCounts:
-        self._begin()
-        return self._jobs.counts(queue)
-
-    def queues(self) -> list[str]:
-        self._begin()
-        names = {self.settings.queue}
-
-        def look(queue: str) -> None:
-            keys = self._keys(queue)
-            if self._calls.read(keys.body, b"EXISTS", keys.body):
-                names.add(queue)
-
-        self._calls.each(self._names.all(), always(look))
-        return sorted(names)
-
-    def peek(
-        self, queue: str, state: State, limit: int = 20, after: str | None = None
-    ) -> list[StoredJob]:
-        self._begin()
-        return self._jobs.peek(queue, state, limit, after)
-
-    def find(self, ids: Sequence[str]) -> list[StoredJob]:
-        self._begin()
-        names = dict.fromkeys([self.settings.queue, *self._names.all()]) if ids else ()
-        return self._jobs.find(names, ids)
-
-    def change(self, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
-        self._begin()
-        return self._jobs.change(change, queue, seen)
-
-    def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
-        self._begin()
-        return self._jobs.remove(queue, ids, even_running=even_running)
-
-    def release(self, queue: str, ids: Sequence[str]) -> int:
-        self._begin()
-        return self._jobs.release(queue, ids)
-
-    def make_due(self, queue: str) -> int:
-        self._begin()
-        return self._jobs.make_due(queue)
-
-    def clear(self, queue: str) -> int:
-        self._begin()
-        return self._jobs.clear(queue)
-
-    # -- processes -----------------------------------------------------------------------------
-
-    def after_fork_in_child(self) -> None:
-        for wakeup in self._wakeups:
-            wakeup.silence()
-        self._wakeups = []
-        self._store.silence()
+    def inspector(self) -> RedisInspector:
+        return RedisInspector(self._calls, self.settings, self.capabilities)
 
     def close(self) -> None:
-        for wakeup in self._wakeups:
-            wakeup.close()
-        self._wakeups = []
-        self._names.forget()
-        self._store.close()
+        self._calls.close()
 
     def _keys(self, queue: str) -> Keys:
         return self._calls.keys(queue)

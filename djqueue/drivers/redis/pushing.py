@@ -17,7 +17,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from djqueue.drivers.redis import scripts
-from djqueue.drivers.redis.arguments import milliseconds
+from djqueue.drivers.redis.codec import milliseconds
 from djqueue.drivers.redis.keys import encode_body
 
 if TYPE_CHECKING:

@@ -10,12 +10,11 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from djqueue.drivers.base import Reservation, Settlement, Verdict
-from djqueue.drivers.redis import scripts, stored
-from djqueue.drivers.redis.arguments import settle_arguments
+from djqueue.drivers.redis import codec, scripts
+from djqueue.drivers.redis.codec import id_of, is_id, key_of, settle_arguments
 from djqueue.drivers.redis.keys import ORDER, decode_body
 from djqueue.drivers.redis.servers.calls import BYTES, MOST
 from djqueue.drivers.redis.servers.store import QueueDamaged
-from djqueue.drivers.redis.stored import id_of, is_id, key_of
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ class Reserving:
         for member, body, state in zip(members, bodies, states or repeat(None), strict=False):
             if body is not None:
                 name, payload = decode_body(body)
-                attempts, interruptions, history = stored.decode_state(state)
+                attempts, interruptions, history = codec.decode_state(state)
                 id, handle = member[ORDER:].decode("utf-8", "surrogateescape"), token
                 if not is_id(member, ORDER):
                     id, handle = id_of(member[ORDER:]), token + id

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import Promotion, Reservation
-from djqueue.drivers.redis import scripts, stored
-from djqueue.drivers.redis.inspecting import SLICE
+from djqueue.drivers.redis import codec, scripts
+from djqueue.drivers.redis.inspection import SLICE, rows_of
 from djqueue.drivers.redis.servers.calls import BYTES, MOST, always
 from djqueue.drivers.store_clock import StoreClock
 from djqueue.errors import QueueUnavailable
@@ -16,8 +16,6 @@ from djqueue.errors import QueueUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from djqueue.drivers.redis.inspecting import Inspection
-    from djqueue.drivers.redis.names import QueueNames
     from djqueue.drivers.redis.reserving import Holding
     from djqueue.drivers.redis.servers.calls import Calls
 
@@ -29,12 +27,10 @@ RECOVERED_BYTES = 16 * BYTES
 
 
 class Sweeping:
-    """Promotion, recovery and strays. An error of one queue does not affect the others."""
+    """What a worker does by the clock. An error of one queue keeps no worker from the others."""
 
-    def __init__(self, calls: Calls, jobs: Inspection, names: QueueNames, holding: Holding) -> None:
+    def __init__(self, calls: Calls, holding: Holding) -> None:
         self._calls = calls
-        self._jobs = jobs
-        self._names = names
         self.holding = holding
         self._clocks: dict[str, StoreClock] = {}
         """Of the servers that have the queues: each node of a cluster has its own."""
@@ -74,9 +70,9 @@ class Sweeping:
                 *found, more, shown = self._calls.run(scripts.RECOVER, queue, (*arguments, latest))
                 clock.shows(shown / 1000, asked)
                 size += sum(map(len, found[1]))
-                taken.extend(stored.held(queue, *found))
+                taken.extend(codec.held(queue, *found))
 
-        names = self._names.all_and(held.queues)
+        names = self._calls.names.all_and(held.queues)
         self._calls.each(held.queues, always(take_over))
         others = [name for name in names if name not in held.queues]
         with suppress(QueueUnavailable):  # what we have taken over is ours, whatever they say
@@ -113,9 +109,9 @@ class Sweeping:
             everything = self._calls.read(keys.held, b"HGETALL", keys.held)
             holders = dict(zip(everything[::2], everything[1::2], strict=True))
             mine = [(id, b"") for id, one in holders.items() if ours in one[:40]]
-            _, rows = self._jobs.rows(queue, mine)
+            _, rows = rows_of(self._calls, queue, mine)
             for id, body, state, one, *_ in rows:
-                found.extend(stored.held(queue, [id], [body], [state], [one]))
+                found.extend(codec.held(queue, [id], [body], [state], [one]))
 
         self._calls.each([*held.queues, *sorted(held.asked - {*held.queues})], always(look))
         return [r for r in found if (r.id, r.handle) not in theirs]

@@ -81,11 +81,6 @@ class RedisWakeup(Wakeup):
             ear.close()
         self._selector.close()
 
-    def silence(self) -> None:
-        """In a child: no socket of the parent's may be reached any more."""
-        for ear in self._ears:
-            ear.silence()
-
 
 _SELECTABLE: tuple[type, ...] = tuple(
     getattr(selectors, name)
@@ -166,10 +161,6 @@ class _Ear:
         link, self._link, self._until = self._link, None, 0.0
         if link is not None:
             link.close()
-
-    def silence(self) -> None:
-        if self._link is not None:
-            self._link.silence()
 
     def _forget(self) -> None:
         if self._registered is not None:

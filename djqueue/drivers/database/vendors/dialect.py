@@ -324,13 +324,6 @@ class Dialect(ABC):
         """How this vendor tells that something was pushed."""
         return None
 
-    def before_fork(self) -> None:
-        """Put away what cannot cross a fork."""
-
-    def descriptor(self) -> int | None:
-        """What is open and must not be shared with a child: a connection's socket, say."""
-        return None
-
 
 def _runs(jobs: Sequence[OutgoingJob]) -> Iterator[tuple[Kind, list[OutgoingJob]]]:
     """Neighbours of one kind, in order. One statement replaces no row twice."""

@@ -172,18 +172,6 @@ class MysqlDialect(Dialect):
                     raise
         return action()
 
-    def descriptor(self) -> int | None:
-        raw = self.connection.connection
-        return None if raw is None else _fileno(raw)
-
-
-def _fileno(raw: Any) -> int | None:
-    """The socket: mysqlclient offers fileno(), PyMySQL keeps one."""
-    if callable(getattr(raw, "fileno", None)):
-        return int(raw.fileno())
-    socket = getattr(raw, "_sock", None)
-    return int(socket.fileno()) if socket is not None else None
-
 
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from djqueue.drivers.base import Answer, Exchange, OutgoingJob, Reservation, Settlement, Wakeup
 from djqueue.drivers.database.bound import Bound
 from djqueue.drivers.database.connection import PATIENCE
-from djqueue.drivers.database.copying import lines
+from djqueue.drivers.database.vendors.copying import lines
 from djqueue.drivers.database.vendors.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder, Kind
 from djqueue.drivers.database.vendors.listen import CHANNEL, ListenWakeup
 from djqueue.drivers.database.vendors.prepared import Prepared, Sent
@@ -233,12 +233,6 @@ class PostgresDialect(Dialect):
         raw = self._raw_connection()
         if self._prepared is None or self._prepared.raw is not raw:
             self._prepared = Prepared(raw, self.bound or Bound(PATIENCE))
-
-    def descriptor(self) -> int | None:
-        raw = self.connection.connection
-        if raw is None or raw.closed:
-            return None
-        return int(raw.fileno())
 
 
 class _Answer(Answer):

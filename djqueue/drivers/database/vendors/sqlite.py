@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
-from djqueue.drivers.database.vendors.change import ChangeWakeup
+from djqueue.drivers.database.vendors.data_version import ChangeWakeup
 from djqueue.drivers.database.vendors.dialect import PROMOTE_SLICE, Dialect, Holder, _runs
-from djqueue.drivers.database.written import WrittenWakeup
+from djqueue.drivers.database.vendors.inotify import WrittenWakeup
 
 _TIME = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now'{})"
 _READ = (
@@ -34,7 +34,6 @@ class SqliteDialect(Dialect):
     one_interruption_more = "interruptions + 1"
     in_line = "-priority"
     columns = _READ
-    _wakeup: WrittenWakeup | None = None
 
     def seconds_until(self, column: str) -> str:
         return f"(julianday({column}) - julianday('now')) * 86400.0"
@@ -157,17 +156,9 @@ class SqliteDialect(Dialect):
         if not self.owned:
             return None
         try:
-            self._wakeup = WrittenWakeup(self)
+            return WrittenWakeup(self)
         except OSError:
             return ChangeWakeup(self)
-        return self._wakeup
-
-    def descriptor(self) -> int | None:
-        return self._wakeup.fileno() if self._wakeup is not None else None
-
-    def before_fork(self) -> None:
-        """SQLite's locks and its own view of them do not survive a fork: close, open again."""
-        self.connection.close()
 
 
 _RESERVE = (

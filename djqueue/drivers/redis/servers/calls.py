@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from djqueue.drivers.redis.keys import keys_of
+from djqueue.drivers.redis.names import QueueNames
 from djqueue.drivers.redis.servers.store import QueueDamaged
 from djqueue.errors import QueueUnavailable
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.redis.keys import Keys
     from djqueue.drivers.redis.scripts import Script
     from djqueue.drivers.redis.servers.store import Store
+    from djqueue.drivers.redis.wakeup import RedisWakeup
 
 MOST = 1000
 """Jobs that one script looks at most."""
@@ -24,11 +26,26 @@ from others as long as it runs."""
 
 
 class Calls:
-    """What is asked of a store."""
+    """What is asked of a store: the connection that the three faces of a driver share."""
 
     def __init__(self, store: Store, prefix: str) -> None:
         self.store = store
+        self.names = QueueNames(store, prefix)
+        self.wakeups: list[RedisWakeup] = []
+        """What listens, and is closed with the rest."""
         self._prefix = prefix
+
+    def begin(self) -> None:
+        """A call to the driver begins: all that it asks is to be answered in its time."""
+        self.store.begin()
+
+    def close(self) -> None:
+        """Close everything; the next call opens it again."""
+        for wakeup in self.wakeups:
+            wakeup.close()
+        self.wakeups.clear()
+        self.names.forget()
+        self.store.close()
 
     def keys(self, queue: str) -> Keys:
         """The keys of `queue`."""

@@ -12,8 +12,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection
 
-from djqueue.drivers.sockets import silence
-
 HAS_HIREDIS = find_spec("hiredis") is not None
 if HAS_HIREDIS:
     import hiredis
@@ -126,13 +124,6 @@ class Link:
         self._connection = None
         if connection is not None:
             connection.disconnect()
-
-    def silence(self) -> None:
-        """In a child: make the inherited socket point nowhere, then forget it."""
-        descriptor = self.descriptor()
-        if descriptor is not None:
-            silence(descriptor)
-        self.close()
 
     def _connected(self) -> Connection:
         connection = self._connection

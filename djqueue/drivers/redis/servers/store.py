@@ -151,11 +151,6 @@ class Store(ABC):
         for link in self.links():
             link.close()
 
-    def silence(self) -> None:
-        """In a child: make every inherited socket point nowhere."""
-        for link in self.links():
-            link.silence()
-
 
 class Single(Store):
     """One server; behind sentinels whichever is the primary."""

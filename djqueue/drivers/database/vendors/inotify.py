@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from djqueue.drivers.base import Wakeup
-from djqueue.drivers.database.vendors.change import Counter, files_of
+from djqueue.drivers.database.vendors.data_version import Counter, files_of
 
 if TYPE_CHECKING:
     from djqueue.drivers.database.vendors.dialect import Dialect

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import Driver, OutgoingJob
 
-__all__ = ["Switch"]
+__all__ = ["FirstTaker"]
 
 logger = logging.getLogger("djqueue")
 
@@ -33,29 +33,29 @@ class Failure(NamedTuple):
 
     member: str
     error: QueueUnavailable
-    news: bool
+    first_time: bool
     """It had taken the ones before."""
 
 
-class Switch:
-    """Pushes to the first of `stores` that takes the jobs."""
+class FirstTaker:
+    """Pushes to the first of `members` that takes the jobs."""
 
     def __init__(
         self,
         name: str,
-        stores: Sequence[Driver],
+        members: Sequence[Driver],
         last_resort: str | None,
         *,
         sender: Any,
         probe_after: float,
-        if_unsure: bool,
+        fail_over_if_ambiguous: bool,
     ) -> None:
         self._name = name
-        self._stores = stores
+        self._members = members
         self._last_resort = last_resort
         self._sender = sender
         self._probe_after = probe_after
-        self._if_unsure = if_unsure
+        self._fail_over_if_ambiguous = fail_over_if_ambiguous
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
         """`RunHere` where no store took them and there is a last resort, `QueueUnavailable` where
@@ -63,16 +63,16 @@ class Switch:
         """
         left = list(jobs)
         failures: list[Failure] = []
-        for store in self._in_turn():
+        for member in self._in_turn():
             began = time.monotonic()
             try:
-                store.push(left)
+                member.push(left)
             except QueueUnavailable as error:
                 there = [job for job in left if job.id in error.stored]
                 left = [job for job in left if job.id not in error.stored]
                 if there:
-                    self._taken(store.settings.name, failures, there)
-                failures.append(self._failure(store, error, left, time.monotonic() - began))
+                    self._taken(member.settings.name, failures, there)
+                failures.append(self._failure(member, error, left, time.monotonic() - began))
                 self._refuse_doubt(failures[-1], jobs, left)
                 if not left:
                     return
@@ -82,29 +82,29 @@ class Switch:
                 stored = _others(jobs, left)
                 raise QueueUnavailable(str(error), ambiguous=False, stored=stored) from error
             else:
-                self._taken(store.settings.name, failures, left)
+                self._taken(member.settings.name, failures, left)
                 return
         self._not_taken(failures, jobs, left)
 
     def _in_turn(self) -> Iterator[Driver]:
         """The stores to ask. One that rests is asked after the others, before a job is lost."""
         resting = []
-        for store in self._stores:
-            if breakers.of(store.settings.name).allows(self._probe_after):
-                yield store
+        for member in self._members:
+            if breakers.of(member.settings.name).allows(self._probe_after):
+                yield member
             else:
-                resting.append(store)
+                resting.append(member)
         if self._last_resort is None:
             yield from resting
 
     def _failure(
-        self, store: Driver, error: QueueUnavailable, left: Sequence[OutgoingJob], took: float
+        self, member: Driver, error: QueueUnavailable, left: Sequence[OutgoingJob], took: float
     ) -> Failure:
-        name = store.settings.name
+        name = member.settings.name
         breaker = breakers.of(name)
         if all(job.id in error.refused for job in left):
             breaker.worked()  # it answers, and has nothing against other jobs
-            return Failure(name, error, news=True)
+            return Failure(name, error, first_time=True)
         rest = max(self._probe_after, took * REST_PER_SECOND)
         return Failure(name, error, breaker.failed(rest))
 
@@ -113,7 +113,7 @@ class Switch:
     ) -> None:
         """Leave it at that where a store may have stored some, and that may not be passed on."""
         error = failure.error
-        if left and error.ambiguous and not self._if_unsure:
+        if left and error.ambiguous and not self._fail_over_if_ambiguous:
             raise QueueUnavailable(
                 f'{error} It is not known whether "{failure.member}" has stored {_listed(left)}, '
                 f'so "{self._name}" did not fail over: FAIL_OVER_IF_UNSURE is False.',
@@ -146,8 +146,8 @@ class Switch:
 
     def _tell(self, failure: Failure, used: str, jobs: Sequence[OutgoingJob]) -> None:
         """Once for a store that begins to fail, and of each failure that may double a job."""
-        failed, error, news = failure
-        if not (news or error.ambiguous):
+        failed, error, first_time = failure
+        if not (first_time or error.ambiguous):
             return
         doubt = f' It is not known whether "{failed}" has stored them: they may run twice.'
         logger.warning(

@@ -1,4 +1,4 @@
-"""What operators ask of the jobs table: counting, looking, deleting. Plain ORM."""
+"""The rows of the jobs table as operators see them. Plain ORM."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Greatest, Least
 
-from djqueue.drivers.base import QueueCounts, State, StoredJob
+from djqueue.drivers.base import State, StoredJob
 from djqueue.drivers.now import UtcNow, aware
-from djqueue.text import short_ids as ids
 
 if TYPE_CHECKING:
     from djqueue.models import QueuedJob
@@ -53,29 +52,7 @@ def _lease_over() -> Q:
     return Q(dead) | (Q(reserved_until__lt=UtcNow()) & ~Q(Exists(row)))
 
 
-def counts(alias: str, queue: str) -> QueueCounts:
-    """How many rows of a queue are in each state."""
-    here = jobs(alias).filter(queue=queue)
-    waiting = here.filter(in_state(State.WAITING))
-    oldest = waiting.order_by("available_at").values_list("available_at", flat=True).first()
-    return QueueCounts(
-        waiting.count(),
-        here.filter(in_state(State.DELAYED)).count(),
-        here.filter(reserved_by__isnull=False).count(),
-        aware(oldest),
-    )
-
-
-def peek(alias: str, queue: str, state: State, limit: int, after: str | None) -> list[StoredJob]:
-    """A page of the jobs in a state."""
-    order = _ORDER[state]
-    here = jobs(alias).filter(in_state(state), queue=queue).order_by(*order)
-    if after is not None:
-        here = _behind(here, alias, after, order)
-    return describe(alias, here[:limit])
-
-
-_ORDER = {
+ORDER = {
     State.WAITING: ("line", "available_at", "id"),
     State.DELAYED: ("available_at", "id"),
     State.RESERVED: ("id",),
@@ -83,7 +60,7 @@ _ORDER = {
 }
 
 
-def _behind(
+def behind(
     here: QuerySet[QueuedJob], alias: str, after: str, order: Sequence[str]
 ) -> QuerySet[QueuedJob]:
     """Only rows behind the one whose uuid is `after`; all of them if it is gone.
@@ -102,12 +79,6 @@ def _behind(
         behind |= equal & Q(**{f"{column}__gt": value})
         equal &= Q(**{column: value})
     return here.filter(behind)
-
-
-def search(alias: str, part: str, limit: int) -> list[StoredJob]:
-    """Looks through the ids alone, but through all of them."""
-    like = Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
-    return describe(alias, jobs(alias).filter(like).order_by("id")[:limit])
 
 
 def describe(alias: str, rows: QuerySet[QueuedJob]) -> list[StoredJob]:
@@ -147,19 +118,6 @@ def _stored(row: Any, worker: Any) -> StoredJob:
     )
 
 
-def remove(alias: str, queue: str, uuids: Sequence[str], *, even_running: bool) -> int:
-    """Delete rows of a queue, as `Inspector.remove` says."""
-    rows = jobs(alias).filter(queue=queue, uuid__in=uuids)
-    if not even_running:
-        rows = rows.filter(Q(reserved_by__isnull=True) | in_state(State.STUCK))
-    return rows._raw_delete(alias)
-
-
-def release(alias: str, queue: str, uuids: Sequence[str]) -> int:
-    """The condition is part of the statement: a worker may have taken the job meanwhile."""
-    return put_back(jobs(alias).filter(in_state(State.STUCK), queue=queue, uuid__in=uuids))
-
-
 def put_back(stuck: QuerySet[QueuedJob]) -> int:
     """Rows whose worker is gone back in line: a new fencing number, an interruption on record."""
     return stuck.update(
@@ -171,20 +129,3 @@ def put_back(stuck: QuerySet[QueuedJob]) -> int:
         attempts=Greatest(F("attempts"), 1) - 1,
         interruptions=Least(F("interruptions"), 2147483646) + 1,
     )
-
-
-def make_due(alias: str, queue: str) -> int:
-    """In line at once, behind what waits there already."""
-    delayed = jobs(alias).filter(queue=queue, line__isnull=True, reserved_by__isnull=True)
-    return delayed.update(available_at=UtcNow(), line=IN_LINE)
-
-
-def clear(alias: str, queue: str) -> int:
-    """In slices of ascending ids, so that no transaction grows with the queue."""
-    removed = 0
-    while True:
-        waiting = jobs(alias).filter(queue=queue, reserved_by__isnull=True).order_by("id")
-        keys = list(waiting.values_list("id", flat=True)[:1000])
-        if not keys:
-            return removed
-        removed += jobs(alias).filter(id__in=keys, reserved_by__isnull=True)._raw_delete(alias)

@@ -14,7 +14,7 @@ MYSQL_ANSWERS = (range(1000, 2000), range(3000, 6000))
 """Error numbers of MySQL's server; those of 2000 and above are the client's own."""
 
 
-def in_doubt(error: DatabaseError) -> bool:
+def may_have_committed(error: DatabaseError) -> bool:
     """True where the connection broke off, so that the answer is not known; False where the
     database answered that it did not do it.
     """

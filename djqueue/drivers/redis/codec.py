@@ -1,4 +1,7 @@
-"""Reading what the scripts answer. It never fails: what is damaged reads as if it was not there."""
+"""What the scripts are given, and what they answer.
+
+Reading never fails: what is damaged reads as if it was not there.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from djqueue.drivers.redis.keys import ORDER, decode_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from djqueue.drivers.base import Settlement
 
 _PLACE = 2**42
 """What a rank is multiplied by in a score."""
@@ -109,6 +114,22 @@ def held(
                 )
             )
     return found
+
+
+def settle_arguments(settlements: Sequence[Settlement]) -> list[Any]:
+    """Arguments of the settle script."""
+    arguments: list[Any] = []
+    for reservation, verdict, delay, charged, history in settlements:
+        text = (history or "").encode("utf-8", "surrogateescape")
+        id, token = key_of(reservation)
+        arguments += (id, token, int(verdict), milliseconds(delay))
+        arguments += (int(charged), int(history is not None), text)
+    return arguments
+
+
+def milliseconds(seconds: float) -> int:
+    """Rounded up: nothing may be early."""
+    return -int(-seconds * 1000 // 1)
 
 
 def counts(answer: Sequence[Any]) -> QueueCounts:
