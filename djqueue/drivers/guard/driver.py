@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.guard.session import GuardedSession
 
 
-class GuardedDriver(Driver):
+class GuardedDriver(Driver, Session, Inspector):
     """A driver whose guard rows are in the database that its key DATABASE names. A subclass makes
     `_session` and `_inspector`.
     """
@@ -48,7 +48,7 @@ class GuardedDriver(Driver):
     def inspector(self) -> Inspector:
         return self._inspector
 
-    # -- both faces, until no caller takes a driver for them -------------------------------------
+    # -- both faces, for tests that work and look through one object -----------------------------
 
     def join(self) -> None:
         self._session.join()
