@@ -58,7 +58,7 @@ class FileSession(base.Session):
         return base.Exchange(lost, found)
 
     def take(self, job):
-        """A new handle: whoever had the job before has another one."""
+        """Reserve a job under a new handle, which makes an earlier one invalid."""
         job["handle"] = [*self.me, uuid.uuid4().hex]
         job |= {"reserved": time.time(), "until": time.time() + self.lease}
         return reserved(job)

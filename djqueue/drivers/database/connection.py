@@ -25,7 +25,7 @@ from djqueue.errors import QueueUnavailable
 BUSY_SECONDS = 1.0
 """How long the parent waits for SQLite's lock before it does something else and comes back."""
 PATIENCE = 2.5
-"""Seconds that a call may wait where nobody says anything else: an eighth of the usual lease."""
+"""Seconds that a call may wait unless set otherwise: an eighth of the usual lease."""
 
 
 class BoundConnection(BaseDatabaseWrapper):
@@ -72,7 +72,7 @@ class BoundConnection(BaseDatabaseWrapper):
         return raw
 
     def limits(self, conn_params: dict[str, Any]) -> dict[str, Any]:
-        """What the client library is told when it connects."""
+        """The parameters with which the client library connects."""
         return {}
 
     def tell(self) -> None:
@@ -111,10 +111,10 @@ class _Postgresql(BoundConnection):
 
 
 _LIMIT_SESSION = (
-    "WITH told AS MATERIALIZED (SELECT set_config(name, %s, false) FROM pg_settings"
+    "WITH limits AS MATERIALIZED (SELECT set_config(name, %s, false) FROM pg_settings"
     " WHERE name IN ('statement_timeout', 'lock_timeout') AND pg_backend_pid() = %s"
     " AND (setting = '0' OR setting::bigint > %s))"
-    " SELECT pg_backend_pid() = %s, (SELECT count(*) FROM told)"
+    " SELECT pg_backend_pid() = %s, (SELECT count(*) FROM limits)"
 )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DatabaseInspector(Inspector):
-    """Looks at the rows, whoever holds them."""
+    """Looks at the rows, held or not."""
 
     def __init__(
         self, calls: Calls, settings: ConnectionSettings, capabilities: Capabilities

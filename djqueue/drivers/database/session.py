@@ -125,7 +125,7 @@ class DatabaseSession(Session):
         """Without the history, which is all of it that is not ours."""
         id = settlement.reservation.id
         if settlement.history is None:
-            logger.error("Job %s stays reserved until its lease is over: %s", id, error)
+            logger.error("Job %s stays reserved until its lease expires: %s", id, error)
             return {id}
         logger.warning("The history of job %s could not be stored: %s", id, error)
         return self._put_back([settlement._replace(history=None)])
