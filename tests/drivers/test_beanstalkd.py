@@ -135,7 +135,7 @@ def job(queue: str, number: int = 0, **values: Any) -> OutgoingJob:
 
 def reserve(driver: Driver, queue: str, limit: int = 1) -> list[Reservation]:
     found: list[Reservation] = []
-    wait_until(lambda: found.extend(driver.exchange([], [queue], limit)[1]) or found, 5)
+    wait_until(lambda: found.extend(driver.session().exchange([], [queue], limit)[1]) or found, 5)
     return found
 
 
@@ -145,11 +145,11 @@ def test_a_stale_worker_cannot_delete_a_job_that_waits_for_its_next_try(make, qu
     stale.push([job(queue)])
     (held,) = reserve(stale, queue)
     stale._client.close()
-    assert other.exchange([], [queue], 1).reservations == []
-    (again,) = other.recover(1)
-    assert other.settle([Settlement(again, Verdict.RELEASE, delay=60)]) == set()
-    assert stale.settle([Settlement(held)]) == {held.id}
-    assert other.counts(queue)[:3] == (0, 1, 0)
+    assert other.session().exchange([], [queue], 1).reservations == []
+    (again,) = other.session().recover(1)
+    assert other.session().settle([Settlement(again, Verdict.RELEASE, delay=60)]) == set()
+    assert stale.session().settle([Settlement(held)]) == {held.id}
+    assert other.inspector().counts(queue)[:3] == (0, 1, 0)
 
 
 def test_order_is_priority_then_dispatch(make, queue):
@@ -165,9 +165,9 @@ def test_a_job_that_is_tried_again_goes_to_the_end_and_one_that_was_never_begun_
     driver = make()
     jobs = [job(queue, n) for n in range(4)]
     driver.push(jobs)
-    tried, unbegun = driver.exchange([], [queue], 2).reservations
-    assert driver.settle([Settlement(tried, Verdict.RELEASE, history="[]")]) == set()
-    assert driver.settle([Settlement(unbegun, Verdict.RETURN)]) == set()
+    tried, unbegun = driver.session().exchange([], [queue], 2).reservations
+    assert driver.session().settle([Settlement(tried, Verdict.RELEASE, history="[]")]) == set()
+    assert driver.session().settle([Settlement(unbegun, Verdict.RETURN)]) == set()
     found = reserve(driver, queue, 4)
     assert [r.id for r in found] == [jobs[n].id for n in (1, 2, 3, 0)]
     assert [(r.attempt, r.history) for r in found[-1:]] == [(2, "[]")]
@@ -179,10 +179,10 @@ def test_what_a_broken_connection_held_is_lost_to_it(make, queue):
     driver.push([job(queue, n) for n in range(3)])
     held = reserve(driver, queue, 3)
     driver.close()
-    assert driver.extend(held[:1]) == {held[0].id}
-    assert driver.settle([Settlement(r) for r in held[1:]]) == {r.id for r in held[1:]}
-    assert driver.exchange([], [queue], 3).reservations == []
-    assert {r.id for r in driver.recover(3)} == {r.id for r in held}
+    assert driver.session().extend(held[:1]) == {held[0].id}
+    assert driver.session().settle([Settlement(r) for r in held[1:]]) == {r.id for r in held[1:]}
+    assert driver.session().exchange([], [queue], 3).reservations == []
+    assert {r.id for r in driver.session().recover(3)} == {r.id for r in held}
 
 
 def test_signs_of_life_keep_a_short_reservation(make, queue):
@@ -191,9 +191,9 @@ def test_signs_of_life_keep_a_short_reservation(make, queue):
     held = reserve(driver, queue)
     for _ in range(6):
         time.sleep(0.7)
-        assert driver.extend(held) == set()
-        assert other.exchange([], [queue], 1).reservations == []
-    assert driver.settle([Settlement(held[0])]) == set()
+        assert driver.session().extend(held) == set()
+        assert other.session().exchange([], [queue], 1).reservations == []
+    assert driver.session().settle([Settlement(held[0])]) == set()
 
 
 def test_a_body_of_another_program_is_a_foreign_job(make, queue, raw):
@@ -206,7 +206,9 @@ def test_a_body_of_another_program_is_a_foreign_job(make, queue, raw):
     assert len({uuid.UUID(r.id) for r in found}) == len(bodies)
     again = make()
     driver.close()
-    orphans = wait_until(lambda: again.exchange([], [queue], 9) and again.recover(9), 5)
+    orphans = wait_until(
+        lambda: again.session().exchange([], [queue], 9) and again.session().recover(9), 5
+    )
     assert {r.id for r in orphans} <= {r.id for r in found}, "the same id each time"
 
 
@@ -242,7 +244,7 @@ def test_a_server_that_is_not_there(make):
     with pytest.raises(QueueUnavailable, match="cannot be reached") as error:
         make(PORT=1).push([job("default")])
     assert not error.value.ambiguous
-    assert "cannot be reached" in make(PORT=1).warnings()[0]
+    assert "cannot be reached" in make(PORT=1).inspector().warnings()[0]
 
 
 def test_a_server_that_hangs_up_is_asked_again(make, queue, beanstalkd_server):
@@ -250,7 +252,7 @@ def test_a_server_that_hangs_up_is_asked_again(make, queue, beanstalkd_server):
     driver.push([job(queue)])
     driver._client._socket.shutdown(socket.SHUT_RDWR)
     driver.push([job(queue)])
-    assert driver.counts(queue).waiting == 2
+    assert driver.inspector().counts(queue).waiting == 2
 
 
 @contextlib.contextmanager
@@ -273,10 +275,10 @@ def test_while_the_guard_is_away_nothing_is_reserved_and_what_is_held_stays(
     held = reserve(driver, queue)
     with guard_is_away(monkeypatch):
         with pytest.raises(QueueUnavailable, match=r"guard rows.*away") as error:
-            driver.exchange([], [queue], 1)
-        driver.reset_connection(error.value)
-        assert driver.counts(queue)[:3] == (1, 0, 1)
-    assert driver.settle([Settlement(held[0])]) == set()
+            driver.session().exchange([], [queue], 1)
+        driver.session().reset_connection(error.value)
+        assert driver.inspector().counts(queue)[:3] == (1, 0, 1)
+    assert driver.session().settle([Settlement(held[0])]) == set()
     assert len(reserve(driver, queue)) == 1
 
 
@@ -284,12 +286,12 @@ def test_what_a_mark_says_is_over_never_runs_again(make, queue):
     driver = make()
     driver.push([job(queue)])
     (held,) = reserve(driver, queue)
-    assert driver.confirm_end(held, over=True)
+    assert driver.session().confirm_end(held, over=True)
     driver._client.close()
     other = make()
-    assert other.exchange([], [queue], 5).reservations == []
-    assert (other.recover(5), other.counts(queue)[:3]) == ([], (0, 0, 0))
-    assert driver.settle([Settlement(held, Verdict.RELEASE)]) == {held.id}
+    assert other.session().exchange([], [queue], 5).reservations == []
+    assert (other.session().recover(5), other.inspector().counts(queue)[:3]) == ([], (0, 0, 0))
+    assert driver.session().settle([Settlement(held, Verdict.RELEASE)]) == {held.id}
 
 
 def test_the_row_of_a_job_is_gone_when_it_is_over(make, queue):
@@ -297,16 +299,16 @@ def test_the_row_of_a_job_is_gone_when_it_is_over(make, queue):
     driver.push([job(queue, n) for n in range(3)])
     held = reserve(driver, queue, 3)
     assert Run.objects.exclude(held_as="").count() == 3
-    driver.settle([Settlement(held[0]), Settlement(held[1], Verdict.RELEASE)])
+    driver.session().settle([Settlement(held[0]), Settlement(held[1], Verdict.RELEASE)])
     assert set(map(str, Run.objects.values_list("uuid", flat=True))) == {held[1].id, held[2].id}
-    driver.clear(queue)
+    driver.inspector().clear(queue)
     assert [str(row.uuid) for row in Run.objects.all()] == [held[2].id]
 
 
 def test_a_server_without_a_binlog_says_so(make, beanstalkd_binlog_server):
-    assert "are lost when it stops" in make().warnings()[0]
-    assert BeanstalkdDriver(connection(beanstalkd_binlog_server)).warnings() == []
-    assert "MAX_JOB_SIZE is 70,000" in make(MAX_JOB_SIZE=70_000).warnings()[1]
+    assert "are lost when it stops" in make().inspector().warnings()[0]
+    assert BeanstalkdDriver(connection(beanstalkd_binlog_server)).inspector().warnings() == []
+    assert "MAX_JOB_SIZE is 70,000" in make(MAX_JOB_SIZE=70_000).inspector().warnings()[1]
 
 
 def test_acknowledged_jobs_survive_a_killed_server(queue):
@@ -315,36 +317,36 @@ def test_acknowledged_jobs_survive_a_killed_server(queue):
         jobs = [job(queue, n) for n in range(200)]
         driver.push(jobs)
         held = reserve(driver, queue, 50)
-        driver.settle([Settlement(r) for r in held[:25]])
+        driver.session().settle([Settlement(r) for r in held[:25]])
         server.kill9()
         with pytest.raises(QueueUnavailable):
-            driver.extend(held[25:])
+            driver.session().extend(held[25:])
         server.start()
-        assert driver.extend(held[25:]) == {r.id for r in held[25:]}
+        assert driver.session().extend(held[25:]) == {r.id for r in held[25:]}
         found = {r.id for r in reserve(driver, queue, 200)}
         assert found == {each.id for each in jobs[50:]}
-        assert {r.id for r in driver.recover(200)} == {each.id for each in jobs[25:50]}
+        assert {r.id for r in driver.session().recover(200)} == {each.id for each in jobs[25:50]}
         driver.close()
 
 
 def test_counting_tells_when_the_next_job_was_put(make, queue):
     driver = make()
     driver.push([job(queue)])
-    oldest = driver.counts(queue).oldest_at
+    oldest = driver.inspector().counts(queue).oldest_at
     assert abs((datetime.now(timezone.utc) - oldest).total_seconds()) < 3
 
 
 def test_a_paused_queue_is_not_waited_for(make, queue):
     driver = make()
-    wakeup = driver.watch([queue])
+    wakeup = driver.session().watch([queue])
     descriptor = wakeup.fileno()
-    driver.exchange([], [], 5)
+    driver.session().exchange([], [], 5)
     make().push([job(queue)])
     time.sleep(0.3)
     assert not wakeup.arrived()
-    assert driver.counts(queue).waiting == 1
+    assert driver.inspector().counts(queue).waiting == 1
     assert len(reserve(driver, queue)) == 1
-    driver.exchange([], [queue], 5)
+    driver.session().exchange([], [queue], 5)
     make().push([job(queue)])
     assert wait_until(wakeup.arrived, 5)
     assert wakeup.fileno() == descriptor
@@ -369,12 +371,12 @@ def test_a_copy_of_a_push_that_is_found_after_the_end_is_over(make, queue):
     one = job(queue)
     driver.push([one])
     (held,) = reserve(driver, queue)
-    assert driver.confirm_end(held, over=True)
+    assert driver.session().confirm_end(held, over=True)
     driver._client.ask([client.delete(held.handle[0])])  # and then its worker died
     driver.push([one])
     other = make()
-    assert other.exchange([], [queue], 5).reservations == []
-    assert (other.recover(5), other.counts(queue)[:3]) == ([], (0, 0, 0))
+    assert other.session().exchange([], [queue], 5).reservations == []
+    assert (other.session().recover(5), other.inspector().counts(queue)[:3]) == ([], (0, 0, 0))
 
 
 def test_a_row_that_is_locked_keeps_nobody_waiting(make, queue):
@@ -388,12 +390,12 @@ def test_a_row_that_is_locked_keeps_nobody_waiting(make, queue):
     driver.push([job(queue)])
     (held,) = reserve(driver, queue)
     with transaction.atomic():
-        assert driver.confirm_end(held, over=False)
+        assert driver.session().confirm_end(held, over=False)
         driver._client.close()
 
         def look() -> object:
             try:
-                return other.exchange([], [queue], 1), other.recover(1)
+                return other.session().exchange([], [queue], 1), other.session().recover(1)
             finally:
                 connections.close_all()
 
@@ -428,16 +430,16 @@ def test_a_server_that_is_silent_for_a_while_gives_nothing_away(own_server, queu
     for _ in range(2):
         before = time.monotonic()
         with pytest.raises(QueueUnavailable, match="has not answered") as error:
-            driver.exchange([Settlement(held[0])], [queue], 1)
-        driver.reset_connection(error.value)
+            driver.session().exchange([Settlement(held[0])], [queue], 1)
+        driver.session().reset_connection(error.value)
         assert time.monotonic() - before < 0.6
     own_server.thaw()
     other = as_worker(own_server, "b", queue)
-    assert driver.extend([]) == set()
-    taken = other.exchange([], [queue], 9).reservations
-    assert other.recover(9) == [], "what the silent server held was not given away"
+    assert driver.session().extend([]) == set()
+    taken = other.session().exchange([], [queue], 9).reservations
+    assert other.session().recover(9) == [], "what the silent server held was not given away"
     assert len(taken) == 2, "what was reserved in a late answer goes back at once"
-    assert driver.exchange([Settlement(held[0])], [queue], 1).lost == set()
+    assert driver.session().exchange([Settlement(held[0])], [queue], 1).lost == set()
     assert not Run.objects.filter(uuid=held[0].id, ended=False).exists()
     for each in (driver, other):
         each.close()
@@ -457,9 +459,9 @@ def test_a_deletion_whose_answer_was_lost_is_no_lost_job(own_server, queue):
         held = reserve(driver, queue, 2)
         proxy.mode = Mode.DROP
         with pytest.raises(QueueUnavailable):
-            driver.exchange([Settlement(held[0])], [], 0)
+            driver.session().exchange([Settlement(held[0])], [], 0)
         proxy.mode = Mode.PASS
-        lost = driver.exchange([Settlement(each) for each in held], [], 0).lost
+        lost = driver.session().exchange([Settlement(each) for each in held], [], 0).lost
         assert lost == {held[1].id}, "the first one is over, the second one may run elsewhere"
         held_still = Run.objects.filter(ended=False).values_list("uuid", flat=True)
         assert set(map(str, held_still)) == {held[1].id}
@@ -479,13 +481,13 @@ def test_a_job_that_got_the_number_of_another_one_is_left_alone(own_server, queu
 
     def settled() -> bool:
         try:
-            lost.update(driver.settle([Settlement(held)]))
+            lost.update(driver.session().settle([Settlement(held)]))
         except QueueUnavailable:
             return False
         return True
 
     wait_until(settled, 5)
-    assert driver.counts(queue)[:3] == (3, 0, 0)
+    assert driver.inspector().counts(queue)[:3] == (3, 0, 0)
     assert [r.id for r in reserve(driver, queue, 3)] == [each.id for each in jobs]
     for each in (driver, pusher):
         each.close()
@@ -494,13 +496,13 @@ def test_a_job_that_got_the_number_of_another_one_is_left_alone(own_server, queu
 def test_a_job_is_held_for_as_long_as_its_pusher_said(make, queue):
     driver = make(RETRY_AFTER=600)
     make(RETRY_AFTER=10).push([job(queue)])
-    assert driver.lease == 600
+    assert driver.session().lease == 600
     (held,) = reserve(driver, queue)
-    assert driver.lease == 10
-    assert driver.settle([Settlement(held, Verdict.RELEASE)]) == set()
-    assert driver.lease == 600
+    assert driver.session().lease == 10
+    assert driver.session().settle([Settlement(held, Verdict.RELEASE)]) == set()
+    assert driver.session().lease == 600
     reserve(driver, queue)
-    assert driver.lease == 600, "who releases a job puts it back with its own time"
+    assert driver.session().lease == 600, "who releases a job puts it back with its own time"
 
 
 # -- the call of an idle worker --------------------------------------------------------------------
@@ -508,23 +510,23 @@ def test_a_job_is_held_for_as_long_as_its_pusher_said(make, queue):
 
 def test_a_worker_that_has_not_looked_yet_takes_no_job_from_its_queue(make, queue):
     driver = make()
-    wakeup = driver.watch([queue])
+    wakeup = driver.session().watch([queue])
     make().push([job(queue)])
     time.sleep(0.2)
     assert not wakeup.arrived()
-    assert len(driver.exchange([], [queue], 1).reservations) == 1
+    assert len(driver.session().exchange([], [queue], 1).reservations) == 1
     wakeup.close()
 
 
 def test_the_better_queue_comes_first_though_the_other_one_has_called(make, queue):
     driver, high, low = make(), f"{queue}-high", f"{queue}-low"
-    wakeup = driver.watch([high, low])
-    assert driver.exchange([], [high, low], 1).reservations == []
+    wakeup = driver.session().watch([high, low])
+    assert driver.session().exchange([], [high, low], 1).reservations == []
     pusher = make()
     pusher.push([job(low)])
     wait_until(wakeup.arrived, 5)
     pusher.push([job(high)])
-    found = [driver.exchange([], [high, low], 1).reservations[0].queue for _ in range(1)]
+    found = [driver.session().exchange([], [high, low], 1).reservations[0].queue for _ in range(1)]
     assert found == [high]
     assert [r.queue for r in reserve(driver, low)] == [low]
     wakeup.close()
@@ -533,8 +535,8 @@ def test_the_better_queue_comes_first_though_the_other_one_has_called(make, queu
 def test_a_call_for_a_job_that_is_gone_is_none(make, queue):
     """Its time was over, as that of a worker that was frozen while it was idle."""
     driver = make()
-    wakeup = driver.watch([queue])
-    assert driver.exchange([], [queue], 1).reservations == []
+    wakeup = driver.session().watch([queue])
+    assert driver.session().exchange([], [queue], 1).reservations == []
     wakeup._client.close()
     wakeup._pass_on(2**40)
     assert wakeup.called([queue]) == []
@@ -543,15 +545,15 @@ def test_a_call_for_a_job_that_is_gone_is_none(make, queue):
 
 def test_a_worker_hears_at_once_that_the_connection_with_its_jobs_is_gone(own_server, queue):
     driver = as_worker(own_server, "a", queue)
-    wakeup = driver.watch([queue])
+    wakeup = driver.session().watch([queue])
     driver.push([job(queue)])
-    held = driver.exchange([], [queue], 5).reservations
+    held = driver.session().exchange([], [queue], 5).reservations
     assert len(held) == 1
-    assert not driver.lost_hold()
+    assert not driver.session().lost_hold()
     own_server.kill9()
     wait_until(wakeup.arrived, 2)
-    assert driver.lost_hold()
-    assert not driver.lost_hold(), "it is told once"
+    assert driver.session().lost_hold()
+    assert not driver.session().lost_hold(), "it is told once"
     wakeup.close()
     driver.close()
 
@@ -565,10 +567,16 @@ def test_a_push_that_was_repeated_runs_once(make, queue):
     driver.push([one])
     driver.push([one])  # its sender did not see the answer
     (held,) = reserve(driver, queue)
-    assert other.exchange([], [queue], 5).reservations == [], "its first copy is held"
-    assert (other.recover(5), driver.settle([Settlement(held)])) == ([], set())
-    wait_until(lambda: other.exchange([], [queue], 5) and not any(other.counts(queue)[:3]), 5)
-    assert other.recover(5) == []
+    assert other.session().exchange([], [queue], 5).reservations == [], "its first copy is held"
+    assert (other.session().recover(5), driver.session().settle([Settlement(held)])) == ([], set())
+    wait_until(
+        lambda: (
+            other.session().exchange([], [queue], 5)
+            and not any(other.inspector().counts(queue)[:3])
+        ),
+        5,
+    )
+    assert other.session().recover(5) == []
     driver.push([one._replace(push_id=str(uuid.uuid4()))])
     (again,) = reserve(other, queue)
     assert (again.id, again.attempt) == (one.id, 1), "another push is another run"
@@ -582,12 +590,18 @@ def test_a_worker_that_dies_between_the_two_steps_of_a_release_leaves_one_job(ma
     driver._guard.put_back([(pairs[0][0], 1)])
     driver._session._settling._put_copies(pairs)
     driver.close()
-    assert other.counts(queue).waiting == 2
-    (again,) = other.exchange([], [queue], 5).reservations
+    assert other.inspector().counts(queue).waiting == 2
+    (again,) = other.session().exchange([], [queue], 5).reservations
     assert (again.id, again.attempt) == (held.id, 2)
-    assert other.settle([Settlement(again)]) == set()
-    wait_until(lambda: other.exchange([], [queue], 5) and not any(other.counts(queue)[:3]), 5)
-    assert other.recover(5) == []
+    assert other.session().settle([Settlement(again)]) == set()
+    wait_until(
+        lambda: (
+            other.session().exchange([], [queue], 5)
+            and not any(other.inspector().counts(queue)[:3])
+        ),
+        5,
+    )
+    assert other.session().recover(5) == []
 
 
 def slow_server(listener: socket.socket, seconds: float) -> None:
@@ -620,32 +634,32 @@ def test_a_deletion_that_is_still_on_its_way_decides_with_the_row(own_server, qu
         (held,) = reserve(driver, queue)
         proxy.mode = Mode.HOLD
         with pytest.raises(QueueUnavailable):
-            driver.settle([Settlement(held)])
+            driver.session().settle([Settlement(held)])
         driver._client.close()  # what was sent is carried out later all the same
         driver._client.address = (proxy.host, own_server.port)
-        assert driver.extend([held]) == set()
-        assert driver.settle([Settlement(held)]) == set()
+        assert driver.session().extend([held]) == set()
+        assert driver.session().settle([Settlement(held)]) == set()
         other = BeanstalkdDriver(connection(own_server))
         proxy.mode = Mode.PASS
-        wait_until(lambda: not any(other.counts(queue)[:3]), 5)
-        assert other.exchange([], [queue], 5).reservations == []
-        assert other.recover(5) == []
+        wait_until(lambda: not any(other.inspector().counts(queue)[:3]), 5)
+        assert other.session().exchange([], [queue], 5).reservations == []
+        assert other.session().recover(5) == []
         for each in (driver, other):
             each.close()
 
 
 def test_a_late_answer_is_no_broken_connection(own_server, queue):
     driver = as_worker(own_server, "a", queue)
-    wakeup = driver.watch([queue])
+    wakeup = driver.session().watch([queue])
     driver.push([job(queue)])
-    assert len(driver.exchange([], [queue], 5).reservations) == 1
+    assert len(driver.session().exchange([], [queue], 5).reservations) == 1
     own_server.freeze()
     with pytest.raises(QueueUnavailable):
-        driver.exchange([], [queue], 5)
+        driver.session().exchange([], [queue], 5)
     own_server.thaw()
     time.sleep(0.2)
     wakeup.arrived()
-    assert not driver.lost_hold()
+    assert not driver.session().lost_hold()
     wakeup.close()
     driver.close()
 
@@ -655,6 +669,6 @@ def test_what_was_settled_before_an_exchange_broke_off_is_not_lost(make, queue, 
     driver.push([job(queue, n) for n in range(2)])
     held = reserve(driver, queue)
     with guard_is_away(monkeypatch), pytest.raises(QueueUnavailable):
-        driver.exchange([Settlement(held[0])], [queue], 1)
-    assert driver.exchange([Settlement(held[0])], [queue], 1).lost == set()
-    assert driver.settle([Settlement(held[0])]) == {held[0].id}, "once told, it is over"
+        driver.session().exchange([Settlement(held[0])], [queue], 1)
+    assert driver.session().exchange([Settlement(held[0])], [queue], 1).lost == set()
+    assert driver.session().settle([Settlement(held[0])]) == {held[0].id}, "once told, it is over"

@@ -142,7 +142,7 @@ def job(queue: str, number: int = 0, **values: Any) -> OutgoingJob:
 
 def reserve(driver: Driver, queue: str, limit: int = 1) -> list[Reservation]:
     found: list[Reservation] = []
-    wait_until(lambda: found.extend(driver.exchange([], [queue], limit)[1]) or found, 8)
+    wait_until(lambda: found.extend(driver.session().exchange([], [queue], limit)[1]) or found, 8)
     return found
 
 
@@ -150,8 +150,8 @@ def test_everything_goes_in_batches_of_ten(make, queue, calls):
     driver = make(RETRY_AFTER=60)
     driver.push([job(queue, n) for n in range(100)])
     done = 0
-    while held := driver.exchange([], [queue], 10).reservations:
-        driver.settle([Settlement(r) for r in held])
+    while held := driver.session().exchange([], [queue], 10).reservations:
+        driver.session().settle([Settlement(r) for r in held])
         done += len(held)
     made = [operation for operation, _ in calls]
     assert done == 100
@@ -215,7 +215,7 @@ def test_long_delays_wait_in_the_database(make, queue):
     driver.push([soon, late])
     row = Outbox.objects.get()
     assert (str(row.uuid), row.queue, row.payload) == (late.id, queue, late.payload)
-    assert driver.counts(queue)[:3] == (0, 2, 0)
+    assert driver.inspector().counts(queue)[:3] == (0, 2, 0)
     assert outbox.replay(driver=driver) == 0
     assert Outbox.objects.filter(due_at__gt=Now() + timedelta(seconds=7000)).count() == 1
     Outbox.objects.update(due_at=Now() - timedelta(seconds=1))
@@ -229,8 +229,8 @@ def test_a_retry_that_sqs_has_no_room_for_waits_in_the_database(make, queue):
     driver.push([job(queue, message_group="g")])
     (held,) = reserve(driver, queue)
     late = Settlement(held, Verdict.RELEASE, delay=50_000.0, history="first")
-    assert driver.settle([late]) == set()
-    assert driver.counts(queue)[:3] == (0, 1, 0)
+    assert driver.session().settle([late]) == set()
+    assert driver.inspector().counts(queue)[:3] == (0, 1, 0)
     Outbox.objects.update(due_at=Now() - timedelta(seconds=1))
     assert outbox.replay(driver=driver) == 1
     (again,) = reserve(driver, queue)
@@ -241,9 +241,9 @@ def test_clearing_takes_what_waits_and_what_is_parked(make, queue):
     driver = make(RETRY_AFTER=60)
     driver.push([job(queue), job(queue), job(queue, delay=5000.0)])
     (held,) = reserve(driver, queue)
-    assert driver.clear(queue) == 2
-    assert driver.settle([Settlement(held)]) == set()
-    assert driver.counts(queue)[:3] == (0, 0, 0)
+    assert driver.inspector().clear(queue) == 2
+    assert driver.session().settle([Settlement(held)]) == set()
+    assert driver.inspector().counts(queue)[:3] == (0, 0, 0)
 
 
 # -- FIFO ----------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_a_group_runs_in_order_one_at_a_time(make, fifo):
         held = reserve(driver, fifo, 10)
         assert len(held) <= 2
         seen += [r.id for r in held]
-        driver.settle([Settlement(r) for r in held])
+        driver.session().settle([Settlement(r) for r in held])
     assert [id for id in seen if id in {each.id for each in a}] == [each.id for each in a]
     assert [id for id in seen if id in {each.id for each in b}] == [each.id for each in b]
 
@@ -270,11 +270,11 @@ def test_a_retry_keeps_its_group_waiting(make, fifo):
     ids = [each.id for each in one]
     driver.push(one)
     (held,) = reserve(driver, fifo, 10)
-    driver.settle([Settlement(held, Verdict.RELEASE, delay=1)])
-    assert driver.exchange([], [fifo], 10).reservations == []
+    driver.session().settle([Settlement(held, Verdict.RELEASE, delay=1)])
+    assert driver.session().exchange([], [fifo], 10).reservations == []
     (again,) = reserve(driver, fifo, 10)
     assert (again.id, again.attempt) == (ids[0], 2)
-    driver.settle([Settlement(again)])
+    driver.session().settle([Settlement(again)])
     assert reserve(driver, fifo, 10)[0].id == ids[1]
 
 
@@ -286,7 +286,7 @@ def test_groups_and_deduplication_are_the_jobs_or_sane(make, fifo, calls):
     sent = [e for operation, given in calls if "send" in operation for e in given["Entries"]]
     assert (sent[0]["MessageGroupId"], sent[0]["MessageDeduplicationId"]) == (fifo, plain.id)
     assert (sent[1]["MessageGroupId"], sent[1]["MessageDeduplicationId"]) == ("order-7", "paid-7")
-    assert driver.counts(fifo).waiting == 2
+    assert driver.inspector().counts(fifo).waiting == 2
 
 
 def test_any_delay_in_a_fifo_queue_is_parked(make, fifo):
@@ -312,9 +312,9 @@ def test_a_message_whose_holder_is_alive_is_left_alone(make, queue):
     driver.push([job(queue)])
     (held,) = reserve(driver, queue)
     give_again(driver, queue)
-    assert other.exchange([], [queue], 10).reservations == []
-    assert other.recover(10) == []
-    assert driver.settle([Settlement(held)]) == set()
+    assert other.session().exchange([], [queue], 10).reservations == []
+    assert other.session().recover(10) == []
+    assert driver.session().settle([Settlement(held)]) == set()
     assert Run.objects.get().ended
 
 
@@ -324,8 +324,8 @@ def test_a_message_that_comes_again_after_its_end_is_deleted(make, queue):
     (held,) = reserve(driver, queue)
     give_again(driver, queue)
     driver._guard.end([driver._session._holdings[held.handle[0]].claim])  # the delete did nothing
-    assert other.exchange([], [queue], 10).reservations == []
-    assert other.counts(queue)[:3] == (0, 0, 0)
+    assert other.session().exchange([], [queue], 10).reservations == []
+    assert other.inspector().counts(queue)[:3] == (0, 0, 0)
 
 
 def test_our_own_message_that_comes_again_is_held_once(make, queue):
@@ -333,11 +333,11 @@ def test_our_own_message_that_comes_again_is_held_once(make, queue):
     driver.push([job(queue)])
     (held,) = reserve(driver, queue)
     give_again(driver, queue)
-    assert driver.exchange([], [queue], 10).reservations == []
-    assert driver.recover(10) == []
-    assert driver.extend([held]) == set()
-    assert driver.settle([Settlement(held)]) == set()
-    assert driver.counts(queue)[:3] == (0, 0, 0)
+    assert driver.session().exchange([], [queue], 10).reservations == []
+    assert driver.session().recover(10) == []
+    assert driver.session().extend([held]) == set()
+    assert driver.session().settle([Settlement(held)]) == set()
+    assert driver.inspector().counts(queue)[:3] == (0, 0, 0)
 
 
 def test_a_message_of_another_program_is_a_job_whose_name_says_so(make, queue, sqs_server):
@@ -377,7 +377,7 @@ def test_urls_come_from_the_prefix_from_the_settings_or_from_sqs(make, queue, sq
 def test_a_queue_that_does_not_exist_is_told_in_words(make):
     with pytest.raises(ConfigurationError, match="Create the queue"):
         make().push([job("no-such-queue")])
-    assert "Create the queue" in make(PREFIX="").warnings()[0]
+    assert "Create the queue" in make(PREFIX="").inspector().warnings()[0]
 
 
 def test_a_server_that_is_not_there(make):
@@ -389,7 +389,7 @@ def test_a_server_that_is_not_there(make):
 def test_a_message_above_the_limit_is_refused_in_words(make, queue):
     with pytest.raises(QueueError, match=r"at most 262,144.*Nothing was queued"):
         make().push([job(queue), job(queue)._replace(payload="x" * 262_144)])
-    assert make().counts(queue).waiting == 0
+    assert make().inspector().counts(queue).waiting == 0
 
 
 def test_redrive_and_retention_are_looked_at(make, sqs_server):
@@ -398,7 +398,7 @@ def test_redrive_and_retention_are_looked_at(make, sqs_server):
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
     create(sqs_server, "watched", RedrivePolicy=policy, MessageRetentionPeriod="86400")
     driver = SqsDriver(replace(connection(sqs_server), queue="watched"))
-    redrive, retention = driver.warnings()
+    redrive, retention = driver.inspector().warnings()
     assert dead.endswith("/dead")
     assert f"to {arn} when it has been received 3 times" in redrive
     assert "for 1 days" in retention

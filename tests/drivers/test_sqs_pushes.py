@@ -102,10 +102,10 @@ def test_a_push_that_is_stored_twice_runs_once(driver, make, queue):
     one = job(queue)
     for _ in range(2):
         driver.push([one])
-    (held,) = driver.exchange([], [queue], 1).reservations
-    assert other.exchange([], [queue], 1).reservations == []
-    assert other.recover(10) == []
-    assert driver.settle([Settlement(held)]) == set()
+    (held,) = driver.session().exchange([], [queue], 1).reservations
+    assert other.session().exchange([], [queue], 1).reservations == []
+    assert other.session().recover(10) == []
+    assert driver.session().settle([Settlement(held)]) == set()
     assert Run.objects.get().attempts == 1
     (put_off,) = other._guard.take([_copy(one)], {})
     assert put_off.state.value == "ended"
@@ -120,24 +120,24 @@ def _copy(one: OutgoingJob) -> Any:
 def test_a_retry_travels_with_the_id_of_its_push(driver, queue):
     one = job(queue)
     driver.push([one])
-    (held,) = driver.exchange([], [queue], 1).reservations
-    driver.settle([Settlement(held)])
+    (held,) = driver.session().exchange([], [queue], 1).reservations
+    driver.session().settle([Settlement(held)])
     driver.push([one._replace(push_id=new_push_id())])
-    (again,) = driver.exchange([], [queue], 1).reservations
+    (again,) = driver.session().exchange([], [queue], 1).reservations
     assert (again.id, again.attempt, again.payload) == (one.id, 1, one.payload)
-    assert driver.fence(again) > driver.fence(held)
+    assert driver.session().fence(again) > driver.session().fence(held)
 
 
 def test_a_late_release_is_the_same_push_under_a_deduplication_id_of_its_own(driver, aws, fifo):
     one = job(fifo, deduplication_id="paid-7", message_group="a")
     driver.push([one])
-    (held,) = driver.exchange([], [fifo], 1).reservations
-    driver.settle([Settlement(held, Verdict.RELEASE, delay=50_000.0)])
+    (held,) = driver.session().exchange([], [fifo], 1).reservations
+    driver.session().settle([Settlement(held, Verdict.RELEASE, delay=50_000.0)])
     row = Outbox.objects.get()
     assert (row.push_id, row.message_group) == ("", "a")
     late = one._replace(deduplication_id=row.deduplication_id, push_id=row.push_id)
     driver.push([late])
-    (again,) = driver.exchange([], [fifo], 1).reservations
+    (again,) = driver.session().exchange([], [fifo], 1).reservations
     assert (again.id, again.attempt) == (one.id, 2)
     assert aws.dropped == []
 
@@ -147,7 +147,7 @@ def test_a_repeated_push_to_a_fifo_queue_is_dropped_there(driver, aws, fifo):
     driver.push([one])
     driver.push([one])
     assert aws.dropped == [one.id]
-    assert driver.counts(fifo).waiting == 1
+    assert driver.inspector().counts(fifo).waiting == 1
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_a_push_that_breaks_off_says_what_is_stored(driver, aws, queue):
     error = broken(driver, [*given, *late])
     assert error.stored == ids(given[:20]) | ids(late)
     assert not error.ambiguous, "SQS said that it did not do it"
-    assert driver.counts(queue).waiting == 20
+    assert driver.inspector().counts(queue).waiting == 20
 
 
 def test_a_batch_whose_answer_is_lost_is_in_doubt(driver, aws, queue):

@@ -17,6 +17,7 @@ from djqueue import find, queues
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import FOREIGN, OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.sqs import SqsDriver
+from djqueue.drivers.sqs.session import SqsSession
 from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
 from djqueue.finish.finish import Finish
 from djqueue.models import FailedJob, Outbox, Run
@@ -86,7 +87,7 @@ def push(driver: SqsDriver, queue: str, count: int = 1) -> None:
 
 
 def reserve(driver: SqsDriver, *queues: str, limit: int = 1) -> list[Reservation]:
-    return driver.exchange([], queues, limit).reservations
+    return driver.session().exchange([], queues, limit).reservations
 
 
 def on(operation: str, fault: Fault | Refusal, *, queue: str = "", times: int = 1000) -> Act:
@@ -109,11 +110,11 @@ def test_no_call_of_a_worker_waits_longer_than_its_patience(driver, aws, queue):
     held = reserve(driver, queue, limit=2)
     aws.act = lambda operation, body: Fault.SILENT
     calls: list[Callable[[], object]] = [
-        lambda: driver.exchange([], [queue], 10),
-        lambda: driver.exchange([Settlement(held[0])], [queue], 10),
-        lambda: driver.exchange([Settlement(held[0], Verdict.RELEASE)], [queue], 10),
-        lambda: driver.extend(held),
-        lambda: driver.counts(queue),
+        lambda: driver.session().exchange([], [queue], 10),
+        lambda: driver.session().exchange([Settlement(held[0])], [queue], 10),
+        lambda: driver.session().exchange([Settlement(held[0], Verdict.RELEASE)], [queue], 10),
+        lambda: driver.session().extend(held),
+        lambda: driver.inspector().counts(queue),
     ]
     for patience in (1.0, 0.5):  # it may change at any time: a worker that stops has less
         driver.patience = patience
@@ -136,7 +137,7 @@ def test_an_exchange_of_many_requests_begins_none_when_its_time_is_over(driver, 
     began = time.monotonic()
     released = [Settlement(r, Verdict.RELEASE) for r in held[:5]]
     with pytest.raises(QueueUnavailable, match="too slow"):
-        driver.exchange([*map(Settlement, held[5:]), *released], [queue], 10)
+        driver.session().exchange([*map(Settlement, held[5:]), *released], [queue], 10)
     assert time.monotonic() - began < 1.2
 
 
@@ -146,8 +147,8 @@ def test_what_was_settled_before_an_exchange_broke_off_is_not_lost(driver, aws, 
     settlements = [Settlement(done), Settlement(released, Verdict.RELEASE)]
     aws.act = on("ReceiveMessage", Refusal("ServiceUnavailable", 503), times=3)
     with pytest.raises(QueueUnavailable):
-        driver.exchange(settlements, [queue], 10)
-    exchange = driver.exchange(settlements, [queue], 10)
+        driver.session().exchange(settlements, [queue], 10)
+    exchange = driver.session().exchange(settlements, [queue], 10)
     assert exchange.lost == set()
     assert [r.id for r in exchange.reservations] == [released.id]
 
@@ -162,11 +163,11 @@ def test_what_is_on_record_and_sqs_does_not_know_yet_is_not_lost(driver, aws, qu
     aws.act = lambda operation, body: Refusal("ServiceUnavailable", 503)
     driver.patience = 2.0
     with pytest.raises(QueueUnavailable):
-        driver.settle([Settlement(held, verdict)])
-    assert driver.extend([held]) == set()
+        driver.session().settle([Settlement(held, verdict)])
+    assert driver.session().extend([held]) == set()
     aws.act = lambda operation, body: None
-    assert driver.extend([held]) == set()
-    assert driver.settle([Settlement(held, verdict)]) == set()
+    assert driver.session().extend([held]) == set()
+    assert driver.session().settle([Settlement(held, verdict)]) == set()
     assert len(reserve(driver, queue)) == (verdict is Verdict.RELEASE)
 
 
@@ -179,18 +180,22 @@ def test_a_late_release_is_parked_once_however_often_its_message_cannot_be_delet
     aws.act = on("DeleteMessageBatch", Refusal("ServiceUnavailable", 503))
     for _ in range(2):
         with pytest.raises(QueueUnavailable):
-            driver.settle([late])
+            driver.session().settle([late])
     aws.act = lambda operation, body: None
-    assert driver.settle([late]) == set()
+    assert driver.session().settle([late]) == set()
     row = Outbox.objects.get()
-    assert (str(row.uuid), row.parked, row.reservation) == (held.id, True, driver.fence(held))
-    assert driver.counts(queue)[:3] == (0, 1, 0)
+    assert (str(row.uuid), row.parked, row.reservation) == (
+        held.id,
+        True,
+        driver.session().fence(held),
+    )
+    assert driver.inspector().counts(queue)[:3] == (0, 1, 0)
 
 
 # -- somebody else has the job ---------------------------------------------------------------------
 
 
-class Interrupted(SqsDriver):
+class InterruptedSession(SqsSession):
     """Something else happens before it settles."""
 
     meanwhile: Callable[[], object]
@@ -200,6 +205,12 @@ class Interrupted(SqsDriver):
         return super().settle(settlements)
 
 
+class Interrupted(SqsDriver):
+    def __init__(self, settings: ConnectionSettings) -> None:
+        super().__init__(settings)
+        self._session = InterruptedSession(self._client, self._guard, 1, 0, self._park)
+
+
 @pytest.mark.parametrize("late", ["before its row is written", "before the job is settled"])
 def test_a_worker_that_was_too_late_leaves_the_failed_row_of_the_one_that_was_not(aws, queue, late):
     given = {"ENDPOINT_URL": aws.url, "PREFIX": aws.prefix, "WAIT": 0}
@@ -207,22 +218,25 @@ def test_a_worker_that_was_too_late_leaves_the_failed_row_of_the_one_that_was_no
     first, second = Interrupted(settings), SqsDriver(settings)
     push(first, queue)
     (held,) = reserve(first, queue)
-    wait_until(lambda: second.exchange([], [queue], 1) and second.has_orphans, timeout=20)
-    (taken_over,) = second.recover(1)
+    wait_until(
+        lambda: second.session().exchange([], [queue], 1) and second.session().has_orphans,
+        timeout=20,
+    )
+    (taken_over,) = second.session().recover(1)
     if late == "before its row is written":
         fail(second, taken_over)
-        first.meanwhile = lambda: None
+        first._session.meanwhile = lambda: None
     else:
-        first.meanwhile = lambda: fail(second, taken_over)
+        first._session.meanwhile = lambda: fail(second, taken_over)
     fail(first, held)
     row = FailedJob.objects.get()
-    assert (str(row.uuid), row.reservation) == (held.id, second.fence(taken_over))
-    assert first.fence(held) < row.reservation
+    assert (str(row.uuid), row.reservation) == (held.id, second.session().fence(taken_over))
+    assert first.session().fence(held) < row.reservation
     assert Run.objects.get().ended
 
 
 def fail(driver: SqsDriver, held: Reservation) -> None:
-    finish = Finish(driver, "sqs")
+    finish = Finish(driver.session(), "sqs")
     error = ErrorReport("ValueError", "no", "")
     finish.add(held, Outcome(Ending.RAISED, Decision(Action.FAIL), error))
     finish.store_followed()
@@ -258,8 +272,11 @@ def test_what_runs_while_its_queue_goes_is_kept_and_settled(driver, aws, queue):
     push(driver, queue, 2)
     held = reserve(driver, queue, limit=2)
     aws.act = lambda operation, body: GONE
-    assert driver.extend(held) == set()
-    assert driver.settle([Settlement(held[0]), Settlement(held[1], Verdict.RELEASE)]) == set()
+    assert driver.session().extend(held) == set()
+    assert (
+        driver.session().settle([Settlement(held[0]), Settlement(held[1], Verdict.RELEASE)])
+        == set()
+    )
     assert Run.objects.filter(ended=True).count() == 1
 
 
@@ -307,7 +324,7 @@ def test_a_message_that_is_not_ours_is_handed_out_as_it_is(driver, sqs_server, q
     boto.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=told)
     (held,) = reserve(driver, queue)
     assert (held.name, held.payload, held.attempt) == (FOREIGN, body, 1)
-    assert driver.settle([Settlement(held)]) == set()
+    assert driver.session().settle([Settlement(held)]) == set()
 
 
 def test_messages_of_other_programs_fail_with_their_bytes_and_hold_up_no_job(
@@ -356,10 +373,10 @@ def test_only_parked_jobs_can_be_found_and_deleted(driver, queue):
     push(driver, queue)
     parked = OutgoingJob(str(uuid.uuid4()), queue, "a.B", "{}", delay=5000.0)
     driver.push([parked])
-    (found,) = driver.find([parked.id])
+    (found,) = driver.inspector().find([parked.id])
     assert (found.id, found.queue, found.state.value) == (parked.id, queue, "delayed")
     with pytest.raises(Unsupported):
-        driver.find([parked.id, str(uuid.uuid4())])
-    assert driver.remove(queue, [parked.id]) == 1
+        driver.inspector().find([parked.id, str(uuid.uuid4())])
+    assert driver.inspector().remove(queue, [parked.id]) == 1
     with pytest.raises(Unsupported):
-        driver.remove(queue, [parked.id])
+        driver.inspector().remove(queue, [parked.id])
