@@ -21,8 +21,8 @@ from djqueue.checks import TAG
 from djqueue.conf import ConnectionSettings
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import FOREIGN, Driver, OutgoingJob, Reservation, Settlement, Verdict
-from djqueue.drivers.sqs import SqsDriver, names
-from djqueue.drivers.sqs.client import Client
+from djqueue.drivers.sqs import SqsDriver
+from djqueue.drivers.sqs.client import Client, full_name
 from djqueue.drivers.sqs.session import SqsSession
 from djqueue.errors import ConfigurationError, QueueError, QueueUnavailable
 from djqueue.models import Outbox, Run
@@ -364,7 +364,7 @@ def test_a_message_of_another_program_is_a_job_whose_name_says_so(make, queue, s
     ],
 )
 def test_a_queue_has_its_suffix_once_and_before_fifo(queue, suffix, name):
-    assert names.full_name(queue, suffix) == name
+    assert full_name(queue, suffix) == name
 
 
 def test_urls_come_from_the_prefix_from_the_settings_or_from_sqs(make, queue, sqs_server):

@@ -82,11 +82,6 @@ def release(job: int, urgency: int, delay: int) -> bytes:
     return b"release %d %d %d\r\n" % (job, urgency, delay)
 
 
-def bury(job: int, urgency: int) -> bytes:
-    """Put a job aside, until it is kicked."""
-    return b"bury %d %d\r\n" % (job, urgency)
-
-
 def kick_job(job: int) -> bytes:
     """Let a job that is buried or delayed wait in its tube."""
     return b"kick-job %d\r\n" % job

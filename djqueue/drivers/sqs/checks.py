@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core import checks
 
-from djqueue.drivers.sqs import names
-from djqueue.drivers.sqs.client import LEAST_PATIENCE, Client
+from djqueue.drivers.sqs.client import LEAST_PATIENCE, Client, is_fifo
 from djqueue.errors import QueueError
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def warnings(client: Client, queue: str) -> Iterator[str]:
             f"SQS drops what has been in {queue} for {kept / 86400:g} days without a notice. Set "
             f"its MessageRetentionPeriod to {FORTNIGHT} (14 days), the most there is."
         )
-    if names.is_fifo(url) and attributes.get("FifoQueue") == "false":
+    if is_fifo(url) and attributes.get("FifoQueue") == "false":
         yield f"{queue} is called .fifo, and is no FIFO queue."
 
 

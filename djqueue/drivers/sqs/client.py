@@ -25,7 +25,7 @@ from botocore.exceptions import (
     ParamValidationError,
 )
 
-from djqueue.drivers.sqs import message, names
+from djqueue.drivers.sqs import message
 from djqueue.drivers.sqs.message import Message
 from djqueue.drivers.sqs.pushing import Entry, Sent
 from djqueue.errors import ConfigurationError, QueueError, QueueUnavailable
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
 
 BATCH = 10
+FIFO = ".fifo"
 TRIES = 3
 """Times that a request is sent, and what a batch has refused for reasons of its own."""
 CONNECT, READ = 5.0, 10.0
@@ -121,9 +122,9 @@ class Client:
         """The URL of a queue; asked of SQS once where the settings do not tell."""
         if queue not in self._urls:
             option = self._option
-            known = names.url_of(queue, option("PREFIX"), option("SUFFIX"), option("URLS"))
+            known = url_of(queue, option("PREFIX"), option("SUFFIX"), option("URLS"))
             if known is None:
-                name = names.full_name(queue, option("SUFFIX"))
+                name = full_name(queue, option("SUFFIX"))
                 known = str(self._call("get_queue_url", QueueName=name)["QueueUrl"])
             self._urls[queue] = known
         return self._urls[queue]
@@ -340,3 +341,22 @@ def _batches(entries: Sequence[Entry], most_bytes: int) -> Iterator[list[Entry]]
         total += size
     if batch:
         yield batch
+
+
+def is_fifo(name_or_url: str) -> bool:
+    """Whether that is a FIFO queue: SQS says so in the name."""
+    return name_or_url.endswith(FIFO)
+
+
+def full_name(queue: str, suffix: str) -> str:
+    """The name in SQS: with the suffix, once, before ``.fifo``. A dot becomes a hyphen there."""
+    fifo = FIFO if is_fifo(queue) else ""
+    name = queue.removesuffix(FIFO).replace(".", "-")
+    return name.removesuffix(suffix) + suffix + fifo
+
+
+def url_of(queue: str, prefix: str, suffix: str, urls: Mapping[str, str]) -> str | None:
+    """The URL of a queue, or None if SQS has to be asked."""
+    if queue in urls:
+        return urls[queue]
+    return f"{prefix.rstrip('/')}/{full_name(queue, suffix)}" if prefix else None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from djqueue.drivers import parking
 from djqueue.drivers.guard.driver import GuardedDriver
-from djqueue.drivers.sqs import checks, message, names
-from djqueue.drivers.sqs.client import Client, QueueRefused
+from djqueue.drivers.sqs import checks, message
+from djqueue.drivers.sqs.client import Client, QueueRefused, is_fifo
 from djqueue.drivers.sqs.inspection import SqsInspector
 from djqueue.drivers.sqs.pushing import Entry, Sent
 from djqueue.drivers.sqs.session import SqsSession
@@ -124,7 +124,7 @@ class SqsDriver(GuardedDriver):
         return self._parks(job, self._client.url(job.queue))
 
     def _parks(self, job: OutgoingJob, url: str) -> bool:
-        return job.delay > (0 if names.is_fifo(url) else LONGEST_DELAY)
+        return job.delay > (0 if is_fifo(url) else LONGEST_DELAY)
 
     @property
     def _most_bytes(self) -> int:
@@ -132,7 +132,7 @@ class SqsDriver(GuardedDriver):
 
     def _entry(self, url: str, job: OutgoingJob) -> Entry:
         fields = message.encode(job)
-        if names.is_fifo(url):
+        if is_fifo(url):
             fields["MessageGroupId"] = job.message_group or job.queue
             # Names the push: SQS drops what has the id of an earlier message, for five minutes.
             fields["MessageDeduplicationId"] = job.deduplication_id or job.push_name

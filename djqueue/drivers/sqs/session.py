@@ -18,8 +18,8 @@ from contextlib import suppress
 from djqueue.drivers.guard import Guard
 from djqueue.drivers.guard.holdings import Holding
 from djqueue.drivers.guard.session import GuardedSession
-from djqueue.drivers.sqs import checks, names
-from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused, tens
+from djqueue.drivers.sqs import checks
+from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused, is_fifo, tens
 from djqueue.drivers.sqs.message import Message
 from djqueue.drivers.types import Exchange, OutgoingJob, Reservation, Settlement, Verdict
 
@@ -145,7 +145,7 @@ class SqsSession(GuardedSession[Message]):
         found: list[Message] = []
         refused: QueueRefused | None = None
         for queue in queues:
-            fifo = names.is_fifo(self._client.url(queue))
+            fifo = is_fifo(self._client.url(queue))
             try:
                 found += self._receive_from(queue, fifo, limit - len(found), wait)
             except QueueRefused as error:  # the others can be read all the same
