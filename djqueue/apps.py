@@ -17,13 +17,13 @@ class DjqueueConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django once every model is there."""
         from djqueue import checks
-        from djqueue.dispatch import after_response
+        from djqueue.dispatch import inline
         from djqueue.jobs import discovery
         from djqueue.management import hints
         from djqueue.text import logs
 
         logs.install()
         checks.register()
-        after_response.connect()
+        inline.follow_requests()
         discovery.discover()
         hints.install()

@@ -1,12 +1,23 @@
-"""Running a job at once, in this process: the ``sync`` driver and ``dispatch_sync()``.
+"""Running a job in this process: at once, or after the response of the request that dispatches it.
 
-The payload makes the same round trip as on any other connection, so that what works here works
-on a worker. The job's error reaches the caller; nothing is retried and no failed row is stored.
+The payload makes the same round trip as on any other connection, so that what works here works on a
+worker. Nothing is retried, and no failed row is stored.
+
+The synchronous code of a request runs in one thread: the server's under WSGI, one that asgiref
+assigns under ASGI. A dispatch is synchronous code, so the jobs that wait for a response are kept
+per thread. Code in any other thread counts as outside the request. They are in memory only: when
+the process ends before they have run, they are lost.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 from typing import Any
+
+from asgiref.sync import SyncToAsync
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 
 from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.finish.announce import announce
@@ -16,9 +27,15 @@ from djqueue.runner.outcome import End
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
 
+__all__ = ["AfterResponse", "after_response", "follow_requests", "run_here"]
+
+logger = logging.getLogger("djqueue")
+
 
 def run_here(job: OutgoingJob, connection: str) -> Any:
-    """Run `job` now. Returns what ``handle()`` returned; raises what it raised."""
+    """Run `job` now, for the ``sync`` driver and ``dispatch_sync()``. Returns what ``handle()``
+    returned; raises what it raised.
+    """
     runner = Runner(connection, Rules(unknown_grace=0, timeout=0))
     runner.teller.logs = False
     reservation = Reservation(job.id, job.queue, job.name, job.payload, 1, 0, "", None)
@@ -30,3 +47,72 @@ def run_here(job: OutgoingJob, connection: str) -> Any:
     if outcome.decision.action is not Action.DONE and attempt.error is not None:
         raise attempt.error
     return attempt.value  # also after release(): there is no queue to go back to
+
+
+class AfterResponse(threading.local):
+    """The jobs that wait for the end of this thread's request."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[OutgoingJob, str]] | None = None
+
+    def run(self, job: OutgoingJob, connection: str) -> None:
+        """Run `job` when the response has been sent; at once where there is no request.
+
+        Its error is logged, never raised: the code that dispatched it has gone on.
+        """
+        if self._waiting is None:
+            _run_logged(job, connection)
+        else:
+            self._waiting.append((job, connection))
+
+    def started(self, environ: object = None, **_: Any) -> None:
+        """Begin to collect jobs: a request starts in this thread."""
+        self.finished()  # for an earlier response that its server never closed
+        # Django's async test client ends its requests in another thread: nothing would run the
+        # jobs.
+        has_a_thread = SyncToAsync.thread_sensitive_context.get(None) is not None
+        if environ is not None or has_a_thread:
+            self._waiting = []
+
+    def finished(self, **_: Any) -> None:
+        """Run the collected jobs: the response of this thread's request has been sent."""
+        if not self._waiting:
+            self._waiting = None
+            return
+        try:
+            while self._waiting:  # a job may dispatch others
+                _run_logged(*self._waiting.pop(0))
+        finally:
+            if not self._waiting:
+                self._waiting = None
+            # Django has closed old connections before the jobs ran.
+            close_old_connections()
+
+
+after_response = AfterResponse()
+
+
+def follow_requests() -> None:
+    """Connect to Django's request signals. A second call changes nothing."""
+    request_started.connect(_started, dispatch_uid="djqueue.after_response")
+    request_finished.connect(_finished, dispatch_uid="djqueue.after_response")
+
+
+def _started(**arguments: Any) -> None:
+    after_response.started(**arguments)
+
+
+def _finished(**arguments: Any) -> None:
+    after_response.finished()
+
+
+def _run_logged(job: OutgoingJob, connection: str) -> None:
+    try:
+        run_here(job, connection)
+    except Exception:
+        logger.exception(
+            "%s %s failed on connection %s, which keeps no jobs: it will not be retried.",
+            job.name,
+            job.id,
+            connection,
+        )

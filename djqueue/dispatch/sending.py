@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from djqueue.dispatch.after_response import after_response
 from djqueue.dispatch.connections import queues
-from djqueue.dispatch.inline import run_here
+from djqueue.dispatch.inline import after_response, run_here
 from djqueue.dispatch.outbox import outbox
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.dispatch.outbox.outbox import Written
