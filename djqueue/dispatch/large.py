@@ -104,7 +104,7 @@ def _refuse_invisible(connection: str, jobs: Sequence[Sendable]) -> None:
         raise QueueError(
             f"{name} has large arguments, which would be written in the open transaction on "
             f'database "{alias}", while after_commit=False would publish the job on connection '
-            f'"{connection}" at once: a worker could not read them. Dispatch it after the commit, '
+            f'"{connection}" at once, before a worker can read them. Dispatch it after the commit, '
             'or keep large arguments in a storage (DJQUEUE["PAYLOADS"]["STORAGE"]). Nothing was '
             "queued."
         )

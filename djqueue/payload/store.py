@@ -103,12 +103,12 @@ def read(id: str, expected: str) -> bytes:
             body = None if found is None else bytes(found)
     if body is None:
         raise InvalidPayload(
-            f"The arguments of job {key} are not in the payload store: the job has ended before, "
+            f"The arguments of job {key} are no longer in the payload store: the job has ended, "
             "they were pruned, or this is not the store they were written to."
         )
     if digest(body) != expected:
         raise InvalidPayload(
-            f"The payload store has other data for job {key} than it was dispatched with."
+            f"The data of job {key} in the payload store is not what it was dispatched with."
         )
     return body
 

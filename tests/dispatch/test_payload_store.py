@@ -156,7 +156,7 @@ def test_without_a_store_the_largest_argument_is_named(change):
     Write(LARGE).dispatch()  # fits once it is compressed
     with pytest.raises(NotSerializable) as caught:
         Write(NOISE).dispatch()
-    assert 'The largest, "text", has 36,002.' in str(caught.value)
+    assert 'The largest, "text", has 36,002 bytes.' in str(caught.value)
     assert "takes at most 10,000" in str(caught.value)
     assert 'DJQUEUE["PAYLOADS"]' in str(caught.value)
 
