@@ -167,7 +167,7 @@ def _locked(selection: Selection) -> dict[int, FailedJob]:
     if connections[selection.alias].features.has_select_for_update:
         list(rows.select_for_update().values_list("pk", flat=True))
     else:
-        # SQLite: the first statement has to be a write, or somebody can come in between.
+        # SQLite: the first statement has to be a write, or another writer can come in between.
         rows.order_by().update(attempts=F("attempts"))
     return _named(rows)
 

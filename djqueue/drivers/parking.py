@@ -38,7 +38,7 @@ def insert(alias: str, rows: Sequence[Outbox]) -> None:
     """Write rows; one that is there already stays as it is."""
     from djqueue.models import Outbox
 
-    # MySQL looks at every unique key, and refuses to be told which one.
+    # MySQL checks every unique key, and cannot be restricted to one.
     told = connections[alias].features.supports_update_conflicts_with_target
     key = ["uuid", "push_id", "parked", "reservation"]
     try:

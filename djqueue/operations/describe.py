@@ -166,7 +166,7 @@ def remark_on(named: str, stored_as: str) -> str:
     """What to know about a job that its payload calls `named` and its row or message `stored_as`;
     an empty text if all is as usual.
     """
-    # As far as both are told: what a column cannot hold is spelled out in it, and cut.
+    # As far as both are shown: what a column cannot hold is spelled out in it, and cut.
     if one_line(named)[:200] != one_line(stored_as)[:200]:
         return (
             f'Its payload is of a job called "{named}", and it is stored as "{stored_as}": nothing '

@@ -224,8 +224,8 @@ def forget(
     """
     forgotten = seen = 0
     for keys in slices(selection):
-        # The condition once more: a row may have got other values since it was read. What somebody
-        # is about to retry is his.
+        # The condition once more: a row may have got other values since it was read. Rows
+        # that another process is about to retry are left to it.
         rows = free().filter(selection.condition(), id__in=keys)
         large = _put_aside(rows)
         deleted = rows._raw_delete(rows.db)

@@ -148,7 +148,7 @@ class InTransaction(Scope):
         over = outcome.decision.action is Action.DONE
         lost = self._finish.within([End(self._reservation, outcome)], self._alias)
         if self._guarded:
-            # Last, so that nobody waits for the row while the job runs.
+            # Last, so that no other process waits for the row while the job runs.
             if not self._session.confirm_end(self._reservation, over=over):
                 raise _lost(self._reservation)
         elif not self._joined and not over:

@@ -132,7 +132,7 @@ def _spent(facts: Facts) -> bool:
     if facts.max_exceptions is not None and facts.exceptions >= facts.max_exceptions:
         return True
     if facts.has_retry_until:
-        # What would begin too late is over now, with its own error for a reason.
+        # A job whose next attempt would begin too late fails now, with its error as the reason.
         return facts.expired or backoff_for(facts.backoff, facts.attempt) >= facts.left
     return facts.tries > 0 and facts.attempt >= facts.tries
 

@@ -14,7 +14,7 @@ from djqueue.runner.outcome import exception_of, report
 from djqueue.text.printable import one_line
 
 logger = logging.getLogger("djqueue.jobs")
-# Where nobody has configured logging, the worker's own lines say it, and stderr stays empty.
+# Without a logging configuration, the worker's lines say it, and stderr stays empty.
 logger.addHandler(logging.NullHandler())
 
 

@@ -139,7 +139,7 @@ def _again(described: ErrorReport) -> BaseException | None:
         return None
     message = described.message
     try:
-        # Not its own constructor, whose arguments nobody knows any more.
+        # Not by its constructor, whose arguments are no longer known.
         built_in: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
         error: BaseException = built_in.__new__(cls, message)
         if _message(error) != message:

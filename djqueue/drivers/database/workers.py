@@ -110,7 +110,7 @@ def recover(dialect: Dialect, holder: Holder, limit: int, late: float) -> list[R
     ]
     taken: list[Reservation] = []
     for worker in [*dead, None]:
-        # A look first: what writes waits for whoever has locked the table, although there is
+        # Read first: a write would wait for a lock on the table, although there is
         # nothing to write.
         if len(taken) < limit and dialect.holds_anything(worker):
             taken += dialect.take_over(worker, limit - len(taken), holder)

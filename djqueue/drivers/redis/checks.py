@@ -209,7 +209,7 @@ def _locations(location: Any) -> list[str]:
 
 def _place(url: str) -> Place:
     parts = parts_of(url)
-    if parts is None:  # a cache's: whoever uses that will hear of it
+    if parts is None:  # of a cache: its first use raises
         return _NOWHERE
     database = parts.path.strip("/") or "0"
     if parts.scheme == "unix":

@@ -53,7 +53,7 @@ class RedisWakeup(Wakeup):
             if not self._there_is_more:
                 self._listen()
         else:
-            # We are busy, and whoever is asleep was not called: pass it on.
+            # We are busy, and a sleeping worker was not woken: pass it on.
             for ear in heard:
                 ear.pass_on()
         return bool(heard)

@@ -60,7 +60,7 @@ def _mysql(connection: BaseDatabaseWrapper, raw: Any) -> Left:
         return Left.OPEN if status & _IN_TRANSACTION else Left.NOTHING
     known: Any = connection
     if not known.mysql_is_mariadb:
-        raw.rollback()  # MySQL tells nobody whether there is one
+        raw.rollback()  # MySQL does not say whether one is open
         return Left.NOTHING
     raw.query("SELECT @@in_transaction")
     ((open_,),) = raw.store_result().fetch_row(0)

@@ -62,7 +62,7 @@ class Surroundings:
     def _restore_handlers(self) -> None:
         for number, handler in zip(_HANDLED, self._handlers, strict=True):
             if getsignal(number) != handler:
-                if number in _TIMERS:  # it would ring, and nobody would hear
+                if number in _TIMERS:  # its signal would have no handler
                     signal.setitimer(_TIMERS[number], 0)
                 if handler is not None:
                     signal.signal(number, handler)

@@ -99,7 +99,7 @@ class Recovering(ContractSetup):
         self.needs("fenced")
         self.push(5)
         held = self.reserve(2)
-        unseen = self.reserve(2)  # had the connection broken here, nobody would know of them
+        unseen = self.reserve(2)  # had the connection broken here, they would be unknown
         self.reserve(1, self.other)
         strays = self.session.unacknowledged(held)
         assert sorted(strays) == sorted(unseen)

@@ -75,7 +75,7 @@ def main(assignment: Assignment, slot: Slot) -> NoReturn:
         slot.begin(ENDING, clock.now(), hard=clock.now() + TO_END)
         _wind_up()
         code = 0
-    except BaseException:  # noqa: BLE001 - an error of ours has nobody else who would tell of it
+    except BaseException:  # noqa: BLE001 - an error of ours would not be reported otherwise
         traceback.print_exc()
     finally:
         output.flush()

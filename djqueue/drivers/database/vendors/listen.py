@@ -28,7 +28,7 @@ class ListenWakeup(Wakeup):
         dialect.connection.ensure_connection()
         self._raw: Any = dialect.connection.connection
         self._heard = False
-        # What arrives together with the answer to a statement is told to handlers only.
+        # What arrives together with the answer to a statement is passed to handlers only.
         self._raw.add_notify_handler(self._hear)
         dialect.run(f"LISTEN {CHANNEL}")
 

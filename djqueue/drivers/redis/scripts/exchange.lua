@@ -1,10 +1,10 @@
--- Removes what is over and reserves the next jobs, in one step: the hot path of a worker.
+-- Removes ended jobs and reserves the next jobs, in one step: the hot path of a worker.
 --
 -- USES  numbers
 -- KEYS  fence body ready leased held state wake
 -- ARGV  how many to reserve, the lease in milliseconds, the session, the worker's name, the bytes
 --       of bodies after which no further job is reserved,
---       then for each job that is over: its id and its token
+--       then for each ended job: its id and its token
 -- Returns the fencing number of what was reserved; its members, bodies and states (none at all if
 -- no job has come back yet); the ids that were lost; 1 if there was no room for more bytes.
 
@@ -21,7 +21,7 @@ if #ARGV > 5 then
   local holders = redis.call('HMGET', held, unpack(ids))
   for i, id in ipairs(ids) do
     local token = ARGV[5 + 2 * i]
-    -- The fence: whoever reserved the job later has another number here.
+    -- The fence: a later reservation of the job has another number here.
     if holders[i] and string.sub(holders[i], 1, #token) == token then
       gone[#gone + 1] = id
     else

@@ -18,7 +18,7 @@ local deadline = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
 local lost, leases = {}, {}
 for i, id in ipairs(ids) do
   local token = ARGV[1 + 2 * i]
-  -- The fence: whoever reserved the job later has another number here.
+  -- The fence: a later reservation of the job has another number here.
   if holders[i] and string.sub(holders[i], 1, #token) == token then
     leases[#leases + 1] = deadline
     leases[#leases + 1] = id

@@ -29,7 +29,7 @@ local calling = redis.call('LLEN', wake)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local created = string.format('%.0f', math.floor(now))
--- Scores as text: Redis would write each number out anew.
+-- Scores as text: Redis would write each number out again.
 local new, scores, dues, seen = {}, {}, {}, {}
 for i, id in ipairs(ids) do
   local told = KEYS[6 + i] and redis.call('EXISTS', KEYS[6 + i]) == 1

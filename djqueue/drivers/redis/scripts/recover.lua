@@ -1,11 +1,11 @@
--- Takes over reservations whose lease is over, under a new fencing number.
+-- Takes over reservations whose lease has expired, under a new fencing number.
 --
 -- USES  numbers stored
 -- KEYS  fence body leased held state
 -- ARGV  how many at most, the lease in milliseconds, the session, the worker's name, the bytes of
 --       bodies after which no further job is taken over, milliseconds for which the lease has been
 --       over, the latest time in milliseconds at which leases are judged, 0 for none: a clock that
---       was set forward makes nobody dead
+--       was set forward makes no worker lose its lease
 -- Returns the ids, bodies, states and holders (as they are now); 1 if there may be more; the time
 -- in milliseconds.
 

@@ -27,7 +27,7 @@ local lost, back, now_ready, later, stored, seen = {}, {}, {}, {}, {}, {}
 for i, id in ipairs(ids) do
   local at = 7 * i - 6
   local token, verdict, delay = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-  -- The fence: whoever reserved the job later has another number here.
+  -- The fence: a later reservation of the job has another number here.
   if seen[id] or not holders[i] or string.sub(holders[i], 1, #token) ~= token then
     lost[#lost + 1] = id
   else

@@ -83,7 +83,7 @@ class Cluster(Store):
                     self._learn(self._node(asked))
                     asked = None
             except (exceptions.TryAgainError, exceptions.ClusterDownError):
-                # Half of the slot's keys are here and half there, or nobody has it, for a moment.
+                # Half of the slot's keys are here and half there, or on no node, for a moment.
                 asked, self._ranges = None, []
                 if not self._has_waited(deadline):
                     raise
