@@ -136,7 +136,8 @@ class Inspecting(ContractSetup):
         before = datetime.now(timezone.utc) - timedelta(seconds=1)
         self.pusher.push([job])
         stored = self.stored(job.id)
-        assert stored == self.inspector.peek(self.queue, State.WAITING)[0]
+        (listed,) = self.inspector.peek(self.queue, State.WAITING)
+        assert listed._replace(read_at=stored.read_at) == stored
         assert stored[:4] == (job.id, self.queue, job.name, job.payload)
         assert (stored.state, stored.attempts, stored.interruptions) == (State.WAITING, 0, 0)
         assert (stored.reserved_at, stored.reserved_until, stored.worker) == (None, None, None)
