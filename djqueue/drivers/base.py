@@ -360,7 +360,7 @@ class Driver(ABC):
     @property
     def window(self) -> int:
         """The most jobs a child is handed at a time: the key WINDOW, of drivers that have it."""
-        return int(self.settings.options.get("WINDOW", 100))
+        return int(self.settings.options.get("WINDOW", self.OPTIONS.get("WINDOW", 100)))
 
     def shares_transaction_with(self, alias: str) -> bool:
         """Whether `push` inside ``atomic(using=alias)`` commits with it."""

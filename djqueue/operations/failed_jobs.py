@@ -126,14 +126,14 @@ def _refuse_row_number(part: str, found: FailedJob) -> None:
     if is_number and table().filter(pk=int(part)).exists():
         raise JobNotFound(
             f'"{part}" is a part of the id {found.uuid}, and the row number of another failed job. '
-            "Give more of the id that is meant, or --range with the row number."
+            "Give more of the id that is meant, or queue_retry --range with the row number."
         )
 
 
 def not_found(kind: str, text: str, candidates: Sequence[str]) -> JobNotFound:
     """The words for an id that no job has, or that fits `candidates`."""
     if not candidates:
-        hint = " Row numbers are for --range alone." if text.isdigit() else ""
+        hint = " Row numbers are for queue_retry --range alone." if text.isdigit() else ""
         return JobNotFound(
             f'No {kind} has the id "{text}". An id is the uuid that dispatch() returned, or enough '
             f"of its beginning or end to be the only one.{hint}"

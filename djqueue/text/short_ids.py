@@ -26,7 +26,11 @@ def digits(text: str) -> str:
     if _DIGITS.match(found):
         if len(found) >= SHORTEST:
             return found
-        row = " Row numbers are for --range alone, as in --range 3-3." if found.isdigit() else ""
+        row = (
+            " Row numbers are for queue_retry --range alone, as in --range 3-3."
+            if found.isdigit()
+            else ""
+        )
         raise JobNotFound(
             f'"{text}" is too short for a part of an id: give at least {SHORTEST} characters of '
             f"its end or beginning.{row}"

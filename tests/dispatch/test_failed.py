@@ -192,7 +192,7 @@ def test_what_no_id_begins_or_ends_with_is_not_found(text):
 @pytest.mark.parametrize("text", ["777777", "7", "00001", "1"])
 def test_a_row_number_is_told_to_be_one(text):
     fail(ID)
-    with pytest.raises(JobNotFound, match="Row numbers are for --range alone"):
+    with pytest.raises(JobNotFound, match="Row numbers are for queue_retry --range alone"):
         failed_jobs.find(text)
 
 

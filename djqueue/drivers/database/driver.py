@@ -24,7 +24,7 @@ class DatabaseDriver(Driver):
         "WAL": True,
         "LISTEN": True,
         "PREPARE": True,
-        "WINDOW": 200,
+        "WINDOW": 100,
     }
     capabilities = Capabilities()
     jobs_in_sql = True

@@ -84,10 +84,6 @@ class SqsDriver(GuardedDriver):
         return list(checks.check(settings))
 
     @property
-    def window(self) -> int:
-        return int(self.settings.option("WINDOW"))
-
-    @property
     def patience(self) -> float | None:
         """As `Driver.patience`."""
         return self._client.patience

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Command(QueueCommand):
     help = (
         "Move failed jobs back to their queues, under the same ids. Attempts are counted from 0 "
-        "again, and a retry_until is dropped."
+        "again, and a retry_until from the retry."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
