@@ -142,7 +142,7 @@ def _convert(data: Any, leaf: Any) -> Any:
         if dataclasses.is_dataclass(cls) or hasattr(cls, "_fields"):
             return _fields(data, cls)
     except (ValueError, TypeError, KeyError, OverflowError, InvalidOperation, ValidationError):
-        raise _UnfitError(f"is {_shown(data)}, which is no {cls.__name__}") from None
+        raise _UnfitError(f"is {_shown(data)}, which is not a valid {cls.__name__}") from None
     return data
 
 
