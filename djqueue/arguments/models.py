@@ -84,7 +84,7 @@ def _keys(queryset: QuerySet[Any]) -> list[Any]:
 
 def _check_named(model: type[Model], named: Sequence[type] | None) -> None:
     if named is not None and not issubclass(model, tuple(named)):
-        names = " or ".join(one.__qualname__ for one in named) or "with a type that is no model"
+        names = " or ".join(one.__qualname__ for one in named) or "with a type that is not a model"
         raise RefusedError(
             f"is a {model._meta.label}, but annotated {names}. Correct one of the two."
         )

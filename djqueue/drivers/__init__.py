@@ -61,7 +61,7 @@ def driver_class(settings: ConnectionSettings) -> type[Driver]:
         raise _import_failed(settings, path, error) from error
     if not (isinstance(found, type) and issubclass(found, Driver)):
         raise ConfigurationError(
-            f'The driver of connection "{settings.name}", {path}, is no subclass of '
+            f'The driver of connection "{settings.name}", {path}, is not a subclass of '
             "djqueue.drivers.base.Driver. Name a class that is."
         )
     return found

@@ -46,7 +46,8 @@ def duration(text: str) -> float:
     found = _DURATION.match(text.strip().lower())
     if found is None or not math.isfinite(float(found[1])):
         raise argparse.ArgumentTypeError(
-            f'"{text}" is no duration: write seconds, or a number with s, m, h, d or w, as in 30m.'
+            f'"{text}" is not a duration: write seconds, or a number with s, m, h, d or w, as in '
+            "30m."
         )
     return float(found[1]) * _UNITS[found[2]]
 
@@ -67,7 +68,7 @@ def row_range(text: str) -> tuple[int, int]:
     found = _RANGE.match(text.strip())
     if found is None or int(found[1]) > int(found[2]):
         raise argparse.ArgumentTypeError(
-            f'"{text}" is no range of row numbers: write the first and the last one, as in 5-90. '
+            f'"{text}" is not a range of row numbers: write the first and the last, as in 5-90. '
             "Row numbers are those of queue_failed, not ids."
         )
     return int(found[1]), int(found[2])

@@ -73,7 +73,7 @@ def test_a_message_of_several_lines_is_one_row(run, fail):
 def test_a_duration_that_is_none_is_wrong_usage(run):
     done = run_command("queue_failed", "--since", "yesterday-ish")
     assert done.returncode == 2
-    assert '"yesterday-ish" is no duration' in done.stderr
+    assert '"yesterday-ish" is not a duration' in done.stderr
 
 
 @override_settings(DJQUEUE={**DJQUEUE, "FAILED_JOBS": None})

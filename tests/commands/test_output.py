@@ -24,14 +24,14 @@ def test_durations(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "m", "-5", "5y", "nan", "inf", "1e3"])
 def test_what_is_no_duration(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="is no duration"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a duration"):
         duration(text)
 
 
 def test_ranges():
     assert row_range("5-90") == (5, 90)
     for text in ("90-5", "5", "5-", "a-b"):
-        with pytest.raises(argparse.ArgumentTypeError, match="is no range"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a range"):
             row_range(text)
 
 

@@ -27,7 +27,7 @@ class Command(QueueCommand):
         except LookupError as error:
             raise CommandError(str(error)) from None
         if not options["name"].isidentifier():
-            raise self.usage(f'"{options["name"]}" is no name that Python accepts.')
+            raise self.usage(f'"{options["name"]}" is not a name that Python accepts.')
         try:
             made = write_job(config, options["name"], function=options["function"])
         except ScaffoldError as error:
