@@ -239,7 +239,7 @@ def test_a_replica_is_no_place_to_write(driver, client):
 
 def test_nobody_there_is_told_with_the_connections_name():
     driver = make_driver("redis://127.0.0.1:1/0")
-    with pytest.raises(QueueUnavailable, match='Redis of connection "redis" did not do it'):
+    with pytest.raises(QueueUnavailable, match='Connection "redis" is unavailable'):
         driver.push([job()])
 
 

@@ -164,7 +164,9 @@ class Client:
         """
         self.ensure_open()
         if opening is not None and opening != self.openings:
-            raise QueueUnavailable(f"{self} closed the connection, and what it held is anybody's.")
+            raise QueueUnavailable(
+                f"{self} closed the connection: other workers may get the jobs it held."
+            )
         deadline = time.monotonic() + self.timeout
         for reply in self._answers(deadline):
             self._note_late(reply)
@@ -345,7 +347,7 @@ class Client:
         return QueueUnavailable(f"{self} broke off: {error}.")
 
     def close(self) -> None:
-        """Close the connection. What it has reserved is anybody's from now on."""
+        """Close the connection. Other workers may get what it has reserved."""
         opened, self._socket = self._socket, None
         self._unsent = self._buffer = b""
         self._position = self._owed = 0

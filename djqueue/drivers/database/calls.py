@@ -103,7 +103,7 @@ class Calls:
             )
         if self.has_worker or isinstance(error, OperationalError | InterfaceError | InternalError):
             unavailable = QueueUnavailable(
-                f'Database "{self.alias}" of connection "{self._connection}" did not do it: {error}'
+                f'Connection "{self._connection}" (database "{self.alias}") is unavailable: {error}'
             )
             unavailable.locked = is_locked(error)
             return unavailable

@@ -211,7 +211,7 @@ def bounded(alias: str, seconds: float | None = None) -> Iterator[None]:
         connection = connections[alias]
         if not connection.in_atomic_block:
             connection.close()
-        raise QueueUnavailable(f'Database "{alias}" did not do it: {error}') from error
+        raise QueueUnavailable(f'Database "{alias}" is unavailable: {error}') from error
 
 
 def _close(connection: Any) -> None:

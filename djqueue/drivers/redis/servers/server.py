@@ -95,7 +95,7 @@ def _evicts(connection: str, policy: str) -> str:
     """An evicted key is a lost queue, and no client notices."""
     return (
         f'The Redis of connection "{connection}" has maxmemory-policy {policy}: when its memory'
-        " is full it deletes keys, and with them whole queues, without an error to anybody."
+        " is full it deletes keys, and with them whole queues, and no client gets an error."
     )
 
 

@@ -29,7 +29,7 @@ SHORTEST = 0.01
 
 
 class QueueDamaged(QueueUnavailable):
-    """A key of one queue is not what it has to be. The others are as good as before."""
+    """A key of one queue is not what it has to be. Other queues are not affected."""
 
 
 class Store(ABC):
@@ -143,8 +143,9 @@ class Store(ABC):
             raise self._our(error) from error
 
     def _our(self, error: exceptions.RedisError) -> QueueUnavailable:
-        kind = QueueDamaged if _is_about_data(error) else QueueUnavailable
-        return kind(f'Redis of connection "{self.name}" did not do it: {error}')
+        if _is_about_data(error):
+            return QueueDamaged(f'Connection "{self.name}" has a damaged queue: {error}')
+        return QueueUnavailable(f'Connection "{self.name}" is unavailable: {error}')
 
     def close(self) -> None:
         """Close everything; the next command opens again."""
