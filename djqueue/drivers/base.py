@@ -254,10 +254,9 @@ class Inspector(ABC):
         raise self._unsupported("remove")
 
     def cancel(self, id: str, *, unseen: bool) -> bool:
-        """Where a store cannot find one job: put on record that it is not to be run, and that the
-        outcome of a worker that runs it is ignored. Whether that is on record; False for a job that
-        has ended, and for one that no worker has ever begun, unless it is to be so although
-        `unseen`.
+        """Record that a job must not run, and that the outcome of a worker that runs it is ignored.
+        For stores that cannot look up one job. Return whether that was recorded: not for a job that
+        has ended, and only with `unseen` for a job that no worker has begun yet.
         """
         raise self._unsupported("remove")
 
@@ -287,8 +286,8 @@ class Inspector(ABC):
 
 
 class Driver(ABC):
-    """A store of payloads, as those see it who dispatch. One instance belongs to one thread;
-    nothing here blocks for long.
+    """A store of payloads, as dispatchers see it. One instance belongs to one thread; nothing here
+    blocks for long.
 
     Client libraries are imported inside the driver only. Errors of the client library that mean
     "the store cannot be reached" leave as `QueueUnavailable` with the original as ``__cause__``.

@@ -203,7 +203,7 @@ workers can run jobs of this connection. ``peek``, ``remove``, ``find``: as the 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a store can do, as far as others have to know."""
+    """What a store can do, for the code that has to take its limits into account."""
 
     cannot: Mapping[Feature, str] = field(default_factory=dict, hash=False)
     """Why it cannot do something, for an operator to read. What is not in here it can do."""
@@ -256,7 +256,7 @@ class Wakeup(ABC):
         """Whether something may be there since the last call. Never blocks."""
 
     def set_idle(self, idle: bool) -> None:
-        """Whether the worker has room for jobs and waits for one: pushers need to wake no other."""
+        """Tell pushers whether this worker is idle and should be woken."""
 
     def close(self) -> None:
         """Stop listening."""

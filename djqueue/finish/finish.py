@@ -1,10 +1,10 @@
 """The one order in which an attempt ends: settled once, with what follows, and only then announced.
 
-An end that no `Follower` wants rides in the next `exchange`. With one that is wanted, as a failure
-is for its row among the failed jobs, goes what follows: where both live in one database, one
-transaction settles first and writes only for what was still ours; elsewhere what follows is written
-first, since a job must never be in neither place, and is taken back where the job turns out to be
-another worker's. `Finish.take_stored` gives what may be announced: lines, signals, ``failed()``.
+An end without followers is settled by the next exchange. An end with followers, such as a failure
+with its row among the failed jobs, is settled together with what they write: in one transaction
+where both share a database; elsewhere followers write first, so that a job is never in neither
+place, and failed rows are deleted again if the job belongs to another worker.
+`Finish.take_stored` returns the ends that may be announced: lines, signals, ``failed()``.
 
 A worker's parent, one without children and a test call it; so does the child of an `atomic` job, as
 the last act of its transaction (`Finish.within`).
@@ -62,7 +62,7 @@ def ask_directly(alias: str, question: Callable[[], T]) -> T:
     except DatabaseError as error:
         if is_refusal(error):
             raise
-        raise QueueUnavailable(f'Database "{alias}" did not do it: {error}') from error
+        raise QueueUnavailable(f'Database "{alias}" is unavailable: {error}') from error
 
 
 Push = Callable[[str, Sequence[tuple[str, OutgoingJob]]], None]
@@ -107,9 +107,11 @@ class Finish:
         """Jobs whose reservations were reported lost, and that then ended."""
 
     def add(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Take note of an attempt's end. One that is lost and not settled had learnt that its
-        outcome would be ignored. Where the reservation is ours after all, no other worker runs it:
-        it goes back, and is run again.
+        """Keep an attempt's end until it is stored.
+
+        An end that is `LOST` and not settled is that of a job that knew that its outcome would be
+        ignored. It is settled as interrupted: if the reservation is still this worker's, the job
+        returns to its queue and runs again.
         """
         if not outcome.charged and not outcome.repeats:  # it was never begun
             reservation = reservation._replace(attempt=reservation.attempt - 1)

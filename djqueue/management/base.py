@@ -145,8 +145,9 @@ class QueueCommand(BaseCommand):
     def report_left(
         self, result: Result, done: str, hints: Mapping[Reason, str], *, by_id: bool
     ) -> None:
-        """Say what was left and why, with a hint for some reasons. An error if ids named the jobs:
-        of a filter no more was asked than of what fits it at the moment.
+        """Report the jobs that were left unchanged and why, with a hint for some reasons. This is
+        an error if the user named the jobs by id, or if the work stopped early. With a filter it is
+        only reported: a filter means the jobs that fit at the moment.
         """
         texts = []
         for reason, kept in result.reasons:

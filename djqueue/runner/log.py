@@ -19,8 +19,8 @@ logger.addHandler(logging.NullHandler())
 
 
 def is_heard(level: int) -> bool:
-    """Whether a record of that level reaches anybody. Error trackers put themselves in the place of
-    ``Logger.callHandlers``, without a handler.
+    """Whether anything handles a record of that level. Error trackers replace
+    ``Logger.callHandlers`` instead of adding a handler.
     """
     if not logger.isEnabledFor(level):
         return False

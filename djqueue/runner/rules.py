@@ -1,4 +1,4 @@
-"""What holds for a job when the job itself says nothing: the worker's options."""
+"""Defaults for jobs that set no limits of their own: the worker's options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is announced of an attempt when its outcome is stored: to the job, and to everybody."""
+"""Announcing a stored outcome: to the job by ``failed()``, to others by signals and log records."""
 
 from __future__ import annotations
 
@@ -47,12 +47,13 @@ class Teller:
     def failed(
         self, reservation: Reservation, error: BaseException, *, unseen: bool = False
     ) -> bool:
-        """Tell the job, and then everybody, that it was given up. The failed row is safe by now.
+        """Announce that a job was given up: call ``failed()``, then send ``job_failed``. The failed
+        row is stored by now. Return whether this process must not be used again.
 
-        Where no instance can be made, ``failed()`` is not called and ``job_failed`` is sent. It
-        has as much time as the job itself, loading included; whether it took longer, so that this
-        process must not be used again. With `unseen` the process of the attempt has died, and could
-        announce nothing itself.
+        If no instance can be made, only ``job_failed`` is sent. ``failed()`` has as much time as
+        the job itself, loading included; after a longer run the process must not be used again.
+        With `unseen` the process of the attempt has died and has announced nothing, so
+        ``job_timed_out`` is sent here if that was the reason.
         """
         contextvars.copy_context().run(self._failed, reservation, error, unseen)
         return self._timer.rang

@@ -17,7 +17,7 @@ from djqueue.worker.store.access import FIRST_PAUSE, STORE_ERRORS, StoreAccess
 logger = logging.getLogger("djqueue.worker")
 
 _UNSTORED = "The ends of %s could not be stored: jobs whose end is not recorded run again."
-_REFUSED = "The end of %s %s could not be stored: %s It is left to its lease."
+_REFUSED = "The end of %s %s could not be stored: %s It runs again when its lease has expired."
 
 
 class Got(NamedTuple):

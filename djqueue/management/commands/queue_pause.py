@@ -21,7 +21,11 @@ class Command(QueueCommand):
         parser.add_argument("queues", nargs="*", metavar="[connection:]queue")
         parser.add_argument("--all", action="store_true", help="every queue of every connection")
         parser.add_argument(
-            "--for", type=duration, dest="for_", metavar="30m", help="until then; or queue_resume"
+            "--for",
+            type=duration,
+            dest="for_",
+            metavar="30m",
+            help="pause for this long; without it, until queue_resume",
         )
         parser.add_argument("--reason", default="", help="why, for others to read")
 

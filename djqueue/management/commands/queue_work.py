@@ -43,16 +43,16 @@ class Command(BaseCommand):
         add("--stop-when-empty", action="store_true", help="Stop when nothing waits.")
         add("--sleep", type=float, default=3.0, help="Seconds between polls, without a wake-up.")
         add("--tries", type=int, help="Attempts of a job that sets no tries; 0: no limit.")
-        add("--timeout", type=float, help="Seconds that a job without one may run; 0: no limit.")
+        add("--timeout", type=float, help="Seconds for a job that sets no timeout; 0: no limit.")
         add("--backoff", help="Seconds before the next attempt, or a list: 10,60.")
         add("--max-jobs", type=int, help="Stop after this many jobs.")
         add("--max-time", type=float, help="Stop after this many seconds.")
-        add("--memory", type=int, help="Stop when a child uses more MB after a job; code 12.")
         add(
-            "--memory-kill",
+            "--memory",
             type=int,
-            help="Kill a child that uses more MB during a job.",
+            help="Stop (code 12) if a child uses more MB than this after a job.",
         )
+        add("--memory-kill", type=int, help="Kill a child that uses more MB than this in a job.")
         add("--rest", type=float, default=0.0, help="Seconds of rest after each job.")
         add("--grace", type=float, default=30.0, help="Seconds a job may go on after TERM.")
         add("--workers", default="1", help="Children; auto: one a core; 0: run jobs right here.")

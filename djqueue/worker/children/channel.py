@@ -84,8 +84,8 @@ def encode_notice(note: NoticeItem) -> bytes:
 
 
 def _framed(value: Any) -> bytes:
-    """Both ends are one program, and what jobs say is text to it: `marshal` makes nothing else
-    than plain values, in a quarter of JSON's time.
+    """Return `value` encoded, behind its length. `marshal` takes a quarter of JSON's time. It is
+    safe here: both ends are the same interpreter, and the values are plain; payloads are texts.
     """
     body = marshal.dumps(value, _PLAINEST)
     return _LENGTH.pack(len(body)) + body

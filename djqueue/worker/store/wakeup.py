@@ -1,4 +1,4 @@
-"""How a worker without work waits: for a call of the store where it can call, else by polling."""
+"""How an idle worker learns of new jobs: the store wakes it, or it polls a store that cannot."""
 
 from __future__ import annotations
 
