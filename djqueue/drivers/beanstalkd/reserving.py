@@ -88,9 +88,3 @@ class Reserving:
                 ids, got = [], len(some)
                 found += some
         self._eager = max(1, min(len(found), MOST_EAGER))
-
-    def detach(self) -> None:
-        """In a child process: leave the parent's connection alone."""
-        if self.waiting is not None:
-            self.waiting.detach()
-            self.waiting = None

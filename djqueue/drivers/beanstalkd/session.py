@@ -185,7 +185,7 @@ class BeanstalkdSession(GuardedSession[Message]):
         # What has vanished although it is ours runs nowhere else.
         return self._settling.look_for([each for each in gone if not each.settling])[1]
 
-    # -- waiting, and processes ----------------------------------------------------------------
+    # -- waiting -------------------------------------------------------------------------------
 
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
         (by_id,) = self._client.ask([client.reserve_job(0)])  # no job has that number
@@ -195,10 +195,6 @@ class BeanstalkdSession(GuardedSession[Message]):
         waiting = WaitingConnection(self._waiting_client, tubes, self._block_for)
         self._reserving.waiting = waiting
         return waiting
-
-    def detach(self) -> None:
-        super().detach()
-        self._reserving.detach()
 
 
 def _release(job: Message, delay: int) -> bytes:

@@ -71,12 +71,6 @@ class WaitingConnection(Wakeup):
         self._queues = ()
         self._selector.close()
 
-    def detach(self) -> None:
-        """In a child process: leave the parent's connection alone."""
-        self._client.detach()
-        self._waiting = False
-        self._queues = ()
-
     # -- for the driver ------------------------------------------------------------------------
 
     def called(self, queues: Sequence[str]) -> list[Called]:

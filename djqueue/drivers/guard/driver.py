@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from djqueue.conf import settings as every_setting
 from djqueue.drivers.base import Driver, Inspector, Session
 from djqueue.drivers.guard.guard import KEEP, Guard
-from djqueue.drivers.types import (
-    Exchange,
-    QueueCounts,
-    Reservation,
-    Settlement,
-    StoredJob,
-    Wakeup,
-    WorkerIdentity,
-)
-from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
     from djqueue.drivers.guard.session import GuardedSession
+    from djqueue.drivers.types import WorkerIdentity
 
 
-class GuardedDriver(Driver, Session, Inspector):
+class GuardedDriver(Driver):
     """A driver whose guard rows are in the database that its key DATABASE names. A subclass makes
     `_session` and `_inspector`.
     """
@@ -47,75 +37,3 @@ class GuardedDriver(Driver, Session, Inspector):
 
     def inspector(self) -> Inspector:
         return self._inspector
-
-    # -- both faces, for tests that work and look through one object -----------------------------
-
-    def join(self) -> None:
-        self._session.join()
-
-    @property
-    def lease(self) -> float:
-        return self._session.lease
-
-    def exchange(
-        self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
-    ) -> Exchange:
-        return self._session.exchange(settlements, queues, limit)
-
-    def settle(self, settlements: Sequence[Settlement]) -> set[str]:
-        return self._session.settle(settlements)
-
-    def extend(self, reservations: Sequence[Reservation]) -> set[str]:
-        return self._session.extend(reservations)
-
-    def lost_hold(self) -> bool:
-        return self._session.lost_hold()
-
-    def fence(self, reservation: Reservation) -> int:
-        return self._session.fence(reservation)
-
-    def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
-        return self._session.recover(limit, late=late)
-
-    @property
-    def has_orphans(self) -> bool:
-        return self._session.has_orphans
-
-    def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
-        return self._session.unacknowledged(known)
-
-    def watch(self, queues: Sequence[str]) -> Wakeup | None:
-        return self._session.watch(queues)
-
-    def guards(self, alias: str) -> bool:
-        return self._session.guards(alias)
-
-    def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
-        return self._session.confirm_end(reservation, over=over)
-
-    def reset_connection(self, error: QueueUnavailable) -> None:
-        self._session.reset_connection(error)
-
-    def counts(self, queue: str) -> QueueCounts:
-        return self._inspector.counts(queue)
-
-    def queues(self) -> list[str]:
-        return self._inspector.queues()
-
-    def find(self, ids: Sequence[str]) -> list[StoredJob]:
-        return self._inspector.find(ids)
-
-    def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
-        return self._inspector.remove(queue, ids, even_running=even_running)
-
-    def cancel(self, id: str, *, unseen: bool) -> bool:
-        return self._inspector.cancel(id, unseen=unseen)
-
-    def make_due(self, queue: str) -> int:
-        return self._inspector.make_due(queue)
-
-    def clear(self, queue: str) -> int:
-        return self._inspector.clear(queue)
-
-    def warnings(self) -> list[str]:
-        return self._inspector.warnings()

@@ -162,8 +162,3 @@ class Holdings(Generic[M]):
         handles = {reservation.handle for reservation in (*known, *self.orphans)}
         held = (holding.reservation for holding in self._by_key.values())
         return [reservation for reservation in held if reservation.handle not in handles]
-
-    def clear(self) -> None:
-        """Hold nothing: in a child process, where everything belongs to the parent."""
-        self._by_key = {}
-        self.orphans = []

@@ -170,15 +170,9 @@ class GuardedSession(Session, Generic[M]):
         claim = Claim(reservation.id, int(reservation.handle[1]))
         return self._guard.confirm_end(claim, over=over)
 
-    # -- processes -----------------------------------------------------------------------------
-
     def reset_connection(self, error: QueueUnavailable) -> None:
         """Close the connection to the database, if that is away. The store's own stays open: it has
         no state, or what is held belongs to it and is lost when it closes.
         """
         if isinstance(error.__cause__, DatabaseError):
             self._guard.close()
-
-    def detach(self) -> None:
-        """In a child process: leave what the parent holds alone."""
-        self._holdings.clear()
