@@ -130,6 +130,7 @@ class WithAnotherSession(DatabaseSession):
         super().join()
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_a_child_has_none_of_its_parents_files_and_sockets(settings, ledger):
     driver = f"{__name__}.{WithAnother.__name__}"
     settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": driver}}}
