@@ -77,7 +77,7 @@ def _stored(selection: Selection, connection: str) -> dict[Key, Target]:
     found: dict[Key, Target] = {}
     for job in queues[connection].inspector.find(names):
         name = job.key or job.id
-        seen = selection.seen.get(key_of(name))
+        seen = selection.seen.get(key_of(name)) or None  # "" of a job that no worker held
         found[key_of(name)] = Target(connection, job.queue, name, job.name, None, seen)
     return found
 
