@@ -16,6 +16,7 @@ from django.core.management import call_command
 from tests.docs.markdown import ROOT, blocks
 
 MODULE = "tests.docs.project.shop.page"
+MODELS = ("Customer", "Order", "Invoice", "Receipt", "Trouble")
 
 
 class Printer:
@@ -53,7 +54,7 @@ def prepare() -> dict[str, Any]:
         namespace["send_welcome"].dispatch(saved)
 
     namespace.update(
-        **{name: getattr(models, name) for name in ("Customer", "Order", "Invoice", "Receipt")},
+        **{name: getattr(models, name) for name in MODELS},
         Printer=Printer,
         get_printer=Printer,
         customer=customer,

@@ -13,8 +13,13 @@ import django
 from django.core.management import call_command
 
 import djqueue
+from djqueue import signals
 
 PACKAGE = f"{Path(djqueue.__file__).parent}{os.sep}"
+
+
+def hear(**_: object) -> None:
+    """A receiver."""
 
 
 def main(file: str, wanted: set[str]) -> None:
@@ -31,6 +36,7 @@ def main(file: str, wanted: set[str]) -> None:
 
     from tests.docs.project.shop.jobs import Fail
 
+    signals.job_failed.connect(hear)  # or there is nothing to announce
     sys.setprofile(hook)
     Fail().dispatch()
     call_command("queue_work", stop_when_empty=True, workers="1", verbosity=0)

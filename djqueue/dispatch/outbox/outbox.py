@@ -2,12 +2,8 @@
 
 It has two kinds of rows. *Parked* jobs are due later than their store can delay a job. The others
 were written in the transaction that dispatched them (``OUTBOX: True``). Nothing is pushed inside a
-transaction. Each arrow is one statement of `djqueue.dispatch.outbox.rows`::
-
-    dispatch, in its transaction ─▶ written ──take──▶ taken ──stored──▶ gone
-    too early for the store ──────▶ parked  ──take──▶   │
-                                       ◀──put back──────┤ not stored
-                                                        └─refused──▶ gone, and a failed job
+transaction. `docs/internals.md` draws the states of a row; each arrow there is one statement of
+`djqueue.dispatch.outbox.rows`.
 
 After the commit the dispatcher takes the rows it has written. A worker takes rows that are due, and
 rows that were taken more than `HOLD` seconds ago. If a process dies between the push and the last

@@ -24,5 +24,9 @@ class Invoice(models.Model):
         self.save()
 
 
+class Trouble(models.Model):
+    name = models.CharField(max_length=255, unique=True)
+
+
 class Receipt(models.Model):
     order = models.ForeignKey(Order, on_delete=models.CASCADE)
