@@ -258,6 +258,18 @@ class Tells(Job, name="app.Tells", tries=1):
         write("failed", f"{type(error).__name__}: {error}"[:60])
 
 
+class HandsOn(Job, name="app.HandsOn", tries=1):
+    """Fails, and has another job do something about it."""
+
+    number: int
+
+    def handle(self) -> None:
+        raise ValueError("no")
+
+    def failed(self, error: BaseException) -> None:
+        record.dispatch(self.number)
+
+
 class Weighs(Job, name="app.Weighs", tries=1):
     """Takes a large argument, and says whether it is still the same."""
 

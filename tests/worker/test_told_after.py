@@ -7,10 +7,11 @@ import signal
 
 import pytest
 
-from djqueue import dispatch_many
+from djqueue import dispatch_many, queues
 from djqueue.models import FailedJob, QueuedJob
 from tests.app import jobs, untidy
 from tests.support import start_worker, wait_until
+from tests.worker.stores import settings_of
 
 pytestmark = pytest.mark.anywhere
 
@@ -32,6 +33,18 @@ def test_many_successes_are_all_announced(ledger):
         assert worker.wait(30) == 0
         assert worker.output.count("DONE") == 75
     assert len(ledger.lines("succeeded")) == 75
+
+
+@pytest.mark.parametrize("store", ["database", "redis"])
+def test_a_queue_is_not_empty_while_a_failure_is_unannounced(request, settings, ledger, store):
+    if store == "redis":
+        settings.DJQUEUE = settings_of(store, request)
+    jobs.HandsOn(7).dispatch()
+    with start_worker("--workers", 1, "--stop-when-empty") as worker:
+        assert worker.wait(30) == 0
+    assert ledger.details("end") == ["7"]
+    assert queues[None].is_empty()
+    queues[None].close()
 
 
 def test_a_hard_timeout_is_announced_as_promised(ledger):
