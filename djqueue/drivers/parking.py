@@ -6,8 +6,10 @@ Any worker moves those that are due to their store: see `djqueue.dispatch.outbox
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.db import DatabaseError, connections
 from django.db.models import Q, QuerySet
@@ -130,10 +132,20 @@ def remove(ids: Sequence[str], connection: str) -> int:
 def _free(ids: Sequence[str], connection: str | None) -> Iterator[QuerySet[Outbox]]:
     from djqueue.models import Outbox
 
+    uuids = _uuids(ids)
     free = Q(taken_until=None) | Q(taken_until__lte=UtcNow())
-    for each in settings().databases:
-        rows = Outbox.objects.using(each).filter(free, uuid__in=ids)
+    for each in settings().databases if uuids else ():
+        rows = Outbox.objects.using(each).filter(free, uuid__in=uuids)
         yield rows if connection is None else rows.filter(connection=connection)
+
+
+def _uuids(ids: Sequence[str]) -> list[UUID]:
+    """Those of `ids` that a job may have here."""
+    found = []
+    for id in ids:
+        with suppress(ValueError):
+            found.append(UUID(id))
+    return found
 
 
 def _waiting(alias: str, connection: str, queue: str) -> Iterator[QuerySet[Outbox]]:

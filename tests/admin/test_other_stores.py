@@ -280,6 +280,22 @@ def test_sqs_can_only_count_and_the_page_says_why(sqs_server):
         assert "admin-counts: 1 waiting, 0 delayed, 0 running" in text
 
 
+@pytest.mark.sqs
+@pytest.mark.parametrize("key", ["abc", "x00", str(uuid.uuid4())])
+def test_a_job_that_sqs_cannot_have_is_refused_in_words(sqs_server, key):
+    create(sqs_server, "admin-no-uuid")
+    server = {"ENDPOINT_URL": sqs_server.url, "PREFIX": sqs_server.prefix, "WAIT": 0}
+    with connected(DRIVER="sqs", QUEUE="admin-no-uuid", **server):
+        screen = Screen(*ALL)
+        assert screen.browser.get(f"{JOBS}{key}/change/?{screen.kept}").status_code == 302
+        form = {"action": "delete_jobs", "index": "0", "confirmed": "yes"}
+        listed = screen.browser.post(screen.url, {**form, "_selected_action": [key]})
+        pressed = screen.browser.post(f"{JOBS}{key}/act/delete/?{screen.kept}", form)
+        for answer in (listed, pressed):
+            assert answer.status_code == 302
+            assert "1 job was not deleted: " in str(all_said(answer))
+
+
 @pytest.mark.parametrize("name", [str(uuid.uuid4()), "no uuid\udcff at all", "x41"])
 def test_any_id_of_a_store_fits_in_a_form(name):
     from djqueue.admin.selection import stored_key
