@@ -2,6 +2,8 @@
 
 Importing this registers them with the project's ``admin.site``; a project with a site of its own
 registers the same classes with that one.
+
+Not here: how jobs are changed. Actions call `djqueue.operations`, as commands do.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ NamedTuple, dataclass        ``{"$": "dataclass", "t": class, "v": {field: value
 The table of tags is closed. Stored data never causes an import: models are looked up among the
 installed ones, and classes of the project come from the annotation alone; ``t`` only says which of
 those is meant. Encoding and decoding a model or queryset uses the database.
+
+Not here: the payload around the arguments, and where large ones are kept (`djqueue.payload`).
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 ``docs/reference/checks.md`` explains every id. A driver checks its keys in
 `djqueue.drivers.base.Driver.check`.
+
+Not here: what has to be asked of a server other than a database. A worker says it when it starts
+(`djqueue.drivers.base.Inspector.warnings`).
 """
 
 from __future__ import annotations

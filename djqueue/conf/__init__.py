@@ -3,6 +3,8 @@
 `settings()` does not raise for a wrong value: the system checks report it, with its place and a
 remedy. Using a connection with a wrong value raises a `ConfigurationError` with the same text (see
 `Settings.connection`).
+
+Not here: the keys of one driver, which are in its `Driver.OPTIONS`.
 """
 
 from __future__ import annotations

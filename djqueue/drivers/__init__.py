@@ -3,6 +3,8 @@
 A driver's module is imported when a connection that names it is used or checked, never before,
 so it may import its client library at its top: a package that is not installed becomes a
 `MissingPackage` with the command that installs it.
+
+Not here: what a job is. Drivers import nothing of jobs, runner or worker.
 """
 
 from __future__ import annotations

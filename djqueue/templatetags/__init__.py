@@ -1,1 +1,1 @@
-"""Template tags."""
+"""Tags of the admin's templates. Not here: tags for the templates of projects."""

@@ -2,6 +2,8 @@
 
 `fake_queue` records jobs instead of running them, `work` runs what waits as a worker would, and
 `DriverContract` is the suite that every driver passes.
+
+Not here: the tests of djqueue itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The driver that keeps jobs in Redis."""
+"""The driver that keeps jobs in Redis. Not here: connections and their errors
+(`djqueue.drivers.redis.servers`).
+"""
 
 from djqueue.drivers.redis.driver import RedisDriver
 

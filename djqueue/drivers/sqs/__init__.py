@@ -1,4 +1,6 @@
-"""Jobs in Amazon SQS: standard and FIFO queues."""
+"""Jobs in Amazon SQS: standard and FIFO queues. Not here: fencing numbers, attempts and histories,
+which are in SQL (`djqueue.drivers.guard`).
+"""
 
 from djqueue.drivers.sqs.driver import SqsDriver
 

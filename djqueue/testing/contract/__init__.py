@@ -7,6 +7,8 @@
 Run them with pytest, or name `unittest.TestCase` as a second base class. Every test uses a queue
 of its own; nothing is mocked, so a server has to run. Where `Driver.capabilities` says with a
 reason that the store cannot do something, the tests of that are skipped with the reason.
+
+Not here: what only one driver promises.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a worker prints."""
+"""What a worker prints. Not here: when a line is due, which the worker knows."""

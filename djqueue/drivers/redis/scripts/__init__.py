@@ -1,4 +1,6 @@
-"""The Lua scripts, one a file; the header of each names its keys and arguments."""
+"""The Lua scripts, one a file; the header of each names its keys and arguments. Not here: what the
+keys hold (`djqueue.drivers.redis.keys`).
+"""
 
 from __future__ import annotations
 

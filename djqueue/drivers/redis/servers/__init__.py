@@ -1,1 +1,3 @@
-"""Connections to Redis: a server, a cluster, their addresses and settings."""
+"""Connections to Redis: a server, a cluster, their addresses and settings. Not here: what the keys
+hold (`djqueue.drivers.redis.keys`).
+"""
