@@ -9,7 +9,7 @@ place, and failed rows are deleted again if the job belongs to another worker.
 A worker's parent, one without children and a test call it; so does the child of an `atomic` job, as
 the last act of its transaction (`Finish.within`).
 
-What the database refuses for its content is no outage: it is stored in another form, or its job
+What the database refuses for its content is not an outage: it is stored in another form, or its job
 waits, alone.
 """
 

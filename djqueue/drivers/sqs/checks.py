@@ -68,7 +68,7 @@ def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
     for url in filter(None, urls):
         if not str(url).startswith(("https://", "http://")):
             yield checks.Error(
-                f'"{url}" in {where} is no URL.',
+                f'"{url}" in {where} is not a URL.',
                 hint="PREFIX and URLS begin with https://, as SQS tells them: "
                 "https://sqs.<region>.amazonaws.com/<account>.",
                 id="djqueue.E022",
@@ -107,7 +107,7 @@ def warnings(client: Client, queue: str) -> Iterator[str]:
             f"its MessageRetentionPeriod to {FORTNIGHT} (14 days), the most there is."
         )
     if is_fifo(url) and attributes.get("FifoQueue") == "false":
-        yield f"{queue} is called .fifo, and is no FIFO queue."
+        yield f"{queue} is called .fifo, and is not a FIFO queue."
 
 
 def _redrive(queue: str, attributes: Mapping[str, str]) -> Iterator[str]:
