@@ -12,7 +12,8 @@ from django.test import override_settings
 
 from djqueue.admin.selection import key_of
 from djqueue.dispatch.connections import queues
-from djqueue.drivers.base import OutgoingJob, State, WorkerIdentity
+from djqueue.drivers.base import FOREIGN, OutgoingJob, State, WorkerIdentity
+from djqueue.drivers.beanstalkd.client import put
 from djqueue.models import FailedJob, Run
 from tests.admin.support import FAILED, JOBS, client, failed, logged, text_of
 from tests.admin.support import said as all_said
@@ -256,6 +257,17 @@ def test_a_job_that_runs_on_beanstalkd_is_left_until_asked_to(beanstalkd):
     assert said(screen.press("force_delete", row)).startswith("Deleted 1 running job.")
     assert Run.objects.get(uuid=id).cancelled  # the outcome of the attempt is ignored
     session.leave()
+
+
+@pytest.mark.beanstalkd
+def test_a_body_whose_id_is_no_uuid_is_listed_as_foreign(beanstalkd):
+    body = b"djq1 " + b"z" * 36 + b" n 0 60 -\n{}"
+    beanstalkd.inspector._client.ask([put(body, 1024, 0, 60)], use=beanstalkd.settings.queue)
+    screen = Screen(*ALL)
+    rows = screen.rows(queue=beanstalkd.settings.queue)
+    assert list(rows) == [FOREIGN]
+    assert screen.page(rows[FOREIGN]).status_code == 200
+    assert said(screen.act("delete_jobs", rows[FOREIGN])) == "Deleted 1 job."
 
 
 def test_a_store_that_does_not_answer_says_so_in_place_of_a_list():

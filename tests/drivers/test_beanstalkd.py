@@ -198,6 +198,9 @@ def test_signs_of_life_keep_a_short_reservation(make, queue):
 
 def test_a_body_of_another_program_is_a_foreign_job(make, queue, raw):
     bodies = [b"", b"hello", b"\xff\x00\r\n", b"djq1 x y z\n{}", b"djq1 " + b"a" * 36 + b" b c\n"]
+    id = str(uuid.uuid4()).encode()
+    bodies += [b"djq1 %b n 0 60 -\n{}" % each for each in (b"a" * 36, b"\0" * 36, id.upper())]
+    bodies += [b"djq1 %b n 0 60 %b\n{}" % (id, push) for push in (b"", b"x" * 36, b"x" * 99)]
     raw.ask([client.put(data, 1024, 0, 60) for data in bodies], use=queue)
     driver = make()
     found = reserve(driver, queue, len(bodies))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 
+import pytest
+
 from djqueue import dispatch_many, find, queues
+from djqueue.drivers.beanstalkd.client import put
 from djqueue.models import FailedJob
 from tests.app import jobs, untidy
 from tests.support import run_command, start_worker, wait_until
@@ -26,6 +29,19 @@ def test_jobs_run_in_order(store, ledger):
     drain()
     ended = [int(number) for number in ledger.details("end")]
     assert (sorted(ended) if store == "sqs" else ended) == list(range(many))
+    assert queues["store"].is_empty()
+
+
+@pytest.mark.parametrize("store", ["beanstalkd"], indirect=True)
+def test_a_body_whose_id_is_no_uuid_fails_and_those_around_it_run(store, ledger, settings):
+    settings.DJQUEUE["UNKNOWN_JOB_GRACE"] = 0
+    body = b"djq1 " + b"z" * 36 + b" n 0 60 -\n{}"
+    jobs.record.dispatch(1)
+    queues["store"].inspector._client.ask([put(body, 100_999, 0, 60)], use="default")
+    jobs.record.dispatch(2)
+    drain()
+    assert ledger.details("end") == ["1", "2"]
+    assert FailedJob.objects.get().payload == body.decode()
     assert queues["store"].is_empty()
 
 

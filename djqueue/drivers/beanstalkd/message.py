@@ -7,6 +7,7 @@ by the payload. A body without it was put by another program: it ends among the 
 from __future__ import annotations
 
 import math
+import re
 import time
 import uuid
 from functools import lru_cache
@@ -18,6 +19,7 @@ from djqueue.drivers.types import FOREIGN, OutgoingJob
 from djqueue.errors import QueueError
 
 _MARK = b"djq1"
+_is_uuid = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _FOREIGN = uuid.UUID("3f2b5a52-58f5-5d0a-9d4e-5b6f0d3c8a11")
 """The namespace of ids that are made for bodies without one."""
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -70,7 +72,7 @@ def decode(data: bytes, tube: str, key: int, since: float = 0.0, opening: int = 
     if separator and len(words) == 6 and words[0] == _MARK:
         try:
             id, name, priority, hold_for, push = (word.decode("ascii") for word in words[1:])
-            if len(id) == 36:
+            if _is_uuid(id) and (push == "-" or _is_uuid(push)):
                 named, urgent, held = _unquoted(name), int(priority), int(hold_for)
                 push = "" if push == "-" else push
                 known = (key, tube, id, named, urgent, _text(rest), held, push)
