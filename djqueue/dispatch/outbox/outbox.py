@@ -5,9 +5,10 @@ were written in the transaction that dispatched them (``OUTBOX: True``). Nothing
 transaction. `docs/internals.md` draws the states of a row; each arrow there is one statement of
 `djqueue.dispatch.outbox.rows`.
 
-After the commit the dispatcher takes the rows it has written. A worker takes rows that are due, and
-rows that were taken more than `HOLD` seconds ago. If a process dies between the push and the last
-arrow, the job is pushed a second time, as the same push of the same job.
+After the commit the dispatcher takes the rows it has written. A worker takes rows that are due and
+free, or held for more than `HOLD` seconds; `LONGEST_RUN` where the dispatcher runs the job. If a
+process dies between the push and the last arrow, the job is pushed a second time, as the same push
+of the same job.
 """
 
 from __future__ import annotations
