@@ -103,6 +103,8 @@ class Finish:
         self._stored: list[End] = []
         self._unanswered: set[str] = set()
         """Ids of settlements that were sent and not answered; they may have been carried out."""
+        self._settled: set[str] = set()
+        """Ids of ends that the store settled apart, until all rows beside theirs are right."""
         self._unconfirmed: set[str] = set()
         """Jobs whose reservations were reported lost, and that then ended."""
 
@@ -248,7 +250,8 @@ class Finish:
         else:
             done = {end.id for end in ends if end.outcome.unseen and self._was_done(end)}
             lost = self._store_apart(alias, ends, [end for end in ends if end.id not in done])
-        self._unanswered -= {end.id for end in ends}
+        for known in (self._unanswered, self._settled):
+            known.difference_update(end.id for end in ends)
         for end in ends:
             if end.id in lost:
                 self._lost(end.reservation)
@@ -306,7 +309,8 @@ class Finish:
         except _RefusedError:
             self._take_back(alias, rows)
             raise
-        lost -= self._settled_before(lost)
+        self._settled |= {end.id for end in ends} - lost
+        lost -= self._settled | self._settled_before(lost)
         self._take_back(alias, [end for end in rows if end.id in lost])
         return lost
 

@@ -8,32 +8,18 @@ import pytest
 
 from djqueue.conf import settings as current
 from djqueue.drivers import make_driver
-from djqueue.drivers.base import Exchange, Reservation, Session
+from djqueue.drivers.base import Reservation
 from djqueue.runner.decision import DONE, RETURNED
 from djqueue.runner.outcome import End, Outcome
 from djqueue.worker import clock
 from djqueue.worker.exchange import Exchanger, Got, NothingThere, Stored
 from djqueue.worker.options import WorkerOptions
 from djqueue.worker.store.access import StoreAccess
+from tests.worker.empty import Empty
 
 OPTIONS = WorkerOptions("null", ("default",))
 JOB = Reservation("a", "default", "app.record", "{}", 1, 0, "", None)
 SUCCESS = Outcome(RETURNED, DONE, awaited=True)
-
-
-class Empty(Session):
-    """Settles what it is given, and has nothing else."""
-
-    lease = 60.0
-
-    def exchange(self, settlements, queues, limit):
-        return Exchange(set(), [])
-
-    def extend(self, reservations):
-        return set()
-
-    def reset_connection(self, error):
-        pass
 
 
 @pytest.fixture
