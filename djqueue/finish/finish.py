@@ -20,17 +20,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from django.db import DatabaseError, NotSupportedError, ProgrammingError, transaction
+from django.db import DatabaseError, transaction
 
 from djqueue.conf import settings
 from djqueue.drivers.base import OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.database.errors import is_refusal
 from djqueue.errors import QueueError, QueueUnavailable, Unsupported
+from djqueue.finish.fitting import refuses, shortened
 from djqueue.finish.follower import FailedRows, Follower
 from djqueue.payload.payload import limits_of
 from djqueue.runner.atomic import was_committed
 from djqueue.runner.decision import DONE, LOST, Ending
-from djqueue.runner.outcome import End, ErrorReport, Outcome
+from djqueue.runner.outcome import End, Outcome
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
@@ -228,7 +229,7 @@ class Finish:
         plain = end._replace(plain=True)
         forms = [end, plain]
         if outcome.error is not None:
-            short = outcome._replace(error=_shortened(outcome.error), history="")
+            short = outcome._replace(error=shortened(outcome.error), history="")
             forms.append(plain._replace(outcome=short))
         why: BaseException | None = None
         for form in forms:
@@ -273,7 +274,7 @@ class Finish:
             self._unanswered |= {end.id for end in ends}
             raise
         except (DatabaseError, ValueError) as error:
-            if _refuses(error):
+            if refuses(error):
                 raise _RefusedError from error
             raise
 
@@ -359,25 +360,10 @@ def _named(reservation: Reservation) -> tuple[str, str, int]:
     return reservation.name, reservation.id, reservation.attempt
 
 
-def _refuses(error: Exception) -> bool:
-    """Whether the table of the failed jobs does not take a row, as opposed to a database that
-    cannot be reached: for its content, or because it is not there, not ours to write, or full.
-    """
-    if isinstance(error, ProgrammingError | NotSupportedError):
-        return True
-    return is_refusal(error) or (bool(error.args) and error.args[0] in _MYSQL_FULL)
-
-
-def _shortened(error: ErrorReport) -> ErrorReport:
-    text = f"The database refused this error, of {len(error.message)} characters."
-    return ErrorReport(error.class_name[:100], text, text, error.place[:100])
-
-
 AT_ONCE = 100
 """Ends that one transaction stores."""
 RETRY_ROW = 60.0
 """Seconds until a job is run again whose failed row could not be stored in any form."""
-_MYSQL_FULL = (1114,)
 _LOST = (
     "Lost %s %s (attempt %d): it was taken over, deleted or cancelled while it ran; its outcome was"
     " ignored."
