@@ -178,6 +178,8 @@ class Finish:
 
     def settled(self, settlements: Sequence[Settlement], lost: set[str]) -> None:
         """The store has answered."""
+        if sent := lost & self._unanswered:
+            lost = lost - self._removed_before(settlements, sent)
         for settlement in settlements:
             reservation = settlement.reservation
             end = self._ends.pop(reservation.id, None)
@@ -191,6 +193,16 @@ class Finish:
                 logger.warning(_AGAIN, *_named(reservation))
         if self._unanswered:
             self._unanswered -= {settlement.reservation.id for settlement in settlements}
+
+    def _removed_before(self, settlements: Sequence[Settlement], sent: set[str]) -> set[str]:
+        """The jobs among those `sent` before that ended for good then. None if the store is away
+        again: they remain lost.
+        """
+        removals = {s.reservation.id for s in settlements if s.verdict is Verdict.REMOVE}
+        try:
+            return self._settled_before(removals & sent & self._ends.keys())
+        except (QueueError, DatabaseError):
+            return set()
 
     # -- what something follows ----------------------------------------------------------------
 

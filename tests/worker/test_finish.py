@@ -57,3 +57,58 @@ def test_a_row_is_kept_while_that_of_another_job_cannot_be_deleted():
     assert finish.take_stored() == [End(REMOVED, FAILURE)]
     assert [str(row.uuid) for row in FailedJob.objects.all()] == [REMOVED.id]
     assert finish.is_done
+
+
+class Asked(Removing):
+    """Can tell what it has no job of, where it answers."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+        self.questions = []
+
+    def gone(self, ids):
+        self.questions.append(ids)
+        if self.answer is None:
+            raise QueueUnavailable("It is away.")
+        return self.answer & set(ids)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_was_removed_by_a_request_without_an_answer_is_announced(kept, settings):
+    settings.DJQUEUE = {"FAILED_JOBS": "default" if kept else None}
+    session = Asked({REMOVED.id})
+    finish = Finish(session, "store")
+    outcome = SUCCESS if kept else FAILURE
+    for reservation in (LOST, REMOVED):
+        finish.add(reservation, outcome)
+    finish.broke_off(finish.taken())
+    sent = finish.taken()
+    finish.settled(sent, session.settle(sent))
+    assert finish.take_stored() == [End(REMOVED, outcome)]
+    assert session.questions == [[LOST.id, REMOVED.id]]
+    assert finish.is_done
+
+
+def test_what_may_have_been_removed_is_not_announced_while_the_store_is_away():
+    session = Asked(None)
+    finish = Finish(session, "store")
+    finish.add(REMOVED, SUCCESS)
+    finish.broke_off(finish.taken())
+    finish.settled(finish.taken(), {REMOVED.id})
+    assert not finish.take_stored()
+    assert session.questions == [[REMOVED.id]]
+
+
+def test_only_what_was_sent_before_makes_a_question():
+    session = Asked({LOST.id})
+    finish = Finish(session, "store")
+    finish.add(LOST, SUCCESS)
+    finish.give_back([REMOVED])
+    given_back = finish.taken()[1:]
+    finish.broke_off(given_back)
+    finish.settled(given_back, {REMOVED.id})  # it is no removal
+    finish.add(LOST, SUCCESS)
+    finish.settled(finish.taken(), {LOST.id})
+    assert not finish.take_stored()
+    assert not session.questions
