@@ -152,7 +152,9 @@ class OperatorAdmin(ReadOnlyAdmin):
         """An action of the list: at once or after a question, which there always is for "all"."""
         if not verb.allowed(request):
             raise PermissionDenied
-        across = forms.BooleanField().to_python(request.POST.get("select_across"))
+        # Of another store's list only rows that the form names: none is offered "all".
+        everything = forms.BooleanField().to_python(request.POST.get("select_across"))
+        across = everything and self.connection(request) is None
         selection = self._all_of(request, queryset) if across else self._selected(request)
         if self._too_many(request, len(selection.keys)):
             refusal = gettext(

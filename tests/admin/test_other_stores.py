@@ -206,6 +206,19 @@ def test_a_running_job_is_deleted_in_the_attempt_that_was_seen(redis):
     session.leave()
 
 
+def test_all_of_another_store_are_only_those_that_the_form_names(redis):
+    for name in ("shop.First", "shop.Second"):
+        push(redis, name)
+    screen = Screen(*ALL)
+    rows = screen.rows()
+    form = {"action": "delete_jobs", "index": "0", "select_across": "1", "newest": "9"}
+    named = {"_selected_action": [rows["shop.First"].pk], "confirmed": "yes"}
+    screen.browser.post(screen.url, form)
+    assert sorted(there(redis)) == ["shop.First", "shop.Second"]
+    assert said(screen.browser.post(screen.url, {**form, **named})) == "Deleted 1 job."
+    assert sorted(there(redis)) == ["shop.Second"]
+
+
 def test_permissions_are_those_of_a_database(redis):
     push(redis)
     screen = Screen("release_job")
