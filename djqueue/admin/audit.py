@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SINGLE_ROWS = 100
 """More objects than this are one row that says how many."""
+_PLACES = ("connection", "database")
 
 
 def log_alias() -> str:
@@ -61,9 +62,11 @@ def details(entry: LogEntry) -> Mapping[str, Any]:
 
 
 def is_about(entry: LogEntry, place: Mapping[str, str]) -> bool:
-    """Whether a row of the log is about a job there: in two databases they may share a number."""
-    told = details(entry)
-    return all(str(told.get(key, where)) == where for key, where in place.items())
+    """Whether a row of the log is about a job there: in two databases, or in a database and another
+    store, they may share a number.
+    """
+    told = {key: str(where) for key, where in details(entry).items() if key in _PLACES}
+    return not told or told == place
 
 
 class Record:

@@ -421,13 +421,14 @@ def test_one_action_is_one_entry_with_what_chose_the_rows(monkeypatch, caplog):
     assert "user0 delete: 5 changed, 0 left" in line
 
 
-def test_the_history_speaks_the_buttons_words_and_is_of_one_database():
+@pytest.mark.parametrize("place", [{"database": "queue"}, {"connection": "elsewhere"}])
+def test_the_history_speaks_the_buttons_words_and_is_of_one_place(place):
     row = delayed()
     browser = client(*ALL)
     act(browser, JOBS, "run_jobs_now", [row])
     elsewhere = logged()[0]
     elsewhere.pk = None
-    elsewhere.change_message = json.dumps({"verb": "delete", "database": "queue"})
+    elsewhere.change_message = json.dumps({"verb": "delete", **place})
     elsewhere.save()
     page = browser.get(f"{JOBS}{row.pk}/history/").content.decode()
     assert "Run now" in page
