@@ -296,7 +296,7 @@ class Worker:
         exchange_at = self.exchanger.due_at(now, room, busy=self.children.busy)
         waits = self.buffer.has_work_for(self.children.able(), now)
         schedule.set(Timer.EXCHANGE, now if waits else exchange_at)
-        goes_on = progress.reason is None
+        goes_on = progress.reason is None and now < store.lease.over_at
         schedule.set(Timer.START_CHILDREN, self.children.start_at if goes_on else NEVER)
         schedule.set(Timer.REST, progress.rest_until if progress.rest_until > now else NEVER)
         schedule.set(Timer.END, progress.next_end(clock.now()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 
 import pytest
@@ -9,10 +10,13 @@ import pytest
 from djqueue.conf import settings as current
 from djqueue.drivers import make_driver
 from djqueue.errors import QueueUnavailable
+from djqueue.worker import clock
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.progress import LAST_WORDS, Progress
+from djqueue.worker.report.report import Report
 from djqueue.worker.schedule import NEVER, Schedule, Timer
 from djqueue.worker.store.access import StoreAccess
+from djqueue.worker.worker import Worker
 
 OPTIONS = WorkerOptions("null", ("default",))
 
@@ -130,3 +134,36 @@ def test_a_worker_that_stops_looks_twice_whether_it_ends():
     assert not progress.accepting
     assert progress.next_end(5.0) == 30
     assert progress.next_end(30.0) == 30 + LAST_WORDS
+
+
+@pytest.fixture
+def worker():
+    """One that has joined its store, and has nothing else to do by the clock."""
+    worker = Worker(OPTIONS, make_driver(current().connection("null")), Report())
+    worker.store.join()
+    for timer in Timer:
+        worker.schedule.set(timer, NEVER)
+    yield worker
+    worker.children.close()
+    worker.events.selector.close()
+    for descriptor in (*worker.events.interrupts.private, worker.events.interrupts.for_warden):
+        os.close(descriptor)
+
+
+def test_a_worker_that_rests_wakes_to_renew_its_lease(worker):
+    now = clock.now()
+    worker.progress.rest_until = now + worker.store.lease.length * 10
+    worker.children.size = 0
+    worker._set_timers(now, worker._room(now))
+    assert worker.schedule.next_at(store=True) == worker.store.renew_at
+    assert now < worker.store.renew_at <= now + worker.store.lease.every
+    assert worker.schedule.due(worker.store.renew_at, store=True) == [Timer.RENEW_LEASE]
+
+
+def test_a_worker_without_a_lease_does_not_wake_to_start_children(worker):
+    over = worker.store.lease.over_at
+    worker._set_timers(over - 1, 0)
+    assert worker.schedule.next_at(store=True) <= over - 1
+    worker.store.lease.next_at = over + 5  # its store is away
+    worker._set_timers(over, 0)
+    assert worker.schedule.next_at(store=True) == over + 5
