@@ -12,9 +12,14 @@ import pytest
 from djqueue import queues
 from djqueue.conf import settings as djqueue_settings
 from djqueue.drivers import make_driver
-from djqueue.finish.notices import Chore, ChoreKind
+from djqueue.finish.announce import time_for
+from djqueue.finish.notices import Chore, ChoreKind, Done, Failed, Released, Succeeded
 from djqueue.models import FailedJob
+from djqueue.runner.cleanup.twin import Twin
+from djqueue.runner.outcome import ErrorReport
 from djqueue.runner.rules import Rules
+from djqueue.runner.telling import Teller
+from djqueue.runner.timer import Timer
 from djqueue.worker import clock
 from djqueue.worker.buffer import Buffer
 from djqueue.worker.children.children import Children
@@ -104,6 +109,17 @@ def test_a_worker_that_may_take_nothing_after_a_failed_job_sleeps(ledger):
         before = _processor_time(worker.pid)
         time.sleep(1)
         assert _processor_time(worker.pid) - before < 0.2
+
+
+def test_each_success_of_a_notice_has_the_time_of_one():
+    teller = Teller("null", Rules(timeout=7.0), Timer(), Twin())
+    done = Done("a", "app.record", "default", 1, 0.1)
+    (job,) = reservations(1, 0.0)
+    assert time_for(Succeeded((done,)), teller, 60.0) == 60
+    assert time_for(Succeeded((done,) * 20), teller, 60.0) == 1200
+    assert time_for(Chore(ChoreKind.PRUNE), teller, 60.0) == 60
+    assert time_for(Failed(job, ErrorReport("ValueError", "no", "")), teller, 60.0) == 7
+    assert time_for(Released(job, None, 0.0), teller, 60.0) == 7
 
 
 def _processor_time(pid: int) -> float:

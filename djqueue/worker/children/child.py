@@ -25,9 +25,9 @@ from django.dispatch import Signal
 from djqueue import signals
 from djqueue.conf import settings
 from djqueue.drivers import make_driver
-from djqueue.finish.announce import announce
+from djqueue.finish.announce import announce, time_for
 from djqueue.finish.finish import Finish
-from djqueue.finish.notices import Announcement, Chore, ChoreKind, Failed, Released, what_it_is
+from djqueue.finish.notices import Announcement, Chore, ChoreKind, what_it_is
 from djqueue.runner.cleanup.reset import close_what_is_old, connections_after
 from djqueue.runner.cleanup.surroundings import Surroundings
 from djqueue.runner.current import Watch
@@ -210,16 +210,13 @@ class Child:
         must not be used again.
         """
         self._index, notice = note.number, note.notice
+        each = self._settings.rules.timeout or DEFAULT_TIMEOUT
+        self._begin(note.number, time_for(notice, self._runner.teller, each))
         spoilt = False
-        if isinstance(notice, Failed | Released):
-            self._begin(note.number, self._runner.teller.time_to_tell(notice.reservation))
-            spoilt = self._announce(notice)
+        if isinstance(notice, Chore):
+            self._chore(notice)
         else:
-            self._begin(note.number, self._settings.rules.timeout or DEFAULT_TIMEOUT)
-            if isinstance(notice, Chore):
-                self._chore(notice)
-            else:
-                spoilt = self._announce(notice)
+            spoilt = self._announce(notice)
         self._slot.end()
         send_outcome(self._channels.outcomes, encode_delivered(note.number))
         return spoilt
