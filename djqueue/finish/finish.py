@@ -176,6 +176,12 @@ class Finish:
         self.settlements = settlements + self.settlements
         self._unanswered |= {settlement.reservation.id for settlement in settlements}
 
+    def given_up(self, id: str) -> None:
+        """The store refuses to settle job `id`: it runs again when its lease has expired."""
+        self._ends.pop(id, None)
+        for known in (self._unanswered, self._unconfirmed):
+            known.discard(id)
+
     def settled(self, settlements: Sequence[Settlement], lost: set[str]) -> None:
         """The store has answered."""
         if sent := lost & self._unanswered:

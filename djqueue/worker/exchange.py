@@ -201,6 +201,7 @@ class Exchanger:
                     self.finish.broke_off(settlements[number:])
                     return self._store.failed(error)
                 reservation = settlement.reservation
+                self.finish.given_up(reservation.id)
                 logger.error(_REFUSED, reservation.name, reservation.id, error)
         return self.look_now()
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import selectors
 
 import pytest
+from django.db import DataError
 
 from djqueue.conf import settings as current
 from djqueue.drivers import make_driver
 from djqueue.drivers.base import Reservation
+from djqueue.errors import QueueUnavailable
 from djqueue.runner.decision import DONE, RETURNED
 from djqueue.runner.outcome import End, Outcome
 from djqueue.worker import clock
+from djqueue.worker.children.channel import WorkItem
+from djqueue.worker.children.page import Running
 from djqueue.worker.exchange import Exchanger, Got, NothingThere, Stored
 from djqueue.worker.options import WorkerOptions
+from djqueue.worker.report.report import Lines
 from djqueue.worker.store.access import StoreAccess
 from tests.worker.empty import Empty
 
@@ -36,3 +41,35 @@ def test_what_was_stored_is_known_before_that_nothing_is_there(exchanger):
     facts = exchanger.step(clock.now(), 1, ["default"], busy=False)
     assert facts == [Got([]), Stored([End(JOB, SUCCESS)]), NothingThere()]
     assert list(map(type, facts)) == [Got, Stored, NothingThere]
+
+
+class Refusing(Empty):
+    """Does not take what it is given, for what that is."""
+
+    def exchange(self, settlements, queues, limit):
+        if settlements:
+            raise QueueUnavailable("It is too large.") from DataError()
+        return super().exchange(settlements, queues, limit)
+
+
+def test_nothing_is_kept_of_an_end_that_the_store_refuses(exchanger):
+    exchanger._store.session = exchanger.finish._session = Refusing()
+    exchanger.add(JOB, SUCCESS)
+    exchanger.step(clock.now(), 1, ["default"], busy=False)
+    assert exchanger.is_done
+    assert not exchanger.finish._ends
+
+
+def test_a_job_that_runs_for_long_is_not_remembered_after_it():
+    report = Lines(OPTIONS, None, as_json=False, verbosity=1)
+    report.still_running([Long()], clock.now())
+    assert report._shown == {JOB.id}
+    report.attempt_ended(JOB, SUCCESS)  # it may be lost: then its end is not announced
+    assert not report._shown
+
+
+class Long:
+    """A process that has been at a job for a while."""
+
+    def running(self):
+        return WorkItem(0, JOB), Running(0, clock.now() - 1, 0, 0)

@@ -100,6 +100,7 @@ class Lines(Report):
 
     def attempt_ended(self, reservation: Reservation, outcome: Outcome) -> None:
         """Its line, if the job runs again: here, or where another worker has it."""
+        self._shown.discard(reservation.id)
         if outcome.repeats or outcome.ending is LOST:
             self._ended(reservation, outcome)
 
@@ -111,7 +112,6 @@ class Lines(Report):
 
     def _ended(self, reservation: Reservation, outcome: Outcome) -> None:
         """The job's line, and the reason where it is not done."""
-        self._shown.discard(reservation.id)
         done = outcome.decision.action is DONE.action
         if done and self._verbosity == 0:
             return
