@@ -30,7 +30,9 @@ HTML = "\n\t\r"
 def hostile_payload(text: str) -> str:
     arguments = {text: text, "nested": [{text: [text]}], "m": {"$": "model", "m": text, "k": text}}
     head = payload.encode_head(text, payload.Limits(tries=3))
-    return payload.encode(head, str(uuid.uuid4()), 1.0, arguments, tags=(text,))
+    return payload.encode(
+        head, str(uuid.uuid4()), 1.0, arguments, payload.encode_more(tags=(text,))
+    )
 
 
 @settings(

@@ -53,7 +53,7 @@ def test_jobs_of_500_queues_are_reserved_in_the_order_of_the_queues(
     rest = driver.exchange(done, QUEUES, 100).reservations
     assert [each.id for each in rest] == ids[3:]
     assert driver.exchange([Settlement(each) for each in rest], QUEUES, 100) == (set(), [])
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
     assert not QueuedJob.objects.exists()
 
 

@@ -18,6 +18,7 @@ from tests import elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs
 from tests.drivers.test_database import TestContract as ContractOnTheDatabase
+from tests.faces import database
 from tests.support import start_worker, wait_until
 from tests.worker.test_running import *  # noqa: F403 - each of them, through the pooler
 
@@ -91,8 +92,8 @@ def test_a_worker_without_a_pooler_prepares_its_statements(transactional_db, thr
     """The pooler's own guard: directly, the same worker does have prepared statements."""
     from djqueue.drivers.base import WorkerIdentity
 
-    def prepared_by(database: dict[str, object]) -> int:
-        with elsewhere.default_is(database):
+    def prepared_by(changes: dict[str, object]) -> int:
+        with elsewhere.default_is(changes):
             driver = database()
             driver.join(WorkerIdentity("worker", "host", 1, ("default",), 20.0))
             wakeup = driver.watch(["default"])

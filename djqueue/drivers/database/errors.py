@@ -32,7 +32,8 @@ def may_have_committed(error: DatabaseError) -> bool:
 
 REFUSED = ("22", "23", "54")
 """SQLSTATE of PostgreSQL: data exceptions, broken constraints, and what is too large."""
-MYSQL_REFUSES = frozenset({1118, 1153, 1264, 1267, 1292, 1366, 1406, 1441, 3988, 4025})
+MYSQL_TOO_LARGE = 1153
+MYSQL_REFUSES = frozenset({1118, MYSQL_TOO_LARGE, 1264, 1267, 1292, 1366, 1406, 1441, 3988, 4025})
 """MySQL: too large for a row or a packet; out of range; cannot be compared with, or written in, the
 column's character set; too long; a broken check."""
 
@@ -52,6 +53,11 @@ def is_refusal(error: Exception) -> bool:
         return str(state).startswith(REFUSED)
     number = error.args[0] if error.args else None
     return isinstance(number, int) and number in MYSQL_REFUSES
+
+
+def is_too_large(error: DatabaseError) -> bool:
+    """True where MySQL says that a statement is larger than its ``max_allowed_packet``."""
+    return error.args[:1] == (MYSQL_TOO_LARGE,)
 
 
 def is_locked(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from django.db import DatabaseError
 
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.database.calls import Calls
-from djqueue.drivers.database.errors import is_refusal, may_have_committed
+from djqueue.drivers.database.errors import is_refusal, is_too_large, may_have_committed
 from djqueue.drivers.database.vendors.dialect import LONGEST_DELAY
 from djqueue.errors import QueueUnavailable
 
@@ -72,14 +72,14 @@ class Pushing:
         return None
 
     def _refusal(self, jobs: Sequence[OutgoingJob], error: Exception) -> str | None:
-        if is_refusal(error):
-            return str(error)
-        if isinstance(error, DatabaseError) and may_have_committed(error):
+        said = str(error) if is_refusal(error) else None
+        # MySQL names a statement that is too large, or only ends the connection.
+        if isinstance(error, DatabaseError) and (is_too_large(error) or may_have_committed(error)):
             try:
-                return next(iter(self._dialect.too_large(jobs).values()), None)
+                return next(iter(self._dialect.too_large(jobs).values()), said)
             except DatabaseError:
-                return None
-        return None
+                return said
+        return said
 
     def _failure(self, reason: str) -> QueueUnavailable:
         return QueueUnavailable(
