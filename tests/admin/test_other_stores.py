@@ -10,9 +10,10 @@ import boto3
 import pytest
 from django.test import override_settings
 
+from djqueue.admin.lists.search import Wanted
 from djqueue.admin.selection import key_of
 from djqueue.dispatch.connections import queues
-from djqueue.drivers.base import FOREIGN, OutgoingJob, State, WorkerIdentity
+from djqueue.drivers.base import FOREIGN, OutgoingJob, State, StoredJob, WorkerIdentity
 from djqueue.drivers.beanstalkd.client import put
 from djqueue.models import FailedJob, Run
 from tests.admin.support import FAILED, JOBS, client, failed, logged, text_of
@@ -204,6 +205,28 @@ def test_a_running_job_is_deleted_in_the_attempt_that_was_seen(redis):
     assert said(screen.press("force_delete", row)).startswith("Deleted 1 running job.")
     assert there(redis) == {}
     session.leave()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name", "fits"),
+    [
+        ("SendMail", "shop.SendMail", True),
+        ("shop.sendmail", "shop.SendMail", True),
+        ("mail", "shop.SendMail", False),
+        ("*mail", "shop.SendMail", True),
+        ("send*", "shop.SendMail", True),
+        ("end*", "shop.SendMail", False),
+        ("s*p.*d*l", "shop.SendMail", True),
+        ("shop.*", "other.shop.SendMail", True),
+        ("sendmail*mail", "shop.SendMail", False),
+        ("a*a*a*a*b", "a" * 5000, False),
+        ("a*a*a*a*b", "a" * 5000 + "b", True),
+    ],
+)
+def test_a_name_with_stars_fits_in_one_pass(wanted, name, fits):
+    waiting = (State.WAITING, 0, 0, 0, None, None, None, None, None)
+    job = StoredJob(str(uuid.uuid4()), "default", name, "{}", *waiting)
+    assert Wanted(f"job:{wanted}").fits(job) is fits
 
 
 def test_all_of_another_store_are_only_those_that_the_form_names(redis):

@@ -113,11 +113,24 @@ class Wanted:
         if colon and value and qualifier == "queue":
             return job.queue == value
         if colon and value and qualifier == "job":
-            pattern = ".*".join(map(re.escape, re.split(r"\*+", value, maxsplit=MOST_STARS)))
-            return re.search(rf"(^|\.){pattern}$", job.name, re.IGNORECASE) is not None
+            return _is_named(job.name, value)
         folded = word.casefold()
         in_id = len(folded) >= SHORTEST_ID and folded.replace("-", "") in digits
         return in_id or folded in job.name.casefold()
+
+
+def _is_named(name: str, value: str) -> bool:
+    """The same as `_named` of a name of any length: each part where it first fits, which is never
+    looked for a second time.
+    """
+    text, end = f".{name.lower()}", 0
+    *parts, last = re.split(r"\*+", f".{value.lower()}", maxsplit=MOST_STARS)
+    for part in parts:
+        at = text.find(part, end)
+        if at < 0:
+            return False
+        end = at + len(part)
+    return text.endswith(last) and len(text) - len(last) >= end
 
 
 def _part(word: str) -> str | None:
