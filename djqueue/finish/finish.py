@@ -26,8 +26,8 @@ from djqueue.conf import settings
 from djqueue.drivers.base import OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.database.errors import is_refusal
 from djqueue.errors import QueueError, QueueUnavailable, Unsupported
-from djqueue.finish.fitting import refuses, shortened
 from djqueue.finish.follower import FailedRows, Follower
+from djqueue.finish.refusals import refuses, shortened
 from djqueue.payload.payload import limits_of
 from djqueue.runner.atomic import was_committed
 from djqueue.runner.decision import DONE, LOST, Ending
