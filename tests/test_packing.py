@@ -22,7 +22,7 @@ LIMIT = 1 << 20
 
 
 def text_of(arguments, **more):
-    return payload.encode(HEAD, ID, 1790000000.25, arguments, **more)
+    return payload.encode(HEAD, ID, 1790000000.25, arguments, payload.encode_more(**more))
 
 
 def unpack(text, body=None):

@@ -32,7 +32,7 @@ def pusher(driver, proxy):
     """The same queue, by way of the proxy."""
     url = f"redis://127.0.0.1:{proxy.port}/0"
     pusher = make_driver(url, PREFIX=driver.settings.option("PREFIX"), TIMEOUT=1)
-    pusher.driver.driver._calls.names.add("default")
+    pusher.driver._calls.names.add("default")
     yield pusher
     pusher.close()
 
