@@ -101,7 +101,7 @@ def test_a_member_that_cannot_be_asked_hides_no_other(run):
     with override_settings(DJQUEUE={**DJQUEUE, "CONNECTIONS": connections}):
         done = run("queue_jobs", "--json")
         assert (done.code, [each["id"] for each in done.objects]) == (1, [IDS[1]])
-        assert 'connection "down"' in done.err
+        assert 'Connection "down"' in done.err
         done = run("queue_status", "resilient", "--json")
         assert (done.code, [each["connection"] for each in done.objects]) == (1, ["second"])
         assert "Connection down could not be asked" in done.err
