@@ -414,7 +414,8 @@ def test_redrive_and_retention_are_looked_at(make, sqs_server):
     assert f"to {arn} when it has been received 3 times" in redrive
     assert "for 1 days" in retention
     create(sqs_server, "well", MessageRetentionPeriod="1209600")
-    assert SqsDriver(replace(connection(sqs_server), queue="well")).warnings() == []
+    well = SqsDriver(replace(connection(sqs_server), queue="well"))
+    assert well.inspector().warnings() == []
 
 
 def test_checks_of_the_settings(sqs_server):
