@@ -11,7 +11,7 @@ from djqueue.dispatch.connections import queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import parking
 from djqueue.drivers.base import State, StoredJob
-from djqueue.errors import QueueUnavailable, ResultNotStored, UnknownJob, Unsupported
+from djqueue.errors import QueueUnavailable, ResultNotStored, Unsupported
 from djqueue.jobs import registry
 from djqueue.payload.ids import check_id
 from djqueue.runner.current import CurrentJob
@@ -104,7 +104,7 @@ class DispatchedJob(Generic[R]):
         if not self._remove(stored, self._connection):
             return False
         job = CurrentJob(self.id, stored.name, stored.queue, self._connection, stored.attempts)
-        announce(job_cancelled, _class_of(stored.name), job=job)
+        announce(job_cancelled, registry.class_of(stored.name), job=job)
         return True
 
     def _remove(self, stored: StoredJob, connection: str) -> bool:
@@ -208,10 +208,3 @@ def _has_failed(id: str) -> bool:
     from djqueue.models import FailedJob
 
     return FailedJob.objects.using(alias).filter(uuid=id).exists()
-
-
-def _class_of(name: str) -> type | None:
-    try:
-        return registry.find(name).job_class
-    except UnknownJob:
-        return None

@@ -20,6 +20,7 @@ __all__ = [
     "Origin",
     "Registry",
     "all",
+    "class_of",
     "duplicates",
     "find",
     "register",
@@ -69,9 +70,17 @@ class Registry:
         for alias in spec.aliases:
             self._aliased.setdefault(alias, []).append(spec)
 
+    def class_of(self, name: str) -> type | None:
+        """Return the class of the job with this name or alias; None where no code knows it."""
+        known = self._known(name)
+        return known[0].job_class if known else None
+
+    def _known(self, name: str) -> list[JobSpec]:
+        return self._named.get(name) or self._aliased.get(name) or []
+
     def find(self, name: str) -> JobSpec:
         """Return the job with this name or alias. Raises `UnknownJob`."""
-        known = self._named.get(name) or self._aliased.get(name)
+        known = self._known(name)
         if not known:
             raise UnknownJob(
                 f'No running code knows a job called "{name}".{self._nearest(name)} If it was '
@@ -121,6 +130,7 @@ def _remove(index: dict[str, list[JobSpec]], name: str, spec: JobSpec) -> None:
 
 _jobs = Registry()
 register = _jobs.register
+class_of = _jobs.class_of
 find = _jobs.find
 all = _jobs.all  # noqa: A001 - always read as registry.all
 duplicates = _jobs.duplicates

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from djqueue import signals
 from djqueue.drivers.base import Reservation
-from djqueue.errors import JobTimeout, TimeoutExceeded, UnknownJob
+from djqueue.errors import JobTimeout, TimeoutExceeded
 from djqueue.jobs import registry
 from djqueue.payload.payload import decode, limits_of
 from djqueue.payload.store import unpacked
@@ -67,7 +67,9 @@ class Teller:
 
     def _succeeded(self, job: CurrentJob, duration: float) -> None:
         current.set(job)
-        signals.announce(signals.job_succeeded, _sender(job.name), job=job, duration=duration)
+        signals.announce(
+            signals.job_succeeded, registry.class_of(job.name), job=job, duration=duration
+        )
 
     def _failed(self, reservation: Reservation, error: BaseException, unseen: bool) -> None:
         job = CurrentJob.of(reservation, self._connection)
@@ -87,7 +89,7 @@ class Teller:
         if unseen:
             self._announce_timeout(reservation, job, error)
         self._in_time(self.time_to_tell(reservation), tell, f"{job.name}.failed()")
-        signals.announce(signals.job_failed, _sender(job.name), job=job, error=error)
+        signals.announce(signals.job_failed, registry.class_of(job.name), job=job, error=error)
 
     def _released(
         self, reservation: Reservation, error: BaseException | None, delay: float, unseen: bool
@@ -98,14 +100,16 @@ class Teller:
             self._announce_timeout(reservation, job, error)
         if self.logs and error is not None:
             log.will_be_retried(job, error, delay)
-        signals.announce(signals.job_released, _sender(job.name), job=job, delay=delay, error=error)
+        signals.announce(
+            signals.job_released, registry.class_of(job.name), job=job, delay=delay, error=error
+        )
 
     def _announce_timeout(
         self, reservation: Reservation, job: CurrentJob, error: BaseException
     ) -> None:
         """The process that ran the job was killed; this one says so."""
         if isinstance(error, TimeoutExceeded):
-            timeout, sender = self._timeout(reservation), _sender(job.name)
+            timeout, sender = self._timeout(reservation), registry.class_of(job.name)
             signals.announce(signals.job_timed_out, sender, job=job, error=error, duration=timeout)
 
     def _in_time(self, seconds: float, work: Callable[[], None], what: str) -> None:
@@ -131,11 +135,3 @@ class Teller:
                 )
             else:
                 signals.logger.exception("%s raised. The job stays failed.", what)
-
-
-def _sender(name: str) -> type | None:
-    """The job's class; None where its name is unknown here."""
-    try:
-        return registry.find(name).job_class
-    except UnknownJob:
-        return None

@@ -10,11 +10,10 @@ import math
 import re
 import time
 import uuid
-from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import quote, unquote
 
 from djqueue.drivers.beanstalkd import client
+from djqueue.drivers.guard.quoting import quoted, unquoted
 from djqueue.drivers.types import FOREIGN, OutgoingJob
 from djqueue.errors import QueueError
 
@@ -61,7 +60,7 @@ class Message(NamedTuple):
 
 def encode(job: OutgoingJob, hold_for: int) -> bytes:
     """The body to put."""
-    line = f"djq1 {job.id} {_quoted(job.name)} {job.priority} {hold_for} {job.push_id or '-'}\n"
+    line = f"djq1 {job.id} {quoted(job.name)} {job.priority} {hold_for} {job.push_id or '-'}\n"
     return line.encode("ascii") + job.payload.encode("utf-8", "surrogateescape")
 
 
@@ -73,7 +72,7 @@ def decode(data: bytes, tube: str, key: int, since: float = 0.0, opening: int = 
         try:
             id, name, priority, hold_for, push = (word.decode("ascii") for word in words[1:])
             if _is_uuid(id) and (push == "-" or _is_uuid(push)):
-                named, urgent, held = _unquoted(name), int(priority), int(hold_for)
+                named, urgent, held = unquoted(name), int(priority), int(hold_for)
                 push = "" if push == "-" else push
                 known = (key, tube, id, named, urgent, _text(rest), held, push)
                 return Message(*known, False, since, opening)
@@ -115,13 +114,3 @@ def seconds() -> float:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
-
-
-@lru_cache(maxsize=1024)
-def _quoted(name: str) -> str:
-    return quote(name, safe="") or "%"
-
-
-@lru_cache(maxsize=1024)
-def _unquoted(name: str) -> str:
-    return "" if name == "%" else unquote(name)

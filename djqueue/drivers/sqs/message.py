@@ -12,10 +12,9 @@ import base64
 import re
 import uuid
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
 
+from djqueue.drivers.guard.quoting import quoted, unquoted
 from djqueue.drivers.types import FOREIGN, OutgoingJob
 
 ATTRIBUTE = "djqueue"
@@ -74,7 +73,7 @@ def encode(job: OutgoingJob) -> dict[str, Any]:
     if not text or _REFUSED.search(text):
         coding = _BASE64
         text = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
-    told = f"1 {job.id} {job.priority} {coding} {_quoted(job.name)}"
+    told = f"1 {job.id} {job.priority} {coding} {quoted(job.name)}"
     if job.push_name != job.id:
         told += f" {job.push_id}"
     return {
@@ -107,8 +106,8 @@ def _read(raw: Mapping[str, Any]) -> tuple[str, str, str, int, str] | None:
     match = _OURS.fullmatch(told)
     if match is None:
         return None
-    id, priority, coding, quoted, push = match.groups()
-    name, text = _unquoted(quoted), raw["Body"]
+    id, priority, coding, word, push = match.groups()
+    name, text = unquoted(word), raw["Body"]
     if len(name) > LONGEST_NAME or "\0" in name or abs(int(priority)) > MOST_URGENT:
         return None
     if coding == _BASE64:
@@ -118,13 +117,3 @@ def _read(raw: Mapping[str, Any]) -> tuple[str, str, str, int, str] | None:
             return None
         text = data.decode("utf-8", "surrogateescape")
     return id, name or FOREIGN, text, int(priority), push or ""
-
-
-@lru_cache(maxsize=1024)
-def _quoted(name: str) -> str:
-    return quote(name, safe="") or "%"
-
-
-@lru_cache(maxsize=1024)
-def _unquoted(name: str) -> str:
-    return "" if name == "%" else unquote(name)
