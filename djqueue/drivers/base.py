@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from djqueue.drivers.types import (
     FOREIGN,
+    REMOVE,
     Answer,
     Capabilities,
     Change,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOREIGN",
+    "REMOVE",
     "SEARCH_PAGE",
     "Answer",
     "Capabilities",

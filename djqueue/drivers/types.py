@@ -85,11 +85,15 @@ class Verdict(enum.IntEnum):
     """Its end is unknown: as RETURN, with one more interruption recorded."""
 
 
+# For what is asked once a job: Python 3.11 takes 0.2 µs to find a member of an enum.
+REMOVE = Verdict.REMOVE
+
+
 class Settlement(NamedTuple):
     """A verdict about one reservation."""
 
     reservation: Reservation
-    verdict: Verdict = Verdict.REMOVE
+    verdict: Verdict = REMOVE
     delay: float = 0.0
     """RELEASE only: seconds until it may be reserved again."""
     charged: bool = True

@@ -16,29 +16,28 @@ waits, alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, transaction
 
 from djqueue.conf import settings
-from djqueue.drivers.base import OutgoingJob, Reservation, Settlement, Verdict
+from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.drivers.database.errors import is_refusal
-from djqueue.errors import QueueError, QueueUnavailable, Unsupported
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.finish.follower import FailedRows, Follower
+from djqueue.finish.ports import Ask, Push, ask_directly, refuse
 from djqueue.finish.refusals import refuses, shortened
 from djqueue.payload.payload import limits_of
 from djqueue.runner.atomic import was_committed
 from djqueue.runner.decision import DONE, LOST, Ending
-from djqueue.runner.outcome import End, Outcome
+from djqueue.runner.outcome import End
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
 
 logger = logging.getLogger("djqueue.worker")
-
-T = TypeVar("T")
 
 
 class NotRecordedError(QueueError):
@@ -47,34 +46,6 @@ class NotRecordedError(QueueError):
 
 class _RefusedError(Exception):
     """A database does not take a failed row as it is, or does not remove the job."""
-
-
-class Ask(Protocol):
-    """Asks a database something that is not about the jobs of the driver."""
-
-    def __call__(self, alias: str, question: Callable[[], T], /) -> T:
-        """The answer; `QueueUnavailable` where there is none."""
-
-
-def ask_directly(alias: str, question: Callable[[], T]) -> T:
-    """On this thread's own connection."""
-    try:
-        return question()
-    except DatabaseError as error:
-        if is_refusal(error):
-            raise
-        raise QueueUnavailable(f'Database "{alias}" is unavailable: {error}') from error
-
-
-Push = Callable[[str, Sequence[tuple[str, OutgoingJob]]], None]
-"""Pushes jobs, each behind the name of its connection, as a part of the open transaction of an
-alias."""
-
-
-def refuse(alias: str, jobs: Sequence[tuple[str, OutgoingJob]]) -> None:
-    """Where no follower has jobs to push."""
-    if jobs:
-        raise Unsupported("Jobs that follow from an end cannot be pushed here.")
 
 
 class Finish:
@@ -95,6 +66,7 @@ class Finish:
         self._push = push
         self._rows = FailedRows(connection, session.fence)
         self._followers = (self._rows, *followers)
+        self._wants = [follower.wants for follower in self._followers]
         self.settlements: list[Settlement] = []
         """What the next exchange is to settle."""
         self._ends: dict[str, End] = {}
@@ -109,35 +81,43 @@ class Finish:
         self._unconfirmed: set[str] = set()
         """Jobs whose reservations were reported lost, and that then ended."""
 
-    def add(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Keep an attempt's end until it is stored.
+    def add(self, ends: Iterable[End]) -> None:
+        """Keep the ends of attempts until they are stored."""
+        for end in ends:
+            outcome = end.outcome
+            if outcome.settled or outcome.ending is LOST:
+                self._add_ended_elsewhere(end)
+            elif outcome.charged or outcome.repeats:
+                self._add(end)
+            else:  # it was never begun
+                reservation = end.reservation
+                before = reservation._replace(attempt=reservation.attempt - 1)
+                self._add(end._replace(reservation=before))
+
+    def _add(self, end: End) -> None:
+        for wants in self._wants:
+            if wants(end):
+                self.followed.append(end)
+                return
+        reservation, outcome, _ = end
+        self._ends[reservation.id] = end
+        self.settlements.append(outcome.settlement_of(reservation))
+
+    def _add_ended_elsewhere(self, end: End) -> None:
+        """The job's own transaction has settled it, or its reservation was reported lost.
 
         An end that is `LOST` and not settled is that of a job that knew that its outcome would be
         ignored. It is settled as interrupted: if the reservation is still this worker's, the job
         returns to its queue and runs again.
         """
-        if not outcome.charged and not outcome.repeats:  # it was never begun
-            reservation = reservation._replace(attempt=reservation.attempt - 1)
-        end = End(reservation, outcome)
-        if outcome.settled:
-            if outcome.ending is LOST:
-                logger.warning(_LOST, *_named(reservation))
-            else:
-                self._stored.append(end)
-        elif outcome.ending is LOST:
+        reservation, outcome, _ = end
+        if not outcome.settled:
             self._unconfirmed.add(reservation.id)
             self.settlements.append(Settlement(reservation, Verdict.INTERRUPTED))
-        elif self._is_followed(end):
-            self.followed.append(end)
+        elif outcome.ending is LOST:
+            logger.warning(_LOST, *_named(reservation))
         else:
-            self._ends[reservation.id] = end
-            self.settlements.append(outcome.settlement_of(reservation))
-
-    def _is_followed(self, end: End) -> bool:
-        for follower in self._followers:  # noqa: SIM110 - asked once a job: a generator costs more
-            if follower.wants(end):
-                return True
-        return False
+            self._stored.append(end)
 
     def give_back(self, reservations: Sequence[Reservation]) -> None:
         """They were never begun."""
@@ -186,19 +166,27 @@ class Finish:
         """The store has answered."""
         if sent := lost & self._unanswered:
             lost = lost - self._removed_before(settlements, sent)
-        for settlement in settlements:
-            reservation = settlement.reservation
-            end = self._ends.pop(reservation.id, None)
-            if reservation.id in lost:
-                self._unconfirmed.discard(reservation.id)
-                self._lost(reservation)
-            elif end is not None:
-                self._stored.append(end)
-            elif reservation.id in self._unconfirmed:
-                self._unconfirmed.remove(reservation.id)
-                logger.warning(_AGAIN, *_named(reservation))
+        if lost or self._unconfirmed:
+            for settlement in settlements:
+                self._settled_one(settlement.reservation, lost)
+        else:
+            pop = self._ends.pop
+            found = [pop(settlement.reservation.id, None) for settlement in settlements]
+            self._stored += [end for end in found if end is not None]
         if self._unanswered:
             self._unanswered -= {settlement.reservation.id for settlement in settlements}
+
+    def _settled_one(self, reservation: Reservation, lost: set[str]) -> None:
+        id = reservation.id
+        end = self._ends.pop(id, None)
+        if id in lost:
+            self._unconfirmed.discard(id)
+            self._lost(reservation)
+        elif end is not None:
+            self._stored.append(end)
+        elif id in self._unconfirmed:
+            self._unconfirmed.remove(id)
+            logger.warning(_AGAIN, *_named(reservation))
 
     def _removed_before(self, settlements: Sequence[Settlement], sent: set[str]) -> set[str]:
         """The jobs among those `sent` before that ended for good then. None if the store is away

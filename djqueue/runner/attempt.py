@@ -38,52 +38,31 @@ class Attempt:
     leave as exceptions where the job cannot be run.
     """
 
-    __slots__ = (
-        "_head",
-        "began",
-        "definition",
-        "error",
-        "job",
-        "limits",
-        "outcome",
-        "payload",
-        "reservation",
-        "scope",
-        "timeout",
-        "unpacked",
-        "value",
-    )
+    definition: JobSpec | None = None
+    """None while its name has not been found."""
+    payload: Payload | None = None
+    unpacked = False
+    """All of the payload is here, also what its store kept apart."""
+    scope: Scope | None = None
+    """What ``handle()`` runs in; None until it is about to be called."""
+    value: Any = None
+    """What ``handle()`` returned."""
+    error: BaseException | None = None
+    """What it raised, or gave to ``fail()``."""
+    outcome: Outcome | None = None
+    """None while it runs."""
 
     def __init__(
         self, reservation: Reservation, connection: str, rules: Rules, watch: Watch = UNWATCHED
     ) -> None:
         self.reservation = reservation
-        self.job = CurrentJob(
-            reservation.id,
-            reservation.name,
-            reservation.queue,
-            connection,
-            reservation.attempt,
-            watch,
-        )
-        self._head = known = known_head(reservation.payload)
+        id, queue, name, payload, number, *_ = reservation
+        self.job = CurrentJob(id, name, queue, connection, number, watch)
+        self._head = known = known_head(payload)
         self.limits = known.head.limits if known else _NO_LIMITS
         self.timeout = rules.timeout_of(self.limits)
         """Seconds that it may take; 0: without a limit."""
         self.began = time.perf_counter()
-        self.definition: JobSpec | None = None
-        """None while its name has not been found."""
-        self.payload: Payload | None = None
-        self.unpacked = False
-        """All of the payload is here, also what its store kept apart."""
-        self.scope: Scope | None = None
-        """What ``handle()`` runs in; None until it is about to be called."""
-        self.value: Any = None
-        """What ``handle()`` returned."""
-        self.error: BaseException | None = None
-        """What it raised, or gave to ``fail()``."""
-        self.outcome: Outcome | None = None
-        """None while it runs."""
 
     # -- the steps -----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from djqueue.drivers.base import Reservation, Settlement, Verdict
 from djqueue.errors import JobFailed
-from djqueue.runner.decision import Action, Decision, Ending
+from djqueue.runner.decision import DONE, Action, Decision, Ending
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import lines
 
@@ -73,13 +73,12 @@ class Outcome(NamedTuple):
 
     def settlement_of(self, reservation: Reservation) -> Settlement:
         """What the store is to do with the job."""
-        action = self.decision.action
-        if action is Action.RETRY:
-            delay, charged, history = self.decision.delay, self.charged, self.history
-            return Settlement(reservation, Verdict.RELEASE, delay, charged, history)
-        if action is Action.INTERRUPT:
+        decision = self.decision
+        if decision is DONE or decision.action not in _REPEATS:
+            return Settlement(reservation)
+        if decision.action is Action.INTERRUPT:
             return Settlement(reservation, Verdict.INTERRUPTED, history=self.history)
-        return Settlement(reservation)
+        return Settlement(reservation, Verdict.RELEASE, decision.delay, self.charged, self.history)
 
 
 _REPEATS = (Action.RETRY, Action.INTERRUPT)

@@ -132,6 +132,8 @@ class Buffer:
         return [job]
 
     def _shared(self, size: int) -> list[Reservation]:
+        if not self._alone:
+            return [self.jobs.popleft() for _ in range(min(size, len(self.jobs)))]
         window: list[Reservation] = []
         while self.jobs and len(window) < size and self.jobs[0].id not in self._alone:
             window.append(self.jobs.popleft())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from djqueue.drivers.base import Answer, Exchange, Reservation, Settlement, Verdict
+from djqueue.drivers.base import REMOVE, Answer, Exchange, Reservation, Settlement, Verdict
 from djqueue.drivers.database.errors import is_refusal
 from djqueue.errors import QueueUnavailable
 from djqueue.finish.finish import Finish, NotRecordedError
-from djqueue.runner.outcome import End, Outcome
+from djqueue.runner.outcome import End
 from djqueue.worker.schedule import NEVER
 from djqueue.worker.store.access import FIRST_PAUSE, STORE_ERRORS, StoreAccess
 
@@ -178,7 +178,7 @@ class Exchanger:
     def _note_requeued(self, settlements: list[Settlement]) -> None:
         """A job that goes back to its queue wakes no worker, so this one looks by itself."""
         for settlement in settlements:
-            if settlement.verdict is not Verdict.REMOVE:
+            if settlement.verdict is not REMOVE:
                 if settlement.delay:
                     self._facts.append(Requeued(settlement.delay))
                 else:
@@ -211,10 +211,10 @@ class Exchanger:
         """Something may be there: ask for jobs at the next step."""
         self._ask_at = 0.0
 
-    def add(self, reservation: Reservation, outcome: Outcome) -> None:
-        """An attempt ended; have it stored soon."""
+    def add(self, ends: Iterable[End]) -> None:
+        """Attempts ended; have that stored soon."""
         waited = bool(self.finish.followed)
-        self.finish.add(reservation, outcome)
+        self.finish.add(ends)
         self._flush_soon()
         if self.finish.followed and not waited:  # others may end in a moment: one commit for all
             later = self._store.now() + self._store.driver.FLUSH_AFTER

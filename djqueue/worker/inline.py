@@ -27,7 +27,7 @@ from djqueue.finish.finish import Finish
 from djqueue.finish.notices import Chore, Notice, after, notices_of
 from djqueue.runner.attempt import Attempt
 from djqueue.runner.cleanup.reset import connections_after
-from djqueue.runner.outcome import Outcome
+from djqueue.runner.outcome import End, Outcome
 from djqueue.runner.runner import Runner
 from djqueue.worker import clock
 from djqueue.worker.chores import tidy
@@ -127,9 +127,10 @@ class InlineWorker:
         self, reservation: Reservation, outcome: Outcome, raised: BaseException | None = None
     ) -> None:
         """Store the end of an attempt, and announce what that was the end of."""
-        self.report.attempt_ended(reservation, outcome)
+        end = End(reservation, outcome)
+        self.report.attempts_ended([end])
         self.report.flush()
-        self._finish.add(reservation, outcome)
+        self._finish.add([end])
         self._ask(self._store)
         ends = self._finish.take_stored()
         self.report.jobs_ended(ends)
@@ -232,5 +233,5 @@ class LeasedInlineWorker(InlineWorker):
             for each in held:
                 why = "It was stopped together with its worker."
                 outcome = postmortem.interrupted(each, self._runner.rules, why)
-                self.report.attempt_ended(each, outcome)
+                self.report.attempts_ended([End(each, outcome)])
             self.report.flush()

@@ -18,7 +18,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
 from djqueue.finish.notices import Chore, ChoreKind, after, notices_of
 from djqueue.jobs import registry
-from djqueue.runner.decision import Ending
+from djqueue.runner.outcome import End
 from djqueue.worker import clock, exchange
 from djqueue.worker.buffer import Buffer
 from djqueue.worker.children import facts, output
@@ -47,6 +47,7 @@ PATIENCE_AT_END = 2.0
 WATCH_EVERY, WATCH_IDLE_EVERY = 0.05, 1.0
 """Seconds between looks at what runs, while something runs and while nothing does."""
 SAMPLE_MEMORY_EVERY = 0.25
+_GREW = "A child occupies %d MB after %s, above --memory %d."
 HOLD_LOST = "The connection that held it broke, and other workers may be given it."
 
 
@@ -184,8 +185,7 @@ class Worker:
                 case maintenance.JobsMayWait():
                     self.exchanger.look_now()
                 case maintenance.Recovered(job, outcome):
-                    self.exchanger.add(job, outcome)
-                    self.report.attempt_ended(job, outcome)
+                    self._ended([End(job, outcome)])
                 case maintenance.ForChild(notice):
                     self.buffer.notices.append(notice)
 
@@ -194,7 +194,7 @@ class Worker:
         for fact in news:
             match fact:
                 case facts.Ended():
-                    self._note_end(fact, now)
+                    self._note_ends(fact, now)
                 case facts.Delivered(notice):
                     self.buffer.notices.extend(after(notice))
                 case facts.Unbegun(jobs, notices):
@@ -214,23 +214,25 @@ class Worker:
                 case exchange.CameBack():
                     self.report.event("info", "The store answers again.")
 
-    def _note_end(self, end: facts.Ended, now: float) -> None:
-        """An attempt ended: its line, its settlement, and whether the worker stops after it."""
-        options, progress, (job, outcome, unconfirmed, memory) = self.options, self.progress, end
-        progress.done += 1
-        self.buffer.windows.observe(job.name, outcome.duration, now)
-        if unconfirmed:
-            outcome = outcome._replace(ending=Ending.LOST)
-        self.exchanger.add(job, outcome)
-        self.report.attempt_ended(job, outcome)
+    def _note_ends(self, ended: facts.Ended, now: float) -> None:
+        """Attempts ended: their settlements, their lines, and whether the worker stops now."""
+        options, progress = self.options, self.progress
+        for job, outcome, _ in ended.ends:
+            self.buffer.windows.observe(job.name, outcome.duration, now)
+        progress.done += len(ended.ends)
+        self._ended(ended.ends)
         if options.rest:
             progress.rest_until = now + options.rest
         if options.max_jobs and progress.done >= options.max_jobs:
             self.stop(StopReason.ONCE if options.once else StopReason.MAX_JOBS)
-        if memory:
-            what = "A child occupies %d MB after %s, above --memory %d."
-            logger.warning(what, memory >> 20, job.name, options.memory)
+        if ended.memory:
+            last = ended.ends[-1].reservation.name
+            logger.warning(_GREW, ended.memory >> 20, last, options.memory)
             self.stop(StopReason.MEMORY)
+
+    def _ended(self, ends: list[End]) -> None:
+        self.exchanger.add(ends)
+        self.report.attempts_ended(ends)
 
     # -- handing out ---------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
 from djqueue.finish.finish import Finish
 from djqueue.models import FailedJob, Outbox, Run
 from djqueue.runner.decision import Action, Decision, Ending
-from djqueue.runner.outcome import ErrorReport, Outcome
+from djqueue.runner.outcome import End, ErrorReport, Outcome
 from tests.app import jobs
 from tests.ledger import kept
 from tests.services import Aws
@@ -238,7 +238,7 @@ def test_a_worker_that_was_too_late_leaves_the_failed_row_of_the_one_that_was_no
 def fail(driver: SqsDriver, held: Reservation) -> None:
     finish = Finish(driver.session(), "sqs")
     error = ErrorReport("ValueError", "no", "")
-    finish.add(held, Outcome(Ending.RAISED, Decision(Action.FAIL), error))
+    finish.add([End(held, Outcome(Ending.RAISED, Decision(Action.FAIL), error))])
     finish.store_followed()
 
 

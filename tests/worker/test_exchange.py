@@ -37,7 +37,7 @@ def exchanger():
 
 
 def test_what_was_stored_is_known_before_that_nothing_is_there(exchanger):
-    exchanger.add(JOB, SUCCESS)
+    exchanger.add([End(JOB, SUCCESS)])
     facts = exchanger.step(clock.now(), 1, ["default"], busy=False)
     assert facts == [Got([]), Stored([End(JOB, SUCCESS)]), NothingThere()]
     assert list(map(type, facts)) == [Got, Stored, NothingThere]
@@ -54,7 +54,7 @@ class Refusing(Empty):
 
 def test_nothing_is_kept_of_an_end_that_the_store_refuses(exchanger):
     exchanger._store.session = exchanger.finish._session = Refusing()
-    exchanger.add(JOB, SUCCESS)
+    exchanger.add([End(JOB, SUCCESS)])
     exchanger.step(clock.now(), 1, ["default"], busy=False)
     assert exchanger.is_done
     assert not exchanger.finish._ends
@@ -64,7 +64,7 @@ def test_a_job_that_runs_for_long_is_not_remembered_after_it():
     report = Lines(OPTIONS, None, as_json=False, verbosity=1)
     report.still_running([Long()], clock.now())
     assert report._shown == {JOB.id}
-    report.attempt_ended(JOB, SUCCESS)  # it may be lost: then its end is not announced
+    report.attempts_ended([End(JOB, SUCCESS)])  # it may be lost: then its end is not announced
     assert not report._shown
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
-from djqueue.finish.finish import Finish, NotRecordedError, ask_directly
+from djqueue.finish.finish import Finish, NotRecordedError
+from djqueue.finish.ports import ask_directly
 from djqueue.models import FailedJob
 from djqueue.runner.decision import DONE, FAIL, Ending
 from djqueue.runner.outcome import End, ErrorReport, Outcome
@@ -49,7 +50,7 @@ class FailsAt:
 def test_a_row_is_kept_while_that_of_another_job_cannot_be_deleted():
     finish = Finish(Removing(REMOVED.id), "store", FailsAt(2))
     for reservation in (LOST, REMOVED):
-        finish.add(reservation, FAILURE)
+        finish.add([End(reservation, FAILURE)])
     with pytest.raises(NotRecordedError):
         finish.store_followed()
     assert not finish.take_stored()
@@ -81,7 +82,7 @@ def test_what_was_removed_by_a_request_without_an_answer_is_announced(kept, sett
     finish = Finish(session, "store")
     outcome = SUCCESS if kept else FAILURE
     for reservation in (LOST, REMOVED):
-        finish.add(reservation, outcome)
+        finish.add([End(reservation, outcome)])
     finish.broke_off(finish.taken())
     sent = finish.taken()
     finish.settled(sent, session.settle(sent))
@@ -93,7 +94,7 @@ def test_what_was_removed_by_a_request_without_an_answer_is_announced(kept, sett
 def test_what_may_have_been_removed_is_not_announced_while_the_store_is_away():
     session = Asked(None)
     finish = Finish(session, "store")
-    finish.add(REMOVED, SUCCESS)
+    finish.add([End(REMOVED, SUCCESS)])
     finish.broke_off(finish.taken())
     finish.settled(finish.taken(), {REMOVED.id})
     assert not finish.take_stored()
@@ -103,12 +104,12 @@ def test_what_may_have_been_removed_is_not_announced_while_the_store_is_away():
 def test_only_what_was_sent_before_makes_a_question():
     session = Asked({LOST.id})
     finish = Finish(session, "store")
-    finish.add(LOST, SUCCESS)
+    finish.add([End(LOST, SUCCESS)])
     finish.give_back([REMOVED])
     given_back = finish.taken()[1:]
     finish.broke_off(given_back)
     finish.settled(given_back, {REMOVED.id})  # it is no removal
-    finish.add(LOST, SUCCESS)
+    finish.add([End(LOST, SUCCESS)])
     finish.settled(finish.taken(), {LOST.id})
     assert not finish.take_stored()
     assert not session.questions

@@ -65,9 +65,9 @@ class Parent:
         """Take the next job from the store, have the child run it, and settle it."""
         (reservation,) = self.session.exchange([], ["default"], 1).reservations
         process.hand_over([reservation])
-        (report,) = wait_until(lambda: [report for _, report in process.reports()])
-        assert report.outcome is not None
-        assert report.outcome.error is None, report.outcome.error
+        (outcome,) = wait_until(lambda: [outcome for _, outcome, _ in process.reports()])
+        assert outcome is not None
+        assert outcome.error is None, outcome.error
         assert self.session.settle([Settlement(reservation)]) == set()
 
     def reap(self, process: Process) -> None:

@@ -22,7 +22,7 @@ from djqueue.operations.retrying import retry
 from djqueue.payload.packing import is_stored, pack
 from djqueue.payload.payload import Limits, encode, encode_head
 from djqueue.runner.decision import Action, Decision, Ending
-from djqueue.runner.outcome import Outcome
+from djqueue.runner.outcome import End, Outcome
 from djqueue.worker.chores import tidy
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
 from tests.support import start_worker, wait_until
@@ -198,12 +198,12 @@ def test_only_what_the_store_has_settled_is_forgotten():
     gone, lost, again = reservations
     done = Outcome(Ending.RETURNED, Decision(Action.DONE))
     finish = Finish(queues["database"].driver.session(), "database")
-    finish.add(gone, done)
-    finish.add(lost, done)
-    finish.add(again, Outcome(Ending.RELEASED, Decision(Action.RETRY)))
+    finish.add([End(gone, done)])
+    finish.add([End(lost, done)])
+    finish.add([End(again, Outcome(Ending.RELEASED, Decision(Action.RETRY)))])
     finish.settled(finish.taken(), {"b"})
     assert list(notices_of(finish.take_stored())) == [forget(["a"])]
-    finish.add(lost, Outcome(Ending.LOST, Decision(Action.DONE), settled=True))
+    finish.add([End(lost, Outcome(Ending.LOST, Decision(Action.DONE), settled=True))])
     assert not finish.take_stored()
-    finish.add(again, done._replace(settled=True))
+    finish.add([End(again, done._replace(settled=True))])
     assert list(notices_of(finish.take_stored())) == [forget(["c"])]

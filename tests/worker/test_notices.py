@@ -84,10 +84,10 @@ def test_a_notice_waits_outside_of_a_child_that_is_at_a_long_job(ledger):
         buffer.notices.append(Chore(ChoreKind.FORGET))
         buffer.hand_out_notices([process], clock.now())
         assert len(process.held) == len(buffer.notices) == 1
-        wait_until(lambda: list(process.reports()))
+        wait_until(lambda: process.reports())
         buffer.hand_out_notices([process], clock.now())
         assert not buffer.notices
-        wait_until(lambda: list(process.reports()))
+        wait_until(lambda: process.reports())
         assert not process.held
     finally:
         children.close()

@@ -40,7 +40,7 @@ def test_done_and_dead_and_taken_back_are_the_window(children, ledger, seed, req
         time.sleep(chance.uniform(0, 0.02))
         process.kill(Stopped("the test"))
         (exited,) = _reap(children)
-        done = {item.reservation.id for item, _ in process.reports()}
+        done = {item.reservation.id for item, *_ in process.reports()}
         taken_back = {item.reservation.id for item in process.take_back()}
         dead = {item.reservation.id for item in process.held.values()}
         assert os.WTERMSIG(exited.status) == signal.SIGKILL
@@ -87,7 +87,7 @@ def test_what_was_taken_back_is_skipped_and_what_follows_runs(children, ledger):
     answered = 0
     deadline = time.monotonic() + 10
     while answered < 6 and time.monotonic() < deadline:
-        answered += len(list(process.reports()))
+        answered += len(process.reports())
         time.sleep(0.01)
     begun = set(ledger.count("begin"))
     assert {reservation.id for reservation in later} <= begun
@@ -107,9 +107,9 @@ def test_a_payload_larger_than_every_buffer_arrives(children, ledger):
     deadline = time.monotonic() + 10
     while process.held and time.monotonic() < deadline:
         process.send()
-        for _, report in process.reports():
-            assert report.outcome is not None
-            assert report.outcome.error is None, report.outcome.error
+        for _, outcome, _ in process.reports():
+            assert outcome is not None
+            assert outcome.error is None, outcome.error
         time.sleep(0.005)
     assert ledger.details("length") == ["5000000"]
 

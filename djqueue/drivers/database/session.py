@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError
 
 from djqueue.drivers.base import (
+    REMOVE,
     Answer,
     Exchange,
     Promotion,
     Reservation,
     Session,
     Settlement,
-    Verdict,
     Wakeup,
     WorkerIdentity,
 )
@@ -90,11 +90,11 @@ class DatabaseSession(Session):
     def exchange(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Exchange:
-        removals = [s for s in settlements if s.verdict is Verdict.REMOVE]
+        removals = [s for s in settlements if s.verdict is REMOVE]
         with self._calls.translate_errors():
             lost: set[str] = set()
             if len(removals) < len(settlements):
-                back = [s for s in settlements if s.verdict is not Verdict.REMOVE]
+                back = [s for s in settlements if s.verdict is not REMOVE]
                 lost = self._put_back(sorted(back, key=lambda s: s.reservation.handle))
             done = self._dialect.exchange(removals, queues, limit, self._holder)
         return Exchange(done.lost | lost, done.reservations) if lost else done
@@ -103,7 +103,7 @@ class DatabaseSession(Session):
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Answer | None:
         """Where nothing is put back: that takes several statements."""
-        if any(settlement.verdict is not Verdict.REMOVE for settlement in settlements):
+        if any(settlement.verdict is not REMOVE for settlement in settlements):
             return None
         with self._calls.translate_errors():
             answer = self._dialect.begin(settlements, queues, limit, self._holder)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _PLACE = 2**42
 """What a rank is multiplied by in a score."""
-is_id = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+_ID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+is_id = re.compile(_ID).fullmatch
+_are_members = re.compile(rb"(?:.{%d}%b)*" % (ORDER, _ID), re.DOTALL).fullmatch
 _FOREIGN = uuid.UUID("3f0b7c2e-98a4-5d5f-8a53-0d8f4d1be0c6")
 """The namespace of ids that are made for jobs whose own is none of ours."""
 
@@ -39,6 +41,11 @@ class Holder(NamedTuple):
 def raw(id: str) -> bytes:
     """An id as it is in the store."""
     return id.encode("utf-8", "surrogateescape")
+
+
+def are_members(members: Sequence[bytes]) -> bool:
+    """Whether each is an order and one of our own ids; one question for all."""
+    return _are_members(b"".join(members)) is not None
 
 
 def id_of(raw: bytes) -> str:

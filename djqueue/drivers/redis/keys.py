@@ -31,6 +31,8 @@ from djqueue.drivers.base import FOREIGN
 
 ORDER = 15
 NAME_AT = ORDER + 13 + 4
+_LENGTH = slice(NAME_AT - 4, NAME_AT)
+_TEXT = "utf-8", "surrogateescape"
 
 
 class Keys(NamedTuple):
@@ -65,10 +67,10 @@ def decode_body(body: bytes) -> tuple[str, str]:
     """Name and payload, exactly as pushed. Never fails: what no driver of ours has written comes
     back whole, as the payload of a job that is called `FOREIGN`.
     """
-    length = body[NAME_AT - 4 : NAME_AT]
-    end = NAME_AT + int(length) if length.isdigit() else 0
-    if NAME_AT <= end <= len(body):
-        return body[NAME_AT:end].decode("utf-8", "surrogateescape"), body[end:].decode(
-            "utf-8", "surrogateescape"
-        )
-    return FOREIGN, body.decode("utf-8", "surrogateescape")
+    length = body[_LENGTH]
+    if length.isdigit():
+        end = NAME_AT + int(length)
+        if end <= len(body):
+            name, payload = body[NAME_AT:end], body[end:]
+            return name.decode(*_TEXT), payload.decode(*_TEXT)
+    return FOREIGN, body.decode(*_TEXT)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from djqueue.drivers.base import Reservation, Settlement, Verdict
+from djqueue.drivers.base import REMOVE, Reservation, Settlement
 from djqueue.drivers.redis import codec, scripts
-from djqueue.drivers.redis.codec import id_of, is_id, key_of, settle_arguments
+from djqueue.drivers.redis.codec import are_members, handle_of, id_of, key_of, settle_arguments
 from djqueue.drivers.redis.keys import ORDER, decode_body
 from djqueue.drivers.redis.servers.calls import BYTES, MOST
 from djqueue.drivers.redis.servers.store import QueueDamaged
@@ -60,7 +60,7 @@ class Reserving:
         returns: dict[str, list[Settlement]] = {}
         for settlement in settlements:
             reservation = settlement.reservation
-            if settlement.verdict is Verdict.REMOVE:
+            if settlement.verdict is REMOVE:
                 removals.setdefault(reservation.queue, []).extend(key_of(reservation))
             else:
                 returns.setdefault(reservation.queue, []).append(settlement)
@@ -146,18 +146,21 @@ class Reserving:
         lost.update(map(id_of, gone))
         token = f"{fence.decode()}:{held.session}:"
         found = []
+        usual = are_members(members)
+        handle, attempts, interruptions, history = token, 0, 0, ""
         for member, body, state in zip(members, bodies, states or repeat(None), strict=False):
-            if body is not None:
-                name, payload = decode_body(body)
+            if body is None:
+                continue
+            name, payload = decode_body(body)
+            if states:
                 attempts, interruptions, history = codec.decode_state(state)
-                id, handle = member[ORDER:].decode("utf-8", "surrogateescape"), token
-                if not is_id(member, ORDER):
-                    id, handle = id_of(member[ORDER:]), token + id
-                found.append(
-                    Reservation(
-                        id, queue, name, payload, attempts + 1, interruptions, history, handle
-                    )
-                )
+            if usual:
+                id = member[ORDER:].decode()
+            else:
+                id, handle = id_of(member[ORDER:]), handle_of(token, member[ORDER:])
+            found.append(
+                Reservation(id, queue, name, payload, attempts + 1, interruptions, history, handle)
+            )
         return found, bool(is_cut)
 
     def _put_back(self, queue: str, settlements: Sequence[Settlement], lost: set[str]) -> None:

@@ -52,14 +52,9 @@ class NoticeItem(NamedTuple):
     notice: Notice
 
 
-class ChildReport(NamedTuple):
-    """A child's answer about one item."""
-
-    number: int
-    outcome: Outcome | None
-    """None: a notice was delivered."""
-    memory: int = 0
-    """Bytes the child occupies, where that is above ``--memory``."""
+ChildReport = tuple[int, Outcome | None, int]
+"""The number of an item, how it ended (None: a notice was delivered), and the bytes the child
+occupies, where that is above ``--memory``."""
 
 
 # -- windows --------------------------------------------------------------------------------------
@@ -199,12 +194,11 @@ class OutcomeReader:
                 break
             position += head
             if kind == _PLAIN:
-                yield ChildReport(index, Outcome(RETURNED, DONE, duration=duration))
+                yield index, Outcome(RETURNED, DONE, duration=duration), 0
             elif kind == _AWAITED:
-                outcome = Outcome(RETURNED, DONE, duration=duration, awaited=True)
-                yield ChildReport(index, outcome)
+                yield index, Outcome(RETURNED, DONE, duration=duration, awaited=True), 0
             elif kind == _DELIVERED:
-                yield ChildReport(index, None)
+                yield index, None, 0
             else:
                 body = buffer[position : position + length]
                 if zlib.crc32(body) != checked:
@@ -227,4 +221,4 @@ def _full(index: int, duration: float, body: bytes) -> ChildReport:
         data["spoilt"],
         data["awaited"],
     )
-    return ChildReport(index, outcome, data["memory"])
+    return index, outcome, data["memory"]

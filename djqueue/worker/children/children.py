@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import Reservation
 from djqueue.finish.notices import what_it_is
+from djqueue.runner.decision import LOST
+from djqueue.runner.outcome import End
 from djqueue.worker import clock
 from djqueue.worker.children.channel import NoticeItem, WorkItem
 from djqueue.worker.children.facts import (
@@ -139,15 +141,21 @@ class Children:
 
     def _read(self, process: Process, facts: list[Fact]) -> None:
         """Take what a child has reported."""
-        for item, report in process.reports():
-            outcome = report.outcome
+        ends: list[End] = []
+        for item, outcome, memory in process.reports():
             if isinstance(item, NoticeItem):
                 facts.append(Delivered(item.notice))
             elif outcome is not None:
-                unconfirmed = process.was_cancelled(item, outcome) if process.cancelled else False
-                facts.append(Ended(item.reservation, outcome, unconfirmed, report.memory))
+                lost = process.cancelled and process.was_cancelled(item, outcome)
+                end = outcome._replace(ending=LOST) if lost else outcome
+                ends.append(End(item.reservation, end))
+                if memory:
+                    facts.append(Ended(ends, memory))
+                    ends = []
                 if outcome.spoilt:
                     process.retire()
+        if ends:
+            facts.append(Ended(ends))
         if process.state is ChildState.ENDING:
             facts.append(_unbegun(process))
         if process.mute_since is not None:
@@ -164,7 +172,7 @@ class Children:
             lease_ended = lease_ended or exited.reason is Reason.LEASE
             for item in process.held.values():
                 if isinstance(item, WorkItem):
-                    facts.append(end_of(exited, item, self.settings, clock.now()))
+                    facts.append(Ended([end_of(exited, item, self.settings, clock.now())]))
                 else:
                     logger.warning("%s ended its process.", what_it_is(item.notice))
             process.close()

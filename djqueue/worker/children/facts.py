@@ -7,7 +7,8 @@ from typing import NamedTuple
 from djqueue.drivers.base import Reservation
 from djqueue.finish import deaths as postmortem
 from djqueue.finish.notices import Notice
-from djqueue.runner.outcome import Outcome
+from djqueue.runner.decision import LOST
+from djqueue.runner.outcome import End, Outcome
 from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.page import Reason
 from djqueue.worker.children.process import Broken, Process, Stopped, TooLarge
@@ -15,14 +16,11 @@ from djqueue.worker.children.settings import ChildSettings
 
 
 class Ended(NamedTuple):
-    """An attempt ended: its child reported it, or did not survive it."""
+    """Attempts of one child ended, in this order: it reported them, or did not survive them."""
 
-    reservation: Reservation
-    outcome: Outcome
-    unconfirmed: bool = False
-    """The job had learnt that its outcome would be ignored."""
+    ends: list[End]
     memory: int = 0
-    """Bytes that its child occupies, where that is above ``--memory``."""
+    """Bytes that the child occupied after the last, where that is above ``--memory``."""
 
 
 class Delivered(NamedTuple):
@@ -64,12 +62,14 @@ class ExitedChild(NamedTuple):
         return cls(process, status, process.slot.reason, process.slot.after)
 
 
-def end_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings, now: float) -> Ended:
+def end_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings, now: float) -> End:
     """The end of the attempt that a child had begun before it exited."""
     outcome = outcome_of(exited, item, settings)
     if (running := exited.process.running()) and running[0] is item:
         outcome = outcome._replace(duration=now - running[1].since)
-    return Ended(item.reservation, outcome, exited.process.was_cancelled(item, outcome))
+    if exited.process.was_cancelled(item, outcome):
+        outcome = outcome._replace(ending=LOST)
+    return End(item.reservation, outcome)
 
 
 def outcome_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings) -> Outcome:

@@ -88,7 +88,8 @@ class Slot:
 
     def end(self) -> None:
         """Nothing runs."""
-        self.begin(0.0, 0.0)
+        self._version = version = self._version + 1
+        _RECORD.pack_into(self._map, self._at, version, 0.0, 0.0, 0.0, 0.0, version)
 
     def running(self) -> Running | None:
         """What runs, or None."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from djqueue.drivers.base import Reservation
@@ -14,7 +14,6 @@ from djqueue.runner.outcome import Outcome
 from djqueue.worker import clock
 from djqueue.worker.children.channel import (
     TOKEN,
-    ChildReport,
     GarbledError,
     NoticeItem,
     OutcomeReader,
@@ -28,6 +27,11 @@ from djqueue.worker.warden.link import Link, ParentEnds
 GARBLED = "Its process wrote something else where its outcomes belong, so they could not be read."
 STUCK_AFTER = 0.1
 """Seconds after which the work behind a running job is taken back."""
+
+
+ItemReport = tuple[WorkItem | NoticeItem, Outcome | None, int]
+"""What a child was given, how it ended (None: a notice was delivered), and the bytes the child
+occupies, where that is above ``--memory``."""
 
 
 class ChildState(enum.Enum):
@@ -128,17 +132,15 @@ class Process:
         """Give the child a window; payloads go first, then the permission to begin them. `alone`:
         it gets nothing else before that has ended.
         """
-        items = []
-        for reservation in reservations:
-            item = WorkItem(self._next, reservation)
-            self.held[item.number] = item
-            self._next += 1
-            items.append(item)
+        numbers = range(self._next, self._next + len(reservations))
+        items = list(map(WorkItem, numbers, reservations))
+        self.held.update(zip(numbers, items, strict=True))
+        self._next = numbers.stop
         if not self.slot.lease_end or self.lease_end < self.slot.lease_end:
             self.slot.lease_end = self.lease_end
         self._take_on(full=alone)
         self._unsent += encode_window(items)
-        self._tokens += b"".join(TOKEN.pack(item.number) for item in items)
+        self._tokens += b"".join(map(TOKEN.pack, numbers))
         self.send()
 
     def notify(self, notice: Notice) -> None:
@@ -203,40 +205,43 @@ class Process:
 
     # -- listening -----------------------------------------------------------------------------
 
-    def reports(self) -> Iterator[tuple[WorkItem | NoticeItem, ChildReport]]:
+    def reports(self) -> list[ItemReport]:
         """What the child has reported since the last call."""
+        found: list[ItemReport] = []
         while self.mute_since is None:
             try:
                 data = os.read(self.ends.outcomes, 1 << 16)
             except BlockingIOError:
-                return
+                break
             if not data:
                 self._is_mute()
-                return
+                break
             self.heard = clock.now()
             try:
-                yield from self._understood(data)
+                self._understand(data, found)
             except GarbledError:
                 # Attempts that ended are among what it said; which ones is not known any more.
                 self._is_mute()
                 self.kill(Broken(GARBLED))
-                return
+                break
             self._count()
             if len(data) < 1 << 16:
-                return
+                break
+        return found
 
     def _is_mute(self) -> None:
         self.mute_since = clock.now()
         self.retire()
 
-    def _understood(self, data: bytes) -> Iterator[tuple[WorkItem | NoticeItem, ChildReport]]:
-        for report in self._reader.feed(data):
-            if not 0 < report.number < self._next:
+    def _understand(self, data: bytes, found: list[ItemReport]) -> None:
+        held, upto = self.held, self._next
+        for number, outcome, memory in self._reader.feed(data):
+            if not 0 < number < upto:
                 raise GarbledError
-            item = self.held.pop(report.number, None)
-            self.has_begun = True
+            item = held.pop(number, None)
             if item is not None:
-                yield item, report
+                found.append((item, outcome, memory))
+            self.has_begun = True
 
     def silence(self, now: float) -> float:
         """Seconds for which it has held something, run nothing, and said nothing."""

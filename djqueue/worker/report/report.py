@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from djqueue.drivers.base import Reservation
-from djqueue.runner.decision import DONE, LOST, Action
+from djqueue.runner.decision import LOST, RETURNED, Action
 from djqueue.runner.outcome import End, Outcome
 from djqueue.worker import clock
 from djqueue.worker.children.channel import WorkItem
@@ -47,9 +48,9 @@ class Report:
     def event(self, level: str, text: str) -> None:
         """Something about the worker itself."""
 
-    def attempt_ended(self, reservation: Reservation, outcome: Outcome) -> None:
-        """An attempt has ended, and its store does not know it yet. Where the job runs again it is
-        said now, so that the run is explained even if this process is killed in between.
+    def attempts_ended(self, ends: Iterable[End]) -> None:
+        """Attempts have ended, and their store does not know it yet. Where the job runs again it
+        is said now, so that the run is explained even if this process is killed in between.
         """
 
     def jobs_ended(self, ends: Iterable[End]) -> None:
@@ -98,32 +99,38 @@ class Lines(Report):
         else:
             self._put(f"{self._time()}  {level.upper():<8}{_one_line(text)}")
 
-    def attempt_ended(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Its line, if the job runs again: here, or where another worker has it."""
-        self._shown.discard(reservation.id)
-        if outcome.repeats or outcome.ending is LOST:
-            self._ended(reservation, outcome)
+    def attempts_ended(self, ends: Iterable[End]) -> None:
+        """The lines of those whose job runs again: here, or where another worker has it."""
+        for reservation, outcome, _ in ends:
+            if self._shown:
+                self._shown.discard(reservation.id)
+            if outcome.ending is not RETURNED and (outcome.repeats or outcome.ending is LOST):
+                self._ended(reservation, outcome)
 
     def jobs_ended(self, ends: Iterable[End]) -> None:
         """Their lines."""
-        for end in ends:
-            if not end.outcome.repeats:
-                self._ended(end.reservation, end.outcome)
+        for reservation, outcome, _ in ends:
+            if outcome.ending is RETURNED:
+                self._line_of(reservation, outcome, _DONE)
+            elif not outcome.repeats:
+                self._ended(reservation, outcome)
 
     def _ended(self, reservation: Reservation, outcome: Outcome) -> None:
         """The job's line, and the reason where it is not done."""
-        done = outcome.decision.action is DONE.action
-        if done and self._verbosity == 0:
-            return
-        state = _DONE if done else _STATES[outcome.decision.action]
+        state = _STATES[outcome.decision.action]
         if outcome.ending is LOST:
             state = _STATES[Action.RETRY]  # by the worker that has it now
+        self._line_of(reservation, outcome, state)
+        if outcome.error is not None and not self._json:
+            self._put(f"{' ' * 21}{_why(outcome)}")
+
+    def _line_of(self, reservation: Reservation, outcome: Outcome, state: str) -> None:
+        if state is _DONE and not self._verbosity:
+            return
         if self._json:
             self._object(state.lower(), reservation, outcome)
-            return
-        self._put(self._line(reservation, state, _duration(outcome.duration)))
-        if outcome.error is not None:
-            self._put(f"{' ' * 21}{_why(outcome)}")
+        else:
+            self._put(self._line(reservation, state, _duration(outcome.duration)))
 
     def still_running(self, processes: Iterable[Process], now: float) -> None:
         """A line for each job that has been running for a while; once."""
@@ -279,6 +286,7 @@ def heard_in(report: Report) -> Iterator[None]:
 
 _DONE = "DONE"
 _STATES = {
+    Action.DONE: _DONE,
     Action.RETRY: "RELEASED",
     Action.INTERRUPT: "RELEASED",
     Action.FAIL: "FAIL",
@@ -295,6 +303,7 @@ def _why(outcome: Outcome) -> str:
     return f"↳ {first}"
 
 
+@functools.lru_cache(256)
 def _one_line(text: str) -> str:
     """Text from outside must not forge a line, nor move the cursor."""
     if text.isprintable():

@@ -43,16 +43,23 @@ if limit > 0 then
   picked = redis.call('ZRANGE', ready, 0, limit - 1, 'WITHSCORES')
 end
 local members, ids, bodies, states = {}, {}, {}, {}
-for i = 1, #picked, 2 do
-  local id = string.sub(picked[i], 16)
-  local text = redis.call('HGET', body, id)
-  members[#members + 1] = picked[i]
-  ids[#ids + 1] = id
-  bodies[#bodies + 1] = text
-  bytes = bytes - (text and #text or 0)
-  if bytes <= 0 then
-    break
+-- Two bodies, then four, and so on: what is too much must not be read only to be left.
+local first, count = 1, 2
+while bytes > 0 and first < #picked do
+  local some = {}
+  for i = first, math.min(first + 2 * count, #picked) - 1, 2 do
+    some[#some + 1] = string.sub(picked[i], 16)
   end
+  local texts = redis.call('HMGET', body, unpack(some))
+  for i, id in ipairs(some) do
+    if bytes > 0 then
+      members[#members + 1] = picked[first + 2 * i - 2]
+      ids[#ids + 1] = id
+      bodies[#bodies + 1] = texts[i]
+      bytes = bytes - (texts[i] and #texts[i] or 0)
+    end
+  end
+  first, count = first + 2 * count, 2 * count
 end
 local is_cut = 2 * #ids < #picked
 if #ids > 0 and some_came_back then

@@ -1,0 +1,42 @@
+"""What a finish needs of the program that it is part of: an answer of a database, and a push."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from django.db import DatabaseError
+
+from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.database.errors import is_refusal
+from djqueue.errors import QueueUnavailable, Unsupported
+
+T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """Asks a database something that is not about the jobs of the driver."""
+
+    def __call__(self, alias: str, question: Callable[[], T], /) -> T:
+        """The answer; `QueueUnavailable` where there is none."""
+
+
+def ask_directly(alias: str, question: Callable[[], T]) -> T:
+    """On this thread's own connection."""
+    try:
+        return question()
+    except DatabaseError as error:
+        if is_refusal(error):
+            raise
+        raise QueueUnavailable(f'Database "{alias}" is unavailable: {error}') from error
+
+
+Push = Callable[[str, Sequence[tuple[str, OutgoingJob]]], None]
+"""Pushes jobs, each behind the name of its connection, as a part of the open transaction of an
+alias."""
+
+
+def refuse(alias: str, jobs: Sequence[tuple[str, OutgoingJob]]) -> None:
+    """Where no follower has jobs to push."""
+    if jobs:
+        raise Unsupported("Jobs that follow from an end cannot be pushed here.")
