@@ -176,8 +176,8 @@ class Worker:
         for fact in news:
             match fact:
                 case maintenance.PauseChanged(queue, paused):
-                    what = "paused" if paused else "resumed"
-                    self.report.event("info", f"Queue {queue} is {what}.")
+                    word = "paused" if paused else "resumed"
+                    self.report.event("info", f"Queue {queue} is {word}.")
                     if not paused:
                         self.exchanger.look_now()
                 case maintenance.RestartRequested():
@@ -237,9 +237,7 @@ class Worker:
     # -- handing out ---------------------------------------------------------------------------
 
     def _start_children(self, now: float) -> None:
-        """Replace those that exited; not after the lease has expired, since others have the jobs by
-        now, and while the worker stops only to deliver a notice.
-        """
+        """Replace those that exited: while the lease lasts, and at the end only for a notice."""
         wanted = self.progress.reason is None or bool(self.buffer.notices)
         if wanted and now < self.store.lease.over_at:
             self.children.start_missing(now)
