@@ -40,6 +40,17 @@ def test_a_worker_in_a_thread_is_refused_in_words():
     assert "djqueue.testing.work()" in told[0]
 
 
+def test_each_limit_says_whether_it_was_typed():
+    done = run_command("queue_work", "--once", "--grace", "5", "--verbosity", "2")
+    limits = done.stdout.splitlines()[1]
+    assert "1 child (default)" in limits
+    assert "grace 5 s (command line)" in limits
+    done = run_command("queue_work", "--once", "--workers", "2", "--verbosity", "2")
+    limits = done.stdout.splitlines()[1]
+    assert "2 children (command line)" in limits
+    assert "grace 30 s (default)" in limits
+
+
 def test_what_follows_from_once_is_no_default():
     done = run_command("queue_work", "--once", "--verbosity", "2")
     limits = done.stdout.splitlines()[1]

@@ -30,6 +30,11 @@ from djqueue.worker.report.banner import banner
 from djqueue.worker.report.report import Lines, heard_in
 from djqueue.worker.worker import Worker
 
+_AS_TYPED = (
+    *("tries", "timeout", "grace", "max_jobs", "max_time", "memory", "memory_kill", "name"),
+)
+"""Options that are used as they were typed, and have the default of `WorkerOptions` otherwise."""
+
 
 class Command(BaseCommand):
     help = "Run the jobs of a connection's queues. One line a job; Ctrl-C finishes the current job."
@@ -54,8 +59,8 @@ class Command(BaseCommand):
         )
         add("--memory-kill", type=int, help="Kill a child that uses more MB than this in a job.")
         add("--rest", type=float, default=0.0, help="Seconds of rest after each job.")
-        add("--grace", type=float, default=30.0, help="Seconds a job may go on after TERM.")
-        add("--workers", default="1", help="Children; auto: one a core; 0: run jobs right here.")
+        add("--grace", type=float, help="Seconds a job may go on after TERM; 30.")
+        add("--workers", help="Children; auto: one a core; 0: run jobs right here. One.")
         add("--max-workers", type=int, help="The most children that --workers auto starts.")
         add("--name", help="Name shown in listings.")
         add("--json", action="store_true", help="One JSON object a line.")
@@ -96,14 +101,14 @@ class Command(BaseCommand):
             raise CommandError(
                 "--memory takes megabytes, 1 or more; leave it out for no limit.", returncode=USAGE
             )
-        typed = {
-            key: given[key]
-            for key in ("tries", "timeout", "max_jobs", "max_time", "memory", "memory_kill", "name")
-            if given[key] is not None
-        }
+        typed = {key: given[key] for key in _AS_TYPED if given[key] is not None}
         if given["backoff"] is not None:
             typed["backoff"] = self._seconds(given["backoff"])
-        workers = self._workers(given["workers"], given["max_workers"])
+        if given["workers"] is not None:
+            typed["workers"] = self._workers(given["workers"], given["max_workers"])
+        sources = dict.fromkeys(typed, "command line")
+        if given["once"]:
+            typed["max_jobs"], sources["max_jobs"] = 1, "--once"
         return WorkerOptions(
             connection=connection.name,
             queues=tuple(connection.check(name) for name in names),
@@ -111,13 +116,8 @@ class Command(BaseCommand):
             stop_when_empty=given["stop_when_empty"],
             sleep=given["sleep"],
             rest=given["rest"],
-            grace=given["grace"],
-            workers=workers,
-            sources={
-                **dict.fromkeys((*typed, "workers", "grace"), "command line"),
-                **({"max_jobs": "--once"} if given["once"] else {}),
-            },
-            **{**typed, **({"max_jobs": 1} if given["once"] else {})},
+            sources=sources,
+            **typed,
         )
 
     def _workers(self, wanted: str, most: int | None) -> int:
