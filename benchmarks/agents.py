@@ -90,6 +90,8 @@ class Agent:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _command(self) -> list[str]:
         return [str(self._python), "-m", "benchmarks.agent", self.module]

@@ -80,12 +80,14 @@ class Contestant(djqueue.Contestant):
         from benchmarks.project.jobs import Noop
         from djqueue.dispatch.dispatch import prepare
         from djqueue.drivers.database.calls import make_dialect
+        from djqueue.drivers.database.vendors.dialect import Kind
         from djqueue.jobs.definition.spec import spec_of
 
         dialect = make_dialect("default")
         jobs = [Noop(number) for number in range(count)]
         ready = [prepare(job, spec_of(job)).outgoing for job in jobs]
-        return dialect._insert(False, 1), [dialect._insert_values(job) for job in ready]
+        kind = Kind.of(ready[0])
+        return dialect._insert(kind, 1), [dialect._insert_values(job, kind) for job in ready]
 
     # -- settling and reserving ----------------------------------------------------------------
 

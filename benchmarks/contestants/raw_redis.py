@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.contestants import djqueue
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import OutgoingJob
 
 
 class Contestant(djqueue.Contestant):
@@ -17,29 +20,31 @@ class Contestant(djqueue.Contestant):
 
         from djqueue.drivers.redis import scripts
         from djqueue.drivers.redis.keys import keys_of
+        from djqueue.drivers.redis.pushing import Pusher
 
         self._client = redis.Redis.from_url(store["url"])
         for script in (scripts.PUSH, scripts.EXCHANGE):
             self._client.script_load(script.text)
-        keys = keys_of("djqueue", "default")
-        self._push = scripts.PUSH.call(keys)
-        self._exchange = scripts.EXCHANGE.call(keys)
+        self._keys = keys_of("djqueue", "default")
+        self._pusher = Pusher(repeated_by_others=False)
+        self._exchange = scripts.EXCHANGE.call(self._keys)
 
     def prepare(self) -> None:
         """The room is djqueue's."""
 
     def evalsha(self, count: int) -> float:
         """The push script with ready arguments, one job a call."""
-        ready = [self._arguments(number) for number in range(count)]
+        jobs = [self._job(number) for number in range(count)]
+        ready = [self._pusher.one(self._keys, job).command() for job in jobs]
         run = self._client.execute_command
         began = time.perf_counter()
-        for arguments in ready:
-            run(*self._push, *arguments)
+        for command in ready:
+            run(*command)
         return count / (time.perf_counter() - began)
 
     def rpush(self, count: int) -> float:
         """A list, and nothing around it."""
-        payloads = [self._arguments(number)[-1] for number in range(count)]
+        payloads = [self._job(number).payload for number in range(count)]
         began = time.perf_counter()
         for payload in payloads:
             self._client.rpush("bench", payload)
@@ -47,18 +52,18 @@ class Contestant(djqueue.Contestant):
         self._client.delete("bench")
         return rate
 
-    def _arguments(self, number: int) -> list[Any]:
+    def _job(self, number: int) -> OutgoingJob:
         from benchmarks.project.jobs import Noop
         from djqueue.dispatch.dispatch import prepare
-        from djqueue.drivers.redis.arguments import push_arguments
         from djqueue.jobs.definition.spec import spec_of
 
         job = Noop(number)
-        return next(iter(push_arguments([prepare(job, spec_of(job)).outgoing])))
+        return prepare(job, spec_of(job)).outgoing
 
     def loop(self, window: int) -> float:
         """Settle a window and take the next until the queue is empty; jobs a second."""
-        run, head = self._client.execute_command, (*self._exchange, window, 90_000, b"bench")
+        run = self._client.execute_command
+        head = (*self._exchange, window, 90_000, b"session", b"bench", 1 << 20)
         tokens: list[Any] = []
         taken = 0
         began = time.perf_counter()
@@ -67,5 +72,5 @@ class Contestant(djqueue.Contestant):
             if not members:
                 return taken / (time.perf_counter() - began)
             taken += len(members)
-            token = fence + b":"
+            token = fence + b":session:"
             tokens = [each for member in members for each in (member[15:], token)]
