@@ -193,4 +193,4 @@ def test_a_password_that_is_escaped_may_have_any_character():
     url = "redis://user:a%23b%2Fc%40d%3F%25@127.0.0.1:6390/2"
     assert problems(URL=url) == []
     driver = RedisDriver(ConnectionSettings("redis", "redis", options={"URL": url}))
-    assert driver._store.links()[0]._make().password == "a#b/c@d?%"
+    assert driver._store.connections()[0]._make().password == "a#b/c@d?%"

@@ -189,7 +189,7 @@ def test_a_node_that_is_away_stops_only_its_own_queues():
         names = {}
         for number in range(50):
             queue = f"q{number}"
-            here = driver._store.link_to(driver._keys(queue).body)
+            here = driver._store.connection_to(driver._keys(queue).body)
             here.run((b"PING",))
             names[queue] = here.descriptor() and here._connection.port
             here.close()

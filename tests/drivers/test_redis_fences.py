@@ -74,9 +74,9 @@ def test_numbers_only_grow_though_the_counter_is_lost(redis_server):
     driver.push([job() for _ in range(4)])
     numbers = []
     for value in (None, b"garbage", b"5", b"%d" % (time.time_ns() // 1000 + 60_000_000)):
-        driver._store.links()[0].run((b"DEL", driver._keys("default").fence))
+        driver._store.connections()[0].run((b"DEL", driver._keys("default").fence))
         if value is not None:
-            driver._store.links()[0].run((b"SET", driver._keys("default").fence, value))
+            driver._store.connections()[0].run((b"SET", driver._keys("default").fence, value))
         numbers += [driver.fence(r) for r in reserve(driver, 1)]
     assert numbers == sorted(set(numbers))
     driver.close()

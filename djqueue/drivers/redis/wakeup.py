@@ -20,7 +20,7 @@ from djqueue.errors import QueueUnavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from djqueue.drivers.redis.servers.link import Link
+    from djqueue.drivers.redis.servers.connection import ServerConnection
     from djqueue.drivers.redis.servers.store import Store
 
 GRACE = 5.0
@@ -37,7 +37,9 @@ class RedisWakeup(Wakeup):
         self._selector = selectors.DefaultSelector()
         self._idle = True
         self._there_is_more = False
-        self._ears = [_Ear(store, some, block_for, self._selector) for some in store.together(keys)]
+        self._listeners = [
+            _Listener(store, some, block_for, self._selector) for some in store.group_by_slot(keys)
+        ]
         self._listen()
 
     def fileno(self) -> int | None:
@@ -48,15 +50,17 @@ class RedisWakeup(Wakeup):
 
     def arrived(self) -> bool:
         self._store.begin()
-        heard = [ear for key, _ in self._selector.select(0) if (ear := key.data).heard()]
+        with_token = [
+            listener for key, _ in self._selector.select(0) if (listener := key.data).has_token()
+        ]
         if self._idle:
             if not self._there_is_more:
                 self._listen()
         else:
             # We are busy, and a sleeping worker was not woken: pass it on.
-            for ear in heard:
-                ear.pass_on()
-        return bool(heard)
+            for listener in with_token:
+                listener.pass_on()
+        return bool(with_token)
 
     def set_idle(self, idle: bool) -> None:
         self._idle = idle
@@ -72,13 +76,13 @@ class RedisWakeup(Wakeup):
     def _listen(self) -> None:
         """Ask on every socket. One that is refused, or not answered, is enough for one call."""
         self._store.begin()
-        for ear in self._ears:
-            if not ear.listen():
+        for listener in self._listeners:
+            if not listener.listen():
                 return
 
     def close(self) -> None:
-        for ear in self._ears:
-            ear.close()
+        for listener in self._listeners:
+            listener.close()
         self._selector.close()
 
 
@@ -89,7 +93,7 @@ _SELECTABLE: tuple[type, ...] = tuple(
 )
 
 
-class _Ear:
+class _Listener:
     """A socket that waits for a token."""
 
     def __init__(
@@ -103,7 +107,7 @@ class _Ear:
         self._keys = keys
         self._block_for = block_for
         self._selector = selector
-        self._link: Link | None = None
+        self._connection: ServerConnection | None = None
         self._registered: int | None = None
         self._until = 0.0
         """When the answer is overdue; 0 while nothing was asked."""
@@ -125,22 +129,22 @@ class _Ear:
         return True
 
     def _ask(self) -> None:
-        if self._link is None:
-            self._link = self._store.link_to(self._keys[0])
-        self._link.send((b"BLPOP", *self._keys, self._block_for))
+        if self._connection is None:
+            self._connection = self._store.connection_to(self._keys[0])
+        self._connection.send((b"BLPOP", *self._keys, self._block_for))
         self._until = time.monotonic() + self._block_for + GRACE
-        descriptor = self._link.descriptor()
+        descriptor = self._connection.descriptor()
         if descriptor is not None and descriptor != self._registered:
             self._forget()
             self._selector.register(descriptor, selectors.EVENT_READ, self)
             self._registered = descriptor
 
-    def heard(self) -> bool:
+    def has_token(self) -> bool:
         """Read the answer, which is there; whether it is a token."""
-        if self._link is None:
+        if self._connection is None:
             return False
         try:
-            answer = self._link.receive()
+            answer = self._connection.receive()
         except exceptions.RedisError:
             # Gone, or the slot has moved: look again, there and here.
             self.close()
@@ -150,17 +154,17 @@ class _Ear:
 
     def pass_on(self) -> None:
         """Give the token back, for a sleeping worker."""
-        if self._link is not None and not self._until:
+        if self._connection is not None and not self._until:
             try:
-                self._link.run((b"RPUSH", self._keys[0], b"1"))
+                self._connection.run((b"RPUSH", self._keys[0], b"1"))
             except exceptions.RedisError:
                 self.close()
 
     def close(self) -> None:
         self._forget()
-        link, self._link, self._until = self._link, None, 0.0
-        if link is not None:
-            link.close()
+        connection, self._connection, self._until = self._connection, None, 0.0
+        if connection is not None:
+            connection.close()
 
     def _forget(self) -> None:
         if self._registered is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from redis import exceptions
 from redis.crc import key_slot
 
-from djqueue.drivers.redis.servers.link import Link
+from djqueue.drivers.redis.servers.connection import ServerConnection
 from djqueue.drivers.redis.servers.store import SHORTEST, Store
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Cluster(Store):
         super().__init__(name, timeout)
         self._seeds = list(seeds)
         self._make = make
-        self._nodes: dict[Address, Link] = {}
+        self._nodes: dict[Address, ServerConnection] = {}
         self._ranges: list[tuple[int, int, Address]] = []
         self._silent: dict[Address, float] = {}
         """Nodes that gave no answer in time, and until when (monotonic) they are left alone."""
@@ -102,25 +102,25 @@ class Cluster(Store):
 
     def _run_asking(self, node: Address, command: Sequence[Any], script: Script | None) -> Any:
         """On a node that is still receiving the slot. The permission is for one command."""
-        link = self._node(node)
-        link.send((b"ASKING",), command)
-        link.receive()
+        connection = self._node(node)
+        connection.send((b"ASKING",), command)
+        connection.receive()
         try:
-            return link.receive()
+            return connection.receive()
         except exceptions.NoScriptError:
             if script is None:
                 raise
-        link.send((b"ASKING",), (b"EVAL", script.text, *command[2:]))
-        link.receive()
-        return link.receive()
+        connection.send((b"ASKING",), (b"EVAL", script.text, *command[2:]))
+        connection.receive()
+        return connection.receive()
 
     # -- nodes ----------------------------------------------------------------------------------
 
-    def link_to(self, key: bytes) -> Link:
+    def connection_to(self, key: bytes) -> ServerConnection:
         with self.explained():
             address = self._address(key)
             self._refuse_silent(address)
-            return Link(partial(self._make, address), self.time_left)
+            return ServerConnection(partial(self._make, address), self.time_left)
 
     def place(self, key: bytes) -> Address:
         """The node that has the slot of `key`; none has it: no address."""
@@ -131,23 +131,25 @@ class Cluster(Store):
             except exceptions.ClusterDownError:
                 return "", 0
 
-    def servers(self) -> list[Link]:
+    def servers(self) -> list[ServerConnection]:
         with self.explained():
             self._find()
             return [self._node(address) for address in {node for _, _, node in self._ranges}]
 
-    def links(self) -> list[Link]:
+    def connections(self) -> list[ServerConnection]:
         return list(self._nodes.values())
 
-    def together(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+    def group_by_slot(self, keys: Sequence[bytes]) -> list[list[bytes]]:
         """A command names keys of one slot; two queues have two."""
         return [[key] for key in keys]
 
-    def _node(self, address: Address) -> Link:
-        link = self._nodes.get(address)
-        if link is None:
-            link = self._nodes[address] = Link(partial(self._make, address), self.time_left)
-        return link
+    def _node(self, address: Address) -> ServerConnection:
+        connection = self._nodes.get(address)
+        if connection is None:
+            connection = self._nodes[address] = ServerConnection(
+                partial(self._make, address), self.time_left
+            )
+        return connection
 
     def _address(self, key: bytes) -> Address:
         slot = key_slot(key)
@@ -211,10 +213,10 @@ class Cluster(Store):
             return left
         return max(SHORTEST, min(left, self._hurry_until - time.monotonic()))
 
-    def _learn(self, link: Link, host: str = "") -> None:
+    def _learn(self, connection: ServerConnection, host: str = "") -> None:
         """Let a node tell who has which slots. An empty host is its own."""
         ranges = []
-        for first, last, primary, *_ in link.look(b"CLUSTER", b"SLOTS"):
-            name = primary[0].decode() if primary[0] else host or link.host
+        for first, last, primary, *_ in connection.look(b"CLUSTER", b"SLOTS"):
+            name = primary[0].decode() if primary[0] else host or connection.host
             ranges.append((first, last, (name, primary[1])))
         self._ranges = ranges

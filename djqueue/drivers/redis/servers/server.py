@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from djqueue.conf import ConnectionSettings
-    from djqueue.drivers.redis.servers.link import Link
+    from djqueue.drivers.redis.servers.connection import ServerConnection
     from djqueue.drivers.redis.servers.store import Store
 
 OLDEST = (6, 2)
@@ -45,16 +45,16 @@ def warnings(store: Store, settings: ConnectionSettings) -> list[str]:
 
 
 def _answers(
-    store: Store, question: Callable[[Link], tuple[str, str, str]]
+    store: Store, question: Callable[[ServerConnection], tuple[str, str, str]]
 ) -> Iterator[tuple[str, str, str]]:
     """What the servers answer. One of a cluster may be away, with its own queues."""
     first: QueueUnavailable | None = None
     has_answered = False
-    for link in store.servers():
+    for connection in store.servers():
         try:
             with store.explained():
                 store.allow_time()
-                answer = question(link)
+                answer = question(connection)
         except QueueUnavailable as error:
             first = first or error
         else:
@@ -64,16 +64,16 @@ def _answers(
         raise first
 
 
-def _fitness(link: Link) -> tuple[str, str, str]:
-    return _info(link, b"server").get("redis_version", "0"), _policy(link), ""
+def _fitness(connection: ServerConnection) -> tuple[str, str, str]:
+    return _info(connection, b"server").get("redis_version", "0"), _policy(connection), ""
 
 
-def _durability(link: Link) -> tuple[str, str, str]:
-    return "", _policy(link), _lost_at_restart(link)
+def _durability(connection: ServerConnection) -> tuple[str, str, str]:
+    return "", _policy(connection), _lost_at_restart(connection)
 
 
-def _info(link: Link, section: bytes) -> dict[str, str]:
-    text = link.look(b"INFO", section).decode("utf-8", "replace")
+def _info(connection: ServerConnection, section: bytes) -> dict[str, str]:
+    text = connection.look(b"INFO", section).decode("utf-8", "replace")
     lines = (line.partition(":") for line in text.splitlines())
     return {name: value for name, _, value in lines}
 
@@ -87,8 +87,8 @@ def _check_version(connection: str, version: str) -> None:
         )
 
 
-def _policy(link: Link) -> str:
-    return _info(link, b"memory").get("maxmemory_policy", NO_EVICTION)
+def _policy(connection: ServerConnection) -> str:
+    return _info(connection, b"memory").get("maxmemory_policy", NO_EVICTION)
 
 
 def _evicts(connection: str, policy: str) -> str:
@@ -99,11 +99,11 @@ def _evicts(connection: str, policy: str) -> str:
     )
 
 
-def _lost_at_restart(link: Link) -> str:
-    if _info(link, b"persistence").get("aof_enabled") == "1":
+def _lost_at_restart(connection: ServerConnection) -> str:
+    if _info(connection, b"persistence").get("aof_enabled") == "1":
         return ""
     try:
-        answer = link.look(b"CONFIG", b"GET", b"save")
+        answer = connection.look(b"CONFIG", b"GET", b"save")
     except exceptions.ResponseError:
         return ""  # a managed server, which keeps its configuration to itself
     if len(answer) > 1 and answer[1]:

@@ -83,7 +83,7 @@ def _connect(pool: ConnectionPool, address: Address | None = None) -> Connection
 
     It has bytes and errors at once. redis-py would send a command again after a lost answer, and
     sleep in between; but an exchange that runs twice reserves twice, and a worker must not sleep.
-    How long it waits is said by the `Link` that opens it.
+    How long it waits is said by the `ServerConnection` that opens it.
     """
     given = pool.connection_kwargs
     kwargs: dict[str, Any] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
 
-from djqueue.drivers.redis.servers.link import REFUSALS, Link
+from djqueue.drivers.redis.servers.connection import REFUSALS, ServerConnection
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -105,21 +105,21 @@ class Store(ABC):
     ) -> Any: ...
 
     @abstractmethod
-    def link_to(self, key: bytes) -> Link:
-        """A new link to the server of `key`, for the caller alone."""
+    def connection_to(self, key: bytes) -> ServerConnection:
+        """A new connection to the server of `key`, for the caller alone."""
 
     @abstractmethod
-    def servers(self) -> list[Link]:
-        """A link to every server."""
+    def servers(self) -> list[ServerConnection]:
+        """A connection to every server."""
 
     @abstractmethod
-    def links(self) -> list[Link]:
-        """The links that are there."""
+    def connections(self) -> list[ServerConnection]:
+        """The connections that are there."""
 
     @property
     def lost(self) -> int:
         """A number that grows when a server may have carried out what it never answered."""
-        return sum(link.lost for link in self.links())
+        return sum(connection.lost for connection in self.connections())
 
     is_cluster = False
     """Whether one of several servers may be away alone."""
@@ -130,7 +130,7 @@ class Store(ABC):
         """
         return None
 
-    def together(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+    def group_by_slot(self, keys: Sequence[bytes]) -> list[list[bytes]]:
         """The keys that one command may name together."""
         return [list(keys)]
 
@@ -149,8 +149,8 @@ class Store(ABC):
 
     def close(self) -> None:
         """Close everything; the next command opens again."""
-        for link in self.links():
-            link.close()
+        for connection in self.connections():
+            connection.close()
 
 
 class Single(Store):
@@ -159,40 +159,40 @@ class Single(Store):
     def __init__(self, name: str, timeout: float, make: Callable[[], Connection]) -> None:
         super().__init__(name, timeout)
         self._make = make
-        self._link = Link(make, self.time_left)
+        self._connection = ServerConnection(make, self.time_left)
 
     def _run(
         self, key: bytes, command: Sequence[Any], script: Script | None, *, patient: bool
     ) -> Any:
-        return self._link.run(command, script)
+        return self._connection.run(command, script)
 
     def push(self, key: bytes, pushes: Iterable[Push], script: Script) -> None:
         """The server is busy with one of them while the next one is made."""
         remaining = iter(pushes)
         unanswered: deque[Push] = deque()
-        lost = self._link.lost
+        lost = self._connection.lost
         try:
             for push in remaining:
                 self.allow_time()
                 unanswered.append(push)
-                self._link.send(push.command())
+                self._connection.send(push.command())
                 while len(unanswered) > AHEAD:
-                    self._hear(unanswered)
+                    self._read_answer(unanswered)
             while unanswered:
-                self._hear(unanswered)
+                self._read_answer(unanswered)
         except exceptions.RedisError as error:
             again = self._unstored(unanswered, error, lost)
         except BaseException:
-            self._link.close()
+            self._connection.close()
             raise
         else:
             return
         super().push(key, again, script)
         super().push(key, remaining, script)
 
-    def _hear(self, unanswered: deque[Push]) -> None:
+    def _read_answer(self, unanswered: deque[Push]) -> None:
         self.allow_time()
-        self._link.receive()
+        self._connection.receive()
         unanswered.popleft().is_stored = True
 
     def _unstored(
@@ -206,28 +206,28 @@ class Single(Store):
             again.append(unanswered.popleft())
             try:
                 while unanswered:
-                    self._hear(unanswered)
+                    self._read_answer(unanswered)
             except exceptions.RedisError as another:
                 error = another
-        self._link.close()
-        doubtful = list(unanswered)[: self._link.lost - lost]
+        self._connection.close()
+        doubtful = list(unanswered)[: self._connection.lost - lost]
         names = [push.name for push in doubtful]
         for number, push in enumerate(doubtful):
             push.in_doubt, push.proofs = True, names[number:]
         return [*again, *unanswered]
 
-    def link_to(self, key: bytes) -> Link:
-        return Link(self._make, self.time_left)
+    def connection_to(self, key: bytes) -> ServerConnection:
+        return ServerConnection(self._make, self.time_left)
 
-    def servers(self) -> list[Link]:
-        return [self._link]
+    def servers(self) -> list[ServerConnection]:
+        return [self._connection]
 
-    def links(self) -> list[Link]:
-        return [self._link]
+    def connections(self) -> list[ServerConnection]:
+        return [self._connection]
 
     @property
     def lost(self) -> int:
-        return self._link.lost
+        return self._connection.lost
 
 
 def _is_about_data(error: exceptions.RedisError) -> bool:

@@ -34,7 +34,7 @@ IDLE = 0.5
 """Seconds without use after which a connection is looked at before it is used again."""
 
 
-class Link:
+class ServerConnection:
     """A socket that is opened at its first use, and again after it broke."""
 
     def __init__(self, make: Callable[[], Connection], patience: Callable[[], float]) -> None:
