@@ -20,6 +20,7 @@ LAYERS: dict[str, list[str]] = {
         "runner.decision",
     ],
     "models": ["models", "indexes", "routers", "migrations"],
+    "databases": ["databases"],
     "drivers": ["drivers", "payload.store", "payload.ids"],
     "definitions": [
         "jobs.definition",

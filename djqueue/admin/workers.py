@@ -17,7 +17,7 @@ from djqueue.admin.base import ReadOnlyAdmin, column
 from djqueue.admin.lists.filters import DatabaseFilter
 from djqueue.admin.lists.words import NOTHING, moment, pill
 from djqueue.conf import settings
-from djqueue.drivers.now import UtcNow
+from djqueue.databases.now import UtcNow
 from djqueue.operations.words import since, span
 from djqueue.text import printable as text
 

@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
 
 from djqueue.conf import settings
-from djqueue.drivers.now import UtcNow, aware
+from djqueue.databases.now import UtcNow, aware
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -16,8 +16,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from djqueue.conf import settings
+from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import OutgoingJob, State, StoredJob
-from djqueue.drivers.now import UtcNow, aware
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:

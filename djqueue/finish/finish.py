@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, transaction
 
 from djqueue.conf import settings
+from djqueue.databases.errors import is_refusal
 from djqueue.drivers.base import Reservation, Settlement, Verdict
-from djqueue.drivers.database.errors import is_refusal
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.finish.follower import FailedRows, Follower
 from djqueue.finish.ports import Ask, Push, ask_directly, refuse

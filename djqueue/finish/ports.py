@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 
 from django.db import DatabaseError
 
+from djqueue.databases.errors import is_refusal
 from djqueue.drivers.base import OutgoingJob
-from djqueue.drivers.database.errors import is_refusal
 from djqueue.errors import QueueUnavailable, Unsupported
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import NotSupportedError, ProgrammingError
 
-from djqueue.drivers.database.errors import is_refusal
+from djqueue.databases.errors import is_refusal
 from djqueue.runner.outcome import ErrorReport
 
 _MYSQL_FULL = (1114,)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from djqueue.drivers.now import UtcNow
+from djqueue.databases.now import UtcNow
 from djqueue.errors import JobNotFound
 from djqueue.finish.failed import store, table
 from djqueue.payload import packing

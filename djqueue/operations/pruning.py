@@ -10,8 +10,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from djqueue.conf import settings
+from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
-from djqueue.drivers.now import UtcNow
 from djqueue.operations import failed_jobs
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue.conf import settings
+from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
 from djqueue.dispatch.connections import QueueConnection, members, queues
 from djqueue.drivers.base import QueueCounts, State
-from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueError
 from djqueue.operations.words import number_of, span
 from djqueue.signals import announce, queue_busy

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext, gettext_lazy, pgettext
 
+from djqueue.databases.now import aware
 from djqueue.drivers.base import State
-from djqueue.drivers.now import aware
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:

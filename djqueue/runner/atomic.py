@@ -161,7 +161,7 @@ class InTransaction(Scope):
         """One row a job: the second to insert it has nothing to do. It is rolled back with the
         transaction, and removed when it is too old for the job to come again.
         """
-        from djqueue.drivers.now import UtcNow
+        from djqueue.databases.now import UtcNow
         from djqueue.models import Run
 
         row, new = Run.objects.using(self._alias).get_or_create(

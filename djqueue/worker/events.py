@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from djqueue.worker import clock
+from djqueue.drivers import clock
 from djqueue.worker.children.process import Process
 from djqueue.worker.interrupts import Interrupts
 

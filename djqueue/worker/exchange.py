@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from djqueue.databases.errors import is_refusal
 from djqueue.drivers.base import REMOVE, Answer, Exchange, Reservation, Settlement, Verdict
-from djqueue.drivers.database.errors import is_refusal
 from djqueue.errors import QueueUnavailable
 from djqueue.finish.finish import Finish, NotRecordedError
 from djqueue.runner.outcome import End

@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from djqueue.conf import settings
 from djqueue.dispatch import controls
 from djqueue.dispatch.outbox import outbox
-from djqueue.drivers import make_driver
+from djqueue.drivers import clock, make_driver
 from djqueue.drivers.base import Reservation, Settlement, Verdict, WorkerIdentity
 from djqueue.errors import QueueError
 from djqueue.finish import deaths as postmortem
@@ -29,7 +29,6 @@ from djqueue.runner.attempt import Attempt
 from djqueue.runner.cleanup.reset import connections_after
 from djqueue.runner.outcome import End, Outcome
 from djqueue.runner.runner import Runner
-from djqueue.worker import clock
 from djqueue.worker.chores import tidy
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.store.keeper import Keeper

@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from djqueue.conf import settings
+from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
 from djqueue.finish.notices import Chore, ChoreKind, after, notices_of
 from djqueue.jobs import registry
 from djqueue.runner.outcome import End
-from djqueue.worker import clock, exchange
+from djqueue.worker import exchange
 from djqueue.worker.buffer import Buffer
 from djqueue.worker.children import facts, output
 from djqueue.worker.children.children import Children

@@ -11,11 +11,11 @@ import pytest
 from django.db import connection, connections, transaction
 
 from djqueue import Job, current_job, dispatch_many, queues
+from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.drivers.failover.breaker import breakers
-from djqueue.drivers.now import UtcNow
 from djqueue.errors import InvalidJob, QueueError, QueueUnavailable
 from djqueue.finish import failed
 from djqueue.finish.failed import GivenUp

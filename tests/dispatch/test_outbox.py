@@ -8,11 +8,11 @@ import pytest
 from django.db import transaction
 
 from djqueue import dispatch_many, queues
+from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
-from djqueue.drivers.now import UtcNow
 from djqueue.drivers.sqs import SqsDriver
 from djqueue.errors import QueueUnavailable
 from djqueue.models import Outbox

@@ -12,9 +12,9 @@ from collections import Counter
 
 import pytest
 
+from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import Reservation
-from djqueue.drivers.now import UtcNow
 from djqueue.finish import failed
 from djqueue.models import FailedJob, Outbox, QueuedJob
 from djqueue.operations import retrying

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
 from djqueue.drivers.base import Reservation
-from djqueue.drivers.now import UtcNow
 from djqueue.finish import failed
 from djqueue.finish.failed import GivenUp
 from djqueue.models import Control, FailedJob, Run

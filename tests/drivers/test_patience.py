@@ -12,6 +12,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.db.utils import load_backend
 
+from djqueue.databases.connection import BoundConnection, bounded
 from djqueue.dispatch import controls
 from djqueue.drivers.base import (
     OutgoingJob,
@@ -21,7 +22,6 @@ from djqueue.drivers.base import (
     WorkerIdentity,
 )
 from djqueue.drivers.database import DatabaseDriver
-from djqueue.drivers.database.connection import BoundConnection, bounded
 from djqueue.drivers.guard import Claim, Delivery, Guard
 from djqueue.errors import QueueUnavailable
 from djqueue.models import Control, QueuedJob

@@ -11,9 +11,9 @@ from pathlib import Path
 from django.db import OperationalError
 
 from djqueue.conf import ConnectionSettings
+from djqueue.databases.bound import Bound
 from djqueue.drivers.base import Answer, Promotion, Settlement, WorkerIdentity
 from djqueue.drivers.database import DatabaseDriver
-from djqueue.drivers.database.bound import Bound
 from djqueue.drivers.database.calls import Calls
 from djqueue.drivers.database.session import DatabaseSession
 from djqueue.errors import QueueUnavailable

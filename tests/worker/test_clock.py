@@ -8,9 +8,8 @@ import selectors
 import pytest
 
 from djqueue.conf import settings as current
-from djqueue.drivers import make_driver
+from djqueue.drivers import clock, make_driver
 from djqueue.errors import QueueUnavailable
-from djqueue.worker import clock
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.progress import LAST_WORDS, Progress
 from djqueue.worker.report.report import Report

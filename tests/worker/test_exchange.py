@@ -8,12 +8,11 @@ import pytest
 from django.db import DataError
 
 from djqueue.conf import settings as current
-from djqueue.drivers import make_driver
+from djqueue.drivers import clock, make_driver
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
 from djqueue.runner.decision import DONE, RETURNED
 from djqueue.runner.outcome import End, Outcome
-from djqueue.worker import clock
 from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.page import Running
 from djqueue.worker.exchange import Exchanger, Got, NothingThere, Stored

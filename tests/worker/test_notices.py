@@ -11,7 +11,7 @@ import pytest
 
 from djqueue import queues
 from djqueue.conf import settings as djqueue_settings
-from djqueue.drivers import make_driver
+from djqueue.drivers import clock, make_driver
 from djqueue.finish.announce import time_for
 from djqueue.finish.notices import Chore, ChoreKind, Done, Failed, Released, Succeeded
 from djqueue.models import FailedJob
@@ -20,7 +20,6 @@ from djqueue.runner.outcome import ErrorReport
 from djqueue.runner.rules import Rules
 from djqueue.runner.telling import Teller
 from djqueue.runner.timer import Timer
-from djqueue.worker import clock
 from djqueue.worker.buffer import Buffer
 from djqueue.worker.children.children import Children
 from djqueue.worker.children.settings import ChildSettings

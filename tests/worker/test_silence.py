@@ -7,9 +7,9 @@ import signal
 import time
 
 from djqueue import signals
+from djqueue.drivers import clock
 from djqueue.payload import history
 from djqueue.runner.decision import Ending
-from djqueue.worker import clock
 from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.children import Children
 from djqueue.worker.children.facts import ExitedChild, outcome_of

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from djqueue import job
+from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
-from djqueue.worker import clock
 from djqueue.worker.children.children import Children
 from djqueue.worker.children.facts import ExitedChild, LongRunning, Unbegun
 from djqueue.worker.children.process import ChildState, Stopped

@@ -11,9 +11,9 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.lists import queue_names
+from djqueue.databases.now import UtcNow
 from djqueue.drivers.base import State
 from djqueue.drivers.database.rows import in_state
-from djqueue.drivers.now import UtcNow
 from djqueue.operations.words import STATES
 from djqueue.text import printable as text
 

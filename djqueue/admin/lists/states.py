@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Case, CharField, OuterRef, Subquery, Value, When
 
+from djqueue.databases.now import UtcNow
 from djqueue.drivers.base import State
 from djqueue.drivers.database.rows import in_state
-from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -9,8 +9,8 @@ from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
+from djqueue.databases.now import aware
 from djqueue.drivers.base import State
-from djqueue.drivers.now import aware
 from djqueue.operations.words import STATES, relative, since, span
 
 if TYPE_CHECKING:

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING
 from django.db import DataError
 
 from djqueue.conf import ConnectionSettings, Settings, settings
+from djqueue.databases.now import UtcNow
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.dispatch.outbox.rows import AGAIN, GRACE, HOLD, Taken
 from djqueue.drivers import driver_class
 from djqueue.drivers.base import Reservation, RunHere
-from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueError
 from djqueue.finish import failed
 from djqueue.runner.outcome import ErrorReport

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import Q, QuerySet
 
+from djqueue.databases.now import UtcNow
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
-from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
     from djqueue.models import Outbox

@@ -13,10 +13,10 @@ from django.db import (
     connections,
 )
 
+from djqueue.databases.bound import Bound
+from djqueue.databases.connection import BoundConnection, own_connection
+from djqueue.databases.errors import is_locked
 from djqueue.drivers.base import Answer, Exchange, Wakeup
-from djqueue.drivers.database.bound import Bound
-from djqueue.drivers.database.connection import BoundConnection, own_connection
-from djqueue.drivers.database.errors import is_locked
 from djqueue.drivers.database.vendors.dialect import Dialect
 from djqueue.errors import ConfigurationError, QueueUnavailable
 

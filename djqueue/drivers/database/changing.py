@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import connections, transaction
 from django.db.models import F, Q
 
+from djqueue.databases.now import UtcNow
 from djqueue.drivers.database.rows import IN_LINE, in_state, jobs, put_back
-from djqueue.drivers.now import UtcNow
 from djqueue.drivers.types import Change, State
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q, QuerySet
 
+from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import Change, Inspector, QueueCounts, State, StoredJob
 from djqueue.drivers.database import changing
 from djqueue.drivers.database.rows import IN_LINE, ORDER, behind, describe, in_state, jobs, put_back
-from djqueue.drivers.now import UtcNow, aware
 from djqueue.text import short_ids
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from django.db import DatabaseError
 
+from djqueue.databases.errors import is_refusal, is_too_large, may_have_committed
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.database.calls import Calls
-from djqueue.drivers.database.errors import is_refusal, is_too_large, may_have_committed
 from djqueue.drivers.database.vendors.dialect import LONGEST_DELAY
 from djqueue.errors import QueueUnavailable
 

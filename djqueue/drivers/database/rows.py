@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Greatest, Least
 
+from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import State, StoredJob
-from djqueue.drivers.now import UtcNow, aware
 
 if TYPE_CHECKING:
     from djqueue.models import QueuedJob

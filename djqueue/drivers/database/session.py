@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
+from djqueue.databases.errors import is_refusal
 from djqueue.drivers.base import (
     REMOVE,
     Answer,
@@ -21,7 +22,6 @@ from djqueue.drivers.base import (
 )
 from djqueue.drivers.database import workers
 from djqueue.drivers.database.calls import Calls, TranslatedAnswer, TranslatedWakeup
-from djqueue.drivers.database.errors import is_refusal
 from djqueue.drivers.database.rows import jobs
 from djqueue.drivers.database.vendors.dialect import Dialect, Holder
 from djqueue.drivers.store_clock import StoreClock

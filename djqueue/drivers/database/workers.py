@@ -13,10 +13,10 @@ from datetime import timedelta
 
 from django.db import DatabaseError
 
+from djqueue.databases.errors import is_refusal
+from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import Reservation, WorkerIdentity
-from djqueue.drivers.database.errors import is_refusal
 from djqueue.drivers.database.vendors.dialect import Dialect, Holder
-from djqueue.drivers.now import UtcNow, aware
 from djqueue.drivers.store_clock import StoreClock
 
 KEEP_DEAD = 3600.0

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
+from djqueue.databases.now import UtcNow
 from djqueue.drivers.guard.state import Claim, Delivery, GuardRow
 from djqueue.drivers.guard.table import Table, slices
 from djqueue.drivers.guard.taking import Taking
-from djqueue.drivers.now import UtcNow
 from djqueue.drivers.types import Settlement, Verdict
 
 if TYPE_CHECKING:

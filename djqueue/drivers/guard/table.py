@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connections, transaction
 
-from djqueue.drivers.database.connection import bounded
+from djqueue.databases.connection import bounded
+from djqueue.databases.now import UtcNow
 from djqueue.drivers.guard.state import Delivery
-from djqueue.drivers.now import UtcNow
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
+from djqueue.databases.now import UtcNow
 from djqueue.drivers.guard.state import Delivery, GuardRow, GuardState, state_of
 from djqueue.drivers.guard.table import AT_ONCE, Table, slices
-from djqueue.drivers.now import UtcNow
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -24,7 +24,7 @@ from django.dispatch import Signal
 
 from djqueue import signals
 from djqueue.conf import settings
-from djqueue.drivers import make_driver
+from djqueue.drivers import clock, make_driver
 from djqueue.finish.announce import announce, time_for
 from djqueue.finish.finish import Finish
 from djqueue.finish.notices import Announcement, Chore, ChoreKind, what_it_is
@@ -34,7 +34,6 @@ from djqueue.runner.current import Watch
 from djqueue.runner.rules import DEFAULT_TIMEOUT
 from djqueue.runner.runner import Runner
 from djqueue.runner.timer import AlarmTimer
-from djqueue.worker import clock
 from djqueue.worker.children import output
 from djqueue.worker.children.channel import (
     TOKEN,

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.finish.notices import what_it_is
 from djqueue.runner.decision import LOST
 from djqueue.runner.outcome import End
-from djqueue.worker import clock
 from djqueue.worker.children.channel import NoticeItem, WorkItem
 from djqueue.worker.children.facts import (
     Delivered,

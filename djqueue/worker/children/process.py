@@ -7,11 +7,11 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.finish.deaths import stacks
 from djqueue.finish.notices import Notice
 from djqueue.runner.outcome import Outcome
-from djqueue.worker import clock
 from djqueue.worker.children.channel import (
     TOKEN,
     GarbledError,

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.runner.decision import LOST, RETURNED, Action
 from djqueue.runner.outcome import End, Outcome
-from djqueue.worker import clock
 from djqueue.worker.children.channel import WorkItem
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 from django.db import DatabaseError
 
 from djqueue.dispatch.outbox import outbox
+from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation, WorkerIdentity
 from djqueue.errors import QueueError, QueueUnavailable
-from djqueue.worker import clock
 from djqueue.worker.schedule import NEVER
 from djqueue.worker.store.lease import Lease
 from djqueue.worker.store.presence import Presence

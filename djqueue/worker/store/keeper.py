@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import DatabaseError, connections
 
+from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueError
-from djqueue.worker import clock
 from djqueue.worker.store.lease import Lease
 from djqueue.worker.store.presence import Presence
 from djqueue.worker.store.sql import ParentSql

@@ -12,9 +12,9 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
-from djqueue.worker import clock
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError
 
 from djqueue.conf import settings
-from djqueue.drivers.now import UtcNow
+from djqueue.databases.now import UtcNow
+from djqueue.drivers import clock
 from djqueue.errors import QueueUnavailable
-from djqueue.worker import clock
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from djqueue.conf import settings
-from djqueue.drivers.database.connection import bounded
+from djqueue.databases.connection import bounded
+from djqueue.drivers import clock
 from djqueue.errors import QueueUnavailable
-from djqueue.worker import clock
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver

@@ -6,9 +6,9 @@ import random
 import selectors
 from typing import TYPE_CHECKING
 
+from djqueue.drivers import clock
 from djqueue.drivers.base import Wakeup
 from djqueue.errors import QueueUnavailable
-from djqueue.worker import clock
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
-from djqueue.worker import clock
+from djqueue.drivers import clock
 from djqueue.worker.children.page import ENDING, Reason, Slot, StatusPage
 from djqueue.worker.warden import orphans
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connections
 
-from djqueue.worker import clock
+from djqueue.drivers import clock
 from djqueue.worker.children.page import StatusPage
 from djqueue.worker.children.settings import ChildSettings
 from djqueue.worker.interrupts import Interrupts

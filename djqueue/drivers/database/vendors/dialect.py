@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.db import connections, transaction
 
+from djqueue.databases.connection import BoundConnection
 from djqueue.drivers.base import (
     Answer,
     Exchange,
@@ -23,12 +24,11 @@ from djqueue.drivers.base import (
     Verdict,
     Wakeup,
 )
-from djqueue.drivers.database.connection import BoundConnection
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from djqueue.drivers.database.bound import Bound
+    from djqueue.databases.bound import Bound
 
 PROMOTE_SLICE = 500
 """Rows a promotion moves at once, so that no statement holds many rows for long."""

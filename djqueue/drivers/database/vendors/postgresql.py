@@ -11,9 +11,9 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from djqueue.databases.bound import Bound
+from djqueue.databases.connection import PATIENCE
 from djqueue.drivers.base import Answer, Exchange, OutgoingJob, Reservation, Settlement, Wakeup
-from djqueue.drivers.database.bound import Bound
-from djqueue.drivers.database.connection import PATIENCE
 from djqueue.drivers.database.vendors.copying import lines
 from djqueue.drivers.database.vendors.dialect import COLUMNS, PROMOTE_SLICE, Dialect, Holder, Kind
 from djqueue.drivers.database.vendors.listen import CHANNEL, ListenWakeup

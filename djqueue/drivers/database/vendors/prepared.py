@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from djqueue.drivers.database.bound import Bound, give_up
+from djqueue.databases.bound import Bound, give_up
 
 
 class Prepared:

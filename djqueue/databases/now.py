@@ -17,6 +17,7 @@ class UtcNow(functions.Now):
     """The time of this statement, in the form in which the database keeps times in UTC."""
 
     def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, Any]:
+        """With microseconds."""
         # Django's Now is of the second before 6.1 where precision is not asked for; this never is.
         sql: tuple[str, Any] = self.as_sql(
             compiler, connection, template="UTC_TIMESTAMP(6)", **context

@@ -18,8 +18,8 @@ from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 
-from djqueue.drivers.database.bound import SERVER_SHARE, Bound, bind
-from djqueue.drivers.database.errors import is_refusal
+from djqueue.databases.bound import SERVER_SHARE, Bound, bind
+from djqueue.databases.errors import is_refusal
 from djqueue.errors import QueueUnavailable
 
 BUSY_SECONDS = 1.0
@@ -66,6 +66,7 @@ class BoundConnection(BaseDatabaseWrapper):
         super().connect()
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Connect within the limits of the call."""
         raw = super().get_new_connection({**conn_params, **self.limits(conn_params)})
         self._told = self.bound.seconds
         bind(raw, self.bound)
