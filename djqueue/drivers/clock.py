@@ -1,4 +1,4 @@
-"""The clock of a worker: one that all its processes share, and that counts while a machine sleeps.
+"""The clock of leases: the same for all processes of a worker, and it counts while a machine sleeps.
 
 A store goes on counting a lease while a laptop is closed or a virtual machine is suspended, so
 the worker has to as well. `time.monotonic` stands still then.
@@ -15,7 +15,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 Clock = Callable[[], float]
-"""Tells the time. Leases, pauses and wake-ups are given one; in tests its hands can be moved."""
+"""Gives the time. Leases, pauses and wake-ups are given one; in tests its hands can be moved."""
 
 now: Clock = partial(time.clock_gettime, _CLOCK)
-"""Seconds since some moment before the worker started, the same for all processes here."""
+"""Seconds since some moment before the worker started, the same for all processes of the machine."""

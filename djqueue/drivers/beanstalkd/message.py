@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 import uuid
 from typing import NamedTuple
 
@@ -21,7 +20,6 @@ _MARK = b"djq1"
 _is_uuid = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _FOREIGN = uuid.UUID("3f2b5a52-58f5-5d0a-9d4e-5b6f0d3c8a11")
 """The namespace of ids that are made for bodies without one."""
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 MOST_URGENT = 100
 """The largest priority of a job."""
@@ -47,7 +45,7 @@ class Message(NamedTuple):
     foreign: bool = False
     """Another program has put it."""
     since: float = 0.0
-    """When the server was last asked to hold it, on the clock of `seconds`."""
+    """When the server was last asked to hold it, on `clock.now`."""
     opening: int = 0
     """The connection that holds it: see `Client.openings`."""
 
@@ -105,11 +103,6 @@ def urgency(priority: int) -> int:
 def whole_seconds(delay: float) -> int:
     """Beanstalkd counts whole seconds; a job is never early."""
     return max(0, math.ceil(delay))
-
-
-def seconds() -> float:
-    """Seconds on a clock that counts while the machine sleeps, as beanstalkd's reservations do."""
-    return time.clock_gettime(_CLOCK)
 
 
 def _text(data: bytes) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from djqueue.drivers import clock
 from djqueue.drivers.beanstalkd import client, message
 from djqueue.drivers.beanstalkd.client import Client
 from djqueue.drivers.beanstalkd.inspection import has_job
-from djqueue.drivers.beanstalkd.message import Message, seconds, tube
+from djqueue.drivers.beanstalkd.message import Message, tube
 from djqueue.drivers.beanstalkd.reserving import Reserving
 from djqueue.drivers.beanstalkd.settling import Pair, Settling
 from djqueue.drivers.beanstalkd.wakeup import WaitingConnection
@@ -91,7 +92,7 @@ class BeanstalkdSession(GuardedSession[Message]):
     ) -> tuple[set[str], list[Message]]:
         self._client.ensure_open()
         self._give_back()
-        opening, now = self._client.openings, seconds()
+        opening, now = self._client.openings, clock.now()
         lost = self._settling.resolve([p for p in mine if p[1].message.opening != opening])
         mine = [pair for pair in mine if pair[1].message.opening == opening]
         fresh: list[Pair] = []
@@ -172,7 +173,7 @@ class BeanstalkdSession(GuardedSession[Message]):
     def _renew(self, holdings: Sequence[Holding[Message]]) -> list[Holding[Message]]:
         self._client.ensure_open()
         self._give_back()
-        now, opening = seconds(), self._client.openings
+        now, opening = clock.now(), self._client.openings
         gone = [holding for holding in holdings if holding.message.opening != opening]
         kept = [holding for holding in holdings if holding.message.opening == opening]
         commands = [client.touch(holding.message.key) for holding in kept]
