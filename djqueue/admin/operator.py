@@ -26,6 +26,7 @@ from djqueue.admin import audit
 from djqueue.admin.base import Page, ReadOnlyAdmin
 from djqueue.admin.outcome import Wording, tell
 from djqueue.admin.selection import Key, Selection, number, seen_in
+from djqueue.drivers.slices import slices
 from djqueue.operations.results import Left, Result
 from djqueue.text import printable as text
 
@@ -131,15 +132,15 @@ class OperatorAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         result = Result()
         log = audit.Record(request, self.model, verb.flag, verb.name, selection.place, scope)
-        slices = list(_slices(selection.keys))
-        for at, keys in enumerate(slices):
+        every = list(slices(selection.keys, SLICE))
+        for at, keys in enumerate(every):
             part = verb.apply(selection._replace(keys=keys)) if verb.commits else None
             with transaction.atomic(using=audit.log_alias()):
                 part = part or verb.apply(selection._replace(keys=keys))
-                log.add(part.changed, len(part.left), alone=len(slices) == 1)
+                log.add(part.changed, len(part.left), alone=len(every) == 1)
             result += part
             if part.stopped is not None:
-                rest = sum(map(len, slices[at + 1 :]))
+                rest = sum(map(len, every[at + 1 :]))
                 result += Result((), [Left(part.stopped)] * rest)
                 break
         log.close()
@@ -237,7 +238,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         return Page(request, "admin/djqueue/confirm.html", context)
 
     def _in_slices(self, request: HttpRequest, keys: Sequence[Key]) -> Iterator[Any]:
-        for some in _slices(keys):
+        for some in slices(keys, SLICE):
             yield from self.rows(request, some)
 
     def summary(self, row: Any) -> SafeString | str:
@@ -321,10 +322,6 @@ class OperatorAdmin(ReadOnlyAdmin):
             "draws_buttons": apps.is_installed("grappelli"),
             "seen": f"{row.pk}:{self.seen(row)}",
         }
-
-
-def _slices(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
-    return (keys[start : start + SLICE] for start in range(0, len(keys), SLICE))
 
 
 def _in_order(key: Key) -> tuple[int, str]:

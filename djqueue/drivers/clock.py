@@ -1,4 +1,4 @@
-"""The clock of leases: the same for all processes of a worker, and it counts while a machine sleeps.
+"""The clock of leases: one for all processes of a worker, which counts while a machine sleeps.
 
 A store goes on counting a lease while a laptop is closed or a virtual machine is suspended, so
 the worker has to as well. `time.monotonic` stands still then.
@@ -18,4 +18,4 @@ Clock = Callable[[], float]
 """Gives the time. Leases, pauses and wake-ups are given one; in tests its hands can be moved."""
 
 now: Clock = partial(time.clock_gettime, _CLOCK)
-"""Seconds since some moment before the worker started, the same for all processes of the machine."""
+"""Seconds since a moment that is the same for all processes of this machine."""

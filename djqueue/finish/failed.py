@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.utils import timezone
 
 from djqueue.conf import settings
+from djqueue.drivers.slices import slices
 from djqueue.errors import Unsupported
 from djqueue.finish import failed_rows
 from djqueue.finish.failed_rows import storable
 from djqueue.finish.fitting import fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from django.db.models import QuerySet
 
@@ -100,7 +101,7 @@ def _row(alias: str, connection: str, job: GivenUp) -> FailedJob:
 def recorded(fences: Mapping[str, int]) -> set[str]:
     """Those of the jobs whose row was written by the very reservation with that number."""
     numbers: dict[uuids.UUID, int] = {}
-    for some in _slices(list(fences)):
+    for some in slices(list(fences), SLICE):
         rows = table().filter(uuid__in=[_uuid(id) for id in some])
         numbers.update(rows.values_list("uuid", "reservation"))
     return {job for job, number in fences.items() if numbers.get(_uuid(job)) == number}
@@ -115,15 +116,10 @@ def take_back(fences: Mapping[str, int]) -> int:
         by_number.setdefault(number, []).append(id)
     taken = 0
     for number, every in by_number.items():
-        for some in _slices(every):
+        for some in slices(every, SLICE):
             rows = table().filter(uuid__in=[_uuid(id) for id in some], reservation=number)
             taken += rows._raw_delete(rows.db)
     return taken
-
-
-def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), SLICE):
-        yield ids[start : start + SLICE]
 
 
 def _uuid(text: str) -> uuids.UUID:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
+from djqueue.drivers.slices import slices
 from djqueue.payload.packing import is_stored
 from djqueue.runner.decision import DONE, Action
 from djqueue.runner.outcome import End, ErrorReport
@@ -97,8 +98,7 @@ def notices_of(ends: Iterable[End]) -> Iterator[Notice]:
                 continue  # it may need its arguments
         if (is_done or _is_gone(action)) and is_stored(reservation.payload):
             useless.append(reservation.id)
-    for start in range(0, len(done), AT_ONCE):
-        yield Succeeded(tuple(done[start : start + AT_ONCE]))
+    yield from (Succeeded(tuple(some)) for some in slices(done, AT_ONCE))
     if useless:
         yield forget(useless)
 

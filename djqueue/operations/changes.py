@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import Change, State
+from djqueue.drivers.slices import slices
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.operations import results
 from djqueue.operations.failed_jobs import SLICE
@@ -69,9 +70,9 @@ def _slices(targets: Sequence[Target]) -> list[tuple[str, str, list[Target]]]:
     for target in targets:
         by_queue.setdefault((target.connection, target.queue), []).append(target)
     return [
-        (connection, queue, every[start : start + SLICE])
+        (connection, queue, some)
         for (connection, queue), every in by_queue.items()
-        for start in range(0, len(every), SLICE)
+        for some in slices(every, SLICE)
     ]
 
 

@@ -15,8 +15,10 @@ from django.db import DatabaseError
 
 from djqueue.databases.errors import is_refusal
 from djqueue.databases.now import UtcNow, aware
+from djqueue.databases.sql import marks
 from djqueue.drivers.base import Reservation, WorkerIdentity
 from djqueue.drivers.database.vendors.dialect import Dialect, Holder
+from djqueue.drivers.slices import slices
 from djqueue.drivers.store_clock import StoreClock
 
 KEEP_DEAD = 3600.0
@@ -72,10 +74,8 @@ def look_at(clock: StoreClock, dialect: Dialect) -> None:
 def move(dialect: Dialect, reservations: Sequence[Reservation], old: int, new: int) -> None:
     """What the worker holds under the key of its `old` row belongs to the `new` one."""
     ids = [reservation.handle[0] for reservation in reservations]
-    for start in range(0, len(ids), 500):
-        some = ids[start : start + 500]
-        marks = ", ".join(["%s"] * len(some))
-        sql = f"UPDATE jobs SET reserved_by = %s WHERE id IN ({marks}) AND reserved_by = %s"
+    for some in slices(ids, 500):
+        sql = f"UPDATE jobs SET reserved_by = %s WHERE id IN ({marks(some)}) AND reserved_by = %s"
         dialect.run(sql, [new, *some, old])
 
 
@@ -89,9 +89,9 @@ def lost(dialect: Dialect, reservations: Sequence[Reservation]) -> set[str]:
     if not reservations:
         return set()
     by_handle = {reservation.handle: reservation.id for reservation in reservations}
-    marks = ", ".join(["%s"] * len(by_handle))
     rows = dialect.rows(
-        f"SELECT id, reservation FROM jobs WHERE id IN ({marks})", [id for id, _ in by_handle]
+        f"SELECT id, reservation FROM jobs WHERE id IN ({marks(by_handle)})",
+        [id for id, _ in by_handle],
     )
     held = {(id, number) for id, number in rows}
     return {id for handle, id in by_handle.items() if handle not in held}

@@ -15,8 +15,9 @@ from django.db.models import F, Q, QuerySet
 
 from djqueue.databases.now import UtcNow
 from djqueue.drivers.guard.state import Claim, Delivery, GuardRow
-from djqueue.drivers.guard.table import Table, slices
+from djqueue.drivers.guard.table import AT_ONCE, Table
 from djqueue.drivers.guard.taking import Taking
+from djqueue.drivers.slices import slices
 from djqueue.drivers.types import Settlement, Verdict
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Guard:
         are not `done` already.
         """
         lost: set[str] = set()
-        for some in slices(ids):
+        for some in slices(ids, AT_ONCE):
             held = self._rows.filter(_is_held(number), uuid__in=some)
             if held.update(**columns, updated_at=UtcNow()) < len(some):
                 lost |= set(some) - self._ids(done, some)
@@ -208,13 +209,13 @@ class Guard:
         """Delete the rows of jobs that have left the store."""
         with self._translated_errors():
             for number, ids in _by_number(claims):
-                for some in slices(ids):
+                for some in slices(ids, AT_ONCE):
                     self._table.delete(some, number)
 
     def delete_unheld(self, ids: Sequence[str]) -> None:
         """Delete the rows of jobs that were deleted while no worker held them."""
         with self._translated_errors():
-            for some in slices(ids):
+            for some in slices(ids, AT_ONCE):
                 self._rows.filter(uuid__in=some, held_as="")._raw_delete(self.alias)
 
     # -- holding -------------------------------------------------------------------------------
@@ -245,7 +246,7 @@ class Guard:
         held = self.still_held(claims)
         with self._translated_errors():
             with self._table.locked(held) as free:
-                for some in slices(sorted(free)):
+                for some in slices(sorted(free), AT_ONCE):
                     self._rows.filter(uuid__in=some).update(updated_at=UtcNow())
             others = [claim for claim in claims if claim.id not in held]
             return {claim.id for claim in others} - self._ids_by_number(others, _has_ended)
@@ -259,7 +260,7 @@ class Guard:
     def _ids(self, condition: Q, ids: Sequence[str]) -> set[str]:
         """Those of `ids` whose rows fulfil `condition`."""
         found: set[str] = set()
-        for some in slices(ids):
+        for some in slices(ids, AT_ONCE):
             rows = self._rows.filter(condition, uuid__in=some)
             found |= {str(id) for id in rows.values_list("uuid", flat=True)}
         return found

@@ -15,6 +15,7 @@ from django.db import DatabaseError, connections, transaction
 
 from djqueue.databases.connection import bounded
 from djqueue.databases.now import UtcNow
+from djqueue.databases.sql import marks
 from djqueue.drivers.guard.state import Delivery
 from djqueue.errors import QueueUnavailable
 
@@ -28,12 +29,6 @@ AT_ONCE = 200
 """Rows in one statement. SQLite takes 999 parameters."""
 
 _UNAVAILABLE = 'The guard rows in database "{}" could not be read or written: {}'
-
-
-def slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """`ids`, as many at a time as one statement takes."""
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]
 
 
 class Table:
@@ -96,7 +91,7 @@ class Table:
     def existing(self, ids: Sequence[str]) -> list[str]:
         """Those of `ids` that have a row."""
         stored = self._stored(ids)
-        sql = f"SELECT uuid FROM djqueue_runs WHERE uuid IN ({_marks(stored)})"
+        sql = f"SELECT uuid FROM djqueue_runs WHERE uuid IN ({marks(stored)})"
         with self.connection.cursor() as cursor:
             cursor.execute(sql, list(stored))
             return [stored[str(row[0])] for row in cursor.fetchall()]
@@ -118,7 +113,7 @@ class Table:
     def delete(self, ids: Sequence[str], number: int) -> None:
         """Delete the rows of `ids` that have `number`."""
         stored = self._stored(ids)
-        sql = f"DELETE FROM djqueue_runs WHERE reservation = %s AND uuid IN ({_marks(stored)})"
+        sql = f"DELETE FROM djqueue_runs WHERE reservation = %s AND uuid IN ({marks(stored)})"
         with self.connection.cursor() as cursor:
             cursor.execute(sql, [number, *stored])
 
@@ -131,7 +126,3 @@ class Table:
     def _now(self) -> str:
         compiler = self.rows.query.get_compiler(self.alias)
         return str(compiler.compile(UtcNow())[0]).replace("%%", "%").replace("%", "%%")
-
-
-def _marks(values: dict[str, str]) -> str:
-    return ", ".join(["%s"] * len(values))

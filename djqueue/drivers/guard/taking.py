@@ -13,7 +13,8 @@ from django.db import transaction
 
 from djqueue.databases.now import UtcNow
 from djqueue.drivers.guard.state import Delivery, GuardRow, GuardState, state_of
-from djqueue.drivers.guard.table import AT_ONCE, Table, slices
+from djqueue.drivers.guard.table import AT_ONCE, Table
+from djqueue.drivers.slices import slices
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -65,7 +66,7 @@ class Taking:
 
     def _known(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The existing rows. Most jobs have none yet, and a query for ids alone is cheap."""
-        there = [id for some in slices(ids) for id in self._table.existing(some)]
+        there = [id for some in slices(ids, AT_ONCE) for id in self._table.existing(some)]
         if not there:
             return {}
         values = self._table.rows.filter(uuid__in=there).values("uuid", *_FIELDS)
@@ -76,8 +77,8 @@ class Taking:
         several = len(new) > AT_ONCE or self._table.connection.in_atomic_block
         # All or none: a row written here must not look like another worker's next time.
         with transaction.atomic(using=self._table.alias) if several else nullcontext():
-            for start in range(0, len(new), AT_ONCE):
-                self._table.insert(new[start : start + AT_ONCE])
+            for some in slices(new, AT_ONCE):
+                self._table.insert(some)
 
     def _take_known(
         self, jobs: Mapping[str, Delivery], known: Mapping[str, Mapping[str, Any]]

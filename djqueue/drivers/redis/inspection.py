@@ -8,6 +8,7 @@ from djqueue.drivers.base import Change, Inspector
 from djqueue.drivers.redis import codec, scripts
 from djqueue.drivers.redis.servers import server
 from djqueue.drivers.redis.servers.calls import BYTES, MOST, always
+from djqueue.drivers.slices import slices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,15 +91,15 @@ class RedisInspector(Inspector):
 
     def _release(self, queue: str, jobs: Sequence[tuple[str, str]]) -> set[str]:
         released: set[str] = set()
-        for start in range(0, len(jobs), MOST):
-            arguments = _with_tokens(jobs[start : start + MOST])
+        for some in slices(jobs, MOST):
+            arguments = _with_tokens(some)
             released.update(map(_text, self._calls.run(scripts.RELEASE, queue, arguments)))
         return released
 
     def _run_now(self, queue: str, ids: Sequence[str]) -> set[str]:
         due: set[str] = set()
-        for start in range(0, len(ids), MOST):
-            arguments = [codec.raw(id) for id in ids[start : start + MOST]]
+        for some in slices(ids, MOST):
+            arguments = list(map(codec.raw, some))
             due.update(map(_text, self._calls.run(scripts.RUN_NOW, queue, arguments)))
         return due
 

@@ -15,6 +15,7 @@ from djqueue.drivers.redis.codec import are_members, handle_of, id_of, key_of, s
 from djqueue.drivers.redis.keys import ORDER, decode_body
 from djqueue.drivers.redis.servers.calls import BYTES, MOST
 from djqueue.drivers.redis.servers.store import QueueDamaged
+from djqueue.drivers.slices import slices
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -164,8 +165,7 @@ class Reserving:
         return found, bool(is_cut)
 
     def _put_back(self, queue: str, settlements: Sequence[Settlement], lost: set[str]) -> None:
-        for start in range(0, len(settlements), MOST // 2):
-            some = settlements[start : start + MOST // 2]
+        for some in slices(settlements, MOST // 2):
             try:
                 gone = self._calls.run(scripts.SETTLE, queue, settle_arguments(some))
             except QueueUnavailable as error:
@@ -181,8 +181,7 @@ class Reserving:
             by_queue.setdefault(reservation.queue, []).extend(key_of(reservation))
         lost: set[str] = set()
         for queue, tokens in by_queue.items():
-            for start in range(0, len(tokens), 2 * MOST):
-                some = tokens[start : start + 2 * MOST]
+            for some in slices(tokens, 2 * MOST):
                 try:
                     arguments = (self.holding.lease, *some)
                     gone = self._calls.run(scripts.EXTEND, queue, arguments, again=True)

@@ -25,6 +25,7 @@ from botocore.exceptions import (
     ParamValidationError,
 )
 
+from djqueue.drivers.slices import slices
 from djqueue.drivers.sqs import message
 from djqueue.drivers.sqs.message import Message
 from djqueue.drivers.sqs.pushing import Entry, Sent
@@ -168,13 +169,13 @@ class Client:
 
     def delete(self, url: str, receipts: Sequence[str]) -> None:
         """Delete messages. One that is not deleted is received again, and found to be over."""
-        for some in tens(receipts):
+        for some in slices(receipts, BATCH):
             self._in_batch("delete_message_batch", url, [{"ReceiptHandle": r} for r in some])
 
     def hide(self, url: str, receipts: Sequence[tuple[str, int]]) -> set[str]:
         """Let each message be received again after `seconds`; the receipts that failed."""
         failed: set[str] = set()
-        for some in tens(receipts):
+        for some in slices(receipts, BATCH):
             entries = [{"ReceiptHandle": r, "VisibilityTimeout": seconds} for r, seconds in some]
             answers = self._in_batch("change_message_visibility_batch", url, entries)
             failed |= {some[at][0] for at in answers}
@@ -320,12 +321,6 @@ def _client(
         raise ConfigurationError(
             f"boto3 cannot make a client of SQS: {error} Set REGION, or AWS_DEFAULT_REGION."
         ) from error
-
-
-def tens(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """`items`, as many at a time as a request takes."""
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
 
 
 def _batches(entries: Sequence[Entry], most_bytes: int) -> Iterator[list[Entry]]:

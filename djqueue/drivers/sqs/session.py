@@ -18,8 +18,9 @@ from contextlib import suppress
 from djqueue.drivers.guard import Guard
 from djqueue.drivers.guard.holdings import Holding
 from djqueue.drivers.guard.session import GuardedSession
+from djqueue.drivers.slices import slices
 from djqueue.drivers.sqs import checks
-from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused, is_fifo, tens
+from djqueue.drivers.sqs.client import BATCH, Client, QueueRefused, is_fifo
 from djqueue.drivers.sqs.message import Message
 from djqueue.drivers.types import Exchange, OutgoingJob, Reservation, Settlement, Verdict
 
@@ -122,12 +123,12 @@ class SqsSession(GuardedSession[Message]):
             else:
                 hidden[url].append((holding, math.ceil(_delay(settlement))))
         for url, holdings in deleted.items():
-            for some in tens(holdings):
+            for some in slices(holdings, BATCH):
                 with suppress(QueueRefused):
                     self._client.delete(url, [holding.message.receipt for holding in some])
                 self._holdings.settle(some)
         for url, times in hidden.items():
-            for few in tens(times):
+            for few in slices(times, BATCH):
                 with suppress(QueueRefused):
                     self._client.hide(url, [(h.message.receipt, seconds) for h, seconds in few])
                 self._holdings.settle(holding for holding, _ in few)

@@ -24,6 +24,7 @@ from djqueue.drivers.base import (
     Verdict,
     Wakeup,
 )
+from djqueue.drivers.slices import slices
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -285,8 +286,7 @@ class Dialect(ABC):
         negative where it is.
         """
         found: list[tuple[str, float]] = []
-        for start in range(0, len(queues), ASK_AT_ONCE):
-            some = queues[start : start + ASK_AT_ONCE]
+        for some in slices(queues, ASK_AT_ONCE):
             each = [self._next_due(number) for number in range(len(some))]
             if len(each) > 1:  # not all take LIMIT in a part of a UNION
                 each = [f"SELECT * FROM ({one}) AS q{number}" for number, one in enumerate(each)]

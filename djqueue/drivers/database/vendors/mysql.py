@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from django.db import OperationalError
 
+from djqueue.databases.sql import marks
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement
 from djqueue.drivers.database.vendors.dialect import COLUMNS, PROMOTE_SLICE, PUSHED, Dialect, Holder
 
@@ -89,7 +90,7 @@ class MysqlDialect(Dialect):
                     f"UPDATE jobs SET line = NULL, attempts = {self.one_attempt_more},"
                     f" reservation = reservation + 1, reserved_at = {self.now},"
                     f" reserved_until = {self.later}, reserved_by = %s"
-                    f" WHERE id IN ({_marks(rows)})",
+                    f" WHERE id IN ({marks(rows)})",
                     [holder.hold_for, holder.worker, *(row[0] for row in rows)],
                 )
                 reservations += [self._reserved(row, attempts=1) for row in rows]
@@ -100,12 +101,12 @@ class MysqlDialect(Dialect):
         by_handle = {s.reservation.handle: s.reservation.id for s in removals}
         ids = [id for id, _ in by_handle]
         rows = self.rows(
-            f"SELECT id, reservation FROM jobs WHERE id IN ({_marks(ids)}) ORDER BY id FOR UPDATE",
+            f"SELECT id, reservation FROM jobs WHERE id IN ({marks(ids)}) ORDER BY id FOR UPDATE",
             ids,
         )
         ours = [id for id, number in rows if (id, number) in by_handle]
         if ours:
-            self.run(f"DELETE FROM jobs WHERE id IN ({_marks(ours)})", ours)
+            self.run(f"DELETE FROM jobs WHERE id IN ({marks(ours)})", ours)
         gone = set(ours)
         return {id for (row, _), id in by_handle.items() if row not in gone}
 
@@ -124,7 +125,7 @@ class MysqlDialect(Dialect):
             if rows:
                 self.run(
                     f"UPDATE jobs SET reservation = reservation + 1, reserved_until = {self.later},"
-                    f" reserved_by = %s WHERE id IN ({_marks(rows)})",
+                    f" reserved_by = %s WHERE id IN ({marks(rows)})",
                     [holder.hold_for, holder.worker, *(row[0] for row in rows)],
                 )
         return [self._reserved(row, attempts=0) for row in rows]
@@ -144,7 +145,7 @@ class MysqlDialect(Dialect):
             if not rows:
                 return 0
             return self.run(
-                f"UPDATE jobs SET line = {self.in_line} WHERE id IN ({_marks(rows)})",
+                f"UPDATE jobs SET line = {self.in_line} WHERE id IN ({marks(rows)})",
                 [row[0] for row in rows],
             )
 
@@ -171,7 +172,3 @@ class MysqlDialect(Dialect):
                 if code != _DEADLOCK or self.connection.in_atomic_block:
                     raise
         return action()
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from djqueue.databases.sql import marks
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement, Wakeup
 from djqueue.drivers.database.vendors.data_version import ChangeWakeup
 from djqueue.drivers.database.vendors.dialect import PROMOTE_SLICE, Dialect, Holder, _runs
 from djqueue.drivers.database.vendors.inotify import WrittenWakeup
+from djqueue.drivers.slices import slices
 
 _TIME = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now'{})"
 _READ = (
@@ -102,9 +104,8 @@ class SqliteDialect(Dialect):
         by_row = {s.reservation.handle[0]: s.reservation for s in removals}
         gone: set[int] = set()
         handles = [reservation.handle for reservation in by_row.values()]
-        for start in range(0, len(handles), 100):
-            chunk = handles[start : start + 100]
-            ids = ", ".join(["%s"] * len(chunk))
+        for chunk in slices(handles, 100):
+            ids = marks(chunk)
             pairs = ", ".join(["(%s, %s)"] * len(chunk))
             rows = self.rows(
                 # The keys alone first: for a list of pairs SQLite would read the whole table.
