@@ -29,7 +29,7 @@ from djqueue.runner.attempt import Attempt
 from djqueue.runner.cleanup.reset import connections_after
 from djqueue.runner.outcome import End, Outcome
 from djqueue.runner.runner import Runner
-from djqueue.worker.chores import tidy
+from djqueue.worker.notices import tidy
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.store.keeper import Keeper
 

@@ -23,7 +23,7 @@ from djqueue.payload.packing import is_stored, pack
 from djqueue.payload.payload import Limits, encode, encode_head
 from djqueue.runner.decision import Action, Decision, Ending
 from djqueue.runner.outcome import End, Outcome
-from djqueue.worker.chores import tidy
+from djqueue.worker.notices import tidy
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
 from tests.support import start_worker, wait_until
 

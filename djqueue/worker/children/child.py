@@ -47,7 +47,7 @@ from djqueue.worker.children.channel import (
 from djqueue.worker.children.page import ENDING, Slot
 from djqueue.worker.children.programs import Programs
 from djqueue.worker.children.settings import Assignment
-from djqueue.worker.chores import tidy
+from djqueue.worker.notices import tidy
 from djqueue.worker.machine import resident
 from djqueue.worker.warden.orphans import OWNER, prctl
 
