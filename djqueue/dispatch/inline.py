@@ -21,7 +21,7 @@ from django.db import close_old_connections
 
 from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.finish.announce import announce
-from djqueue.finish.notices import Chore, notices_of
+from djqueue.finish.notices import RemovePayloads, notices_of
 from djqueue.runner.decision import Action
 from djqueue.runner.outcome import End
 from djqueue.runner.rules import Rules
@@ -42,7 +42,7 @@ def run_here(job: OutgoingJob, connection: str) -> Any:
     attempt = runner.attempt(reservation)
     outcome = runner.run(attempt)
     for notice in notices_of([End(reservation, outcome)]):  # there is no store to tell before
-        if not isinstance(notice, Chore):
+        if not isinstance(notice, RemovePayloads):
             announce(notice, runner.teller, connection, attempt.error)
     if outcome.decision.action is not Action.DONE and attempt.error is not None:
         raise attempt.error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from djqueue.finish.notices import Announcement, Failed, Notice, Released, Succeeded
+from djqueue.finish.notices import Announcement, Failed, Succeeded
 from djqueue.runner.current import CurrentJob
 from djqueue.runner.outcome import exception_of
 from djqueue.runner.telling import Teller
@@ -26,10 +26,3 @@ def announce(
         return teller.failed(notice.reservation, error, unseen=notice.unseen)
     teller.released(notice.reservation, error, notice.delay, unseen=notice.unseen)
     return False
-
-
-def time_for(notice: Notice, teller: Teller, each: float) -> float:
-    """Seconds that delivering `notice` may take; `each`: those of a chore, and of one success."""
-    if isinstance(notice, Failed | Released):
-        return teller.time_to_tell(notice.reservation)
-    return each * len(notice.jobs) if isinstance(notice, Succeeded) else each

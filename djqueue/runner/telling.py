@@ -58,7 +58,7 @@ class Teller:
         contextvars.copy_context().run(self._failed, reservation, error, unseen)
         return self._timer.rang
 
-    def time_to_tell(self, reservation: Reservation) -> float:
+    def time_to_announce(self, reservation: Reservation) -> float:
         """Seconds that ``failed()`` of this job may take. Never without a limit: others wait."""
         return self._timeout(reservation) or DEFAULT_TIMEOUT
 
@@ -88,7 +88,7 @@ class Teller:
 
         if unseen:
             self._announce_timeout(reservation, job, error)
-        self._in_time(self.time_to_tell(reservation), tell, f"{job.name}.failed()")
+        self._in_time(self.time_to_announce(reservation), tell, f"{job.name}.failed()")
         signals.announce(signals.job_failed, registry.class_of(job.name), job=job, error=error)
 
     def _released(

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from djqueue.drivers.base import Reservation
-from djqueue.finish.notices import Notice
 from djqueue.payload.payload import limits_of
 from djqueue.worker.children.process import Process
+from djqueue.worker.notices import Notice
 
 SPAN = 0.05
 """Seconds of work in a window."""

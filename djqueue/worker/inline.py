@@ -24,12 +24,12 @@ from djqueue.errors import QueueError
 from djqueue.finish import deaths as postmortem
 from djqueue.finish.announce import announce
 from djqueue.finish.finish import Finish
-from djqueue.finish.notices import Chore, Notice, after, notices_of
+from djqueue.finish.notices import Notice, RemovePayloads, after, notices_of
 from djqueue.runner.attempt import Attempt
 from djqueue.runner.cleanup.reset import connections_after
 from djqueue.runner.outcome import End, Outcome
 from djqueue.runner.runner import Runner
-from djqueue.worker.notices import tidy
+from djqueue.worker.notices import carry_out
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.store.keeper import Keeper
 
@@ -139,8 +139,8 @@ class InlineWorker:
         self.report.flush()
 
     def _deliver(self, notice: Notice, raised: BaseException | None) -> None:
-        if isinstance(notice, Chore):
-            tidy(notice)
+        if isinstance(notice, RemovePayloads):
+            carry_out(notice)
         else:
             announce(notice, self._runner.teller, self.options.connection, raised)
 

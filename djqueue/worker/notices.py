@@ -1,37 +1,96 @@
-"""The chores of a worker that are not signals: what the payload store and the outbox need."""
+"""What a child gets besides jobs to run: announcements of stored ends, signals of the worker, and
+upkeep. All of it may run code of the project, and the parent runs none.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
 from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
-from djqueue.finish.notices import Chore, ChoreKind
+from djqueue.finish.notices import Announcement, Failed, Released, RemovePayloads, Succeeded
 from djqueue.operations import pruning
 from djqueue.operations.payload_pruning import prune_payloads
 from djqueue.payload import store as payload_store
 
+if TYPE_CHECKING:
+    from djqueue.runner.telling import Teller
+
 logger = logging.getLogger("djqueue.worker")
 
 
-def tidy(chore: Chore) -> None:
-    """Do one of the payload store or the outbox. What fails is left to a later one."""
+@dataclass(frozen=True)
+class WorkerStarted:
+    """The signal `worker_started` is to be sent."""
+
+
+@dataclass(frozen=True)
+class WorkerStopping:
+    """The signal `worker_stopping` is to be sent."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Remove large arguments that are not needed, and rows that are too old."""
+
+
+@dataclass(frozen=True)
+class ReplayOutbox:
+    """Move what is late in the outbox to other stores."""
+
+
+Upkeep = RemovePayloads | Prune | ReplayOutbox
+Notice = Announcement | WorkerStarted | WorkerStopping | Upkeep
+
+
+def carry_out(upkeep: Upkeep) -> None:
+    """Do what the payload store or the outbox needs. What fails is logged, and left to the next."""
     try:
-        if chore.kind is ChoreKind.FORGET:
-            payload_store.remove(chore.text.split())
-        elif chore.kind is ChoreKind.REPLAY:
+        if isinstance(upkeep, RemovePayloads):
+            payload_store.remove(upkeep.ids)
+        elif isinstance(upkeep, ReplayOutbox):
             outbox.replay()
         else:
             pruning.prune()
             prune_payloads()
     except (QueueError, DatabaseError) as error:
-        logger.warning(_FAILED[chore.kind], error)
+        logger.warning(_FAILED[type(upkeep)], error)
 
 
-_FAILED = {
-    ChoreKind.FORGET: "Large arguments of finished jobs could not be removed: %s",
-    ChoreKind.PRUNE: "Pruning failed: %s",
-    ChoreKind.REPLAY: "What is due in the outbox could not be moved to its store: %s",
+_FAILED: dict[type, str] = {
+    RemovePayloads: "Large arguments of finished jobs could not be removed: %s",
+    Prune: "Pruning failed: %s",
+    ReplayOutbox: "What is due in the outbox could not be moved to its store: %s",
 }
+
+
+def time_for(notice: Notice, teller: Teller, each: float) -> float:
+    """Seconds that delivering `notice` may take. `each`: those of one success, and of anything that
+    is not about a job.
+    """
+    if isinstance(notice, Failed | Released):
+        return teller.time_to_announce(notice.reservation)
+    return each * len(notice.jobs) if isinstance(notice, Succeeded) else each
+
+
+def what_it_is(notice: Notice) -> str:
+    """The subject of a sentence about `notice`."""
+    match notice:
+        case Succeeded(jobs):
+            return f"A receiver of a signal about {jobs[0].name}"
+        case Released(reservation):
+            return f"A receiver of a signal about {reservation.name}"
+        case Failed(reservation):
+            return f"{reservation.name}.failed()"
+        case WorkerStarted() | WorkerStopping():
+            return "A receiver of a signal about the worker"
+        case RemovePayloads() | Prune():
+            return "The payload store"  # which is the project's storage
+        case ReplayOutbox():
+            return "The outbox"

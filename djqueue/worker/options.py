@@ -40,6 +40,11 @@ class WorkerOptions:
         return Rules(self.tries, self.timeout, self.backoff, unknown_grace)
 
     @property
+    def stops_when_empty(self) -> bool:
+        """Whether the worker stops when no job waits."""
+        return self.stop_when_empty or self.once
+
+    @property
     def kill_grace(self) -> float:
         """Seconds that a job may go on after its timeout before it is killed."""
         return min(self.grace, 5.0)

@@ -17,7 +17,7 @@ from djqueue.conf import settings
 from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
-from djqueue.finish.notices import Chore, ChoreKind, after, notices_of
+from djqueue.finish.notices import after, notices_of
 from djqueue.jobs import registry
 from djqueue.runner.outcome import End
 from djqueue.worker import exchange
@@ -27,6 +27,7 @@ from djqueue.worker.children.children import Children
 from djqueue.worker.children.settings import ChildSettings
 from djqueue.worker.events import Events
 from djqueue.worker.exchange import Exchanger
+from djqueue.worker.notices import WorkerStarted, WorkerStopping
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.progress import LAST_WORDS, Progress
 from djqueue.worker.report.banner import goodbye
@@ -111,7 +112,7 @@ class Worker:
         return False
 
     def _work(self) -> None:
-        self.buffer.notices.append(Chore(ChoreKind.STARTED))
+        self.buffer.notices.append(WorkerStarted())
         try:
             while self.progress.reason is None or not self._has_settled_down():
                 self._turn(clock.now())
@@ -309,7 +310,7 @@ class Worker:
             self._signalled(number)
         if ready and (news := self.children.poll(ready)):
             self._apply(news, clock.now())
-            if self._stops_when_empty and not self.children.busy:
+            if self.options.stops_when_empty and not self.children.busy:
                 self.exchanger.look_now()
 
     # -- stopping ------------------------------------------------------------------------------
@@ -324,7 +325,7 @@ class Worker:
         if reason is not StopReason.SIGNAL:  # the warden has heard those itself
             self.children.page.stop_at = end
         self.store.be_brief(PATIENCE_AT_END, end)
-        self.buffer.notices.append(Chore(ChoreKind.STOPPING, reason.value))
+        self.buffer.notices.append(WorkerStopping(reason.value))
         self._apply(self.children.take_back(), clock.now())
         self._give_back()
 
@@ -350,7 +351,7 @@ class Worker:
         """The store had nothing: with ``--once`` and ``--stop-when-empty`` a reason to stop, when
         nothing that the worker knows of can put something in line.
         """
-        if not self._stops_when_empty or self.children.busy:
+        if not self.options.stops_when_empty or self.children.busy:
             return
         if not self._has_settled_everything:
             self.exchanger.look_now()  # what has ended by now may put something in line
@@ -361,10 +362,6 @@ class Worker:
             self.exchanger.look_now()
         else:
             self.stop(StopReason.ONCE if self.options.once else StopReason.EMPTY)
-
-    @property
-    def _stops_when_empty(self) -> bool:
-        return self.options.stop_when_empty or self.options.once
 
     @property
     def _has_settled_everything(self) -> bool:

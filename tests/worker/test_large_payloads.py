@@ -16,14 +16,14 @@ from django.utils import timezone
 from djqueue import dispatch_many, queues
 from djqueue.drivers.base import Reservation
 from djqueue.finish.finish import Finish
-from djqueue.finish.notices import Chore, ChoreKind, forget, notices_of
+from djqueue.finish.notices import RemovePayloads, notices_of
 from djqueue.models import FailedJob, Payload, QueuedJob
 from djqueue.operations.retrying import retry
 from djqueue.payload.packing import is_stored, pack
 from djqueue.payload.payload import Limits, encode, encode_head
 from djqueue.runner.decision import Action, Decision, Ending
 from djqueue.runner.outcome import End, Outcome
-from djqueue.worker.notices import tidy
+from djqueue.worker.notices import Prune, carry_out
 from tests.app.jobs import Weighs, WeighsAtomically, digest, record
 from tests.support import start_worker, wait_until
 
@@ -177,18 +177,18 @@ def test_on_a_store_that_is_no_database(ledger, redis_server):
         queues.close_all()
 
 
-def test_a_chore_that_fails_is_left_to_a_later_pruning(transactional_db, stored, caplog):
+def test_a_removal_that_fails_is_left_to_a_later_pruning(transactional_db, stored, caplog):
     Weighs(NOISE).dispatch()
     id = str(Payload.objects.get().uuid)
     broken = {**storages.backends, "jobs": {"BACKEND": "tests.dispatch.test_payload_store.Broken"}}
     with override_settings(
         DJQUEUE={**connection(), "PAYLOADS": {"STORAGE": "jobs"}}, STORAGES=broken
     ):
-        tidy(forget([id]))
+        carry_out(RemovePayloads((id,)))
     assert "no route to bucket" in caplog.text
     QueuedJob.objects.all().delete()
     Payload.objects.update(check_at=timezone.now())
-    tidy(Chore(ChoreKind.PRUNE))
+    carry_out(Prune())
     assert nothing_left()
 
 
@@ -202,8 +202,8 @@ def test_only_what_the_store_has_settled_is_forgotten():
     finish.add([End(lost, done)])
     finish.add([End(again, Outcome(Ending.RELEASED, Decision(Action.RETRY)))])
     finish.settled(finish.taken(), {"b"})
-    assert list(notices_of(finish.take_stored())) == [forget(["a"])]
+    assert list(notices_of(finish.take_stored())) == [RemovePayloads(("a",))]
     finish.add([End(lost, Outcome(Ending.LOST, Decision(Action.DONE), settled=True))])
     assert not finish.take_stored()
     finish.add([End(again, done._replace(settled=True))])
-    assert list(notices_of(finish.take_stored())) == [forget(["c"])]
+    assert list(notices_of(finish.take_stored())) == [RemovePayloads(("c",))]

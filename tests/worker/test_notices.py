@@ -12,8 +12,7 @@ import pytest
 from djqueue import queues
 from djqueue.conf import settings as djqueue_settings
 from djqueue.drivers import clock, make_driver
-from djqueue.finish.announce import time_for
-from djqueue.finish.notices import Chore, ChoreKind, Done, Failed, Released, Succeeded
+from djqueue.finish.notices import Done, Failed, Released, Succeeded
 from djqueue.models import FailedJob
 from djqueue.runner.cleanup.twin import Twin
 from djqueue.runner.outcome import ErrorReport
@@ -23,6 +22,7 @@ from djqueue.runner.timer import Timer
 from djqueue.worker.buffer import Buffer
 from djqueue.worker.children.children import Children
 from djqueue.worker.children.settings import ChildSettings
+from djqueue.worker.notices import Prune, time_for
 from tests.app import jobs
 from tests.support import start_worker, wait_until
 from tests.worker.stores import settings_of
@@ -80,7 +80,7 @@ def test_a_notice_waits_outside_of_a_child_that_is_at_a_long_job(ledger):
         process.hand_over(reservations(1, 0.8))
         wait_until(lambda: ledger.lines("begin"))
         time.sleep(0.15)
-        buffer.notices.append(Chore(ChoreKind.FORGET))
+        buffer.notices.append(Prune())
         buffer.hand_out_notices([process], clock.now())
         assert len(process.held) == len(buffer.notices) == 1
         wait_until(lambda: process.reports())
@@ -116,7 +116,7 @@ def test_each_success_of_a_notice_has_the_time_of_one():
     (job,) = reservations(1, 0.0)
     assert time_for(Succeeded((done,)), teller, 60.0) == 60
     assert time_for(Succeeded((done,) * 20), teller, 60.0) == 1200
-    assert time_for(Chore(ChoreKind.PRUNE), teller, 60.0) == 60
+    assert time_for(Prune(), teller, 60.0) == 60
     assert time_for(Failed(job, ErrorReport("ValueError", "no", "")), teller, 60.0) == 7
     assert time_for(Released(job, None, 0.0), teller, 60.0) == 7
 

@@ -17,14 +17,16 @@ import os
 import select
 import signal
 import struct
+import typing
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from djqueue.drivers.base import Reservation
-from djqueue.finish.notices import Chore, ChoreKind, Done, Failed, Notice, Released, Succeeded
+from djqueue.finish.notices import Done, Failed, Released, RemovePayloads, Succeeded
 from djqueue.runner.decision import DONE, RETURNED, Action, Decision, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
+from djqueue.worker.notices import Notice, Prune, ReplayOutbox, WorkerStarted, WorkerStopping
 
 TOKEN = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
@@ -68,8 +70,8 @@ def encode_window(items: Sequence[WorkItem]) -> bytes:
 def encode_notice(note: NoticeItem) -> bytes:
     """A notice, in a window of its own."""
     number, notice = note
-    if isinstance(notice, Chore):
-        return _framed((number, "chore", notice.kind.value, notice.text))
+    if isinstance(notice, _Plain):
+        return _framed((number, type(notice).__name__, *vars(notice).values()))
     if isinstance(notice, Succeeded):
         return _framed((number, "succeeded", *map(tuple, notice.jobs)))
     reservation, error, *rest = notice
@@ -111,9 +113,14 @@ class WindowReader:
         return b"".join(chunks)
 
 
+_Plain = WorkerStarted | WorkerStopping | RemovePayloads | Prune | ReplayOutbox
+_PLAIN_NOTICES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(_Plain)}
+"""Notices whose fields cross the channel as they are, by the names of their classes."""
+
+
 def _note(number: int, kind: str, *fields: Any) -> NoticeItem:
-    if kind == "chore":
-        return NoticeItem(number, Chore(ChoreKind(fields[0]), fields[1]))
+    if kind in _PLAIN_NOTICES:
+        return NoticeItem(number, _PLAIN_NOTICES[kind](*fields))
     if kind == "succeeded":
         return NoticeItem(number, Succeeded(tuple(map(Done._make, fields))))
     reservation, described, *rest = fields

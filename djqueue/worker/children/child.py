@@ -25,9 +25,9 @@ from django.dispatch import Signal
 from djqueue import signals
 from djqueue.conf import settings
 from djqueue.drivers import clock, make_driver
-from djqueue.finish.announce import announce, time_for
+from djqueue.finish.announce import announce
 from djqueue.finish.finish import Finish
-from djqueue.finish.notices import Announcement, Chore, ChoreKind, what_it_is
+from djqueue.finish.notices import Failed, Released, Succeeded
 from djqueue.runner.cleanup.reset import close_what_is_old, connections_after
 from djqueue.runner.cleanup.surroundings import Surroundings
 from djqueue.runner.current import Watch
@@ -47,8 +47,15 @@ from djqueue.worker.children.channel import (
 from djqueue.worker.children.page import ENDING, Slot
 from djqueue.worker.children.programs import Programs
 from djqueue.worker.children.settings import Assignment
-from djqueue.worker.notices import tidy
 from djqueue.worker.machine import resident
+from djqueue.worker.notices import (
+    Notice,
+    WorkerStarted,
+    WorkerStopping,
+    carry_out,
+    time_for,
+    what_it_is,
+)
 from djqueue.worker.warden.orphans import OWNER, prctl
 
 TO_END = 2.0
@@ -133,7 +140,7 @@ class Child:
                 return
             (index,) = TOKEN.unpack(token)
             item = self._take(index)
-            spoilt = self._tell(item) if isinstance(item, NoticeItem) else self._attempt(item)
+            spoilt = self._notify(item) if isinstance(item, NoticeItem) else self._attempt(item)
             if spoilt:
                 return
 
@@ -170,7 +177,7 @@ class Child:
         attempt = self._runner.attempt(reservation)
         self._begin(item.number, attempt.timeout)
         outcome = self._runner.run(attempt)
-        self._tidy(reservation.name)
+        self._clean_up(reservation.name)
         attempt.forget()
         output.flush()
         if outcome.duration > _TO_START:
@@ -188,7 +195,7 @@ class Child:
         else:
             self._slot.begin(number, now)
 
-    def _tidy(self, job: str) -> None:
+    def _clean_up(self, job: str) -> None:
         """Asking Django for its connections costs a tenth of a short job."""
         if self._connected:
             self._connected = connections_after(job)
@@ -204,35 +211,32 @@ class Child:
     def _has_connected(self, **_: Any) -> None:
         self._connected = True
 
-    def _tell(self, note: NoticeItem) -> bool:
+    def _notify(self, note: NoticeItem) -> bool:
         """Deliver a notice: user code that has to follow a stored outcome. Whether this process
         must not be used again.
         """
         self._index, notice = note.number, note.notice
         each = self._settings.rules.timeout or DEFAULT_TIMEOUT
         self._begin(note.number, time_for(notice, self._runner.teller, each))
-        spoilt = False
-        if isinstance(notice, Chore):
-            self._chore(notice)
-        else:
-            spoilt = self._announce(notice)
+        spoilt = self._deliver(notice)
         self._slot.end()
         send_outcome(self._channels.outcomes, encode_delivered(note.number))
         return spoilt
 
-    def _announce(self, notice: Announcement) -> bool:
-        spoilt = announce(notice, self._runner.teller, self._settings.connection)
-        self._tidy(what_it_is(notice))
+    def _deliver(self, notice: Notice) -> bool:
+        spoilt = False
+        match notice:
+            case WorkerStarted():
+                self._worker_signal(signals.worker_started)
+            case WorkerStopping(reason):
+                self._worker_signal(signals.worker_stopping, reason=reason)
+            case Succeeded() | Failed() | Released():
+                spoilt = announce(notice, self._runner.teller, self._settings.connection)
+                self._clean_up(what_it_is(notice))
+            case _:
+                carry_out(notice)
+                self._clean_up(what_it_is(notice))
         return spoilt
-
-    def _chore(self, chore: Chore) -> None:
-        if chore.kind is ChoreKind.STARTED:
-            self._worker_signal(signals.worker_started)
-        elif chore.kind is ChoreKind.STOPPING:
-            self._worker_signal(signals.worker_stopping, reason=chore.text)
-        else:
-            tidy(chore)
-            self._tidy("a chore")
 
     def _worker_signal(self, which: Signal, **more: Any) -> None:
         """Worker signals are sent here, since the parent runs no user code."""

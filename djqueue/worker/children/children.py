@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
-from djqueue.finish.notices import what_it_is
 from djqueue.runner.decision import LOST
 from djqueue.runner.outcome import End
 from djqueue.worker.children.channel import NoticeItem, WorkItem
@@ -37,6 +36,7 @@ from djqueue.worker.children.process import (
 from djqueue.worker.children.settings import ChildSettings
 from djqueue.worker.events import Events
 from djqueue.worker.machine import resident
+from djqueue.worker.notices import what_it_is
 from djqueue.worker.schedule import NEVER
 from djqueue.worker.warden.link import Link
 from djqueue.worker.warden.warden import PARENT_TIME

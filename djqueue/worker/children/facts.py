@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from djqueue.drivers.base import Reservation
 from djqueue.finish import deaths as postmortem
-from djqueue.finish.notices import Notice
 from djqueue.runner.decision import LOST
 from djqueue.runner.outcome import End, Outcome
 from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.page import Reason
 from djqueue.worker.children.process import Broken, Process, Stopped, TooLarge
 from djqueue.worker.children.settings import ChildSettings
+from djqueue.worker.notices import Notice
 
 
 class Ended(NamedTuple):

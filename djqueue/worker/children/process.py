@@ -10,7 +10,6 @@ from typing import NamedTuple
 from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.finish.deaths import stacks
-from djqueue.finish.notices import Notice
 from djqueue.runner.outcome import Outcome
 from djqueue.worker.children.channel import (
     TOKEN,
@@ -22,6 +21,7 @@ from djqueue.worker.children.channel import (
     encode_window,
 )
 from djqueue.worker.children.page import Running, Slot
+from djqueue.worker.notices import Notice
 from djqueue.worker.warden.link import Link, ParentEnds
 
 GARBLED = "Its process wrote something else where its outcomes belong, so they could not be read."

@@ -17,9 +17,9 @@ from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
 from djqueue.finish import deaths as postmortem
-from djqueue.finish.notices import Chore, ChoreKind, Notice
 from djqueue.runner.outcome import Outcome
 from djqueue.runner.rules import Rules
+from djqueue.worker.notices import Prune, ReplayOutbox, Upkeep
 from djqueue.worker.schedule import NEVER, Timer
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Recovered(NamedTuple):
 class ForChild(NamedTuple):
     """A child has to do this, since it runs code of the project or may take long."""
 
-    notice: Notice
+    notice: Upkeep
 
 
 Fact = PauseChanged | RestartRequested | JobsMayWait | Recovered | ForChild
@@ -111,7 +111,7 @@ class Maintenance:
                 return self._replay_elsewhere(now, accepting)
             case Timer.SHOW:
                 return Done(self._store.show())
-        return Done(now + PRUNE_EVERY, [ForChild(Chore(ChoreKind.PRUNE))])
+        return Done(now + PRUNE_EVERY, [ForChild(Prune())])
 
     def _read_controls(self) -> list[Fact]:
         alias = settings().databases[0]
@@ -177,7 +177,7 @@ class Maintenance:
         if not outbox.in_use():
             return Done(NEVER)
         if accepting and self._may_replay() and self._store.others_need_replay():
-            return Done(now + REPLAY_ELSEWHERE_EVERY, [ForChild(Chore(ChoreKind.REPLAY))])
+            return Done(now + REPLAY_ELSEWHERE_EVERY, [ForChild(ReplayOutbox())])
         return Done(now + REPLAY_EVERY)
 
     def _may_replay(self) -> bool:
