@@ -12,7 +12,7 @@ from tests.imports import PACKAGE, ROOT, Import, imports_of, modules
 # Lowest first. A module belongs to the entry that is the longest beginning of its name; every
 # module must have one, so a new module says here where it belongs.
 LAYERS: dict[str, list[str]] = {
-    "ground": ["errors", "conf", "signals"],
+    "ground": ["errors", "compat", "conf", "signals"],
     "data": [
         "text",
         "payload",

@@ -10,13 +10,14 @@ from django.core.exceptions import ValidationError
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import F
 from django.db.models.functions import Substr
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
 from djqueue.admin.lists.filters import DATABASE
 from djqueue.admin.lists.paginator import CappedPaginator
+from djqueue.compat import kept_filters
 from djqueue.operations.describe import LONGEST_SHOWN
 from djqueue.text import printable as text
 from djqueue.text import short_ids as ids
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
     from django.db.models import Model, QuerySet
     from django.http import HttpResponse
-    from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
+
+    from djqueue.compat import LazyText
 
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
@@ -35,7 +37,7 @@ else:
 
 
 def column(
-    label: _StrPromise, *, ordering: str | None = None
+    label: LazyText, *, ordering: str | None = None
 ) -> Callable[[Callable[[Any, Any], object]], Callable[[Any, Any], SafeString]]:
     """A list column whose cells carry its label: on a phone each row becomes a card of them."""
 
@@ -122,7 +124,7 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     def alias(self, request: HttpRequest) -> str:
         """The database that a request is about. Pages keep it from the list they came from."""
-        kept = QueryDict(request.GET.get("_changelist_filters", ""))
+        kept = kept_filters(request)
         asked = request.GET.get(DATABASE) or kept.get(DATABASE)
         known = self.databases()
         return asked if asked and asked in known else next(iter(known))

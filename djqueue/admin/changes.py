@@ -24,12 +24,12 @@ from djqueue.operations.words import relative
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
-    from django.utils.functional import _StrPromise
 
     from djqueue.admin.selection import Key, Selection
+    from djqueue.compat import LazyText
     from djqueue.models import FailedJob
 
-HINTS: Mapping[Reason, _StrPromise] = {
+HINTS: Mapping[Reason, LazyText] = {
     results.RUNNING: _("Wait for the end, or use “Delete even though running”."),
     results.TAKEN_AGAIN: _("Look at the list once more."),
     results.NOT_SEEN: _("Look at the list once more."),

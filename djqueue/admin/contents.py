@@ -24,7 +24,7 @@ from djqueue.text.masking import MASK, is_secret, masked, masked_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django.utils.functional import _StrPromise
+    from djqueue.compat import LazyText
 
 VISIBLE = "djqueue.view_payload"
 """The permission to see values."""
@@ -35,7 +35,7 @@ LARGEST = 64 * 1024
 MOST = 200
 """Arguments, and tags, that a page shows."""
 _PLAIN = (str, int, float)
-_KINDS: Mapping[str, _StrPromise] = {
+_KINDS: Mapping[str, LazyText] = {
     Ending.RAISED.value: gettext_lazy("Error"),
     Ending.TIMED_OUT.value: gettext_lazy("Timed out"),
     Ending.DIED.value: gettext_lazy("Process died"),

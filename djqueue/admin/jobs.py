@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, DELETION
-from django.http import QueryDict
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -24,6 +23,7 @@ from djqueue.admin.lists.words import NOTHING, moment, state_pill
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
 from djqueue.admin.selection import stored_key
+from djqueue.compat import kept_filters
 from djqueue.drivers.base import Change, State
 from djqueue.errors import QueueError
 from djqueue.operations.selection import EVERY_STATE
@@ -128,7 +128,7 @@ class QueuedJobAdmin(OperatorAdmin):
 
     def connection(self, request: HttpRequest) -> str | None:
         """The one that the list, or the page, is about; None for a database."""
-        kept = QueryDict(request.GET.get("_changelist_filters", ""))
+        kept = kept_filters(request)
         asked = request.GET.get(CONNECTION) or kept.get(CONNECTION)
         return asked if asked in self.stores() else None
 

@@ -33,8 +33,9 @@ from djqueue.text import printable as text
 if TYPE_CHECKING:
     from django.contrib.admin.models import LogEntry
     from django.db.models import QuerySet
-    from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
+
+    from djqueue.compat import LazyText
 
 SLICE = 500
 """Rows that one transaction of an action holds."""
@@ -51,7 +52,7 @@ class Verb:
     """Something that operators do to rows."""
 
     name: str
-    label: _StrPromise
+    label: LazyText
     """On the button of a row's page."""
     permissions: tuple[str, ...]
     """All of them are needed."""
@@ -61,7 +62,7 @@ class Verb:
     """As in the admin's log."""
     offered: Callable[[Any], bool] = lambda row: True
     """Whether a row's page has the button, given the row."""
-    question: _StrPromise | None = None
+    question: LazyText | None = None
     """What to know before it is done."""
     destructive: bool = False
     """It cannot be undone: asked about always, not only for all rows."""

@@ -14,11 +14,11 @@ from djqueue.text.masking import masked_text
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
-    from django.utils.functional import _StrPromise
 
+    from djqueue.compat import LazyText
     from djqueue.operations.results import Reason, Result
 
-    Words = str | _StrPromise
+    Words = str | LazyText
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def _open(annotation: Any) -> tuple[Any, ...] | None:
         return typing.get_args(annotation)
     if origin is typing.Literal:
         return tuple(type(one) for one in annotation.__args__)
-    if origin is typing.Annotated or getattr(origin, "_name", None) in _QUALIFIERS:
+    if origin is typing.Annotated or str(origin).rpartition(".")[2] in _QUALIFIERS:
         return (typing.get_args(annotation)[0],)
     if isinstance(annotation, typing.NewType):
         return (annotation.__supertype__,)

@@ -23,6 +23,7 @@ from djqueue.arguments.annotations import Unresolved, alternatives, is_class, re
 from djqueue.arguments.errors import DamagedError, GoneError, RefusedError, Where, brief, short_repr
 from djqueue.arguments.named import Named, choose, kind_of
 from djqueue.arguments.refusals import refusal
+from djqueue.compat import unwrapped
 from djqueue.errors import InvalidPayload, ModelMissing, NotSerializable
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Codec:
             return named.pack(value, depth)
         if isinstance(value, Model):
             if kind is SimpleLazyObject:  # request.user, loaded by now
-                value = vars(value)["_wrapped"]
+                value = unwrapped(value)
             return models.pack_model(value, self)
         if isinstance(value, QuerySet):
             return models.pack_queryset(value, self)

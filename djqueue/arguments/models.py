@@ -8,11 +8,11 @@ from django.apps import apps
 from django.core.exceptions import FieldError, ObjectDoesNotExist, ValidationError
 from django.db import DEFAULT_DB_ALIAS, DataError, connections, router
 from django.db.models import Model, QuerySet
-from django.db.models.query import ModelIterable
 
 from djqueue.arguments.errors import DamagedError, GoneError, RefusedError, brief, short_repr
 from djqueue.arguments.key_order import InOrderOfKeys
 from djqueue.arguments.scalars import PACK, pack_str, part, unpack_text
+from djqueue.compat import fetched_rows, yields_instances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def pack_queryset(value: QuerySet[Any], codec: ValueCodec) -> Any:
             f"is a combined queryset of {label} (of union() or the like), which cannot be restored "
             "as one. Pass list() of it, or its parts."
         )
-    if not issubclass(value._iterable_class, ModelIterable):
+    if not yields_instances(value):
         raise RefusedError(
             f"is a queryset of values of {label}, not of instances. Pass list() of it, or remove "
             "values(), values_list() or dates()."
@@ -74,7 +74,7 @@ def pack_queryset(value: QuerySet[Any], codec: ValueCodec) -> Any:
 
 
 def _keys(queryset: QuerySet[Any]) -> list[Any]:
-    rows = queryset._result_cache
+    rows = fetched_rows(queryset)
     if rows is None:
         keys = list(queryset.values_list("pk", flat=True)[: MAX_KEYS + 1])
     else:

@@ -13,6 +13,8 @@ import weakref
 from collections.abc import Callable, Generator
 from typing import Any, NoReturn
 
+from djqueue.compat import has_wait
+
 SERVER_SHARE = 0.8
 """The part of the time after which the server is to give up."""
 CANCEL_SECONDS = 0.5
@@ -53,12 +55,8 @@ class Bound:
 
 
 def bind(raw: Any, bound: Bound) -> None:
-    """Let psycopg's connection `raw` wait for no answer for longer than `bound` says.
-
-    All its cursors wait through ``Connection.wait``. Others (psycopg2) have only what the server
-    and the system's TCP keep to.
-    """
-    if hasattr(raw, "pgconn") and hasattr(raw, "wait"):
+    """Let psycopg's connection `raw` wait for no answer for longer than `bound` says."""
+    if has_wait(raw):
         raw.wait = _waiting(weakref.ref(raw), bound)
 
 

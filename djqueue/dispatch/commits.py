@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connections, transaction
 
+from djqueue.compat import is_of_testcase
 from djqueue.errors import QueueError
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def when_all_commit(aliases: list[str], publish: Callable[[], None]) -> None:
 def _in_transaction() -> Iterator[BaseDatabaseWrapper]:
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block:
-            blocks = connection.atomic_blocks
-            # Private to Django; nothing public marks the transaction of a test.
-            if not all(getattr(block, "_from_testcase", False) for block in blocks):
+            if not all(map(is_of_testcase, connection.atomic_blocks)):
                 yield connection
         elif connection.connection is not None and not connection.autocommit:
             yield connection

@@ -7,13 +7,13 @@ It checks and encodes the job (`prepare`), then pushes it at once or after the c
 from __future__ import annotations
 
 import os
-from asyncio import _get_running_loop
 from time import time_ns
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
+from djqueue.compat import running_loop
 from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatched import DispatchedJob
@@ -150,7 +150,7 @@ def refuse_event_loop(called: str, instead: str) -> None:
 
     As with the ORM, ``DJANGO_ALLOW_ASYNC_UNSAFE`` (for notebooks) turns this off.
     """
-    if _get_running_loop() is not None and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+    if running_loop() is not None and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
         raise SynchronousOnlyOperation(
             f"{called} speaks to the store and would block the event loop: use {instead}."
         )

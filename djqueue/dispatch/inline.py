@@ -15,10 +15,10 @@ import logging
 import threading
 from typing import Any
 
-from asgiref.sync import SyncToAsync
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
+from djqueue.compat import has_request_thread
 from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.finish.announce import announce
 from djqueue.finish.notices import RemovePayloads, notices_of
@@ -70,8 +70,7 @@ class AfterResponse(threading.local):
         self.finished()  # for an earlier response that its server never closed
         # Django's async test client ends its requests in another thread: nothing would run the
         # jobs.
-        has_a_thread = SyncToAsync.thread_sensitive_context.get(None) is not None
-        if environ is not None or has_a_thread:
+        if environ is not None or has_request_thread():
             self._waiting = []
 
     def finished(self, **_: Any) -> None:

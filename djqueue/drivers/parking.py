@@ -15,6 +15,7 @@ from django.db import DatabaseError, connections
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from djqueue.compat import delete_rows
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import OutgoingJob, State, StoredJob
@@ -94,7 +95,7 @@ def count(alias: str, connection: str, queue: str) -> int:
 
 def clear(alias: str, connection: str, queue: str) -> int:
     """Delete the jobs that wait for a queue; how many."""
-    return sum(rows._raw_delete(rows.db) for rows in _waiting(alias, connection, queue))
+    return sum(map(delete_rows, _waiting(alias, connection, queue)))
 
 
 def find(ids: Sequence[str], connection: str | None = None) -> Iterator[tuple[str, StoredJob]]:
@@ -126,7 +127,7 @@ def find(ids: Sequence[str], connection: str | None = None) -> Iterator[tuple[st
 
 def remove(ids: Sequence[str], connection: str) -> int:
     """Delete jobs that `find` finds; how many."""
-    return sum(rows._raw_delete(rows.db) for rows in _free(ids, connection))
+    return sum(map(delete_rows, _free(ids, connection)))
 
 
 def _free(ids: Sequence[str], connection: str | None) -> Iterator[QuerySet[Outbox]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils import timezone
 
+from djqueue.compat import delete_rows
 from djqueue.conf import settings
 from djqueue.drivers.slices import slices
 from djqueue.errors import Unsupported
@@ -118,7 +119,7 @@ def take_back(fences: Mapping[str, int]) -> int:
     for number, every in by_number.items():
         for some in slices(every, SLICE):
             rows = table().filter(uuid__in=[_uuid(id) for id in some], reservation=number)
-            taken += rows._raw_delete(rows.db)
+            taken += delete_rows(rows)
     return taken
 
 

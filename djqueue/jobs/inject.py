@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from djqueue.errors import InvalidJob
 
 if TYPE_CHECKING:
-    from contextlib import _GeneratorContextManager
+    from djqueue.compat import GeneratorManager
 
 __all__ = ["Inject", "Marker", "injected", "markers"]
 
@@ -37,7 +37,7 @@ class Marker:
 
 
 @overload
-def Inject(factory: Callable[[], _GeneratorContextManager[T, Any, Any]]) -> T: ...
+def Inject(factory: Callable[[], GeneratorManager[T, Any, Any]]) -> T: ...
 @overload
 def Inject(factory: Callable[[], Generator[T, None, None]]) -> T: ...
 @overload

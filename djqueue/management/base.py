@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
+from djqueue.compat import stream_of
 from djqueue.conf import settings
 from djqueue.errors import JobNotFound, QueueError
 from djqueue.management.checking import add_skip_checks, refuse_errors
@@ -63,10 +64,8 @@ class QueueCommand(BaseCommand):
         """Run, and report every error as one line."""
         self._color = not options["no_color"]
         style = self.stderr.style_func
-        out: Any = self.stdout._out  # the stubs take it for a method
-        err: Any = self.stderr._out
-        self.stdout = Printable(options.pop("stdout", None) or out)
-        self.stderr = Printable(options.pop("stderr", None) or err)
+        self.stdout = Printable(options.pop("stdout", None) or stream_of(self.stdout))
+        self.stderr = Printable(options.pop("stderr", None) or stream_of(self.stderr))
         self.stderr.style_func = style
         try:
             if self.changes and not options.pop("skip_own_checks", False):

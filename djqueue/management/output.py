@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import OutputWrapper
 
+from djqueue.compat import stream_of
 from djqueue.text.printable import json_safe, lines, one_line
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Printable(OutputWrapper):
     ) -> None:
         """`msg`, as the stream can write it."""
         shown = lines(msg)
-        encoding = getattr(self._out, "encoding", None) or "utf-8"
+        encoding = getattr(stream_of(self), "encoding", None) or "utf-8"
         shown = shown.encode(encoding, "backslashreplace").decode(encoding)
         super().write(shown, style_func, ending)
 
@@ -105,7 +106,7 @@ def _write_with_rich(
     for row in rows:
         table.add_row(*map(Text, row))
     console = Console(
-        file=out._out,  # type: ignore[arg-type]  # the stubs take it for a method
+        file=stream_of(out),
         color_system="auto" if color else None,
     )
     console.print(table)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db.models import Count, Q
 from django.utils import timezone
 
+from djqueue.compat import delete_rows
 from djqueue.databases.now import UtcNow
 from djqueue.errors import JobNotFound
 from djqueue.finish.failed import store, table
@@ -228,7 +229,7 @@ def forget(
         # that another process is about to retry are left to it.
         rows = free().filter(selection.condition(), id__in=keys)
         large = _put_aside(rows)
-        deleted = rows._raw_delete(rows.db)
+        deleted = delete_rows(rows)
         if large and deleted == len(keys):  # else one of them may just have been retried
             payload_store.remove(large)
         forgotten += deleted
@@ -279,7 +280,7 @@ def gone(by: str, keys: Sequence[int]) -> int:
     """
     if not keys:
         return 0
-    return table().filter(pk__in=keys, taken_by=by)._raw_delete(store())
+    return delete_rows(table().filter(pk__in=keys, taken_by=by), store())
 
 
 def let_go(by: str, keys: Iterable[int]) -> None:

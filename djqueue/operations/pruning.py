@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 from django.utils import timezone
 
+from djqueue.compat import delete_rows
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
@@ -70,6 +71,6 @@ def _delete(rows: QuerySet[Any], end: float) -> None:
         keys = list(rows.values_list("pk", flat=True)[:SLICE])
         if keys:
             some = rows.filter(pk__in=keys)  # with the condition: they may have changed since
-            some._raw_delete(some.db)
+            delete_rows(some)
         if len(keys) < SLICE or time.monotonic() > end:
             return

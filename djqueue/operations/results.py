@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
+    from djqueue.compat import LazyText
 
-    Words = str | _StrPromise
+    Words = str | LazyText
 
 __all__ = [
     "ALIVE_AGAIN",

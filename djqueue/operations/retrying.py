@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django.db import transaction
 
+from djqueue.compat import delete_rows
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import text_for_job
 from djqueue.dispatch.large import seconds_until_check
@@ -213,8 +214,7 @@ def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:
 
 
 def _delete(keys: Sequence[int]) -> int:
-    rows = failed_jobs.free().filter(id__in=keys)
-    return rows._raw_delete(rows.db)
+    return delete_rows(failed_jobs.free().filter(id__in=keys))
 
 
 def _outgoing(row: FailedJob) -> OutgoingJob:

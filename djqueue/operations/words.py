@@ -15,11 +15,11 @@ from djqueue.text.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from django.utils.functional import _StrPromise
+    from djqueue.compat import LazyText
 
 __all__ = ["STATES", "listed", "number_of", "relative", "since", "span"]
 
-STATES: dict[State, _StrPromise] = {
+STATES: dict[State, LazyText] = {
     State.WAITING: gettext_lazy("Waiting"),
     State.DELAYED: gettext_lazy("Delayed"),
     State.RESERVED: gettext_lazy("Running"),

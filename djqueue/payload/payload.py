@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from djqueue.compat import compact_json
 from djqueue.errors import InvalidPayload, NotSerializable
 
 VERSION = 1
@@ -37,25 +38,7 @@ MOST_LEVELS = 200
 argument can reach. Code that reads a payload need not recurse deeper."""
 _SEPARATOR = ',"id":'
 _LONGEST_HEAD = 4096
-
-
-def _encoder() -> Callable[[Any], str]:
-    """Return a function that makes compact ASCII JSON. It raises `ValueError` for nan and infinity,
-    `TypeError` for what is not a JSON value.
-    """
-    encoder = json.JSONEncoder(
-        ensure_ascii=True, allow_nan=False, separators=(",", ":"), check_circular=False
-    )
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:  # not CPython
-        return encoder.encode
-    # `encode` makes such an object at each call, which takes longer than encoding most arguments.
-    text = json.encoder.encode_basestring_ascii
-    parts = make(None, encoder.default, text, None, ":", ",", False, False, False)
-    return lambda value: "".join(parts(value, 0))
-
-
-_encode = _encoder()
+_encode = compact_json()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from django.core.files.storage import storages
 from django.db import DatabaseError
 from django.utils import timezone
 
+from djqueue.compat import delete_rows
 from djqueue.conf import PayloadSettings, settings
 from djqueue.errors import ConfigurationError, InvalidPayload, QueueUnavailable
 from djqueue.payload.packing import STORED, ZLIB, body_of, digest, inflated
@@ -132,8 +133,7 @@ def remove(ids: Sequence[str]) -> None:
                 storages[known.storage].delete(_path(key))
     # Rows last: if the storage fails, pruning still knows of the files.
     with _translate_errors(f'database "{settings().payload_database}"'):
-        rows = _table().filter(uuid__in=keys)
-        rows._raw_delete(rows.db)
+        delete_rows(_table().filter(uuid__in=keys))
 
 
 def orphan_files(shard: int, older_than: timedelta) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import Q, QuerySet
 
+from djqueue.compat import delete_rows
 from djqueue.databases.now import UtcNow
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
@@ -97,8 +98,7 @@ def take_due(alias: str, by: str, connection: str, limit: int) -> list[Taken]:
 def gone(alias: str, by: str, ids: Iterable[str]) -> None:
     """Delete rows that `by` holds, as their jobs are in the store."""
     for some in _slices(list(ids)):
-        rows = table(alias).filter(uuid__in=some, taken_by=by)
-        rows._raw_delete(rows.db)
+        delete_rows(table(alias).filter(uuid__in=some, taken_by=by))
 
 
 def put_back(alias: str, by: str, ids: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import connections, transaction
 from django.db.models import F, Q
 
+from djqueue.compat import delete_rows
 from djqueue.databases.now import UtcNow
 from djqueue.drivers.database.rows import IN_LINE, in_state, jobs, put_back
 from djqueue.drivers.types import Change, State
@@ -72,7 +73,7 @@ def _written(change: Change, rows: QuerySet[QueuedJob]) -> int:
         return put_back(rows)
     if change is Change.RUN_NOW:
         return rows.update(line=IN_LINE, available_at=UtcNow())
-    return rows._raw_delete(rows.db)
+    return delete_rows(rows)
 
 
 def _lock(rows: QuerySet[QueuedJob]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q, QuerySet
 
+from djqueue.compat import delete_rows
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import Change, Inspector, QueueCounts, State, StoredJob
 from djqueue.drivers.database import changing
@@ -81,7 +82,7 @@ class DatabaseInspector(Inspector):
             rows = self._jobs.filter(queue=queue, uuid__in=ids)
             if not even_running:
                 rows = rows.filter(Q(reserved_by__isnull=True) | in_state(State.STUCK))
-            return rows._raw_delete(self._calls.alias)
+            return delete_rows(rows, self._calls.alias)
 
     def release(self, queue: str, ids: Sequence[str]) -> int:
         """The condition is part of the statement: a worker may have taken the job meanwhile."""
@@ -103,6 +104,6 @@ class DatabaseInspector(Inspector):
                 keys = list(waiting.values_list("id", flat=True)[:1000])
                 if not keys:
                     return removed
-                removed += self._jobs.filter(id__in=keys, reserved_by__isnull=True)._raw_delete(
-                    self._calls.alias
+                removed += delete_rows(
+                    self._jobs.filter(id__in=keys, reserved_by__isnull=True), self._calls.alias
                 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
+from djqueue.compat import delete_rows
 from djqueue.databases.now import UtcNow
 from djqueue.drivers.guard.state import Claim, Delivery, GuardRow
 from djqueue.drivers.guard.table import AT_ONCE, Table
@@ -216,7 +217,7 @@ class Guard:
         """Delete the rows of jobs that were deleted while no worker held them."""
         with self._translated_errors():
             for some in slices(ids, AT_ONCE):
-                self._rows.filter(uuid__in=some, held_as="")._raw_delete(self.alias)
+                delete_rows(self._rows.filter(uuid__in=some, held_as=""), self.alias)
 
     # -- holding -------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ import sys
 import threading
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError
 
 from djqueue.checks.deployment import sqlite_waits
+from djqueue.compat import stream_of
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
 from djqueue.drivers import make_driver
@@ -134,7 +135,7 @@ class Command(BaseCommand):
         """Where the worker's lines go. With `as_json` nothing else does: what jobs print, and any
         program that they start, is on stderr.
         """
-        stream = cast("TextIO | None", self.stdout._out)  # Django's wrapper hides the encoding
+        stream: TextIO | None = stream_of(self.stdout)
         if not as_json or stream is None or stream is not sys.stdout:
             return stream
         try:

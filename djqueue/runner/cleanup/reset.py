@@ -7,6 +7,7 @@ import logging
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from djqueue.compat import forget_transaction
 from djqueue.runner.cleanup.session import Left, left_on
 
 logger = logging.getLogger("djqueue")
@@ -75,11 +76,6 @@ def _wanted_by_settings(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _discard(connection: BaseDatabaseWrapper) -> None:
-    """Closing rolls back. Inside an atomic block Django closes only after its own bookkeeping."""
-    connection.in_atomic_block = False
-    connection.savepoint_ids = []
-    connection.atomic_blocks = []
-    connection.needs_rollback = False
-    connection.run_on_commit = []
-    connection.closed_in_transaction = False
+    """Closing rolls back."""
+    forget_transaction(connection)
     connection.close()

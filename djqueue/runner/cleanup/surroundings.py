@@ -10,10 +10,9 @@ import logging
 import os
 import signal
 import time
-
-# The same as in `signal`, without making an enum of each answer: they are asked after each job.
-from _signal import getsignal, pthread_sigmask  # type: ignore[import-not-found]
 from contextlib import suppress
+
+from djqueue.compat import environment, getsignal, pthread_sigmask
 
 logger = logging.getLogger("djqueue")
 
@@ -36,8 +35,7 @@ class Surroundings:
         self._directory = _directory()
         self._umask = os.umask(0o022)
         os.umask(self._umask)
-        # Private to Python: the copy of a mapping and a comparison with it cost 20 µs.
-        self._environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
+        self._environ = environment()
         self._variables = dict(self._environ)
         self._told: set[tuple[str, str]] = set()
 

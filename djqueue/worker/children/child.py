@@ -6,7 +6,6 @@ job settles itself in its own transaction.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import faulthandler
 import gc
@@ -22,7 +21,7 @@ from typing import Any, NoReturn
 from django.db.backends.signals import connection_created
 from django.dispatch import Signal
 
-from djqueue import signals
+from djqueue import compat, signals
 from djqueue.conf import settings
 from djqueue.drivers import clock, make_driver
 from djqueue.finish.announce import announce
@@ -92,8 +91,8 @@ def _wind_up() -> None:
     """End as a program does: threads that are not daemons are waited for, and what was registered
     with `atexit` runs; error trackers send then. The warden sees to it that this ends.
     """
-    threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing does in its children
-    atexit._run_exitfuncs()
+    compat.wait_for_threads()
+    compat.run_exit_functions()
 
 
 class Child:

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from djqueue.compat import helper_processes
 from djqueue.worker.warden import orphans
 
 logger = logging.getLogger("djqueue.worker")
@@ -22,7 +23,7 @@ class Programs:
         """Warn of what `job` has left running. It ends with this process, not with the job."""
         if not _has_children():
             return
-        running = frozenset(pid for pid in orphans.children() if _runs(pid)) - _of_python()
+        running = frozenset(pid for pid in orphans.children() if _runs(pid)) - helper_processes()
         for pid in sorted(running - self._known):
             logger.warning(
                 "%s has ended and left a program running: %s (process %d). It ends with the process"
@@ -43,20 +44,6 @@ def _has_children() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def _of_python() -> set[int]:
-    """Helpers of multiprocessing, which are meant to stay."""
-    found = set()
-    for module, name, attribute in (
-        ("multiprocessing.resource_tracker", "_resource_tracker", "_pid"),
-        ("multiprocessing.forkserver", "_forkserver", "_forkserver_pid"),
-    ):
-        if module in sys.modules:
-            pid = getattr(getattr(sys.modules[module], name, None), attribute, None)
-            if pid is not None:
-                found.add(pid)
-    return found
 
 
 def _runs(pid: int) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
+from djqueue.compat import delete_rows
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.drivers import clock
@@ -51,7 +52,7 @@ class Presence:
         """The worker is about to end."""
         if self._row is not None:
             row = self._row
-            self._ask(lambda: self._rows.filter(pk=row)._raw_delete(self._alias))
+            self._ask(lambda: delete_rows(self._rows.filter(pk=row), self._alias))
 
     def _ask(self, question: Callable[[], object]) -> None:
         with suppress(QueueUnavailable, DatabaseError):
@@ -72,7 +73,7 @@ class Presence:
             ).pk
             long_dead = UtcNow() - timedelta(seconds=KEEP_DEAD)
             dead = self._rows.filter(connection=self._connection, alive_until__lt=long_dead)
-            dead._raw_delete(self._alias)
+            delete_rows(dead, self._alias)
 
     @property
     def _rows(self) -> QuerySet[Worker]:

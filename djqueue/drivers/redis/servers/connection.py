@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection
+
+from djqueue.compat import socket_of
 
 HAS_HIREDIS = find_spec("hiredis") is not None
 if HAS_HIREDIS:
@@ -113,7 +114,7 @@ class ServerConnection:
 
     def descriptor(self) -> int | None:
         """The socket, if it is open."""
-        sock = _socket(self._connection)
+        sock = socket_of(self._connection)
         return None if sock is None else sock.fileno()
 
     def close(self) -> None:
@@ -150,7 +151,7 @@ class ServerConnection:
         """Wait no longer from now on than the call that this belongs to may, within a twentieth."""
         left = self._patience()
         if not 0.95 * self._allowed <= left <= 1.05 * self._allowed:
-            sock = _socket(connection)
+            sock = socket_of(connection)
             if sock is not None:
                 sock.settimeout(left)
                 self._allowed = left
@@ -179,10 +180,6 @@ def _is_stale(connection: Connection) -> bool:
         return connection.can_read(0)
     except exceptions.ConnectionError:
         return True
-
-
-def _socket(connection: Connection | None) -> socket.socket | None:
-    return getattr(connection, "_sock", None)
 
 
 def _packed(connection: Any, command: Sequence[Any]) -> list[bytes]:
