@@ -39,6 +39,7 @@ from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id
 from djqueue.payload.packing import is_stored
+from djqueue.text.numbers import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -67,9 +68,10 @@ class RetryStopped(QueueUnavailable):
     """A store did not take the jobs. The text says how many were moved before."""
 
     def __init__(self, cause: QueueUnavailable, so_far: Retried) -> None:
-        moved = f"{so_far.moved:,} {'job was' if so_far.moved == 1 else 'jobs were'} retried"
+        moved = number_of(so_far.moved, "job was", "jobs were")
         super().__init__(
-            f"{cause} {moved} before; the others are as they were.", ambiguous=cause.ambiguous
+            f"{cause} {moved} retried before; the others are as they were.",
+            ambiguous=cause.ambiguous,
         )
         self.so_far = so_far
 

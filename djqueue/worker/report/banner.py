@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.text.numbers import number_of
 from djqueue.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def goodbye(number: signal.Signals, running: Sequence[str]) -> str:
 
 
 def _limits(options: WorkerOptions, verbosity: int) -> Iterator[str]:
-    children = f"{options.workers} children" if options.workers != 1 else "1 child"
+    children = number_of(options.workers, "child", "children")
     values = {
         "workers": children if options.workers else "in this process: no timeouts",
         "tries": f"tries {options.tries or 'without limit'}",
@@ -77,6 +78,6 @@ def _unread(options: WorkerOptions, inspector: Inspector) -> Iterator[str]:
         return
     for queue, count in waiting.items():
         if count:
-            jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
+            jobs = number_of(count, "job waits", "jobs wait")
             both = ",".join((*options.queues, queue))
             yield f"  {jobs} on {queue}, which this worker does not read: --queue {both}"
