@@ -17,7 +17,11 @@ import os
 import signal
 import sys
 import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+from django.utils.translation import trans_real
 
 if TYPE_CHECKING:
     import socket
@@ -209,6 +213,29 @@ def has_request_thread() -> bool:
 
     context = getattr(SyncToAsync, "thread_sensitive_context", None)
     return context is not None and context.get(None) is not None
+
+
+def may_have_language() -> bool:
+    """Return False if no language has been activated here: each dispatch asks, and where there is
+    none, ``get_language()`` takes 10 µs to find that out. It is asked where this returns True.
+    """
+    return _may_be_set(getattr(trans_real, "_active", None))
+
+
+def may_have_time_zone() -> bool:
+    """Return False if no time zone has been activated here, as `may_have_language` for a language.
+    ``get_current_timezone()`` is asked where this returns True.
+    """
+    return _may_be_set(getattr(timezone, "_active", None))
+
+
+def _may_be_set(local: Any) -> bool:
+    """Return False if an `asgiref.local.Local` is empty, and True where that cannot be seen."""
+    try:
+        data = local._storage._data
+    except AttributeError:
+        return True
+    return type(data) is not ContextVar or data.get(None) is not None
 
 
 # -- clients of stores -----------------------------------------------------------------------------

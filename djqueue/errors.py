@@ -6,10 +6,12 @@
     │   └── MissingPackage          a driver's client library is not installed (also ImportError)
     ├── InvalidJob                  a job class or function is declared wrongly (also TypeError)
     ├── NotSerializable             an argument that cannot be queued (also TypeError)
+    ├── InvalidContext              a value that the context cannot have (also ValueError)
     ├── PayloadError                a stored payload cannot be run
     │   ├── InvalidPayload          not a payload of djqueue, or damaged
     │   ├── UnknownJob              a name that no running code knows
-    │   └── ModelMissing            a model instance in the arguments no longer exists
+    │   ├── ModelMissing            a model instance in the arguments no longer exists
+    │   └── Undecryptable           none of the keys decrypts what the payload carries
     ├── QueueUnavailable            a store cannot be reached, or refused the request
     ├── Unsupported                 this store cannot do that, with the reason
     ├── NotInJob                    current_job() outside a job (also LookupError)
@@ -64,6 +66,10 @@ class NotSerializable(QueueError, TypeError):
     """An argument has a type that cannot be queued."""
 
 
+class InvalidContext(QueueError, ValueError):
+    """The context cannot have this value: it is no JSON, or the context would be above 8 KiB."""
+
+
 class PayloadError(QueueError):
     """A stored payload cannot be run."""
 
@@ -78,6 +84,10 @@ class UnknownJob(PayloadError):
 
 class ModelMissing(PayloadError):
     """A model instance in the job's arguments no longer exists."""
+
+
+class Undecryptable(PayloadError):
+    """None of the keys decrypts a part of the payload."""
 
 
 class QueueUnavailable(QueueError):

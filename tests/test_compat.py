@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextvars
 import inspect
 import json
 import multiprocessing
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext
@@ -22,6 +24,7 @@ from django.core.management.base import OutputWrapper
 from django.db import connection, transaction
 from django.db.models.signals import post_delete
 from django.urls import resolve, reverse
+from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 
 from djqueue import compat
@@ -236,6 +239,29 @@ def test_the_thread_of_an_async_request():
 
     assert not compat.has_request_thread()
     assert asyncio.run(inside())
+
+
+@pytest.mark.parametrize(
+    ("may_have", "override", "value"),
+    [
+        (compat.may_have_language, translation.override, "ja"),
+        (compat.may_have_time_zone, timezone.override, "Asia/Tokyo"),
+    ],
+)
+def test_where_nothing_is_active_is_seen_without_asking(may_have, override, value):
+    def seen():
+        with override(value):
+            return may_have()
+
+    assert contextvars.Context().run(may_have) is False
+    assert contextvars.Context().run(seen) is True
+
+
+@pytest.mark.parametrize(
+    "changed", [None, SimpleNamespace(), SimpleNamespace(_storage=SimpleNamespace(_data={}))]
+)
+def test_where_nothing_can_be_seen_something_may_be_active(changed):
+    assert compat._may_be_set(changed)
 
 
 # -- clients of stores -----------------------------------------------------------------------------

@@ -165,8 +165,8 @@ def _raw(stored: str, read: payload.Payload) -> str:
     data = json.loads(stored)
     if read.packed is None and data.pop("packed", None) is not None:
         data["arguments"] = dict(read.arguments)
-    if data.get("context"):
-        data["context"] = MASK  # some of it is never shown to anybody
+    if read.context.get("hidden"):
+        data["context"] = {**read.context, "hidden": MASK}
     return _json(masked(data), cut=False)
 
 

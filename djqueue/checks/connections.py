@@ -12,7 +12,6 @@ from djqueue.checks.setting import queue_name, unknown_connection
 from djqueue.conf import ConnectionSettings, Settings, settings
 from djqueue.conf.reader import CONNECTION_KEYS, unknown_key
 from djqueue.drivers import driver_class
-from djqueue.drivers.failover.members import reachable
 from djqueue.errors import ConfigurationError, MissingPackage
 
 if TYPE_CHECKING:
@@ -141,3 +140,17 @@ def _unreachable(
                 id="djqueue.E008",
             )
             return
+
+
+def reachable(name: str, ours: Settings) -> set[str]:
+    """Return the connections that `name` may pass jobs on to, directly or through others."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        connection = ours.connections.get(waiting.pop())
+        members = connection.options.get("CONNECTIONS") if connection else None
+        for member in members if isinstance(members, (list, tuple)) else ():
+            if isinstance(member, str) and member not in seen:
+                seen.add(member)
+                waiting.append(member)
+    return seen

@@ -9,8 +9,9 @@ from django.core import checks
 from django.db import connections
 
 from djqueue.conf import NO_ROUTE, Settings, did_you_mean, settings
-from djqueue.errors import QueueError
+from djqueue.errors import MissingPackage, QueueError
 from djqueue.jobs import registry
+from djqueue.payload.keyring import keyring
 from djqueue.payload.queue_names import check_queue_name
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def check_setting(**_: Any) -> list[checks.CheckMessage]:
     found += _default(ours)
     found += _aliases(ours)
     found += _payloads(ours)
+    found += _encryption(ours)
     found += _routes(ours)
     return found
 
@@ -87,6 +89,18 @@ def _payloads(ours: Settings) -> Iterator[checks.CheckMessage]:
                 hint="Add a private storage to STORAGES, for this purpose only, and name it.",
                 id="djqueue.W017",
             )
+
+
+def _encryption(ours: Settings) -> Iterator[checks.CheckMessage]:
+    try:
+        if ours.encryption_keys:
+            keyring()
+    except MissingPackage as error:
+        yield checks.Error(
+            'DJQUEUE["ENCRYPTION_KEYS"] has keys, and the package cryptography is not installed.',
+            hint=str(error),
+            id="djqueue.E006",
+        )
 
 
 def _routes(ours: Settings) -> Iterator[checks.CheckMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -50,6 +51,13 @@ def _is_text(value: Any) -> bool:
 
 def _are_texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(_is_text(item) for item in value)
+
+
+def _is_fernet_key(value: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(value.encode("ascii"))) == 32
+    except ValueError:
+        return False
 
 
 def _or_none(kind: Kind) -> Kind:
@@ -123,7 +131,7 @@ NOT_HERE: Mapping[str, str] = {
     "its attempts are not counted.",
     **dict.fromkeys(
         (
-            *("MIDDLEWARE", "ENCRYPTION_KEYS", "CLOSURE_KEYS", "COMMANDS", "LIMITS", "NOTIFY"),
+            *("MIDDLEWARE", "CLOSURE_KEYS", "COMMANDS", "LIMITS", "NOTIFY"),
             *("KEEP_DONE", "KEEP_FOR", "BATCHES"),
         ),
         "Remove it: this version of djqueue does not use it, so it has no effect.",
@@ -164,11 +172,26 @@ def read(raw: Any) -> Settings:
         unknown_job_grace=float(top.take("UNKNOWN_JOB_GRACE", 600, SECONDS)),
         prune_failed_jobs=_age(prune, "FAILED_JOBS", None),
         prune_payloads=_age(prune, "PAYLOADS", 15 * 86400),
+        encryption_keys=_encryption_keys(top),
         mask=(_names(mask, "add"), _names(mask, "remove")),
     )
     for section in (prune, results, batches, mask, top):
         section.refuse_others()
     return replace(result, problems=tuple(problems))
+
+
+def _encryption_keys(top: Section) -> tuple[str, ...]:
+    """The keys; where one is none, a note that does not show it."""
+    top.known.append("ENCRYPTION_KEYS")
+    keys = top.data.get("ENCRYPTION_KEYS", ())
+    if _are_texts(keys) and all(map(_is_fernet_key, keys)):
+        return tuple(keys)
+    top.note(
+        "djqueue.E003",
+        f'{top.where}["ENCRYPTION_KEYS"] is not a list of keys of 32 bytes in URL-safe base64.',
+        "Make a key with cryptography.fernet.Fernet.generate_key().decode().",
+    )
+    return ()
 
 
 def _connections(top: Section) -> dict[str, ConnectionSettings]:

@@ -134,6 +134,8 @@ class Settings:
     """Seconds for which large arguments are kept where their job cannot be looked up."""
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Further names whose values are masked, and names whose values are not."""
+    encryption_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Fernet keys; where it is empty, they are derived from ``SECRET_KEY`` and its fallbacks."""
     problems: tuple[Problem, ...] = ()
 
     def connection(self, name: str | None = None) -> ConnectionSettings:

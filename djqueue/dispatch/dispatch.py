@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
+from djqueue import context
 from djqueue.compat import running_loop
 from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
@@ -104,11 +105,13 @@ def prepare(job: JobInstance, spec: JobSpec) -> Sendable:
     """Check and encode `job` for a dispatch at this moment. Stores nothing."""
     moment = Moment(time_ns())
     (id,) = moment.ids(1)
-    return prepare_as(job, spec, moment, id)
+    return prepare_as(job, spec, moment, id, context.stored())
 
 
-def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str) -> Sendable:
-    """Check and encode `job` for a dispatch at `moment` with `id`. Stores nothing."""
+def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str, carried: str) -> Sendable:
+    """Check and encode `job` for a dispatch at `moment` with `id`. Stores nothing. `carried` comes
+    from `djqueue.context.stored`.
+    """
     using = job._using
     plan = plan_of(spec, using)
     options = spec.options
@@ -118,10 +121,10 @@ def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str) -> Send
     if spec.per_instance:
         tags, until = spec.tags(job, tags), spec.retry_until(job)
     delay = 0.0 if when is None else seconds_until(when, moment.seconds)
-    more = ""
+    more = carried
     if tags or until is not None:
         last = None if until is None else moment.seconds + seconds_until(until, moment.seconds)
-        more = encode_more(retry_until=last, tags=tags)
+        more += encode_more(retry_until=last, tags=tags)
     payload = encode(plan.head, id, moment.text, spec.encode(job), more)
     if plan.max_delay is not None and delay > plan.max_delay:
         raise Unsupported(

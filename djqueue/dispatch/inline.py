@@ -19,6 +19,7 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
 from djqueue.compat import has_request_thread
+from djqueue.context import without
 from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.finish.announce import announce
 from djqueue.finish.notices import RemovePayloads, notices_of
@@ -36,6 +37,10 @@ def run_here(job: OutgoingJob, connection: str) -> Any:
     """Run `job` now, for the ``sync`` driver and ``dispatch_sync()``. Returns what ``handle()``
     returned; raises what it raised.
     """
+    return without(lambda: _run(job, connection))
+
+
+def _run(job: OutgoingJob, connection: str) -> Any:
     runner = Runner(connection, Rules(unknown_grace=0, timeout=0))
     runner.teller.logs = False
     reservation = Reservation(job.id, job.queue, job.name, job.payload, 1, 0, "", None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
+from djqueue import context
 from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
@@ -41,11 +42,12 @@ def dispatch_many(jobs: Iterable[JobInstance]) -> int:
     none. Jobs that wait for a commit wait in memory, at most 10,000 of them.
     """
     refuse_event_loop("dispatch_many()", "await adispatch_many(jobs), or sync_to_async")
+    carried = context.stored()
     waiting = _Waiting()
     count = 0
     for chunk in _chunks(iter(jobs)):
         size = len(chunk)
-        groups = _by_connection(chunk)
+        groups = _by_connection(chunk, carried)
         for group in groups:
             try:
                 group.send(waiting)
@@ -190,7 +192,7 @@ def _chunks(jobs: Iterator[JobInstance]) -> Iterator[list[JobInstance]]:
         yield taken
 
 
-def _by_connection(chunk: list[JobInstance]) -> Collection[_Group]:
+def _by_connection(chunk: list[JobInstance], carried: str) -> Collection[_Group]:
     """Take the jobs from `chunk` and encode them."""
     groups: dict[Any, _Group] = {}
     recorded = recorders.innermost is not None
@@ -199,7 +201,7 @@ def _by_connection(chunk: list[JobInstance]) -> Collection[_Group]:
     chunk.reverse()
     for id in moment.ids(len(chunk)):
         job = chunk.pop()
-        sendable = prepare_as(job, spec_of(job), moment, id)
+        sendable = prepare_as(job, spec_of(job), moment, id, carried)
         if group is None or sendable.plan is not plan:
             plan = sendable.plan
             # Recorded jobs are not sent: one group keeps their order.

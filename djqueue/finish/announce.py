@@ -15,8 +15,9 @@ def announce(
     what the job raised, where that is still here; else it is made again of what is kept of it.
     """
     if isinstance(notice, Succeeded):
-        for id, name, queue, attempt, duration in notice.jobs:
-            teller.succeeded(CurrentJob(id, name, queue, connection, attempt), duration)
+        for id, name, queue, attempt, duration, carried in notice.jobs:
+            job = CurrentJob(id, name, queue, connection, attempt)
+            teller.succeeded(job, duration, carried)
         return False
     error = raised
     if error is None and notice.error is not None:

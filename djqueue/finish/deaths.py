@@ -15,7 +15,6 @@ from djqueue.runner.conclude import conclude
 from djqueue.runner.decision import Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 from djqueue.runner.rules import Rules
-from djqueue.text.storable import storable
 
 _ERRORS = "djqueue.errors."
 
@@ -122,7 +121,7 @@ def _outcome(
     dump: str,
 ) -> Outcome:
     class_name = _ERRORS + class_name
-    traceback = storable(f"{class_name}: {message}\n{dump}")
+    traceback = f"{class_name}: {message}\n{dump}".replace("\0", "\\x00")
     error = ErrorReport(class_name, message, traceback)
     return _unseen(conclude(Dead.of(reservation), ending, error, rules, time.time()))
 

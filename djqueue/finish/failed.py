@@ -16,8 +16,8 @@ from djqueue.conf import settings
 from djqueue.drivers.slices import slices
 from djqueue.errors import Unsupported
 from djqueue.finish import failed_rows
+from djqueue.finish.failed_rows import storable
 from djqueue.finish.fitting import fitting
-from djqueue.text.storable import ascii_only, storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ __all__ = [
     "GivenUp",
     "record",
     "recorded",
+    "storable",
     "store",
     "table",
     "take_back",
@@ -80,7 +81,7 @@ def _row(alias: str, connection: str, job: GivenUp) -> FailedJob:
     from djqueue.models import FailedJob
 
     reservation, error = job.reservation, job.error
-    text = ascii_only if job.plain else storable
+    text = failed_rows.ascii_only if job.plain else storable
     return FailedJob(
         uuid=_uuid(reservation.id),
         connection=text(connection)[:255],

@@ -5,6 +5,7 @@ Written by hand: the ORM's `bulk_create` knows no condition for the rows that ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,35 @@ if TYPE_CHECKING:
 
     from djqueue.models import FailedJob
 
-__all__ = ["write"]
+__all__ = ["ascii_only", "storable", "write"]
 
 MOST_ROWS = 50
 """Rows in a statement: SQLite may take 999 parameters."""
 MOST_CHARACTERS = 1 << 20
 """Characters in a statement of several rows: four bytes each fit in the smallest packet that
 anybody allows MySQL."""
+
+_NOT_ASCII = re.compile(r"[^\x01-\x7f]")
+
+
+def storable(text: str) -> str:
+    """`text` as every database with UTF-8 takes it: what is no character is spelled out."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def ascii_only(text: str) -> str:
+    """`text` as a database of any encoding takes it. JSON means the same as before."""
+    return _NOT_ASCII.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    if character <= "\uffff":
+        return f"\\u{ord(character):04x}"
+    pair = character.encode("utf-16-be")
+    return f"\\u{pair[:2].hex()}\\u{pair[2:].hex()}"
 
 
 def write(alias: str, rows: Sequence[FailedJob]) -> None:

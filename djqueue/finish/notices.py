@@ -12,6 +12,7 @@ from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
 from djqueue.drivers.slices import slices
 from djqueue.payload.packing import is_stored
+from djqueue.payload.parts import context_text
 from djqueue.runner.decision import DONE, Action
 from djqueue.runner.outcome import End, ErrorReport
 
@@ -25,6 +26,8 @@ class Done(NamedTuple):
     attempt: int
     duration: float
     """Seconds."""
+    context: str = ""
+    """The JSON of the context that it was dispatched with; empty without one."""
 
 
 class Succeeded(NamedTuple):
@@ -74,8 +77,9 @@ def notices_of(ends: Iterable[End]) -> Iterator[Notice]:
         is_done = action is DONE.action
         if outcome.awaited:
             if is_done:
-                id, queue, name, _, attempt, *_ = reservation
-                done.append(Done(id, name, queue, attempt, outcome.duration))
+                id, queue, name, payload, attempt, *_ = reservation
+                carried = context_text(payload)
+                done.append(Done(id, name, queue, attempt, outcome.duration, carried))
             elif action is Action.RETRY:
                 yield Released(reservation, outcome.error, outcome.decision.delay, outcome.unseen)
             elif action is Action.FAIL and outcome.error is not None:

@@ -21,9 +21,8 @@ from djqueue.management.checking import add_skip_checks, refuse_errors
 from djqueue.management.options import USAGE
 from djqueue.management.output import Printable, json_line, write_rows
 from djqueue.operations import audit as auditing
-from djqueue.operations.words import listed
+from djqueue.operations.words import listed, number_of
 from djqueue.text.masking import masked_text
-from djqueue.text.numbers import number_of
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
@@ -158,8 +157,8 @@ class QueueCommand(BaseCommand):
                 ]
             else:
                 why = kept[0].why if len(kept) == 1 else str(reason.many)
-                jobs = number_of(len(kept), "job was", "jobs were")
-                texts.append(f"{jobs} not {done}: {why}")
+                was = "was" if len(kept) == 1 else "were"
+                texts.append(f"{number_of(len(kept), 'job')} {was} not {done}: {why}")
             texts[-1] = f"{texts[-1]} {hints.get(reason, '')}".rstrip()
         if texts and (by_id or result.stopped is not None):
             raise CommandError("\n".join(map(told, texts)))

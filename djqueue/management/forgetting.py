@@ -8,7 +8,7 @@ from djqueue.management.base import QueueCommand
 from djqueue.management.output import Progress
 from djqueue.operations import audit as auditing
 from djqueue.operations import failed_jobs
-from djqueue.text.numbers import number_of
+from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,6 @@ from django.db import DatabaseError
 
 from djqueue.errors import QueueError
 from djqueue.operations import status
-from djqueue.text.numbers import number_of
 
 
 def install() -> None:
@@ -39,7 +38,9 @@ def unread() -> str:
         return ""
     for queue in queues:
         if queue.counts.waiting and queue.workers == 0:
-            count = number_of(queue.counts.waiting, "job waits", "jobs wait")
+            count = (
+                "1 job waits" if queue.counts.waiting == 1 else f"{queue.counts.waiting} jobs wait"
+            )
             command = f"python manage.py queue_work {queue.connection} --queue {queue.queue}"
             return (
                 f"djqueue: {count} on {queue.connection}:{queue.queue} and no worker reads it. Run"

@@ -21,10 +21,12 @@ from djqueue.operations import failed_jobs, selection
 from djqueue.payload import history, payload
 from djqueue.payload.packing import TooLong
 from djqueue.payload.store import unpacked
-from djqueue.text.masking import masked, masked_text
+from djqueue.text.masking import MASK, masked, masked_text
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from djqueue.drivers.base import StoredJob
     from djqueue.models import FailedJob
     from djqueue.operations.status import QueueStatus
@@ -57,8 +59,8 @@ def show(text: str, connection: str | None = None) -> dict[str, Any]:
 
     A stored job has the keys of `describe_job` and ``priority interruptions worker``, a failed one
     those of `describe_failed_job` and ``state exception history``. Both have ``sent options tags
-    arguments`` and, where the payload or its arguments cannot be read, ``damaged``; ``remark``
-    where no worker that runs this code would run the job.
+    arguments``; ``context`` where the job has one; ``damaged`` where the payload or its arguments
+    cannot be read; and ``remark`` where no worker that runs this code would run the job.
     """
     try:
         return _stored(*selection.locate(text, connection))
@@ -146,9 +148,14 @@ def _content(text: str, name: str) -> dict[str, Any]:
         "options": options_of(read.head.limits),
         "tags": masked(list(read.tags)),
         "arguments": masked(dict(read.arguments)),
+        **({"context": _context(read.context)} if read.context else {}),
         **({"damaged": masked_text(problem)} if problem else {}),
         **({"remark": remark} if (remark := remark_on(read.head.name, name)) else {}),
     }
+
+
+def _context(kept: Mapping[str, Any]) -> dict[str, Any]:
+    return {**masked(kept), **({"hidden": MASK} if "hidden" in kept else {})}
 
 
 def read_for_people(text: str) -> tuple[payload.Payload, str]:

@@ -39,7 +39,6 @@ from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id
 from djqueue.payload.packing import is_stored
-from djqueue.text.numbers import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -68,10 +67,9 @@ class RetryStopped(QueueUnavailable):
     """A store did not take the jobs. The text says how many were moved before."""
 
     def __init__(self, cause: QueueUnavailable, so_far: Retried) -> None:
-        moved = number_of(so_far.moved, "job was", "jobs were")
+        moved = f"{so_far.moved:,} {'job was' if so_far.moved == 1 else 'jobs were'} retried"
         super().__init__(
-            f"{cause} {moved} retried before; the others are as they were.",
-            ambiguous=cause.ambiguous,
+            f"{cause} {moved} before; the others are as they were.", ambiguous=cause.ambiguous
         )
         self.so_far = so_far
 
@@ -284,7 +282,8 @@ def _with_retry_until(text: str, until: float | None) -> str:
         return text
     data.pop("retry_until", None)
     if until is not None and "sent" in data:
-        sent = list(data).index("sent") + 1  # the arguments are last
+        # The context comes directly after the time of the dispatch; the arguments are last.
+        sent = list(data).index("context" if "context" in data else "sent") + 1
         data = dict(
             [*list(data.items())[:sent], ("retry_until", until), *list(data.items())[sent:]]
         )

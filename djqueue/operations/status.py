@@ -11,10 +11,9 @@ from djqueue.dispatch import controls
 from djqueue.dispatch.connections import QueueConnection, members, queues
 from djqueue.drivers.base import QueueCounts, State
 from djqueue.errors import QueueError
-from djqueue.operations.words import span
+from djqueue.operations.words import number_of, span
 from djqueue.signals import announce, queue_busy
 from djqueue.text.masking import masked_text
-from djqueue.text.numbers import number_of
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from django.utils.translation import gettext, gettext_lazy, pgettext
 
 from djqueue.databases.now import aware
 from djqueue.drivers.base import State
-from djqueue.text.numbers import number_of
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from djqueue.compat import LazyText
 
-__all__ = ["STATES", "listed", "relative", "since", "span"]
+__all__ = ["STATES", "listed", "number_of", "relative", "since", "span"]
 
 STATES: dict[State, LazyText] = {
     State.WAITING: gettext_lazy("Waiting"),
@@ -54,6 +53,11 @@ def relative(moment: dt.datetime, now: dt.datetime) -> str:
     if seconds < 1:
         return gettext("just now")
     return gettext("%(span)s ago") % {"span": span(seconds)}
+
+
+def number_of(number: int, noun: str) -> str:
+    """``"1 failed job"``, ``"12,431 failed jobs"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(jobs: Sequence[tuple[str, str]], at_most: int = 10) -> str:

@@ -14,7 +14,6 @@ from djqueue.payload.store import unpacked
 from djqueue.runner.current import UNWATCHED, CurrentJob, Watch
 from djqueue.runner.decision import Facts, exhausted
 from djqueue.runner.outcome import ErrorReport, report, without_frames
-from djqueue.text.numbers import number_of
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Reservation
@@ -156,12 +155,12 @@ _NO_LIMITS = Limits()
 def _why_not_begun(name: str, reservation: Reservation, facts: Facts) -> ErrorReport:
     """The last error the job had; without one, that there was no time or no try for it."""
     ran = reservation.attempt - 1
-    runs = f"after {number_of(ran, 'attempt')}" if ran else "before its first attempt"
+    runs = f"after {ran} attempt{'' if ran == 1 else 's'}" if ran else "before its first attempt"
     if facts.has_retry_until:
         why = f"its retry_until had passed {runs}"
         advice = "Give `retry_until` more time, or have more workers read the queue."
     else:
-        why = f"it had used up its {number_of(facts.tries, 'try', 'tries')}"
+        why = f"it had used up its {facts.tries} {'try' if facts.tries == 1 else 'tries'}"
         advice = "Raise `tries` on the job if it needs more."
     text = f"{name} was not begun again: {why}." if ran else f"{name} was not begun: {why}."
     last = history.last_error(history.read(reservation.history))

@@ -16,7 +16,6 @@ from djqueue.errors import JobFailed
 from djqueue.runner.decision import DONE, Action, Decision, Ending
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import lines
-from djqueue.text.storable import storable
 
 MESSAGE_LIMIT = 1000
 TRACEBACK_LIMIT = 64 * 1024
@@ -203,8 +202,8 @@ def _masked_end(text: str) -> str:
 
 
 def _clean(text: str, limit: int, *, keep_end: bool = False) -> str:
-    """Text that every database can store, of at most `limit` characters and a note."""
-    text = storable(text)
+    """Text that every database can store: no NUL, no lone surrogate, bounded."""
+    text = text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
     if len(text) <= limit:
         return text
     if keep_end:

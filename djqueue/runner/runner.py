@@ -10,7 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from djqueue import signals
+from djqueue import context, signals
 from djqueue.drivers.base import Reservation
 from djqueue.errors import (
     JobTimeout,
@@ -77,6 +77,8 @@ class Runner:
                 payload = attempt.read()
                 definition = attempt.identify(payload)
                 payload = attempt.unpack(payload)
+                if payload.context:
+                    context.enter(payload.context)
                 attempt.refuse_if_exhausted(self.rules)
                 attempt.job.instance = definition.load(payload.arguments)
                 signals.announce(signals.job_started, definition.job_class, job=attempt.job)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextvars
+import json
 from collections.abc import Callable
+from contextlib import suppress
 
-from djqueue import signals
+from djqueue import context, signals
 from djqueue.drivers.base import Reservation
-from djqueue.errors import JobTimeout, TimeoutExceeded
+from djqueue.errors import JobTimeout, QueueError, TimeoutExceeded
 from djqueue.jobs import registry
+from djqueue.payload.parts import context_text
 from djqueue.payload.payload import decode, limits_of
 from djqueue.payload.store import unpacked
 from djqueue.runner import log
@@ -29,9 +32,9 @@ class Teller:
         self.logs = True
         """Whether failures are logged: not where the caller gets the error itself."""
 
-    def succeeded(self, job: CurrentJob, duration: float) -> None:
-        """Announce that a job is done."""
-        contextvars.copy_context().run(self._succeeded, job, duration)
+    def succeeded(self, job: CurrentJob, duration: float, carried: str) -> None:
+        """Announce that a job is done. `carried` is the JSON of its context."""
+        contextvars.copy_context().run(self._succeeded, job, duration, carried)
 
     def released(
         self,
@@ -65,17 +68,17 @@ class Teller:
     def _timeout(self, reservation: Reservation) -> float:
         return self._rules.timeout_of(limits_of(reservation.payload))
 
-    def _succeeded(self, job: CurrentJob, duration: float) -> None:
-        current.set(job)
+    def _succeeded(self, job: CurrentJob, duration: float, carried: str) -> None:
+        _enter(job, carried)
         signals.announce(
             signals.job_succeeded, registry.class_of(job.name), job=job, duration=duration
         )
 
     def _failed(self, reservation: Reservation, error: BaseException, unseen: bool) -> None:
         job = CurrentJob.of(reservation, self._connection)
+        _enter(job, context_text(reservation.payload))
         if self.logs:
             log.given_up(job, error)
-        current.set(job)
 
         def tell() -> None:
             try:
@@ -95,7 +98,7 @@ class Teller:
         self, reservation: Reservation, error: BaseException | None, delay: float, unseen: bool
     ) -> None:
         job = CurrentJob.of(reservation, self._connection)
-        current.set(job)
+        _enter(job, context_text(reservation.payload))
         if unseen and error is not None:
             self._announce_timeout(reservation, job, error)
         if self.logs and error is not None:
@@ -135,3 +138,11 @@ class Teller:
                 )
             else:
                 signals.logger.exception("%s raised. The job stays failed.", what)
+
+
+def _enter(job: CurrentJob, carried: str) -> None:
+    """Make `job` the current one, with its context as far as that can be read."""
+    current.set(job)
+    if carried:
+        with suppress(QueueError):  # the job has failed for that reason
+            context.enter(json.loads(carried))

@@ -12,7 +12,6 @@ from djqueue.jobs.job import Job
 from djqueue.testing.decorating import decorated
 from djqueue.testing.nearest import nearest
 from djqueue.testing.recorded import Recorded, RecordedJob
-from djqueue.text.numbers import number_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -115,7 +114,7 @@ class FakeQueue:
         """Fail if any job was dispatched."""
         __tracebackhide__ = True
         if self.recorded:
-            jobs = number_of(len(self.recorded), "job was", "jobs were")
+            jobs = "1 job was" if len(self.recorded) == 1 else f"{len(self.recorded)} jobs were"
             lines = nearest("", [], [], self.recorded)
             raise AssertionError(f"{jobs} dispatched.\n{lines}")
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from djqueue.testing.recorded import Recorded
-from djqueue.text.numbers import number_of
 
 __all__ = ["nearest"]
 
@@ -44,4 +43,4 @@ def _lines(title: str, shown: Sequence[Recorded]) -> str:
 
 
 def _dispatches(number: int) -> str:
-    return number_of(number, "dispatch", "dispatches")
+    return "1 dispatch" if number == 1 else f"{number} dispatches"

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-__all__ = ["indented", "json_escape", "json_safe", "lines", "one_line", "page"]
+__all__ = ["indented", "json_safe", "lines", "one_line", "page"]
 
 # Joiners that emoji and Persian need.
 _JOINERS = "\u200c\u200d"
@@ -39,7 +39,7 @@ def json_safe(text: str) -> str:
     """Return a JSON text with invisible characters as JSON escapes, which keeps its value."""
     if text.isprintable():
         return text
-    return _replaced(text, "\n\t", json_escape)
+    return _replaced(text, "\n\t", _json_escape)
 
 
 def page(html: str) -> str:
@@ -73,8 +73,7 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def json_escape(character: str) -> str:
-    """`character` as JSON spells it: outside the first plane two escapes."""
+def _json_escape(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 

@@ -11,7 +11,6 @@ from djqueue.drivers.base import REMOVE, Answer, Exchange, Reservation, Settleme
 from djqueue.errors import QueueUnavailable
 from djqueue.finish.finish import Finish, NotRecordedError
 from djqueue.runner.outcome import End
-from djqueue.text.numbers import number_of
 from djqueue.worker.schedule import NEVER
 from djqueue.worker.store.access import FIRST_PAUSE, STORE_ERRORS, StoreAccess
 
@@ -267,7 +266,8 @@ class Exchanger:
         settlements = (*asked, *self.finish.settlements)
         ended = sum(1 for each in settlements if each.verdict is not Verdict.RETURN)
         if unstored := ended + len(self.finish.followed):
-            logger.warning(_UNSTORED, number_of(unstored, "job"))
+            what = "1 job" if unstored == 1 else f"{unstored} jobs"
+            logger.warning(_UNSTORED, what)
 
     @property
     def is_done(self) -> bool:

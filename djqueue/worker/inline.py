@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django.db import DatabaseError
 
 from djqueue.conf import settings
+from djqueue.context import without
 from djqueue.dispatch import controls
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import clock, make_driver
@@ -82,6 +83,9 @@ class InlineWorker:
 
     def step(self) -> bool:
         """Run the next job; False if none may be reserved."""
+        return without(self._step)
+
+    def _step(self) -> bool:
         reservations = self._ask(self._reserve)
         for reservation in reservations:
             self._run(reservation)

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone, translation
 
 from djqueue import Job, current_job, job
-from tests.app import nasty, programs, talking, untidy  # noqa: F401 - jobs too
+from tests.app import carrying, nasty, programs, talking, untidy  # noqa: F401 - jobs too
 from tests.app.models import Note
 from tests.ledger import write
 

@@ -148,7 +148,6 @@ def test_what_is_no_dict_is_a_problem_and_no_traceback(raw):
     "raw",
     [
         {"MIDDLEWARE": ["shop.middleware.audit"]},
-        {"ENCRYPTION_KEYS": ["hush"]},
         {"CLOSURE_KEYS": ["hush"]},
         {"COMMANDS": ["send_reports"]},
         {"RESULTS": {"KEEP_FOR": 60}},
@@ -255,3 +254,15 @@ def test_whether_jobs_are_in_a_database_is_the_drivers_to_say():
     kept = {name: each.jobs_in_sql for name, each in ours.connections.items()}
     assert kept == {"sqs": False, "own": True, "database": True, "gone": False}
     assert ours.databases == ("default", "queue", "x")
+
+
+@pytest.mark.parametrize("keys", ["hush", ["hush"], ["A" * 43 + "=", "hush"], [b"hush"], 5, ["ü"]])
+def test_an_encryption_key_that_is_none_is_refused_without_showing_it(keys):
+    (problem,) = read({"ENCRYPTION_KEYS": keys}).problems
+    assert "generate_key" in problem.hint
+    assert "hush" not in problem.message + problem.hint
+
+
+def test_encryption_keys_are_kept_in_order():
+    keys = ["A" * 43 + "=", "B" * 43 + "="]
+    assert read({"ENCRYPTION_KEYS": keys}).encryption_keys == tuple(keys)

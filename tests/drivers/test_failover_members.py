@@ -6,7 +6,7 @@ import pytest
 from django.test import override_settings
 
 from djqueue import find, queues
-from djqueue.conf import ConnectionSettings, settings
+from djqueue.conf import ConnectionSettings
 from djqueue.drivers import make_driver
 from djqueue.drivers.base import OutgoingJob, State
 from djqueue.errors import ConfigurationError, QueueUnavailable, Unsupported
@@ -144,15 +144,3 @@ def test_members_of_a_member_are_tried_in_its_place(proxy):
         }
     ):
         assert queues["outer"].driver.members == ("redis", "database")
-
-
-def test_a_circle_of_connections_is_refused_wherever_it_is_entered():
-    circle = {
-        "a": {"DRIVER": "failover", "CONNECTIONS": ["b"]},
-        "b": {"DRIVER": "failover", "CONNECTIONS": ["c", "null"]},
-        "c": {"DRIVER": "failover", "CONNECTIONS": ["b"]},
-    }
-    with override_settings(DJQUEUE={"CONNECTIONS": {**circle, "null": {"DRIVER": "null"}}}):
-        for name in circle:
-            with pytest.raises(ConfigurationError, match=r'leads back to "[bc]" itself'):
-                make_driver(settings().connection(name))

@@ -18,6 +18,7 @@ from djqueue import (
     DispatchedJob,
     Inject,
     Job,
+    context,
     current_job,
     dispatch,
     dispatch_many,
@@ -171,3 +172,15 @@ assert_type(current_job(None), "CurrentJob | None")
 assert_type(queues["redis"].counts("mail"), QueueCounts)
 assert_type(queues["redis"].peek("mail", state="delayed"), list[StoredJob])
 dispatch_many([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+# -- context --------------------------------------------------------------------------------------
+
+
+def in_context() -> None:
+    context.add("campaign", "spring")
+    context.add("token", "x", hidden=True)
+    with context.scope(hidden={"token": "x"}, campaign="spring", days=[1, 2]):
+        assert_type(context.values(), dict[str, Any])
+    context.add("a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    context.scope(hidden=["x"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -12,8 +12,8 @@ import pytest
 from django.db import connection
 
 from djqueue import dispatch_many
+from djqueue.finish.failed import storable
 from djqueue.models import FailedJob, QueuedJob
-from djqueue.text.storable import storable
 from tests import databases, hostile
 from tests.app import jobs
 from tests.hostile import FORGED, Row

@@ -119,11 +119,3 @@ def test_a_worker_ends_in_time_while_sql_is_silent(store, ledger, default):
             began = time.monotonic()
             worker.stop(15)
             assert time.monotonic() - began < 4.5
-
-
-@pytest.mark.parametrize("store", ["redis"], indirect=True)
-def test_a_worker_whose_name_is_too_long_for_its_row_is_listed(store, ledger):
-    with start_worker("--name", "w" * 300) as worker:
-        wait_until(Worker.objects.exists, timeout=15)
-        assert Worker.objects.get().name == "w" * 255
-        assert worker.stop(10) == 0

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError
 
 from djqueue.databases.errors import is_refusal
-from djqueue.drivers import worker_rows
 from djqueue.drivers.base import (
     REMOVE,
     Answer,
@@ -68,7 +67,7 @@ class DatabaseSession(Session):
         option = self._settings.option
         with self._calls.translate_errors():
             self._calls.own(wal=bool(option("WAL")), prepare=bool(option("PREPARE")))
-            key = worker_rows.insert(self._calls.alias, worker, self._settings.name, worker.lease)
+            key = workers.insert(self._dialect, worker, self._settings.name)
             self._clock = StoreClock(worker.lease)
             workers.look_at(self._clock, self._dialect)
         self._calls.has_worker = True

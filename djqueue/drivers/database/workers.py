@@ -9,14 +9,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
+from django.db import DatabaseError
+
+from djqueue.databases.errors import is_refusal
 from djqueue.databases.now import UtcNow, aware
 from djqueue.databases.sql import marks
 from djqueue.drivers.base import Reservation, WorkerIdentity
 from djqueue.drivers.database.vendors.dialect import Dialect, Holder
 from djqueue.drivers.slices import slices
 from djqueue.drivers.store_clock import StoreClock
-from djqueue.drivers.worker_rows import KEEP_DEAD
+
+KEEP_DEAD = 3600.0
+"""Seconds that the row of a dead worker stays, for operators to see."""
+
+
+def insert(dialect: Dialect, worker: WorkerIdentity, connection: str) -> int:
+    """Make the row of `worker`; its primary key."""
+    from djqueue.models import Worker
+
+    row = Worker(
+        name=worker.name[:255],
+        hostname=worker.hostname[:255],
+        pid=worker.pid,
+        connection=connection,
+        queues=",".join(worker.queues),
+        started_at=UtcNow(),
+        alive_until=UtcNow() + timedelta(seconds=worker.lease),
+    )
+    try:
+        row.save(using=dialect.alias, force_insert=True)
+    except DatabaseError as error:
+        if not is_refusal(error):
+            raise
+        # A name that the database has no letters for.
+        row.name = row.name.encode("ascii", "backslashreplace").decode()[:255]
+        row.save(using=dialect.alias, force_insert=True)
+    return int(row.pk)
 
 
 def extend(dialect: Dialect, key: int, worker: WorkerIdentity) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
     from djqueue.drivers.base import Driver
 
-__all__ = ["combined_capabilities", "make_members", "reachable", "worker_hint"]
+__all__ = ["combined_capabilities", "make_members", "worker_hint"]
 
 
 def make_members(connection: ConnectionSettings) -> list[Driver]:
@@ -23,25 +23,13 @@ def make_members(connection: ConnectionSettings) -> list[Driver]:
 
     `ConfigurationError` if there are none, or if one leads back to a failover that it is part of.
     """
-    members = {each.name: each for each in _members(connection, settings())}
+    members = {each.name: each for each in _members(connection, settings(), ())}
     return [make_driver(each) for each in members.values()]
 
 
-def reachable(name: str, known: Settings) -> set[str]:
-    """The names of the connections that `name` may pass jobs on to, directly or through others."""
-    seen: set[str] = set()
-    waiting = [name]
-    while waiting:
-        connection = known.connections.get(waiting.pop())
-        members = connection.options.get("CONNECTIONS") if connection else None
-        for member in members if isinstance(members, (list, tuple)) else ():
-            if isinstance(member, str) and member not in seen:
-                seen.add(member)
-                waiting.append(member)
-    return seen
-
-
-def _members(connection: ConnectionSettings, known: Settings) -> Iterator[ConnectionSettings]:
+def _members(
+    connection: ConnectionSettings, known: Settings, above: tuple[str, ...]
+) -> Iterator[ConnectionSettings]:
     where = f'DJQUEUE["CONNECTIONS"]["{connection.name}"]["CONNECTIONS"]'
     names = connection.options.get("CONNECTIONS")
     if not isinstance(names, (list, tuple)) or not names:
@@ -49,14 +37,13 @@ def _members(connection: ConnectionSettings, known: Settings) -> Iterator[Connec
             f"{where} is {names!r}, not a list of connections. Name those to try, in order: "
             '["redis", "database"].'
         )
-    if connection.name in reachable(connection.name, known):
-        raise ConfigurationError(
-            f'{where} leads back to "{connection.name}" itself. Remove one of the two.'
-        )
+    path = (*above, connection.name)
     for name in names:
+        if name in path:
+            raise ConfigurationError(f'{where} leads back to "{name}". Remove one of the two.')
         member = known.connection(name)
         if driver_class(member).passes_on:
-            yield from _members(member, known)
+            yield from _members(member, known, path)
         else:
             yield member
 

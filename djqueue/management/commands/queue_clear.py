@@ -6,7 +6,7 @@ from djqueue.dispatch.connections import QueueConnection, queues
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_force, queue_names
 from djqueue.operations.names import unknown_queue
-from djqueue.text.numbers import number_of
+from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -13,7 +13,7 @@ from djqueue.management.options import (
 )
 from djqueue.operations import failed_jobs
 from djqueue.operations.describe import describe_failed_job
-from djqueue.text.numbers import number_of
+from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

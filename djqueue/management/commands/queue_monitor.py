@@ -9,8 +9,7 @@ from djqueue.management.options import add_json, duration
 from djqueue.operations.describe import describe_queue
 from djqueue.operations.names import unknown_queue
 from djqueue.operations.status import monitor
-from djqueue.operations.words import span
-from djqueue.text.numbers import number_of
+from djqueue.operations.words import number_of, span
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -7,8 +7,7 @@ from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
 from djqueue.operations import changes, results, selection
-from djqueue.operations.words import listed
-from djqueue.text.numbers import number_of
+from djqueue.operations.words import listed, number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -11,7 +11,7 @@ from djqueue.operations import audit as auditing
 from djqueue.operations import failed_jobs
 from djqueue.operations.failed_jobs import ALL, Selection
 from djqueue.operations.retrying import retry
-from djqueue.text.numbers import number_of
+from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

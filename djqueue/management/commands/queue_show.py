@@ -36,7 +36,7 @@ class Command(QueueCommand):
 
     def _write(self, key: str, value: Any) -> None:
         label = key.replace("_", " ")
-        if key in ("arguments", "options"):
+        if key in ("arguments", "context", "options"):
             self.stdout.write(f"{label}:")
             for name, each in value.items():
                 told = json.dumps(each, ensure_ascii=False)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.errors import QueueError, QueueUnavailable
-from djqueue.text.numbers import number_of
 from djqueue.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def goodbye(number: signal.Signals, running: Sequence[str]) -> str:
 
 
 def _limits(options: WorkerOptions, verbosity: int) -> Iterator[str]:
-    children = number_of(options.workers, "child", "children")
+    children = f"{options.workers} children" if options.workers != 1 else "1 child"
     values = {
         "workers": children if options.workers else "in this process: no timeouts",
         "tries": f"tries {options.tries or 'without limit'}",
@@ -78,6 +77,6 @@ def _unread(options: WorkerOptions, inspector: Inspector) -> Iterator[str]:
         return
     for queue, count in waiting.items():
         if count:
-            jobs = number_of(count, "job waits", "jobs wait")
+            jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
             both = ",".join((*options.queues, queue))
             yield f"  {jobs} on {queue}, which this worker does not read: --queue {both}"

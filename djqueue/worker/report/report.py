@@ -17,7 +17,6 @@ from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.runner.decision import LOST, RETURNED, Action
 from djqueue.runner.outcome import End, Outcome
-from djqueue.text.numbers import number_of
 from djqueue.worker.children.channel import WorkItem
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ class Lines(Report):
         if self._json:
             self._object("stopped", None, reason=reason)
         else:
-            jobs = number_of(worker.done, "job")
+            jobs = "1 job" if worker.done == 1 else f"{worker.done} jobs"
             self._put(f"{self._time()}  Stopped after {jobs} in {took:.1f} s. Reason: {reason}.")
         self.flush(wait=True)
 

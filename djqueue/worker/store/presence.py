@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from djqueue.compat import delete_rows
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
-from djqueue.drivers import clock, worker_rows
+from djqueue.drivers import clock
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ALIVE = 20.0
 """Seconds for which the row says that the worker is alive."""
 EVERY = ALIVE / 4
+KEEP_DEAD = 3600.0
+"""Seconds that the row of a dead worker stays, for operators to see."""
 
 
 class Presence:
@@ -59,8 +61,17 @@ class Presence:
     def _renew(self) -> None:
         until = UtcNow() + timedelta(seconds=ALIVE)
         if self._row is None or not self._rows.filter(pk=self._row).update(alive_until=until):
-            self._row = worker_rows.insert(self._alias, self._identity, self._connection, ALIVE)
-            long_dead = UtcNow() - timedelta(seconds=worker_rows.KEEP_DEAD)
+            worker = self._identity
+            self._row = self._rows.create(
+                name=worker.name,
+                hostname=worker.hostname,
+                pid=worker.pid,
+                connection=self._connection,
+                queues=",".join(worker.queues),
+                started_at=UtcNow(),
+                alive_until=until,
+            ).pk
+            long_dead = UtcNow() - timedelta(seconds=KEEP_DEAD)
             dead = self._rows.filter(connection=self._connection, alive_until__lt=long_dead)
             delete_rows(dead, self._alias)
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from types import FrameType
 
 from djqueue.drivers import clock
-from djqueue.text.numbers import number_of
 from djqueue.worker.children.page import ENDING, Reason, Slot, StatusPage
 from djqueue.worker.warden import orphans
 
@@ -236,9 +235,10 @@ class Warden:
         if os.getppid() != self._ties.parent:
             return
         held = sum(slot.held for slot in self._page.slots)
+        jobs = "1 job" if held == 1 else f"{held} jobs"
         _say(
             f"The worker did not end within {PARENT_TIME:g} s of its grace, so it was killed. It"
-            f" held {number_of(held, 'job')}, which others take over when the lease ends.\n"
+            f" held {jobs}, which others take over when the lease ends.\n"
         )
         os.kill(self._ties.parent, signal.SIGKILL)
 

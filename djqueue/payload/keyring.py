@@ -1,0 +1,70 @@
+"""Keys for what must not be read in a store: the first encrypts, all decrypt.
+
+They are those of ``DJQUEUE["ENCRYPTION_KEYS"]``, or made from ``SECRET_KEY`` and its fallbacks. To
+change a key, put the new one first and keep the old one until no stored job needs it.
+"""
+
+from __future__ import annotations
+
+import base64
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from django.conf import settings as project
+from django.utils.crypto import salted_hmac
+
+from djqueue.conf import settings
+from djqueue.errors import MissingPackage, Undecryptable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MISSING = 'Encryption needs the package cryptography: pip install "djqueue[encryption]".'
+
+
+class Keyring:
+    """Encrypts with the first of `keys`, each 32 bytes in URL-safe base64 (Fernet)."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        try:
+            from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+        except ImportError:
+            raise MissingPackage(MISSING) from None
+        self._invalid = InvalidToken
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
+
+    def encrypt(self, text: str) -> str:
+        """A token that only these keys turn into `text` again."""
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def decrypt(self, token: str) -> str:
+        """The text of a token. `Undecryptable` if none of the keys made it, or it was altered."""
+        try:
+            return self._fernet.decrypt(token.encode()).decode()
+        except (self._invalid, ValueError):
+            raise Undecryptable(
+                "None of the keys decrypts what this job carries: its key is gone, or it was"
+                ' altered. Put the former key back, last in DJQUEUE["ENCRYPTION_KEYS"] or in'
+                " SECRET_KEY_FALLBACKS, and retry the job."
+            ) from None
+
+
+def keyring() -> Keyring:
+    """Return the keyring of the settings. Raises `MissingPackage`, and `ImproperlyConfigured` where
+    there is no key.
+    """
+    keys = settings().encryption_keys or tuple(
+        map(_derived, (project.SECRET_KEY, *project.SECRET_KEY_FALLBACKS))
+    )
+    return _made(keys)
+
+
+@lru_cache(maxsize=4)
+def _made(keys: tuple[str, ...]) -> Keyring:
+    return Keyring(keys)
+
+
+def _derived(secret: str | bytes) -> str:
+    """A key for this purpose alone; it cannot be turned back into `secret`."""
+    digest = salted_hmac("djqueue.encryption", "", secret=secret, algorithm="sha256").digest()
+    return base64.urlsafe_b64encode(digest).decode()
