@@ -262,6 +262,49 @@ class Outbox(models.Model):
         return f"{self.name} {self.uuid}"
 
 
+class Slot(models.Model):
+    """A place under a limit: one use of a throttle, or one holder of a funnel.
+
+    A slot is taken by one conditional UPDATE, so that there are never more uses than slots.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=255)
+    """``throttle:`` or ``funnel:``, and the limit's key."""
+    place = models.SmallIntegerField()
+    """From 0 up. -1 is no place: its `taken_at` is the time until which refused jobs are given
+    times to come back."""
+    taken_at = models.DateTimeField()
+    """The last use, by the database's clock."""
+    uses = models.PositiveIntegerField(default=1)
+    """How often it was used since it was last free, where a slot stands for several uses."""
+    free_at = models.DateTimeField(null=True)
+    """When it is free again. Of a funnel: when it was given back; while it is held, when it comes
+    back by itself."""
+    job = models.UUIDField(null=True)
+    """Of a funnel: the job that holds it, if a job does."""
+    run = models.PositiveIntegerField(default=0)
+    """Of a funnel: the attempt of the job, plus its interruptions. Each run has a larger one."""
+    holder = models.CharField(max_length=32, default="")
+    """Of a funnel: names one holding of the slot; empty while it is free."""
+
+    class Meta:
+        db_table = "djqueue_slots"
+        verbose_name = _("slot of a limit")
+        verbose_name_plural = _("slots of limits")
+        default_permissions = ()
+        indexes = (
+            models.Index(fields=["name", "taken_at"], name="djqueue_slots_taken"),
+            IndexOfValues(fields=["job"], name="djqueue_slots_job"),
+        )
+        constraints = (
+            models.UniqueConstraint(fields=["name", "place"], name="djqueue_slots_place"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.place}"
+
+
 class Payload(models.Model):
     """Arguments too large for their queue: until the job has ended without a failed row."""
 

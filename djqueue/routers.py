@@ -61,4 +61,6 @@ def home(model_name: str) -> str:
         return ours.results
     if model_name == "payload":
         return ours.payload_database
+    if model_name == "slot":
+        return ours.limit_database
     return ours.job_database

@@ -47,6 +47,8 @@ def _aliases(ours: Settings) -> Iterator[checks.CheckMessage]:
     places.append(('DJQUEUE["RESULTS"]["DATABASE"]', ours.results))
     if ours.failed_jobs is not None:
         places.append(('DJQUEUE["FAILED_JOBS"]["DATABASE"]', ours.failed_jobs))
+    if ours.limits.database is not None:
+        places.append(('DJQUEUE["LIMITS"]["DATABASE"]', ours.limits.database))
     if ours.payloads is not None and ours.payloads.database is not None:
         places.append(('DJQUEUE["PAYLOADS"]["DATABASE"]', ours.payloads.database))
     known = list(connections.settings)

@@ -19,6 +19,7 @@ from djqueue.conf.reader import read
 from djqueue.conf.values import (
     NO_ROUTE,
     ConnectionSettings,
+    LimitSettings,
     PayloadSettings,
     Problem,
     Route,
@@ -29,6 +30,7 @@ from djqueue.conf.values import (
 __all__ = [
     "NO_ROUTE",
     "ConnectionSettings",
+    "LimitSettings",
     "PayloadSettings",
     "Problem",
     "Route",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from djqueue.conf.values import (
     ConnectionSettings,
+    LimitSettings,
     PayloadSettings,
     Problem,
     Route,
@@ -131,7 +132,7 @@ NOT_HERE: Mapping[str, str] = {
     "its attempts are not counted.",
     **dict.fromkeys(
         (
-            *("MIDDLEWARE", "CLOSURE_KEYS", "COMMANDS", "LIMITS", "NOTIFY"),
+            *("CLOSURE_KEYS", "COMMANDS", "NOTIFY"),
             *("KEEP_DONE", "KEEP_FOR", "BATCHES"),
         ),
         "Remove it: this version of djqueue does not use it, so it has no effect.",
@@ -168,6 +169,8 @@ def read(raw: Any) -> Settings:
         batches=batches.take("DATABASE", "default", TEXT),
         results=results.take("DATABASE", "default", TEXT),
         payloads=_payloads(top),
+        limits=_limits(top),
+        middleware=tuple(top.take("MIDDLEWARE", (), TEXTS)),
         routes=_routes(top),
         unknown_job_grace=float(top.take("UNKNOWN_JOB_GRACE", 600, SECONDS)),
         prune_failed_jobs=_age(prune, "FAILED_JOBS", None),
@@ -260,6 +263,19 @@ def _payloads(top: Section) -> PayloadSettings | None:
     )
     section.refuse_others()
     return payloads
+
+
+def _limits(top: Section) -> LimitSettings:
+    section = top.section("LIMITS")
+    limits = LimitSettings(section.take("DATABASE", None, TEXT), section.take("CACHE", None, TEXT))
+    if limits.database is not None and limits.cache is not None:
+        section.note(
+            "djqueue.E023",
+            f'{section.where} has both "DATABASE" and "CACHE".',
+            "Remove one of them: the slots of limits are in a database, or in Redis.",
+        )
+    section.refuse_others()
+    return limits
 
 
 def _routes(top: Section) -> dict[str, Route]:

@@ -115,6 +115,16 @@ class PayloadSettings:
 
 
 @dataclass(frozen=True)
+class LimitSettings:
+    """Where the slots of limits are kept."""
+
+    database: str | None = None
+    """An alias of ``DATABASES``; None: that of the default connection."""
+    cache: str | None = None
+    """An alias of ``CACHES``, which is django-redis; None: they are in the database."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """The whole setting. Durations are in seconds."""
 
@@ -127,6 +137,9 @@ class Settings:
     results: str = "default"
     payloads: PayloadSettings | None = PayloadSettings()
     """None: arguments that a store cannot take are refused."""
+    limits: LimitSettings = LimitSettings()
+    middleware: tuple[str, ...] = ()
+    """Dotted paths of what is around every job, outermost first."""
     routes: Mapping[str, Route] = field(default_factory=dict)
     unknown_job_grace: float = 600.0
     prune_failed_jobs: float | None = None
@@ -174,7 +187,8 @@ class Settings:
         aliases = [connection.database for connection in stores]
         own = self.payloads.database if self.payloads else None
         guards = [c.options.get("DATABASE") for c in self.connections.values()]
-        others = (self.failed_jobs, self.batches, self.results, own, *guards)
+        limits = self.limits.database
+        others = (self.failed_jobs, self.batches, self.results, own, limits, *guards)
         aliases += [alias for alias in others if isinstance(alias, str)]
         return tuple(dict.fromkeys(aliases))
 
@@ -182,6 +196,11 @@ class Settings:
     def payload_database(self) -> str:
         """The database alias with a row for each payload in the payload store."""
         return (self.payloads and self.payloads.database) or self.job_database
+
+    @property
+    def limit_database(self) -> str:
+        """The database alias with the slots of limits, where no cache has them."""
+        return self.limits.database or self.job_database
 
     @property
     def job_database(self) -> str:

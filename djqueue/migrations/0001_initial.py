@@ -222,6 +222,35 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Slot",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=255)),
+                ("place", models.SmallIntegerField()),
+                ("taken_at", models.DateTimeField()),
+                ("uses", models.PositiveIntegerField(default=1)),
+                ("free_at", models.DateTimeField(null=True)),
+                ("job", models.UUIDField(null=True)),
+                ("run", models.PositiveIntegerField(default=0)),
+                ("holder", models.CharField(default="", max_length=32)),
+            ],
+            options={
+                "verbose_name": "slot of a limit",
+                "verbose_name_plural": "slots of limits",
+                "db_table": "djqueue_slots",
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(fields=["name", "taken_at"], name="djqueue_slots_taken"),
+                    djqueue.indexes.IndexOfValues(fields=["job"], name="djqueue_slots_job"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=["name", "place"], name="djqueue_slots_place"
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Worker",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),

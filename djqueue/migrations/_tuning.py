@@ -12,6 +12,9 @@ STATEMENTS = (
     " autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,"
     " autovacuum_analyze_threshold = 10000)",
     "ALTER TABLE djqueue_workers SET (fillfactor = 50)",
+    # Each row is written again and again, and there are few of them.
+    "ALTER TABLE djqueue_slots SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,"
+    " autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0)",
     # Used by COPY, which has no expressions of its own.
     "ALTER TABLE jobs ALTER COLUMN created_at SET DEFAULT statement_timestamp()",
     "ALTER TABLE jobs ALTER COLUMN available_at SET DEFAULT statement_timestamp()",
@@ -24,6 +27,7 @@ EXACT = {
     "Control": ("scope",),
     "Outbox": ("connection", "queue"),
     "Payload": ("connection",),
+    "Slot": ("name",),
 }
 """Columns that MySQL and MariaDB are to compare letter by letter: by themselves they take two names
 that differ only in case for one. A migration that changes one of these says so again."""

@@ -18,7 +18,7 @@ from djqueue.operations import failed_jobs
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from djqueue.models import Control, Run
+    from djqueue.models import Control, Run, Slot
 
 __all__ = ["prune"]
 
@@ -26,14 +26,17 @@ GUARD_DAYS = 15
 """Days that a guard row is kept: longer than any store may hand the same job out again."""
 CONTROL_DAYS = 1
 """Days that an ended pause is kept."""
+IDLE = 3600.0
+"""Seconds that a free slot of a limit is kept."""
 BUDGET = 10.0
 """Seconds that one go may take. What is left is for the next one."""
 SLICE = 500
 
 
 def prune(budget: float = BUDGET) -> bool:
-    """Remove failed jobs above the age in the settings, old guard rows, ended pauses, and
-    what waits in the outbox for no connection. False: `budget` ran out before all was removed.
+    """Remove failed jobs above the age in the settings, old guard rows, ended pauses, free slots of
+    limits, and what waits in the outbox for no connection. False: `budget` ran out before all was
+    removed.
     """
     end = time.monotonic() + budget
     known = settings()
@@ -43,6 +46,8 @@ def prune(budget: float = BUDGET) -> bool:
     for alias in known.databases:
         _delete(_old_guards(alias), end)
         _delete(_old_controls(alias), end)
+    if known.limits.cache is None:
+        _delete(_idle_slots(known.limit_database), end)
     if outbox.in_use():
         outbox.give_up_forgotten()
     return time.monotonic() < end
@@ -63,6 +68,14 @@ def _old_controls(alias: str) -> QuerySet[Control]:
     from djqueue.models import Control
 
     return Control.objects.using(alias).filter(until__lt=UtcNow() - timedelta(days=CONTROL_DAYS))
+
+
+def _idle_slots(alias: str) -> QuerySet[Slot]:
+    """Rows appear again when they are used."""
+    from djqueue.models import Slot
+
+    long_ago = UtcNow() - timedelta(seconds=IDLE)
+    return Slot.objects.using(alias).filter(free_at__lt=long_ago, taken_at__lt=long_ago)
 
 
 def _delete(rows: QuerySet[Any], end: float) -> None:

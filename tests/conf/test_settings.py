@@ -147,7 +147,7 @@ def test_what_is_no_dict_is_a_problem_and_no_traceback(raw):
 @pytest.mark.parametrize(
     "raw",
     [
-        {"MIDDLEWARE": ["shop.middleware.audit"]},
+        {"NOTIFY": ["shop.alerts"]},
         {"CLOSURE_KEYS": ["hush"]},
         {"COMMANDS": ["send_reports"]},
         {"RESULTS": {"KEEP_FOR": 60}},
