@@ -14,6 +14,8 @@
     │   └── Undecryptable           none of the keys decrypts what the payload carries
     ├── QueueUnavailable            a store cannot be reached, or refused the request
     ├── Unsupported                 this store cannot do that, with the reason
+    ├── LimitReached                a limit lets nothing more pass for now (`retry_in`)
+    ├── UnknownLimit                no limit of that name is defined (also LookupError)
     ├── NotInJob                    current_job() outside a job (also LookupError)
     ├── JobNotFound                 no job has that id (also LookupError)
     ├── UnknownState                no job can be in that state (also ValueError)
@@ -119,6 +121,25 @@ class QueueUnavailable(QueueError):
 
 class Unsupported(QueueError):
     """The store of this connection cannot do that; the message says why."""
+
+
+class LimitReached(QueueError):
+    """A limit lets nothing more pass for now. A job that it leaves, or whose middleware it leaves,
+    goes back into its queue for `retry_in` seconds; that is no attempt.
+    """
+
+    def __init__(self, message: str, retry_in: float) -> None:
+        super().__init__(message)
+        self.retry_in = retry_in
+        """Seconds after which it may be tried again. Jobs that are refused one after another are
+        given one time after another, so that they do not all come back at once."""
+
+    def __reduce__(self) -> tuple[type[LimitReached], tuple[str, float]]:
+        return type(self), (str(self), self.retry_in)
+
+
+class UnknownLimit(QueueError, LookupError):
+    """No limit of that name is defined."""
 
 
 class NotInJob(QueueError, LookupError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Default = TypeVar("Default")
 _RAISE: Any = object()
+DAY = 86400.0
 
 
 def never() -> bool:
@@ -37,6 +39,10 @@ class CurrentJob:
     """A running attempt. `current_job()` and a job's ``self.job`` give this object."""
 
     __slots__ = (
+        "_interruptions",
+        "_is_begun",
+        "_life",
+        "_run_id",
         "_watch",
         "attempt",
         "batch",
@@ -77,7 +83,7 @@ class CurrentJob:
         self.delay = 0.0
         self.error: BaseException | None = None
         self.is_uncharged = False
-        """It was released because its worker stops: that is no attempt."""
+        """It was released before ``handle()``, or since its worker stops: that is no attempt."""
         self._watch = watch
 
     @classmethod
@@ -89,14 +95,14 @@ class CurrentJob:
     def release(self, delay: float | timedelta | datetime = 0) -> None:
         """Put the job back into its queue when this attempt ends, after `delay`.
 
-        It counts as an attempt, unless the worker stops (`is_stopping`). `delay` is in seconds, a
-        `timedelta`, or an aware `datetime`.
+        It counts as an attempt, unless the worker stops (`is_stopping`) or ``handle()`` was not
+        called. `delay` is in seconds, a `timedelta`, or an aware `datetime`.
         """
         seconds = _seconds(delay)
         if self.requested is not Ending.FAILED:
             self.requested = Ending.RELEASED
             self.delay = seconds
-            self.is_uncharged = self.is_stopping
+            self.is_uncharged = self.is_stopping or not self.is_begun
 
     def fail(self, error: BaseException | str | None = None) -> None:
         """Give the job up when this attempt ends; nothing retries it by itself."""
@@ -109,6 +115,42 @@ class CurrentJob:
         """Remove the job when this attempt ends, as if it were done."""
         if self.requested is not Ending.FAILED:
             self.requested = Ending.DELETED
+
+    # -- what is seldom set: a job without it costs nothing ------------------------------------
+
+    @property
+    def interruptions(self) -> int:
+        """How many runs of it were interrupted before."""
+        return getattr(self, "_interruptions", 0)
+
+    @interruptions.setter
+    def interruptions(self, value: int) -> None:
+        self._interruptions = value
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether ``handle()`` was called. False while middleware may still keep it from that."""
+        return getattr(self, "_is_begun", True)
+
+    @is_begun.setter
+    def is_begun(self, value: bool) -> None:
+        self._is_begun = value
+
+    @property
+    def life(self) -> float:
+        """Seconds after which this run has ended for certain."""
+        return getattr(self, "_life", DAY)
+
+    @life.setter
+    def life(self, value: float) -> None:
+        self._life = value
+
+    @property
+    def run_id(self) -> str:
+        """Names this run: a job may run several times with the same attempt number."""
+        if not hasattr(self, "_run_id"):
+            self._run_id = secrets.token_hex(8)
+        return self._run_id
 
     @property
     def is_cancelled(self) -> bool:
