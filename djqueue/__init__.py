@@ -20,6 +20,7 @@ from djqueue.errors import QueueError
 from djqueue.jobs.function import job
 from djqueue.jobs.inject import Inject
 from djqueue.jobs.job import Job, field
+from djqueue.payload.backoff import exponential
 from djqueue.runner.current import CurrentJob, current_job
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ __all__ = [
     "dispatch",
     "dispatch_many",
     "dispatch_sync",
+    "exponential",
     "field",
     "find",
     "job",

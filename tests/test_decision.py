@@ -6,12 +6,12 @@ import ast
 
 import pytest
 
+from djqueue.payload.backoff import Exponential
 from djqueue.runner.decision import (
     Action,
     Decision,
     Ending,
     Facts,
-    backoff_for,
     decide,
     exhausted,
 )
@@ -61,7 +61,20 @@ CASES = [
     ),
     (Ending.TIMED_OUT, facts(tries=5, fail_on_timeout=True), FAIL),
     (Ending.RAISED, facts(tries=5, fail_on_timeout=True), retry()),
+    # the job's options say which exceptions are worth another try
+    (Ending.RAISED, facts(tries=5, may_retry=False), FAIL),
+    (Ending.RAISED, facts(tries=0, has_retry_until=True, may_retry=False), FAIL),
+    (Ending.TIMED_OUT, facts(tries=5, may_retry=False), retry()),
+    # delays that double, and jitter
+    (Ending.RAISED, facts(attempt=3, tries=0, backoff=Exponential(2, 600, False)), retry(8)),
+    (Ending.RAISED, facts(attempt=99, tries=0, backoff=Exponential(2, 600, False)), retry(600)),
+    (Ending.RAISED, facts(tries=0, backoff=Exponential(2, 600), chance=1.0), retry(1)),
+    (Ending.RAISED, facts(tries=0, backoff=(10,), jitter=True, chance=0.5), retry(7.5)),
+    (Ending.RAISED, facts(tries=0, backoff=(10,), chance=0.5), retry(10)),
+    (Ending.RAISED, facts(has_retry_until=True, left=9, backoff=(10,)), FAIL),
+    (Ending.RAISED, facts(has_retry_until=True, left=9, backoff=(8,)), retry(8)),
     # it was not begun
+    (Ending.HELD_BACK, facts(attempt=9, tries=1), retry()),
     (Ending.EXHAUSTED, facts(attempt=9, tries=1, has_retry_until=True), FAIL),
     (Ending.MISSING, facts(tries=5), FAIL),
     (Ending.MISSING, facts(tries=1, delete_when_missing=True), DONE),
@@ -124,6 +137,7 @@ def test_what_must_not_begin(known, answer):
     assert exhausted(known) is answer
 
 
-def test_the_last_backoff_repeats_and_none_is_no_wait():
-    assert [backoff_for((1, 5), attempt) for attempt in (1, 2, 3)] == [1, 5, 5]
-    assert backoff_for((), 3) == 0
+def test_what_a_limit_holds_back_comes_again_in_time_or_is_given_up():
+    until = facts(has_retry_until=True, left=30)
+    assert decide(Ending.HELD_BACK, until, delay=29) == retry(29)
+    assert decide(Ending.HELD_BACK, until, delay=30) == FAIL

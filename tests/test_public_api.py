@@ -19,6 +19,7 @@ NAMES = [
     "dispatch",
     "dispatch_many",
     "dispatch_sync",
+    "exponential",
     "field",
     "find",
     "job",

@@ -39,6 +39,10 @@ class Dead:
         except InvalidPayload:
             return cls(reservation, limits)
 
+    def may_retry(self, error: object) -> bool:
+        """It raised nothing."""
+        return True
+
     def own_backoff(self) -> None:
         """Its worker cannot ask: that is the project's code."""
 

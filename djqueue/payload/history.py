@@ -80,8 +80,13 @@ def last_error(past: History) -> Entry | None:
     return None
 
 
-def add(past: History, entry: Entry) -> str:
-    """Return the history `past` as text, with one more entry."""
+def add(past: History, entry: Entry, *, instead: bool = False) -> str:
+    """Return the history `past` as text, with one more entry; with `instead` in the place of a last
+    one of the same kind.
+    """
+    attempts = past.attempts
+    if instead and attempts and attempts[-1].get("kind") == entry.kind:
+        attempts = attempts[:-1]
     data: dict[str, Any] = {"errors": past.errors + entry.is_error}
     if past.stopped or entry.stopped:
         data["stopped"] = past.stopped + entry.stopped
@@ -92,5 +97,5 @@ def add(past: History, entry: Entry) -> str:
         "class": entry.class_name,
         "message": entry.message[:MESSAGE_LIMIT],
     }
-    data["attempts"] = [*past.attempts, new][-KEEP:]
+    data["attempts"] = [*attempts, new][-KEEP:]
     return json.dumps(data, separators=(",", ":"))

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from djqueue.compat import compact_json
 from djqueue.errors import InvalidPayload, NotSerializable
+from djqueue.payload.backoff import Backoff, Exponential, stored_backoff
 
 VERSION = 1
 LONGEST = 2**31 - 1
@@ -50,7 +51,8 @@ class Limits:
 
     tries: int | None = None
     timeout: float | None = None
-    backoff: tuple[float, ...] | None = None
+    backoff: Backoff | None = None
+    jitter: bool = False
     max_exceptions: int | None = None
     max_interruptions: int = 3
     fail_on_timeout: bool = False
@@ -105,7 +107,9 @@ class Payload(NamedTuple):
 def encode_head(name: str, limits: Limits, given: tuple[str, ...] = ()) -> str:
     """Return a payload's text up to its id. `given` names the limits that ``using()`` has set."""
     options: dict[str, Any] = {
-        key: value for key, value in vars(limits).items() if value != _LIMIT_DEFAULTS[key]
+        key: vars(value) if isinstance(value, Exponential) else value
+        for key, value in vars(limits).items()
+        if value != _LIMIT_DEFAULTS[key]
     }
     if given:
         options["using"] = given
@@ -306,15 +310,11 @@ def _head(data: Any) -> Head:
 
 
 def _limits(options: Mapping[str, Any]) -> Limits:
-    backoff = _expect(options, "backoff", (list, _NONE), None)
-    if backoff is not None and not all(
-        _is(seconds, _FLOAT) and 0 <= seconds <= LONGEST for seconds in backoff
-    ):
-        raise InvalidPayload('The payload\'s "backoff" is not a list of seconds.')
     return Limits(
         tries=_number(options, "tries", (int, _NONE), None),
         timeout=_number(options, "timeout", (*_FLOAT, _NONE), None),
-        backoff=None if backoff is None else tuple(backoff),
+        backoff=stored_backoff(options.get("backoff")),
+        jitter=_expect(options, "jitter", bool, False),
         max_exceptions=_number(options, "max_exceptions", (int, _NONE), None),
         max_interruptions=_number(options, "max_interruptions", (int,), 3),
         fail_on_timeout=_expect(options, "fail_on_timeout", bool, False),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue.errors import InvalidPayload, MaxAttemptsExceeded
 from djqueue.jobs import registry
 from djqueue.payload import history
+from djqueue.payload.backoff import Backoff
 from djqueue.payload.payload import Limits, Payload, decode, known_head
 from djqueue.payload.store import unpacked
 from djqueue.runner.current import UNWATCHED, CurrentJob, Watch
@@ -56,8 +57,10 @@ class Attempt:
         self, reservation: Reservation, connection: str, rules: Rules, watch: Watch = UNWATCHED
     ) -> None:
         self.reservation = reservation
-        id, queue, name, payload, number, *_ = reservation
+        id, queue, name, payload, number, interruptions, *_ = reservation
         self.job = CurrentJob(id, name, queue, connection, number, watch)
+        if interruptions:
+            self.job.interruptions = interruptions
         self._head = known = known_head(payload)
         self.limits = known.head.limits if known else _NO_LIMITS
         self.timeout = rules.timeout_of(self.limits)
@@ -131,7 +134,11 @@ class Attempt:
         """Seconds until now."""
         return time.perf_counter() - self.began
 
-    def own_backoff(self) -> tuple[float, ...] | None:
+    def may_retry(self, error: object) -> bool:
+        """Whether the job's options let it be tried again after that exception."""
+        return self.definition is None or self.definition.may_retry(error)
+
+    def own_backoff(self) -> Backoff | None:
         """The instance's ``backoff()``, if it has one and it works; else None."""
         definition, job = self.definition, self.job
         if definition is None or job.instance is None:

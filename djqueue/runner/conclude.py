@@ -6,10 +6,12 @@ The process that sees an end describes it: the runner in the job's own process, 
 
 from __future__ import annotations
 
+import random
 from typing import Protocol
 
 from djqueue.drivers.base import Reservation
 from djqueue.payload import history
+from djqueue.payload.backoff import Backoff
 from djqueue.payload.history import History
 from djqueue.payload.payload import Limits
 from djqueue.runner.decision import RELEASED, Action, Ending, Facts, decide
@@ -44,7 +46,10 @@ class Case(Protocol):
     def duration(self) -> float:
         """Seconds."""
 
-    def own_backoff(self) -> tuple[float, ...] | None:
+    def may_retry(self, error: object) -> bool:
+        """Whether the job's options let it be tried again after that exception."""
+
+    def own_backoff(self) -> Backoff | None:
         """What the job's own ``backoff()`` says now; None if it has none, or could not be made."""
 
 
@@ -61,6 +66,8 @@ def conclude(
     described = error if isinstance(error, ErrorReport) else report(error)
     past = history.read(case.reservation.history)
     facts = _facts(case, ending, past, rules, now)
+    if ending is Ending.RAISED:
+        facts = facts._replace(may_retry=case.may_retry(error))
     decision = decide(ending, facts, case.delay)
     if ending is Ending.LOST:  # there is nothing left to settle
         return Outcome(ending, decision, described, settled=True, duration=case.duration)
@@ -68,7 +75,8 @@ def conclude(
         return Outcome(ending, decision, duration=case.duration)
     text = None
     if _is_remembered(ending, facts, decision.action):
-        text = history.add(past, _entry(case, ending, described))
+        entry = _entry(case, ending, described)
+        text = history.add(past, entry, instead=ending is Ending.HELD_BACK)
     if decision.action is Action.FAIL and ending in _INTERRUPTIONS:
         described = _too_often(case, facts, described)
     charged = _is_charged(case, ending, decision.action)
@@ -91,6 +99,7 @@ def _facts(case: Case, ending: Ending, past: History, rules: Rules, now: float) 
         exceptions=past.errors + (ending in _TRIED),
         interruptions=max(0, counted),
         backoff=facts.backoff if own is None else own,
+        chance=random.random(),
         held_back=None if first is None else now - first,
     )
 
@@ -103,7 +112,7 @@ def _is_remembered(ending: Ending, facts: Facts, action: Action) -> bool:
 
 
 def _is_charged(case: Case, ending: Ending, action: Action) -> bool:
-    if ending is Ending.UNKNOWN:
+    if ending in (Ending.UNKNOWN, Ending.HELD_BACK):
         return action is Action.FAIL
     return ending is not Ending.EXHAUSTED and not (ending is Ending.RELEASED and case.is_uncharged)
 

@@ -10,6 +10,8 @@ import enum
 import math
 from typing import NamedTuple
 
+from djqueue.payload.backoff import Backoff, delay_after
+
 
 class Ending(enum.Enum):
     """How an attempt ended."""
@@ -35,6 +37,8 @@ class Ending(enum.Enum):
     """It cannot be run yet: its name is unknown here, or its arguments cannot be fetched."""
     MISSING = "missing"
     """A model that it is about is gone."""
+    HELD_BACK = "held back"
+    """A limit was reached."""
     LOST = "lost"
     """Another worker has the job, and what this attempt wrote was rolled back."""
 
@@ -59,7 +63,12 @@ class Facts(NamedTuple):
     """Interruptions that count, this one included; those by the orderly end of a worker do not."""
     max_exceptions: int | None = None
     max_interruptions: int = 3
-    backoff: tuple[float, ...] = ()
+    backoff: Backoff = ()
+    jitter: bool = False
+    chance: float = 0.0
+    """From 0 to 1: how much jitter takes of what it may take."""
+    may_retry: bool = True
+    """What was raised is none that ``fail_on`` and ``retry_on`` end the job for."""
     fail_on_timeout: bool = False
     has_retry_until: bool = False
     """There is a ``retry_until``, which beats ``tries``."""
@@ -112,9 +121,14 @@ def decide(ending: Ending, facts: Facts = _WITHOUT_LIMITS, delay: float = 0.0) -
         return _held_back(facts)
     if ending in (Ending.INTERRUPTED, Ending.STOPPED):
         return FAIL if facts.interruptions > facts.max_interruptions else INTERRUPT
-    if _spent(facts) or (ending is Ending.TIMED_OUT and facts.fail_on_timeout):
+    if ending is Ending.HELD_BACK:
+        return Decision(Action.RETRY, delay) if delay < facts.left else FAIL
+    if ending is Ending.RAISED and not facts.may_retry:
         return FAIL
-    return Decision(Action.RETRY, backoff_for(facts.backoff, facts.attempt))
+    wait = delay_after(facts.backoff, facts.attempt, facts.jitter, facts.chance)
+    if _spent(facts, wait) or (ending is Ending.TIMED_OUT and facts.fail_on_timeout):
+        return FAIL
+    return Decision(Action.RETRY, wait)
 
 
 ASK_AGAIN = 15.0
@@ -127,13 +141,13 @@ def _held_back(facts: Facts) -> Decision:
     return Decision(Action.RETRY, min(ASK_AGAIN, facts.grace))
 
 
-def _spent(facts: Facts) -> bool:
-    """Whether no attempt may follow."""
+def _spent(facts: Facts, wait: float) -> bool:
+    """Whether no attempt may follow, `wait` seconds from now."""
     if facts.max_exceptions is not None and facts.exceptions >= facts.max_exceptions:
         return True
     if facts.has_retry_until:
         # A job whose next attempt would begin too late fails now, with its error as the reason.
-        return facts.expired or backoff_for(facts.backoff, facts.attempt) >= facts.left
+        return facts.expired or wait >= facts.left
     return facts.tries > 0 and facts.attempt >= facts.tries
 
 
@@ -142,10 +156,3 @@ def exhausted(facts: Facts) -> bool:
     if facts.has_retry_until:
         return facts.expired
     return facts.tries > 0 and facts.attempt > facts.tries
-
-
-def backoff_for(backoff: tuple[float, ...], attempt: int) -> float:
-    """Seconds to wait after `attempt` (from 1): the list's entry for it, the last one repeating."""
-    if not backoff:
-        return 0.0
-    return backoff[min(attempt, len(backoff)) - 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from djqueue.payload.backoff import Backoff
 from djqueue.payload.payload import Limits
 from djqueue.runner.decision import Facts
 
@@ -17,7 +18,7 @@ class Rules:
 
     tries: int = 1
     timeout: float = DEFAULT_TIMEOUT
-    backoff: tuple[float, ...] = ()
+    backoff: Backoff = ()
     unknown_grace: float = 600.0
 
     def timeout_of(self, limits: Limits) -> float:
@@ -38,6 +39,7 @@ class Rules:
             max_exceptions=limits.max_exceptions,
             max_interruptions=limits.max_interruptions,
             backoff=self.backoff if limits.backoff is None else limits.backoff,
+            jitter=limits.jitter,
             fail_on_timeout=limits.fail_on_timeout,
             has_retry_until=retry_until is not None,
             expired=retry_until is not None and now >= retry_until,

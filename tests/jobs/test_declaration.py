@@ -157,9 +157,8 @@ def test_other_attributes_of_job_are_reserved_too(name):
     assert "a name that Job reserves" in refusal(f"{name}: int")
 
 
-@pytest.mark.parametrize("name", ["middleware", "unique_id"])
-def test_a_method_that_nothing_would_call_is_refused(name):
-    assert "does not call it" in refusal(f"def {name}(self): return ()")
+def test_a_method_that_nothing_would_call_is_refused():
+    assert "does not call it" in refusal("def unique_id(self): return ()")
 
 
 def test_name_is_a_legal_field():

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from djqueue import Job, job
-from djqueue.errors import InvalidJob
+from djqueue import Job, exponential, job
+from djqueue.errors import InvalidJob, JobTimeout, TimeoutExceeded
 from djqueue.jobs.definition.durations import seconds_until
 from djqueue.jobs.definition.options import OPTIONS, OptionKeywords, Options, Overrides, checked
+from djqueue.middleware import RateLimited
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -39,6 +40,16 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
         ("backoff", []),
         ("backoff", [1, -1]),
         ("backoff", "10"),
+        ("jitter", 1),
+        ("retry_on", []),
+        ("retry_on", "ConnectionError"),
+        ("retry_on", ConnectionError()),
+        ("fail_on", (ValueError, 3)),
+        ("fail_on", TimeoutExceeded),
+        ("fail_on", JobTimeout),
+        ("middleware", len),
+        ("middleware", ["shop.audit"]),
+        ("middleware", [RateLimited]),
         ("timeout", -1),
         ("timeout", timedelta(seconds=3)),
         ("fail_on_timeout", 1),
@@ -70,6 +81,12 @@ def test_a_value_that_cannot_work_is_refused(option, value):
         ("priority", -100, -100),
         ("tries", 0, 0),
         ("backoff", 5, (5,)),
+        ("backoff", exponential(3), exponential(3)),
+        ("jitter", True, True),
+        ("retry_on", OSError, (OSError,)),
+        ("retry_on", [OSError, KeyError], (OSError, KeyError)),
+        ("fail_on", (KeyboardInterrupt,), (KeyboardInterrupt,)),
+        ("middleware", [len], (len,)),
         ("backoff", [10, 60.5], (10, 60.5)),
         ("timeout", 0, 0),
         ("tags", ["a", "b"], ("a", "b")),
@@ -83,7 +100,7 @@ def test_a_value_is_kept_in_one_form(option, value, stored):
     assert checked({option: value}, "class X") == {option: stored}
 
 
-@pytest.mark.parametrize("option", ["trys", "unique", "middleware", "store_result", "encrypted"])
+@pytest.mark.parametrize("option", ["trys", "unique", "store_result", "encrypted"])
 def test_an_unknown_option_is_refused_with_all_that_are_known(option):
     with pytest.raises(InvalidJob, match=f"unknown option '{option}'") as caught:
 

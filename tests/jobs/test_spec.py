@@ -28,11 +28,14 @@ class Parcel(Job, name="test.jobs.Parcel", tries=2, timeout=9, backoff=3, atomic
         seen.append((self.weight, error))
 
 
-class Computed(Job, name="test.jobs.Computed", backoff=1, tags=["class"]):
+class Computed(Job, name="test.jobs.Computed", backoff=1, tags=["class"], middleware=[len]):
     kind: str = "fine"
 
     def handle(self):
         pass
+
+    def middleware(self):
+        return [*super().middleware(), print]
 
     def backoff(self):
         return [1, 2] if self.kind == "fine" else -1
@@ -79,7 +82,8 @@ def test_arguments_of_other_code_are_refused():
 def test_methods_beat_options():
     job = Computed()
     spec = Computed._spec
-    assert spec.per_instance == {"backoff", "tags", "retry_until"}
+    assert spec.per_instance == {"backoff", "middleware", "tags", "retry_until"}
+    assert spec.middleware(job) == (len, print)
     assert spec.backoff(job) == (1, 2)
     assert spec.retry_until(job) == 60
     assert spec.tags(job, ("given",)) == ("class", "fine")
@@ -99,6 +103,7 @@ def test_without_methods_the_options_hold():
         ("a",),
     )
     assert (job.backoff(), job.display_name()) == ((3,), "test.jobs.Parcel")
+    assert (spec.middleware(job), job.middleware()) == ((), ())
     assert list(job.using(tags=["b"]).tags()) == ["b"]
 
 

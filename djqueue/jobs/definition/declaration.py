@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["declare", "refuse_generator"]
 
-OPTION_METHODS = frozenset({"backoff", "retry_until", "tags"})
+OPTION_METHODS = frozenset({"backoff", "middleware", "retry_until", "tags"})
 """Options that a method of the same name may compute for each instance."""
 
 PLAIN_METHODS = frozenset({*OPTION_METHODS, "display_name"})
@@ -37,7 +37,7 @@ RESERVED_METHODS = frozenset(
         *("backoff", "retry_until", "middleware", "unique_id", "tags", "display_name"),
     }
 )
-NOT_CALLED = frozenset({"middleware", "unique_id"})
+NOT_CALLED = frozenset({"unique_id"})
 """Reserved methods that this version does not call yet."""
 
 

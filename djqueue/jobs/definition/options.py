@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict, Union
+from typing import TYPE_CHECKING, Any, TypedDict, Union
 
 from djqueue.conf import did_you_mean
-from djqueue.errors import InvalidJob, QueueError
+from djqueue.errors import AttemptError, InvalidJob, JobTimeout, QueueError
 from djqueue.jobs.definition.durations import When, check_when
+from djqueue.payload.backoff import Backoff, Exponential
 from djqueue.payload.payload import Limits
 from djqueue.payload.queue_names import check_queue_name
+
+if TYPE_CHECKING:
+    from djqueue.runner.current import CurrentJob
 
 __all__ = [
     "OPTIONS",
@@ -25,6 +29,11 @@ __all__ = [
     "checked",
     "checked_overrides",
 ]
+
+Middleware = Callable[["CurrentJob", Callable[["CurrentJob"], Any]], Any]
+"""Called with the running job and with what comes next; see `djqueue.middleware`."""
+
+ExceptionTypes = Union[type[BaseException], "Sequence[type[BaseException]]"]
 
 PerJob = Union[str, "Callable[[Any], str]"]
 """A text, or a function of the job that returns one."""
@@ -38,7 +47,7 @@ class Overrides(TypedDict, total=False):
     delay: When | None
     priority: int | None
     tries: int | None
-    backoff: float | Sequence[float] | None
+    backoff: float | Sequence[float] | Exponential | None
     timeout: float | None
     after_commit: bool | None
     tags: Sequence[str] | None
@@ -49,6 +58,10 @@ class OptionKeywords(Overrides, total=False):
 
     max_exceptions: int | None
     max_interruptions: int | None
+    jitter: bool | None
+    retry_on: ExceptionTypes | None
+    fail_on: ExceptionTypes | None
+    middleware: Sequence[Middleware] | None
     fail_on_timeout: bool | None
     retry_until: When | None
     delete_when_missing: bool | None
@@ -71,8 +84,15 @@ class Options:
     """0 means no limit."""
     max_exceptions: int | None = None
     max_interruptions: int = 3
-    backoff: tuple[float, ...] | None = None
+    backoff: Backoff | None = None
     """Seconds before the second, third, … attempt; the last one repeats."""
+    jitter: bool = False
+    """Whether a delay is between a half and the whole of what `backoff` says, at random."""
+    retry_on: tuple[type[BaseException], ...] | None = None
+    """Classes of exceptions; the job is given up for any other that it raises."""
+    fail_on: tuple[type[BaseException], ...] = ()
+    """Classes of exceptions for which the job is given up; they go before `retry_on`."""
+    middleware: tuple[Middleware, ...] = ()
     timeout: float | None = None
     """Seconds; 0 means no limit."""
     fail_on_timeout: bool = False
@@ -179,15 +199,45 @@ def _seconds(value: Any) -> float:
     return value
 
 
-def _backoff(value: Any) -> tuple[float, ...]:
+def _backoff(value: Any) -> Backoff:
+    if isinstance(value, Exponential):
+        return value
     values = value if isinstance(value, (list, tuple)) else [value]
     try:
         found = tuple(map(_seconds, values))
     except ValueError:
         found = ()
     if not found:
-        raise ValueError("a number of seconds, from 0 on, or a list of them: [10, 60, 600]")
+        raise ValueError(
+            "a number of seconds, from 0 on, a list of them: [10, 60, 600], or exponential()"
+        )
     return found
+
+
+def _exceptions(value: Any) -> tuple[type[BaseException], ...]:
+    found = (value,) if isinstance(value, type) else value
+    if not isinstance(found, (list, tuple, set, frozenset)) or not found:
+        raise ValueError("a class of exceptions, or several: (ConnectionError, TimeoutError)")
+    for each in found:
+        if not isinstance(each, type) or not issubclass(each, BaseException):
+            raise ValueError(f"classes of exceptions, and {each!r} is none")
+        if issubclass(each, (AttemptError, JobTimeout)):
+            raise ValueError(
+                f"classes that handle() raises, and {each.__name__} is raised for it: timeouts have"
+                " fail_on_timeout, deaths and interruptions tries and max_interruptions"
+            )
+    return tuple(found)
+
+
+def _middleware(value: Any) -> tuple[Middleware, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("a list of callables, which take the job and what comes next")
+    for each in value:
+        if isinstance(each, type):
+            raise ValueError(f"a list of callables: {each.__name__}(…), not the class alone")
+        if not callable(each):
+            raise ValueError(f"a list of callables, and {each!r} cannot be called")
+    return tuple(value)
 
 
 def _queue(value: Any) -> str:
@@ -223,6 +273,10 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "max_exceptions": _count,
     "max_interruptions": _count,
     "backoff": _backoff,
+    "jitter": _flag,
+    "retry_on": _exceptions,
+    "fail_on": _exceptions,
+    "middleware": _middleware,
     "timeout": _seconds,
     "fail_on_timeout": _flag,
     "retry_until": check_when,

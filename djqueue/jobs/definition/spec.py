@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
     from djqueue.jobs.definition.durations import When
-    from djqueue.jobs.definition.options import Options
+    from djqueue.jobs.definition.options import Middleware, Options
+    from djqueue.payload.backoff import Backoff, Exponential
     from djqueue.payload.payload import Limits
 
 __all__ = ["Handles", "JobInstance", "JobSpec", "call_repr", "spec_of"]
@@ -59,9 +60,13 @@ class JobInstance:
 
     # -- options that a class may compute for each instance ------------------------------------
 
-    def backoff(self) -> float | Sequence[float] | None:
+    def backoff(self) -> float | Sequence[float] | Exponential | None:
         """Return the seconds before the next attempts. Called after an attempt that raised."""
         return self._option("backoff")  # type: ignore[no-any-return]
+
+    def middleware(self) -> Sequence[Middleware]:
+        """Return what runs around ``handle()``, the outermost first. Called before each attempt."""
+        return self._option("middleware") or ()
 
     def retry_until(self) -> When | None:
         """Return until when attempts may begin. Called at the dispatch."""
@@ -192,12 +197,26 @@ class JobSpec:
         if inspect.iscoroutine(answer):
             async_to_sync(_finish)(answer)
 
-    def backoff(self, job: JobInstance) -> tuple[float, ...] | None:
+    def backoff(self, job: JobInstance) -> Backoff | None:
         """Return what the job's ``backoff()`` method says; None if its class defines none."""
         if "backoff" not in self.per_instance:
             return None
-        value: tuple[float, ...] | None = self._computed("backoff", job.backoff())
+        value: Backoff | None = self._computed("backoff", job.backoff())
         return value
+
+    def middleware(self, job: JobInstance) -> tuple[Middleware, ...]:
+        """Return what the job's ``middleware()`` method says, or its option."""
+        if "middleware" not in self.per_instance:
+            return self.options.middleware
+        value: tuple[Middleware, ...] = self._computed("middleware", job.middleware())
+        return value
+
+    def may_retry(self, error: object) -> bool:
+        """Return whether ``fail_on`` and ``retry_on`` let the job be tried again after `error`."""
+        options = self.options
+        if isinstance(error, options.fail_on):
+            return False
+        return options.retry_on is None or isinstance(error, options.retry_on)
 
     def retry_until(self, job: JobInstance) -> When | None:
         """Return until when attempts may begin, from the job's method or its option."""
