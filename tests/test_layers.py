@@ -29,6 +29,7 @@ LAYERS: dict[str, list[str]] = {
         "runner.current",
     ],
     "limits": ["limits"],
+    "middleware": ["middleware"],
     "runner": ["runner", "context"],
     "finish": ["finish"],
     "dispatch": ["dispatch"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from django.core import checks
 
+from djqueue.checks.around import check_around
 from djqueue.checks.connections import check_connections
 from djqueue.checks.databases import check_databases
 from djqueue.checks.deployment import check_deployment
@@ -27,7 +28,14 @@ TAG = "djqueue"
 
 def register() -> None:
     """Register the checks with Django. A second call changes nothing."""
-    for check in (check_setting, check_connections, check_databases, check_routing, check_jobs):
+    for check in (
+        check_setting,
+        check_connections,
+        check_databases,
+        check_routing,
+        check_jobs,
+        check_around,
+    ):
         checks.register(check, TAG)
     # Not with djqueue's tag: checks with that tag must not connect to anything.
     checks.register(check_tables, checks.Tags.database)
@@ -45,5 +53,6 @@ def errors(connection: str | None = None) -> list[checks.CheckMessage]:
         *check_connections(only=only),
         *check_databases(),
         *check_jobs(),
+        *check_around(),
     ]
     return [each for each in found if each.is_serious() and not each.is_silenced()]

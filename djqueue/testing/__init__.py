@@ -14,14 +14,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from djqueue.testing.contract import DriverContract
     from djqueue.testing.faking import FakeQueue, fake_queue
+    from djqueue.testing.middleware import MiddlewareRun, run_middleware
     from djqueue.testing.working import work
 
-__all__ = ["DriverContract", "FakeQueue", "fake_queue", "work"]
+__all__ = [
+    "DriverContract",
+    "FakeQueue",
+    "MiddlewareRun",
+    "fake_queue",
+    "run_middleware",
+    "work",
+]
 
 _HOMES = {
     "DriverContract": "djqueue.testing.contract",
     "FakeQueue": "djqueue.testing.faking",
+    "MiddlewareRun": "djqueue.testing.middleware",
     "fake_queue": "djqueue.testing.faking",
+    "run_middleware": "djqueue.testing.middleware",
     "work": "djqueue.testing.working",
 }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
 from djqueue.jobs import discovery, registry
+from djqueue.jobs.definition.options import Options
 
 
 @dataclass
@@ -15,6 +16,7 @@ class Spec:
     name: str
     job_class: type
     aliases: tuple[str, ...] = ()
+    options: Options = field(default_factory=Options)
 
 
 @pytest.fixture

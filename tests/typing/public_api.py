@@ -6,7 +6,7 @@ needed.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -23,12 +23,16 @@ from djqueue import (
     dispatch,
     dispatch_many,
     dispatch_sync,
+    exponential,
     field,
     find,
     job,
     queues,
 )
 from djqueue.drivers.base import QueueCounts, StoredJob
+from djqueue.limits import LimitReached, define, funnel, throttle
+from djqueue.middleware import RateLimited, Release, Skip, ThrottlesExceptions, WithoutOverlapping
+from djqueue.testing import run_middleware
 
 
 class Gateway:
@@ -184,3 +188,77 @@ def in_context() -> None:
         assert_type(context.values(), dict[str, Any])
     context.add("a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     context.scope(hidden=["x"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# -- middleware, limits and retries -----------------------------------------------------------
+
+
+def audit(job: CurrentJob, next: Callable[[CurrentJob], Any]) -> Any:  # noqa: A002
+    return next(job)
+
+
+async def async_audit(job: CurrentJob, next: Callable[[CurrentJob], Any]) -> Any:  # noqa: A002
+    return await next(job)
+
+
+class Around(
+    Job,
+    backoff=exponential(base=2, maximum=600, jitter=True),
+    jitter=True,
+    retry_on=(OSError, KeyError),
+    fail_on=PermissionError,
+    middleware=[
+        audit,
+        async_audit,
+        RateLimited("mail"),
+        WithoutOverlapping(lambda job: job.id),
+        ThrottlesExceptions(5, timedelta(minutes=1), only=(OSError,)),
+        Skip.when(lambda job: job.attempt > 3),
+        Release.when(True, delay=60),
+    ],
+):
+    def handle(self) -> int:
+        return 1
+
+
+@job(backoff=exponential(), retry_on=OSError, middleware=[audit])
+def around() -> int:
+    return 1
+
+
+Around().using(backoff=exponential(30)).dispatch()
+define("mail", allow=10, every=timedelta(minutes=1), by=lambda job: job.queue)
+assert_type(run_middleware(audit, Around()).released, float | None)
+
+with throttle("api", 5, every=1, block=2) as used:
+    assert_type(used, throttle)
+with funnel("reports", limit=3):
+    pass
+
+
+async def limited() -> float:
+    try:
+        async with throttle("api", 5, 1), funnel("reports", 3):
+            return 0.0
+    except LimitReached as reached:
+        return reached.retry_in
+
+
+class WrongRetry(Job, retry_on="OSError"):  # type: ignore[arg-type]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
+    pass
+
+
+class WrongFail(Job, fail_on=(OSError(),)):  # type: ignore[arg-type]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
+    pass
+
+
+class WrongMiddleware(Job, middleware=[RateLimited]):  # type: ignore[list-item]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
+    pass
+
+
+exponential("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+throttle("api")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+throttle("api", 5, every="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+funnel("reports", limit="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+RateLimited(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Around().using(retry_on=OSError)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
