@@ -19,6 +19,7 @@ from djqueue.errors import (
 from djqueue.jobs import registry
 from djqueue.operations import failed_jobs, selection
 from djqueue.payload import history, payload
+from djqueue.payload.backoff import Exponential
 from djqueue.payload.packing import TooLong
 from djqueue.payload.store import unpacked
 from djqueue.text.masking import MASK, masked, masked_text
@@ -189,10 +190,16 @@ def remark_on(named: str, stored_as: str) -> str:
 def options_of(limits: payload.Limits) -> dict[str, Any]:
     """The options of a payload that are not as usual."""
     return {
-        field.name: list(value) if isinstance(value, tuple) else value
+        field.name: _json_value(value)
         for field in fields(limits)
         if (value := getattr(limits, field.name)) != field.default
     }
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Exponential):
+        return dict(vars(value))
+    return list(value) if isinstance(value, tuple) else value
 
 
 def readable(read: payload.Payload) -> tuple[payload.Payload, str]:

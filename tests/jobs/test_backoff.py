@@ -6,6 +6,7 @@ import pytest
 
 from djqueue import Job, exponential
 from djqueue.errors import InvalidJob, InvalidPayload
+from djqueue.operations.describe import options_of
 from djqueue.payload.backoff import Exponential, delay_after
 from djqueue.payload.payload import Limits, encode_head, head_of, with_limits
 
@@ -105,3 +106,8 @@ def test_the_exceptions_that_are_worth_another_try(error, answer):
 
 def test_using_takes_it_too():
     assert Flaky().using(backoff=exponential(9)).backoff() == exponential(9)
+
+
+def test_operators_see_it():
+    shown = options_of(Limits(backoff=exponential(9), jitter=True))
+    assert shown == {"backoff": {"base": 9, "maximum": 600, "jitter": True}, "jitter": True}
