@@ -43,6 +43,7 @@ _KINDS: Mapping[str, LazyText] = {
     Ending.FAILED.value: gettext_lazy("Failed"),
     Ending.INTERRUPTED.value: gettext_lazy("Interrupted"),
     Ending.EXHAUSTED.value: gettext_lazy("No try left"),
+    Ending.HELD_BACK.value: gettext_lazy("Held back"),
 }
 
 

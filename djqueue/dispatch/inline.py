@@ -22,7 +22,7 @@ from djqueue.compat import has_request_thread
 from djqueue.context import without
 from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.finish.announce import announce
-from djqueue.finish.notices import RemovePayloads, notices_of
+from djqueue.finish.notices import FreeSlots, RemovePayloads, notices_of
 from djqueue.runner.decision import Action
 from djqueue.runner.outcome import End
 from djqueue.runner.rules import Rules
@@ -47,7 +47,7 @@ def _run(job: OutgoingJob, connection: str) -> Any:
     attempt = runner.attempt(reservation)
     outcome = runner.run(attempt)
     for notice in notices_of([End(reservation, outcome)]):  # there is no store to tell before
-        if not isinstance(notice, RemovePayloads):
+        if not isinstance(notice, RemovePayloads | FreeSlots):
             announce(notice, runner.teller, connection, attempt.error)
     if outcome.decision.action is not Action.DONE and attempt.error is not None:
         raise attempt.error

@@ -4,6 +4,7 @@ receivers, storages and `failed()` are that. Not here: what a worker announces o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.drivers.slices import slices
 from djqueue.payload.packing import is_stored
 from djqueue.payload.parts import context_text
-from djqueue.runner.decision import DONE, Action
+from djqueue.runner.decision import DONE, TIMED_OUT, Action
 from djqueue.runner.outcome import End, ErrorReport
 
 
@@ -61,8 +62,18 @@ class RemovePayloads:
     ids: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class FreeSlots:
+    """A run has ended that could not give back by itself what it held of limits."""
+
+    job: str
+    run: int
+    ended_at: float
+    """When that was seen, by the monotonic clock: what the job has taken since then it keeps."""
+
+
 Announcement = Succeeded | Failed | Released
-Notice = Announcement | RemovePayloads
+Notice = Announcement | RemovePayloads | FreeSlots
 
 AT_ONCE = 20
 """Successes that one notice announces: what its receivers do to their process ends all of it."""
@@ -75,6 +86,9 @@ def notices_of(ends: Iterable[End]) -> Iterator[Notice]:
     for reservation, outcome, _ in ends:
         action = outcome.decision.action
         is_done = action is DONE.action
+        if not is_done and (outcome.unseen or outcome.ending is TIMED_OUT):
+            run = reservation.attempt + reservation.interruptions
+            yield FreeSlots(reservation.id, run, time.monotonic())
         if outcome.awaited:
             if is_done:
                 id, queue, name, payload, attempt, *_ = reservation

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Default = TypeVar("Default")
 _RAISE: Any = object()
 DAY = 86400.0
+KILLED_BY = 30.0
+"""Seconds after its timeout by which a job's process has been killed for certain."""
 
 
 def never() -> bool:
@@ -25,11 +27,17 @@ def never() -> bool:
     return False
 
 
+def unlimited() -> None:
+    """None: no limit is known."""
+
+
 class Watch(NamedTuple):
     """How a job that runs learns what happens to it meanwhile."""
 
     cancelled: Callable[[], bool] = never
     stopping: Callable[[], bool] = never
+    left: Callable[[], float | None] = unlimited
+    """Seconds until its timeout, where its process is killed soon after that; else None."""
 
 
 UNWATCHED = Watch()
@@ -41,7 +49,6 @@ class CurrentJob:
     __slots__ = (
         "_interruptions",
         "_is_begun",
-        "_life",
         "_run_id",
         "_watch",
         "attempt",
@@ -138,12 +145,9 @@ class CurrentJob:
 
     @property
     def life(self) -> float:
-        """Seconds after which this run has ended for certain."""
-        return getattr(self, "_life", DAY)
-
-    @life.setter
-    def life(self, value: float) -> None:
-        self._life = value
+        """Seconds after which this run has ended for certain; a day where nothing limits it."""
+        left = self._watch.left()
+        return DAY if left is None else left + KILLED_BY
 
     @property
     def run_id(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from djqueue.errors import LimitReached
 from djqueue.runner.current import CurrentJob
 from djqueue.runner.outcome import exception_of, report
 from djqueue.text.printable import one_line
@@ -46,6 +47,25 @@ def will_be_retried(job: CurrentJob, error: BaseException, delay: float) -> None
         delay,
         exc_info=_shown(error),
         extra=_facts(job),
+    )
+
+
+def held_back(job: CurrentJob, error: LimitReached) -> None:
+    """A limit keeps the job from running now."""
+    logger.info(
+        "%s (job %s) is held back for %.3g s: %s",
+        one_line(job.name),
+        job.id,
+        error.retry_in,
+        one_line(str(error)),
+        extra=_facts(job),
+    )
+
+
+def skipped(job: CurrentJob) -> None:
+    """A middleware has ended the job without running it."""
+    logger.info(
+        "%s (job %s) was skipped by its middleware.", one_line(job.name), job.id, extra=_facts(job)
     )
 
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from djqueue import context, signals
 from djqueue.drivers.base import Reservation
 from djqueue.errors import (
     JobTimeout,
     LeaseLost,
+    LimitReached,
     ModelMissing,
     PayloadError,
     QueueUnavailable,
     TimeoutExceeded,
     UnknownJob,
 )
+from djqueue.middleware.pipeline import Pipelines
 from djqueue.runner import log
 from djqueue.runner.atomic import AlreadyDone, FinishOfThread, scope_for
 from djqueue.runner.attempt import Attempt, Exhausted
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobSpec
 
 
+LEAST = 0.001
+"""Seconds of the timeout that are left at least."""
+
+
 class Runner:
     """Runs the jobs of one connection in this thread, one after another."""
 
@@ -53,7 +59,9 @@ class Runner:
         self.connection = connection
         self.rules = rules
         self._timer = timer or Timer()
-        self._watch = watch
+        self._pipelines = Pipelines(self._finish_within)
+        own = self._timer.owns_process
+        self._watch = watch._replace(left=self._timer.left) if own else watch
         self._finish = finish
         self.twin = Twin()
         self.teller = Teller(connection, rules, self._timer, self.twin)
@@ -108,7 +116,8 @@ class Runner:
         )
         with scope.around():
             try:
-                value = definition.call(job.instance)
+                pipeline = self._pipelines[definition]
+                value = definition.call(job.instance) if pipeline is None else pipeline(job)
                 if value is not None:
                     value = run_coroutine(value, timer)
             finally:
@@ -119,10 +128,22 @@ class Runner:
                 raise JobTimeout
             attempt.value = value
             attempt.error = job.error
-            ending = job.requested or RETURNED
+            ending = job.requested
+            if ending is None:
+                ending = RETURNED
+            elif ending is Ending.DELETED and not job.is_begun:
+                log.skipped(job)
             outcome = conclude(attempt, ending, job.error, self.rules, time.time())
             outcome = attempt.outcome = scope.finish(outcome)
         return outcome
+
+    def _finish_within(self, coroutine: Any) -> Any:
+        """What a coroutine returns, for a middleware that goes on when it has ended."""
+        left, began = self._timer.left(), time.monotonic()
+        value = run_coroutine(coroutine, self._timer)
+        if left is not None:
+            self._timer.start(max(left - (time.monotonic() - began), LEAST))
+        return value
 
     def _conclude(
         self, attempt: Attempt, ending: Ending, error: BaseException | ErrorReport
@@ -162,6 +183,9 @@ class Runner:
             return self._conclude(attempt, Ending.DELETED if done else Ending.LOST, error)
         if job.requested is not None:
             return self._conclude(attempt, job.requested, job.error or error)
+        if isinstance(error, LimitReached):
+            job.delay = error.retry_in
+            return self._conclude(attempt, Ending.HELD_BACK, error)
         outcome = self._conclude(attempt, Ending.RAISED, error)
         signals.announce(
             signals.job_errored, attempt.sender, job=job, error=error, duration=outcome.duration
@@ -205,6 +229,7 @@ def _is_awaited(attempt: Attempt, outcome: Outcome) -> bool:
         hears = definition is not None and definition.hears_failures
         return hears or bool(signals.job_failed.receivers) or log.is_heard(logging.ERROR)
     if action is Action.RETRY and outcome.ending is not Ending.UNKNOWN:
-        logged = outcome.error is not None and log.is_heard(logging.WARNING)
+        level = logging.INFO if outcome.ending is Ending.HELD_BACK else logging.WARNING
+        logged = outcome.error is not None and log.is_heard(level)
         return logged or bool(signals.job_released.receivers)
     return False

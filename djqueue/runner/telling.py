@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from djqueue import context, signals
 from djqueue.drivers.base import Reservation
-from djqueue.errors import JobTimeout, QueueError, TimeoutExceeded
+from djqueue.errors import JobTimeout, LimitReached, QueueError, TimeoutExceeded
 from djqueue.jobs import registry
 from djqueue.payload.parts import context_text
 from djqueue.payload.payload import decode, limits_of
@@ -101,7 +101,10 @@ class Teller:
         _enter(job, context_text(reservation.payload))
         if unseen and error is not None:
             self._announce_timeout(reservation, job, error)
-        if self.logs and error is not None:
+        if isinstance(error, LimitReached):
+            error.retry_in = delay
+            log.held_back(job, error)
+        elif self.logs and error is not None:
             log.will_be_retried(job, error, delay)
         signals.announce(
             signals.job_released, registry.class_of(job.name), job=job, delay=delay, error=error

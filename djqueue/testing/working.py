@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from djqueue.dispatch.connections import QueueConnection, queues
+from djqueue.runner.decision import Action
 from djqueue.worker.inline import InlineWorker
 from djqueue.worker.options import WorkerOptions
 from djqueue.worker.report.report import Report
@@ -32,8 +33,9 @@ def work(
 
     All queues of the connection (the default one) or those of `queue`, best first and separated
     by commas; also what the jobs themselves dispatch. With `delayed`, jobs that would run later
-    run now too, among them those that wait for their next try. With `raise_errors` the first
-    error of a job is raised here, once its outcome is stored.
+    run now too, among them those that wait for their next try; it ends when only such jobs are left
+    that a limit or a middleware holds back. With `raise_errors` the first error of a job is raised
+    here, once its outcome is stored.
 
     It works on the test's own database connections and leaves them as they are, so it works
     inside a `TestCase`. There, as everywhere in one, ``on_commit()`` callbacks do not run.
@@ -45,6 +47,7 @@ def work(
         return _work_on_each(asked.driver.members, queue, max_jobs, delayed, raise_errors)
     if not capabilities.keeps_jobs:
         return done
+    held_back: set[str] = set()
     while max_jobs is None or done < max_jobs:
         names = _names(asked, queue)
         if delayed:
@@ -54,8 +57,14 @@ def work(
         if not worker.step():
             break
         done += 1
-        if raise_errors and worker.error is not None:
-            raise worker.error
+        if worker.held_back is None:
+            held_back.clear()
+            if raise_errors and worker.error is not None:
+                raise worker.error
+        elif worker.held_back in held_back:
+            break
+        else:
+            held_back.add(worker.held_back)
     return done
 
 
@@ -90,6 +99,8 @@ class _WorkerInTest(InlineWorker):
         super().__init__(options, asked.driver, Report())
         # No deploy will bring a job that is unknown here.
         self._runner.rules = options.rules(unknown_grace=0)
+        self.held_back: str | None = None
+        """The id of the job that ran last, if that was no attempt and it will come again."""
 
     def attempt(self, attempt: Attempt) -> Outcome:
         """Nothing is closed or rolled back behind the job: the transaction is the test's."""
@@ -101,6 +112,8 @@ class _WorkerInTest(InlineWorker):
         outcome = self._runner.run(attempt)
         for savepoint in savepoints:
             savepoint.end()
+        if outcome.decision.action is Action.RETRY and not outcome.charged:
+            self.held_back = attempt.job.id
         return outcome
 
 

@@ -25,7 +25,7 @@ from djqueue.errors import QueueError
 from djqueue.finish import deaths as postmortem
 from djqueue.finish.announce import announce
 from djqueue.finish.finish import Finish
-from djqueue.finish.notices import Notice, RemovePayloads, after, notices_of
+from djqueue.finish.notices import FreeSlots, Notice, RemovePayloads, after, notices_of
 from djqueue.runner.attempt import Attempt
 from djqueue.runner.cleanup.reset import connections_after
 from djqueue.runner.outcome import End, Outcome
@@ -143,7 +143,7 @@ class InlineWorker:
         self.report.flush()
 
     def _deliver(self, notice: Notice, raised: BaseException | None) -> None:
-        if isinstance(notice, RemovePayloads):
+        if isinstance(notice, RemovePayloads | FreeSlots):
             carry_out(notice)
         else:
             announce(notice, self._runner.teller, self.options.connection, raised)

@@ -5,6 +5,7 @@ upkeep. All of it may run code of the project, and the parent runs none.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,15 @@ from django.db import DatabaseError
 
 from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
-from djqueue.finish.notices import Announcement, Failed, Released, RemovePayloads, Succeeded
+from djqueue.finish.notices import (
+    Announcement,
+    Failed,
+    FreeSlots,
+    Released,
+    RemovePayloads,
+    Succeeded,
+)
+from djqueue.limits.store import store
 from djqueue.operations import pruning
 from djqueue.operations.payload_pruning import prune_payloads
 from djqueue.payload import store as payload_store
@@ -45,15 +54,20 @@ class ReplayOutbox:
     """Move what is late in the outbox to other stores."""
 
 
-Upkeep = RemovePayloads | Prune | ReplayOutbox
+Upkeep = RemovePayloads | FreeSlots | Prune | ReplayOutbox
 Notice = Announcement | WorkerStarted | WorkerStopping | Upkeep
 
 
 def carry_out(upkeep: Upkeep) -> None:
-    """Do what the payload store or the outbox needs. What fails is logged, and left to the next."""
+    """Do what the payload store, the limits or the outbox need. What fails is logged, and left to
+    the next.
+    """
     try:
         if isinstance(upkeep, RemovePayloads):
             payload_store.remove(upkeep.ids)
+        elif isinstance(upkeep, FreeSlots):
+            since = time.monotonic() - upkeep.ended_at
+            store().leave_for([(upkeep.job, upkeep.run)], max(0.0, since))
         elif isinstance(upkeep, ReplayOutbox):
             outbox.replay()
         else:
@@ -65,6 +79,7 @@ def carry_out(upkeep: Upkeep) -> None:
 
 _FAILED: dict[type, str] = {
     RemovePayloads: "Large arguments of finished jobs could not be removed: %s",
+    FreeSlots: "Slots of limits could not be given back; they come back by themselves: %s",
     Prune: "Pruning failed: %s",
     ReplayOutbox: "What is due in the outbox could not be moved to its store: %s",
 }
@@ -92,5 +107,7 @@ def what_it_is(notice: Notice) -> str:
             return "A receiver of a signal about the worker"
         case RemovePayloads() | Prune():
             return "The payload store"  # which is the project's storage
+        case FreeSlots():
+            return "The store of limits"
         case ReplayOutbox():
             return "The outbox"

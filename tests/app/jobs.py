@@ -8,12 +8,16 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from hashlib import sha1
+from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone, translation
 
-from djqueue import Job, current_job, job
+from djqueue import CurrentJob, Job, current_job, job
+from djqueue.limits import define, funnel
+from djqueue.middleware import RateLimited
 from tests.app import carrying, nasty, programs, talking, untidy  # noqa: F401 - jobs too
 from tests.app.models import Note
 from tests.ledger import write
@@ -302,3 +306,25 @@ def digest(text: str) -> str:
 def says(text: str) -> None:
     """Print."""
     print(text, flush=True)
+
+
+def comes(job: CurrentJob, next: Callable[[CurrentJob], Any]) -> Any:  # noqa: A002
+    """Each reserve of the job, whether a limit lets it pass or not."""
+    write("comes")
+    return next(job)
+
+
+define("tests.ten", allow=10, every=1)
+
+
+@job(name="app.limited", middleware=[comes, RateLimited("tests.ten")])
+def limited() -> None:
+    write("passes")
+
+
+@job(name="app.narrow", tries=20, max_interruptions=50, timeout=20, middleware=[comes])
+def narrow(seconds: float) -> None:
+    with funnel("tests.three", 3):
+        write("enters")
+        time.sleep(seconds)
+        write("leaves")

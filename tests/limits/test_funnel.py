@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from djqueue.errors import LimitReached
 from djqueue.limits import funnel
 from djqueue.limits.values import Holder, Room
 from djqueue.runner.current import CurrentJob, current
+from tests.limits.coroutines import run
 
 ROOM = Room("funnel:reports", 2)
 
@@ -59,7 +59,7 @@ def test_it_works_in_coroutines(limits):
             with pytest.raises(LimitReached):
                 await funnel("reports", 1).__aenter__()
 
-    asyncio.run(both())
+    run(both())
     assert not is_full(1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import timedelta
 
@@ -17,6 +16,7 @@ from djqueue.limits.throttle import rate
 from djqueue.models import Slot
 from djqueue.operations.pruning import prune
 from djqueue.runner.current import CurrentJob, current
+from tests.limits.coroutines import run
 
 
 def uses(key, allow, every, tries):
@@ -71,9 +71,9 @@ def test_it_works_in_coroutines(limits):
         async with throttle("mail", 1, 60):
             pass
 
-    asyncio.run(use())
+    run(use())
     with pytest.raises(LimitReached):
-        asyncio.run(use())
+        run(use())
 
 
 def test_what_raises_inside_has_used_it(limits):

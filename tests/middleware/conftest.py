@@ -5,7 +5,7 @@ import pytest
 from djqueue.dispatch.dispatch import prepare
 from djqueue.drivers.base import Reservation
 from djqueue.finish.announce import announce
-from djqueue.finish.notices import RemovePayloads, notices_of
+from djqueue.finish.notices import FreeSlots, RemovePayloads, notices_of
 from djqueue.middleware.pipeline import loaded
 from djqueue.runner.outcome import End
 from djqueue.runner.rules import Rules
@@ -37,7 +37,7 @@ def attempt():
         attempt = runner.attempt(reservation)
         attempt.outcome = runner.run(attempt)
         for notice in notices_of([End(reservation, attempt.outcome)]):
-            if not isinstance(notice, RemovePayloads):
+            if not isinstance(notice, RemovePayloads | FreeSlots):
                 announce(notice, runner.teller, "database")
         return attempt
 
