@@ -14,6 +14,9 @@ from tests.imports import ROOT
 DIALECT = re.compile(
     r"\b(nobody|somebody|whoever|anew|told|mend(s|ed)?|so many|(is|are) over)\b", re.IGNORECASE
 )
+NAMES = re.compile(
+    r"(^|_)(nobody|somebody|whoever|anew|told|heard|mend(s|ed)?)(_|$)", re.IGNORECASE
+)
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # What is above a limit, each for one reason. Nothing is added here.
 TOO_LARGE = {"management/commands"}  # Django finds commands there
@@ -76,3 +79,15 @@ def test_texts_are_in_plain_english(house):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_are_in_plain_english(page):
     assert not [line for line in page.read_text().splitlines() if DIALECT.search(line)]
+
+
+def test_names_are_in_plain_english(house):
+    """Of modules, classes, functions, parameters, variables and attributes."""
+    named = ("id", "attr", "arg", "name", "asname")
+    assert not [
+        f"{path}:{getattr(node, 'lineno', 0)} {name}"
+        for path, text in house.sources.items()
+        for node in ast.walk(ast.parse(text))
+        for name in (getattr(node, each, None) for each in named)
+        if isinstance(name, str) and NAMES.search(name)
+    ]

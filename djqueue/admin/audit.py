@@ -65,8 +65,8 @@ def is_about(entry: LogEntry, place: Mapping[str, str]) -> bool:
     """Whether a row of the log is about a job there: in two databases, or in a database and another
     store, they may share a number.
     """
-    told = {key: str(where) for key, where in details(entry).items() if key in _PLACES}
-    return not told or told == place
+    recorded = {key: str(where) for key, where in details(entry).items() if key in _PLACES}
+    return not recorded or recorded == place
 
 
 class Record:
@@ -104,13 +104,13 @@ class Record:
         self._kept += kept
         self._labels += [row.label for row in changed]
         if alone and len(changed) <= SINGLE_ROWS:
-            told = json.dumps({"verb": self._verb, **self._place})
+            recorded = json.dumps({"verb": self._verb, **self._place})
             LogEntry.objects.using(log_alias()).bulk_create(
                 LogEntry(
                     **self._common,
                     object_id=str(row.row or key_of(row.id)),
                     object_repr=one_line(row.label, 200),
-                    change_message=told,
+                    change_message=recorded,
                 )
                 for row in changed
             )

@@ -173,8 +173,8 @@ class QueuedJobAdmin(OperatorAdmin):
         try:
             return store_jobs.find(connection, keys)
         except QueueError as error:
-            told = text.one_line(masked_text(str(error)))
-            self.message_user(request, told, messages.ERROR, fail_silently=True)
+            message = text.one_line(masked_text(str(error)))
+            self.message_user(request, message, messages.ERROR, fail_silently=True)
             return []
 
     def get_object(

@@ -83,7 +83,7 @@ class Verb:
         return request.user.has_perms(self.permissions)
 
 
-class Told(NamedTuple):
+class HistoryLine(NamedTuple):
     """A row of the log as the history page reads it."""
 
     action_time: datetime
@@ -91,7 +91,7 @@ class Told(NamedTuple):
     get_change_message: str
 
     @classmethod
-    def of(cls, entry: LogEntry, labels: Mapping[str, str]) -> Told:
+    def of(cls, entry: LogEntry, labels: Mapping[str, str]) -> HistoryLine:
         """`entry`, with the label of its verb in the place of what is stored."""
         verb = audit.details(entry).get("verb")
         message = labels.get(str(verb)) or text.one_line(entry.get_change_message())
@@ -307,7 +307,7 @@ class OperatorAdmin(ReadOnlyAdmin):
             place = self._selection(request, []).place
             labels = {verb.name: str(verb.label) for verb in self.verbs}
             entries.object_list = [
-                Told.of(entry, labels) for entry in entries if audit.is_about(entry, place)
+                HistoryLine.of(entry, labels) for entry in entries if audit.is_about(entry, place)
             ]
         return response
 
@@ -330,11 +330,11 @@ def _in_order(key: Key) -> tuple[int, str]:
 
 
 def _more(limit: int) -> str:
-    told = gettext(
+    template = gettext(
         "More rows match than the %(limit)s that one request acts on. The others are as they were:"
         " do it again for them, or use a command."
     )
-    return told % {"limit": number_format(limit, use_l10n=True, force_grouping=True)}
+    return template % {"limit": number_format(limit, use_l10n=True, force_grouping=True)}
 
 
 def _newest(selection: Selection) -> int:

@@ -42,8 +42,8 @@ def tell(request: HttpRequest, wording: Wording, result: Result) -> None:
         messages.success(request, f"{wording.done(count)}. {wording.after(count)}".rstrip())
     for reason, left in result.reasons:
         why = left[0].why if len(left) == 1 else str(reason.many)
-        told = f"{wording.left(len(left))}: {why} {wording.hints.get(reason, '')}".rstrip()
-        messages.warning(request, text.one_line(masked_text(told)))
+        message = f"{wording.left(len(left))}: {why} {wording.hints.get(reason, '')}".rstrip()
+        messages.warning(request, text.one_line(masked_text(message)))
 
 
 def plural(one: str, many: str) -> Callable[[int], str]:

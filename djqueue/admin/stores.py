@@ -54,14 +54,14 @@ def _pause(pause: controls.Pause) -> str:
         "by": pause.by,
     }
     if pause.until and pause.by:
-        told = gettext("%(place)s is paused until %(until)s by %(by)s.")
+        template = gettext("%(place)s is paused until %(until)s by %(by)s.")
     elif pause.until:
-        told = gettext("%(place)s is paused until %(until)s.")
+        template = gettext("%(place)s is paused until %(until)s.")
     elif pause.by:
-        told = gettext("%(place)s is paused by %(by)s.")
+        template = gettext("%(place)s is paused by %(by)s.")
     else:
-        told = gettext("%(place)s is paused.")
-    return one_line(masked_text(f"{told % values} {pause.reason}".rstrip()))
+        template = gettext("%(place)s is paused.")
+    return one_line(masked_text(f"{template % values} {pause.reason}".rstrip()))
 
 
 def _keeps_jobs(name: str) -> bool:

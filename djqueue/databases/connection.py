@@ -31,7 +31,7 @@ PATIENCE = 2.5
 class BoundConnection(BaseDatabaseWrapper):
     """Mixed into the wrapper of a vendor. Every call on it has an end: see `within`."""
 
-    _told = math.inf
+    _limited_to = math.inf
     """The limit that the session and the client library know."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -55,7 +55,7 @@ class BoundConnection(BaseDatabaseWrapper):
             return False
         if getattr(self.connection, "closed", False) and not self.in_atomic_block:
             self.close()  # an earlier call has given it up: this one opens another
-        if seconds < self._told and self.connection is not None and not self.in_atomic_block:
+        if seconds < self._limited_to and self.connection is not None and not self.in_atomic_block:
             self.tell()
         return True
 
@@ -68,7 +68,7 @@ class BoundConnection(BaseDatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect within the limits of the call."""
         raw = super().get_new_connection({**conn_params, **self.limits(conn_params)})
-        self._told = self.bound.seconds
+        self._limited_to = self.bound.seconds
         bind(raw, self.bound)
         return raw
 
@@ -102,7 +102,7 @@ class _Postgresql(BoundConnection):
         a pooler it has another process number than the one that we were greeted with, and what is
         set there holds for strangers.
         """
-        self._told = self.bound.seconds
+        self._limited_to = self.bound.seconds
         raw = cast("Any", self.connection)
         pid = raw.pgconn.backend_pid if hasattr(raw, "pgconn") else raw.get_backend_pid()
         limit = max(int(self.bound.seconds * SERVER_SHARE * 1000), 1)

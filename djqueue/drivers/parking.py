@@ -42,7 +42,7 @@ def insert(alias: str, rows: Sequence[Outbox]) -> None:
     from djqueue.models import Outbox
 
     # MySQL checks every unique key, and cannot be restricted to one.
-    told = connections[alias].features.supports_update_conflicts_with_target
+    names_target = connections[alias].features.supports_update_conflicts_with_target
     key = ["uuid", "push_id", "parked", "reservation"]
     try:
         Outbox.objects.using(alias).bulk_create(
@@ -50,7 +50,7 @@ def insert(alias: str, rows: Sequence[Outbox]) -> None:
             batch_size=AT_ONCE,
             # Not `ignore_conflicts`: MySQL would ignore also what does not fit a column.
             update_conflicts=True,
-            unique_fields=key if told else None,
+            unique_fields=key if names_target else None,
             update_fields=["uuid"],
         )
     except DatabaseError as error:

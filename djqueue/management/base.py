@@ -78,9 +78,9 @@ class QueueCommand(BaseCommand):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
         except JobNotFound as error:
-            raise CommandError(told(error), returncode=NOTHING_MATCHED) from error
+            raise CommandError(printable_error(error), returncode=NOTHING_MATCHED) from error
         except QueueError as error:
-            raise CommandError(told(error)) from error
+            raise CommandError(printable_error(error)) from error
         except DatabaseError as error:
             raise CommandError(one_line(masked_text(_explained(error)))) from error
 
@@ -121,7 +121,7 @@ class QueueCommand(BaseCommand):
         """Tell of ids that stand for no job. Exit code 3 if none did, 1 if some did."""
         if unknown:
             raise CommandError(
-                "\n".join(map(told, unknown)), returncode=1 if known else NOTHING_MATCHED
+                "\n".join(map(printable_error, unknown)), returncode=1 if known else NOTHING_MATCHED
             )
 
     def report(
@@ -161,9 +161,9 @@ class QueueCommand(BaseCommand):
                 texts.append(f"{number_of(len(kept), 'job')} {was} not {done}: {why}")
             texts[-1] = f"{texts[-1]} {hints.get(reason, '')}".rstrip()
         if texts and (by_id or result.stopped is not None):
-            raise CommandError("\n".join(map(told, texts)))
+            raise CommandError("\n".join(map(printable_error, texts)))
         for text in texts:
-            self.stderr.write(told(text))
+            self.stderr.write(printable_error(text))
 
     def nothing_matched(self, text: str) -> CommandError:
         """The error for a filter that no job fits."""
@@ -194,7 +194,7 @@ class QueueCommand(BaseCommand):
         return type(self).__module__.rpartition(".")[2]
 
 
-def told(error: object) -> str:
+def printable_error(error: object) -> str:
     """An error's text, for people."""
     return one_line(masked_text(str(error)))
 

@@ -29,8 +29,8 @@ def refuse_errors(connection: str | None = None) -> None:
     """`CommandError` if djqueue's checks find an error; with `connection` only its driver's own."""
     found = checks.errors(connection)
     if found:
-        told = "\n".join(one_line(f"({each.id}) {each.msg} {each.hint or ''}") for each in found)
+        listed = "\n".join(one_line(f"({each.id}) {each.msg} {each.hint or ''}") for each in found)
         raise CommandError(
-            f"djqueue's system checks have found errors, so nothing was done:\n{told}\n"
+            f"djqueue's system checks have found errors, so nothing was done:\n{listed}\n"
             "Correct them, or repeat with --skip-checks."
         )

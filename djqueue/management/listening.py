@@ -69,7 +69,7 @@ class Listener:
         self._files.changed()
         worker = subprocess.Popen(self._command)
         changed: Path | None = None
-        told = False
+        announced = False
         while True:
             try:
                 code = worker.wait(LOOK)
@@ -78,8 +78,8 @@ class Listener:
             else:
                 return 0 if changed else code
             changed = changed or self._files.changed()
-            if (changed or self._forwarding) and not told:
-                told = True
+            if (changed or self._forwarding) and not announced:
+                announced = True
                 if changed:
                     self._tell(f"{changed} has changed: the worker ends its jobs, then restarts.")
                 worker.terminate()

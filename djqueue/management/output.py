@@ -120,7 +120,7 @@ class Progress:
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._begun = self._told = time.monotonic()
+        self._begun = self._reported = time.monotonic()
         self._shown = False
         self._terminal = sys.stderr.isatty()
 
@@ -130,10 +130,10 @@ class Progress:
     def __call__(self, done: int) -> None:
         """`done` of all are done."""
         now = time.monotonic()
-        since_begun, since_told = now - self._begun, now - self._told
-        if since_begun < 2 or since_told < (0.1 if self._terminal else 10):
+        since_begun, since_reported = now - self._begun, now - self._reported
+        if since_begun < 2 or since_reported < (0.1 if self._terminal else 10):
             return
-        self._told = now
+        self._reported = now
         self._shown = True
         text = f"{done:,}/{self._total:,}  {100 * done // max(self._total, 1)}%"
         if not self._terminal:

@@ -19,7 +19,7 @@ logger = logging.getLogger("djqueue.jobs")
 logger.addHandler(logging.NullHandler())
 
 
-def is_heard(level: int) -> bool:
+def is_handled(level: int) -> bool:
     """Whether anything handles a record of that level. Error trackers replace
     ``Logger.callHandlers`` instead of adding a handler.
     """

@@ -144,8 +144,8 @@ def _again(described: ErrorReport) -> BaseException | None:
         if _message(error) != message:
             shown = {"__str__": lambda self: message, "__module__": cls.__module__}
             kind: Any = type(cls)
-            told = kind(cls.__name__, (cls,), {**shown, "__qualname__": cls.__qualname__})
-            error = built_in.__new__(told, message)
+            with_text = kind(cls.__name__, (cls,), {**shown, "__qualname__": cls.__qualname__})
+            error = built_in.__new__(with_text, message)
     except Exception:  # noqa: BLE001 - a class of the project's may refuse anything
         return None
     return error

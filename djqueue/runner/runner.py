@@ -227,9 +227,9 @@ def _is_awaited(attempt: Attempt, outcome: Outcome) -> bool:
     action, definition = outcome.decision.action, attempt.definition
     if action is Action.FAIL:
         hears = definition is not None and definition.hears_failures
-        return hears or bool(signals.job_failed.receivers) or log.is_heard(logging.ERROR)
+        return hears or bool(signals.job_failed.receivers) or log.is_handled(logging.ERROR)
     if action is Action.RETRY and outcome.ending is not Ending.UNKNOWN:
         level = logging.INFO if outcome.ending is Ending.HELD_BACK else logging.WARNING
-        logged = outcome.error is not None and log.is_heard(level)
+        logged = outcome.error is not None and log.is_handled(level)
         return logged or bool(signals.job_released.receivers)
     return False

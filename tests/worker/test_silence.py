@@ -25,7 +25,7 @@ def _exit_of(children: Children) -> ExitedChild:
 
 def _is_ended_after(children: Children, process: Process, seconds: float) -> None:
     """The time is handed in: nobody waits for it here."""
-    since = process.heard
+    since = process.last_sign_at
     children.kill_silent(since + seconds - 1)
     assert process.killed_for is None
     children.kill_silent(since + seconds + 1)
@@ -78,7 +78,7 @@ def test_a_child_that_does_not_say_how_its_job_ended(children):
     wait_until(lambda: process.running())
     os.kill(process.pid, signal.SIGSTOP)
     process.slot.end()  # as it does itself before it speaks
-    process.heard = clock.now()
+    process.last_sign_at = clock.now()
     _is_ended_after(children, process, 15)
     exited = _exit_of(children)
     assert process.take_back() == []

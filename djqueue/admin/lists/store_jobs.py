@@ -148,13 +148,15 @@ class StoreRows:
         return sum(number or 0 for some in counts for number in some)
 
     def _counts(self, inspector: Inspector) -> str:
-        told = gettext("%(queue)s: %(waiting)s waiting, %(delayed)s delayed, %(reserved)s running")
+        template = gettext(
+            "%(queue)s: %(waiting)s waiting, %(delayed)s delayed, %(reserved)s running"
+        )
         texts = []
         for queue in self._queues(inspector):
             counts = inspector.counts(queue)
             values = dict(zip(("waiting", "delayed", "reserved"), counts[:3], strict=True))
             known = {name: "?" if value is None else value for name, value in values.items()}
-            texts.append(told % {"queue": one_line(queue), **known})
+            texts.append(template % {"queue": one_line(queue), **known})
         return "; ".join(texts)
 
 

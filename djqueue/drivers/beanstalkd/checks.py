@@ -60,11 +60,11 @@ def warnings(connection: Client, settings: ConnectionSettings) -> Iterator[str]:
             f"{connection} keeps jobs in memory only: all of them are lost when it stops. Start it "
             "with -b FOLDER, and with -f 0 to survive a power cut too."
         )
-    limit, told = int(server.get("max-job-size", 0)), int(settings.option("MAX_JOB_SIZE"))
-    if limit and limit < told:
+    limit, wanted = int(server.get("max-job-size", 0)), int(settings.option("MAX_JOB_SIZE"))
+    if limit and limit < wanted:
         yield (
-            f"{connection} takes jobs of at most {limit:,} bytes, and MAX_JOB_SIZE is {told:,}: "
-            f"start it with -z {told}, or lower MAX_JOB_SIZE."
+            f"{connection} takes jobs of at most {limit:,} bytes, and MAX_JOB_SIZE is {wanted:,}: "
+            f"start it with -z {wanted}, or lower MAX_JOB_SIZE."
         )
     if by_id.word == "UNKNOWN_COMMAND":
         yield (f"{connection} is older than 1.12: new jobs are found by polling (--sleep).")

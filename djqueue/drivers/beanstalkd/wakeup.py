@@ -57,10 +57,10 @@ class WaitingConnection(Wakeup):
             self._registered = (0, 0)
             return True
         waited = self._waiting
-        heard = self._listen()
-        if waited and not self._waiting and not heard:
+        woken = self._listen()
+        if waited and not self._waiting and not woken:
             self.arm()  # the wait was over without a job
-        return heard
+        return woken
 
     def set_idle(self, idle: bool) -> None:
         if idle:
@@ -139,8 +139,8 @@ class WaitingConnection(Wakeup):
         return reply.word == "RESERVED"
 
     def _pass_on(self, job: int) -> None:
-        (told,) = self._client.ask([client.stats_job(job)])
-        known = told.pairs()
+        (answer,) = self._client.ask([client.stats_job(job)])
+        known = answer.pairs()
         if "pri" not in known or "tube" not in known:
             return  # its time was over before we looked, and another worker has it
         (reply,) = self._client.ask([client.release(job, int(known["pri"]), CHANGE_OVER)])

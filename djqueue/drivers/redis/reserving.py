@@ -39,7 +39,7 @@ class Holding:
     asked: set[str] = field(default_factory=set)
     """Queues that may have given us reservations."""
     since: float = field(default_factory=time.monotonic)
-    heard: dict[str, float] = field(default_factory=dict)
+    answered_at: dict[str, float] = field(default_factory=dict)
     """When a queue has answered last: what is held of it was ours then."""
 
 
@@ -124,8 +124,8 @@ class Reserving:
         a cluster has been away for longer than a lease. Until then `error` is raised.
         """
         if not isinstance(error, QueueDamaged):
-            heard = self.holding.heard.get(queue, self.holding.since)
-            is_over = time.monotonic() - heard > self.holding.lease / 1000
+            answered_at = self.holding.answered_at.get(queue, self.holding.since)
+            is_over = time.monotonic() - answered_at > self.holding.lease / 1000
             if not (self._calls.store.is_cluster and is_over):
                 raise error
         lost.update(ids)
@@ -143,7 +143,7 @@ class Reserving:
         arguments = (limit, held.lease, held.session, held.worker, BYTES, *tokens)
         answer = self._calls.run(scripts.EXCHANGE, queue, arguments)
         fence, members, bodies, states, gone, is_cut = answer
-        held.heard[queue] = time.monotonic()
+        held.answered_at[queue] = time.monotonic()
         lost.update(map(id_of, gone))
         token = f"{fence.decode()}:{held.session}:"
         found = []
@@ -171,7 +171,7 @@ class Reserving:
             except QueueUnavailable as error:
                 self._give_up(queue, error, {each.reservation.id for each in some}, lost)
             else:
-                self.holding.heard[queue] = time.monotonic()
+                self.holding.answered_at[queue] = time.monotonic()
                 lost.update(map(id_of, gone))
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
@@ -188,7 +188,7 @@ class Reserving:
                 except QueueUnavailable as error:
                     self._give_up(queue, error, _ids(some), lost)
                 else:
-                    self.holding.heard[queue] = time.monotonic()
+                    self.holding.answered_at[queue] = time.monotonic()
                     lost.update(map(id_of, gone))
         return lost
 

@@ -223,11 +223,11 @@ class Client:
             try:
                 answer: Mapping[str, Any] = getattr(self._boto, operation)(**arguments)
             except (ClientError, BotoCoreError) as error:
-                told = self._explained(error, where)
-                if isinstance(told, QueueUnavailable):
-                    told.ambiguous = unsure = unsure or told.ambiguous
+                explained = self._explained(error, where)
+                if isinstance(explained, QueueUnavailable):
+                    explained.ambiguous = unsure = unsure or explained.ambiguous
                 if attempt + 1 == TRIES or not self._passes(error):
-                    raise told from error
+                    raise explained from error
                 time.sleep(_PAUSE * 2**attempt)
             else:
                 self._served.add(where)

@@ -73,19 +73,19 @@ def encode(job: OutgoingJob) -> dict[str, Any]:
     if not text or _REFUSED.search(text):
         coding = _BASE64
         text = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
-    told = f"1 {job.id} {job.priority} {coding} {quoted(job.name)}"
+    attribute = f"1 {job.id} {job.priority} {coding} {quoted(job.name)}"
     if job.push_name != job.id:
-        told += f" {job.push_id}"
+        attribute += f" {job.push_id}"
     return {
         "MessageBody": text or " ",
-        "MessageAttributes": {ATTRIBUTE: {"DataType": "String", "StringValue": told}},
+        "MessageAttributes": {ATTRIBUTE: {"DataType": "String", "StringValue": attribute}},
     }
 
 
 def size(entry: Mapping[str, Any]) -> int:
     """The bytes that SQS counts."""
-    told = entry["MessageAttributes"][ATTRIBUTE]["StringValue"]
-    return len(entry["MessageBody"].encode()) + len(told) + len(ATTRIBUTE) + len("String")
+    attribute = entry["MessageAttributes"][ATTRIBUTE]["StringValue"]
+    return len(entry["MessageBody"].encode()) + len(attribute) + len(ATTRIBUTE) + len("String")
 
 
 def decode(raw: Mapping[str, Any], queue: str, url: str, received: float) -> Message:
@@ -102,8 +102,8 @@ def decode(raw: Mapping[str, Any], queue: str, url: str, received: float) -> Mes
 
 def _read(raw: Mapping[str, Any]) -> tuple[str, str, str, int, str] | None:
     """What the attribute says, if it is one of ours: all of it must fit in a guard row."""
-    told = raw.get("MessageAttributes", {}).get(ATTRIBUTE, {}).get("StringValue", "")
-    match = _OURS.fullmatch(told)
+    attribute = raw.get("MessageAttributes", {}).get(ATTRIBUTE, {}).get("StringValue", "")
+    match = _OURS.fullmatch(attribute)
     if match is None:
         return None
     id, priority, coding, word, push = match.groups()

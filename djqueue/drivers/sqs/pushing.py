@@ -72,6 +72,6 @@ class Sent:
 def _listed(reasons: Mapping[str, str]) -> Sequence[str]:
     if not reasons:
         return ()
-    told = "; ".join(f"{id}: {reason}" for id, reason in list(reasons.items())[:MOST_NAMED])
+    listed = "; ".join(f"{id}: {reason}" for id, reason in list(reasons.items())[:MOST_NAMED])
     more = f"; and {len(reasons) - MOST_NAMED} more" if len(reasons) > MOST_NAMED else ""
-    return (f"Not taken: {told}{more}.",)
+    return (f"Not taken: {listed}{more}.",)

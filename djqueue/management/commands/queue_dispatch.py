@@ -51,9 +51,9 @@ class Command(QueueCommand):
             filters={"name": spec.name, "queue": plan.queue, "connection": plan.connection},
             ids=[dispatched.id],
         )
-        told = {"id": dispatched.id, "name": spec.name}
+        facts = {"id": dispatched.id, "name": spec.name}
         if options["json"]:
-            self.json({**told, "queue": plan.queue, "connection": plan.connection})
+            self.json({**facts, "queue": plan.queue, "connection": plan.connection})
         else:
             self.stdout.write(
                 f"Dispatched {spec.name} to {plan.connection}:{plan.queue}: {dispatched.id}"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.management.base import QueueCommand, told
+from djqueue.management.base import QueueCommand, printable_error
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
 from djqueue.management.output import Progress
 from djqueue.operations import audit as auditing
@@ -73,7 +73,7 @@ class Command(QueueCommand):
         if done.refused:
             raise CommandError(
                 "\n".join(
-                    f"{number_of(number, 'job')} not retried: {told(reason)}"
+                    f"{number_of(number, 'job')} not retried: {printable_error(reason)}"
                     for reason, number in done.refused.items()
                 )
             )

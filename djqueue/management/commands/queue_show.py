@@ -39,8 +39,8 @@ class Command(QueueCommand):
         if key in ("arguments", "context", "options"):
             self.stdout.write(f"{label}:")
             for name, each in value.items():
-                told = json.dumps(each, ensure_ascii=False)
-                self.stdout.write(f"    {one_line(name)}: {one_line(told)}")
+                written = json.dumps(each, ensure_ascii=False)
+                self.stdout.write(f"    {one_line(name)}: {one_line(written)}")
         elif key == "history":
             self.stdout.write("earlier attempts:")
             for entry in value:
@@ -54,5 +54,5 @@ class Command(QueueCommand):
         elif isinstance(value, datetime):
             self.stdout.write(f"{label}: {moment(value)}")
         else:
-            told = ", ".join(map(str, value)) if isinstance(value, list) else value
-            self.stdout.write(f"{label}: {one_line(told)}")
+            written = ", ".join(map(str, value)) if isinstance(value, list) else value
+            self.stdout.write(f"{label}: {one_line(written)}")

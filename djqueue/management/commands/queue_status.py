@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.management.base import QueueCommand, told
+from djqueue.management.base import QueueCommand, printable_error
 from djqueue.management.options import add_json
 from djqueue.operations.describe import describe_queue
 from djqueue.operations.status import paused_for, report
@@ -42,7 +42,7 @@ class Command(QueueCommand):
                 if one.paused and not (one.counts.waiting or one.counts.delayed):
                     out.write(f"{one.connection}:{one.queue} is {paused_for(one)}.")
         if found.unreachable:
-            raise CommandError("\n".join(map(told, found.unreachable)))
+            raise CommandError("\n".join(map(printable_error, found.unreachable)))
 
 
 def _object(one: QueueStatus, found: Report) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from djqueue.worker import machine
 from djqueue.worker.inline import LeasedInlineWorker
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.report.banner import banner
-from djqueue.worker.report.report import Lines, heard_in
+from djqueue.worker.report.report import Lines, logged_in
 from djqueue.worker.worker import Worker
 
 _AS_TYPED = (
@@ -89,7 +89,7 @@ class Command(BaseCommand):
         _have_streams()
         stream = self._stream(as_json=given["json"])
         report = Lines(options, stream, as_json=given["json"], verbosity=given["verbosity"])
-        with heard_in(report):
+        with logged_in(report):
             worker = (Worker if options.workers else LeasedInlineWorker)(options, driver, report)
             worker.prepare()
             report.started([*banner(options, driver, given["verbosity"]), *self._remarks(options)])

@@ -37,7 +37,7 @@ class Surroundings:
         os.umask(self._umask)
         self._environ = environment()
         self._variables = dict(self._environ)
-        self._told: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
 
     def restore(self, job: str) -> None:
         """Undo what `job` changed. Cheap where it changed nothing."""
@@ -79,8 +79,8 @@ class Surroundings:
 
     def _tell(self, job: str, what: str) -> None:
         """Once a job and a kind: it would say so each time."""
-        if (job, what) not in self._told:
-            self._told.add((job, what))
+        if (job, what) not in self._warned:
+            self._warned.add((job, what))
             logger.warning(
                 "Job %s changed %s of its process; that was undone, since other jobs run there.",
                 job,

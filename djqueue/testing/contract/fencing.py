@@ -132,7 +132,7 @@ class Fencing(ContractSetup):
         assert self.session.extend(held) == {held[1].id}
         assert self.session.extend([]) == set()
 
-    def test_a_lease_that_is_over_still_counts_while_nobody_took_the_job(self) -> None:
+    def test_a_lease_that_is_over_still_counts_until_the_job_is_taken(self) -> None:
         self.needs("fenced")
         self.push(2)
         held = self.reserve(2)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import Feature
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 class Inspecting(ContractSetup):
@@ -23,8 +23,8 @@ class Inspecting(ContractSetup):
 
     def test_what_a_store_cannot_do_it_refuses_with_its_reason(self) -> None:
         self._as_it_says("peek", lambda: self.inspector.peek(self.queue, State.WAITING))
-        self._as_it_says("find", lambda: self.inspector.find([NOBODY]))
-        self._as_it_says("remove", lambda: self.inspector.remove(self.queue, [NOBODY]))
+        self._as_it_says("find", lambda: self.inspector.find([UNKNOWN_ID]))
+        self._as_it_says("remove", lambda: self.inspector.remove(self.queue, [UNKNOWN_ID]))
 
     def _as_it_says(self, feature: Feature, call: Callable[[], object]) -> None:
         reason = self.capabilities.why_not(feature)
@@ -173,7 +173,7 @@ class Inspecting(ContractSetup):
         self.reserve()
         (waiting,), (delayed,) = self.push(), self.push(delay=600)
         (elsewhere,) = self.push(queue=self.make_queue())
-        found = self.inspector.find([held, NOBODY, waiting, delayed, elsewhere])
+        found = self.inspector.find([held, UNKNOWN_ID, waiting, delayed, elsewhere])
         assert {job.id: job.state for job in found} == {
             held: State.RESERVED,
             waiting: State.WAITING,
@@ -196,8 +196,8 @@ class Inspecting(ContractSetup):
     def test_waiting_and_delayed_jobs_are_removed(self) -> None:
         self.needs("remove")
         ids = self.push(3) + self.push(2, delay=600)
-        assert self.inspector.remove(self.queue, [ids[0], ids[4], NOBODY]) == 2
-        assert self.inspector.remove(self.queue, [ids[0], ids[4], NOBODY]) == 0
+        assert self.inspector.remove(self.queue, [ids[0], ids[4], UNKNOWN_ID]) == 2
+        assert self.inspector.remove(self.queue, [ids[0], ids[4], UNKNOWN_ID]) == 0
         assert self.inspector.remove(self.make_queue(), ids) == 0
         assert self.inspector.counts(self.queue)[:3] == (2, 1, 0)
         assert self.ids(self.reserve(2)) == ids[1:3]

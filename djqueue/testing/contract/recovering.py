@@ -89,7 +89,7 @@ class Recovering(ContractSetup):
         third.extend([])
         assert self.ids(third.recover(10)) == [taken.id]
 
-    def test_waiting_and_delayed_jobs_are_nobodys_to_recover(self) -> None:
+    def test_waiting_and_delayed_jobs_are_not_recovered(self) -> None:
         self.push()
         self.push(delay=600)
         self.kill_lease()

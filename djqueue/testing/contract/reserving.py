@@ -188,7 +188,7 @@ class Reserving(ContractSetup):
         assert len(self.reserve()) == 1
         wakeup.close()
 
-    def test_a_wake_up_is_told_once(self) -> None:
+    def test_a_wake_up_comes_once(self) -> None:
         wakeup = self.session.watch([self.queue])
         if wakeup is None:
             raise SkipTest("this store wakes no worker: workers poll")

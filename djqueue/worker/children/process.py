@@ -96,7 +96,7 @@ class Process:
         """When what is handed over may be taken over by others; 0: never."""
         self.has_begun = False
         """It has begun at least one item."""
-        self.heard = clock.now()
+        self.last_sign_at = clock.now()
         """When it last gave a sign of doing something."""
         self.mute_since: float | None = None
         """When it closed the channel of its outcomes, or wrote something else into it."""
@@ -168,7 +168,7 @@ class Process:
         try:
             while self._unsent:
                 sent = self.ends.work.send(self._unsent)
-                self.heard = clock.now()
+                self.last_sign_at = clock.now()
                 del self._unsent[:sent]
             while self._tokens:
                 sent = os.write(self.ends.tokens, self._tokens)
@@ -216,7 +216,7 @@ class Process:
             if not data:
                 self._is_mute()
                 break
-            self.heard = clock.now()
+            self.last_sign_at = clock.now()
             try:
                 self._understand(data, found)
             except GarbledError:
@@ -246,8 +246,8 @@ class Process:
     def silence(self, now: float) -> float:
         """Seconds for which it has held something, run nothing, and said nothing."""
         if not self.held or self.slot.running() is not None:
-            self.heard = now
-        return now - self.heard
+            self.last_sign_at = now
+        return now - self.last_sign_at
 
     def is_free(self, now: float) -> bool:
         """Whether it soon begins what it is given now."""

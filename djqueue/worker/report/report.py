@@ -248,7 +248,7 @@ def _takes_more(descriptor: int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-class Heard(logging.Handler):
+class LogHandler(logging.Handler):
     """Makes a line of each warning of the worker's own, in its place among the others.
 
     The worker's logger says it to whatever handlers the project has as well. Without one, logging's
@@ -273,9 +273,9 @@ class Heard(logging.Handler):
 
 
 @contextmanager
-def heard_in(report: Report) -> Iterator[None]:
+def logged_in(report: Report) -> Iterator[None]:
     """In this block the worker's warnings are lines of `report`."""
-    logger, handler = logging.getLogger("djqueue.worker"), Heard(report)
+    logger, handler = logging.getLogger("djqueue.worker"), LogHandler(report)
     logger.addHandler(handler)
     try:
         yield

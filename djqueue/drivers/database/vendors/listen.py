@@ -27,7 +27,7 @@ class ListenWakeup(Wakeup):
         self._worker = worker
         dialect.connection.ensure_connection()
         self._raw: Any = dialect.connection.connection
-        self._heard = False
+        self._was_notified = False
         # What arrives together with the answer to a statement is passed to handlers only.
         self._raw.add_notify_handler(self._hear)
         dialect.run(f"LISTEN {CHANNEL}")
@@ -40,9 +40,9 @@ class ListenWakeup(Wakeup):
         with self._dialect.connection.wrap_database_errors:
             self._raw.pgconn.consume_input()
             while self._raw.pgconn.notifies():
-                self._heard = True
-        heard, self._heard = self._heard, False
-        return heard
+                self._was_notified = True
+        notified, self._was_notified = self._was_notified, False
+        return notified
 
     def set_idle(self, idle: bool) -> None:
         self._dialect.run(
@@ -74,11 +74,11 @@ class ListenWakeup(Wakeup):
             deadline = time.monotonic() + wait
             poller = select.poll()
             poller.register(self._raw.fileno(), select.POLLIN)
-            while not (heard := self.arrived()) and (left := deadline - time.monotonic()) > 0:
+            while not (notified := self.arrived()) and (left := deadline - time.monotonic()) > 0:
                 poller.poll(left * 1000)
         finally:
             other.close()
-        return heard
+        return notified
 
     def _hear(self, notification: object) -> None:
-        self._heard = True
+        self._was_notified = True

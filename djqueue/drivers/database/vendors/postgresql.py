@@ -209,8 +209,8 @@ class PostgresDialect(Dialect):
             self._deaf = (self._raw_connection(), time.monotonic() + ASK_AGAIN_SOON)
             logger.info(_NOT_ASKED, self.alias)
         else:
-            told, self._deaf = self._deaf, (self._raw_connection(), time.monotonic() + ASK_AGAIN)
-            if told is None or told[0] is not self._deaf[0]:
+            before, self._deaf = self._deaf, (self._raw_connection(), time.monotonic() + ASK_AGAIN)
+            if before is None or before[0] is not self._deaf[0]:
                 logger.log(logging.WARNING if listen else logging.INFO, _POOLED, self.alias)
         wakeup.close()
         return None
