@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from djqueue.conf import ConnectionSettings, settings
+from djqueue.conf.kinds import TEXT, Option
 from djqueue.drivers import SHORT_NAMES, driver_class, make_driver
 from djqueue.drivers.base import OutgoingJob, QueueCounts, Reservation, Settlement, State
 from djqueue.drivers.local import NullDriver
@@ -27,7 +28,7 @@ def test_it_is_found_by_its_short_name_and_by_its_path():
 
 def test_a_driver_knows_its_defaults():
     class Shelf(NullDriver):
-        OPTIONS = {"SHELF": "left"}
+        OPTIONS = {"SHELF": Option("left", TEXT)}
 
     assert Shelf(ConnectionSettings("x", "y")).settings.option("SHELF") == "left"
 

@@ -10,7 +10,8 @@ from django.core import checks
 
 from djqueue.checks.setting import queue_name, unknown_connection
 from djqueue.conf import ConnectionSettings, Settings, settings
-from djqueue.conf.reader import CONNECTION_KEYS, unknown_key
+from djqueue.conf.kinds import mistakes
+from djqueue.conf.reader import CONNECTION, unknown_key
 from djqueue.drivers import driver_class
 from djqueue.errors import ConfigurationError, MissingPackage
 
@@ -55,7 +56,16 @@ def _connection(connection: ConnectionSettings, ours: Settings) -> Iterator[chec
         tagged = driver.capabilities.tagged_queues
         yield from queue_name(f'{where}["QUEUE"]', connection.queue, tagged=tagged)
         yield from _unknown_keys(where, connection, driver)
-        yield from _own(where, connection, driver)
+        yield from check_values(connection, driver)
+
+
+def check_values(connection: ConnectionSettings, driver: type[Driver]) -> list[checks.CheckMessage]:
+    """Check the values of a driver's own keys; only if each is of its kind, what they mean."""
+    wrong: list[checks.CheckMessage] = [
+        checks.Error(what, hint=remedy, id="djqueue.E003")
+        for what, remedy in mistakes(connection.place, connection.options, driver.OPTIONS)
+    ]
+    return wrong or _own(connection.place, connection, driver)
 
 
 def _own(
@@ -80,7 +90,7 @@ def _own(
 def _unknown_keys(
     where: str, connection: ConnectionSettings, driver: type[Driver]
 ) -> Iterator[checks.CheckMessage]:
-    known = [*CONNECTION_KEYS, *driver.OPTIONS]
+    known = [*CONNECTION, *driver.OPTIONS]
     for key in _raw(connection.name):
         if key not in known:
             problem = unknown_key(where, key, known, connection.name)

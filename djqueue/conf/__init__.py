@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
+from djqueue.conf.kinds import did_you_mean
 from djqueue.conf.reader import read
 from djqueue.conf.values import (
     NO_ROUTE,
@@ -24,7 +25,6 @@ from djqueue.conf.values import (
     Problem,
     Route,
     Settings,
-    did_you_mean,
 )
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -10,17 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.utils.module_loading import import_string
 
+from djqueue.conf.kinds import did_you_mean
 from djqueue.errors import ConfigurationError, UnknownConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Return ``' Did you mean "x"?'`` for the nearest of `known`, else an empty text."""
-    by_fold = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(str(word).casefold(), by_fold, n=1)
-    return f' Did you mean "{by_fold[near[0]]}"?' if near else ""
+    from djqueue.conf.kinds import Option
 
 
 class Problem(NamedTuple):
@@ -69,9 +64,14 @@ class ConnectionSettings:
     defaults: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
     """The defaults of the driver's keys. A `Driver` fills them in."""
 
-    def with_defaults(self, defaults: Mapping[str, Any]) -> ConnectionSettings:
+    @property
+    def place(self) -> str:
+        """Where it stands in the setting, for messages."""
+        return f'DJQUEUE["CONNECTIONS"]["{self.name}"]'
+
+    def with_defaults(self, options: Mapping[str, Option]) -> ConnectionSettings:
         """Return a copy with the defaults of its driver's keys."""
-        return replace(self, defaults=defaults)
+        return replace(self, defaults={key: option.default for key, option in options.items()})
 
     def option(self, key: str) -> Any:
         """Return the value of a driver's key, from the setting or the driver's default."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from djqueue.drivers.types import (
     FOREIGN,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from django.core.checks import CheckMessage
 
     from djqueue.conf import ConnectionSettings
+    from djqueue.conf.kinds import Option
 
 __all__ = [
     "FOREIGN",
@@ -295,8 +296,9 @@ class Driver(ABC):
     "the store cannot be reached" leave as `QueueUnavailable` with the original as ``__cause__``.
     """
 
-    OPTIONS: ClassVar[dict[str, Any]] = {}
-    """Setting keys of this driver's own, with their defaults; any other key is a check error."""
+    OPTIONS: ClassVar[Mapping[str, Option]] = {}
+    """Setting keys of this driver's own, with their defaults and kinds. Any other key, and a value
+    of another kind, is a check error."""
     jobs_in_sql: ClassVar[bool] = False
     """Whether its jobs are rows of `djqueue.models.QueuedJob`, in the database that the key
     DATABASE names, and on the admin's list."""
@@ -326,7 +328,9 @@ class Driver(ABC):
 
     @classmethod
     def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
-        """System check messages about this connection's settings; reaches no server."""
+        """System check messages about this connection's settings; reaches no server. The keys of
+        `OPTIONS` are of their kinds.
+        """
         return []
 
     @abstractmethod
@@ -361,7 +365,9 @@ class Driver(ABC):
     @property
     def window(self) -> int:
         """The most jobs a child is handed at a time: the key WINDOW, of drivers that have it."""
-        return int(self.settings.options.get("WINDOW", self.OPTIONS.get("WINDOW", 100)))
+        given = self.settings.options.get("WINDOW")
+        usual = self.OPTIONS["WINDOW"].default if "WINDOW" in self.OPTIONS else 100
+        return int(usual if given is None else given)
 
     def shares_transaction_with(self, alias: str) -> bool:
         """Whether `push` inside ``atomic(using=alias)`` commits with it."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
+from djqueue.conf.kinds import TEXT, Option
 from djqueue.drivers import base
 from djqueue.drivers.base import Reservation, Settlement, State, Verdict
 from djqueue.errors import QueueUnavailable
@@ -21,7 +22,7 @@ TIMES = ("created", "available", "reserved", "until")
 class FileDriver(base.Driver):
     """What those see who dispatch."""
 
-    OPTIONS = {"PATH": "jobs.json"}
+    OPTIONS = {"PATH": Option("jobs.json", TEXT)}
 
     def push(self, jobs):
         with stored(self.settings) as there:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.core import checks
 
+from djqueue.conf.kinds import TEXT, Option
 from djqueue.drivers.base import Capabilities
 from djqueue.drivers.local import NullDriver
 
 
 class ShelfDriver(NullDriver):
-    OPTIONS = {"SHELF": "left"}
+    OPTIONS = {"SHELF": Option("left", TEXT)}
     capabilities = Capabilities(tagged_queues=True)
 
     @classmethod

@@ -16,6 +16,7 @@ from djqueue.conf import (
     read,
     settings,
 )
+from djqueue.conf.kinds import FLAG, SECONDS, Option
 from djqueue.errors import ConfigurationError, UnknownConnection
 
 
@@ -169,7 +170,9 @@ def test_passwords_are_not_shown_by_repr():
 
 def test_an_option_is_the_projects_else_the_drivers_default():
     connection = ConnectionSettings("redis", "redis", options={"BLOCK_FOR": None})
-    connection = connection.with_defaults({"BLOCK_FOR": 5, "CLUSTER": False})
+    connection = connection.with_defaults(
+        {"BLOCK_FOR": Option(5, SECONDS), "CLUSTER": Option(False, FLAG)}
+    )
     assert connection.option("BLOCK_FOR") is None
     assert connection.option("CLUSTER") is False
     with pytest.raises(KeyError):

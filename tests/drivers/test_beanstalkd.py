@@ -15,6 +15,7 @@ import pytest
 from django.db import DatabaseError, connections
 from django.db.models.functions import Now
 
+from djqueue.checks.connections import check_values
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.base import (
     FOREIGN,
@@ -358,8 +359,8 @@ def test_a_paused_queue_is_not_waited_for(make, queue):
 
 def test_checks_of_the_settings(beanstalkd_server):
     def said(**options: Any) -> list[str]:
-        made = connection(beanstalkd_server, **options).with_defaults(BeanstalkdDriver.OPTIONS)
-        return [message.id for message in BeanstalkdDriver.check(made)]
+        made = connection(beanstalkd_server, **options)
+        return [message.id for message in check_values(made, BeanstalkdDriver)]
 
     assert said() == []
     assert said(RETRY_AFTER=9) == ["djqueue.E020"]

@@ -22,7 +22,7 @@ def window(data):
 @pytest.mark.parametrize("data", CONNECTIONS.values(), ids=list(CONNECTIONS))
 def test_a_window_is_as_large_as_the_driver_or_the_project_says(data):
     driver = make_driver(read({"CONNECTIONS": {"x": data}}).connections["x"])
-    assert driver.window == driver.OPTIONS["WINDOW"]
+    assert driver.window == driver.OPTIONS["WINDOW"].default
     assert window({**data, "WINDOW": 7}) == 7
 
 

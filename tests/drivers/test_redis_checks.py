@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from djqueue.checks.connections import check_values
 from djqueue.conf import ConnectionSettings
 from djqueue.drivers.redis import RedisDriver
 from djqueue.errors import ConfigurationError
@@ -18,7 +19,7 @@ DEFAULT = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://redi
 
 def problems(**options: Any) -> list[tuple[str, str]]:
     settings = ConnectionSettings("redis", "redis", options=options)
-    found = RedisDriver.check(settings.with_defaults(RedisDriver.OPTIONS))
+    found = check_values(settings, RedisDriver)
     assert all(message.hint for message in found)
     return [(str(message.id), str(message.msg)) for message in found]
 

@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 
 from djqueue import dispatch_many
 from djqueue.checks import TAG
+from djqueue.checks.connections import check_values
 from djqueue.conf import ConnectionSettings
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import FOREIGN, Driver, OutgoingJob, Reservation, Settlement, Verdict
@@ -420,10 +421,8 @@ def test_redrive_and_retention_are_looked_at(make, sqs_server):
 
 def test_checks_of_the_settings(sqs_server):
     def said(**options: Any) -> list[str]:
-        made = connection(sqs_server, **{"RETRY_AFTER": 90, **options}).with_defaults(
-            SqsDriver.OPTIONS
-        )
-        return [message.id for message in SqsDriver.check(made)]
+        made = connection(sqs_server, **{"RETRY_AFTER": 90, **options})
+        return [message.id for message in check_values(made, SqsDriver)]
 
     assert said() == []
     assert said(RETRY_AFTER=42_000) == ["djqueue.E021"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.core import checks
 
@@ -15,32 +15,14 @@ if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
 
 SHORTEST_LEASE = 10
-_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "HOST": (str, "a host name or address"),
-    "PORT": (int, "a number"),
-    "TIMEOUT": ((int, float), "a number of seconds"),
-    "BLOCK_FOR": ((int, type(None)), "a whole number of seconds, or 0 to poll"),
-    "MAX_JOB_SIZE": (int, "a number of bytes, as beanstalkd was given with -z"),
-    "WINDOW": (int, "a number of jobs"),
-    "DATABASE": ((str, type(None)), "an alias of DATABASES"),
-}
 
 
 def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
     """Messages about the keys of one connection."""
-    where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]'
-    for key, (kind, words) in _KINDS.items():
-        value: Any = settings.option(key)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            yield checks.Error(
-                f'{where}["{key}"] is {value!r}, not {words}.',
-                hint=f"Set it to {words}, or remove it to use the default.",
-                id="djqueue.E003",
-            )
     if settings.retry_after < SHORTEST_LEASE:
         yield checks.Error(
-            f'{where}["RETRY_AFTER"] is {settings.retry_after:g}, and beanstalkd stops handing out '
-            "anything in the last second of a reservation.",
+            f'{settings.place}["RETRY_AFTER"] is {settings.retry_after:g}, and beanstalkd stops '
+            "handing out anything in the last second of a reservation.",
             hint=f"Set it to {SHORTEST_LEASE} or more: it is renewed as long as the worker lives, "
             "however long the job takes.",
             id="djqueue.E020",

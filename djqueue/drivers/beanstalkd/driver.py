@@ -6,11 +6,12 @@ Bodies cannot change there, so attempts, interruptions and history are kept in g
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from djqueue.conf.kinds import ALIAS, DURATION, WINDOW, Option, named, or_none, whole
 from djqueue.drivers.beanstalkd import checks
 from djqueue.drivers.beanstalkd.client import Client, Reply
 from djqueue.drivers.beanstalkd.inspection import BeanstalkdInspector
@@ -39,14 +40,14 @@ _NO_IDS = "beanstalkd knows jobs by numbers of its own and cannot search for an 
 class BeanstalkdDriver(GuardedDriver):
     """Jobs are in tubes named as their queues."""
 
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "HOST": "127.0.0.1",
-        "PORT": 11300,
-        "TIMEOUT": 5,
-        "BLOCK_FOR": 5,
-        "DATABASE": None,
-        "MAX_JOB_SIZE": 65535,
-        "WINDOW": 100,
+    OPTIONS: ClassVar[Mapping[str, Option]] = {
+        "HOST": Option("127.0.0.1", named("a host name or address")),
+        "PORT": Option(11300, whole(1, 65535)),
+        "TIMEOUT": Option(5, DURATION),
+        "BLOCK_FOR": Option(5, or_none(whole(0, of="seconds"))),
+        "DATABASE": Option(None, or_none(ALIAS)),
+        "MAX_JOB_SIZE": Option(65535, whole(1, of="bytes")),
+        "WINDOW": Option(100, WINDOW),
     }
     capabilities = Capabilities(
         cannot={

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from djqueue.conf.kinds import ALIAS, FLAG, WINDOW, Option
 from djqueue.drivers.base import Capabilities, Driver, OutgoingJob, WorkerIdentity
 from djqueue.drivers.database.calls import Calls
 from djqueue.drivers.database.inspection import DatabaseInspector
@@ -11,7 +12,7 @@ from djqueue.drivers.database.pushing import Pushing
 from djqueue.drivers.database.session import DatabaseSession, lease_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from djqueue.conf import ConnectionSettings
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 class DatabaseDriver(Driver):
     """Jobs are rows. A push inside the caller's transaction on the same alias is part of it."""
 
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "DATABASE": "default",
-        "WAL": True,
-        "LISTEN": True,
-        "PREPARE": True,
-        "WINDOW": 100,
+    OPTIONS: ClassVar[Mapping[str, Option]] = {
+        "DATABASE": Option("default", ALIAS),
+        "WAL": Option(True, FLAG),
+        "LISTEN": Option(True, FLAG),
+        "PREPARE": Option(True, FLAG),
+        "WINDOW": Option(100, WINDOW),
     }
     capabilities = Capabilities()
     jobs_in_sql = True

@@ -7,10 +7,9 @@ two stores know nothing of each other: where one broke off between a request and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from django.core import checks
-
+from djqueue.conf.kinds import FLAG, SECONDS, Kind, Option
 from djqueue.drivers.base import Capabilities, Driver, OutgoingJob, WorkerIdentity
 from djqueue.drivers.failover.inspection import FailoverInspector
 from djqueue.drivers.failover.members import combined_capabilities, make_members, worker_hint
@@ -18,11 +17,13 @@ from djqueue.drivers.failover.pushing import FirstTaker
 from djqueue.errors import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.core.checks import CheckMessage
+    from collections.abc import Mapping, Sequence
 
     from djqueue.conf import ConnectionSettings
+
+
+# The checks of connections look at the members themselves: at their names, and for circles.
+MEMBERS = Kind("a list of names of connections", lambda _: True)
 
 
 class FailoverDriver(Driver):
@@ -32,10 +33,10 @@ class FailoverDriver(Driver):
     last resort, for when no store can be reached.
     """
 
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "CONNECTIONS": (),
-        "PROBE_AFTER": 5.0,
-        "FAIL_OVER_IF_UNSURE": True,
+    OPTIONS: ClassVar[Mapping[str, Option]] = {
+        "CONNECTIONS": Option((), MEMBERS),
+        "PROBE_AFTER": Option(5, SECONDS),
+        "FAIL_OVER_IF_UNSURE": Option(True, FLAG),
     }
     passes_on = True
     capabilities = Capabilities({"workers": "Workers run for its members."})
@@ -58,25 +59,6 @@ class FailoverDriver(Driver):
             probe_after=float(self.settings.option("PROBE_AFTER")),
             fail_over_if_ambiguous=bool(self.settings.option("FAIL_OVER_IF_UNSURE")),
         )
-
-    @classmethod
-    def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
-        after, unsure = settings.option("PROBE_AFTER"), settings.option("FAIL_OVER_IF_UNSURE")
-        seconds = isinstance(after, (int, float)) and not isinstance(after, bool) and after >= 0
-        wanted = (
-            ("PROBE_AFTER", after, seconds, "a number of seconds, 0 or more"),
-            ("FAIL_OVER_IF_UNSURE", unsure, isinstance(unsure, bool), "True or False"),
-        )
-        where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]'
-        return [
-            checks.Error(
-                f'{where}["{key}"] is {value!r}, not {words}.',
-                hint=f"Set it to {words}, or remove it to use the default.",
-                id="djqueue.E003",
-            )
-            for key, value, fits, words in wanted
-            if not fits
-        ]
 
     # -- dispatching ---------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 
+from djqueue.conf.kinds import Kind
 from djqueue.drivers.redis.servers.urls import ESCAPES, SCHEMES, parts_of
 
 if TYPE_CHECKING:
@@ -32,11 +33,25 @@ class Place(NamedTuple):
 _NOWHERE = Place("", 0, "")
 
 
+def _is_url(value: Any) -> bool:
+    urls = [value] if isinstance(value, str) else value
+    return (
+        isinstance(urls, (list, tuple))
+        and bool(urls)
+        and all(isinstance(url, str) and url.startswith(SCHEMES) for url in urls)
+    )
+
+
+URL = Kind("a URL like redis://host:6379/1", _is_url, secret=True)
+PREFIX = Kind(
+    "a text without braces, not empty",
+    lambda value: isinstance(value, str) and value != "" and not set(value) & set("{}"),
+)
+
+
 def check(settings: ConnectionSettings) -> list[CheckMessage]:
     """What is wrong with ``URL``, ``CACHE``, ``CLUSTER`` and the other keys of a connection."""
-    where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]'
-    if found := list(_values(settings, where)):
-        return found
+    where = settings.place
     if found := list(_contradictions(settings, where)):
         return found
     alias = settings.option("CACHE")
@@ -69,53 +84,6 @@ def _contradictions(settings: ConnectionSettings, where: str) -> Iterator[CheckM
             hint='Name one server, or add "CLUSTER": True.',
             id=CONTRADICTION,
         )
-
-
-def _values(settings: ConnectionSettings, where: str) -> Iterator[CheckMessage]:
-    wanted: dict[str, tuple[str, Any]] = {
-        "URL": ("a URL like redis://host:6379/1", _is_url),
-        "CACHE": ("an alias of CACHES", lambda value: isinstance(value, str)),
-        "CLUSTER": ("True or False", _is_flag),
-        "ALLOW_EVICTION": ("True or False", _is_flag),
-        "ALLOW_SHARED_CACHE": ("True or False", _is_flag),
-        "PREFIX": ("a text without braces", _is_prefix),
-        "BLOCK_FOR": ("a number of seconds above 0", _is_duration),
-        "TIMEOUT": ("a number of seconds above 0", _is_duration),
-        "WINDOW": ("a number of jobs from 1 to 1000", _is_window),
-    }
-    for key, (words, accepts) in wanted.items():
-        value = settings.option(key)
-        if not (value is None and key in {"URL", "CACHE"}) and not accepts(value):
-            # A URL may carry a password.
-            shown = "not" if key == "URL" else f"{value!r}, not"
-            yield Error(
-                f'{where}["{key}"] is {shown} {words}.', hint=f"Set it to {words}.", id=VALUE
-            )
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_duration(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
-
-
-def _is_window(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000
-
-
-def _is_prefix(value: Any) -> bool:
-    return isinstance(value, str) and value != "" and not set(value) & set("{}")
-
-
-def _is_url(value: Any) -> bool:
-    urls = [value] if isinstance(value, str) else value
-    return (
-        isinstance(urls, (list, tuple))
-        and bool(urls)
-        and all(isinstance(url, str) and url.startswith(SCHEMES) for url in urls)
-    )
 
 
 # -- caches that would take the queue with them ---------------------------------------------------

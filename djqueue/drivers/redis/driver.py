@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from djqueue.conf.kinds import DURATION, FLAG, WINDOW, Option, named, or_none
 from djqueue.drivers.base import Capabilities, Driver, OutgoingJob, WorkerIdentity
 from djqueue.drivers.redis import checks, scripts
 from djqueue.drivers.redis.inspection import RedisInspector
@@ -14,7 +15,7 @@ from djqueue.drivers.redis.session import RedisSession
 from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from django.core.checks import CheckMessage
 
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
 class RedisDriver(Driver):
     """A push is one script on the server of the queue. See `keys` for what is stored."""
 
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "URL": None,
-        "CACHE": None,
-        "CLUSTER": False,
-        "BLOCK_FOR": 5,
-        "PREFIX": "djqueue",
-        "TIMEOUT": 5,
-        "ALLOW_EVICTION": False,
-        "ALLOW_SHARED_CACHE": False,
-        "WINDOW": 100,
+    OPTIONS: ClassVar[Mapping[str, Option]] = {
+        "URL": Option(None, or_none(checks.URL)),
+        "CACHE": Option(None, or_none(named("an alias of CACHES"))),
+        "CLUSTER": Option(False, FLAG),
+        "BLOCK_FOR": Option(5, DURATION),
+        "PREFIX": Option("djqueue", checks.PREFIX),
+        "TIMEOUT": Option(5, DURATION),
+        "ALLOW_EVICTION": Option(False, FLAG),
+        "ALLOW_SHARED_CACHE": Option(False, FLAG),
+        "WINDOW": Option(100, WINDOW),
     }
     capabilities = Capabilities(tagged_queues=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.core import checks
 
@@ -22,32 +22,10 @@ too little for one that waits for a message."""
 FEW_RECEIVES = 100
 FORTNIGHT = 14 * 86400
 
-_NONE = type(None)
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "REGION": ((str, _NONE), "a region, such as ap-northeast-1"),
-    "PREFIX": ((str,), "the beginning of the queues' URLs"),
-    "SUFFIX": ((str,), "a text"),
-    "URLS": ((dict,), "a dict of queues to their URLs"),
-    "ENDPOINT_URL": ((str, _NONE), "a URL"),
-    "PROFILE": ((str, _NONE), "the name of a profile in ~/.aws"),
-    "WAIT": ((int,), "0 or 1 second"),
-    "DATABASE": ((str, _NONE), "an alias of DATABASES"),
-    "MAX_MESSAGE_SIZE": ((int,), "a number of bytes"),
-    "WINDOW": ((int,), "a number of jobs"),
-}
-
 
 def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
     """Messages about the keys of one connection."""
-    where = f'DJQUEUE["CONNECTIONS"]["{settings.name}"]'
-    wrong = [
-        _wrong(f'{where}["{key}"]', settings.option(key), words)
-        for key, (kinds, words) in _KINDS.items()
-        if not _fits(key, settings.option(key), kinds)
-    ]
-    yield from wrong
-    if wrong:
-        return
+    where = settings.place
     if not 1 <= settings.retry_after <= LONGEST_LEASE:
         yield checks.Error(
             f'{where}["RETRY_AFTER"] is {settings.retry_after:g} seconds, and SQS hides a message '
@@ -73,22 +51,6 @@ def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
                 "https://sqs.<region>.amazonaws.com/<account>.",
                 id="djqueue.E022",
             )
-
-
-def _fits(key: str, value: Any, kinds: tuple[type, ...]) -> bool:
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        return False
-    if key == "WAIT":
-        return value in (0, 1)
-    return key != "MAX_MESSAGE_SIZE" or 4096 <= int(str(value)) <= LARGEST
-
-
-def _wrong(what: str, value: Any, words: str) -> checks.CheckMessage:
-    return checks.Error(
-        f"{what} is {value!r}, not {words}.",
-        hint=f"Set it to {words}, or remove it to use the default.",
-        id="djqueue.E003",
-    )
 
 
 def warnings(client: Client, queue: str) -> Iterator[str]:

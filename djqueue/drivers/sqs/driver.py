@@ -7,10 +7,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from djqueue.conf.kinds import (
+    ALIAS,
+    ANY_TEXT,
+    DICT,
+    WINDOW,
+    Option,
+    choice,
+    named,
+    or_none,
+    whole,
+)
 from djqueue.drivers import parking
 from djqueue.drivers.guard.driver import GuardedDriver
 from djqueue.drivers.sqs import checks, message
@@ -40,17 +51,17 @@ class SqsDriver(GuardedDriver):
 
     FLUSH_AFTER = 0.05
     """A request can settle ten jobs, and each is paid for."""
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "REGION": None,
-        "PREFIX": "",
-        "SUFFIX": "",
-        "URLS": {},
-        "ENDPOINT_URL": None,
-        "PROFILE": None,
-        "WAIT": 1,
-        "DATABASE": None,
-        "MAX_MESSAGE_SIZE": 262_144,
-        "WINDOW": 10,
+    OPTIONS: ClassVar[Mapping[str, Option]] = {
+        "REGION": Option(None, or_none(named("a region, such as ap-northeast-1"))),
+        "PREFIX": Option("", ANY_TEXT),
+        "SUFFIX": Option("", ANY_TEXT),
+        "URLS": Option({}, DICT),
+        "ENDPOINT_URL": Option(None, or_none(named("a URL"))),
+        "PROFILE": Option(None, or_none(named("the name of a profile in ~/.aws"))),
+        "WAIT": Option(1, choice(0, 1)),
+        "DATABASE": Option(None, or_none(ALIAS)),
+        "MAX_MESSAGE_SIZE": Option(262_144, whole(4096, checks.LARGEST, of="bytes")),
+        "WINDOW": Option(10, WINDOW),
     }
     parks = True
     capabilities = Capabilities(
