@@ -148,7 +148,7 @@ def stored() -> str:
     """
     own = _current.get()
     has_language, has_time_zone = may_have_language(), may_have_time_zone()
-    if own is _EMPTY and not has_language and not has_time_zone:
+    if own is _EMPTY and not (has_language or has_time_zone):
         return ""
     kept = {
         "values": own.everything(),

@@ -260,8 +260,11 @@ def test_where_nothing_is_active_is_seen_without_asking(may_have, override, valu
 @pytest.mark.parametrize(
     "changed", [None, SimpleNamespace(), SimpleNamespace(_storage=SimpleNamespace(_data={}))]
 )
-def test_where_nothing_can_be_seen_something_may_be_active(changed):
-    assert compat._may_be_set(changed)
+def test_where_nothing_can_be_seen_something_may_be_active(changed, monkeypatch):
+    assert not compat.is_context_local(changed)
+    monkeypatch.setattr(compat, "_ARE_READABLE", False)
+    assert contextvars.Context().run(compat.may_have_language)
+    assert contextvars.Context().run(compat.may_have_time_zone)
 
 
 # -- clients of stores -----------------------------------------------------------------------------
