@@ -59,7 +59,7 @@ def show(text: str, connection: str | None = None) -> dict[str, Any]:
     """All about the job whose id is `text`, or begins or ends like it; `JobNotFound` if none is.
 
     A stored job has the keys of `describe_job` and ``priority interruptions worker``, a failed one
-    those of `describe_failed_job` and ``state exception history``. Both have ``sent options tags
+    those of `describe_failed_job` and ``state exception``. Both have ``history sent options tags
     arguments``; ``context`` where the job has one; ``damaged`` where the payload or its arguments
     cannot be read; and ``remark`` where no worker that runs this code would run the job.
     """
@@ -126,6 +126,7 @@ def _stored(connection: str, job: StoredJob) -> dict[str, Any]:
         "interruptions": job.interruptions,
         "worker": job.worker,
         **_content(job.payload, job.name),
+        "history": masked(history.read(job.history).attempts),
     }
 
 
