@@ -75,7 +75,7 @@ def test_sync_runs_it_here(run):
         (
             ["test.commands.Send", "number=1", "--queue", "no queue"],
             1,
-            "Send.using(): queue='no queue' is not valid",
+            "Send.using(): queue is 'no queue', not letters",
         ),
     ],
 )

@@ -90,7 +90,7 @@ def test_methods_beat_options():
 
 
 def test_a_method_that_gives_nonsense_is_named():
-    with pytest.raises(InvalidJob, match=r"test.jobs.Computed.backoff\(\): backoff=-1"):
+    with pytest.raises(InvalidJob, match=r"test.jobs.Computed.backoff\(\): backoff is -1"):
         Computed._spec.backoff(Computed("bad"))
 
 

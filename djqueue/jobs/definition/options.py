@@ -7,10 +7,10 @@ works.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Union
 
-from djqueue.conf import did_you_mean
+from djqueue.conf.kinds import FLAG, LONGEST, SECONDS, TEXT, TEXTS, Kind, Option, unknown, whole
 from djqueue.errors import AttemptError, InvalidJob, JobTimeout, QueueError
 from djqueue.jobs.definition.durations import When, check_when
 from djqueue.payload.backoff import Backoff, Exponential
@@ -151,67 +151,35 @@ def _check(name: str, value: Any, where: str, known: frozenset[str]) -> Any:
                 f"{where}: {name} cannot be set for one dispatch, only for the job. "
                 f"using() takes: {', '.join(sorted(known))}."
             )
-        hint = f" {_ELSEWHERE[name]}" if name in _ELSEWHERE else did_you_mean(name, known)
-        raise InvalidJob(
-            f"{where}: unknown option {name!r}.{hint} Known options: {', '.join(sorted(known))}."
-        )
+        raise InvalidJob(str(unknown(where, name, known, _ELSEWHERE, "option")))
     if value is None:
         return _DEFAULTS[name]
-    try:
-        return _CHECKS[name](value)
-    except ValueError as error:
-        raise InvalidJob(f"{where}: {name}={value!r} is not valid. It must be {error}.") from None
+    option = Option(_DEFAULTS[name], _KINDS[name])
+    if wrong := option.mistake(f"{where}: {name}", value):
+        raise InvalidJob(str(wrong))
+    return option.kind.keep(value)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text that is not empty")
-    return value
+def _made_by(words: str, convert: Callable[[Any], Any]) -> Kind:
+    """Return the kind of what `convert` takes; its `ValueError` says what it expects instead."""
 
+    def explain(value: Any) -> str | None:
+        try:
+            convert(value)
+        except ValueError as error:
+            return str(error)
+        return None
 
-def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise ValueError(f"a list of texts, as [{value!r}]")
-    if not isinstance(value, (list, tuple, set, frozenset)):
-        raise ValueError("a list of texts")
-    return tuple(_text(item) for item in value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("True or False")
-    return value
-
-
-def _whole(value: Any, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"a whole number from {low} to {high}")
-    return value
-
-
-def _count(value: Any) -> int:
-    return _whole(value, 0, 2**31 - 1)
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**31:
-        raise ValueError("a number of seconds, from 0 on")
-    return value
+    return Kind(words, lambda value: explain(value) is None, explain, convert)
 
 
 def _backoff(value: Any) -> Backoff:
     if isinstance(value, Exponential):
         return value
     values = value if isinstance(value, (list, tuple)) else [value]
-    try:
-        found = tuple(map(_seconds, values))
-    except ValueError:
-        found = ()
-    if not found:
-        raise ValueError(
-            "a number of seconds, from 0 on, a list of them: [10, 60, 600], or exponential()"
-        )
-    return found
+    if not values or not all(map(SECONDS.accepts, values)):
+        raise ValueError(_BACKOFF)
+    return tuple(values)
 
 
 def _exceptions(value: Any) -> tuple[type[BaseException], ...]:
@@ -248,44 +216,40 @@ def _queue(value: Any) -> str:
         raise ValueError("letters, digits and _ . - only, at most 80") from None
 
 
-def _atomic(value: Any) -> bool | str:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value:
-        return value
-    raise ValueError("True, False or the alias of a database")
-
-
-def _per_job(value: Any) -> PerJob:
-    if callable(value):
-        return value  # type: ignore[no-any-return]
-    if isinstance(value, str) and value:
-        return value
-    raise ValueError("a text, or a function of the job that returns one")
-
-
-_CHECKS: Mapping[str, Callable[[Any], Any]] = {
-    "connection": _text,
-    "queue": _queue,
-    "delay": check_when,
-    "priority": lambda value: _whole(value, -100, 100),
-    "tries": _count,
-    "max_exceptions": _count,
-    "max_interruptions": _count,
-    "backoff": _backoff,
-    "jitter": _flag,
-    "retry_on": _exceptions,
-    "fail_on": _exceptions,
-    "middleware": _middleware,
-    "timeout": _seconds,
-    "fail_on_timeout": _flag,
-    "retry_until": check_when,
-    "after_commit": _flag,
-    "delete_when_missing": _flag,
-    "tags": _texts,
-    "name": _text,
-    "aliases": _texts,
-    "atomic": _atomic,
-    "message_group": _per_job,
-    "deduplication_id": _per_job,
+_BACKOFF = "a number of seconds, 0 or more, a list of them: [10, 60, 600], or exponential()"
+_COUNT = whole(0, LONGEST)
+_WHEN = _made_by("seconds, a timedelta or an aware datetime", check_when)
+_EXCEPTIONS = _made_by("classes of exceptions", _exceptions)
+_NAMES = replace(
+    TEXTS, accepts=lambda v: TEXTS.accepts(list(v) if isinstance(v, (set, frozenset)) else v)
+)
+_PER_JOB = Kind(
+    "a text, or a function of the job that returns one", lambda v: callable(v) or TEXT.accepts(v)
+)
+_KINDS: Mapping[str, Kind] = {
+    "connection": TEXT,
+    "queue": _made_by("letters, digits and _ . - only, at most 80", _queue),
+    "delay": _WHEN,
+    "priority": whole(-100, 100),
+    "tries": _COUNT,
+    "max_exceptions": _COUNT,
+    "max_interruptions": _COUNT,
+    "backoff": _made_by(_BACKOFF, _backoff),
+    "jitter": FLAG,
+    "retry_on": _EXCEPTIONS,
+    "fail_on": _EXCEPTIONS,
+    "middleware": _made_by("a list of callables", _middleware),
+    "timeout": SECONDS,
+    "fail_on_timeout": FLAG,
+    "retry_until": _WHEN,
+    "after_commit": FLAG,
+    "delete_when_missing": FLAG,
+    "tags": _NAMES,
+    "name": TEXT,
+    "aliases": _NAMES,
+    "atomic": Kind(
+        "True, False or the alias of a database", lambda v: FLAG.accepts(v) or TEXT.accepts(v)
+    ),
+    "message_group": _PER_JOB,
+    "deduplication_id": _PER_JOB,
 }
