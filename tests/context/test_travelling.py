@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from contextlib import ExitStack
 from io import StringIO
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.management import call_command
 from django.test import RequestFactory
 from django.utils import timezone, translation
@@ -185,7 +185,7 @@ def test_with_many_and_from_a_coroutine(ledger):
             await carries.adispatch()
             await adispatch_many(carries.bind() for _ in range(3))
 
-    asyncio.run(dispatching())
+    async_to_sync(dispatching)()
     with carried():
         dispatch_many(carries.bind() for _ in range(1500))
     assert work(max_jobs=10) == 10
