@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from djqueue.compat import is_of_testcase
 from djqueue.errors import QueueUnavailable
 from djqueue.limits.values import HORIZON, Holder, Rate, Room
 from djqueue.limits.vendors import words_of
@@ -321,7 +322,7 @@ def _committing(alias: str) -> Iterator[BaseDatabaseWrapper]:
 
 
 def _in_transaction(connection: Any) -> bool:
-    if any(not block._from_testcase for block in connection.atomic_blocks):
+    if not all(map(is_of_testcase, connection.atomic_blocks)):
         return True
     return not connection.in_atomic_block and not connection.get_autocommit()
 
