@@ -15,8 +15,10 @@ from django.apps import apps
 from django.db.models.signals import post_migrate
 from django.test import TransactionTestCase
 
+from djqueue.runner.timer import AlarmTimer
 from djqueue.testing import DriverContract
 from tests import databases, services
+from tests import ledger as ledgers
 from tests.services.guard import Guard
 
 _Service = TypeVar("_Service", bound=services.Server | services.RedisCluster)
@@ -254,3 +256,20 @@ def sqs_server():
             for name, value in service.environment.items():
                 patch.setenv(name, value)
             yield service
+
+
+@pytest.fixture
+def ledger(transactional_db):
+    """What the jobs of workers under test did."""
+    with ledgers.kept() as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def alarm():
+    """The timer of a process that is the jobs' own."""
+    before = signal.getsignal(signal.SIGALRM)
+    timer = AlarmTimer()
+    yield timer
+    timer.close()
+    signal.signal(signal.SIGALRM, before)

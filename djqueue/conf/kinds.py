@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 LONGEST = 2**31 - 1
-"""The most seconds that any option takes: 68 years."""
+"""The most seconds that any duration has: 68 years. A longer one is a mistake, and some stores
+cannot hold it."""
 
 
 class Mistake(NamedTuple):

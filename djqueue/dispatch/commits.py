@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from django.db import connections, transaction
 
-from djqueue.compat import is_of_testcase
+from djqueue.databases.transactions import in_transaction
 from djqueue.errors import QueueError
 
 if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
     from djqueue.drivers.base import Driver
 
 __all__ = ["aliases_to_wait_for", "when_all_commit"]
@@ -27,7 +25,7 @@ def aliases_to_wait_for(driver: Driver) -> list[str]:
 
     Raises `QueueError` for a transaction that is managed by hand: Django does not announce its end.
     """
-    found = list(_in_transaction())
+    found = list(filter(in_transaction, connections.all(initialized_only=True)))
     if not found or (len(found) == 1 and driver.shares_transaction_with(found[0].alias)):
         return []
     for connection in found:
@@ -59,12 +57,3 @@ def when_all_commit(aliases: list[str], publish: Callable[[], None]) -> None:
 
     for alias in aliases:
         wait_for(alias)
-
-
-def _in_transaction() -> Iterator[BaseDatabaseWrapper]:
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            if not all(map(is_of_testcase, connection.atomic_blocks)):
-                yield connection
-        elif connection.connection is not None and not connection.autocommit:
-            yield connection

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from djqueue.compat import is_of_testcase
+from djqueue.databases.sql import encode_uuid
+from djqueue.databases.transactions import in_transaction
 from djqueue.errors import QueueUnavailable
 from djqueue.limits.values import HORIZON, Holder, Rate, Room
 from djqueue.limits.vendors import words_of
@@ -130,10 +131,8 @@ class _Slots:
             return found
 
     def uuid(self, job: str | None) -> str | None:
-        """How this database stores a uuid."""
-        if job is None or self._connection.features.has_native_uuid_field:
-            return job
-        return job.replace("-", "")
+        """How this database stores the id of a job."""
+        return job and encode_uuid(self._connection, job)
 
     def take(self, rate: Rate) -> float | None:
         """As `DatabaseStore.take`."""
@@ -311,7 +310,9 @@ def _committing(alias: str) -> Iterator[BaseDatabaseWrapper]:
     is part of the transaction. The transactions that Django's `TestCase` is in do not count.
     """
     connection = connections[alias]
-    if connection.vendor == "sqlite" or not _in_transaction(connection):
+    if connection.vendor != "sqlite":
+        connection.ensure_connection()
+    if connection.vendor == "sqlite" or not in_transaction(connection):
         yield connection
         return
     own = connection.copy()
@@ -319,12 +320,6 @@ def _committing(alias: str) -> Iterator[BaseDatabaseWrapper]:
         yield own
     finally:
         own.close()
-
-
-def _in_transaction(connection: Any) -> bool:
-    if not all(map(is_of_testcase, connection.atomic_blocks)):
-        return True
-    return not connection.in_atomic_block and not connection.get_autocommit()
 
 
 @contextmanager

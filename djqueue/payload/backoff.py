@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from djqueue.conf.kinds import LONGEST
 from djqueue.errors import InvalidJob, InvalidPayload
 
 __all__ = ["Backoff", "Exponential", "delay_after", "exponential", "stored_backoff"]
 
-LONGEST = 2**31 - 1
 SPREAD = 0.5
 """The part of a delay that jitter may take away."""
 

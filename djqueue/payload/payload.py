@@ -23,12 +23,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from djqueue.compat import compact_json
+from djqueue.conf.kinds import LONGEST
 from djqueue.errors import InvalidPayload, NotSerializable
 from djqueue.payload.backoff import Backoff, Exponential, stored_backoff
 
 VERSION = 1
-LONGEST = 2**31 - 1
-"""Seconds, 68 years: a longer duration is a mistake, and some stores cannot hold it."""
 LAST_MOMENT = 253_402_300_799
 """Seconds since the epoch: the end of the year 9999, the last that databases can store."""
 MOST_VALUES = 2_000_000

@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
+from djqueue.conf.kinds import LONGEST
 from djqueue.errors import ManuallyFailed, NotInJob
-from djqueue.payload.payload import LONGEST
 from djqueue.runner.decision import Ending
 
 if TYPE_CHECKING:

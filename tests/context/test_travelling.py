@@ -30,7 +30,6 @@ from djqueue.operations.retrying import retry
 from djqueue.payload.parts import context_text
 from djqueue.payload.payload import Limits, decode, encode, encode_head, encode_more
 from djqueue.testing import fake_queue, work
-from tests import ledger as ledgers
 from tests.app import carrying
 from tests.app.carrying import SECRET, Carries, acarries, carries
 from tests.support import ROOT, environment, start_worker
@@ -55,12 +54,6 @@ def elsewhere():
     stack.enter_context(translation.override("fr"))
     stack.enter_context(timezone.override("America/Lima"))
     return stack
-
-
-@pytest.fixture
-def ledger(transactional_db):
-    with ledgers.kept() as ledger:
-        yield ledger
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from djqueue.errors import QueueUnavailable
 from djqueue.models import Outbox
 from djqueue.testing import work
 from tests.app import jobs
-from tests.ledger import kept
 from tests.support import start_worker, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,12 +109,6 @@ def test_a_store_that_is_away_does_not_keep_others_waiting():
     assert set(Outbox.objects.values_list("connection", flat=True)) == {"away", "gone"}
     with pytest.raises(QueueUnavailable):
         queues["away"].size()
-
-
-@pytest.fixture
-def ledger(transactional_db):
-    with kept() as ledger:
-        yield ledger
 
 
 def test_a_worker_finds_what_a_dead_dispatcher_left(ledger):

@@ -13,18 +13,11 @@ from django.test import override_settings
 
 from djqueue import dispatch_many, find, queues
 from djqueue.models import FailedJob
-from tests import ledger as ledgers
 from tests.app import jobs
 from tests.services import RedisCluster
 from tests.support import start_worker, wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def ledger(transactional_db):
-    with ledgers.kept() as ledger:
-        yield ledger
 
 
 @pytest.fixture

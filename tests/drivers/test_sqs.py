@@ -30,7 +30,6 @@ from djqueue.models import Outbox, Run
 from djqueue.testing import DriverContract
 from tests import services
 from tests.app import jobs
-from tests.ledger import kept
 from tests.services import Proxy
 from tests.support import start_worker, wait_until
 
@@ -441,12 +440,6 @@ def test_guard_rows_cannot_be_switched_off(settings, sqs_server):
 
 
 # -- workers -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def ledger(transactional_db):
-    with kept() as ledger:
-        yield ledger
 
 
 def test_a_worker_runs_what_is_there_and_what_comes_due(settings, sqs_server, queue, ledger):

@@ -19,7 +19,6 @@ from djqueue.operations import retrying
 from djqueue.payload.ids import new_push_id
 from tests import services
 from tests.app import jobs
-from tests.ledger import kept
 from tests.services import Aws
 from tests.services.aws import Act, Fault, Refusal
 from tests.support import start_worker, wait_until
@@ -148,12 +147,6 @@ def test_a_repeated_push_to_a_fifo_queue_is_dropped_there(driver, aws, fifo):
     driver.push([one])
     assert aws.dropped == [one.id]
     assert driver.inspector().counts(fifo).waiting == 1
-
-
-@pytest.fixture
-def ledger(transactional_db):
-    with kept() as ledger:
-        yield ledger
 
 
 def connect(settings: Any, aws: Aws, queue: str) -> None:

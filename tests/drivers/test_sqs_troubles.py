@@ -24,7 +24,6 @@ from djqueue.models import FailedJob, Outbox, Run
 from djqueue.runner.decision import Action, Decision, Ending
 from djqueue.runner.outcome import End, ErrorReport, Outcome
 from tests.app import jobs
-from tests.ledger import kept
 from tests.services import Aws
 from tests.services.aws import Act, Fault, Refusal
 from tests.support import start_worker, wait_until
@@ -74,12 +73,6 @@ def connected(settings, aws, queue):
     }
     settings.DJQUEUE = {"DEFAULT": "sqs", "CONNECTIONS": {"sqs": given}}
     return queue
-
-
-@pytest.fixture
-def ledger(transactional_db):
-    with kept() as ledger:
-        yield ledger
 
 
 def push(driver: SqsDriver, queue: str, count: int = 1) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 
 import pytest
@@ -14,7 +13,6 @@ from djqueue.errors import LimitReached, ManuallyFailed
 from djqueue.middleware.pipeline import Pipelines
 from djqueue.payload import history
 from djqueue.runner.decision import Action, Ending
-from djqueue.runner.timer import AlarmTimer
 from tests.middleware import jobs
 from tests.middleware.jobs import AsyncNote, Chosen, Note
 
@@ -135,15 +133,6 @@ def test_what_is_left_of_the_timeout_is_left_behind_a_coroutine(alarm, attempt, 
     assert trail == ["work"]
     assert outcome.ending is Ending.TIMED_OUT
     assert outcome.duration < 1.4
-
-
-@pytest.fixture
-def alarm():
-    before = signal.getsignal(signal.SIGALRM)
-    timer = AlarmTimer()
-    yield timer
-    timer.close()
-    signal.signal(signal.SIGALRM, before)
 
 
 # -- limits ------------------------------------------------------------------------------------

@@ -11,15 +11,8 @@ from djqueue.runner.rules import Rules
 from djqueue.worker.children.children import Children
 from djqueue.worker.children.settings import ChildSettings
 from tests import databases
-from tests import ledger as ledgers
 from tests.torture.sizes import STORES
 from tests.worker.stores import ASKED_FOR, settings_of
-
-
-@pytest.fixture
-def ledger(transactional_db):
-    with ledgers.kept() as ledger:
-        yield ledger
 
 
 @pytest.fixture

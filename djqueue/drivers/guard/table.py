@@ -15,7 +15,7 @@ from django.db import DatabaseError, connections, transaction
 
 from djqueue.databases.connection import bounded
 from djqueue.databases.now import UtcNow
-from djqueue.databases.sql import marks
+from djqueue.databases.sql import encode_uuid, marks
 from djqueue.drivers.guard.state import Delivery
 from djqueue.errors import QueueUnavailable
 
@@ -119,8 +119,8 @@ class Table:
 
     def _stored(self, ids: Sequence[str]) -> dict[str, str]:
         """Ids as this database stores them, to their usual spelling."""
-        native = self.connection.features.has_native_uuid_field
-        return {id if native else id.replace("-", ""): id for id in ids}
+        connection = self.connection
+        return {encode_uuid(connection, id): id for id in ids}
 
     @cached_property
     def _now(self) -> str:

@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from djqueue.payload.payload import LONGEST
+from djqueue.conf.kinds import LONGEST
 
 __all__ = ["LONGEST", "When", "check_when", "seconds_until"]
 

@@ -88,8 +88,7 @@ class Slot:
 
     def end(self) -> None:
         """Nothing runs."""
-        self._version = version = self._version + 1
-        _RECORD.pack_into(self._map, self._at, version, 0.0, 0.0, 0.0, 0.0, version)
+        self.begin(0.0, 0.0)
 
     def running(self) -> Running | None:
         """What runs, or None."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from django.db import connections, transaction
 
 from djqueue.databases.connection import BoundConnection
+from djqueue.databases.sql import encode_uuid
 from djqueue.drivers.base import (
     Answer,
     Exchange,
@@ -147,7 +148,7 @@ class Dialect(ABC):
 
     def encode_uuid(self, id: str) -> str:
         """How this database stores a uuid."""
-        return id if self.connection.features.has_native_uuid_field else id.replace("-", "")
+        return encode_uuid(self.connection, id)
 
     # -- push ----------------------------------------------------------------------------------
 

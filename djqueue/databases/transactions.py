@@ -1,0 +1,19 @@
+"""Whether a connection is in a transaction of the project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from djqueue.compat import is_of_testcase
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether `connection` is open in a transaction, by ``atomic()`` or by hand. Those that
+    `TestCase` wraps around a test do not count, since they never commit.
+    """
+    if connection.in_atomic_block:
+        return not all(map(is_of_testcase, connection.atomic_blocks))
+    return connection.connection is not None and not connection.autocommit
