@@ -71,6 +71,8 @@ class Contents:
     """Why nothing of it can be shown."""
     more: int = 0
     """How many arguments are left out."""
+    display_name: str = ""
+    """Empty where the class computes none, and for those who may not see values."""
     remark: str = ""
     """Why no worker would run it."""
 
@@ -107,9 +109,15 @@ def contents(stored: str, admin_site: str, *, visible: bool, name: str = "") -> 
         raw=raw[:LARGEST],
         raw_length=max(0, len(raw) - LARGEST),
         problem=_shown(masked_text(problem)),
+        display_name=text.one_line(masked_text(read.display_name)) if visible else "",
         more=max(0, len(pairs) - MOST),
         remark=text.one_line(remark_on(read.head.name, name)) if name else "",
     )
+
+
+def name_fact(shown: Contents) -> list[tuple[LazyText, str]]:
+    """Return the display name as a fact of a job's page; no fact where there is none."""
+    return [(gettext_lazy("Display name"), shown.display_name)] if shown.display_name else []
 
 
 def _argument(name: str, value: Any, admin_site: str) -> Argument:

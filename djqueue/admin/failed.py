@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import changes, stores
 from djqueue.admin.base import column, named
-from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents
+from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents, name_fact
 from djqueue.admin.lists.filters import FailedConnectionFilter, FailedQueueFilter, FailedWhenFilter
 from djqueue.admin.lists.search import condition
 from djqueue.admin.lists.words import moment, pill
@@ -179,12 +179,14 @@ class FailedJobAdmin(OperatorAdmin):
         readable = row.message_visible
         now = timezone.now()
         queue, connection = _place(row)
+        shown = contents(row.payload, self.admin_site.name, visible=visible, name=row.name)
         return {
             **super().detail(request, row),
             "pill": pill("failed", _("Failed")),
             "error_class": text.one_line(row.exception_class),
             "error_message": text.lines(masked_text(row.exception_message)) if readable else "",
             "facts": [
+                *name_fact(shown),
                 (_("Id"), row.uuid),
                 (_("Connection"), connection),
                 (_("Queue"), queue),
@@ -194,7 +196,7 @@ class FailedJobAdmin(OperatorAdmin):
             ],
             "traceback": text.lines(masked_text(row.exception)) if readable else "",
             "exceptions_visible": readable,
-            "contents": contents(row.payload, self.admin_site.name, visible=visible, name=row.name),
+            "contents": shown,
             "values_visible": visible,
             "attempts": attempts(row.history, visible=readable),
         }

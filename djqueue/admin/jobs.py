@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import changes, stores
 from djqueue.admin.base import column, named
-from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents
+from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents, name_fact
 from djqueue.admin.lists import queue_names, store_jobs
 from djqueue.admin.lists.filters import CONNECTION, QueueFilter, StateFilter, StoreFilter
 from djqueue.admin.lists.search import Wanted, condition
@@ -290,12 +290,13 @@ class QueuedJobAdmin(OperatorAdmin):
         """All there is to know about a job."""
         visible = request.user.has_perm(VISIBLE)
         readable = request.user.has_perm(EXCEPTIONS_VISIBLE)
+        shown = contents(row.payload, self.admin_site.name, visible=visible, name=row.name)
         return {
             **super().detail(request, row),
             "pill": _pill(row),
             "explanation": _EXPLANATIONS.get(row.state, ""),
-            "facts": _facts(row, self.connection(request)),
-            "contents": contents(row.payload, self.admin_site.name, visible=visible, name=row.name),
+            "facts": [*name_fact(shown), *_facts(row, self.connection(request))],
+            "contents": shown,
             "values_visible": visible,
             "exceptions_visible": readable,
             "attempts": attempts(row.history, visible=readable),

@@ -115,13 +115,14 @@ def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str, carried
     using = job._using
     plan = plan_of(spec, using)
     options = spec.options
-    when, tags, until = options.delay, options.tags, options.retry_until
+    when, tags, until, shown = options.delay, options.tags, options.retry_until, ""
     if using:
         when, tags = using.get("delay", when), using.get("tags", tags)
     if spec.per_instance:
         tags, until = spec.tags(job, tags), spec.retry_until(job)
+        shown = spec.display_name(job)
     delay = 0.0 if when is None else seconds_until(when, moment.seconds)
-    more = carried
+    more = encode_more(display_name=shown) + carried if shown else carried
     if tags or until is not None:
         last = None if until is None else moment.seconds + seconds_until(until, moment.seconds)
         more += encode_more(retry_until=last, tags=tags)

@@ -18,7 +18,7 @@ from djqueue.errors import (
 )
 from djqueue.jobs import registry
 from djqueue.operations import failed_jobs, selection
-from djqueue.payload import history, payload
+from djqueue.payload import history, parts, payload
 from djqueue.payload.backoff import Exponential
 from djqueue.payload.packing import TooLong
 from djqueue.payload.store import unpacked
@@ -38,6 +38,7 @@ __all__ = [
     "describe_failed_job",
     "describe_job",
     "describe_queue",
+    "name_for_people",
     "options_of",
     "read_for_people",
     "readable",
@@ -55,13 +56,22 @@ LONGEST_SHOWN = 1 << 20
 """Characters of a stored payload that are read for a reader."""
 
 
+def name_for_people(name: str, stored: str) -> str:
+    """Return a job's display name with its stored name, or the stored name alone. `stored` is the
+    payload, or at least its first `parts.BEGINNING` characters.
+    """
+    shown = parts.display_name(stored)
+    return f"{masked_text(shown)} ({name})" if shown else name
+
+
 def show(text: str, connection: str | None = None) -> dict[str, Any]:
     """All about the job whose id is `text`, or begins or ends like it; `JobNotFound` if none is.
 
     A stored job has the keys of `describe_job` and ``priority interruptions worker``, a failed one
     those of `describe_failed_job` and ``state exception``. Both have ``history sent options tags
-    arguments``; ``context`` where the job has one; ``damaged`` where the payload or its arguments
-    cannot be read; and ``remark`` where no worker that runs this code would run the job.
+    arguments``; ``display_name`` and ``context`` where the job has one; ``damaged`` where the
+    payload or its arguments cannot be read; and ``remark`` where no worker that runs this code
+    would run the job.
     """
     try:
         return _stored(*selection.locate(text, connection))
@@ -146,6 +156,7 @@ def _content(text: str, name: str) -> dict[str, Any]:
     except InvalidPayload as error:
         return {"damaged": masked_text(str(error))}
     return {
+        **({"display_name": masked_text(read.display_name)} if read.display_name else {}),
         "sent": datetime.fromtimestamp(read.sent, timezone.utc),
         "options": options_of(read.head.limits),
         "tags": masked(list(read.tags)),

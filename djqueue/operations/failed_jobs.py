@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Count, Q
+from django.db.models.functions import Substr
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
@@ -21,6 +22,7 @@ from djqueue.finish.failed import store, table
 from djqueue.payload import packing
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id, push_id_for
+from djqueue.payload.parts import BEGINNING
 from djqueue.text import short_ids as ids
 from djqueue.text.printable import one_line
 
@@ -182,9 +184,12 @@ def named(selection: Selection, at_most: int = 10) -> str:
 
 
 def listed(selection: Selection = ALL, limit: int | None = None) -> Iterator[FailedJob]:
-    """Failed jobs that fit, newest first, without their payloads and tracebacks."""
+    """Failed jobs that fit, newest first, without their payloads and tracebacks. Each has the
+    beginning of its payload as ``payload_begin``.
+    """
     rows = table().filter(selection.condition()).order_by("-id")
     rows = rows.defer("payload", "exception", "history")
+    rows = rows.annotate(payload_begin=Substr("payload", 1, BEGINNING))
     page = list(rows[: _page(limit)])
     while page:
         yield from page

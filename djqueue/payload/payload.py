@@ -97,6 +97,8 @@ class Payload(NamedTuple):
     retry_until: float | None = None
     """Seconds since the epoch. No attempt begins later; overrides ``tries``."""
     tags: tuple[str, ...] = ()
+    display_name: str = ""
+    """What the class's ``display_name()`` returned; empty where it has no such method."""
     context: Mapping[str, Any] = _NOTHING
     packed: PackedArguments | None = None
     """The packed arguments, which `djqueue.payload.store.unpacked` unpacks; None for plain ones."""
@@ -237,6 +239,7 @@ def _payload(head: Head, data: Mapping[str, Any]) -> Payload:
         arguments=arguments if how is None else {},
         retry_until=_number(data, "retry_until", (*_FLOAT, _NONE), None, most=LAST_MOMENT),
         tags=tuple(map(str, _expect(data, "tags", list, ()))),
+        display_name=_expect(data, "display_name", str, ""),
         context=_expect(data, "context", dict, _NOTHING),
         packed=None if how is None else PackedArguments(how, arguments),
     )

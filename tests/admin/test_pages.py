@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from html.parser import HTMLParser
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.test import RequestFactory, override_settings
 from django.utils import translation
 
 from djqueue.models import JobBatch, Worker
-from djqueue.payload import history
+from djqueue.payload import history, payload
 from djqueue.payload.packing import pack
 from tests.admin.support import (
     BATCHES,
@@ -72,6 +73,18 @@ def test_without_the_permission_only_names_are_shown(make):
     assert "Values are hidden" in page
     for text in ("2026-02-03", "anna", "Stored payload", SECRET):
         assert text not in page
+
+
+@pytest.mark.parametrize("make", [waiting, failed])
+def test_a_display_name_is_shown_to_those_who_may_see_values(make):
+    head = payload.encode_head("shop.SendReceipt", payload.Limits())
+    more = payload.encode_more(display_name="Receipt <7> password=hunter2-canary")
+    row = make(payload=payload.encode(head, str(uuid.uuid4()), 1.5, {}, more))
+    page = _page(row, "view_payload")
+    assert "Display name" in page
+    assert "Receipt &lt;7&gt;" in page
+    assert SECRET not in page
+    assert "Receipt" not in _page(row).replace("shop.SendReceipt", "")
 
 
 def test_a_model_argument_links_to_its_page_where_it_has_one():

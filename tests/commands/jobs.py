@@ -61,6 +61,19 @@ def every(
     """A function with an argument of every kind."""
 
 
+class Shown(Job, name="test.commands.Shown"):
+    """A job with a name for operators."""
+
+    order: int
+    password: str = ""
+
+    def handle(self) -> None:
+        raise ValueError("no")
+
+    def display_name(self) -> str:
+        return f"Order {self.order} password={self.password}"
+
+
 class Empty(Job, name="test.commands.Empty"):
     """A job without arguments."""
 

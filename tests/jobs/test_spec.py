@@ -9,6 +9,7 @@ import pytest
 
 from djqueue import Job
 from djqueue.errors import InvalidJob, InvalidPayload, NotSerializable
+from djqueue.jobs.definition.spec import LONGEST_NAME
 from tests.app.models import Note
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Computed(Job, name="test.jobs.Computed", backoff=1, tags=["class"], middle
     def retry_until(self):
         return 60
 
+    def display_name(self):
+        return f"A {self.kind} job" if self.kind != "bad" else 7
+
     async def failed(self, error):
         seen.append(error)
 
@@ -82,16 +86,20 @@ def test_arguments_of_other_code_are_refused():
 def test_methods_beat_options():
     job = Computed()
     spec = Computed._spec
-    assert spec.per_instance == {"backoff", "middleware", "tags", "retry_until"}
+    assert spec.per_instance == {"backoff", "middleware", "tags", "retry_until", "display_name"}
     assert spec.middleware(job) == (len, print)
     assert spec.backoff(job) == (1, 2)
     assert spec.retry_until(job) == 60
     assert spec.tags(job, ("given",)) == ("class", "fine")
+    assert spec.display_name(job) == "A fine job"
+    assert len(spec.display_name(Computed("x" * 500))) == LONGEST_NAME
 
 
 def test_a_method_that_gives_nonsense_is_named():
     with pytest.raises(InvalidJob, match=r"test.jobs.Computed.backoff\(\): backoff is -1"):
         Computed._spec.backoff(Computed("bad"))
+    with pytest.raises(InvalidJob, match=r"Computed.display_name\(\) returned 7, not a text"):
+        Computed._spec.display_name(Computed("bad"))
 
 
 def test_without_methods_the_options_hold():
@@ -103,6 +111,7 @@ def test_without_methods_the_options_hold():
         ("a",),
     )
     assert (job.backoff(), job.display_name()) == ((3,), "test.jobs.Parcel")
+    assert not spec.display_name(job)
     assert (spec.middleware(job), job.middleware()) == ((), ())
     assert list(job.using(tags=["b"]).tags()) == ["b"]
 

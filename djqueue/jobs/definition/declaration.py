@@ -26,7 +26,7 @@ OPTION_METHODS = frozenset({"backoff", "middleware", "retry_until", "tags"})
 """Options that a method of the same name may compute for each instance."""
 
 PLAIN_METHODS = frozenset({*OPTION_METHODS, "display_name"})
-"""Methods that must return their value: they may be neither async nor generators."""
+"""Methods that compute a value for each instance: they may be neither async nor generators."""
 
 RESERVED_OPTIONS = frozenset(
     {"queue", "connection", "tries", "timeout", "backoff", "delay", "priority"}
@@ -197,7 +197,7 @@ def _make_spec(
 ) -> JobSpec:
     name = options.name or _stored_name(cls.__module__, cls.__name__, where)
     per_instance = frozenset(
-        method for method in OPTION_METHODS if getattr(cls, method) is not getattr(root, method)
+        method for method in PLAIN_METHODS if getattr(cls, method) is not getattr(root, method)
     )
     spec = JobSpec(name, cls, options, per_instance)
     if options.atomic and spec.is_async:

@@ -16,7 +16,7 @@ from django.utils.functional import LazyObject, Promise
 
 from djqueue import arguments
 from djqueue.conf import did_you_mean
-from djqueue.errors import InvalidPayload
+from djqueue.errors import InvalidJob, InvalidPayload
 from djqueue.jobs.definition.options import checked
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["Handles", "JobInstance", "JobSpec", "call_repr", "spec_of"]
 
 R_co = TypeVar("R_co", covariant=True)
+
+LONGEST_NAME = 200
+"""Characters of a display name that are stored."""
 
 
 class Handles(Protocol[R_co]):
@@ -77,7 +80,7 @@ class JobInstance:
         return self._option("tags")  # type: ignore[no-any-return]
 
     def display_name(self) -> str:
-        """Return the name that people read."""
+        """Return the name that operators read. Called at the dispatch."""
         return self._spec.name if self._spec else type(self).__qualname__
 
     def _option(self, name: str) -> Any:
@@ -137,7 +140,7 @@ class JobSpec:
         self.limits: Limits = options.limits()
         self.is_async = inspect.iscoroutinefunction(job_class.handle)
         self.per_instance = per_instance
-        """Which of ``backoff``, ``retry_until`` and ``tags`` the class defines as methods."""
+        """Which methods the class defines that compute a value for each instance."""
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -231,6 +234,17 @@ class JobSpec:
             return given
         value: tuple[str, ...] = self._computed("tags", job.tags())
         return value
+
+    def display_name(self, job: JobInstance) -> str:
+        """Return what the job's ``display_name()`` method says, cut to 200 characters; an empty
+        text if its class defines none. Raises `InvalidJob` where that is no text.
+        """
+        if "display_name" not in self.per_instance:
+            return ""
+        value: object = job.display_name()
+        if not isinstance(value, (str, Promise)):
+            raise InvalidJob(f"{self.name}.display_name() returned {value!r:.150}, not a text.")
+        return str(value)[:LONGEST_NAME]
 
     def _computed(self, name: str, value: Any) -> Any:
         return checked({name: value}, f"{self.name}.{name}()")[name]

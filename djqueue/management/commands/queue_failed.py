@@ -12,7 +12,7 @@ from djqueue.management.options import (
     limit_of,
 )
 from djqueue.operations import failed_jobs
-from djqueue.operations.describe import describe_failed_job
+from djqueue.operations.describe import describe_failed_job, name_for_people
 from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:
@@ -31,17 +31,21 @@ class Command(QueueCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         selection = failed_selection(options)
         found = failed_jobs.listed(selection, limit_of(options))
-        objects = map(describe_failed_job, islice(found, options["limit"] or None))
+        shown = islice(found, options["limit"] or None)
         if options["json"]:
-            for each in objects:
-                self.json(each)
+            for row in shown:
+                self.json(describe_failed_job(row))
         else:
-            columns = ("id", "row", "name", "queue", "failed_at", "exception_class")
-            shown_as = (*columns, "message")
-            self.rows(
-                shown_as,
-                ([*(each[key] for key in columns), each["exception_message"]] for each in objects),
-            )
+            columns = ("id", "row", "name", "queue", "failed_at", "exception_class", "message")
+            self.rows(columns, map(_cells, shown))
         if next(found, None) is not None:
             total = number_of(failed_jobs.count(selection), "failed job")
             self.stderr.write(f"These are {options['limit']} of {total}; --limit 0 shows all.")
+
+
+def _cells(row: Any) -> list[object]:
+    """Return the cells of a row that `failed_jobs.listed` returned."""
+    known = describe_failed_job(row)
+    before = (known["id"], known["row"], name_for_people(row.name, row.payload_begin))
+    keys = ("queue", "failed_at", "exception_class", "exception_message")
+    return [*before, *(known[key] for key in keys)]

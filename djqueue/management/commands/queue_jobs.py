@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 from djqueue.drivers.base import State
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_json, add_limit, limit_of
-from djqueue.operations.describe import describe_job
+from djqueue.operations.describe import describe_job, name_for_people
 from djqueue.operations.selection import EVERY_STATE, matching
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+    from djqueue.drivers.base import StoredJob
 
 
 class Command(QueueCommand):
@@ -30,12 +32,17 @@ class Command(QueueCommand):
         found = matching(
             options["connection"], options["queue"], states, options["name"], limit_of(options)
         )
-        objects = (describe_job(*each) for each in islice(found, options["limit"] or None))
+        shown = islice(found, options["limit"] or None)
         if options["json"]:
-            for each in objects:
-                self.json(each)
+            for each in shown:
+                self.json(describe_job(*each))
         else:
             columns = ("id", "name", "queue", "state", "attempts", "available_at")
-            self.rows(columns, ([each[column] for column in columns] for each in objects))
+            self.rows(columns, (_cells(each.job) for each in shown))
         if next(found, None) is not None:
             self.stderr.write(f"These are the first {options['limit']}; --limit 0 shows all.")
+
+
+def _cells(job: StoredJob) -> list[object]:
+    name = name_for_people(job.name, job.payload)
+    return [job.id, name, job.queue, job.state, job.attempts, job.available_at]
