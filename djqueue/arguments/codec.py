@@ -196,9 +196,7 @@ class Codec:
     @cached_property
     def takes_bytes(self) -> bool:
         """Whether the annotation allows bytes."""
-        return self._is_open or any(
-            issubclass(bytes, cls) for cls in map(_class_of, self._alternatives) if cls is not None
-        )
+        return self._is_open or any(map(_may_be_bytes, self._alternatives))
 
     @cached_property
     def takes_safe(self) -> bool:
@@ -333,6 +331,12 @@ def _holds_items(leaf: Any) -> bool:
     if cls.__module__ == "collections.abc":
         return issubclass(cls, Iterable) and not issubclass(cls, Mapping)
     return issubclass(cls, (QuerySet, list, tuple, set, frozenset))
+
+
+def _may_be_bytes(leaf: Any) -> bool:
+    cls = _class_of(leaf)
+    # A TypedDict, which is a dict, refuses to be asked.
+    return cls is not None and not issubclass(cls, dict) and issubclass(bytes, cls)
 
 
 def _class_of(leaf: Any) -> type | None:

@@ -13,13 +13,14 @@ from django.utils.safestring import SafeString, mark_safe
 from djqueue import arguments
 from djqueue.errors import InvalidPayload, NotSerializable
 from tests.app.models import Author, Note
+from tests.arguments import shop
 from tests.arguments.support import WHERE, round_trip
 
 pytestmark = pytest.mark.django_db
 
 CLOSED = [
     *(int, str, float, bool, int | str | None, list[int], dict[str, int], tuple[int, ...]),
-    *(Sequence[str], Literal["a", "b"], set[str]),
+    *(Sequence[str], Literal["a", "b"], set[str], shop.Options),
 ]
 
 
