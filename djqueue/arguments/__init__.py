@@ -34,13 +34,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.arguments.annotations import resolve_annotations
+from djqueue.arguments.annotations import missing_name, resolve_annotations
 from djqueue.arguments.codec import Codec, compile  # noqa: A004 - as in `re.compile`
 
 if TYPE_CHECKING:
     from djqueue.arguments.errors import Where
 
-__all__ = ["Codec", "compile", "decode", "encode", "resolve_annotations"]
+__all__ = ["Codec", "compile", "decode", "encode", "missing_name", "resolve_annotations"]
 
 
 def encode(value: Any, annotation: Any, where: Where) -> Any:

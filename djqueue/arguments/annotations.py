@@ -6,47 +6,49 @@ cannot be found does not affect the others.
 
 from __future__ import annotations
 
-import ast
-import importlib
 import inspect
 import sys
 import types
 import typing
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 
 class _UnresolvedMeta(type):
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return unresolved(f"{cls.__name__}.{name}")
+        return _UnresolvedMeta("", cls.__bases__, {"text": f"{cls.text}.{name}"})
 
     def __getitem__(cls, item: object) -> Any:
         return cls
 
 
 class Unresolved(metaclass=_UnresolvedMeta):
-    """The base of the placeholders for names that could not be resolved. They count as `Any`."""
+    """The base of the placeholders for text in annotations. They count as `Any`."""
 
     text: ClassVar[str] = ""
 
 
-def unresolved(text: str) -> _UnresolvedMeta:
-    """Return a placeholder for a name, or for a whole annotation, that cannot be resolved."""
-    return _UnresolvedMeta(text, (Unresolved,), {"text": text})
+class Missing(Unresolved):
+    """The base of the placeholders for names that are nowhere, and for whole annotations that
+    cannot be evaluated.
+    """
+
+
+def _missing(text: str) -> Any:
+    return _UnresolvedMeta(text, (Missing,), {"text": text})
 
 
 def resolve_annotations(target: Any) -> dict[str, Any]:
     """Return the annotations of a function or a class (inherited ones too), by name.
 
-    ``return`` is among them. Names imported under ``if TYPE_CHECKING:`` are found too. A name that
-    cannot be found becomes an `Unresolved` inside the annotation, which allows any value except
-    those that only an annotation can bring back; their refusal then names it. Call this when the
-    project's modules are imported, not while a class is being defined.
+    ``return`` is among them. A name that cannot be found, as one that is imported for type checkers
+    only, becomes a `Missing` inside the annotation (see `missing_name`). It allows any value except
+    those that only an annotation can bring back; their refusal then names it. Call this when
+    the project's modules are imported, not while a class is being defined.
     """
     if isinstance(target, type):
         found: dict[str, Any] = {}
@@ -87,11 +89,11 @@ def _resolve(annotation: Any, module: types.ModuleType | None, names: Mapping[st
         return typing.get_type_hints(holder, namespace, dict(names), include_extras=True)["one"]
     except NameError as error:
         if not error.name or error.name in names:
-            return unresolved(text)
-        missing = _imported_for_typing(module, error.name)
+            return _missing(text)
+        missing = _missing(error.name)
         return _resolve(annotation, module, {**names, error.name: missing})
     except Exception:  # noqa: BLE001 - an annotation is any expression of the project's
-        return unresolved(text)
+        return _missing(text)
 
 
 def _with_references(annotation: Any) -> Any:
@@ -106,47 +108,26 @@ def _with_references(annotation: Any) -> Any:
     return types.GenericAlias(origin, arguments)
 
 
-def _imported_for_typing(module: types.ModuleType | None, name: str) -> Any:
-    """Import what the module imports under this name for type checkers only."""
-    source = _typing_imports(module).get(name) if module is not None else None
-    if source is None:
-        return unresolved(name)
-    try:
-        imported = importlib.import_module(source[0])
-        return getattr(imported, source[1]) if source[1] else imported
-    except Exception:  # noqa: BLE001 - the project's module may do anything when imported
-        return unresolved(name)
+def missing_name(annotation: Any) -> str:
+    """Return a name in an annotation, or all of its text, that could not be resolved; an empty text
+    if there is none. Fields of the classes that it names are not looked at.
+    """
+    return _missing_name(annotation, [])
 
 
-@lru_cache(maxsize=256)
-def _typing_imports(module: types.ModuleType) -> Mapping[str, tuple[str, str]]:
-    """Return the imports under ``if TYPE_CHECKING:`` as name to (module, name in it or "")."""
-    try:
-        tree = ast.parse(inspect.getsource(module))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    found: dict[str, tuple[str, str]] = {}
-    for block in ast.walk(tree):
-        if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING"):
-            for statement in block.body:
-                found.update(_imports(statement, module.__package__ or ""))
-    return found
-
-
-def _imports(statement: ast.stmt, package: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    if isinstance(statement, ast.ImportFrom):
-        parents = package.split(".")
-        base = parents[: len(parents) - statement.level + 1] if statement.level else []
-        source = ".".join([*base, *([statement.module] if statement.module else [])])
-        for alias in statement.names:
-            yield alias.asname or alias.name, (source, alias.name)
-    elif isinstance(statement, ast.Import):
-        for alias in statement.names:
-            if alias.asname:
-                yield alias.asname, (alias.name, "")
-            else:
-                root = alias.name.partition(".")[0]
-                yield root, (root, "")
+def _missing_name(annotation: Any, seen: list[Any]) -> str:
+    for leaf in alternatives(annotation):
+        if is_class(leaf) and issubclass(leaf, Missing):
+            text: str = leaf.text
+            return text
+        inner = typing.get_args(leaf)
+        if inner in seen:  # an alias of itself
+            continue
+        seen.append(inner)
+        for one in inner:
+            if found := _missing_name(one, seen):
+                return found
+    return ""
 
 
 def alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -165,7 +146,7 @@ def _collect(annotation: Any, found: dict[int, Any], depth: int) -> None:
         annotation = Any
     if isinstance(annotation, (str, typing.ForwardRef)):
         text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
-        annotation = unresolved(text)
+        annotation = _UnresolvedMeta(text, (Unresolved,), {"text": text})
     opened = _open(annotation)
     if opened is None:
         found[id(annotation)] = annotation

@@ -1,4 +1,4 @@
-"""Checks of jobs: their modules can be imported, and their names are unique."""
+"""Checks of jobs: modules can be imported, names are unique, annotations can be resolved."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_jobs(**_: Any) -> list[checks.CheckMessage]:
-    """Report modules of jobs that failed to import, and names that several jobs have."""
-    return [*_import_failures(), *_duplicates()]
+    """Report modules of jobs that failed to import, names that several jobs have, and annotations
+    that name nothing.
+    """
+    return [*_import_failures(), *_duplicates(), *_annotations()]
 
 
 def _import_failures() -> Iterator[checks.CheckMessage]:
@@ -41,3 +43,10 @@ def _duplicates() -> Iterator[checks.CheckMessage]:
             'add it to that job as aliases=["…"].',
             id="djqueue.E009",
         )
+
+
+def _annotations() -> Iterator[checks.CheckMessage]:
+    for spec in registry.all():
+        if error := spec.warm_up():
+            what, _, remedy = str(error).partition(". ")
+            yield checks.Warning(f"{what}.", hint=remedy, id="djqueue.W022")

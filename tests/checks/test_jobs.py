@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from djqueue import Job
 from djqueue.jobs import discovery, registry
 from djqueue.jobs.definition.options import Options
 
@@ -17,6 +18,8 @@ class Spec:
     job_class: type
     aliases: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
+
+    def warm_up(self) -> None: ...
 
 
 @pytest.fixture
@@ -60,3 +63,18 @@ def test_two_jobs_of_one_name_are_told_with_both_places(messages):
     assert message.msg.count(__file__) == 2
     assert "Send in" in message.msg
     assert "SendAgain in" in message.msg
+
+
+def test_an_annotation_that_names_nothing(messages):
+    class Typed(Job, name="tests.check.Typed"):
+        order: Nowhere  # noqa: F821
+
+        def handle(self) -> None: ...
+
+    try:
+        [message] = messages()
+    finally:
+        registry.unregister("tests.check.Typed")
+    assert message.id == "djqueue.W022"
+    assert message.msg.startswith('tests.check.Typed: argument "order" is annotated "Nowhere"')
+    assert message.hint.startswith("Import it outside `if TYPE_CHECKING:`")

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: F401 - in annotations that are text
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Union  # noqa: F401 - as above
 
 import pytest
 
 from djqueue import Job
 from djqueue.errors import InvalidJob, InvalidPayload, NotSerializable
 from djqueue.jobs.definition.spec import LONGEST_NAME
-from tests.app.models import Note
+from tests.app.models import Author, Note
 
 if TYPE_CHECKING:
-    from tests.app.models import Author
+    from tests.app.models import Book  # noqa: F401 - known to type checkers only
 
 
 class Parcel(Job, name="test.jobs.Parcel", tries=2, timeout=9, backoff=3, atomic="other"):
     weight: Decimal
     note: Note | None = None
     author: Author | None = None
-    """Its name is known to type checkers only."""
 
     def handle(self) -> Decimal:
         return self.weight * 2
@@ -55,6 +55,16 @@ class Computed(Job, name="test.jobs.Computed", backoff=1, tags=["class"], middle
 
 
 seen: list[object] = []
+Json = Union[int, list["Json"], dict[str, "Json"]]  # noqa: UP007 - `|` takes no text
+
+
+def typed(annotation):
+    """Return a job class whose only argument is annotated with this text."""
+
+    def handle(self): ...
+
+    body = {"__annotations__": {"x": annotation}, "__module__": __name__, "handle": handle}
+    return type("Typed", (Job,), body, name="test.jobs.Typed")
 
 
 def test_arguments_come_back_as_what_they_were(db):
@@ -69,6 +79,21 @@ def test_limits_are_those_of_the_options():
     limits = Parcel._spec.limits
     assert (limits.tries, limits.timeout, limits.backoff) == (2, 9, (3,))
     assert limits.atomic == "other"
+
+
+@pytest.mark.parametrize("name", ["Book", "list[Book] | None", "dict[str, tuple[Book, ...]]", "B["])
+def test_an_annotation_that_names_nothing_at_run_time_is_refused(name):
+    cls = typed(name)
+    with pytest.raises(InvalidJob, match=r'Typed: argument "x" is annotated "B.*outside `if TYPE_'):
+        cls(None).dispatch()
+    with pytest.raises(InvalidJob):
+        cls._spec.load({"x": None})
+
+
+@pytest.mark.parametrize("name", ["Callable[[int], Parcel]", "list[Json]", "list[Any] | None"])
+def test_other_annotations_are_not(name):
+    cls = typed(name)
+    assert cls._spec.warm_up() is None
 
 
 def test_an_argument_that_cannot_be_stored_is_named():

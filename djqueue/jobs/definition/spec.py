@@ -31,6 +31,13 @@ __all__ = ["Handles", "JobInstance", "JobSpec", "call_repr", "spec_of"]
 
 R_co = TypeVar("R_co", covariant=True)
 
+_UNRESOLVED = (
+    '{where} is annotated "{name}", which names nothing that the module has when it runs, so '
+    "djqueue cannot tell what may be stored. Import it outside `if TYPE_CHECKING:`. Ruff leaves it "
+    'there with runtime-evaluated-base-classes = ["djqueue.Job"] and runtime-evaluated-decorators '
+    '= ["djqueue.job"] in its settings lint.flake8-type-checking.'
+)
+
 LONGEST_NAME = 200
 """Characters of a display name that are stored."""
 
@@ -151,17 +158,28 @@ class JobSpec:
     def _codecs(self) -> Mapping[str, tuple[arguments.Codec, str]]:
         """The codec of each argument, and the argument's name in errors."""
         # Computed late: an annotation may name what is imported or defined after the class.
-        return {
-            name: (arguments.compile(annotation), f'{self.name}: argument "{name}"')
-            for name, annotation in self.job_class._annotations().items()
-        }
+        found = {}
+        for name, annotation in self.job_class._annotations().items():
+            where = f'{self.name}: argument "{name}"'
+            if missing := arguments.missing_name(annotation):
+                raise InvalidJob(_UNRESOLVED.format(where=where, name=missing))
+            found[name] = arguments.compile(annotation), where
+        return found
 
-    def warm_up(self) -> None:
-        """Read the annotations now, which the first job would do otherwise."""
-        _ = self._codecs
+    def warm_up(self) -> InvalidJob | None:
+        """Read the annotations now, which the first job would do otherwise. Return the error that
+        a dispatch would raise because of them.
+        """
+        try:
+            _ = self._codecs
+        except InvalidJob as error:
+            return error
+        return None
 
     def encode(self, job: JobInstance) -> dict[str, Any]:
-        """Return the arguments of `job` as JSON values. Raises `NotSerializable`."""
+        """Return the arguments of `job` as JSON values. Raises `NotSerializable`, and `InvalidJob`
+        where an annotation cannot be resolved.
+        """
         values = job._arguments()
         return {
             name: codec.encode(values[name], where) for name, (codec, where) in self._codecs.items()
