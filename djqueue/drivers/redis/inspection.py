@@ -99,15 +99,15 @@ class RedisInspector(Inspector):
     def _run_now(self, queue: str, ids: Sequence[str]) -> set[str]:
         due: set[str] = set()
         for some in slices(ids, MOST):
-            arguments = list(map(codec.raw, some))
-            due.update(map(_text, self._calls.run(scripts.RUN_NOW, queue, arguments)))
+            arguments = (0, *map(codec.raw, some))
+            due.update(map(_text, self._calls.run(scripts.MAKE_DUE, queue, arguments)))
         return due
 
     def make_due(self, queue: str) -> int:
         self._calls.begin()
         moved = 0
         while some := self._calls.run(scripts.MAKE_DUE, queue, (SLICE,)):
-            moved += some
+            moved += len(some)
         return moved
 
     def clear(self, queue: str) -> int:
