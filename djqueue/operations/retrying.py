@@ -282,9 +282,7 @@ def _with_retry_until(text: str, until: float | None) -> str:
         return text
     data.pop("retry_until", None)
     if until is not None and "sent" in data:
-        # The context comes directly after the time of the dispatch; the arguments are last.
-        sent = list(data).index("context" if "context" in data else "sent") + 1
-        data = dict(
-            [*list(data.items())[:sent], ("retry_until", until), *list(data.items())[sent:]]
-        )
+        # The head, the id and the time of the dispatch come first, the arguments last.
+        parts, sent = list(data.items()), list(data).index("sent") + 1
+        data = dict([*parts[:sent], ("retry_until", until), *parts[sent:]])
     return json.dumps(data, separators=(",", ":"))
