@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,14 @@ from djqueue.dispatch.large import shrink, store_bodies
 from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
 from djqueue.dispatch.sending import Deferred, send, send_unannounced
+from djqueue.drivers.slices import slices
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.jobs.definition.spec import spec_of
 from djqueue.payload.ids import Moment
 from djqueue.signals import job_queued
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from djqueue.dispatch.outgoing import Plan
     from djqueue.drivers.base import OutgoingJob
@@ -45,7 +45,8 @@ def dispatch_many(jobs: Iterable[JobInstance]) -> int:
     carried = context.stored()
     waiting = _Waiting()
     count = 0
-    for chunk in _chunks(iter(jobs)):
+    # A whole chunk before any write: the iterable may be a query on the connection that writes.
+    for chunk in slices(jobs, CHUNK):
         size = len(chunk)
         groups = _by_connection(chunk, carried)
         for group in groups:
@@ -184,12 +185,6 @@ class _Waiting:
         for (_, aliases), deferred in self._deferred.items():
             deferred.write_outbox(aliases)
             when_all_commit(list(aliases), deferred.publish)
-
-
-def _chunks(jobs: Iterator[JobInstance]) -> Iterator[list[JobInstance]]:
-    # A whole chunk before any write: the iterable may be a query on the connection that writes.
-    while taken := list(islice(jobs, CHUNK)):
-        yield taken
 
 
 def _by_connection(chunk: list[JobInstance], carried: str) -> Collection[_Group]:

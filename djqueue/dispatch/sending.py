@@ -10,6 +10,7 @@ from djqueue.dispatch.outbox import outbox
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.drivers.base import RunHere
+from djqueue.drivers.slices import slices
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.runner.current import CurrentJob
 from djqueue.signals import announce, job_queued
@@ -142,8 +143,8 @@ class Deferred:
         driver = queues[self._connection].driver
         here = None
         run: list[Sendable] = []
-        for start in range(0, len(jobs), outbox_rows.AT_ONCE):
-            some = jobs[start : start + outbox_rows.AT_ONCE]
+        stored: list[str] = []
+        for some in slices(jobs, outbox_rows.AT_ONCE):
             moved = written.move([job.outgoing for job in some], driver)
             _announce(self._connection, [job for job in some if job.outgoing.id in moved.stored])
             if isinstance(moved.error, RunHere):
@@ -151,10 +152,8 @@ class Deferred:
                 over = moved.stored | moved.refused.keys()
                 run += [job for job in some if job.outgoing.id not in over]
             elif moved.error is not None:
-                raise QueueUnavailable(
-                    str(moved.error),
-                    stored=[*(job.outgoing.id for job in jobs[:start]), *moved.stored],
-                )
+                raise QueueUnavailable(str(moved.error), stored=[*stored, *moved.stored])
+            stored += [job.outgoing.id for job in some]
         return None if here is None else (here, run)
 
     def _run_written(self, written: Written, connection: str, jobs: Sequence[Sendable]) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar, overload
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-@overload
-def slices(items: list[T], size: int) -> Iterator[list[T]]: ...
-@overload
-def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]: ...
-def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """`items` in their order, `size` of them at a time and fewer in the last slice."""
-    return (items[start : start + size] for start in range(0, len(items), size))
+def slices(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Return `items` in their order, `size` of them at a time and fewer in the last slice. No item
+    is taken from `items` before its slice is asked for.
+    """
+    left = iter(items)
+    while taken := list(islice(left, size)):
+        yield taken

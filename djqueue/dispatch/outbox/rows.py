@@ -9,7 +9,7 @@ alone.
 from __future__ import annotations
 
 import uuid as uuids
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,7 @@ from djqueue.compat import delete_rows
 from djqueue.databases.now import UtcNow
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.slices import slices
 
 if TYPE_CHECKING:
     from djqueue.models import Outbox
@@ -72,7 +73,7 @@ def withdraw(alias: str, by: str, id: str) -> None:
 def take(alias: str, by: str, ids: Sequence[str], hold: float = HOLD) -> set[str]:
     """Hold the rows of `ids` that are `by`'s for `hold` seconds from now. Return their ids."""
     taken: set[str] = set()
-    for some in _slices(ids):
+    for some in slices(ids, AT_ONCE):
         rows = table(alias).filter(uuid__in=some, taken_by=by)
         if rows.update(taken_until=_in(hold)) == len(some):
             taken.update(some)
@@ -97,13 +98,13 @@ def take_due(alias: str, by: str, connection: str, limit: int) -> list[Taken]:
 
 def gone(alias: str, by: str, ids: Iterable[str]) -> None:
     """Delete rows that `by` holds, as their jobs are in the store."""
-    for some in _slices(list(ids)):
+    for some in slices(ids, AT_ONCE):
         delete_rows(table(alias).filter(uuid__in=some, taken_by=by))
 
 
 def put_back(alias: str, by: str, ids: Iterable[str]) -> None:
     """Free rows that `by` holds; they are due again after `AGAIN` seconds."""
-    for some in _slices(list(ids)):
+    for some in slices(ids, AT_ONCE):
         rows = table(alias).filter(uuid__in=some, taken_by=by)
         rows.filter(due_at__lt=_in(AGAIN)).update(due_at=_in(AGAIN))
         rows.update(taken_until=None, taken_by="")
@@ -142,8 +143,3 @@ def _taken(row: Outbox) -> Taken:
 
 def _in(seconds: float) -> object:
     return UtcNow() + timedelta(seconds=seconds)
-
-
-def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]
