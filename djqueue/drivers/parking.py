@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import DatabaseError, connections
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
 from djqueue.conf import settings
+from djqueue.databases import holding
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import OutgoingJob, State, StoredJob
 from djqueue.errors import QueueUnavailable
@@ -134,9 +135,8 @@ def _free(ids: Sequence[str], connection: str | None) -> Iterator[QuerySet[Outbo
     from djqueue.models import Outbox
 
     uuids = _uuids(ids)
-    free = Q(taken_until=None) | Q(taken_until__lte=UtcNow())
     for each in settings().databases if uuids else ():
-        rows = Outbox.objects.using(each).filter(free, uuid__in=uuids)
+        rows = holding.free(Outbox.objects.using(each).filter(uuid__in=uuids))
         yield rows if connection is None else rows.filter(connection=connection)
 
 

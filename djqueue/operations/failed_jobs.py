@@ -16,7 +16,7 @@ from django.db.models.functions import Substr
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
-from djqueue.databases.now import UtcNow
+from djqueue.databases import holding
 from djqueue.errors import JobNotFound
 from djqueue.finish.failed import store, table
 from djqueue.payload import packing
@@ -260,18 +260,17 @@ def failed_before(seconds: float) -> Selection:
 
 
 def free() -> QuerySet[FailedJob]:
-    """The rows that are not taken."""
-    return table().filter(Q(taken_until=None) | Q(taken_until__lte=UtcNow()))
+    """Return the rows that are not taken."""
+    return holding.free(table())
 
 
 def take(by: str, keys: Sequence[int]) -> dict[int, str]:
-    """Those of the rows that are free: they belong to `by` for a while. For each the push id that
-    it is moved under, which is that of the earlier try.
+    """Take those of the rows that are free: they belong to `by` for a while. Return for each the
+    push id that it is moved under, which is that of an earlier try if there was one.
     """
-    until = UtcNow() + timedelta(seconds=HOLD)
-    if not free().filter(pk__in=keys).update(taken_until=until, taken_by=by):
+    if not holding.take(table().filter(pk__in=keys), by, HOLD):
         return {}
-    mine = table().filter(pk__in=keys, taken_by=by)
+    mine = holding.held(table().filter(pk__in=keys), by)
     mine.filter(push_id="").update(push_id=new_push_id())
     return {key: push_id_for(uuid, base) for key, uuid, base in mine.values_list(*_NAMED)}
 
@@ -280,14 +279,12 @@ _NAMED = ("pk", "uuid", "push_id")
 
 
 def gone(by: str, keys: Sequence[int]) -> int:
-    """Delete rows that still belong to `by`; how many. One whose job has failed again since it was
-    taken does not.
+    """Delete rows that still belong to `by`, and return their number. One whose job has failed
+    again since it was taken does not.
     """
-    if not keys:
-        return 0
-    return delete_rows(table().filter(pk__in=keys, taken_by=by), store())
+    return holding.delete(table().filter(pk__in=keys), by) if keys else 0
 
 
 def let_go(by: str, keys: Iterable[int]) -> None:
     """Give up the rows that still belong to `by`."""
-    table().filter(pk__in=list(keys), taken_by=by).update(taken_until=None, taken_by="")
+    holding.release(table().filter(pk__in=list(keys)), by)

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import json
 import time
-import uuid as uuids
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django.db import transaction
 
 from djqueue.compat import delete_rows
+from djqueue.databases.holding import new_holder
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import text_for_job
 from djqueue.dispatch.large import seconds_until_check
@@ -165,7 +165,7 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
         return _Moved()
     if driver.shares_transaction_with(failed_jobs.store()):
         return _move_together(driver, ready)
-    by = uuids.uuid4().hex
+    by = new_holder()
     keys = failed_jobs.take(by, [row.pk for row, _job in ready])
     taken = [(row, job._replace(push_id=keys[row.pk])) for row, job in ready if row.pk in keys]
     pushed = Pushed()

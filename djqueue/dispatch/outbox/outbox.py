@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from django.db import DataError
 
 from djqueue.conf import ConnectionSettings, Settings, settings
+from djqueue.databases.holding import new_holder
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.outbox import rows as outbox_rows
@@ -109,7 +110,7 @@ class Written:
     def __init__(self, alias: str, connection: str) -> None:
         self._alias = alias
         self._connection = connection
-        self._by = outbox_rows.holder()
+        self._by = new_holder()
         self._parked: set[str] = set()
 
     def write(self, jobs: Sequence[OutgoingJob]) -> None:
@@ -183,7 +184,7 @@ def _replay(alias: str, connection: str, limit: int, driver: Driver | None) -> t
     """Move one slice. Return how many moved, and whether more may be movable now."""
     if not outbox_rows.due(alias, connection).exists():
         return 0, False
-    by = outbox_rows.holder()
+    by = new_holder()
     try:
         through = driver or queues[connection].driver
     except QueueError as error:
@@ -278,7 +279,7 @@ def give_up_forgotten(limit: int = SLICE) -> int:
         old = outbox_rows.table(alias).filter(due_at__lt=before).exclude(connection__in=known)
         counts = Counter(old.values_list("connection", flat=True)[:limit])
         for connection, count in counts.items():
-            by = outbox_rows.holder()
+            by = new_holder()
             taken = outbox_rows.take_due(alias, by, connection, count)
             refused = {each.job.id: _FORGOTTEN for each in taken}
             if taken:

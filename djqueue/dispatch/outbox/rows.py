@@ -8,14 +8,13 @@ alone.
 
 from __future__ import annotations
 
-import uuid as uuids
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from djqueue.compat import delete_rows
+from djqueue.databases import holding
+from djqueue.databases.holding import later
 from djqueue.databases.now import UtcNow
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
@@ -24,7 +23,7 @@ from djqueue.drivers.slices import slices
 if TYPE_CHECKING:
     from djqueue.models import Outbox
 
-__all__ = ["AGAIN", "GRACE", "HOLD", "Taken", "due", "gone", "holder", "put_back"]
+__all__ = ["AGAIN", "GRACE", "HOLD", "Taken", "due", "gone", "put_back"]
 __all__ += ["table", "take", "take_due", "withdraw", "write"]
 
 GRACE = 5.0
@@ -42,11 +41,6 @@ class Taken(NamedTuple):
 
     job: OutgoingJob
     reservation: int
-
-
-def holder() -> str:
-    """Return a new, unique name for a holder of rows."""
-    return uuids.uuid4().hex
 
 
 def write(
@@ -67,15 +61,15 @@ def write(
 
 def withdraw(alias: str, by: str, id: str) -> None:
     """Delete a job's row if its writer still holds it."""
-    table(alias).filter(uuid=id, taken_by=by).delete()
+    holding.held(table(alias).filter(uuid=id), by).delete()
 
 
 def take(alias: str, by: str, ids: Sequence[str], hold: float = HOLD) -> set[str]:
     """Hold the rows of `ids` that are `by`'s for `hold` seconds from now. Return their ids."""
     taken: set[str] = set()
     for some in slices(ids, AT_ONCE):
-        rows = table(alias).filter(uuid__in=some, taken_by=by)
-        if rows.update(taken_until=_in(hold)) == len(some):
+        rows = holding.held(table(alias).filter(uuid__in=some), by)
+        if rows.update(taken_until=later(hold)) == len(some):
             taken.update(some)
         else:
             taken.update(str(id) for id in rows.values_list("uuid", flat=True))
@@ -84,39 +78,39 @@ def take(alias: str, by: str, ids: Sequence[str], hold: float = HOLD) -> set[str
 
 def take_due(alias: str, by: str, connection: str, limit: int) -> list[Taken]:
     """Take up to `limit` due rows of a connection for `by`, and return them."""
-    rows = due(alias, connection)
-    keys = list(rows.order_by("due_at", "id").values_list("pk", flat=True)[:limit])
-    if not keys or not rows.filter(pk__in=keys).update(taken_until=_in(HOLD), taken_by=by):
+    ready = due(alias, connection).order_by("due_at", "id")
+    keys = list(ready.values_list("pk", flat=True)[:limit])
+    if not keys or not holding.take(_due(alias, connection).filter(pk__in=keys), by, HOLD):
         return []
-    held = list(table(alias).filter(pk__in=keys, taken_by=by).order_by("due_at", "id"))
+    held = list(holding.held(table(alias).filter(pk__in=keys), by).order_by("due_at", "id"))
     mine = {row.uuid: row for row in reversed(held)}
     if len(mine) < len(held):  # two pushes of one job: the second one has to wait
         twice = [row.pk for row in held if mine[row.uuid] is not row]
-        table(alias).filter(pk__in=twice, taken_by=by).update(taken_until=None, taken_by="")
+        holding.release(table(alias).filter(pk__in=twice), by)
     return [_taken(row) for row in reversed(mine.values())]
 
 
 def gone(alias: str, by: str, ids: Iterable[str]) -> None:
     """Delete rows that `by` holds, as their jobs are in the store."""
     for some in slices(ids, AT_ONCE):
-        delete_rows(table(alias).filter(uuid__in=some, taken_by=by))
+        holding.delete(table(alias).filter(uuid__in=some), by)
 
 
 def put_back(alias: str, by: str, ids: Iterable[str]) -> None:
     """Free rows that `by` holds; they are due again after `AGAIN` seconds."""
     for some in slices(ids, AT_ONCE):
-        rows = table(alias).filter(uuid__in=some, taken_by=by)
-        rows.filter(due_at__lt=_in(AGAIN)).update(due_at=_in(AGAIN))
-        rows.update(taken_until=None, taken_by="")
-
-
-def _free() -> Q:
-    return Q(taken_until=None) | Q(taken_until__lte=UtcNow())
+        rows = table(alias).filter(uuid__in=some)
+        holding.held(rows, by).filter(due_at__lt=later(AGAIN)).update(due_at=later(AGAIN))
+        holding.release(rows, by)
 
 
 def due(alias: str, connection: str) -> QuerySet[Outbox]:
     """Return the rows of a connection that are free and due."""
-    return table(alias).filter(_free(), connection=connection, due_at__lte=UtcNow())
+    return holding.free(_due(alias, connection))
+
+
+def _due(alias: str, connection: str) -> QuerySet[Outbox]:
+    return table(alias).filter(connection=connection, due_at__lte=UtcNow())
 
 
 def table(alias: str) -> QuerySet[Outbox]:
@@ -139,7 +133,3 @@ def _taken(row: Outbox) -> Taken:
         row.push_id,
     )
     return Taken(job, row.reservation)
-
-
-def _in(seconds: float) -> object:
-    return UtcNow() + timedelta(seconds=seconds)
