@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from djqueue import arguments
 from djqueue.errors import InvalidPayload, NotSerializable
 from djqueue.payload.packing import inflated
 from djqueue.payload.payload import (
@@ -20,8 +19,9 @@ from djqueue.payload.payload import (
     decode,
     encode,
     encode_head,
-    head_of,
+    known_head,
 )
+from tests.arguments import support
 
 HEAD = encode_head("app.thing", Limits(tries=3))
 BEFORE = f'{HEAD},"id":"1","sent":1.0,"arguments":'
@@ -53,9 +53,9 @@ def test_what_a_dispatch_makes_of_the_deepest_argument_is_read():
     deepest: Any = 1
     for _ in range(64):
         deepest = {1: deepest}  # pairs: three levels each
-    stored = arguments.encode(deepest, Any, "x")
+    stored = support.encode(deepest)
     payload = decode(encode(HEAD, "1", 1.0, {"x": stored}))
-    assert arguments.decode(payload.arguments["x"], Any, "x") == deepest
+    assert support.decode(payload.arguments["x"]) == deepest
 
 
 def test_brackets_within_texts_are_no_levels():
@@ -102,6 +102,6 @@ def test_a_key_that_is_there_twice_is_refused(text):
 
 
 def test_an_ordinary_head_is_known():
-    head = head_of(encode(HEAD, "1", 1.0, {}))
+    head = known_head(encode(HEAD, "1", 1.0, {})).head
     assert head is not None
     assert (head.name, head.limits.tries) == ("app.thing", 3)

@@ -32,22 +32,7 @@ Not here: the payload around the arguments, and where large ones are kept (`djqu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from djqueue.arguments.annotations import missing_name, resolve_annotations
 from djqueue.arguments.codec import Codec, compile  # noqa: A004 - as in `re.compile`
 
-if TYPE_CHECKING:
-    from djqueue.arguments.errors import Where
-
-__all__ = ["Codec", "compile", "decode", "encode", "missing_name", "resolve_annotations"]
-
-
-def encode(value: Any, annotation: Any, where: Where) -> Any:
-    """Return the JSON value to store. Raises `NotSerializable`."""
-    return compile(annotation).encode(value, where)
-
-
-def decode(data: Any, annotation: Any, where: Where) -> Any:
-    """Return the value that `encode` stored. Raises `InvalidPayload` or `ModelMissing`."""
-    return compile(annotation).decode(data, where)
+__all__ = ["Codec", "compile", "missing_name", "resolve_annotations"]

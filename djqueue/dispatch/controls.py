@@ -32,7 +32,6 @@ __all__ = [
     "pauses",
     "read",
     "request_restart",
-    "restart_generation",
     "resume",
 ]
 
@@ -112,7 +111,9 @@ def pauses() -> list[Pause]:
 
 
 def read(connection: str) -> tuple[set[str], int]:
-    """Return `paused_queues` and `restart_generation` with one query: workers ask every second."""
+    """Return `paused_queues`, and a number that grows with each `request_restart`: a worker stops
+    when it has grown since the worker's start. One query, as workers ask every second.
+    """
     start = f"{_PAUSE}{connection}:"
     alias = settings().databases[0]
     statement, values = _reading(alias, start)
@@ -145,13 +146,6 @@ def request_restart(by: str = "") -> None:
     )
     if not created:
         rows.filter(pk=row.pk).update(value=F("value") + 1, by=by[:255], updated_at=UtcNow())
-
-
-def restart_generation() -> int:
-    """Return a number that grows with each `request_restart`. A worker stops when it has grown
-    since the worker's start.
-    """
-    return _controls().filter(scope=_RESTART).values_list("value", flat=True).first() or 0
 
 
 def _scope(connection: str | None, queue: str | None) -> str:

@@ -154,12 +154,6 @@ def with_limits(text: str, limits: Limits) -> str:
     return f"{head}{_SEPARATOR}{text[known.end :]}"
 
 
-def head_of(text: str) -> Head | None:
-    """Return the head of a payload, or None if it is damaged. Cached by the head's text."""
-    known = known_head(text)
-    return None if known is None else known.head
-
-
 def limits_of(text: str) -> Limits:
     """The limits in a payload; the defaults where it is damaged."""
     known = known_head(text)

@@ -15,15 +15,23 @@ from djqueue import arguments
 WHERE = 'shop.SendReceipt: argument "value"'
 
 
+def encode(value: Any, annotation: Any = Any, where: str = WHERE) -> Any:
+    return arguments.compile(annotation).encode(value, where)
+
+
+def decode(data: Any, annotation: Any = Any, where: str = WHERE) -> Any:
+    return arguments.compile(annotation).decode(data, where)
+
+
 def stored(value: Any, annotation: Any = Any) -> Any:
     """What a worker reads: through the JSON text of a payload, which is ASCII without NaN."""
-    text = json.dumps(arguments.encode(value, annotation, WHERE), allow_nan=False)
+    text = json.dumps(encode(value, annotation), allow_nan=False)
     assert text.isascii()
     return json.loads(text)
 
 
 def round_trip(value: Any, annotation: Any = Any) -> Any:
-    return arguments.decode(stored(value, annotation), annotation, WHERE)
+    return decode(stored(value, annotation), annotation)
 
 
 def exact(value: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from djqueue import arguments
 from djqueue.errors import NotSerializable
 from tests.arguments import shop, typing_only
-from tests.arguments.support import WHERE, assert_comes_back, stored
+from tests.arguments.support import WHERE, assert_comes_back, decode, encode, stored
 
 FOUND = arguments.resolve_annotations(shop.annotated)
 
@@ -111,4 +111,4 @@ def test_annotations_that_name_themselves_have_an_end():
 
 @pytest.mark.parametrize("annotation", ["x[", 5, ..., object(), [int], Literal[1]])
 def test_annotations_that_make_no_sense_let_plain_values_pass(annotation):
-    assert arguments.decode(arguments.encode([1], annotation, WHERE), annotation, WHERE) == [1]
+    assert decode(encode([1], annotation, WHERE), annotation, WHERE) == [1]

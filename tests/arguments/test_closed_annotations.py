@@ -10,11 +10,10 @@ import pytest
 from django.db.models import QuerySet
 from django.utils.safestring import SafeString, mark_safe
 
-from djqueue import arguments
 from djqueue.errors import InvalidPayload, NotSerializable
 from tests.app.models import Author, Note
 from tests.arguments import shop
-from tests.arguments.support import WHERE, round_trip
+from tests.arguments.support import WHERE, decode, encode, round_trip
 
 pytestmark = pytest.mark.django_db
 
@@ -34,10 +33,6 @@ def inside(annotation: Any, data: Any) -> Any:
     if origin in (tuple, set):
         return {"$": origin.__name__, "v": [data]}
     return [data]
-
-
-def decode(data: Any, annotation: Any) -> Any:
-    return arguments.decode(data, annotation, WHERE)
 
 
 @pytest.mark.parametrize("annotation", CLOSED, ids=str)
@@ -67,7 +62,7 @@ def test_a_dispatch_says_so_at_once(annotation):
     note = Note.objects.create(text="x")
     for value in (note, Note.objects.all(), b"x"):
         with pytest.raises(NotSerializable, match=r"annotated|type"):
-            arguments.encode(value, annotation, WHERE)
+            encode(value, annotation, WHERE)
 
 
 @pytest.mark.parametrize("annotation", [Any, object, "nowhere", Note, Note | int, None], ids=str)
@@ -91,7 +86,7 @@ def test_querysets_may_be_there(annotation):
 def test_another_model_is_refused_as_before():
     author = Author.objects.create()
     with pytest.raises(NotSerializable, match="annotated Note"):
-        arguments.encode(author, Note, WHERE)
+        encode(author, Note, WHERE)
 
 
 @pytest.mark.parametrize("annotation", [bytes, bytes | str, Sequence[int], Any], ids=str)

@@ -77,7 +77,7 @@ def test_equal_sets_are_stored_alike_in_every_process():
     program = (
         "from djqueue import arguments\n"
         "value = {frozenset({'a', 'b', 'c'}), frozenset({'x', 'y'}), 'text', 5, None}\n"
-        "print(arguments.encode(value, None, 'here'))"
+        "print(arguments.compile(None).encode(value, 'here'))"
     )
     outputs = {
         subprocess.run(

@@ -15,10 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from djqueue import arguments
 from djqueue.errors import InvalidPayload
 from tests.arguments.shop import Address, Box, Colour, MoreOptions, Point, Row, Status, Tree
-from tests.arguments.support import WHERE, stored
+from tests.arguments.support import WHERE, decode, stored
 
 TAGS = [
     *("str", "safe", "bytes", "date", "datetime", "time", "timedelta", "decimal", "uuid"),
@@ -105,7 +104,7 @@ INVALID: list[Any] = [
 @pytest.mark.parametrize("wrap", [lambda data: data, lambda data: [{"a": data}]], ids=["", "in"])
 def test_what_no_dispatch_stores_is_an_invalid_payload(data, wrap):
     with pytest.raises(InvalidPayload) as invalid:
-        arguments.decode(wrap(data), Any, WHERE)
+        decode(wrap(data), Any, WHERE)
     text = str(invalid.value)
     assert text.startswith(WHERE)
     assert len(text) < 600
@@ -116,7 +115,7 @@ def test_what_no_dispatch_stores_is_an_invalid_payload(data, wrap):
 def test_a_zone_is_not_looked_for_outside_the_time_zone_database(zone):
     data = {"$": "datetime", "v": "2024-01-01T00:00:00", "z": zone}
     with pytest.raises(InvalidPayload, match="is not the name of a time zone"):
-        arguments.decode(data, Any, WHERE)
+        decode(data, Any, WHERE)
 
 
 @pytest.mark.parametrize("levels", [65, 900, 200_000])
@@ -132,7 +131,7 @@ def test_nesting_has_an_end(levels, shape):
         }[shape](data)
     try:
         with pytest.raises(InvalidPayload, match="more than 64 levels deep"):
-            arguments.decode(data, Any, WHERE)
+            decode(data, Any, WHERE)
     finally:
         while isinstance(data, (list, dict)) and data:  # or Python itself recurses to free it
             data = data.pop() if isinstance(data, list) else data.popitem()[1]
@@ -144,7 +143,7 @@ def test_a_call_with_little_stack_left_is_no_crash():
         data = [data]
 
     def deep(levels: int) -> Any:
-        return deep(levels - 1) if levels else arguments.decode(data, Any, WHERE)
+        return deep(levels - 1) if levels else decode(data, Any, WHERE)
 
     used = len([*_frames()])
     with pytest.raises(InvalidPayload, match="nested too deeply"):
@@ -160,7 +159,7 @@ def _frames() -> Iterator[Any]:
 
 def test_wide_data_costs_what_it_weighs():
     data = [{} for _ in range(200_000)]
-    assert arguments.decode(data, Any, WHERE) == data
+    assert decode(data, Any, WHERE) == data
 
 
 def test_reading_imports_nothing():
@@ -172,15 +171,15 @@ def test_reading_imports_nothing():
         {"$": "py/object", "py/object": "os.system"},
         {"__class__": "os.system", "py/reduce": ["os.system"]},
     ]
-    arguments.decode([1], Any, WHERE)
+    decode([1], Any, WHERE)
     with (
         mock.patch.object(builtins, "__import__", forbidden),
         mock.patch.object(importlib, "import_module", forbidden),
     ):
         for one in data[:4]:
             with pytest.raises(InvalidPayload):
-                arguments.decode(one, Any, WHERE)
-        assert arguments.decode(data[4], Any, WHERE) == data[4]
+                decode(one, Any, WHERE)
+        assert decode(data[4], Any, WHERE) == data[4]
 
 
 _json = st.recursive(
@@ -225,7 +224,7 @@ _json = st.recursive(
 @given(data=_json, annotation=st.sampled_from(ANNOTATIONS))
 def test_any_json_gives_a_value_or_an_invalid_payload(data, annotation):
     with contextlib.suppress(InvalidPayload):
-        arguments.decode(data, annotation, WHERE)
+        decode(data, annotation, WHERE)
 
 
 @pytest.mark.parametrize("annotation", ANNOTATIONS, ids=str)
@@ -238,4 +237,4 @@ def test_a_stored_value_may_be_read_under_any_other_annotation(annotation):
     ]
     for value, own in values:
         with contextlib.suppress(InvalidPayload):
-            arguments.decode(stored(value, own), annotation, WHERE)
+            decode(stored(value, own), annotation, WHERE)

@@ -14,10 +14,9 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils.functional import SimpleLazyObject
 
-from djqueue import arguments
 from djqueue.errors import InvalidPayload, ModelMissing, NotSerializable
 from tests.app.models import Author, Book, Note, Parcel, Seat
-from tests.arguments.support import WHERE, round_trip, stored
+from tests.arguments.support import WHERE, decode, round_trip, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -77,7 +76,7 @@ def test_the_values_are_those_of_the_run_not_of_the_dispatch():
     note = _note()
     data = stored(note, Note)
     Note.objects.update(text="changed")
-    assert arguments.decode(data, Note, WHERE).text == "changed"
+    assert decode(data, Note, WHERE).text == "changed"
 
 
 def test_only_the_reference_is_stored():
@@ -98,7 +97,7 @@ def test_storing_an_instance_asks_the_database_nothing():
     ) as queries:
         data = stored(note, Note)
     assert not queries.captured_queries
-    assert arguments.decode(data, Note, WHERE).text == "hello"
+    assert decode(data, Note, WHERE).text == "hello"
 
 
 def test_an_instance_that_was_never_saved_is_refused():
@@ -177,7 +176,7 @@ def test_a_row_that_is_gone_says_what_happened_and_what_to_do():
     data, key = stored([note], list[Note]), note.pk
     note.delete()
     with pytest.raises(ModelMissing) as missing:
-        arguments.decode(data, list[Note], WHERE)
+        decode(data, list[Note], WHERE)
     assert str(missing.value) == (
         f"Note {key} no longer exists, so shop.SendReceipt could not start "
         '(argument "value" (value[0])). It was probably deleted, or the job was dispatched before '
@@ -272,14 +271,14 @@ def test_a_key_of_a_class_of_its_own_is_stored_as_the_fields_text():
 )
 def test_references_that_no_dispatch_makes_are_damaged(data, annotation, why):
     with pytest.raises(InvalidPayload, match=why):
-        arguments.decode(data, annotation, WHERE)
+        decode(data, annotation, WHERE)
 
 
 @pytest.mark.parametrize("key", [2**70, -(2**70), 0, True])
 def test_a_key_of_no_row_is_a_missing_model_whatever_its_size(key):
     data = {"$": "model", "m": "app.note", "k": key}
     with pytest.raises((ModelMissing, InvalidPayload)):
-        arguments.decode(data, Note, WHERE)
+        decode(data, Note, WHERE)
 
 
 @override_settings(AUTH_USER_MODEL="app.Author")
@@ -287,4 +286,4 @@ def test_a_model_that_was_swapped_out_is_damaged(monkeypatch):
     monkeypatch.setattr(Group._meta, "swapped", "app.Team", raising=False)
     data = {"$": "model", "m": "auth.group", "k": 1}
     with pytest.raises(InvalidPayload, match=r"replaced by app\.Team"):
-        arguments.decode(data, Any, WHERE)
+        decode(data, Any, WHERE)

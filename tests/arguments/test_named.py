@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, NamedTuple, NewType, Optional, TypeV
 
 import pytest
 
-from djqueue import arguments
 from djqueue.errors import InvalidPayload, NotSerializable
 from tests.arguments.shop import (
     Access,
@@ -27,7 +26,7 @@ from tests.arguments.shop import (
     Status,
     Tree,
 )
-from tests.arguments.support import WHERE, assert_comes_back, round_trip, stored
+from tests.arguments.support import WHERE, assert_comes_back, decode, round_trip, stored
 
 Hue = NewType("Hue", Colour)
 C = TypeVar("C", bound=Colour)
@@ -171,11 +170,11 @@ def test_a_class_may_be_renamed_while_jobs_wait():
     class Shade(enum.Enum):
         RED = "rouge"
 
-    assert arguments.decode(stored(Colour.RED, Colour), Shade, WHERE) is Shade.RED
+    assert decode(stored(Colour.RED, Colour), Shade, WHERE) is Shade.RED
 
 
 def test_a_class_may_be_added_to_the_annotation_while_jobs_wait():
-    assert arguments.decode(stored(Colour.RED, Colour), Status | Colour, WHERE) is Colour.RED
+    assert decode(stored(Colour.RED, Colour), Status | Colour, WHERE) is Colour.RED
 
 
 def test_two_classes_of_one_name_are_told_apart():
@@ -186,9 +185,9 @@ def test_two_classes_of_one_name_are_told_apart():
 
 def test_fields_that_were_added_since_have_their_defaults():
     old = {"$": "dataclass", "t": "Address", "v": {"street": "x"}}
-    assert arguments.decode(old, Address, WHERE) == Address("x")
+    assert decode(old, Address, WHERE) == Address("x")
     old = {"$": "namedtuple", "t": "Row", "v": {"number": 1}}
-    assert arguments.decode(old, Row, WHERE) == Row(1)
+    assert decode(old, Row, WHERE) == Row(1)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def test_fields_that_were_added_since_have_their_defaults():
 )
 def test_stored_values_that_do_not_fit_the_class_are_damaged(data, annotation, why):
     with pytest.raises(InvalidPayload, match=why):
-        arguments.decode(data, annotation, WHERE)
+        decode(data, annotation, WHERE)
 
 
 class Untyped(NamedTuple):

@@ -12,11 +12,10 @@ from django.db import connection, models
 from django.db.models import Count, F
 from django.test.utils import CaptureQueriesContext
 
-from djqueue import arguments
 from djqueue.arguments import models as references
 from djqueue.errors import InvalidPayload, NotSerializable
 from tests.app.models import Author, Book, Note, Parcel, Seat
-from tests.arguments.support import WHERE, round_trip, stored
+from tests.arguments.support import WHERE, decode, round_trip, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -61,7 +60,7 @@ def test_it_comes_back_as_a_queryset_in_its_order(notes):
 def test_it_asks_the_database_only_when_it_is_read(notes):
     data = stored(Note.objects.order_by("text"))
     with CaptureQueriesContext(connection) as queries:
-        again = arguments.decode(data, Any, WHERE)
+        again = decode(data, Any, WHERE)
         assert not queries.captured_queries
         assert again._result_cache is None
         list(again)
@@ -89,7 +88,7 @@ def test_rows_that_vanished_are_left_out_and_new_ones_do_not_join(notes):
     data = stored(Note.objects.order_by("text"))
     notes[3].delete()
     Note.objects.create(text="0")
-    assert _texts(arguments.decode(data, Any, WHERE)) == "acd"
+    assert _texts(decode(data, Any, WHERE)) == "acd"
 
 
 def test_slices_are_what_they_were(notes):
@@ -108,7 +107,7 @@ def test_an_empty_one_comes_back_empty_without_a_query():
     for value in (Note.objects.none(), Note.objects.filter(text="nowhere")):
         data = stored(value)
         with CaptureQueriesContext(connection) as queries:
-            again = arguments.decode(data, Any, WHERE)
+            again = decode(data, Any, WHERE)
             assert list(again) == []
         assert not queries.captured_queries
         assert isinstance(again, models.QuerySet)
@@ -146,7 +145,7 @@ def test_a_queryset_class_of_the_models_own_comes_back(notes):
 
 def test_a_queryset_class_that_is_gone_is_the_plain_one(notes):
     data = {**stored(Slogan.objects.all()), "c": "os.system"}
-    assert type(arguments.decode(data, Any, WHERE)) is models.QuerySet
+    assert type(decode(data, Any, WHERE)) is models.QuerySet
 
 
 @pytest.mark.django_db(databases=["default", "other"])
@@ -175,7 +174,7 @@ def test_ten_thousand_rows_in_any_order_come_back():
     keys = list(Note.objects.values_list("pk", flat=True))
     random.Random(1).shuffle(keys)
     data = {"$": "queryset", "m": "app.note", "k": keys}
-    assert [note.pk for note in arguments.decode(data, Any, WHERE)] == keys
+    assert [note.pk for note in decode(data, Any, WHERE)] == keys
 
 
 def test_what_is_no_queryset_of_instances_is_refused(notes):
@@ -193,7 +192,7 @@ def test_the_annotation_says_which_model_its_rows_are_of(notes):
     with pytest.raises(NotSerializable, match="but annotated Book"):
         stored(value, Iterable[Book])
     with pytest.raises(InvalidPayload, match="the annotation names Book"):
-        arguments.decode(stored(value), Iterable[Book], WHERE)
+        decode(stored(value), Iterable[Book], WHERE)
 
 
 @pytest.mark.parametrize(
@@ -214,4 +213,4 @@ def test_the_annotation_says_which_model_its_rows_are_of(notes):
 )
 def test_keys_that_no_dispatch_makes_are_damaged(data, why):
     with pytest.raises(InvalidPayload, match=why):
-        arguments.decode(data, Any, WHERE)
+        decode(data, Any, WHERE)

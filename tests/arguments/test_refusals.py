@@ -22,10 +22,9 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.functional import SimpleLazyObject, lazystr
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
-from djqueue import arguments
 from djqueue.errors import NotSerializable, QueueError
 from tests.app.models import Note
-from tests.arguments.support import WHERE, stored
+from tests.arguments.support import WHERE, encode, stored
 
 
 class Text(str):
@@ -136,14 +135,14 @@ def test_the_place_may_be_made_only_when_it_is_needed():
     def where() -> str:
         return 'shop.Send: argument "rows"'
 
-    assert arguments.encode([1], Any, where) == [1]
+    assert encode([1], Any, where) == [1]
     with pytest.raises(NotSerializable, match=r'^shop\.Send: argument "rows" \(rows\[0\]\) is of'):
-        arguments.encode([object()], Any, where)
+        encode([object()], Any, where)
 
 
 def test_a_place_without_a_name_is_told_all_the_same():
     with pytest.raises(NotSerializable, match=r"^the result of shop\.Send \(value\[0\]\) is of"):
-        arguments.encode([object()], Any, "the result of shop.Send")
+        encode([object()], Any, "the result of shop.Send")
 
 
 def test_asyncio_futures_are_to_be_awaited():

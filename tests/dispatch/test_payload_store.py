@@ -121,7 +121,7 @@ def test_a_large_payload_is_compressed_and_what_is_before_it_stays_readable(memo
     text = only(memory).payload
     assert len(text) < 600
     assert text.isascii()
-    assert payload.head_of(text).limits.tries == 7
+    assert payload.known_head(text).head.limits.tries == 7
     assert payload.decode(text).tags == ("a",)
     assert not Payload.objects.exists()
 

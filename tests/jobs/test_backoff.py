@@ -8,13 +8,13 @@ from djqueue import Job, exponential
 from djqueue.errors import InvalidJob, InvalidPayload
 from djqueue.operations.describe import options_of
 from djqueue.payload.backoff import Exponential, delay_after
-from djqueue.payload.payload import Limits, encode_head, head_of, with_limits
+from djqueue.payload.payload import Limits, encode_head, known_head, with_limits
 
 BODY = ',"id":"1","sent":1.0,"arguments":{}}'
 
 
 def through_payload(limits):
-    return head_of(encode_head("app.thing", limits) + BODY).limits
+    return known_head(encode_head("app.thing", limits) + BODY).head.limits
 
 
 def test_delays_double_up_to_the_maximum():
@@ -62,7 +62,7 @@ def test_nothing_is_stored_that_the_job_does_not_say():
 )
 def test_damage_is_found(written):
     text = f'{{"v":1,"name":"a.b","options":{{"backoff":{written}}}{BODY}'
-    assert head_of(text) is None
+    assert known_head(text) is None
     from djqueue.payload.payload import decode
 
     with pytest.raises(InvalidPayload):
@@ -72,7 +72,7 @@ def test_damage_is_found(written):
 def test_a_retry_takes_those_of_the_code():
     old = encode_head("app.thing", Limits(backoff=(5,))) + BODY
     new = with_limits(old, Limits(backoff=exponential(), jitter=True))
-    assert head_of(new).limits == Limits(backoff=exponential(), jitter=True)
+    assert known_head(new).head.limits == Limits(backoff=exponential(), jitter=True)
 
 
 class Flaky(

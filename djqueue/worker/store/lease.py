@@ -7,7 +7,6 @@ every worker has had time for a sign of life before any is taken for dead.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,8 +17,6 @@ from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
-
-logger = logging.getLogger("djqueue.worker")
 
 
 class Lease:
