@@ -149,8 +149,8 @@ def test_using_gives_a_copy_and_adds_to_what_was_used():
 
 
 def test_the_keywords_that_type_checkers_know_are_the_options():
-    assert set(OptionKeywords.__annotations__) | set(Overrides.__annotations__) == OPTIONS
-    assert set(vars(Options())) == OPTIONS
+    assert set(OptionKeywords.__annotations__) | set(Overrides.__annotations__) == set(OPTIONS)
+    assert set(vars(Options())) == set(OPTIONS)
 
 
 def test_when_is_counted_from_the_dispatch():

@@ -4,10 +4,12 @@ Unknown options and impossible values are refused where they are written, with t
 works.
 """
 
+# ruff: noqa: RUF009 - what `_option` returns is a field of the dataclass
+
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Union
 
 from djqueue.conf.kinds import FLAG, LONGEST, SECONDS, TEXT, TEXTS, Kind, Option, unknown, whole
@@ -72,92 +74,7 @@ class OptionKeywords(Overrides, total=False):
     deduplication_id: PerJob | None
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of one job, checked. None: the settings or the worker decide."""
-
-    connection: str | None = None
-    queue: str | None = None
-    delay: When | None = None
-    priority: int = 0
-    tries: int | None = None
-    """0 means no limit."""
-    max_exceptions: int | None = None
-    max_interruptions: int = 3
-    backoff: Backoff | None = None
-    """Seconds before the second, third, … attempt; the last one repeats."""
-    jitter: bool = False
-    """Whether a delay is between a half and the whole of what `backoff` says, at random."""
-    retry_on: tuple[type[BaseException], ...] | None = None
-    """Classes of exceptions; the job is given up for any other that it raises."""
-    fail_on: tuple[type[BaseException], ...] = ()
-    """Classes of exceptions for which the job is given up; they go before `retry_on`."""
-    middleware: tuple[Middleware, ...] = ()
-    timeout: float | None = None
-    """Seconds; 0 means no limit."""
-    fail_on_timeout: bool = False
-    retry_until: When | None = None
-    after_commit: bool | None = None
-    delete_when_missing: bool = False
-    tags: tuple[str, ...] = ()
-    name: str | None = None
-    aliases: tuple[str, ...] = ()
-    atomic: bool | str = False
-    """A database alias, or True for the connection's database."""
-    message_group: PerJob | None = None
-    deduplication_id: PerJob | None = None
-
-    def limits(self) -> Limits:
-        """Return the options that are stored in the payload."""
-        return Limits(**{name: getattr(self, name) for name in _LIMITS})
-
-
-_LIMITS = tuple(field.name for field in fields(Limits))
-_DEFAULTS = {field.name: field.default for field in fields(Options)}
-
-OPTIONS = frozenset(_DEFAULTS)
-"""All options."""
-
-OVERRIDES = frozenset(Overrides.__annotations__)
-"""The options that ``using()`` takes."""
-
-_ELSEWHERE = {
-    "bind": "current_job() gives the job that runs, and self.job in a class.",
-    "max_retries": "Use tries, which counts the first attempt too.",
-    "countdown": "Use delay.",
-    "eta": "Use delay, which takes a datetime too.",
-    "expires": "Use retry_until.",
-    "time_limit": "Use timeout.",
-    "soft_time_limit": "Use timeout.",
-    "default_retry_delay": "Use backoff.",
-}
-"""Options of other queues, and what to use here."""
-
-
-def checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return `given` as `Options` holds it. Raises `InvalidJob`, with `where` in its message."""
-    return {name: _check(name, value, where, OPTIONS) for name, value in given.items()}
-
-
-def checked_overrides(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Do as `checked` for the options of ``using()``."""
-    return {name: _check(name, value, where, OVERRIDES) for name, value in given.items()}
-
-
-def _check(name: str, value: Any, where: str, known: frozenset[str]) -> Any:
-    if name not in known:
-        if name in OPTIONS:
-            raise InvalidJob(
-                f"{where}: {name} cannot be set for one dispatch, only for the job. "
-                f"using() takes: {', '.join(sorted(known))}."
-            )
-        raise InvalidJob(str(unknown(where, name, known, _ELSEWHERE, "option")))
-    if value is None:
-        return _DEFAULTS[name]
-    option = Option(_DEFAULTS[name], _KINDS[name])
-    if wrong := option.mistake(f"{where}: {name}", value):
-        raise InvalidJob(str(wrong))
-    return option.kind.keep(value)
+# -- kinds -----------------------------------------------------------------------------------------
 
 
 def _made_by(words: str, convert: Callable[[Any], Any]) -> Kind:
@@ -220,36 +137,113 @@ _BACKOFF = "a number of seconds, 0 or more, a list of them: [10, 60, 600], or ex
 _COUNT = whole(0, LONGEST)
 _WHEN = _made_by("seconds, a timedelta or an aware datetime", check_when)
 _EXCEPTIONS = _made_by("classes of exceptions", _exceptions)
+_QUEUE = _made_by("letters, digits and _ . - only, at most 80", _queue)
+_MIDDLEWARE = _made_by("a list of callables", _middleware)
+_ATOMIC = Kind(
+    "True, False or the alias of a database", lambda v: FLAG.accepts(v) or TEXT.accepts(v)
+)
 _NAMES = replace(
     TEXTS, accepts=lambda v: TEXTS.accepts(list(v) if isinstance(v, (set, frozenset)) else v)
 )
 _PER_JOB = Kind(
     "a text, or a function of the job that returns one", lambda v: callable(v) or TEXT.accepts(v)
 )
-_KINDS: Mapping[str, Kind] = {
-    "connection": TEXT,
-    "queue": _made_by("letters, digits and _ . - only, at most 80", _queue),
-    "delay": _WHEN,
-    "priority": whole(-100, 100),
-    "tries": _COUNT,
-    "max_exceptions": _COUNT,
-    "max_interruptions": _COUNT,
-    "backoff": _made_by(_BACKOFF, _backoff),
-    "jitter": FLAG,
-    "retry_on": _EXCEPTIONS,
-    "fail_on": _EXCEPTIONS,
-    "middleware": _made_by("a list of callables", _middleware),
-    "timeout": SECONDS,
-    "fail_on_timeout": FLAG,
-    "retry_until": _WHEN,
-    "after_commit": FLAG,
-    "delete_when_missing": FLAG,
-    "tags": _NAMES,
-    "name": TEXT,
-    "aliases": _NAMES,
-    "atomic": Kind(
-        "True, False or the alias of a database", lambda v: FLAG.accepts(v) or TEXT.accepts(v)
-    ),
-    "message_group": _PER_JOB,
-    "deduplication_id": _PER_JOB,
+
+
+# -- the options -----------------------------------------------------------------------------------
+
+
+def _option(kind: Kind, default: object = None) -> Any:
+    return field(default=default, metadata={"kind": kind})
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of one job, checked. None: the settings or the worker decide."""
+
+    connection: str | None = _option(TEXT)
+    queue: str | None = _option(_QUEUE)
+    delay: When | None = _option(_WHEN)
+    priority: int = _option(whole(-100, 100), 0)
+    tries: int | None = _option(_COUNT)
+    """0 means no limit."""
+    max_exceptions: int | None = _option(_COUNT)
+    max_interruptions: int = _option(_COUNT, 3)
+    backoff: Backoff | None = _option(_made_by(_BACKOFF, _backoff))
+    """Seconds before the second, third, … attempt; the last one repeats."""
+    jitter: bool = _option(FLAG, False)
+    """Whether a delay is between a half and the whole of what `backoff` says, at random."""
+    retry_on: tuple[type[BaseException], ...] | None = _option(_EXCEPTIONS)
+    """Classes of exceptions; the job is given up for any other that it raises."""
+    fail_on: tuple[type[BaseException], ...] = _option(_EXCEPTIONS, ())
+    """Classes of exceptions for which the job is given up; they go before `retry_on`."""
+    middleware: tuple[Middleware, ...] = _option(_MIDDLEWARE, ())
+    timeout: float | None = _option(SECONDS)
+    """Seconds; 0 means no limit."""
+    fail_on_timeout: bool = _option(FLAG, False)
+    retry_until: When | None = _option(_WHEN)
+    after_commit: bool | None = _option(FLAG)
+    delete_when_missing: bool = _option(FLAG, False)
+    tags: tuple[str, ...] = _option(_NAMES, ())
+    name: str | None = _option(TEXT)
+    aliases: tuple[str, ...] = _option(_NAMES, ())
+    atomic: bool | str = _option(_ATOMIC, False)
+    """A database alias, or True for the connection's database."""
+    message_group: PerJob | None = _option(_PER_JOB)
+    deduplication_id: PerJob | None = _option(_PER_JOB)
+
+    def limits(self) -> Limits:
+        """Return the options that are stored in the payload."""
+        return Limits(**{name: getattr(self, name) for name in _LIMITS})
+
+
+_LIMITS = tuple(one.name for one in fields(Limits))
+
+OPTIONS: Mapping[str, Option] = {
+    one.name: Option(one.default, one.metadata["kind"]) for one in fields(Options)
 }
+"""All options."""
+
+OVERRIDES = frozenset(Overrides.__annotations__)
+"""The options that ``using()`` takes."""
+
+_ELSEWHERE = {
+    "bind": "current_job() gives the job that runs, and self.job in a class.",
+    "max_retries": "Use tries, which counts the first attempt too.",
+    "countdown": "Use delay.",
+    "eta": "Use delay, which takes a datetime too.",
+    "expires": "Use retry_until.",
+    "time_limit": "Use timeout.",
+    "soft_time_limit": "Use timeout.",
+    "default_retry_delay": "Use backoff.",
+}
+"""Options of other queues, and what to use here."""
+
+
+# -- checking them ---------------------------------------------------------------------------------
+
+
+def checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return `given` as `Options` holds it. Raises `InvalidJob`, with `where` in its message."""
+    return {name: _check(name, value, where, OPTIONS) for name, value in given.items()}
+
+
+def checked_overrides(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Do as `checked` for the options of ``using()``."""
+    return {name: _check(name, value, where, OVERRIDES) for name, value in given.items()}
+
+
+def _check(name: str, value: Any, where: str, known: Collection[str]) -> Any:
+    if name not in known:
+        if name in OPTIONS:
+            raise InvalidJob(
+                f"{where}: {name} cannot be set for one dispatch, only for the job. "
+                f"using() takes: {', '.join(sorted(known))}."
+            )
+        raise InvalidJob(str(unknown(where, name, known, _ELSEWHERE, "option")))
+    option = OPTIONS[name]
+    if value is None:
+        return option.default
+    if wrong := option.mistake(f"{where}: {name}", value):
+        raise InvalidJob(str(wrong))
+    return option.kind.keep(value)
