@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from djqueue.databases.sql import encode_uuid
+from djqueue.databases import sql as statements
 from djqueue.databases.transactions import in_transaction
 from djqueue.errors import QueueUnavailable
 from djqueue.limits.values import HORIZON, Holder, Rate, Room
@@ -118,21 +118,16 @@ class _Slots:
         self._words = words_of(connection.vendor)
 
     def run(self, sql: str, params: Sequence[Any] = ()) -> int:
-        """Run a statement; how many rows it changed."""
-        with self._connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return int(cursor.rowcount)
+        """Run a statement. Return the number of rows that it changed."""
+        return statements.run(self._connection, sql, params)
 
     def row(self, sql: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
-        """The first row of an answer."""
-        with self._connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            found: tuple[Any, ...] | None = cursor.fetchone()
-            return found
+        """Return the first row of an answer."""
+        return next(iter(statements.rows(self._connection, sql, params)), None)
 
     def uuid(self, job: str | None) -> str | None:
-        """How this database stores the id of a job."""
-        return job and encode_uuid(self._connection, job)
+        """Return the id of a job as this database stores it."""
+        return job and statements.encode_uuid(self._connection, job)
 
     def take(self, rate: Rate) -> float | None:
         """As `DatabaseStore.take`."""
@@ -276,15 +271,15 @@ class _Slots:
     def _next_place(self, name: str, rows: int) -> int | None:
         """A place below `rows` that has no row; None where all have one."""
         where = "FROM djqueue_slots WHERE name = %s AND place BETWEEN 0 AND %s"
-        found = self.row(f"SELECT COUNT(*), MAX(place) {where}", [name, rows - 1])
-        count, last = found if found and found[0] else (0, -1)
+        known = self.row(f"SELECT COUNT(*), MAX(place) {where}", [name, rows - 1])
+        count, last = known if known and known[0] else (0, -1)
         if count >= rows:
             return None
         if last + 1 < rows:
             return int(last) + 1
-        with self._connection.cursor() as cursor:  # rows that were pruned have left gaps
-            cursor.execute(f"SELECT place {where}", [name, rows - 1])
-            there = {row[0] for row in cursor.fetchall()}
+        # Rows that were pruned have left gaps.
+        found = statements.rows(self._connection, f"SELECT place {where}", [name, rows - 1])
+        there = {row[0] for row in found}
         return next(place for place in range(rows) if place not in there)
 
     def _insert(self, name: str, place: int, held: Sequence[Any]) -> bool:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connections, transaction
 
+from djqueue.databases import sql as statements
 from djqueue.databases.connection import bounded
 from djqueue.databases.now import UtcNow
-from djqueue.databases.sql import encode_uuid, marks
+from djqueue.databases.sql import marks
 from djqueue.drivers.guard.state import Delivery
 from djqueue.errors import QueueUnavailable
 
@@ -89,12 +90,11 @@ class Table:
     # -- by hand, for lists that are not empty ---------------------------------------------------
 
     def existing(self, ids: Sequence[str]) -> list[str]:
-        """Those of `ids` that have a row."""
+        """Return those of `ids` that have a row."""
         stored = self._stored(ids)
         sql = f"SELECT uuid FROM djqueue_runs WHERE uuid IN ({marks(stored)})"
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, list(stored))
-            return [stored[str(row[0])] for row in cursor.fetchall()]
+        found = statements.rows(self.connection, sql, list(stored))
+        return [stored[str(row[0])] for row in found]
 
     def insert(self, jobs: Sequence[Delivery]) -> None:
         """Write a row for each of `jobs`, which is held for the first time."""
@@ -107,20 +107,18 @@ class Table:
         values: list[Any] = []
         for stored, job in zip(ids, jobs, strict=True):
             values += (stored, False, job.stored_as, job.push)
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, values)
+        statements.run(self.connection, sql, values)
 
     def delete(self, ids: Sequence[str], number: int) -> None:
         """Delete the rows of `ids` that have `number`."""
         stored = self._stored(ids)
         sql = f"DELETE FROM djqueue_runs WHERE reservation = %s AND uuid IN ({marks(stored)})"
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, [number, *stored])
+        statements.run(self.connection, sql, [number, *stored])
 
     def _stored(self, ids: Sequence[str]) -> dict[str, str]:
-        """Ids as this database stores them, to their usual spelling."""
+        """Return ids as this database stores them, with their usual spelling."""
         connection = self.connection
-        return {encode_uuid(connection, id): id for id in ids}
+        return {statements.encode_uuid(connection, id): id for id in ids}
 
     @cached_property
     def _now(self) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.db import connections, transaction
 
+from djqueue.databases import sql as statements
 from djqueue.databases.connection import BoundConnection
-from djqueue.databases.sql import encode_uuid
 from djqueue.drivers.base import (
     Answer,
     Exchange,
@@ -127,15 +127,11 @@ class Dialect(ABC):
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return list(cursor.fetchall())
+        return statements.rows(self.connection, sql, params)
 
     def run(self, sql: str, params: Sequence[Any] = ()) -> int:
-        """Run a statement; how many rows it changed."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return int(cursor.rowcount)
+        """Run a statement. Return the number of rows that it changed."""
+        return statements.run(self.connection, sql, params)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -147,8 +143,8 @@ class Dialect(ABC):
                 yield
 
     def encode_uuid(self, id: str) -> str:
-        """How this database stores a uuid."""
-        return encode_uuid(self.connection, id)
+        """Return a uuid as this database stores it."""
+        return statements.encode_uuid(self.connection, id)
 
     # -- push ----------------------------------------------------------------------------------
 
