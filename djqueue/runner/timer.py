@@ -25,18 +25,18 @@ class Timer:
     """Whether the process only runs jobs, so that Ctrl-C is not pressed in it."""
     rang = False
     """Whether time was up since the last start."""
-    _over_at: float | None = None
+    _ends_at: float | None = None
 
     def start(self, seconds: float) -> None:
         """Raise `JobTimeout` here after `seconds`; 0 means never."""
-        self._over_at = time.monotonic() + seconds if seconds else None
+        self._ends_at = time.monotonic() + seconds if seconds else None
 
     def stop(self) -> None:
         """From now on nothing is raised. May be called twice."""
 
     def left(self) -> float | None:
         """Seconds until the timeout; None: no limit."""
-        return None if self._over_at is None else max(0.0, self._over_at - time.monotonic())
+        return None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
 
 
 class AlarmTimer(Timer):
@@ -52,7 +52,7 @@ class AlarmTimer(Timer):
         """Ring after `seconds`, and then again and again."""
         self.rang = False
         if seconds:
-            self._over_at = time.monotonic() + seconds
+            self._ends_at = time.monotonic() + seconds
             self._is_set = True
             signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
         elif self._is_set:
@@ -62,17 +62,17 @@ class AlarmTimer(Timer):
         """Ring no more. The alarm stays set, since the next job sets it again: to take it back
         would cost each job a system call.
         """
-        self._over_at = None
+        self._ends_at = None
 
     def close(self) -> None:
         """Take the alarm back: its signal ends a process that does not handle it any more."""
-        self._over_at = None
+        self._ends_at = None
         self._is_set = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if self._over_at is None:
+        if self._ends_at is None:
             self.close()
-        elif time.monotonic() >= self._over_at - _EARLY:  # else it was set for an earlier job
+        elif time.monotonic() >= self._ends_at - _EARLY:  # else it was set for an earlier job
             self.rang = True
             raise JobTimeout

@@ -84,7 +84,7 @@ class Exchanger:
         nothing is settled: others may have it.
         """
         store = self._store
-        if self._asked is None and store.may_ask() and store.now() < store.lease.over_at:
+        if self._asked is None and store.may_ask() and store.now() < store.lease.ends_at:
             room = room if now >= self._ask_at else 0
             due = self._flush_at is not None and (now >= self._flush_at or not busy)
             if not self.finish.followed or now < self._follow_at or self._store_followed():
@@ -99,7 +99,7 @@ class Exchanger:
         if (asked := self._asked) is None:
             return []
         try:
-            if now >= self._store.lease.over_at:
+            if now >= self._store.lease.ends_at:
                 raise QueueUnavailable("The store gives no answer.")
             if not asked.answer.is_there():
                 return []

@@ -144,7 +144,7 @@ class Worker:
         match timer:
             case Timer.RENEW_LEASE:
                 self.children.cancel(self.store.renew(self._held()))
-                self.children.lease_until(self.store.lease.over_at)
+                self.children.lease_until(self.store.lease.ends_at)
                 return self.store.renew_at
             case Timer.TAKE_IN:
                 self.exchanger.take_in(self.store.unacknowledged(self._held()))
@@ -241,12 +241,12 @@ class Worker:
     def _start_children(self, now: float) -> None:
         """Replace those that exited: while the lease lasts, and at the end only for a notice."""
         wanted = self.progress.reason is None or bool(self.buffer.notices)
-        if wanted and now < self.store.lease.over_at:
+        if wanted and now < self.store.lease.ends_at:
             self.children.start_missing(now)
 
     def _hand_out(self, now: float) -> None:
         """Give the children what is buffered; what none takes goes back to the store."""
-        self.children.lease_until(self.store.lease.over_at)
+        self.children.lease_until(self.store.lease.ends_at)
         able = self.children.able()
         self.children.send()
         self.buffer.hand_out_notices(able, now)
@@ -298,12 +298,12 @@ class Worker:
         exchange_at = self.exchanger.due_at(now, room, busy=self.children.busy)
         waits = self.buffer.has_work_for(self.children.able(), now)
         schedule.set(Timer.EXCHANGE, now if waits else exchange_at)
-        goes_on = progress.reason is None and now < store.lease.over_at
+        goes_on = progress.reason is None and now < store.lease.ends_at
         schedule.set(Timer.START_CHILDREN, self.children.start_at if goes_on else NEVER)
         schedule.set(Timer.REST, progress.rest_until if progress.rest_until > now else NEVER)
         schedule.set(Timer.END, progress.next_end(clock.now()))
         awaited = self.exchanger.awaited is not None
-        schedule.set(Timer.LEASE, store.lease.over_at if awaited else NEVER)
+        schedule.set(Timer.LEASE, store.lease.ends_at if awaited else NEVER)
 
     def _hear(self, ready: list[object]) -> None:
         for number in self.events.signals(ready):
@@ -377,7 +377,7 @@ class Worker:
         if self.children.busy or self.buffer.notices:
             return False
         # Where the store stays away, others take over what it does not know.
-        return self._has_settled_everything or now > self.store.lease.over_at
+        return self._has_settled_everything or now > self.store.lease.ends_at
 
     def _give_everything_back(self) -> None:
         """After an error of our own: what ran is handed back as interrupted, the rest as it was."""

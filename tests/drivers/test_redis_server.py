@@ -204,9 +204,9 @@ def test_what_a_lost_answer_reserved_is_given_back(redis_server):
         driver.exchange([], ["default"], 2)
     redis_server.thaw()
     wait_until(lambda: driver.counts("default").reserved == 4, 5.0)
-    strays = driver.unacknowledged(held)
-    assert len(strays) == 2
-    assert driver.settle([Settlement(r, Verdict.RETURN) for r in strays]) == set()
+    found = driver.unacknowledged(held)
+    assert len(found) == 2
+    assert driver.settle([Settlement(r, Verdict.RETURN) for r in found]) == set()
     assert driver.counts("default")[:3] == (3, 0, 2)
     driver.close()
 

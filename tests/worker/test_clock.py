@@ -47,10 +47,10 @@ def store(hands):
 def test_a_lease_counts_from_its_last_renewal(store, hands):
     lease = store.lease
     margin = min(lease.length / 8, 3)
-    assert lease.over_at == pytest.approx(1000 + lease.length - margin)
+    assert lease.ends_at == pytest.approx(1000 + lease.length - margin)
     hands.at = lease.next_at
     store.renew([])
-    assert lease.over_at == pytest.approx(hands.at + lease.length - margin)
+    assert lease.ends_at == pytest.approx(hands.at + lease.length - margin)
     assert hands.at + lease.every * 0.8 <= lease.next_at <= hands.at + lease.every
 
 
@@ -67,10 +67,10 @@ def test_only_a_worker_with_two_renewals_on_time_takes_over_from_others(store, h
 
 
 def test_a_lease_is_not_renewed_before_it_is_time(store, hands):
-    before = store.lease.over_at
+    before = store.lease.ends_at
     hands.at += 0.1
     store.renew([])
-    assert store.lease.over_at == before
+    assert store.lease.ends_at == before
 
 
 def test_a_store_that_fails_is_left_alone_for_ever_longer(store, hands):
@@ -160,7 +160,7 @@ def test_a_worker_that_rests_wakes_to_renew_its_lease(worker):
 
 
 def test_a_worker_without_a_lease_does_not_wake_to_start_children(worker):
-    over = worker.store.lease.over_at
+    over = worker.store.lease.ends_at
     worker._set_timers(over - 1, 0)
     assert worker.schedule.next_at(store=True) <= over - 1
     worker.store.lease.next_at = over + 5  # its store is away

@@ -84,14 +84,14 @@ class Sweeping:
         that are left; whether all had their turn.
         """
         first = self._turn[what] % max(len(queues), 1)
-        over_at = time.monotonic() + A_WHILE
+        ends_at = time.monotonic() + A_WHILE
         done = 0
 
         def act(queue: str) -> bool:
             nonlocal done
             action(queue)
             done += 1
-            return time.monotonic() < over_at
+            return time.monotonic() < ends_at
 
         self._calls.each([*queues[first:], *queues[:first]], act)
         self._turn[what] = first + done

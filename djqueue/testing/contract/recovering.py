@@ -101,10 +101,10 @@ class Recovering(ContractSetup):
         held = self.reserve(2)
         unseen = self.reserve(2)  # had the connection broken here, they would be unknown
         self.reserve(1, self.other)
-        strays = self.session.unacknowledged(held)
-        assert sorted(strays) == sorted(unseen)
+        found = self.session.unacknowledged(held)
+        assert sorted(found) == sorted(unseen)
         assert self.session.unacknowledged([*held, *unseen]) == []
-        assert self.session.settle([Settlement(r, Verdict.RETURN) for r in strays]) == set()
+        assert self.session.settle([Settlement(r, Verdict.RETURN) for r in found]) == set()
         assert {(r.id, r.attempt) for r in self.reserve(2)} == {(r.id, 1) for r in unseen}
 
     # -- what operators do about them -----------------------------------------------------------

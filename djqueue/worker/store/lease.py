@@ -37,7 +37,7 @@ class Lease:
         self._margin = min(length / 8, 3.0)
 
     @property
-    def over_at(self) -> float:
+    def ends_at(self) -> float:
         """When the children must be gone."""
         return self._renewed + self.length - self._margin
 
@@ -48,7 +48,7 @@ class Lease:
         length = self._session.lease
         if length == self.length:
             return
-        end = self.over_at
+        end = self.ends_at
         self._is_as_long_as(length)
         # What is held for longer was renewed before; what is held for less was reserved just now.
         self._renewed = min(end, asked + length - self._margin) - length + self._margin

@@ -177,8 +177,8 @@ def _become_warden(
         os.setpgid(0, 0)
     handle_signals()
     life = os.pipe()
-    nursery = Nursery(settings, page, life, forks=forks)
-    Warden(ties, page, nursery.start).run()
+    starter = ChildStarter(settings, page, life, forks=forks)
+    Warden(ties, page, starter.start).run()
     os._exit(0)
 
 
@@ -190,7 +190,7 @@ def handle_signals() -> None:
             signal.siginterrupt(number, False)
 
 
-class Nursery:
+class ChildStarter:
     """Starts children. `life` is a pipe whose writing end only this process has."""
 
     def __init__(

@@ -43,7 +43,7 @@ _NEVER = float("inf")
 
 
 @dataclass
-class Charge:
+class LivingChild:
     """A living child."""
 
     slot: Slot
@@ -73,7 +73,7 @@ class Warden:
         self._ties = ties
         self._page = page
         self._start = start
-        self._charges: dict[int, Charge] = {}
+        self._children: dict[int, LivingChild] = {}
         self._at_once = False
         """A signal came while the worker was on its way out already."""
         self._parent_end = _NEVER
@@ -138,8 +138,8 @@ class Warden:
         slot = self._page.slots[number]
         if what == START:
             self._begin(slot, descriptors)
-        elif charge := self._charges.get(number):
-            self._end(charge, Reason.ASKED, dump=False)
+        elif child := self._children.get(number):
+            self._end(child, Reason.ASKED, dump=False)
         return True
 
     def _begin(self, slot: Slot, descriptors: list[int]) -> None:
@@ -149,7 +149,7 @@ class Warden:
             self._report(NOT_STARTED, slot, error.errno or 0)
         else:
             slot.pid = pid
-            self._charges[slot.number] = Charge(slot, pid)
+            self._children[slot.number] = LivingChild(slot, pid)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -183,15 +183,15 @@ class Warden:
     def _until_next_look(self) -> float:
         """Seconds, at most as long as a new deadline may go unnoticed."""
         now = clock.now()
-        busy = any(charge.slot.held for charge in self._charges.values())
+        busy = any(child.slot.held for child in self._children.values())
         until = now + (LOOK if busy else LOOK_IDLE)
-        for charge in self._charges.values():
-            until = min(until, charge.kill_at, self._deadline(charge)[0])
+        for child in self._children.values():
+            until = min(until, child.kill_at, self._deadline(child)[0])
         return max(0.0, min(until, self._parent_end) - now)
 
-    def _deadline(self, charge: Charge) -> tuple[float, Reason]:
+    def _deadline(self, child: LivingChild) -> tuple[float, Reason]:
         """When this child is to be ended, and why then."""
-        slot = charge.slot
+        slot = child.slot
         if slot.reason:
             return _NEVER, Reason.NONE
         found = _NEVER, Reason.NONE
@@ -206,28 +206,28 @@ class Warden:
         return found
 
     def _look(self, now: float) -> None:
-        for charge in self._charges.values():
-            at, reason = self._deadline(charge)
+        for child in self._children.values():
+            at, reason = self._deadline(child)
             if now >= at:
-                self._end(charge, reason, dump=reason is Reason.TIMEOUT)
-            elif now >= charge.kill_at:
-                charge.kill_at = _NEVER
-                orphans.kill_group(charge.pid)
+                self._end(child, reason, dump=reason is Reason.TIMEOUT)
+            elif now >= child.kill_at:
+                child.kill_at = _NEVER
+                orphans.kill_group(child.pid)
         if now >= self._parent_end:
             self._end_parent()
 
-    def _end(self, charge: Charge, reason: Reason, *, dump: bool) -> None:
+    def _end(self, child: LivingChild, reason: Reason, *, dump: bool) -> None:
         """Kill a child; with `dump` a second after SIGABRT, which writes every thread's stack."""
         now = clock.now()
-        running = charge.slot.running()
+        running = child.slot.running()
         ending = running is not None and running.number == ENDING
-        charge.slot.ended(reason, now - running.since if running else 0.0)
-        if dump and not ending and charge.kill_at == _NEVER:
-            os.kill(charge.pid, signal.SIGABRT)
-            charge.kill_at = now + DUMP_TIME
+        child.slot.ended(reason, now - running.since if running else 0.0)
+        if dump and not ending and child.kill_at == _NEVER:
+            os.kill(child.pid, signal.SIGABRT)
+            child.kill_at = now + DUMP_TIME
         else:
-            charge.kill_at = _NEVER
-            orphans.kill_group(charge.pid)
+            child.kill_at = _NEVER
+            orphans.kill_group(child.pid)
 
     def _end_parent(self) -> None:
         """It had its time to hand back what it holds; it waits for something that does not come."""
@@ -245,31 +245,31 @@ class Warden:
     # -- deaths --------------------------------------------------------------------------------
 
     @property
-    def _pids(self) -> dict[int, Charge]:
-        return {charge.pid: charge for charge in self._charges.values()}
+    def _pids(self) -> dict[int, LivingChild]:
+        return {child.pid: child for child in self._children.values()}
 
     def _reap_all(self) -> None:
         """Reap what has ended: children, and orphans that fell to us."""
         pids = self._pids
         while (found := _next_death(pids)) is not None:
             pid, status = found
-            charge = pids.pop(pid, None)
-            if charge is not None:
+            child = pids.pop(pid, None)
+            if child is not None:
                 orphans.kill_group(pid)
-                del self._charges[charge.slot.number]
+                del self._children[child.slot.number]
                 self._orphaned = orphans.end(self._pids, [pid])
                 # Before its number is free: the parent may have to end its group itself.
-                self._report(DIED, charge.slot, status)
+                self._report(DIED, child.slot, status)
             _reap(pid)
 
     def _end_everything(self) -> None:
         """The parent is gone, and nothing goes on without it."""
-        for charge in self._charges.values():
-            orphans.kill_group(charge.pid)
+        for child in self._children.values():
+            orphans.kill_group(child.pid)
         deadline = clock.now() + 2.0
         while clock.now() < deadline:
             self._reap_all()
-            if not self._charges and not orphans.end(()):
+            if not self._children and not orphans.end(()):
                 return
             self._poll.poll(5)
             _drain(self._woken)
@@ -277,7 +277,7 @@ class Warden:
 
 if sys.platform == "linux" or sys.version_info >= (3, 13):
 
-    def _next_death(pids: dict[int, Charge]) -> tuple[int, int] | None:
+    def _next_death(pids: dict[int, LivingChild]) -> tuple[int, int] | None:
         """A process that has ended, with its wait status. Its number is still its own."""
         try:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -294,7 +294,7 @@ if sys.platform == "linux" or sys.version_info >= (3, 13):
 
 else:
 
-    def _next_death(pids: dict[int, Charge]) -> tuple[int, int] | None:
+    def _next_death(pids: dict[int, LivingChild]) -> tuple[int, int] | None:
         """The same where Python cannot look without reaping: the number is free from here on."""
         for pid in pids:
             with contextlib.suppress(ChildProcessError):

@@ -54,7 +54,7 @@ class ListenWakeup(Wakeup):
             self._raw.remove_notify_handler(self._hear)
             self._dialect.run(f"UNLISTEN {CHANNEL}")
 
-    def hears(self) -> bool | None:
+    def receives_echo(self) -> bool | None:
         """Whether notifications arrive here, so that this session is ours alone; None where it
         could not be tried.
 

@@ -199,13 +199,13 @@ class PostgresDialect(Dialect):
         if not (listen or self.prepare) or self._is_deaf():
             return None
         wakeup = ListenWakeup(self, holder.worker)
-        hears = wakeup.hears()
-        if hears:
+        echoed = wakeup.receives_echo()
+        if echoed:
             if self.prepare:
                 self._prepare_from_now_on()
             if listen:
                 return wakeup
-        elif hears is None:
+        elif echoed is None:
             self._deaf = (self._raw_connection(), time.monotonic() + ASK_AGAIN_SOON)
             logger.info(_NOT_ASKED, self.alias)
         else:

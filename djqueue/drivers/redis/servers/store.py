@@ -41,22 +41,22 @@ class Store(ABC):
         self.patience: float | None = None
         """Seconds that all commands of one call may take together; None: `timeout` for each."""
         self.timeout = timeout
-        self._over_at = 0.0
+        self._ends_at = 0.0
         self._is_one_call = False
 
     def begin(self) -> None:
         """A call to the driver begins: its time runs from now."""
         self._is_one_call = self.patience is not None
-        self._over_at = time.monotonic() + (self.patience or self.timeout)
+        self._ends_at = time.monotonic() + (self.patience or self.timeout)
 
     def allow_time(self) -> None:
         """A command begins: without a time for the whole call it has one of its own."""
         if not self._is_one_call:
-            self._over_at = time.monotonic() + self.timeout
+            self._ends_at = time.monotonic() + self.timeout
 
     def time_left(self) -> float:
         """Seconds that may be waited from now; `TimeoutError` when there are none."""
-        left = self._over_at - time.monotonic()
+        left = self._ends_at - time.monotonic()
         if left <= 0:
             raise exceptions.TimeoutError("Timeout: it took too long in all.")
         return max(SHORTEST, min(left, self.timeout))
