@@ -259,10 +259,16 @@ def sqs_server():
 
 
 @pytest.fixture
-def ledger(transactional_db):
-    """What the jobs of workers under test did."""
+def plain_ledger():
+    """What the jobs of workers under test did, in a test that cares for its databases itself."""
     with ledgers.kept() as ledger:
         yield ledger
+
+
+@pytest.fixture
+def ledger(transactional_db, plain_ledger):
+    """What the jobs of workers under test did."""
+    return plain_ledger
 
 
 @pytest.fixture

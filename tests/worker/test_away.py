@@ -11,7 +11,6 @@ import pytest
 
 from djqueue import queues
 from tests import elsewhere
-from tests import ledger as ledgers
 from tests.app import jobs
 from tests.services import Proxy
 from tests.services.proxy import Mode
@@ -23,12 +22,6 @@ FEW = pytest.mark.parametrize("proxy", ["postgresql", "redis"], indirect=True)
 """What the worker's parent does by itself: two stores show it."""
 LEASE = 6
 GRACE = 2
-
-
-@pytest.fixture
-def ledger():
-    with ledgers.kept() as ledger:
-        yield ledger
 
 
 @pytest.fixture(params=["postgresql", "mariadb", "redis", "sqs", "beanstalkd"])
@@ -80,10 +73,10 @@ def _ends_in_time(worker: WorkerProcess, grace: float = GRACE) -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.STALL, Mode.REFUSE])
-def test_a_worker_ends_in_time_while_its_store_gives_no_answer(proxy, ledger, mode):
+def test_a_worker_ends_in_time_while_its_store_gives_no_answer(proxy, plain_ledger, mode):
     jobs.sturdy.dispatch(1, 30.0)
     with start_worker("--grace", GRACE, overrides=proxy[1]) as worker:
-        wait_until(lambda: ledger.lines("begin"), timeout=15)
+        wait_until(lambda: plain_ledger.lines("begin"), timeout=15)
         proxy[0].mode = mode
         time.sleep(1)
         _ends_in_time(worker)
@@ -92,17 +85,17 @@ def test_a_worker_ends_in_time_while_its_store_gives_no_answer(proxy, ledger, mo
 
 
 @FEW
-def test_a_worker_ends_in_time_when_the_lease_is_over_long_ago(proxy, ledger):
+def test_a_worker_ends_in_time_when_the_lease_is_over_long_ago(proxy, plain_ledger):
     jobs.sturdy.dispatch(1, 30.0)
     with start_worker("--grace", GRACE, overrides=proxy[1]) as worker:
-        wait_until(lambda: ledger.lines("begin"), timeout=15)
+        wait_until(lambda: plain_ledger.lines("begin"), timeout=15)
         proxy[0].mode = Mode.STALL
         wait_until(lambda: "away for too long" in worker.output, timeout=25)
         time.sleep(1)
         _ends_in_time(worker)
 
 
-def test_a_worker_waits_for_a_store_that_is_away_at_its_start(proxy, ledger):
+def test_a_worker_waits_for_a_store_that_is_away_at_its_start(proxy, plain_ledger):
     proxy[0].mode = Mode.REFUSE
     with start_worker(overrides=proxy[1]) as worker, start_worker(overrides=proxy[1]) as other:
         wait_until(lambda: "until it answers" in worker.output, timeout=15)
@@ -110,14 +103,14 @@ def test_a_worker_waits_for_a_store_that_is_away_at_its_start(proxy, ledger):
         _ends_in_time(other, 0)
         jobs.record.dispatch(1)
         proxy[0].mode = Mode.PASS
-        wait_until(lambda: ledger.details("end") == ["1"], timeout=15)
+        wait_until(lambda: plain_ledger.details("end") == ["1"], timeout=15)
 
 
 @FEW
-def test_a_second_signal_ends_a_worker_at_once(proxy, ledger):
+def test_a_second_signal_ends_a_worker_at_once(proxy, plain_ledger):
     jobs.sturdy.dispatch(1, 30.0)
     with start_worker("--grace", 60, overrides=proxy[1]) as worker:
-        wait_until(lambda: ledger.lines("begin"), timeout=15)
+        wait_until(lambda: plain_ledger.lines("begin"), timeout=15)
         proxy[0].mode = Mode.STALL
         worker.send(signal.SIGTERM)
         wait_until(lambda: "Finishing" in worker.output, timeout=15)
@@ -128,13 +121,15 @@ LISTENING = ("arrived", "close", "watch", "set_idle")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_store_that_gave_no_answer_is_left_alone_for_a_moment_whatever_is_due(settings, ledger):
+def test_a_store_that_gave_no_answer_is_left_alone_for_a_moment_whatever_is_due(
+    settings, plain_ledger
+):
     """Else each of the things that are due would wait for it, one after the other."""
     place = {"DRIVER": "tests.worker.buggy.AwayDriver", "RETRY_AFTER": 8}
     settings.DJQUEUE = {"DEFAULT": "store", "CONNECTIONS": {"store": place}}
     jobs.record.dispatch(1, 0.5)
     with start_worker() as worker:
-        wait_until(lambda: ledger.lines("begin"))
+        wait_until(lambda: plain_ledger.lines("begin"))
         buggy.show("away")
         wait_until(lambda: "Trying again" in worker.output)
         wait_until(lambda: len(buggy.calls()) >= 8, timeout=8)

@@ -9,16 +9,9 @@ from djqueue import find
 from djqueue.models import FailedJob, QueuedJob, Worker
 from tests.app import jobs
 from tests.app.models import Note
-from tests.ledger import kept
 from tests.support import start_worker, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "queue"])
-
-
-@pytest.fixture
-def ledger():
-    with kept() as ledger:
-        yield ledger
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +25,17 @@ def queue_database(settings):
     }
 
 
-def test_jobs_live_there_and_models_here(ledger):
+def test_jobs_live_there_and_models_here(plain_ledger):
     jobs.record.dispatch(1)
     assert QueuedJob.objects.using("queue").count() == 1
     assert QueuedJob.objects.using("default").count() == 0
     with start_worker():
-        wait_until(lambda: ledger.lines("end"))
+        wait_until(lambda: plain_ledger.lines("end"))
         assert Worker.objects.using("queue").exists()
     assert not QueuedJob.objects.using("queue").exists()
 
 
-def test_a_failure_is_kept_beside_the_jobs(ledger):
+def test_a_failure_is_kept_beside_the_jobs(plain_ledger):
     id = jobs.boom.dispatch().id
     with start_worker("--stop-when-empty") as worker:
         assert worker.wait() == 0
@@ -59,7 +52,7 @@ def test_a_dispatch_waits_for_the_transaction_of_the_models():
 
 
 def test_an_atomic_job_means_the_database_of_its_queue_unless_it_names_another(
-    ledger,
+    plain_ledger,
 ):
     jobs.insert_note_in_default.dispatch(1)
     with start_worker("--stop-when-empty") as worker:

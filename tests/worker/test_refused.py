@@ -11,7 +11,6 @@ from django.db import connection, connections
 from djqueue import dispatch_many, queues
 from djqueue.models import FailedJob, QueuedJob
 from tests import databases, elsewhere
-from tests import ledger as ledgers
 from tests.app import jobs
 from tests.services import MariaDB, PostgreSQL
 from tests.support import start_worker, wait_until
@@ -42,17 +41,11 @@ def server(request, django_db_setup, django_db_blocker):
             yield server
 
 
-@pytest.fixture
-def ledger():
-    with ledgers.kept() as ledger:
-        yield ledger
-
-
 @pytest.mark.parametrize("store", ["database", "redis"])
 def test_a_failure_that_cannot_be_written_as_it_is_is_written_in_ascii(
     request,
     settings,
-    ledger,
+    plain_ledger,
     server,
     store,
 ):
@@ -64,24 +57,24 @@ def test_a_failure_that_cannot_be_written_as_it_is_is_written_in_ascii(
     for number in range(4):
         jobs.record.dispatch(number)
     with start_worker() as worker:
-        wait_until(lambda: len(ledger.lines("end")) == 4, timeout=15)
+        wait_until(lambda: len(plain_ledger.lines("end")) == 4, timeout=15)
         wait_until(lambda: FailedJob.objects.count() == 2, timeout=15)
         wait_until(lambda: queues[None].is_empty(), timeout=5)
         assert worker.stop(10) == 0
     messages = sorted(FailedJob.objects.values_list("exception_message", flat=True))
     assert messages[1] == "plain"
     assert "\\ud83d\\udca3" in messages[0]
-    assert set(ledger.count("begin").values()) == {1}
+    assert set(plain_ledger.count("begin").values()) == {1}
     queues.close_all()
 
 
-def test_without_a_table_a_failed_job_waits_and_no_other(ledger, server):
+def test_without_a_table_a_failed_job_waits_and_no_other(plain_ledger, server):
     jobs.boom.dispatch("no row")
     jobs.record.dispatch(1)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE failed_jobs RENAME TO failed_jobs_away")
     with start_worker() as worker:
-        wait_until(lambda: ledger.details("end") == ["1"], timeout=15)
+        wait_until(lambda: plain_ledger.details("end") == ["1"], timeout=15)
         wait_until(lambda: "does not record it" in worker.output, timeout=15)
         wait_until(lambda: QueuedJob.objects.filter(reserved_at=None).count() == 1)
         assert worker.stop(10) == 0
@@ -113,14 +106,14 @@ def refusing(transactional_db):
             cursor.execute("DROP TRIGGER refusing")
 
 
-def test_a_removal_that_is_refused_keeps_no_other_waiting(ledger, refusing):
+def test_a_removal_that_is_refused_keeps_no_other_waiting(plain_ledger, refusing):
     dispatch_many([jobs.record.bind(1), jobs.nothing.bind(), jobs.record.bind(2)])
     refused = QueuedJob.objects.get(name="app.nothing")
     with start_worker("--workers", 1) as worker:
         wait_until(lambda: QueuedJob.objects.count() == 1, LONG)
         wait_until(lambda: "could not be stored" in worker.output, LONG)
         jobs.record.dispatch(3)
-        wait_until(lambda: ledger.details("end") == ["1", "2", "3"], LONG)
+        wait_until(lambda: plain_ledger.details("end") == ["1", "2", "3"], LONG)
         wait_until(lambda: QueuedJob.objects.count() == 1, LONG)
         assert worker.stop(10) == 0
         told = f"The end of app.nothing {refused.uuid} could not be stored:"
@@ -128,23 +121,23 @@ def test_a_removal_that_is_refused_keeps_no_other_waiting(ledger, refusing):
         assert "it stays" in worker.output
     refused.refresh_from_db()
     assert refused.reserved_at  # until its lease is over
-    assert set(ledger.count("begin").values()) == {1}
+    assert set(plain_ledger.count("begin").values()) == {1}
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "queue"])
 @pytest.mark.parametrize("rows", ["default", "queue"])
 def test_a_failure_whose_job_cannot_be_removed_keeps_no_other_waiting(
-    settings, ledger, refusing, rows
+    settings, plain_ledger, refusing, rows
 ):
     """Wherever its row would be: it is there or in its queue, not in both."""
     settings.DJQUEUE = {"FAILED_JOBS": {"DATABASE": rows}}
     jobs.boom.dispatch("stays")
     dispatch_many(jobs.record.bind(number) for number in range(3))
     with start_worker("--workers", 1) as worker:
-        wait_until(lambda: len(ledger.lines("end")) == 3, LONG)
+        wait_until(lambda: len(plain_ledger.lines("end")) == 3, LONG)
         wait_until(lambda: "runs again in 60 s" in worker.output, LONG)
         wait_until(lambda: QueuedJob.objects.count() == 1, LONG)
         wait_until(lambda: QueuedJob.objects.filter(reserved_at=None).exists(), LONG)
         assert worker.stop(10) == 0
     assert not FailedJob.objects.using(rows).exists()
-    assert set(ledger.count("begin").values()) == {1}
+    assert set(plain_ledger.count("begin").values()) == {1}

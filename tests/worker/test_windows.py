@@ -23,18 +23,12 @@ from tests.worker.born import born, reservations
 WINDOW = 100
 
 
-@pytest.fixture
-def ledger():
-    with ledgers.kept() as ledger:
-        yield ledger
-
-
 @pytest.mark.parametrize("seed", range(10))
-def test_done_and_dead_and_taken_back_are_the_window(children, ledger, seed, request):
+def test_done_and_dead_and_taken_back_are_the_window(children, plain_ledger, seed, request):
     chance = random.Random(seed)
     window = reservations(WINDOW)
     for _ in range(size(WINDOWS, 100) // 10):
-        ledger.path.unlink(missing_ok=True)
+        plain_ledger.path.unlink(missing_ok=True)
         process = born(children)
         process.hand_over(window)
         time.sleep(chance.uniform(0, 0.02))
@@ -46,12 +40,12 @@ def test_done_and_dead_and_taken_back_are_the_window(children, ledger, seed, req
         assert os.WTERMSIG(exited.status) == signal.SIGKILL
         assert len(dead) <= 1
         assert len(done) + len(dead) + len(taken_back) == WINDOW
-        begun = set(ledger.count("begin"))
+        begun = set(plain_ledger.count("begin"))
         assert done <= begun <= done | dead
         process.close()
 
 
-def test_what_a_dead_child_is_given_was_not_begun(children, ledger):
+def test_what_a_dead_child_is_given_was_not_begun(children, plain_ledger):
     process = born(children)
     process.kill(Stopped("the test"))
     _reap(children)
@@ -62,7 +56,7 @@ def test_what_a_dead_child_is_given_was_not_begun(children, ledger):
     process.close()
 
 
-def test_a_job_that_runs_for_long_lets_the_others_go(children, ledger):
+def test_a_job_that_runs_for_long_lets_the_others_go(children, plain_ledger):
     process = born(children)
     process.hand_over([*reservations(1, 5.0), *reservations(20)])
     long, unbegun = wait_until(lambda: children.take_back_behind_long_jobs(clock.now()))
@@ -76,10 +70,10 @@ def test_a_job_that_runs_for_long_lets_the_others_go(children, ledger):
     process.close()
 
 
-def test_what_was_taken_back_is_skipped_and_what_follows_runs(children, ledger):
+def test_what_was_taken_back_is_skipped_and_what_follows_runs(children, plain_ledger):
     process = born(children)
     process.hand_over([*reservations(1, 0.3), *reservations(20)])
-    while not ledger.lines("begin"):
+    while not plain_ledger.lines("begin"):
         time.sleep(0.01)
     back = process.take_back()
     later = reservations(5)
@@ -89,13 +83,13 @@ def test_what_was_taken_back_is_skipped_and_what_follows_runs(children, ledger):
     while answered < 6 and time.monotonic() < deadline:
         answered += len(process.reports())
         time.sleep(0.01)
-    begun = set(ledger.count("begin"))
+    begun = set(plain_ledger.count("begin"))
     assert {reservation.id for reservation in later} <= begun
     assert not {item.reservation.id for item in back} & begun
     assert not process.held
 
 
-def test_a_payload_larger_than_every_buffer_arrives(children, ledger):
+def test_a_payload_larger_than_every_buffer_arrives(children, plain_ledger):
     process = born(children)
     bound = swallow.bind("x" * 5_000_000)
     from djqueue.dispatch.dispatch import prepare
@@ -111,7 +105,7 @@ def test_a_payload_larger_than_every_buffer_arrives(children, ledger):
             assert outcome is not None
             assert outcome.error is None, outcome.error
         time.sleep(0.005)
-    assert ledger.details("length") == ["5000000"]
+    assert plain_ledger.details("length") == ["5000000"]
 
 
 @job(name="tests.swallow")
