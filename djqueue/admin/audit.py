@@ -28,7 +28,7 @@ _PLACES = ("connection", "database")
 
 
 def log_alias() -> str:
-    """The database of the admin's log. An action's transaction covers it as well."""
+    """Return the database of the admin's log. An action's transaction covers it as well."""
     return router.db_for_write(LogEntry)
 
 
@@ -41,7 +41,7 @@ class Act(NamedTuple):
 
 
 def last_act(model: type[Model], pk: int, alias: str) -> Act | None:
-    """Who was faster, for the words about a row that is gone."""
+    """Return who acted on a row first, for the message about a row that is gone."""
     rows = LogEntry.objects.using(log_alias()).filter(
         content_type_id=ContentType.objects.get_for_model(model).pk, object_id=str(pk)
     )
@@ -53,7 +53,7 @@ def last_act(model: type[Model], pk: int, alias: str) -> Act | None:
 
 
 def details(entry: LogEntry) -> Mapping[str, Any]:
-    """What a row of the log says; nothing if djqueue did not write it."""
+    """Return the text of a row of the log; nothing if djqueue did not write it."""
     try:
         found = json.loads(entry.change_message)
     except ValueError:
@@ -62,8 +62,8 @@ def details(entry: LogEntry) -> Mapping[str, Any]:
 
 
 def is_about(entry: LogEntry, place: Mapping[str, str]) -> bool:
-    """Whether a row of the log is about a job there: in two databases, or in a database and another
-    store, they may share a number.
+    """Return whether a row of the log is about a job there: in two databases, or in a database and
+    another store, jobs may share a number.
     """
     recorded = {key: str(where) for key, where in details(entry).items() if key in _PLACES}
     return not recorded or recorded == place
@@ -99,7 +99,9 @@ class Record:
         self._kept = 0
 
     def add(self, changed: Sequence[Target], kept: int, *, alone: bool) -> None:
-        """A slice is done. With `alone` it is the only one, and a few rows get an entry each."""
+        """Record a finished slice. With `alone` it is the only one, and a few rows get an entry
+        each.
+        """
         self._changed += len(changed)
         self._kept += kept
         self._labels += [row.label for row in changed]
@@ -133,7 +135,7 @@ class Record:
         self._summary = entry
 
     def close(self) -> None:
-        """Everything is done: the line for the logger."""
+        """Write the line for the logger, when all slices are finished."""
         if self._changed:
             auditing.record(
                 self._user.get_username(),

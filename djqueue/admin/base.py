@@ -39,7 +39,9 @@ else:
 def column(
     label: LazyText, *, ordering: str | None = None
 ) -> Callable[[Callable[[Any, Any], object]], Callable[[Any, Any], SafeString]]:
-    """A list column whose cells carry its label: on a phone each row becomes a card of them."""
+    """Make a list column whose cells carry its label: on a phone each row becomes a card of
+    them.
+    """
 
     def decorate(method: Callable[[Any, Any], object]) -> Callable[[Any, Any], SafeString]:
         @admin.display(description=label, ordering=ordering)
@@ -59,7 +61,7 @@ def column(
 
 
 def named(row: Any) -> SafeString:
-    """A job's name, and enough of its id to know it again."""
+    """Return a job's name, and enough of its id to recognise it."""
     return format_html(
         '<bdi>{}</bdi> <span class="djq-id" dir="ltr">{}</span>',
         text.one_line(row.name, 255),
@@ -72,12 +74,12 @@ class Page(TemplateResponse):
 
     @property
     def rendered_content(self) -> str:
-        """The page, with a net below what its parts have made fit to be shown."""
+        """Return the page, without any character that could break it."""
         return text.page(super().rendered_content)
 
 
 def fit(response: HttpResponse, request: HttpRequest) -> HttpResponse:
-    """One of Django's pages as a `Page`."""
+    """Return one of Django's pages as a `Page`."""
     if not isinstance(response, TemplateResponse) or response.is_rendered:
         return response
     return Page(
@@ -93,7 +95,7 @@ class LightChangeList(ChangeList):
     """Why this is not the whole list, for people."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        """The rows of the list, without `ReadOnlyAdmin.heavy_columns`."""
+        """Return the rows of the list, without `ReadOnlyAdmin.heavy_columns`."""
         rows = super().get_queryset(request, exclude_parameters)
         return rows.defer(*self.model_admin.heavy_columns)
 
@@ -119,24 +121,28 @@ class ReadOnlyAdmin(_ModelAdmin):
     # -- which database ------------------------------------------------------------------------
 
     def databases(self) -> Mapping[str, Sequence[str]]:
-        """The aliases with rows of this model and what to call each; the first is the default."""
+        """Return the aliases with rows of this model and the names of each; the first is the
+        default.
+        """
         return {DEFAULT_DB_ALIAS: [DEFAULT_DB_ALIAS]}
 
     def alias(self, request: HttpRequest) -> str:
-        """The database that a request is about. Pages keep it from the list they came from."""
+        """Return the database that a request is about. Pages keep it from the list they came
+        from.
+        """
         kept = kept_filters(request)
         asked = request.GET.get(DATABASE) or kept.get(DATABASE)
         known = self.databases()
         return asked if asked and asked in known else next(iter(known))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The rows of the database in question."""
+        """Return the rows of that database."""
         return super().get_queryset(request).using(self.alias(request))
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Model | None:
-        """A row for its page, with no more of its heavy columns than a page may show."""
+        """Return a row for its page, with no more of its heavy columns than a page may show."""
         if "\0" in object_id:  # which PostgreSQL does not even look for
             return None
         rows = self.get_queryset(request).defer(*self.heavy_columns)
@@ -153,58 +159,64 @@ class ReadOnlyAdmin(_ModelAdmin):
         return found
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """The filters' own parameters and no column: asking is a way to read what is hidden."""
+        """Allow the filters' own parameters and no column: a query by a column could reveal its
+        hidden values.
+        """
         return lookup in {getattr(each, "parameter_name", each) for each in self.list_filter}
 
     def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
-        """None: no list of these rows is a field's choices."""
+        """Return False: no list of these rows is a field's choices."""
         return False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Lists without heavy columns."""
+        """Return a list without heavy columns."""
         return LightChangeList
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The list, called by what is in it."""
+        """Return the list, with the model's plural name as its title."""
         context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
         return fit(super().changelist_view(request, context), request)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """What operators did to a row."""
+        """Return the page with the operators' actions on a row."""
         return fit(super().history_view(request, object_id, extra_context), request)
 
     # -- read-only -----------------------------------------------------------------------------
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Never: jobs are dispatched by code."""
+        """Return False: jobs are dispatched by code."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Never: what a worker may be reading is not edited under its hands."""
+        """Return False: a worker may be reading the row."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Never by Django's own delete pages, which ask no worker. The actions have theirs."""
+        """Return False for Django's own delete pages, which ask no worker. The actions have
+        permissions of their own.
+        """
         return False
 
     # -- the page of one row -------------------------------------------------------------------
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """What the page of `row` shows: ``facts``, pairs of a label and a value, and more."""
+        """Return what the page of `row` shows: ``facts``, pairs of a label and a value, and
+        more.
+        """
         return {"facts": []}
 
     def title(self, row: Any) -> str:
-        """What the page of `row` is called."""
+        """Return the title of the page of `row`."""
         return text.one_line(row.name, 255)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Django's page with `detail` in the place of the form's fields."""
+        """Return Django's page with `detail` in the place of the form's fields."""
         row = context["original"]
         context.update(self.detail(request, row), title=self.title(row), subtitle=None)
         return fit(super().render_change_form(request, context, *args, **kwargs), request)

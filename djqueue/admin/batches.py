@@ -31,17 +31,17 @@ class JobBatchAdmin(ReadOnlyAdmin):
     actions = None
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Not among the screens: nothing makes a batch yet."""
+        """Return False, so that batches are no screen: nothing makes a batch yet."""
         return False
 
     def databases(self) -> Mapping[str, Sequence[str]]:
-        """The one that batches are kept in."""
+        """Return the database that batches are kept in."""
         alias = settings().batches
         return {alias: [alias]}
 
     @admin.display(description=_("batch"))
     def batch(self, row: Any) -> SafeString:
-        """Its name, and enough of its id to know it again."""
+        """Return its name, and enough of its id to recognise it."""
         return format_html(
             '<bdi>{}</bdi> <span class="djq-id" dir="ltr">{}</span>',
             text.one_line(row.name),
@@ -50,30 +50,30 @@ class JobBatchAdmin(ReadOnlyAdmin):
 
     @column(_("state"))
     def status(self, row: Any) -> SafeString:
-        """Where it stands."""
+        """Return its state."""
         return _state(row)
 
     @column(_("jobs"))
     def settled(self, row: Any) -> str:
-        """How many of its jobs have been settled."""
+        """Return the number of its jobs that have been settled."""
         return _settled(row)
 
     @column(_("created"))
     def created(self, row: Any) -> SafeString | str:
-        """When it was dispatched."""
+        """Return the time of its dispatch."""
         return moment(row.created_at, timezone.now())
 
     @column(_("finished"))
     def finished(self, row: Any) -> SafeString | str:
-        """When its last job was settled."""
+        """Return the time at which its last job was settled."""
         return moment(row.finished_at, timezone.now())
 
     def title(self, row: Any) -> str:
-        """Its name, or its id if it has none."""
+        """Return its name, or its id if it has none."""
         return text.one_line(row)
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Its numbers."""
+        """Return its numbers."""
         now = timezone.now()
         return {
             "pill": _state(row),

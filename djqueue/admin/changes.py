@@ -44,7 +44,7 @@ NO_CONNECTION = Reason(
 
 
 def changer(change: Change) -> Callable[[Selection], Result]:
-    """What does `change` to the jobs that a form selects."""
+    """Return a function that applies `change` to the jobs that a form selects."""
 
     def apply(selection: Selection) -> Result:
         try:
@@ -61,7 +61,7 @@ def changer(change: Change) -> Callable[[Selection], Result]:
 
 
 def _targets(selection: Selection) -> dict[Key, Target]:
-    """Those of the selected jobs that are there."""
+    """Return the selected jobs that still exist."""
     if selection.connection is not None:
         return _stored(selection, selection.connection)
     connection = _connection(selection.alias)
@@ -83,7 +83,7 @@ def _stored(selection: Selection, connection: str) -> dict[Key, Target]:
 
 
 def _connection(alias: str) -> str:
-    """A connection whose jobs are in that database; empty where none is left."""
+    """Return a connection whose jobs are in that database; an empty text if there is none."""
     return next(iter(stores.with_jobs().get(alias, ())), "")
 
 
@@ -93,8 +93,8 @@ _BY = {"retry": results.RETRIED, "forget": results.FORGOTTEN}
 
 
 def retry(selection: Selection) -> Result:
-    """Back to their queues, in steps that commit by themselves. Of two operators who retry the same
-    job, one does.
+    """Move jobs back to their queues, in steps that commit by themselves. If two operators retry
+    the same job, only one of them moves it.
     """
     rows = _named(_table(selection).filter(pk__in=selection.keys).order_by("pk"))
     moved: set[int] = set()
@@ -133,7 +133,7 @@ def _selection(rows: Mapping[int, FailedJob]) -> failed_jobs.Selection:
 
 
 def _there(selection: Selection, rows: Mapping[int, FailedJob]) -> set[int]:
-    """Those of the rows that are still there."""
+    """Return the rows that still exist."""
     return set(_table(selection).filter(pk__in=list(rows)).values_list("pk", flat=True))
 
 

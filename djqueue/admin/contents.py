@@ -88,8 +88,8 @@ class Attempt(NamedTuple):
 
 
 def contents(stored: str, admin_site: str, *, visible: bool, name: str = "") -> Contents:
-    """Read a stored payload; without `visible` only the names of its arguments. `name` is what its
-    row calls the job.
+    """Read a stored payload. Without `visible` only the names of its arguments are read. `name` is
+    the job's name in its row.
     """
     try:
         read, problem = read_for_people(stored)
@@ -116,7 +116,7 @@ def contents(stored: str, admin_site: str, *, visible: bool, name: str = "") -> 
 
 
 def name_fact(shown: Contents) -> list[tuple[LazyText, str]]:
-    """Return the display name as a fact of a job's page; no fact where there is none."""
+    """Return the display name as a fact of a job's page; no fact if the job has none."""
     return [(gettext_lazy("Display name"), shown.display_name)] if shown.display_name else []
 
 
@@ -187,7 +187,9 @@ def _json(value: Any, *, cut: bool = True) -> str:
 
 
 def attempts(stored: str, *, visible: bool) -> list[Attempt]:
-    """The entries of a stored history, oldest first; without `visible` no messages."""
+    """Return the entries of a stored history, oldest first; without messages unless they are
+    `visible`.
+    """
     return [
         Attempt(
             number=int(entry["attempt"]) if isinstance(entry.get("attempt"), int) else 0,
@@ -201,7 +203,7 @@ def attempts(stored: str, *, visible: bool) -> list[Attempt]:
 
 
 def _entries(stored: str) -> list[dict[str, Any]]:
-    """What is stored may have been written by anybody."""
+    """Return the entries that are dicts: the stored text may come from anywhere."""
     entries: list[Any] = history.read(stored).attempts[-MOST:]
     return [entry for entry in entries if isinstance(entry, dict)]
 

@@ -82,13 +82,13 @@ class FailedJobAdmin(OperatorAdmin):
     actions = ("retry_jobs", "forget_jobs")
 
     def databases(self) -> Mapping[str, Sequence[str]]:
-        """The one that failed jobs are kept in."""
+        """Return the database that failed jobs are kept in."""
         alias = settings().failed_jobs or DEFAULT_DB_ALIAS
         return {alias: [alias]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With whether the user may see messages of exceptions. Nothing where no failed jobs are
-        kept: the table may not be looked after.
+        """Return the rows, each with whether the user may see messages of exceptions. No row where
+        no failed jobs are kept: the table may be neglected.
         """
         visible = Value(request.user.has_perm(EXCEPTIONS_VISIBLE), output_field=BooleanField())
         rows: QuerySet[Any] = super().get_queryset(request).annotate(message_visible=visible)
@@ -97,7 +97,7 @@ class FailedJobAdmin(OperatorAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By id, name, queue and exception class, and by message for those who may see it."""
+        """Search by id, name, queue and exception class, and by message if the user may see it."""
         visible = request.user.has_perm(EXCEPTIONS_VISIBLE)
         free = "exception_message" if visible else "name"
         return queryset.filter(condition(search_term, free, exceptions=True)), False
@@ -105,7 +105,7 @@ class FailedJobAdmin(OperatorAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The list, or a word about why there is none."""
+        """Return the list, or the reason why there is none."""
         context = {
             "not_kept": settings().failed_jobs is None,
             "paused": stores.paused(),
@@ -117,12 +117,12 @@ class FailedJobAdmin(OperatorAdmin):
 
     @admin.display(description=_("job"))
     def job(self, row: Any) -> SafeString:
-        """The name, and enough of the id to know it again."""
+        """Return the name, and enough of the id to recognise it."""
         return named(row)
 
     @column(_("error"))
     def error(self, row: Any) -> SafeString:
-        """The exception, in short; its module is on the job's page."""
+        """Return the exception, shortened; its module is on the job's page."""
         name = text.one_line(row.exception_class)
         return format_html(
             '<span class="djq-error" title="{}" dir="ltr">{}</span> <bdi>{}</bdi>',
@@ -133,48 +133,48 @@ class FailedJobAdmin(OperatorAdmin):
 
     @column(_("queue"))
     def queue_name(self, row: Any) -> SafeString:
-        """Its queue, and the connection that is on."""
+        """Return the queue, and its connection."""
         return format_html('{} <span class="djq-under">{}</span>', *_place(row))
 
     @column(_("attempts"))
     def tried(self, row: Any) -> int:
-        """How many attempts there were."""
+        """Return the number of attempts."""
         return int(row.attempts)
 
     @column(_("failed"), ordering="failed_at")
     def failed(self, row: Any) -> SafeString | str:
-        """When it was given up."""
+        """Return the time of the failure."""
         return moment(row.failed_at, timezone.now())
 
     # -- actions -------------------------------------------------------------------------------
 
     def has_retry_jobs_permission(self, request: HttpRequest) -> bool:
-        """For the list's menu."""
+        """Return whether the list's menu offers it."""
         return RETRY.allowed(request)
 
     def has_forget_jobs_permission(self, request: HttpRequest) -> bool:
-        """For the list's menu."""
+        """Return whether the list's menu offers it."""
         return FORGET.allowed(request)
 
     @admin.action(description=_("Retry selected failed jobs"), permissions=["retry_jobs"])
     def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Back to their queues."""
+        """Move the selected jobs back to their queues."""
         return self.run(request, queryset, RETRY)
 
     @admin.action(description=_("Forget selected failed jobs"), permissions=["forget_jobs"])
     def forget_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Delete their records."""
+        """Delete the records of the selected jobs."""
         return self.run(request, queryset, FORGET)
 
     # -- the page of a failed job --------------------------------------------------------------
 
     def summary(self, row: Any) -> str:
-        """The error, for a question."""
+        """Return the error, for a confirmation page."""
         name = text.one_line(row.exception_class)
         return f"{name}: {_message(row)}" if row.message_visible else name
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """All there is to know about a failure."""
+        """Return everything that is known about a failure."""
         visible = request.user.has_perm(VISIBLE)
         readable = row.message_visible
         now = timezone.now()
@@ -203,7 +203,7 @@ class FailedJobAdmin(OperatorAdmin):
 
 
 def _message(row: Any) -> str:
-    """What the exception says, in short."""
+    """Return the exception's message, shortened."""
     return text.one_line(masked_text(row.exception_message, 20 * SHORT), SHORT)
 
 

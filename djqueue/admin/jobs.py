@@ -119,28 +119,28 @@ class QueuedJobAdmin(OperatorAdmin):
     actions = ("delete_jobs", "release_jobs", "run_jobs_now", "force_delete_jobs")
 
     def databases(self) -> Mapping[str, Sequence[str]]:
-        """The databases that connections keep jobs in."""
+        """Return the databases that connections keep jobs in."""
         return stores.with_jobs()
 
     def stores(self) -> list[str]:
-        """The connections that keep jobs in other stores."""
+        """Return the connections that keep jobs in other stores."""
         return stores.elsewhere()
 
     def connection(self, request: HttpRequest) -> str | None:
-        """The one that the list, or the page, is about; None for a database."""
+        """Return the connection that the list or the page is about; None for a database."""
         kept = kept_filters(request)
         asked = request.GET.get(CONNECTION) or kept.get(CONNECTION)
         return asked if asked in self.stores() else None
 
     def queue_names(self, request: HttpRequest) -> list[str]:
-        """The queues to filter by."""
+        """Return the queues to filter by."""
         connection = self.connection(request)
         if connection is not None:
             return store_jobs.queue_names(connection)
         return queue_names.of_jobs(self.alias(request))
 
     def store_rows(self, request: HttpRequest, query: str) -> StoreRows:
-        """The jobs of another store that the filters and the search leave."""
+        """Return the jobs of another store that match the filters and the search."""
         state = request.GET.get(StateFilter.parameter_name)
         return StoreRows(
             self.connection(request) or "",
@@ -150,23 +150,23 @@ class QueuedJobAdmin(OperatorAdmin):
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Another store's list is not asked of a database."""
+        """Return the list of the store that the request names, which may be no database."""
         if self.connection(request) is not None:
             return StoreChangeList
         return super().get_changelist(request, **kwargs)
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
-        """A store has one order: that in which its jobs run."""
+        """Return no column for another store: it has one order, in which its jobs run."""
         return () if self.connection(request) else super().get_sortable_by(request)
 
     def key(self, request: HttpRequest, given: str) -> Key | None:
-        """A row number, or the key of a job in another store."""
+        """Return a row number, or the key of a job in another store."""
         if self.connection(request) is None:
             return super().key(request, given)
         return given if stored_key(given) is not None else None
 
     def rows(self, request: HttpRequest, keys: Sequence[Key]) -> list[Any]:
-        """Those of the jobs that are there; none where their store does not answer."""
+        """Return those of the jobs that exist; none if their store does not answer."""
         connection = self.connection(request)
         if connection is None:
             return super().rows(request, keys)
@@ -180,33 +180,33 @@ class QueuedJobAdmin(OperatorAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Model | None:
-        """A job for its page, from wherever it is."""
+        """Return a job for its page, from the store that has it."""
         if self.connection(request) is None:
             return super().get_object(request, object_id, from_field)
         return next(iter(self.rows(request, [object_id])), None)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Also the connection, which one of the filters takes."""
+        """Allow also the connection, which is the parameter of one of the filters."""
         return lookup == CONNECTION or super().lookup_allowed(lookup, value, request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With each job's state, by the database's clock."""
+        """Return the rows with each job's state, by the database's clock."""
         return with_state(super().get_queryset(request))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By id, name and queue."""
+        """Search by id, name and queue."""
         return queryset.filter(condition(search_term)), False
 
     def seen(self, row: Any) -> str:
-        """The reservation: another one for each worker that takes the job."""
+        """Return the reservation, which changes with each worker that takes the job."""
         return str(getattr(row, "seen", row.reservation))
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The list, with the pauses that are in force."""
+        """Return the list, with the pauses that are in force."""
         context = {
             "paused": stores.paused(),
             **(extra_context or {}),
@@ -217,46 +217,46 @@ class QueuedJobAdmin(OperatorAdmin):
 
     @admin.display(description=_("job"))
     def job(self, row: Any) -> SafeString:
-        """The name, and enough of the id to know it again."""
+        """Return the name, and enough of the id to recognise it."""
         return named(row)
 
     @column(_("queue"))
     def queue_name(self, row: Any) -> str:
-        """Its queue."""
+        """Return its queue."""
         return text.one_line(row.queue)
 
     @column(_("state"))
     def status(self, row: Any) -> SafeString:
-        """Its state, and since when or until when."""
+        """Return its state, and since when or until when."""
         return _pill(row)
 
     @column(_("attempts"))
     def tried(self, row: Any) -> int:
-        """How many attempts have begun."""
+        """Return the number of attempts that have begun."""
         return int(row.attempts)
 
     @column(_("created"), ordering="id")
     def created(self, row: Any) -> SafeString | str:
-        """When it was dispatched. Row numbers are in that order, and have an index."""
+        """Return the time of its dispatch. Row numbers are in that order, and have an index."""
         return moment(row.created_at, row.now)
 
     # -- actions -------------------------------------------------------------------------------
 
     def has_delete_jobs_permission(self, request: HttpRequest) -> bool:
-        """For the list's menu."""
+        """Return whether the list's menu offers it."""
         return DELETE.allowed(request)
 
     def has_force_delete_jobs_permission(self, request: HttpRequest) -> bool:
-        """For the list's menu."""
+        """Return whether the list's menu offers it."""
         return FORCE_DELETE.allowed(request)
 
     def has_release_jobs_permission(self, request: HttpRequest) -> bool:
-        """For the list's menu."""
+        """Return whether the list's menu offers it."""
         return RELEASE.allowed(request)
 
     @admin.action(description=_("Delete selected jobs"), permissions=["delete_jobs"])
     def delete_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Waiting, delayed and stuck ones."""
+        """Delete the selected waiting, delayed and stuck jobs."""
         return self.run(request, queryset, DELETE)
 
     @admin.action(
@@ -264,30 +264,30 @@ class QueuedJobAdmin(OperatorAdmin):
         permissions=["force_delete_jobs"],
     )
     def force_delete_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Running ones, after a question."""
+        """Delete the selected running jobs, after a confirmation."""
         return self.run(request, queryset, FORCE_DELETE)
 
     @admin.action(description=_("Release selected stuck jobs"), permissions=["release_jobs"])
     def release_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Back to waiting."""
+        """Put the selected stuck jobs back to waiting."""
         return self.run(request, queryset, RELEASE)
 
     @admin.action(description=_("Run selected delayed jobs now"), permissions=["release_jobs"])
     def run_jobs_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Without waiting for their time."""
+        """Let the selected delayed jobs run without waiting for their time."""
         return self.run(request, queryset, RUN_NOW)
 
     # -- the page of a job ---------------------------------------------------------------------
 
     def summary(self, row: Any) -> SafeString:
-        """State, queue and worker, for a question."""
+        """Return state, queue and worker, for a confirmation page."""
         queue = text.one_line(row.queue)
         if row.holder is None:
             return format_html("{} {}", _pill(row), queue)
         return format_html("{} {} · {}", _pill(row), queue, text.one_line(row.holder))
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """All there is to know about a job."""
+        """Return everything that is known about a job."""
         visible = request.user.has_perm(VISIBLE)
         readable = request.user.has_perm(EXCEPTIONS_VISIBLE)
         shown = contents(row.payload, self.admin_site.name, visible=visible, name=row.name)

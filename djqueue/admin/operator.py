@@ -75,11 +75,11 @@ class Verb:
 
     @property
     def asks(self) -> bool:
-        """Whether selected rows need a question."""
+        """Return whether selected rows need a confirmation."""
         return self.destructive or self.question is not None
 
     def allowed(self, request: HttpRequest) -> bool:
-        """Whether the user may."""
+        """Return whether the user may do it."""
         return request.user.has_perms(self.permissions)
 
 
@@ -92,7 +92,7 @@ class HistoryLine(NamedTuple):
 
     @classmethod
     def of(cls, entry: LogEntry, labels: Mapping[str, str]) -> HistoryLine:
-        """`entry`, with the label of its verb in the place of what is stored."""
+        """Return `entry` with the label of its verb in the place of its stored message."""
         verb = audit.details(entry).get("verb")
         message = labels.get(str(verb)) or text.one_line(entry.get_change_message())
         return cls(entry.action_time, entry.user, message)
@@ -105,20 +105,22 @@ class OperatorAdmin(ReadOnlyAdmin):
     bulk_permission = "djqueue.bulk_operations"
 
     def seen(self, row: Any) -> str:
-        """What a form carries about a row, for the statement that changes it to compare with."""
+        """Return the value of a row that a form carries, for the statement that changes the row to
+        compare with.
+        """
         return ""
 
     def connection(self, request: HttpRequest) -> str | None:
-        """The connection whose store has the rows, where they are in no table."""
+        """Return the connection whose store has the rows, if they are in no table."""
         return None
 
     def rows(self, request: HttpRequest, keys: Sequence[Key]) -> list[Any]:
-        """Those of the rows that are there, for a question."""
+        """Return those of the rows that exist, for a confirmation page."""
         rows = self.get_queryset(request).defer(*self.heavy_columns)
         return list(rows.filter(pk__in=keys).order_by("pk"))
 
     def key(self, request: HttpRequest, given: str) -> Key | None:
-        """What a form or an address says about which row; None for what cannot be one."""
+        """Return the row that a form or an address names; None for a text that names none."""
         return number(given)
 
     # -- carrying out --------------------------------------------------------------------------
@@ -126,8 +128,8 @@ class OperatorAdmin(ReadOnlyAdmin):
     def perform(
         self, request: HttpRequest, verb: Verb, selection: Selection, scope: Mapping[str, Any]
     ) -> Result:
-        """Do it in slices, each one transaction with its part of the log where the verb lets it
-        be, and report. `scope` is what chose the rows, for the log.
+        """Apply the verb in slices, and report. Each slice is one transaction with its part of the
+        log if the verb allows that. `scope` is what chose the rows, for the log.
         """
         if not verb.allowed(request) or self._too_many(request, len(selection.keys)):
             raise PermissionDenied
@@ -151,7 +153,9 @@ class OperatorAdmin(ReadOnlyAdmin):
         return result
 
     def run(self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> Any:
-        """An action of the list: at once or after a question, which there always is for "all"."""
+        """Carry out an action of the list: at once or after a confirmation, which "all" always
+        needs.
+        """
         if not verb.allowed(request):
             raise PermissionDenied
         # Of another store's list only rows that the form names: none is offered "all".
@@ -184,7 +188,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         return self._selection(request, keys)
 
     def _selection(self, request: HttpRequest, keys: Sequence[Key]) -> Selection:
-        """Rows as forms name them, as many as one request acts on."""
+        """Return the rows that forms name, as many as one request acts on."""
         seen = {self.key(request, row) or 0: token for row, token in seen_in(request).items()}
         return Selection(
             self.alias(request),
@@ -195,7 +199,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         )
 
     def _all_of(self, request: HttpRequest, queryset: QuerySet[Any]) -> Selection:
-        """Every row the list stands for, up to the newest one there was when it was asked."""
+        """Return every row of the list, up to the newest one at the time of the first request."""
         newest = number(request.POST.get("newest", ""))
         rows = queryset if newest is None else queryset.filter(pk__lte=newest)
         keys = list(rows.order_by("pk").values_list("pk", flat=True)[: AT_MOST + 1])
@@ -212,7 +216,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         across: bool = False,
         on_page: bool = False,
     ) -> Page:
-        """The page that says what would happen, and to what."""
+        """Return the confirmation page: what would happen, and to which rows."""
         named = self.rows(request, selection.keys[:SHOWN])
         # The operator sees some of them; the answer is about what all of them were at this moment.
         seen = named if not verb.compares else self._in_slices(request, selection.keys)
@@ -243,11 +247,11 @@ class OperatorAdmin(ReadOnlyAdmin):
             yield from self.rows(request, some)
 
     def summary(self, row: Any) -> SafeString | str:
-        """How a question describes a row, beside its name."""
+        """Return the description of a row on a confirmation page, beside its name."""
         return ""
 
     def action_checkbox(self, obj: Any) -> SafeString:
-        """Django's check box, and what this page shows of the row for the action to compare."""
+        """Return Django's check box, and the value of the row that the action compares."""
         box = super().action_checkbox(obj)
         return format_html(
             '{}<input type="hidden" name="seen" value="{}:{}">', box, obj.pk, self.seen(obj)
@@ -256,7 +260,9 @@ class OperatorAdmin(ReadOnlyAdmin):
     # -- the page of one row -------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        """Django's, and one that carries out a verb on one row.
+        """Return Django's addresses, and one that applies a verb to one row. Each act commits in
+        steps of its own, also where ATOMIC_REQUESTS is on: a rollback of the request would bring
+        failed jobs back whose jobs are in another store already.
 
         Each act commits in steps of its own, also where ATOMIC_REQUESTS is on: a rollback of the
         request would bring failed jobs back whose jobs are in another store already.
@@ -271,7 +277,7 @@ class OperatorAdmin(ReadOnlyAdmin):
 
     @method_decorator(require_POST)
     def act_view(self, request: HttpRequest, pk: str, verb: str) -> HttpResponse:
-        """A button of a row's page."""
+        """Handle a button of a row's page."""
         found = next((each for each in self.verbs if each.name == verb), None)
         key = self.key(request, pk)
         if found is None or key is None:
@@ -285,7 +291,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(self._where_now(request, key))
 
     def _where_now(self, request: HttpRequest, key: Key | None) -> str:
-        """The row's page if it is still there, else the list."""
+        """Return the address of the row's page if it still exists, else that of the list."""
         there = key is not None and bool(self.rows(request, [key]))
         page, args = ("change", [key]) if there else ("changelist", [])
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
@@ -299,7 +305,7 @@ class OperatorAdmin(ReadOnlyAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """What operators did to a row, in the words of the buttons."""
+        """Return the page with the operators' actions on a row, in the words of the buttons."""
         response = super().history_view(request, object_id, extra_context)
         context = response.context_data if isinstance(response, Page) else None
         entries = (context or {}).get("action_list")
@@ -312,11 +318,11 @@ class OperatorAdmin(ReadOnlyAdmin):
         return response
 
     def buttons(self, request: HttpRequest, row: Any) -> list[Verb]:
-        """What the user may do to `row` as it is now."""
+        """Return the verbs that the user may apply to `row` in its current state."""
         return [verb for verb in self.verbs if verb.allowed(request) and verb.offered(row)]
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """The buttons, and what their forms carry."""
+        """Return the buttons, and the values that their forms carry."""
         return {
             **super().detail(request, row),
             "buttons": self.buttons(request, row),
@@ -338,5 +344,5 @@ def _more(limit: int) -> str:
 
 
 def _newest(selection: Selection) -> int:
-    """The row number that "all" does not go beyond."""
+    """Return the largest row number that "all" includes."""
     return max((key for key in selection.keys if isinstance(key, int)), default=0)

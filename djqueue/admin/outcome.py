@@ -47,5 +47,5 @@ def tell(request: HttpRequest, wording: Wording, result: Result) -> None:
 
 
 def plural(one: str, many: str) -> Callable[[int], str]:
-    """A counting sentence in the language of the request."""
+    """Return a function that counts in the language of the request."""
     return lambda count: ngettext(one, many, count) % {"count": count}

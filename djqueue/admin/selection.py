@@ -32,29 +32,29 @@ class Selection(NamedTuple):
 
     @property
     def place(self) -> Mapping[str, str]:
-        """Where the rows are, for the log."""
+        """Return where the rows are, for the log."""
         return {"connection": self.connection} if self.connection else {"database": self.alias}
 
 
 def number(given: str) -> int | None:
-    """A row number that a form carries; None for what no database would take."""
+    """Return a row number from a form; None for a number that no database would take."""
     return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else None
 
 
 def key_of(name: str) -> str:
-    """How forms and addresses carry the name that a store has for a job."""
+    """Return the form in which addresses and forms carry a store's name for a job."""
     return name if _PLAIN.match(name) else "x" + name.encode("utf-8", "surrogateescape").hex()
 
 
 def stored_key(given: str) -> str | None:
-    """The name that a store has for a job, from a form; None for what cannot be one."""
+    """Return a store's name for a job, from a form; None for a text that cannot be one."""
     if _SPELLED_OUT.match(given):
         return bytes.fromhex(given[1:]).decode("utf-8", "surrogateescape")
     return given if _PLAIN.match(given) else None
 
 
 def seen_in(request: HttpRequest) -> dict[str, str]:
-    """The ``seen`` fields of a form, as ``row:reservation``, one or several."""
+    """Return the ``seen`` fields of a form: one or several of ``row:reservation``."""
     found = {}
     for token in ",".join(request.POST.getlist("seen")).split(","):
         key, colon, reservation = token.partition(":")

@@ -17,7 +17,7 @@ from djqueue.text.printable import one_line
 
 
 def with_jobs() -> Mapping[str, Sequence[str]]:
-    """The database aliases that hold jobs, with their connections; the default's first."""
+    """Return the database aliases that hold jobs, with their connections; the default's first."""
     ours = settings()
     found: dict[str, list[str]] = {ours.job_database: []}
     for name, connection in ours.connections.items():
@@ -27,7 +27,9 @@ def with_jobs() -> Mapping[str, Sequence[str]]:
 
 
 def elsewhere() -> list[str]:
-    """Names of the connections whose jobs are in no database: each has a list of its own."""
+    """Return the names of the connections whose jobs are in no database: each has a list of its
+    own.
+    """
     return [
         name
         for name, each in settings().connections.items()
@@ -36,7 +38,7 @@ def elsewhere() -> list[str]:
 
 
 def paused() -> list[str]:
-    """The pauses that are in force, a line each; none where they cannot be read."""
+    """Return the pauses that are in force, a line each; none if they cannot be read."""
     try:
         found = controls.pauses()
     except DatabaseError:

@@ -36,11 +36,15 @@ class WorkerAdmin(ReadOnlyAdmin):
     actions = None
 
     def databases(self) -> Mapping[str, Sequence[str]]:
-        """The databases that connections keep jobs in: workers of a connection report there."""
+        """Return the databases that connections keep jobs in: workers of a connection report
+        there.
+        """
         return stores.with_jobs()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With the database's clock, and how many jobs each holds."""
+        """Return the rows with the database's clock, and the number of jobs that each worker
+        holds.
+        """
         from djqueue.models import QueuedJob
 
         held = (
@@ -56,7 +60,7 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("worker"))
     def worker(self, row: Any) -> SafeString:
-        """Its name; host and process where the name says something else."""
+        """Return its name; with host and process if the name differs from them."""
         place, name = text.one_line(f"{row.hostname}:{row.pid}"), text.one_line(row.name)
         if name == place:
             return format_html("<bdi>{}</bdi>", name)
@@ -64,31 +68,31 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     @column(_("connection"))
     def connection_name(self, row: Any) -> str:
-        """What it reserves from."""
+        """Return the connection that it reserves from."""
         return text.one_line(row.connection)
 
     @column(_("queues"))
     def queue_names(self, row: Any) -> str:
-        """In the order they are asked."""
+        """Return its queues in the order in which it asks them."""
         return _queues(row)
 
     @column(_("life"))
     def life(self, row: Any) -> SafeString:
-        """Alive while its lease lasts."""
+        """Return whether it is alive, which it is while its lease lasts."""
         return _life(row)
 
     @column(_("doing"))
     def doing(self, row: Any) -> SafeString | str:
-        """Idle or busy; of a lost one, what it left behind."""
+        """Return whether it is idle or busy; for a lost worker, the jobs that it left behind."""
         return _doing(row)
 
     @column(_("started"), ordering="started_at")
     def started(self, row: Any) -> SafeString | str:
-        """When it began."""
+        """Return the time of its start."""
         return moment(row.started_at, row.now)
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """The columns, and more exactly."""
+        """Return the columns with more exact values."""
         return {
             "pill": _life(row),
             "facts": [

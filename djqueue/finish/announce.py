@@ -11,8 +11,9 @@ from djqueue.runner.telling import Teller
 def announce(
     notice: Announcement, teller: Teller, connection: str, raised: BaseException | None = None
 ) -> bool:
-    """Call ``failed()`` and send signals; whether this process must not be used again. `raised` is
-    what the job raised, where that is still here; else it is made again of what is kept of it.
+    """Call ``failed()`` and send signals. Return whether this process must not be used again.
+    `raised` is the exception of the job if this process still has it; else it is made again from
+    the stored report.
     """
     if isinstance(notice, Succeeded):
         for id, name, queue, attempt, duration, carried in notice.jobs:

@@ -32,7 +32,7 @@ class Dead:
 
     @classmethod
     def of(cls, reservation: Reservation) -> Dead:
-        """As far as its payload can be read."""
+        """Make the rules from the payload, as far as it can be read."""
         limits = limits_of(reservation.payload)
         try:
             return cls(reservation, limits, decode(reservation.payload).retry_until)
@@ -40,15 +40,17 @@ class Dead:
             return cls(reservation, limits)
 
     def may_retry(self, error: object) -> bool:
-        """It raised nothing."""
+        """Return True: the job raised nothing."""
         return True
 
     def own_backoff(self) -> None:
-        """Its worker cannot ask: that is the project's code."""
+        """Return None: its worker cannot call the project's code."""
 
 
 def died(reservation: Reservation, rules: Rules, status: int, dump: str) -> Outcome:
-    """Its process ended while its parent watched: the attempt counts."""
+    """Return the outcome of a job whose process ended while its parent watched: the attempt
+    counts.
+    """
     return _outcome(
         reservation,
         rules,
@@ -60,7 +62,9 @@ def died(reservation: Reservation, rules: Rules, status: int, dump: str) -> Outc
 
 
 def timed_out(reservation: Reservation, rules: Rules, after: float, dump: str) -> Outcome:
-    """It did not react to the soft timeout, and was killed after `after` seconds."""
+    """Return the outcome of a job that ignored its soft timeout and was killed after `after`
+    seconds.
+    """
     timeout = rules.timeout_of(limits_of(reservation.payload))
     message = (
         f"{reservation.name} ran longer than its timeout of {timeout:g} s, did not react, and was"
@@ -70,7 +74,7 @@ def timed_out(reservation: Reservation, rules: Rules, after: float, dump: str) -
 
 
 def grew(reservation: Reservation, rules: Rules, used: int, limit: int) -> Outcome:
-    """It was killed because of its memory."""
+    """Return the outcome of a job that was killed because of its memory."""
     message = (
         f"{reservation.name} was killed because its process had grown to {used >> 20} MB, above"
         f" --memory-kill {limit >> 20}. Make it need less at a time, or raise the limit."
@@ -81,10 +85,10 @@ def grew(reservation: Reservation, rules: Rules, used: int, limit: int) -> Outco
 def interrupted(
     reservation: Reservation, rules: Rules, why: str, *, stopped: bool = False
 ) -> Outcome:
-    """Its end is unknown: an interruption, not an attempt, until there are too many. Those by a
-    worker that was `stopped` in good order are no sign of a job that kills workers, and do not
-    count; but with ``max_interruptions=0`` no second run begins by itself, whatever ended the
-    first.
+    """Return the outcome of a job whose end is unknown: an interruption, not an attempt, until
+    there are too many. Interruptions by a worker that was `stopped` in good order do not count, as
+    they are no sign of a job that kills workers; but with ``max_interruptions=0`` no second run
+    begins by itself, whatever ended the first.
     """
     dead = Dead(reservation, limits_of(reservation.payload))
     stopped = stopped and dead.limits.max_interruptions > 0
@@ -94,7 +98,7 @@ def interrupted(
 
 
 def stacks(dump: str) -> str:
-    """What faulthandler wrote, without what is below the job: the frames that called it."""
+    """Return what faulthandler wrote, without the frames that called the job."""
     if "most recent call first" not in dump:
         return dump
     first, _, rest = dump.partition("\n")
@@ -131,7 +135,9 @@ def _outcome(
 
 
 def _unseen(outcome: Outcome) -> Outcome:
-    """Whether code of the project waits to hear of it is not known here: it is asked."""
+    """Return `outcome` as one of a job whose class is not known here: a child has to find out
+    whether code of the project waits for it.
+    """
     return outcome._replace(unseen=True, awaited=True)
 
 

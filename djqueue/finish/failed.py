@@ -42,7 +42,9 @@ SLICE = 500
 
 
 def store() -> str:
-    """The alias of the database with the failed jobs; `Unsupported` where none are kept."""
+    """Return the alias of the database with the failed jobs. Raises `Unsupported` if none are
+    kept.
+    """
     alias = settings().failed_jobs
     if alias is None:
         raise Unsupported(
@@ -100,7 +102,7 @@ def _row(alias: str, connection: str, job: GivenUp) -> FailedJob:
 
 
 def recorded(fences: Mapping[str, int]) -> set[str]:
-    """Those of the jobs whose row was written by the very reservation with that number."""
+    """Return those of the jobs whose row was written by the reservation with that number."""
     numbers: dict[uuids.UUID, int] = {}
     for some in slices(list(fences), SLICE):
         rows = table().filter(uuid__in=[_uuid(id) for id in some])
@@ -109,8 +111,8 @@ def recorded(fences: Mapping[str, int]) -> set[str]:
 
 
 def take_back(fences: Mapping[str, int]) -> int:
-    """Delete the rows of jobs that turned out to be another worker's, and those alone that were
-    written by the reservations with these numbers; how many. The jobs are still in their queues.
+    """Delete the rows of jobs that turned out to be another worker's, if they were written by the
+    reservations with these numbers. Return the number of rows. The jobs are still in their queues.
     """
     by_number: dict[int, list[str]] = {}
     for id, number in fences.items():
@@ -124,7 +126,9 @@ def take_back(fences: Mapping[str, int]) -> int:
 
 
 def _uuid(text: str) -> uuids.UUID:
-    """A job's uuid; one that is made from its id where a damaged payload has another kind of id."""
+    """Return a job's uuid, or one that is made from its id if a damaged payload has another kind of
+    id.
+    """
     try:
         return uuids.UUID(text)
     except ValueError:
@@ -132,7 +136,7 @@ def _uuid(text: str) -> uuids.UUID:
 
 
 def table() -> QuerySet[FailedJob]:
-    """All failed jobs, for the ORM. Raises as `store`."""
+    """Return all failed jobs, for the ORM. Raises as `store`."""
     from djqueue.models import FailedJob
 
     return FailedJob.objects.using(store())

@@ -28,14 +28,14 @@ _NOT_ASCII = re.compile(r"[^\x01-\x7f]")
 
 
 def storable(text: str) -> str:
-    """`text` as every database with UTF-8 takes it: what is no character is spelled out."""
+    """Return `text` as every database with UTF-8 takes it: what is no character is spelled out."""
     if text.isascii() and "\0" not in text:
         return text
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def ascii_only(text: str) -> str:
-    """`text` as a database of any encoding takes it. JSON means the same as before."""
+    """Return `text` as a database of any encoding takes it. JSON keeps its meaning."""
     return _NOT_ASCII.sub(_escaped, text)
 
 
@@ -48,7 +48,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def write(alias: str, rows: Sequence[FailedJob]) -> None:
-    """Insert `rows`, or put each in the place of one with the same uuid and no larger number."""
+    """Insert `rows`. Each replaces a row with the same uuid whose number is not larger."""
     # One row a job: no database takes two for one place in one statement.
     latest: dict[Any, FailedJob] = {}
     for row in rows:
@@ -91,7 +91,7 @@ def _write(connection: BaseDatabaseWrapper, rows: Sequence[FailedJob]) -> None:
 
 
 def _instead(connection: BaseDatabaseWrapper, table: str, names: Sequence[str]) -> str:
-    """What to do with a row that is there: take over all values, if its number is not larger."""
+    """Return the update of a row that exists: it takes all values if its number is not larger."""
     quote = connection.ops.quote_name
     uuid, number = quote("uuid"), quote("reservation")
     others = [name for name in names if name not in (uuid, number)]
@@ -109,7 +109,7 @@ def _instead(connection: BaseDatabaseWrapper, table: str, names: Sequence[str]) 
 
 
 def _new_row(connection: Any) -> tuple[str, Any]:
-    """How a statement names the values of the row that it could not insert."""
+    """Return the name that a statement gives to the row that it could not insert."""
     if connection.mysql_is_mariadb or connection.mysql_version < (8, 0, 19):
         return "", lambda name: f"VALUES({name})"
     return "AS djqueue_new ", lambda name: f"djqueue_new.{name}"

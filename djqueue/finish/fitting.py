@@ -15,7 +15,7 @@ ROOM = 512 * 1024
 
 
 def fitting(text: str, alias: str) -> str:
-    """`text`, or its beginning and a note where the database takes no more."""
+    """Return `text`, or its beginning and a note if the database takes no more."""
     if len(text) < SMALL or connections[alias].vendor != "mysql":
         return text
     with connections[alias].cursor() as cursor:
@@ -31,6 +31,6 @@ def fitting(text: str, alias: str) -> str:
 
 
 def _size(text: str) -> int:
-    """Bytes in a statement: some characters get a backslash there."""
+    """Return the bytes of a text in a statement, where some characters get a backslash."""
     data = text.encode("utf-8", "backslashreplace")
     return len(data) + sum(data.count(character) for character in b"\0\n\r\x1a\"'\\")

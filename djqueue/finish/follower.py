@@ -17,7 +17,7 @@ class Follower(Protocol):
     """Something that an end causes beside the removal of its job: a row, a count, another job."""
 
     def wants(self, end: End) -> bool:
-        """Whether anything follows from `end`. Asked once an end: no SQL."""
+        """Return whether anything follows from `end`. Asked once for each end: no SQL."""
 
     def within(self, ends: Sequence[End], alias: str) -> list[tuple[str, OutgoingJob]]:
         """Write what follows from `ends`, in the open transaction of `alias`. Returns the jobs to
@@ -33,20 +33,20 @@ class FailedRows:
         self._fence = fence
 
     def wants(self, end: End) -> bool:
-        """Whether it has failed, and failed jobs are kept."""
+        """Return whether it has failed, and failed jobs are kept."""
         return end.outcome.decision.action is FAIL.action and settings().failed_jobs is not None
 
     def within(self, ends: Sequence[End], alias: str) -> list[tuple[str, OutgoingJob]]:
-        """Write all rows: each only over one of an earlier reservation of its job."""
+        """Write all rows. Each replaces only a row of an earlier reservation of its job."""
         failed.record(self._connection, list(map(self._given_up, ends)))
         return []
 
     def recorded(self, ends: Sequence[End]) -> set[str]:
-        """Those whose row is there under their own number."""
+        """Return the ends whose row exists under their own number."""
         return failed.recorded({end.id: self._fence(end.reservation) for end in ends})
 
     def take_back(self, ends: Sequence[End]) -> None:
-        """Delete the rows of ends that turned out not to be ours to store."""
+        """Delete the rows of ends that turned out to be another worker's."""
         failed.take_back({end.id: self._fence(end.reservation) for end in ends})
 
     def _given_up(self, end: End) -> GivenUp:

@@ -80,7 +80,7 @@ AT_ONCE = 20
 
 
 def notices_of(ends: Iterable[End]) -> Iterator[Notice]:
-    """What follows from `ends`, which are stored."""
+    """Return what follows from `ends`, which are stored."""
     done: list[Done] = []
     useless: list[str] = []
     for reservation, outcome, _ in ends:
@@ -107,8 +107,8 @@ def notices_of(ends: Iterable[End]) -> Iterator[Notice]:
 
 
 def after(notice: object) -> Iterator[Notice]:
-    """What follows when a notice was delivered: without a failed row the arguments of a job that
-    was given up are of no use any more.
+    """Return what follows from a delivered notice: without a failed row the arguments of a failed
+    job are not needed any more.
     """
     if not isinstance(notice, Failed) or not _is_gone(Action.FAIL):
         return
@@ -117,5 +117,5 @@ def after(notice: object) -> Iterator[Notice]:
 
 
 def _is_gone(action: Action) -> bool:
-    """Whether nothing is kept of a job that failed."""
+    """Return whether nothing is kept of a job that failed."""
     return action is Action.FAIL and settings().failed_jobs is None

@@ -18,11 +18,11 @@ class Ask(Protocol):
     """Asks a database something that is not about the jobs of the driver."""
 
     def __call__(self, alias: str, question: Callable[[], T], /) -> T:
-        """The answer; `QueueUnavailable` where there is none."""
+        """Return the answer. Raises `QueueUnavailable` if there is none."""
 
 
 def ask_directly(alias: str, question: Callable[[], T]) -> T:
-    """On this thread's own connection."""
+    """Ask on this thread's own connection."""
     try:
         return question()
     except DatabaseError as error:
@@ -37,6 +37,6 @@ alias."""
 
 
 def refuse(alias: str, jobs: Sequence[tuple[str, OutgoingJob]]) -> None:
-    """Where no follower has jobs to push."""
+    """Raise `Unsupported` if there are any jobs: no follower can push jobs here."""
     if jobs:
         raise Unsupported("Jobs that follow from an end cannot be pushed here.")

@@ -11,8 +11,9 @@ _MYSQL_FULL = (1114,)
 
 
 def refuses(error: Exception) -> bool:
-    """Whether the table of the failed jobs does not take a row, as opposed to a database that
-    cannot be reached: for its content, or because it is not there, not ours to write, or full.
+    """Return whether the table of the failed jobs refuses a row, as opposed to a database that
+    cannot be reached. A table refuses a row for its content, or because the table does not exist,
+    is read-only or is full.
     """
     if isinstance(error, ProgrammingError | NotSupportedError):
         return True
@@ -20,6 +21,6 @@ def refuses(error: Exception) -> bool:
 
 
 def shortened(error: ErrorReport) -> ErrorReport:
-    """What is kept of an error that no database takes."""
+    """Return what is kept of an error that no database takes."""
     text = f"The database refused this error, of {len(error.message)} characters."
     return ErrorReport(error.class_name[:100], text, text, error.place[:100])

@@ -27,7 +27,9 @@ def record(
     filters: Mapping[str, object] | None = None,
     ids: Sequence[str] = (),
 ) -> None:
-    """Tell the log. `filters` are what chose the jobs, `ids` which they were, as far as known."""
+    """Write the act to the log. `filters` chose the jobs; `ids` are their ids, as far as they are
+    known.
+    """
     where = " ".join(f"{key}={value}" for key, value in (filters or {}).items() if value)
     named = ", ".join(one_line(each) for each in ids[:MOST_IDS])
     more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""

@@ -36,8 +36,8 @@ def delete(
     even_running: bool = False,
     on_progress: Progress = lambda done: None,
 ) -> Result:
-    """Delete waiting, delayed and stuck jobs. With `even_running` the others too: the attempt that
-    runs goes on, and its outcome is ignored.
+    """Delete waiting, delayed and stuck jobs. With `even_running` delete running ones too: their
+    attempts go on, and the outcomes are ignored.
     """
     result = change(Change.DELETE, targets, on_progress)
     run = [left.target for left in result.left if left.reason is results.RUNNING and left.target]
@@ -50,8 +50,8 @@ def delete(
 def change(
     what: Change, targets: Sequence[Target], on_progress: Progress = lambda done: None
 ) -> Result:
-    """Do `what` to the jobs. What is for one attempt, `DELETE_RUNNING` and `RELEASE`, is done to
-    the one that `Target.seen` names. A store that does not answer is asked for no more of them.
+    """Apply `what` to the jobs. `DELETE_RUNNING` and `RELEASE` are for one attempt only, the one
+    that `Target.seen` names. A store that does not answer is asked for no further jobs.
     """
     result = Result()
     seen = 0
@@ -99,7 +99,7 @@ def _change(what: Change, connection: str, queue: str, targets: Sequence[Target]
 
 
 def _left(what: Change, target: Target, job: StoredJob | None) -> Left:
-    """Why a job was left, as its store describes it now."""
+    """Return why a job was left, as its store describes it now."""
     if job is None:
         return Left(results.FINISHED, {}, target)
     return Left(_reason(what, target, job), _details(job), target)

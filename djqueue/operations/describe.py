@@ -65,7 +65,8 @@ def name_for_people(name: str, stored: str) -> str:
 
 
 def show(text: str, connection: str | None = None) -> dict[str, Any]:
-    """All about the job whose id is `text`, or begins or ends like it; `JobNotFound` if none is.
+    """Return everything about the job whose id is `text`, or begins or ends with it. Raises
+    `JobNotFound`.
 
     A stored job has the keys of `describe_job` and ``priority interruptions worker``, a failed one
     those of `describe_failed_job` and ``state exception``. Both have ``history sent options tags
@@ -87,7 +88,7 @@ def show(text: str, connection: str | None = None) -> dict[str, Any]:
 
 
 def describe_job(connection: str, job: StoredJob) -> dict[str, Any]:
-    """A stored job as the JSON object that commands print. The keys are fixed."""
+    """Return a stored job as the JSON object that commands print. The keys are fixed."""
     return {
         "id": job.id,
         "name": job.name,
@@ -102,7 +103,7 @@ def describe_job(connection: str, job: StoredJob) -> dict[str, Any]:
 
 
 def describe_failed_job(row: FailedJob) -> dict[str, Any]:
-    """A failed job as the JSON object that commands print. The keys are fixed."""
+    """Return a failed job as the JSON object that commands print. The keys are fixed."""
     return {
         "id": str(row.uuid),
         "row": row.pk,
@@ -117,7 +118,7 @@ def describe_failed_job(row: FailedJob) -> dict[str, Any]:
 
 
 def describe_queue(one: QueueStatus) -> dict[str, Any]:
-    """A queue as the JSON object that commands print. The keys are fixed."""
+    """Return a queue as the JSON object that commands print. The keys are fixed."""
     return {
         "connection": one.connection,
         "queue": one.queue,
@@ -172,8 +173,9 @@ def _context(kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_for_people(text: str) -> tuple[payload.Payload, str]:
-    """A stored payload with its arguments, or without them and the reason why not. Raises
-    `InvalidPayload`; nothing of it is run, and what is too long for a reader is not even read.
+    """Return a stored payload with its arguments, or without them and the reason why. Raises
+    `InvalidPayload`. Nothing of the payload is run, and one that is too long for a reader is not
+    read.
     """
     if len(text) > LONGEST_SHOWN:
         raise InvalidPayload(
@@ -183,8 +185,8 @@ def read_for_people(text: str) -> tuple[payload.Payload, str]:
 
 
 def remark_on(named: str, stored_as: str) -> str:
-    """What to know about a job that its payload calls `named` and its row or message `stored_as`;
-    an empty text if all is as usual.
+    """Return a remark about a job that its payload calls `named` and its row or message
+    `stored_as`; an empty text if nothing is unusual.
     """
     # As far as both are shown: what a column cannot hold is spelled out in it, and cut.
     if one_line(named)[:200] != one_line(stored_as)[:200]:
@@ -200,7 +202,7 @@ def remark_on(named: str, stored_as: str) -> str:
 
 
 def options_of(limits: payload.Limits) -> dict[str, Any]:
-    """The options of a payload that are not as usual."""
+    """Return the options of a payload that differ from their defaults."""
     return {
         field.name: _json_value(value)
         for field in fields(limits)
@@ -215,7 +217,9 @@ def _json_value(value: Any) -> Any:
 
 
 def readable(read: payload.Payload) -> tuple[payload.Payload, str]:
-    """A payload with its arguments unpacked, or as it is with the reason why they are not."""
+    """Return a payload with its arguments unpacked, or unchanged with the reason why they are
+    not.
+    """
     try:
         return unpacked(read, MOST_SHOWN), ""
     except TooLong:

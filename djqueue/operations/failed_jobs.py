@@ -79,7 +79,7 @@ class Selection:
     """The first and the last row number, both included."""
 
     def condition(self) -> Q:
-        """The rows, as a condition of the ORM."""
+        """Return the selection as a condition of the ORM."""
         wanted: dict[str, Any] = {
             "uuid__in": self.ids,
             "connection": self.connection,
@@ -92,7 +92,7 @@ class Selection:
         return Q(**{key: value for key, value in wanted.items() if value is not None})
 
     def described(self) -> dict[str, object]:
-        """The filters, for the record; ids are none."""
+        """Return the filters, for the log; ids are none."""
         return {
             key: value for key, value in vars(self).items() if value is not None and key != "ids"
         }
@@ -110,7 +110,7 @@ class Found(NamedTuple):
 
 
 def find(text: str) -> FailedJob:
-    """The failed job whose id is `text`, or begins or ends like it. Raises `JobNotFound`."""
+    """Return the failed job whose id is `text`, or begins or ends with it. Raises `JobNotFound`."""
     part = ids.digits(text)
     if len(part) == ids.LENGTH:
         found = list(table().filter(uuid=part))
@@ -124,7 +124,9 @@ def find(text: str) -> FailedJob:
 
 
 def _refuse_row_number(part: str, found: FailedJob) -> None:
-    """A number that is the end of one job's id and the row of another stands for neither."""
+    """Raise `JobNotFound` for a number that is the end of one job's id and the row number of
+    another.
+    """
     is_number = part.isdigit() and len(part) < 19 and int(part) != found.pk
     if is_number and table().filter(pk=int(part)).exists():
         raise JobNotFound(
@@ -134,7 +136,7 @@ def _refuse_row_number(part: str, found: FailedJob) -> None:
 
 
 def not_found(kind: str, text: str, candidates: Sequence[str]) -> JobNotFound:
-    """The words for an id that no job has, or that fits `candidates`."""
+    """Return the error for an id that no job has, or that fits `candidates`."""
     if not candidates:
         hint = " Row numbers are for queue_retry --range alone." if text.isdigit() else ""
         return JobNotFound(
@@ -149,7 +151,7 @@ def not_found(kind: str, text: str, candidates: Sequence[str]) -> JobNotFound:
 
 
 def resolve(texts: Sequence[str]) -> Found:
-    """The failed jobs that ids, or parts of ids, stand for."""
+    """Return the failed jobs that ids, or parts of ids, name."""
     found: dict[str, None] = {}
     unknown = []
     for text in texts:
@@ -161,18 +163,20 @@ def resolve(texts: Sequence[str]) -> Found:
 
 
 def count(selection: Selection = ALL) -> int:
-    """How many failed jobs fit."""
+    """Return the number of failed jobs that match."""
     return table().filter(selection.condition()).count()
 
 
 def some_ids(selection: Selection, at_most: int) -> list[str]:
-    """The ids of the first failed jobs that fit, oldest first."""
+    """Return the ids of the first failed jobs that match, oldest first."""
     rows = table().filter(selection.condition()).order_by("id")
     return [str(uuid) for uuid in rows.values_list("uuid", flat=True)[:at_most]]
 
 
 def named(selection: Selection, at_most: int = 10) -> str:
-    """Which failed jobs fit, for people: each of a few, of many how many of each name."""
+    """Return which failed jobs match, as a text: each one if they are few, else a number for each
+    name.
+    """
     rows = table().filter(selection.condition())
     few = list(rows.order_by("id").values_list("name", "uuid", "id")[: at_most + 1])
     if len(few) <= at_most:
@@ -184,8 +188,8 @@ def named(selection: Selection, at_most: int = 10) -> str:
 
 
 def listed(selection: Selection = ALL, limit: int | None = None) -> Iterator[FailedJob]:
-    """Failed jobs that fit, newest first, without their payloads and tracebacks. Each has the
-    beginning of its payload as ``payload_begin``.
+    """Return the failed jobs that match, newest first, without their payloads and tracebacks. Each
+    has the beginning of its payload as ``payload_begin``.
     """
     rows = table().filter(selection.condition()).order_by("-id")
     rows = rows.defer("payload", "exception", "history")
@@ -203,7 +207,9 @@ def _page(limit: int | None) -> int:
 
 
 def slices(selection: Selection) -> Iterator[list[int]]:
-    """Row numbers of what fits, ascending, up to the newest one there is now."""
+    """Return the row numbers of what matches, ascending, up to the newest at the time of the
+    call.
+    """
     rows = table().filter(selection.condition())
     newest = rows.order_by("-id").values_list("id", flat=True).first()
     last = 0
@@ -222,8 +228,8 @@ def forget(
     *,
     until: float = float("inf"),
 ) -> int:
-    """Delete the failed jobs that fit; how many were deleted by this call. What the payload store
-    has for them goes too.
+    """Delete the failed jobs that match, and what the payload store has for them. Return the number
+    of jobs that this call deleted.
 
     They go in statements of at most `SLICE` rows. `on_progress` is called after each, with the
     number of rows that have been looked at. Nothing is begun after the moment `until` (monotonic).
@@ -246,13 +252,13 @@ def forget(
 
 
 def _put_aside(rows: QuerySet[FailedJob]) -> list[str]:
-    """The ids of those whose arguments are in the payload store."""
+    """Return the ids of the jobs whose arguments are in the payload store."""
     likely = rows.filter(payload__contains=packing.STORED_MARK).values_list("uuid", "payload")
     return [str(uuid) for uuid, text in likely if packing.is_stored(text)]
 
 
 def failed_before(seconds: float) -> Selection:
-    """What failed more than so long ago."""
+    """Return the selection of the jobs that failed more than `seconds` ago."""
     return Selection(before=timezone.now() - timedelta(seconds=seconds))
 
 
@@ -265,8 +271,8 @@ def free() -> QuerySet[FailedJob]:
 
 
 def take(by: str, keys: Sequence[int]) -> dict[int, str]:
-    """Take those of the rows that are free: they belong to `by` for a while. Return for each the
-    push id that it is moved under, which is that of an earlier try if there was one.
+    """Take those of the rows that are free: they belong to `by` for a while. Return the push id for
+    each, which is that of an earlier try if there was one.
     """
     if not holding.take(table().filter(pk__in=keys), by, HOLD):
         return {}
@@ -279,12 +285,12 @@ _NAMED = ("pk", "uuid", "push_id")
 
 
 def gone(by: str, keys: Sequence[int]) -> int:
-    """Delete rows that still belong to `by`, and return their number. One whose job has failed
-    again since it was taken does not.
+    """Delete rows that still belong to `by`, and return their number. A row whose job has failed
+    again since it was taken no longer belongs to it.
     """
     return holding.delete(table().filter(pk__in=keys), by) if keys else 0
 
 
 def let_go(by: str, keys: Iterable[int]) -> None:
-    """Give up the rows that still belong to `by`."""
+    """Free the rows that still belong to `by`."""
     holding.release(table().filter(pk__in=list(keys)), by)

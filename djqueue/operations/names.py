@@ -14,8 +14,8 @@ __all__ = ["unknown_queue"]
 
 
 def unknown_queue(connection: str, queue: str) -> str:
-    """A remark about a queue that holds nothing, that no code names and no worker reads; an
-    empty text for any other, and where the store cannot be asked.
+    """Return a remark about a queue that holds nothing, that no code names and that no worker
+    reads. Return an empty text for any other queue, and if the store does not answer.
     """
     named = _named(connection)
     if queue in named:
@@ -37,7 +37,7 @@ def unknown_queue(connection: str, queue: str) -> str:
 
 
 def _named(connection: str) -> set[str]:
-    """The queues that settings and jobs name."""
+    """Return the queues that settings and jobs name."""
     ours = settings()
     found = {route.queue for route in ours.routes.values()}
     found |= {spec.options.queue for spec in registry.all()}

@@ -36,8 +36,8 @@ SHARDS = 16
 
 
 def prune_payloads(budget: float = 2.0) -> int:
-    """Remove entries of the payload store without a job or a failed row; how many. Takes about
-    `budget` seconds at most: the rest is left to the next time.
+    """Remove entries of the payload store that have neither a job nor a failed row. Return their
+    number. The call takes about `budget` seconds at most; the next call goes on with the rest.
 
     An entry that is still needed is not looked at again for a while (`seconds_until_check`). One
     whose connection cannot be asked for a job, or is not configured here, goes by its age.
@@ -63,7 +63,9 @@ def prune_payloads(budget: float = 2.0) -> int:
 
 
 def _orphans(age: timedelta) -> Iterator[list[str]]:
-    """Slices of what is due for a look and not needed; what is needed is put off for a day."""
+    """Return slices of the entries that are due for a check and not needed. Needed ones are
+    postponed for a day.
+    """
     silent: set[str] = set()
     while True:
         rows = list(_due(age, silent).order_by("check_at")[:SLICE])
@@ -95,8 +97,8 @@ def _due(age: timedelta, silent: set[str]) -> QuerySet[Payload]:
 
 
 def _needed(connection: str, uuids: list[UUID]) -> set[UUID]:
-    """Those with a job, or a row that says that there is one. Failed ones are asked for before and
-    after the others: a job that is retried meanwhile leaves the one place for the other.
+    """Return the ids that have a job, or a row that stands for one. Failed rows are read before and
+    after the others: a job that is retried meanwhile moves from one place to the other.
     """
     needed = _failed(uuids)
     needed |= _parked(uuids)
@@ -126,7 +128,7 @@ def _parked(uuids: list[UUID]) -> set[UUID]:
 
 
 def _guarded(uuids: list[UUID]) -> set[UUID]:
-    """Those that a worker has begun, and that are not over: also where a store cannot be asked."""
+    """Return the ids that a worker has begun and not ended, also where a store cannot be asked."""
     from djqueue.models import Run
 
     found: set[UUID] = set()

@@ -35,8 +35,8 @@ SLICE = 500
 
 def prune(budget: float = BUDGET) -> bool:
     """Remove failed jobs above the age in the settings, old guard rows, ended pauses, free slots of
-    limits, and what waits in the outbox for no connection. False: `budget` ran out before all was
-    removed.
+    limits, and outbox rows of connections that no longer exist. Return False if `budget` ran out
+    before all was removed.
     """
     end = time.monotonic() + budget
     known = settings()
@@ -54,8 +54,8 @@ def prune(budget: float = BUDGET) -> bool:
 
 
 def _old_guards(alias: str) -> QuerySet[Run]:
-    """Rows of jobs that ended long ago; and of jobs that, when they were put back, were not due
-    for long. Their stores have none of them any more.
+    """Return the rows of jobs that ended long ago, and of jobs whose last delay ended long ago.
+    Their stores no longer have these jobs.
     """
     from djqueue.models import Run
 
@@ -71,7 +71,7 @@ def _old_controls(alias: str) -> QuerySet[Control]:
 
 
 def _idle_slots(alias: str) -> QuerySet[Slot]:
-    """Rows appear again when they are used."""
+    """Return the slots that were not used for long. Their rows appear again when they are used."""
     from djqueue.models import Slot
 
     long_ago = UtcNow() - timedelta(seconds=IDLE)

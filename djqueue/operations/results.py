@@ -51,7 +51,7 @@ class Target(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What people call it: name and id."""
+        """Return name and id, for people."""
         return one_line(f"{self.name} {self.id}")
 
 
@@ -121,7 +121,7 @@ class Left(NamedTuple):
 
     @property
     def why(self) -> str:
-        """The reason, about this job."""
+        """Return the reason, about this job."""
         words = str(self.reason.one)
         # Without details the words are a store's own, and may have a percent sign of their own.
         return words % self.details if self.details else words
@@ -138,7 +138,7 @@ class Result:
 
     @property
     def reasons(self) -> list[tuple[Reason, list[Left]]]:
-        """What was left, by reason."""
+        """Return the jobs that were left, by reason."""
         groups: dict[tuple[str, str], tuple[Reason, list[Left]]] = {}
         for left in self.left:
             words = str(left.reason.one), str(left.reason.many)

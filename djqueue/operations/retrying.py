@@ -79,7 +79,7 @@ def retry(
     on_progress: Callable[[int], object] = lambda done: None,
     on_moved: Callable[[Iterable[int]], object] = lambda keys: None,
 ) -> Retried:
-    """Move the failed jobs that fit back to their queues, oldest first.
+    """Move the failed jobs that match back to their queues, oldest first.
 
     `on_progress` is called after each slice, with the number of rows that have been looked at, and
     `on_moved` with the numbers of the rows that this call has moved.
@@ -116,7 +116,7 @@ def _by_connection(keys: Sequence[int]) -> dict[str, list[FailedJob]]:
 
 
 def _refusal(connection: str) -> str | None:
-    """Why jobs that failed on `connection` cannot go back there; None if they can."""
+    """Return why jobs that failed on `connection` cannot go back there; None if they can."""
     try:
         capabilities = queues[connection].driver.capabilities
     except QueueError as error:
@@ -136,8 +136,8 @@ class _RefusedError(Exception):
 def _ready(
     rows: Sequence[FailedJob], refused: dict[str, int]
 ) -> list[tuple[FailedJob, OutgoingJob]]:
-    """What to push for each row, made before anything is deleted. One that the project's own code
-    cannot cope with is counted in `refused`, and holds up no other.
+    """Return the job to push for each row, made before anything is deleted. A row for which the
+    project's own code raises is counted in `refused`, and does not hold up the others.
     """
     ready = []
     for row in rows:
@@ -184,7 +184,9 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
 
 
 def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
-    """In one transaction. The delete comes first, and its row count decides who does it."""
+    """Move jobs in one transaction. The delete comes first, and its row count decides which of two
+    operators moves them.
+    """
     jobs = {row.pk: job for row, job in ready}
     try:
         with transaction.atomic(using=failed_jobs.store()):
@@ -204,7 +206,7 @@ def _keep(rows: Iterable[FailedJob]) -> None:
 
 
 def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:
-    """Delete the rows; those of them that were still there."""
+    """Delete the rows. Return those that still existed."""
     alias = failed_jobs.store()
     with transaction.atomic(using=alias):
         complete = _delete([row.pk for row in rows]) == len(rows)
@@ -240,7 +242,7 @@ def _message_group(spec: JobSpec, text: str) -> str | None:
 
 
 def _ask(spec: JobSpec, text: str, what: str, function: Callable[[JobInstance], T]) -> T | None:
-    """What a function of the project says for the job; None where the job cannot be made."""
+    """Return what a function of the project says for the job; None if the job cannot be made."""
     try:
         # A savepoint: a query that fails in there must not break an open transaction for the rest.
         with transaction.atomic(using=failed_jobs.store()):
@@ -257,8 +259,8 @@ def _ask(spec: JobSpec, text: str, what: str, function: Callable[[JobInstance], 
 
 
 def _until(spec: JobSpec, text: str) -> float | None:
-    """Until when the retried job may be tried, counted from now as after a dispatch. None: there is
-    no such limit, or it is a moment that has passed.
+    """Return until when the retried job may be tried, counted from now as after a dispatch. Return
+    None if there is no such limit, or if it has passed.
     """
     now = time.time()
     until = spec.options.retry_until
@@ -271,7 +273,9 @@ def _until(spec: JobSpec, text: str) -> float | None:
 
 
 def _with_retry_until(text: str, until: float | None) -> str:
-    """The payload with this ``retry_until``; a damaged one as it is, to fail as it did."""
+    """Return the payload with this ``retry_until``. A damaged payload is returned unchanged, to
+    fail again.
+    """
     if until is None and '"retry_until":' not in text:
         return text
     try:

@@ -40,7 +40,7 @@ class Listed(NamedTuple):
 
     @property
     def target(self) -> Target:
-        """The job as what an operator means: without its payload."""
+        """Return the job as an operator's target, which has no payload."""
         job = self.job
         return Target(self.connection, job.queue, job.key or job.id, job.name)
 
@@ -54,7 +54,7 @@ class Selected(NamedTuple):
 
 
 def locate(text: str, connection: str | None = None) -> Listed:
-    """The stored job whose id is `text`, or begins or ends like it. Raises `JobNotFound`.
+    """Return the stored job whose id is `text`, or begins or ends with it. Raises `JobNotFound`.
 
     Without a `connection` every one is asked; one that cannot be reached is named in the error.
     """
@@ -78,7 +78,7 @@ def locate(text: str, connection: str | None = None) -> Listed:
 
 
 def _names() -> list[str]:
-    """Every connection that keeps jobs itself, the default one first."""
+    """Return every connection that keeps jobs itself, the default one first."""
     found: dict[str, None] = {}
     for name in (None, *queues):
         try:
@@ -97,7 +97,7 @@ def _search(inspector: Inspector, part: str) -> list[StoredJob]:
 
 
 def choose(texts: Sequence[str], connection: str | None = None) -> Selected:
-    """The stored jobs that ids, or parts of ids, stand for."""
+    """Return the stored jobs that ids, or parts of ids, name."""
     found = []
     unknown = []
     for text in texts:
@@ -115,7 +115,8 @@ def matching(
     name: str | None = None,
     limit: int | None = None,
 ) -> Iterator[Listed]:
-    """Stored jobs by queue, state and name; those that run first, then as they would run.
+    """Return stored jobs by queue, state and name: running jobs first, then the others in the order
+    in which they would run.
 
     Where a connection passes its jobs on, those of each member in turn; one that cannot be reached
     is an error after the others.
@@ -146,7 +147,7 @@ def _held_by(keeper: str, queue: str | None, states: Sequence[State]) -> Iterato
 
 
 def _pages(inspector: Inspector, queue: str, state: State) -> Iterator[StoredJob]:
-    """Each job once, although workers take jobs away while the pages are turned."""
+    """Return each job once, although workers may take jobs between two pages."""
     seen: set[str] = set()
     after = None
     while True:
@@ -160,7 +161,7 @@ def _pages(inspector: Inspector, queue: str, state: State) -> Iterator[StoredJob
 
 
 def targets(found: Iterable[Listed]) -> list[Target]:
-    """Each job once, without its payload. All of them are read before the first is changed: that
-    moves others from page to page.
+    """Return each job once, without its payload. All jobs are read before the first is changed,
+    since a change moves others to another page.
     """
     return list(dict.fromkeys(each.target for each in found))

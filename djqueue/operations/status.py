@@ -49,7 +49,7 @@ class QueueStatus(NamedTuple):
 
     @property
     def state(self) -> str:
-        """``paused``, ``active``, ``no worker``, or ``unknown``."""
+        """Return ``paused``, ``active``, ``no worker``, or ``unknown``."""
         if self.paused:
             return "paused"
         if self.workers is None:
@@ -58,7 +58,7 @@ class QueueStatus(NamedTuple):
 
     @property
     def oldest(self) -> float | None:
-        """Seconds that the job that waits longest has been waiting; None where nothing waits."""
+        """Return the seconds that the oldest waiting job has been waiting; None if no job waits."""
         at = self.counts.oldest_at
         return None if at is None else max((datetime.now(timezone.utc) - at).total_seconds(), 0.0)
 
@@ -92,7 +92,7 @@ class Busy(NamedTuple):
 
 
 def report(connection: str | None = None) -> Report:
-    """Every queue of one connection, or of all; those that keep no jobs are left out."""
+    """Return the state of every queue of one connection, or of all connections that keep jobs."""
     found: list[QueueStatus] = []
     workers: list[Worker] = []
     unreachable = []
@@ -110,7 +110,9 @@ def report(connection: str | None = None) -> Report:
 
 
 def _asked(connection: str | None) -> list[str]:
-    """Who keeps the jobs of a connection, or of all; one that cannot be made stands for itself."""
+    """Return the connections that keep the jobs of a connection, or of all. One whose driver cannot
+    be made stands for itself.
+    """
     found: dict[str, None] = {}
     for name in [connection] if connection is not None else list(queues):
         try:
@@ -149,7 +151,9 @@ def _stuck(asked: QueueConnection, queue: str, at_most: int = 1000) -> int:
 
 
 def alive(asked: QueueConnection) -> list[Worker]:
-    """The workers of a connection that are alive, by the clock of the database they report to."""
+    """Return the workers of a connection that are alive, by the clock of the database to which they
+    report.
+    """
     from djqueue.models import Worker
 
     own = asked.settings.database if asked.settings.jobs_in_sql else settings().job_database
@@ -183,7 +187,7 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
 
 
 def paused_for(one: QueueStatus) -> str:
-    """``paused for another 24 min by anna: SMTP is down``."""
+    """Return how long a queue is paused, as ``paused for another 24 min by anna: SMTP is down``."""
     pause = one.pause
     if pause is None:
         return "paused"
@@ -232,8 +236,9 @@ def monitor(
 
 
 def split_target(text: str) -> list[tuple[str, str]]:
-    """``connection:queue``, or a queue of the default connection; one for each member where that
-    passes its jobs on. Raises `UnknownConnection`, and `QueueError` for what cannot be a queue.
+    """Return connection and queue of ``connection:queue``, or of a queue of the default connection;
+    one pair for each member if the connection passes its jobs on. Raises `UnknownConnection`, and
+    `QueueError` for a text that cannot be a queue.
     """
     name, colon, queue = text.rpartition(":")
     asked = queues[name if colon else None]

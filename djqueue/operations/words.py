@@ -29,7 +29,7 @@ STATES: dict[State, LazyText] = {
 
 
 def span(seconds: float) -> str:
-    """A duration in its largest unit, as in ``12 s`` or ``3 h``."""
+    """Return a duration in its largest unit, as in ``12 s`` or ``3 h``."""
     whole = max(0, int(seconds))
     if whole < 60:
         return pgettext("duration", "%(number)d s") % {"number": whole}
@@ -41,12 +41,14 @@ def span(seconds: float) -> str:
 
 
 def since(moment: dt.datetime, now: dt.datetime) -> float:
-    """Seconds between two times; where USE_TZ is False databases give them without a zone."""
+    """Return the seconds between two times. Where USE_TZ is False databases return them without a
+    zone.
+    """
     return ((aware(now) or now) - (aware(moment) or moment)).total_seconds()
 
 
 def relative(moment: dt.datetime, now: dt.datetime) -> str:
-    """``3 h ago`` or ``in 4 min``."""
+    """Return ``3 h ago`` or ``in 4 min``."""
     seconds = since(moment, now)
     if seconds < 0:
         return gettext("in %(span)s") % {"span": span(-seconds)}
@@ -56,12 +58,14 @@ def relative(moment: dt.datetime, now: dt.datetime) -> str:
 
 
 def number_of(number: int, noun: str) -> str:
-    """``"1 failed job"``, ``"12,431 failed jobs"``."""
+    """Return a number with its noun: ``"1 failed job"``, ``"12,431 failed jobs"``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(jobs: Sequence[tuple[str, str]], at_most: int = 10) -> str:
-    """Which jobs, given as name and id: each of a few, of many how many of each name."""
+    """Return the jobs, given as name and id, as a text: each one if they are few, else a number for
+    each name.
+    """
     if len(jobs) <= at_most:
         return ", ".join(one_line(f"{name} {id}") for name, id in jobs)
     counted = Counter(name for name, _id in jobs).most_common()

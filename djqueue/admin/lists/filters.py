@@ -35,7 +35,9 @@ Choices = list[tuple[Any, str]]
 
 
 def _named(queryset: QuerySet[Any], column: str, value: str | None) -> QuerySet[Any]:
-    """The rows with that name; none for what no row can have, and some databases refuse."""
+    """Return the rows with that name; none for a name that no row can have and that some databases
+    refuse.
+    """
     if value is None:
         return queryset
     if "\0" in value or len(value) > LONGEST or not _is_utf8(value):
@@ -54,7 +56,7 @@ class StateFilter(SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """What operators type and links carry are the words they read."""
+        """Return the states by the words that operators read, which links carry as well."""
         return [
             (State.WAITING.value, str(STATES[State.WAITING])),
             (State.DELAYED.value, str(STATES[State.DELAYED])),
@@ -63,7 +65,7 @@ class StateFilter(SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows of that state."""
+        """Return the rows of that state."""
         value = self.value()
         if value is None:
             return queryset
@@ -72,7 +74,7 @@ class StateFilter(SimpleListFilter):
 
     @staticmethod
     def states(value: str) -> list[State]:
-        """The state that a link or an operator names; none for another word."""
+        """Return the states that a word in a link means; none for another word."""
         known = {"running": State.RESERVED} | {state.value: state for state in State}
         return [known[value]] if value in known else []
 
@@ -84,18 +86,18 @@ class QueueFilter(SimpleListFilter):
     parameter_name = "queue"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """Queue names; the chosen one is among them even when nothing is left in it."""
+        """Return queue names. The chosen one is among them even if nothing is left in it."""
         names = set(self.names(request, model_admin))
         names |= {name for name in request.GET.getlist(self.parameter_name) if name}
         return [(name, text.one_line(name, LONGEST)) for name in sorted(names)]
 
     def names(self, request: HttpRequest, model_admin: Any) -> list[str]:
-        """The queues to offer."""
+        """Return the queues to offer."""
         found: list[str] = model_admin.queue_names(request)
         return found
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows of that queue."""
+        """Return the rows of that queue."""
         return _named(queryset, "queue", self.value())
 
 
@@ -103,7 +105,7 @@ class FailedQueueFilter(QueueFilter):
     """One queue that has failed jobs."""
 
     def names(self, request: HttpRequest, model_admin: Any) -> list[str]:
-        """The queues of the chosen connection, or of all."""
+        """Return the queues of the chosen connection, or of all."""
         alias = model_admin.alias(request)
         connection = request.GET.get("connection")
         usable = connection is None or ("\0" not in connection and _is_utf8(connection))
@@ -117,12 +119,12 @@ class FailedConnectionFilter(SimpleListFilter):
     parameter_name = "connection"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """Every connection that rows name, known to the settings or not."""
+        """Return every connection that rows name, whether the settings know it or not."""
         names = queue_names.connections_of_failed_jobs(model_admin.alias(request))
         return [(name, text.one_line(name, LONGEST)) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows of that connection."""
+        """Return the rows of that connection."""
         return _named(queryset, "connection", self.value())
 
 
@@ -139,14 +141,14 @@ class FailedWhenFilter(SimpleListFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """The spans, and what is older than all of them."""
+        """Return the spans, and one for everything older."""
         return [
             *((key, str(words)) for key, (words, _span) in self.SPANS.items()),
             ("older", str(_("earlier"))),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows of that span, by the database's clock."""
+        """Return the rows of that span, by the database's clock."""
         value = self.value()
         if value in self.SPANS:
             return queryset.filter(failed_at__gte=UtcNow() - self.SPANS[value][1])
@@ -162,14 +164,14 @@ class DatabaseFilter(SimpleListFilter):
     parameter_name = DATABASE
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """The aliases, called by their connections."""
+        """Return the aliases, with the names of their connections."""
         databases = model_admin.databases()
         if len(databases) < 2:
             return []
         return [(alias, ", ".join(names)) for alias, names in databases.items()]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """No "All": rows of two databases are never in one list."""
+        """Return the choices without "All": rows of two databases are never in one list."""
         shown = self.value() or next(iter(self.lookup_choices))[0]
         for alias, names in self.lookup_choices:
             yield {
@@ -179,7 +181,9 @@ class DatabaseFilter(SimpleListFilter):
             }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """As it is: `OperatorAdmin.get_queryset` has chosen the database already."""
+        """Return `queryset` unchanged: `OperatorAdmin.get_queryset` has chosen the database
+        already.
+        """
         return queryset
 
 
@@ -194,7 +198,7 @@ class StoreFilter(DatabaseFilter):
         super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """The databases and the other stores, called by their connections."""
+        """Return the databases and the other stores, with the names of their connections."""
         databases = model_admin.databases()
         self._stores: list[str] = model_admin.stores()
         if len(databases) + len(self._stores) < 2:
@@ -202,11 +206,11 @@ class StoreFilter(DatabaseFilter):
         return [(alias, ", ".join(names) or alias) for alias, names in databases.items()]
 
     def expected_parameters(self) -> list[str | None]:
-        """Both of them, so that either clears the other."""
+        """Return both parameters, so that choosing either clears the other."""
         return [self.parameter_name, CONNECTION]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """Databases first, as without other stores."""
+        """Return the databases first, as if there were no other stores."""
         for choice in super().choices(changelist):
             alias_only = {**choice, "query_string": _without_connection(choice["query_string"])}
             yield alias_only | {"selected": choice["selected"] and self._connection is None}
@@ -220,7 +224,7 @@ class StoreFilter(DatabaseFilter):
 
 
 def _without_connection(query: str) -> str:
-    """An address without the connection of another store."""
+    """Return an address without the connection of another store."""
     given = QueryDict(query.removeprefix("?"), mutable=True)
     given.pop(CONNECTION, None)
     return f"?{given.urlencode()}"

@@ -29,16 +29,16 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable
 
     @cached_property
     def count(self) -> int:
-        """How many rows the pages show."""
+        """Return the number of rows on the pages."""
         return min(self._seen, CAP)
 
     @property
     def is_capped(self) -> bool:
-        """Whether there are more rows than the pages show."""
+        """Return whether there are more rows than the pages show."""
         return self._seen > CAP
 
     @property
     def label(self) -> str:
-        """The count to show, as in ``10,000+``."""
+        """Return the count to show, as in ``10,000+``."""
         number = number_format(self.count, use_l10n=True, force_grouping=True)
         return f"{number}+" if self.is_capped else number

@@ -47,19 +47,21 @@ SELECT queue FROM names WHERE queue IS NOT NULL LIMIT %s
 
 
 def of_jobs(alias: str) -> list[str]:
-    """Names of the queues in a jobs table, and of those the settings know there."""
+    """Return the names of the queues in a jobs table, and of those that the settings know there."""
     stores = [c for c in settings().connections.values() if c.jobs_in_sql]
     return _sorted([c.queue for c in stores if c.database == alias], _names(alias, _JOBS))
 
 
 def of_failed_jobs(alias: str, connection: str | None) -> list[str]:
-    """Names of the queues whose failed jobs are kept, of one connection or of all."""
+    """Return the names of the queues that have failed jobs, of one connection or of all."""
     several = [connection] if connection else connections_of_failed_jobs(alias)
     return _sorted(*(_names(alias, _FAILED_QUEUES, name, name) for name in several))
 
 
 def connections_of_failed_jobs(alias: str) -> list[str]:
-    """Names of the connections whose failed jobs are kept; some may have left the settings."""
+    """Return the names of the connections that have failed jobs; some may have left the
+    settings.
+    """
     return _names(alias, _FAILED_CONNECTIONS)
 
 

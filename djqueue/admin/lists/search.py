@@ -27,7 +27,8 @@ LONGEST = 200
 
 
 def condition(text: str, free: str = "name", *, exceptions: bool = False) -> Q:
-    """The rows that all words of a search fit.
+    """Return the condition that all words of a search make. Words without a qualifier are looked
+    for in ids, in names and in the column `free`; with `exceptions` ``exc:`` is a qualifier too.
 
     Words without a qualifier are looked for in ids, in names and in the column `free`; with
     `exceptions` ``exc:`` is a qualifier too.
@@ -62,7 +63,7 @@ def _word(word: str, free: str, *, exceptions: bool) -> Q:
 
 
 def _named(column: str, value: str) -> Q:
-    """A dotted name or its last part; ``*`` stands for anything."""
+    """Return the condition for a dotted name or its last part; ``*`` stands for any text."""
     if "*" in value:
         pattern = ".*".join(
             re.escape(part) for part in re.split(r"\*+", value, maxsplit=MOST_STARS)
@@ -72,12 +73,12 @@ def _named(column: str, value: str) -> Q:
 
 
 def _is_id(word: str) -> bool:
-    """Whether a word is a whole id."""
+    """Return whether a word is a whole id."""
     return bool(_PART_OF_ID.match(word.casefold())) and len(word.replace("-", "")) == ids.LENGTH
 
 
 def _id(word: str) -> Q:
-    """A row number, a uuid, or the beginning or end of one."""
+    """Return the condition for a row number, a uuid, or the beginning or end of one."""
     found = Q(pk=int(word)) if _ROW.match(word) else Q(pk__in=())
     lower = word.casefold()
     if not _PART_OF_ID.match(lower) or len(lower.replace("-", "")) < SHORTEST_ID:
@@ -102,7 +103,7 @@ class Wanted:
         """Ids, or parts of ids, as hexadecimal digits: to be looked for instead of listing."""
 
     def fits(self, job: StoredJob) -> bool:
-        """Whether all words fit `job`."""
+        """Return whether all words match `job`."""
         return all(self._fits(word, job) for word in self._words)
 
     def _fits(self, word: str, job: StoredJob) -> bool:
@@ -120,8 +121,8 @@ class Wanted:
 
 
 def _is_named(name: str, value: str) -> bool:
-    """The same as `_named` of a name of any length: each part where it first fits, which is never
-    looked for a second time.
+    """Do as `_named` for a name of any length: each part matches at its first place, which is never
+    searched twice.
     """
     text, end = f".{name.lower()}", 0
     *parts, last = re.split(r"\*+", f".{value.lower()}", maxsplit=MOST_STARS)
@@ -134,7 +135,7 @@ def _is_named(name: str, value: str) -> bool:
 
 
 def _part(word: str) -> str | None:
-    """The digits of a word that can be nothing but an id, or a part of one."""
+    """Return the digits of a word that can only be an id or a part of one."""
     qualifier, _colon, value = word.partition(":")
     given = value if qualifier == "id" else word
     if not _PART_OF_ID.match(given.casefold()):

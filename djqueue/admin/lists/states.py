@@ -17,7 +17,8 @@ __all__ = ["with_state"]
 
 
 def with_state(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """`rows` with what the screens show beside the columns.
+    """Return `rows` with the columns that the screens add: ``state`` (the text of a `State`),
+    ``now`` (the store's clock), and ``holder``, the name of the worker.
 
     That is ``state`` (the text of a `State`), ``now`` (the store's clock), and ``holder``, the
     name of the worker.

@@ -40,7 +40,7 @@ __all__ = ["StoreChangeList", "StorePaginator", "StoreRows", "find", "queue_name
 
 
 def row_of(job: StoredJob) -> QueuedJob:
-    """A stored job as a row that is in no table, with what `states.with_state` adds."""
+    """Return a stored job as a row that is in no table, with the columns of `states.with_state`."""
     from djqueue.models import QueuedJob
 
     times: dict[str, Any] = {
@@ -67,13 +67,13 @@ def row_of(job: StoredJob) -> QueuedJob:
 
 
 def find(connection: str, keys: Sequence[Any]) -> list[QueuedJob]:
-    """The rows of those jobs that are there."""
+    """Return the rows of those jobs that exist."""
     names = [name for key in keys if (name := stored_key(str(key))) is not None]
     return [row_of(job) for job in queues[connection].inspector.find(names)] if names else []
 
 
 def queue_names(connection: str) -> list[str]:
-    """The queues to filter by; the configured one where the store does not answer."""
+    """Return the queues to filter by; the configured one if the store does not answer."""
     asked = queues[connection]
     try:
         return asked.inspector.queues()
@@ -93,11 +93,13 @@ class StoreRows:
     """Why it is not the whole list, for people."""
 
     def filter(self, **conditions: Any) -> StoreRows:
-        """As it is: Django narrows a queryset to the selected rows, which the form names anyway."""
+        """Return itself: Django narrows a queryset to the selected rows, which the form names
+        anyway.
+        """
         return self
 
     def page(self, start: int, stop: int) -> tuple[list[QueuedJob], int]:
-        """Rows from `start` to `stop`, and how many there are, as far as that is known."""
+        """Return rows from `start` to `stop`, and the number of all rows as far as it is known."""
         try:
             found = list(islice(self._jobs(), start, stop + 1))
             rows = [row_of(job) for job in found[: stop - start]]
@@ -138,7 +140,7 @@ class StoreRows:
         return inspector.queues() if self.queue is None else [self.queue]
 
     def _total(self) -> int:
-        """How many jobs there are by the store's own count; 0 where it has no such count."""
+        """Return the number of jobs by the store's own count; 0 if it has no such count."""
         if self.states != EVERY_STATE or not self.wanted.everything:
             return 0
         inspector = queues[self.connection].inspector
@@ -176,7 +178,7 @@ class StoreChangeList(LightChangeList):
     """The jobs list of a store: the filters' parameters choose the rows, and no column sorts."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        """What Django's list would ask the database."""
+        """Return the jobs that the filters and the search leave."""
         found = self.get_filters(request)
         self.filter_specs, self.has_filters, _lookups, _duplicates, self.has_active_filters = found
         self.clear_all_filters_qs = self.get_query_string(remove=self.get_filters_params())
@@ -184,7 +186,7 @@ class StoreChangeList(LightChangeList):
         return admin.store_rows(request, self.query)
 
     def get_results(self, request: HttpRequest) -> None:
-        """One page of it."""
+        """Set the results of one page."""
         rows: Any = self.queryset
         self.notes = rows.notes
         start = max(self.page_num - 1, 0) * self.list_per_page

@@ -20,12 +20,14 @@ NOTHING = "-"
 
 
 def pill(kind: str, text: object) -> SafeString:
-    """A status: always a text, its colour (by `kind`) only beside it."""
+    """Return a status as a text, with a colour by `kind` beside it."""
     return format_html('<span class="djq-pill djq-{}">{}</span>', kind, text)
 
 
 def moment(value: dt.datetime | None, now: dt.datetime, *, full: bool = False) -> SafeString | str:
-    """A time relative to `now`; the exact one beside it if `full`, else on hover, UTC on hover."""
+    """Return a time relative to `now`. With `full` the exact time stands beside it, else it appears
+    on hover; the time in UTC always appears on hover.
+    """
     value = aware(value)
     if value is None:
         return NOTHING
@@ -39,7 +41,7 @@ def moment(value: dt.datetime | None, now: dt.datetime, *, full: bool = False) -
 
 
 def state_pill(state: State, at: dt.datetime | None, now: dt.datetime) -> SafeString:
-    """The state of a job with how long it has lasted, or for a delayed job will last."""
+    """Return the state of a job with how long it has lasted, or for a delayed job will last."""
     label = STATES[state]
     if at is None:
         return pill(state.value, label)
