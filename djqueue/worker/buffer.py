@@ -38,7 +38,7 @@ class WindowSizer:
         self._stale = 0.0
 
     def observe(self, name: str, seconds: float, now: float) -> None:
-        """A job called `name` took, or has taken so far, this many seconds."""
+        """Note that a job called `name` took, or has taken so far, this many seconds."""
         usual = self._usual.get(name)
         if usual is None or seconds > usual * 4:  # slower than known: believe it at once
             self._usual[name] = seconds
@@ -48,7 +48,7 @@ class WindowSizer:
         self._seen[name] = now
 
     def size(self, now: float) -> int:
-        """How many jobs make a window at this moment."""
+        """Return the number of jobs that make a window at this moment."""
         if now >= self._stale:
             self._stale = now + 0.1
             for name in [name for name, seen in self._seen.items() if now - seen > LATELY]:
@@ -59,8 +59,9 @@ class WindowSizer:
 
 
 def goes_alone(reservation: Reservation) -> bool:
-    """Whether it must not share a window: a job that may have killed its worker would count an
-    interruption for its neighbours, and one that allows none must not be such a neighbour.
+    """Return whether a job must not share a window. A job that may have killed its worker would
+    count an interruption for its neighbours, and a job that allows no interruption must not be such
+    a neighbour.
     """
     return reservation.interruptions > 0 or limits_of(reservation.payload).max_interruptions == 0
 
@@ -69,7 +70,7 @@ class Buffer:
     """Reservations and notices on their way to a child."""
 
     def __init__(self, largest_window: int = 100, *, queues: int = 1) -> None:
-        """`queues`: how many the worker reads."""
+        """`queues`: the number of queues that the worker reads."""
         self.windows = WindowSizer(largest_window)
         self._ahead = AHEAD if queues == 1 else 1
         self.jobs: deque[Reservation] = deque()
@@ -80,7 +81,7 @@ class Buffer:
         """The ids of those here that do."""
 
     def add(self, reservations: Sequence[Reservation]) -> None:
-        """They were just reserved."""
+        """Take jobs that were just reserved."""
         self.jobs.extend(reservations)
         alone = {reservation.id for reservation in reservations if goes_alone(reservation)}
         self._alone |= alone
@@ -89,15 +90,15 @@ class Buffer:
     def put_first(
         self, reservations: Iterable[Reservation], notices: Iterable[Notice] = ()
     ) -> None:
-        """They were taken back from a child: they are next."""
+        """Take jobs that were taken back from a child: they are next."""
         taken = list(reservations)
         self.jobs.extendleft(reversed(taken))
         self._alone |= {reservation.id for reservation in taken if goes_alone(reservation)}
         self.notices.extendleft(reversed(list(notices)))
 
     def hand_out_notices(self, processes: Sequence[Process], now: float) -> None:
-        """Hand out the notices, to the emptiest child each. They need no reservation; while all
-        children run something long, they wait here.
+        """Hand out the notices, each to the emptiest child. They need no reservation. While all
+        children run long jobs, notices wait here.
         """
         if not self.notices:
             return
@@ -106,7 +107,7 @@ class Buffer:
             min(free, key=lambda process: len(process.held)).notify(self.notices.popleft())
 
     def hand_out_jobs(self, processes: Sequence[Process], capacity: int) -> int:
-        """Hand out jobs, evenly, at most `capacity` to a child; how many."""
+        """Hand out jobs, evenly, at most `capacity` to a child. Return their number."""
         handed = 0
         able = [p for p in processes if p.takes_work and len(p.held) < capacity]
         for position, process in enumerate(able):
@@ -123,7 +124,9 @@ class Buffer:
         return handed
 
     def _exclusive(self, process: Process) -> list[Reservation]:
-        """The next job goes to an empty child, and alone."""
+        """Hand the next job to an empty child, alone. Return it, or nothing if the child holds a
+        job.
+        """
         if process.held:
             return []
         job = self.jobs.popleft()
@@ -140,15 +143,15 @@ class Buffer:
         return window
 
     def capacity(self, now: float) -> int:
-        """Jobs that a child may hold. A second window is on its way while the first one runs,
-        unless a better queue may get something in between.
+        """Return the number of jobs that a child may hold. A second window is on its way while the
+        first one runs, unless a better queue may get something in between.
         """
         window = self.windows.size(now)
         return window * self._ahead if window > 1 else window
 
     def room(self, able: Sequence[Process], capacity: int) -> int:
-        """How many jobs the children that are `able` to take some can be given; 0 while the next
-        window of each is already there.
+        """Return the number of jobs that the children that are `able` to take some can be given; 0
+        while the next window of each is already there.
         """
         if self.saw_exclusive_job:
             return sum(1 for process in able if not process.held)
@@ -157,7 +160,7 @@ class Buffer:
         return min(sum(capacity - len(process.held) for process in able), LARGEST_EXCHANGE)
 
     def has_work_for(self, able: Sequence[Process], now: float) -> bool:
-        """Whether something can be handed out, or has to be given back."""
+        """Return whether something can be handed out, or has to be given back."""
         return bool(self.jobs) or (bool(self.notices) and any(p.is_free(now) for p in able))
 
     def drain(self) -> list[Reservation]:

@@ -32,7 +32,7 @@ class Events:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Signals are events in this block."""
+        """Turn signals into events in this block."""
         with self.interrupts.trapped():
             descriptor = self.interrupts.descriptor
             self.selector.register(descriptor, selectors.EVENT_READ, self.interrupts)
@@ -42,16 +42,16 @@ class Events:
                 self.selector.close()
 
     def signals(self, ready: list[object]) -> list[signal.Signals]:
-        """The signals among what is `ready`."""
+        """Return the signals among what is `ready`."""
         return self.interrupts.read() if self.interrupts in ready else []
 
     def pause(self, seconds: float) -> list[object]:
-        """Wait for so long, or until something happens."""
+        """Wait for this many seconds, or until something happens."""
         return _data(self.selector.select(seconds))
 
     def wait(self, now: float, until: float, polled: StoreWakeup | None) -> list[object]:
-        """What happens before `until`; a store that cannot call is `polled` in between. The turn
-        of the loop began at `now`.
+        """Return what happens before `until`. A store that cannot call is `polled` in between. The
+        turn of the loop began at `now`.
         """
         if clock.now() - now > GATHER and (ready := self.selector.select(0)):
             return _data(ready)  # gathered while the loop was at work
@@ -67,7 +67,7 @@ class Events:
         return _data(ready)
 
     def wait_for_answer(self, descriptor: int, until: float) -> list[object]:
-        """What happens before `until`, or before the store has answered on `descriptor`."""
+        """Return what happens before `until`, or before the store has answered on `descriptor`."""
         with self._listening_to(descriptor):
             ready = self.selector.select(max(0.0, until - clock.now()))
         if ready and all(_gathers(key.data) for key, _ in ready):
@@ -76,7 +76,9 @@ class Events:
 
     @contextmanager
     def _listening_to(self, descriptor: int) -> Iterator[None]:
-        """Where a wake-up has registered it already, its events come anyway."""
+        """Listen to `descriptor` in this block. If a wake-up has registered it already, its events
+        come anyway.
+        """
         if descriptor in self.selector.get_map():
             yield
             return
@@ -92,5 +94,5 @@ def _data(ready: _Ready) -> list[object]:
 
 
 def _gathers(data: object) -> bool:
-    """Whether it is a child that will have more to say in a moment."""
+    """Return whether it is a child that will have more to report in a moment."""
     return isinstance(data, Process) and len(data.held) > 4

@@ -78,7 +78,9 @@ class Exchanger:
     # -- exchanging ----------------------------------------------------------------------------
 
     def step(self, now: float, room: int, queues: Sequence[str], *, busy: bool) -> list[Fact]:
-        """Settle what ended, and reserve up to `room` jobs of `queues`, if it is time for either.
+        """Settle ends, and reserve up to `room` jobs of `queues`, if it is time for either. While
+        children are `busy`, an end waits a moment for others. After the end of the lease nothing is
+        settled: others may have the jobs.
 
         While children are `busy`, an end waits a moment for others. After the end of the lease
         nothing is settled: others may have it.
@@ -95,7 +97,7 @@ class Exchanger:
         return self._news()
 
     def arrived(self, now: float) -> list[Fact]:
-        """Take the answer to an exchange that was sent, if it is there."""
+        """Take the answer to an exchange that was sent, if it has arrived."""
         if (asked := self._asked) is None:
             return []
         try:
@@ -121,8 +123,8 @@ class Exchanger:
         return facts
 
     def _store_followed(self) -> bool:
-        """Whether the store may be asked for more. A database of failed jobs that is away, beside a
-        store that is there, keeps nothing else waiting.
+        """Store the ends that something follows. Return whether the store may be asked for more. A
+        database of failed jobs that is away does not hold up the rest if the store itself answers.
         """
         try:
             self.finish.store_followed()
@@ -176,7 +178,7 @@ class Exchanger:
             self._facts.append(CameBack())
 
     def _note_requeued(self, settlements: list[Settlement]) -> None:
-        """A job that goes back to its queue wakes no worker, so this one looks by itself."""
+        """Look for jobs soon if one went back to its queue, as that wakes no worker."""
         for settlement in settlements:
             if settlement.verdict is not REMOVE:
                 if settlement.delay:
@@ -192,7 +194,9 @@ class Exchanger:
             self._store.failed(error)
 
     def _settle_one_by_one(self, settlements: list[Settlement]) -> None:
-        """The store refuses one of them for what it is; the others do not wait for it."""
+        """Settle ends one by one after the store has refused one of them for its content; the
+        others do not wait for it.
+        """
         for number, settlement in enumerate(settlements):
             try:
                 self.finish.settled([settlement], self._store.session.settle([settlement]))
@@ -208,11 +212,11 @@ class Exchanger:
     # -- what it is given ------------------------------------------------------------------------
 
     def look_now(self) -> None:
-        """Something may be there: ask for jobs at the next step."""
+        """Ask for jobs at the next step: something may be there."""
         self._ask_at = 0.0
 
     def add(self, ends: Iterable[End]) -> None:
-        """Attempts ended; have that stored soon."""
+        """Take ends of attempts, and have them stored soon."""
         waited = bool(self.finish.followed)
         self.finish.add(ends)
         self._flush_soon()
@@ -221,25 +225,27 @@ class Exchanger:
             self._follow_at = max(self._follow_at, later)
 
     def give_back(self, reservations: list[Reservation]) -> None:
-        """They were reserved and never begun."""
+        """Give back jobs that were reserved and never begun."""
         self.begun -= len(reservations)
         self.finish.give_back(reservations)
         self._flush_soon()
 
     def take_in(self, reservations: list[Reservation]) -> None:
-        """Give back what the store held for this worker in answers that never arrived."""
+        """Give back the jobs that the store holds for this worker because of answers that never
+        arrived.
+        """
         self.begun += len(reservations)
         self.give_back(reservations)
 
     def _flush_soon(self) -> None:
-        """Settle with what will have ended in a moment."""
+        """Settle together with what will have ended in a moment."""
         if self._flush_at is None:
             self._flush_at = self._store.now() + self._store.driver.FLUSH_AFTER
 
     # -- at the end ------------------------------------------------------------------------------
 
     def store_what_it_takes(self) -> None:
-        """At the end of a worker that cannot go on: one try, whatever is wrong."""
+        """Try once to store everything, at the end of a worker that cannot go on."""
         for action in (self.finish.store_followed, self._settle):
             try:
                 action()
@@ -261,7 +267,7 @@ class Exchanger:
     # -- looking at it ---------------------------------------------------------------------------
 
     def warn_of_unstored(self) -> None:
-        """Say how many attempts have ended without the store knowing it."""
+        """Report the number of ended attempts of which the store does not know."""
         asked = self._asked.settlements if self._asked else []
         settlements = (*asked, *self.finish.settlements)
         ended = sum(1 for each in settlements if each.verdict is not Verdict.RETURN)
@@ -271,16 +277,18 @@ class Exchanger:
 
     @property
     def is_done(self) -> bool:
-        """Whether the store knows how everything ended."""
+        """Return whether the store knows how everything ended."""
         return self.finish.is_done and self._asked is None
 
     @property
     def awaited(self) -> Answer | None:
-        """The answer before which the store may not be asked anything."""
+        """Return the exchange whose answer has to arrive before the store may be asked anything
+        else.
+        """
         return None if self._asked is None else self._asked.answer
 
     def due_at(self, now: float, room: int, *, busy: bool) -> float:
-        """When `step` has something to do."""
+        """Return when `step` has something to do."""
         due = NEVER
         if self._flush_at is not None:
             due = self._flush_at if busy else now

@@ -63,12 +63,12 @@ occupies, where that is above ``--memory``."""
 
 
 def encode_window(items: Sequence[WorkItem]) -> bytes:
-    """A window of jobs as it goes over the work channel."""
+    """Return a window of jobs as it goes over the work channel."""
     return _framed([(number, *reservation) for number, reservation in items])
 
 
 def encode_notice(note: NoticeItem) -> bytes:
-    """A notice, in a window of its own."""
+    """Return a notice, in a window of its own."""
     number, notice = note
     if isinstance(notice, _Plain):
         return _framed((number, type(notice).__name__, *vars(notice).values()))
@@ -95,7 +95,7 @@ class WindowReader:
         self._descriptor = descriptor
 
     def read(self) -> list[WorkItem | NoticeItem]:
-        """The next window; EOFError when the parent is gone."""
+        """Return the next window. Raises EOFError when the parent is gone."""
         (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
         window = marshal.loads(self._exactly(length))  # noqa: S302 - our parent's
         if type(window) is tuple:
@@ -135,7 +135,9 @@ def _note(number: int, kind: str, *fields: Any) -> NoticeItem:
 
 
 def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
-    """A plain success is 25 bytes; anything else brings a JSON body, and a sum to check it by."""
+    """Return an outcome for the parent. A plain success is 25 bytes; any other has a JSON body, and
+    a sum to check it by.
+    """
     plain = outcome.ending is RETURNED and not (outcome.settled or outcome.spoilt)
     if plain and not memory:
         kind = _AWAITED if outcome.awaited else _PLAIN
@@ -157,13 +159,13 @@ def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
 
 
 def encode_delivered(index: int) -> bytes:
-    """A notice was delivered."""
+    """Return the report that a notice was delivered."""
     return _OUTCOME.pack(index, _DELIVERED, 0.0, 0, 0)
 
 
 def send_outcome(descriptor: int, data: bytes) -> None:
-    """Write all of it. What is larger than a pipe takes at once could be cut in two by a signal,
-    whose handler may be a job's, so signals wait.
+    """Write all of it. A signal, whose handler may be a job's, could cut in two what is larger than
+    a pipe takes at once: so signals wait.
     """
     if len(data) <= select.PIPE_BUF:
         os.write(descriptor, data)
@@ -187,7 +189,8 @@ class OutcomeReader:
         self._buffer = b""
 
     def feed(self, data: bytes) -> Iterator[ChildReport]:
-        """The answers that are complete by now. A last, torn one of a dead child never is.
+        """Return the answers that are complete by now. A last answer that a dead child cut off
+        never is. Raises `GarbledError` for anything else.
 
         `GarbledError` for anything else.
         """

@@ -68,7 +68,7 @@ _LOOK_EVERY = 0.05
 
 
 def main(assignment: Assignment, slot: Slot) -> NoReturn:
-    """Run until the parent closes the token pipe, or an attempt has spoilt this process."""
+    """Run until the parent closes the token pipe, or an attempt has made this process unusable."""
     code = 1
     try:
         _become_a_child(assignment)
@@ -88,8 +88,8 @@ def main(assignment: Assignment, slot: Slot) -> NoReturn:
 
 
 def _wind_up() -> None:
-    """End as a program does: threads that are not daemons are waited for, and what was registered
-    with `atexit` runs; error trackers send then. The warden sees to it that this ends.
+    """End as a program does: wait for threads that are not daemons, and run what was registered
+    with `atexit`; error trackers send then. The warden makes sure that this ends.
     """
     compat.wait_for_threads()
     compat.run_exit_functions()
@@ -128,7 +128,7 @@ class Child:
         )
 
     def run(self) -> None:
-        """Begin what there is a token for, until the parent closes the pipe."""
+        """Begin the items for which there are tokens, until the parent closes the pipe."""
         while True:
             try:
                 token = os.read(self._channels.tokens, TOKEN.size)
@@ -144,12 +144,12 @@ class Child:
                 return
 
     def close(self) -> None:
-        """Nothing runs here any more."""
+        """Close everything: nothing runs here any more."""
         self._timer.close()
 
     def _wait(self) -> None:
-        """Nothing to do: sleep until there is. A payload larger than the pipe takes comes before
-        its token, and has to be read away.
+        """Sleep until there is something to do. A payload larger than the pipe takes comes before
+        its token, and has to be read meanwhile.
         """
         if signals.worker_looping.receivers:
             self._worker_signal(signals.worker_looping)
@@ -161,7 +161,7 @@ class Child:
             self._items.extend(self._windows.read())
 
     def _take(self, index: int) -> WorkItem | NoticeItem:
-        """Item `index`. Earlier ones have been taken back from us."""
+        """Return item `index`. Earlier items have been taken back by the parent."""
         while True:
             while self._items:
                 item = self._items.popleft()
@@ -170,7 +170,7 @@ class Child:
             self._items.extend(self._windows.read())
 
     def _attempt(self, item: WorkItem) -> bool:
-        """Run a job and report it; whether this process must not be used again."""
+        """Run a job and report it. Return whether this process must not be used again."""
         self._index = item.number
         reservation = item.reservation
         attempt = self._runner.attempt(reservation)
@@ -195,13 +195,17 @@ class Child:
             self._slot.begin(number, now)
 
     def _clean_up(self, job: str) -> None:
-        """Asking Django for its connections costs a tenth of a short job."""
+        """Undo what a job may have left behind. Django is asked for its connections only if it may
+        have some, since that costs a tenth of a short job.
+        """
         if self._connected:
             self._connected = connections_after(job)
         self._surroundings.restore(job)
 
     def _was_forked(self) -> None:
-        """In a process that a job has forked: it is unknown to the worker, and reports nothing."""
+        """Mark a process that a job has forked: the worker does not know it, and it reports
+        nothing.
+        """
         for descriptor in self._channels[:3]:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
@@ -211,8 +215,8 @@ class Child:
         self._connected = True
 
     def _notify(self, note: NoticeItem) -> bool:
-        """Deliver a notice: user code that has to follow a stored outcome. Whether this process
-        must not be used again.
+        """Deliver a notice: user code that has to follow a stored outcome. Return whether this
+        process must not be used again.
         """
         self._index, notice = note.number, note.notice
         each = self._settings.rules.timeout or DEFAULT_TIMEOUT
@@ -238,7 +242,7 @@ class Child:
         return spoilt
 
     def _worker_signal(self, which: Signal, **more: Any) -> None:
-        """Worker signals are sent here, since the parent runs no user code."""
+        """Send a signal about the worker: the parent runs no user code."""
         own = self._settings
         signals.announce(
             which,
@@ -250,7 +254,9 @@ class Child:
         )
 
     def _memory(self, duration: float) -> int:
-        """Bytes in use, if above the limit. Looked at now and then only: it costs a file read."""
+        """Return the bytes in use if they are above the limit. Checked only now and then, as it
+        costs a file read.
+        """
         now = clock.now()
         if now - self._looked < _LOOK_EVERY and duration < _LOOK_EVERY:
             return 0
@@ -259,7 +265,7 @@ class Child:
         return used if used > self._settings.memory else 0
 
     def _own_finish(self) -> Finish:
-        """What atomic jobs end themselves through, on this process's own connections."""
+        """Return the finish of atomic jobs, on this process's own connections."""
         if self._finish is None:
             connection = self._settings.connection
             driver = make_driver(settings().connection(connection))
@@ -268,7 +274,7 @@ class Child:
 
 
 def _become_a_child(assignment: Assignment) -> None:
-    """Signals, group and crash dump of a process that runs user code."""
+    """Set signals, group and crash dump of a process that runs user code."""
     with contextlib.suppress(PermissionError):
         os.setpgid(0, 0)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -282,7 +288,7 @@ def _become_a_child(assignment: Assignment) -> None:
 
 
 def _die_with_warden(life: int, warden: int) -> None:
-    """No user code runs unsupervised: when the warden is gone, so is this process."""
+    """End this process when the warden is gone: no user code runs unsupervised."""
     if prctl is not None:
         set_parent_death_signal = 1
         prctl(set_parent_death_signal, signal.SIGKILL)

@@ -94,8 +94,8 @@ class Children:
         return link
 
     def start_missing(self, now: float) -> list[Process]:
-        """Start what is missing; ever more slowly while children die before they begin anything,
-        or cannot be started.
+        """Start the missing children; ever more slowly while children die before they begin
+        anything, or cannot be started.
         """
         born: list[Process] = []
         while len(self.processes) < self.size and now >= self._start_at:
@@ -123,13 +123,13 @@ class Children:
 
     @property
     def start_at(self) -> float:
-        """When a missing child may be started."""
+        """Return when a missing child may be started."""
         return self._start_at if len(self.processes) < self.size else NEVER
 
     # -- hearing -------------------------------------------------------------------------------
 
     def poll(self, ready: Iterable[object]) -> list[Fact]:
-        """What has happened. `ready` is the data of the selector's events."""
+        """Return what has happened. `ready` is the data of the selector's events."""
         facts: list[Fact] = []
         for source in ready:
             if isinstance(source, Process):
@@ -140,7 +140,7 @@ class Children:
         return facts
 
     def _read(self, process: Process, facts: list[Fact]) -> None:
-        """Take what a child has reported."""
+        """Take the reports of a child."""
         ends: list[End] = []
         for item, outcome, memory in process.reports():
             if isinstance(item, NoticeItem):
@@ -162,7 +162,7 @@ class Children:
             self._stop_listening(process)  # the end of a pipe is readable for ever
 
     def _reap(self, facts: list[Fact]) -> None:
-        """Account for the children that have exited, and for all that they held."""
+        """Account for the children that have exited, and for all jobs that they held."""
         lease_ended = False
         for exited in self.exits():
             process = exited.process
@@ -180,7 +180,7 @@ class Children:
             logger.warning("The store was away for too long: its jobs were stopped.")
 
     def exits(self) -> Iterator[ExitedChild]:
-        """The children that have exited since the last call."""
+        """Return the children that have exited since the last call."""
         if self.wardens.link is not None:
             try:
                 for report in self.wardens.link.reports():
@@ -217,7 +217,7 @@ class Children:
             self._selector.unregister(process.ends.outcomes)
 
     def _slow_down(self, process: Process) -> None:
-        """Start the next child later where one after the other dies at its start."""
+        """Delay the next start if children die one after the other at their start."""
         if process.has_begun or process.held:
             self._failures = 0
         elif process.killed_for is None and not process.slot.reason:
@@ -239,31 +239,31 @@ class Children:
     # -- work ----------------------------------------------------------------------------------
 
     def able(self) -> list[Process]:
-        """Children that take work, the emptiest first."""
+        """Return the children that take work, the emptiest first."""
         able = [process for process in self.processes if process.takes_work]
         return sorted(able, key=lambda process: len(process.held))
 
     @property
     def busy(self) -> bool:
-        """Whether a child holds anything."""
+        """Return whether a child holds anything."""
         return any(process.held for process in self.processes)
 
     def held(self) -> Iterator[Reservation]:
-        """Every reservation that a child holds."""
+        """Return every reservation that a child holds."""
         for process in self.processes:
             for item in process.held.values():
                 if isinstance(item, WorkItem):
                     yield item.reservation
 
     def running(self) -> list[str]:
-        """The names of the jobs that run at this moment."""
+        """Return the names of the jobs that run at this moment."""
         found = [process.running() for process in self.processes]
         return [
             each[0].reservation.name for each in found if each and isinstance(each[0], WorkItem)
         ]
 
     def send(self) -> None:
-        """Write to the children's pipes what they take; a full one wakes the loop later."""
+        """Write to the children's pipes as much as they take; a full pipe wakes the loop later."""
         for process in self.processes:
             self._wait_to_send(process, wait=process.send())
 
@@ -276,11 +276,11 @@ class Children:
             self._selector.unregister(process.ends.work)
 
     def take_back(self) -> list[Fact]:
-        """All that has not been begun."""
+        """Take back all items that have not been begun."""
         return [_unbegun(process) for process in self.processes]
 
     def take_back_behind_long_jobs(self, now: float) -> list[Fact]:
-        """What waits in children whose job has been running for long."""
+        """Take back the items that wait in children whose job has been running for long."""
         facts: list[Fact] = []
         for process in self.processes:
             if len(process.held) > 1 and (found := process.running()):
@@ -303,8 +303,8 @@ class Children:
     # -- limits --------------------------------------------------------------------------------
 
     def lease_until(self, at: float) -> None:
-        """What children hold, and what they are given, is ours until `at`: the end of the lease,
-        less a margin, counted from before the last request that renewed it.
+        """Set the end of the lease of all that children hold, and are given from now on: the end of
+        the worker's lease, less a margin, counted from before the last request that renewed it.
         """
         if at != self.lease_end:
             self.lease_end = at
@@ -312,7 +312,9 @@ class Children:
                 process.lease_until(at)
 
     def kill_silent(self, now: float) -> None:
-        """Kill what cannot say what became of its jobs, or does nothing although it holds some."""
+        """Kill children that cannot report on their jobs, or that do nothing although they hold
+        some.
+        """
         for process in self.processes:
             silence, mute = process.silence(now), process.mute_since
             if mute is not None and now - mute > _SILENT_WITHOUT_CHANNEL:
@@ -321,7 +323,7 @@ class Children:
                 process.kill(Broken(f"Its process held jobs and did nothing for {silence:.0f} s."))
 
     def kill_larger_than(self, limit: int) -> None:
-        """Kill what has grown above `limit` bytes during a job."""
+        """Kill children that have grown above `limit` bytes during a job."""
         for process in self.processes:
             if process.held and process.pid:
                 used = resident(process.pid)
@@ -329,12 +331,12 @@ class Children:
                     process.kill(TooLarge(used, limit))
 
     def kill_all(self, why: str) -> None:
-        """End every child at once; `why` goes on record as the reason of the interruption."""
+        """End every child at once; `why` is recorded as the reason of the interruption."""
         for process in self.processes:
             process.kill(Stopped(why))
 
     def close(self) -> None:
-        """Let idle children end by themselves, and make sure of it."""
+        """Let idle children end by themselves, and make sure that they do."""
         for process in self.processes:
             process.close()
         deadline = clock.now() + _TO_END

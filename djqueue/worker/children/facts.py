@@ -58,12 +58,12 @@ class ExitedChild(NamedTuple):
 
     @classmethod
     def of(cls, process: Process, status: int) -> ExitedChild:
-        """`process`, with what the warden wrote into its slot."""
+        """Return the facts about `process`, with what the warden wrote into its slot."""
         return cls(process, status, process.slot.reason, process.slot.after)
 
 
 def end_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings, now: float) -> End:
-    """The end of the attempt that a child had begun before it exited."""
+    """Return the end of the attempt that a child had begun before it exited."""
     outcome = outcome_of(exited, item, settings)
     if (running := exited.process.running()) and running[0] is item:
         outcome = outcome._replace(duration=now - running[1].since)
@@ -73,7 +73,7 @@ def end_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings, now: fl
 
 
 def outcome_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings) -> Outcome:
-    """How that attempt ended, from what the warden and the parent know."""
+    """Return the outcome of that attempt, from what the warden and the parent know."""
     process, rules, reservation = exited.process, settings.rules, item.reservation
     if exited.reason is Reason.TIMEOUT:
         return postmortem.timed_out(reservation, rules, exited.after, process.dump())

@@ -19,19 +19,19 @@ class Dropping(io.RawIOBase):
         self._descriptor = descriptor
 
     def writable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def fileno(self) -> int:
-        """The descriptor itself, for programs that inherit it."""
+        """Return the descriptor, for programs that inherit it."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """As the descriptor is."""
+        """Return whether the descriptor is a terminal."""
         return os.isatty(self._descriptor)
 
     def write(self, data: Buffer, /) -> int:
-        """How much was written, or lost."""
+        """Write, and return the number of characters that were written or lost."""
         try:
             return os.write(self._descriptor, data)
         except OSError:
@@ -39,7 +39,7 @@ class Dropping(io.RawIOBase):
 
 
 def unbuffer() -> None:
-    """In a child: each line that a job prints goes out when it is complete."""
+    """Make a child write each line that a job prints as soon as the line is complete."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not isinstance(stream, io.TextIOWrapper):  # none, or replaced by the project
@@ -54,7 +54,7 @@ def unbuffer() -> None:
 
 
 def flush() -> None:
-    """What was printed without the end of a line goes out as well."""
+    """Write also what was printed without the end of a line."""
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -64,8 +64,8 @@ def flush() -> None:
 
 
 def hold_standard_descriptors() -> None:
-    """Where one of the first three is closed, nothing else may take its place: it would be printed
-    to.
+    """Open the first three descriptors if they are closed: else a file that takes such a number
+    would receive what is printed.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -66,32 +66,32 @@ class Slot:
         self._version = 0.0
 
     def clear(self) -> None:
-        """The parent, before a child is started."""
+        """Reset the slot, in the parent, before a child is started."""
         for index in range(_SLOT // 8):
             self._view[index] = 0.0
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the worker is stopping."""
+        """Return whether the worker is stopping."""
         return self._page_view[_STOP_AT] > 0
 
     def release(self) -> None:
-        """Use the memory no more."""
+        """Stop using the memory."""
         self._view.release()
 
     # -- written by the child ------------------------------------------------------------------
 
     def begin(self, number: float, since: float, soft: float = 0.0, hard: float = 0.0) -> None:
-        """Item `number` begins."""
+        """Record that item `number` begins."""
         self._version = version = self._version + 1
         _RECORD.pack_into(self._map, self._at, version, number, since, soft, hard, version)
 
     def end(self) -> None:
-        """Nothing runs."""
+        """Record that nothing runs."""
         self.begin(0.0, 0.0)
 
     def running(self) -> Running | None:
-        """What runs, or None."""
+        """Return the item that runs, or None."""
         record = _RECORD.unpack_from(self._map, self._at)
         if not record[1] or record[0] != record[5]:
             return None
@@ -101,14 +101,14 @@ class Slot:
 
     @property
     def is_up(self) -> bool:
-        """Whether the child has come so far as to wait for work."""
+        """Whether the child has started and waits for work."""
         return self._view[0] > 0
 
     # -- written by the parent -----------------------------------------------------------------
 
     @property
     def lease_end(self) -> float:
-        """When what this child holds may be taken over by others; the child is killed then."""
+        """When others may take over what this child holds; the child is killed then."""
         return self._view[_LEASE_END]
 
     @lease_end.setter
@@ -117,7 +117,7 @@ class Slot:
 
     @property
     def held(self) -> int:
-        """How many items the child holds."""
+        """The number of items that the child holds."""
         return int(self._view[_HELD])
 
     @held.setter
@@ -155,7 +155,7 @@ class Slot:
         return self._view[_AFTER]
 
     def ended(self, reason: Reason, after: float = 0.0) -> None:
-        """Put on record why the child is ended. The first reason stands."""
+        """Record why the child is ended. The first reason stays."""
         if not self._view[_REASON]:
             self._view[_AFTER] = after
             self._view[_REASON] = reason
@@ -173,7 +173,7 @@ class StatusPage:
 
     @classmethod
     def create(cls, size: int) -> StatusPage:
-        """A page for `size` children."""
+        """Return a page for `size` children."""
         descriptor = scratch("page")
         # Written, not left as a hole: a full disk is an error here instead of a crash later.
         os.write(descriptor, bytes(_length(size)))
@@ -181,7 +181,7 @@ class StatusPage:
 
     @property
     def stop_at(self) -> float:
-        """When what still runs is ended; 0 while the worker is to go on."""
+        """When running jobs are ended; 0 while the worker is to go on."""
         return self.view[_STOP_AT]
 
     @stop_at.setter
@@ -189,7 +189,7 @@ class StatusPage:
         self.view[_STOP_AT] = at
 
     def close(self) -> None:
-        """Let go of the memory; other processes keep it."""
+        """Release the memory; other processes keep it."""
         for slot in self.slots:
             slot.release()
         self.view.release()
@@ -202,7 +202,9 @@ def _length(size: int) -> int:
 
 
 def scratch(name: str) -> int:
-    """A file without a name to share with other processes: in memory, where the system can."""
+    """Return a file without a name to share with other processes; in memory where the system allows
+    that.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             return os.memfd_create(f"djqueue-{name}")

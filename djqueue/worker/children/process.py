@@ -115,22 +115,22 @@ class Process:
 
     @property
     def takes_work(self) -> bool:
-        """Whether it may be given something."""
+        """Return whether it may be given something."""
         return self.state in _TAKES_WORK
 
     # -- handing over --------------------------------------------------------------------------
 
     def lease_until(self, at: float) -> None:
-        """Every job that it holds, and what is handed over from now on, is ours until `at`, on
-        `clock.now`: it is killed then, unless this is called again in time.
+        """Set the end of its lease, on `clock.now`: of every job that it holds, and of those handed
+        over from now on. It is killed then, unless this is called again in time.
         """
         self.lease_end = at
         if any(isinstance(item, WorkItem) for item in self.held.values()):
             self.slot.lease_end = at
 
     def hand_over(self, reservations: Sequence[Reservation], *, alone: bool = False) -> None:
-        """Give the child a window; payloads go first, then the permission to begin them. `alone`:
-        it gets nothing else before that has ended.
+        """Give the child a window. Payloads go first, then the permission to begin them. `alone`:
+        it gets nothing else before that window has ended.
         """
         numbers = range(self._next, self._next + len(reservations))
         items = list(map(WorkItem, numbers, reservations))
@@ -164,7 +164,7 @@ class Process:
             self.state = ChildState.FULL
 
     def send(self) -> bool:
-        """Write what the pipes take; whether something is left."""
+        """Write as much as the pipes take. Return whether something is left."""
         try:
             while self._unsent:
                 sent = self.ends.work.send(self._unsent)
@@ -180,10 +180,10 @@ class Process:
         return False
 
     def take_back(self) -> list[WorkItem | NoticeItem]:
-        """What was not begun, in order. It is no longer the child's.
+        """Return the items that were not begun, in order. They are no longer the child's.
 
-        A payload that is half on its way is still sent to its end: without a token the child
-        skips it, but without its rest it would not understand the next one.
+        A payload that is half written is still sent to its end: without a token the child skips it,
+        but without its rest the child would not understand the next one.
         """
         try:
             taken = os.read(self.ends.tokens_back, 1 << 16)
@@ -206,7 +206,7 @@ class Process:
     # -- listening -----------------------------------------------------------------------------
 
     def reports(self) -> list[ItemReport]:
-        """What the child has reported since the last call."""
+        """Return what the child has reported since the last call."""
         found: list[ItemReport] = []
         while self.mute_since is None:
             try:
@@ -244,18 +244,18 @@ class Process:
             self.has_begun = True
 
     def silence(self, now: float) -> float:
-        """Seconds for which it has held something, run nothing, and said nothing."""
+        """Return the seconds for which it has held something, run nothing, and reported nothing."""
         if not self.held or self.slot.running() is not None:
             self.last_sign_at = now
         return now - self.last_sign_at
 
     def is_free(self, now: float) -> bool:
-        """Whether it soon begins what it is given now."""
+        """Return whether it will soon begin what it is given now."""
         running = self.slot.running() if self.takes_work else None
         return self.takes_work and (running is None or now - running.since <= STUCK_AFTER)
 
     def running(self) -> tuple[WorkItem | NoticeItem, Running] | None:
-        """The item that runs at this moment, and since when."""
+        """Return the item that runs at this moment, and since when."""
         running = self.slot.running()
         item = self.held.get(running.number) if running else None
         return (item, running) if item and running else None
@@ -266,7 +266,7 @@ class Process:
         self.cancelled.add(item.number)
 
     def was_cancelled(self, item: WorkItem, outcome: Outcome) -> bool:
-        """Whether the job had learnt that it was lost; asked once, when it has ended."""
+        """Return whether the job had learnt that it was lost. Asked once, when it has ended."""
         if item.number not in self.cancelled or outcome.settled:
             return False
         self.cancelled.remove(item.number)
@@ -280,17 +280,17 @@ class Process:
             self.state = ChildState.ENDING
 
     def kill(self, reason: KillReason) -> None:
-        """Have the warden send SIGKILL to its whole group: programs of the job end with it."""
+        """Let the warden send SIGKILL to its whole group: programs of the job end with it."""
         if self.state in _LIVES:
             self.state, self.killed_for = ChildState.KILLED, reason
             self._link.kill(self.slot)
 
     def dump(self) -> str:
-        """What faulthandler wrote when it died."""
+        """Return what faulthandler wrote when it died."""
         size = os.fstat(self.ends.dump).st_size
         text = os.pread(self.ends.dump, min(size, 1 << 16), 0).decode("utf-8", "replace")
         return stacks(text)
 
     def close(self) -> None:
-        """Close our ends; an idle child ends by itself then."""
+        """Close the parent's ends; an idle child ends by itself then."""
         self.ends.close()

@@ -20,7 +20,9 @@ class Programs:
         self._known: frozenset[int] = frozenset()
 
     def look(self, job: str) -> None:
-        """Warn of what `job` has left running. It ends with this process, not with the job."""
+        """Warn about programs that `job` has left running. They end with this process, not with the
+        job.
+        """
         if not _has_children():
             return
         running = frozenset(pid for pid in orphans.children() if _runs(pid)) - helper_processes()
@@ -36,7 +38,9 @@ class Programs:
 
 
 def _has_children() -> bool:
-    """One system call, where the rest opens files."""
+    """Return whether this process may have children, with one system call; to find them opens
+    files.
+    """
     if sys.platform != "linux":
         return False
     try:

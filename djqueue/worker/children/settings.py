@@ -24,7 +24,7 @@ class ChildSettings(NamedTuple):
 
     @classmethod
     def of(cls, options: WorkerOptions, rules: Rules) -> ChildSettings:
-        """Those of the children of a worker with `options`."""
+        """Return the settings of the children of a worker with `options`."""
         return cls(
             options.connection,
             options.name,
@@ -36,12 +36,12 @@ class ChildSettings(NamedTuple):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for an argument of a new process."""
+        """Return plain values, for an argument of a new process."""
         return {**self._asdict(), "rules": vars(self.rules)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ChildSettings:
-        """Read back what `to_dict` wrote, after JSON."""
+        """Read what `to_dict` wrote, after JSON."""
         rules = Rules(**{**data["rules"], "backoff": tuple(data["rules"]["backoff"])})
         return cls(**{**data, "queues": tuple(data["queues"]), "rules": rules})
 
