@@ -12,6 +12,7 @@
 Everything here can be imported before the app registry is ready.
 """
 
+from djqueue.composition.chain import chain
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import adispatch, dispatch, dispatch_sync
 from djqueue.dispatch.dispatched import DispatchedJob, find
@@ -33,6 +34,7 @@ __all__ = [
     "QueueError",
     "adispatch",
     "adispatch_many",
+    "chain",
     "current_job",
     "dispatch",
     "dispatch_many",

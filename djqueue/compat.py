@@ -135,7 +135,8 @@ def delete_rows(rows: QuerySet[Any], using: str | None = None) -> int:
     """
     alias = using or rows.db
     delete = getattr(rows, "_raw_delete", None)
-    return int(rows.using(alias).delete()[0] if delete is None else delete(alias))
+    deleted = rows.using(alias).delete()[0] if delete is None else delete(alias)
+    return deleted or 0  # None: no row can match, and the database was not asked
 
 
 def fetched_rows(rows: QuerySet[Any]) -> list[Any] | None:

@@ -217,8 +217,8 @@ class Run(models.Model):
 
 
 class Outbox(models.Model):
-    """A job on its way to another store: due later than that store can delay it, or waiting for
-    the commit of the transaction that dispatched it.
+    """A job that is not in its store yet: due later than that store can delay it, waiting for the
+    commit of the transaction that dispatched it, or for its turn in a chain.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -230,8 +230,9 @@ class Outbox(models.Model):
     priority = models.SmallIntegerField(default=0)
     message_group = models.CharField(max_length=128, null=True)
     deduplication_id = models.CharField(max_length=128, null=True)
-    due_at = models.DateTimeField(_("due at"))
-    """When any worker may move it to its store, by the database's clock."""
+    due_at = models.DateTimeField(_("due at"), null=True)
+    """When any worker may move it to its store, by the database's clock. NULL: it waits for its
+    turn in a chain."""
     created_at = models.DateTimeField(_("created at"))
     parked = models.BooleanField(default=False)
     """It waits for its time, because its store cannot; False: it was written by the transaction
@@ -244,13 +245,22 @@ class Outbox(models.Model):
     """While this is in the future, only the process named by `taken_by` pushes the job."""
     taken_by = models.CharField(max_length=36, default="")
     """Who took the row last; at first, who wrote it."""
+    chain = models.CharField(max_length=36, null=True)
+    """The chain that it is a waiting step of; NULL for all other jobs."""
+    position = models.IntegerField(default=0)
+    """The waiting step with the lowest is the next. `ON_FAILURE`: it runs if the chain breaks."""
+    broken = models.BooleanField(default=False)
+    """A step before it has failed: it waits until that step is retried."""
 
     class Meta:
         db_table = "djqueue_outbox"
         default_permissions = ()
         verbose_name = _("parked job")
         verbose_name_plural = _("parked jobs")
-        indexes = (models.Index(fields=["connection", "due_at", "id"], name="djqueue_outbox_due"),)
+        indexes = (
+            models.Index(fields=["connection", "due_at", "id"], name="djqueue_outbox_due"),
+            IndexOfValues(fields=["chain", "position"], name="djqueue_outbox_chain"),
+        )
         constraints = (
             # The same push of a job, repeated, is one row.
             models.UniqueConstraint(

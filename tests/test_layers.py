@@ -32,8 +32,10 @@ LAYERS: dict[str, list[str]] = {
     "middleware": ["middleware"],
     "runner": ["runner", "context"],
     "finish": ["finish"],
+    "waiting steps": ["composition.steps", "composition.removing"],
     "dispatch": ["dispatch"],
     "jobs": ["jobs"],
+    "composition": ["composition"],
     "operations": ["operations"],
     "worker": ["worker"],
     "edges": [

@@ -15,6 +15,7 @@ NAMES = [
     "QueueError",
     "adispatch",
     "adispatch_many",
+    "chain",
     "current_job",
     "dispatch",
     "dispatch_many",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from asgiref.sync import sync_to_async
 
+from djqueue.composition import removing
 from djqueue.conf import ConnectionSettings, Settings, settings
 from djqueue.dispatch import controls
 from djqueue.drivers import make_driver
-from djqueue.drivers.base import Driver, Inspector, QueueCounts, State, StoredJob
+from djqueue.drivers.base import Change, Driver, Inspector, QueueCounts, State, StoredJob
 from djqueue.errors import UnknownState
 from djqueue.payload.ids import check_id
 from djqueue.payload.queue_names import check_queue_name
@@ -72,11 +73,12 @@ class QueueConnection:
 
     def remove(self, queue: str | None, ids: Sequence[str]) -> int:
         """Delete waiting, delayed and stuck jobs by id. Return how many were deleted."""
-        return self.inspector.remove(self.check(queue), [check_id(each) for each in ids])
+        meant = {check_id(each): "" for each in ids}
+        return len(removing.change(self.driver, Change.DELETE, self.check(queue), meant))
 
     def clear(self, queue: str | None = None) -> int:
         """Delete all waiting and delayed jobs; running ones stay. Return how many were deleted."""
-        return self.inspector.clear(self.check(queue))
+        return removing.clear(self.driver, self.check(queue))
 
     def pause(
         self,

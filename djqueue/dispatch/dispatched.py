@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 
+from djqueue.composition import removing, steps
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.outbox import outbox
@@ -33,6 +34,11 @@ _STATUS = {
     State.RESERVED: "running",
     State.STUCK: "running",
 }
+
+
+class _Found(NamedTuple):
+    job: StoredJob
+    in_outbox: bool = False
 
 
 class DispatchedJob(Generic[R]):
@@ -71,9 +77,9 @@ class DispatchedJob(Generic[R]):
 
         A job that is done leaves no trace, so its status is ``unknown``.
         """
-        stored = self._locate()
-        if stored is not None:
-            return _STATUS[stored.state]
+        found = self._locate()
+        if found is not None:
+            return _STATUS[found.job.state]
         return "failed" if _has_failed(self.id) else "unknown"
 
     @property
@@ -98,23 +104,23 @@ class DispatchedJob(Generic[R]):
         """
         if self._deferred is not None and self._deferred.discard(self.id):
             return True
-        stored = self._locate()
-        if stored is None or self._connection is None:
+        found = self._locate()
+        if found is None or self._connection is None:
             return self._cancel_unseen()
-        if not self._remove(stored, self._connection):
+        if not self._remove(found, self._connection):
             return False
+        stored = found.job
         job = CurrentJob(self.id, stored.name, stored.queue, self._connection, stored.attempts)
         announce(job_cancelled, registry.class_of(stored.name), job=job)
         return True
 
-    def _remove(self, stored: StoredJob, connection: str) -> bool:
-        if outbox.in_use() and parking.remove([self.id], connection):
-            return True
-        inspector = queues[connection].inspector
-        try:
-            return inspector.remove(stored.queue, [self.id], even_running=True) > 0
-        except Unsupported:  # it has left the outbox since it was found there
-            return inspector.cancel(self.id, unseen=True)
+    def _remove(self, found: _Found, connection: str) -> bool:
+        if found.in_outbox:
+            if steps.give_up_with(steps.store(), [self.id]):
+                return True
+            if parking.remove([self.id], connection):
+                return True
+        return removing.remove_stored(queues[connection].driver, found.job)
 
     def _cancel_unseen(self) -> bool:
         """Record that the job is cancelled, for stores that cannot look it up."""
@@ -151,7 +157,7 @@ class DispatchedJob(Generic[R]):
         cancelled: bool = await sync_to_async(self.cancel)()
         return cancelled
 
-    def _locate(self) -> StoredJob | None:
+    def _locate(self) -> _Found | None:
         """Find the job in a store or in the outbox, and remember which connection has it."""
         unavailable: QueueUnavailable | None = None
         for connection in self._candidates():
@@ -164,10 +170,14 @@ class DispatchedJob(Generic[R]):
                 continue
             if found:
                 self._connection = connection.name
-                return found[0]
-        for name, stored in parking.find([self.id]) if outbox.in_use() else ():
-            self._connection = name
-            return stored
+                return _Found(found[0])
+        asked = list(self._candidates())
+        if any(each.driver.capabilities.keeps_jobs for each in asked):
+            elsewhere = any(outbox.may_have_rows(each.settings) for each in asked)
+            aliases = settings().databases if elsewhere else (steps.store(),)
+            for name, stored in parking.find([self.id], aliases=aliases):
+                self._connection = name
+                return _Found(stored, in_outbox=True)
         if unavailable is not None:
             raise unavailable
         return None

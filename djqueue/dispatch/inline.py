@@ -23,12 +23,13 @@ from djqueue.context import without
 from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.finish.announce import announce
 from djqueue.finish.notices import FreeSlots, RemovePayloads, notices_of
+from djqueue.runner.attempt import Attempt, Binding
 from djqueue.runner.decision import Action
 from djqueue.runner.outcome import End
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
 
-__all__ = ["AfterResponse", "after_response", "follow_requests", "run_here"]
+__all__ = ["AfterResponse", "after_response", "follow_requests", "run_attempt", "run_here"]
 
 logger = logging.getLogger("djqueue")
 
@@ -41,17 +42,34 @@ def run_here(job: OutgoingJob, connection: str) -> Any:
 
 
 def _run(job: OutgoingJob, connection: str) -> Any:
-    runner = Runner(connection, Rules(unknown_grace=0, timeout=0))
+    end, attempt = _attempt(job, connection, None)
+    if (error := _error(end, attempt)) is not None:
+        raise error
+    return attempt.value  # also after release(): there is no queue to go back to
+
+
+def run_attempt(
+    job: OutgoingJob, connection: str, binding: Binding
+) -> tuple[End, BaseException | None]:
+    """Run `job` now. Returns its end, and what it raised, if it failed."""
+    end, attempt = without(lambda: _attempt(job, connection, binding))
+    return end, _error(end, attempt)
+
+
+def _attempt(job: OutgoingJob, connection: str, binding: Binding | None) -> tuple[End, Attempt]:
+    runner = Runner(connection, Rules(unknown_grace=0, timeout=0), binding=binding)
     runner.teller.logs = False
     reservation = Reservation(job.id, job.queue, job.name, job.payload, 1, 0, "", None)
     attempt = runner.attempt(reservation)
-    outcome = runner.run(attempt)
-    for notice in notices_of([End(reservation, outcome)]):  # there is no store to tell before
+    end = End(reservation, runner.run(attempt))
+    for notice in notices_of([end]):  # there is no store to tell before
         if not isinstance(notice, RemovePayloads | FreeSlots):
             announce(notice, runner.teller, connection, attempt.error)
-    if outcome.decision.action is not Action.DONE and attempt.error is not None:
-        raise attempt.error
-    return attempt.value  # also after release(): there is no queue to go back to
+    return end, attempt
+
+
+def _error(end: End, attempt: Attempt) -> BaseException | None:
+    return None if end.outcome.decision.action is Action.DONE else attempt.error
 
 
 class AfterResponse(threading.local):

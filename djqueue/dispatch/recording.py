@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,13 @@ class Recorder(Protocol):
 
     def record(self, job: Sendable) -> DispatchedJob[Any]:
         """Keep `job` and return what the dispatch is to return."""
+
+    def record_chain(
+        self, steps: Sequence[Sendable], on_failure: Sequence[Sendable]
+    ) -> DispatchedJob[Any]:
+        """Keep the steps of a chain, and the job that runs if one fails, if there is any; return
+        what the dispatch is to return.
+        """
 
 
 class Recorders:

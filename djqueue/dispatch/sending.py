@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import OutgoingJob
 
-__all__ = ["Deferred", "send", "send_unannounced"]
+__all__ = ["Deferred", "announce_queued", "send", "send_unannounced"]
 
 
 def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
@@ -52,19 +52,19 @@ def _store(connection: str, jobs: Sequence[Sendable]) -> tuple[str, list[Sendabl
         queues[connection].driver.push([job.outgoing for job in jobs])
     except QueueUnavailable as error:
         there = [job for job in jobs if job.outgoing.id in error.stored]
-        _announce(connection, there)
+        announce_queued(connection, there)
         if isinstance(error, RunHere):
             return error.connection, [job for job in jobs if job.outgoing.id not in error.stored]
         if len(there) < len(jobs):
             raise
     else:
-        _announce(connection, jobs)
+        announce_queued(connection, jobs)
     return None
 
 
 def _run(connection: str, jobs: Sequence[Sendable]) -> None:
     for job in jobs:
-        _announce(connection, (job,))
+        announce_queued(connection, (job,))
         _run_one(connection, job.outgoing)
 
 
@@ -75,7 +75,8 @@ def _run_one(connection: str, job: OutgoingJob) -> None:
         run_here(job, connection)
 
 
-def _announce(connection: str, jobs: Sequence[Sendable]) -> None:
+def announce_queued(connection: str, jobs: Sequence[Sendable]) -> None:
+    """Send the signal ``job_queued`` for each of `jobs`."""
     if not job_queued.receivers:
         return
     for outgoing, instance, _, _ in jobs:
@@ -146,7 +147,9 @@ class Deferred:
         stored: list[str] = []
         for some in slices(jobs, outbox_rows.AT_ONCE):
             moved = written.move([job.outgoing for job in some], driver)
-            _announce(self._connection, [job for job in some if job.outgoing.id in moved.stored])
+            announce_queued(
+                self._connection, [job for job in some if job.outgoing.id in moved.stored]
+            )
             if isinstance(moved.error, RunHere):
                 here = moved.error.connection
                 over = moved.stored | moved.refused.keys()

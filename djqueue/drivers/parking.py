@@ -99,10 +99,14 @@ def clear(alias: str, connection: str, queue: str) -> int:
     return sum(map(delete_rows, _waiting(alias, connection, queue)))
 
 
-def find(ids: Sequence[str], connection: str | None = None) -> Iterator[tuple[str, StoredJob]]:
-    """Jobs that wait here and that are not being moved to their store, and their connections."""
+def find(
+    ids: Sequence[str], connection: str | None = None, aliases: Sequence[str] = ()
+) -> Iterator[tuple[str, StoredJob]]:
+    """Jobs that wait here and that are not being moved to their store, and their connections. They
+    are looked for in `aliases`; in all databases with jobs where none is given.
+    """
     now = timezone.now()
-    for rows in _free(ids, connection):
+    for rows in _free(ids, connection, aliases):
         for row in rows:
             due = aware(row.due_at)
             waits = row.parked and due is not None and due > now
@@ -131,11 +135,13 @@ def remove(ids: Sequence[str], connection: str) -> int:
     return sum(map(delete_rows, _free(ids, connection)))
 
 
-def _free(ids: Sequence[str], connection: str | None) -> Iterator[QuerySet[Outbox]]:
+def _free(
+    ids: Sequence[str], connection: str | None, aliases: Sequence[str] = ()
+) -> Iterator[QuerySet[Outbox]]:
     from djqueue.models import Outbox
 
     uuids = _uuids(ids)
-    for each in settings().databases if uuids else ():
+    for each in (aliases or settings().databases) if uuids else ():
         rows = holding.free(Outbox.objects.using(each).filter(uuid__in=uuids))
         yield rows if connection is None else rows.filter(connection=connection)
 
@@ -153,4 +159,5 @@ def _waiting(alias: str, connection: str, queue: str) -> Iterator[QuerySet[Outbo
     from djqueue.models import Outbox
 
     for each in dict.fromkeys((alias, *settings().databases)):
-        yield Outbox.objects.using(each).filter(connection=connection, queue=queue)
+        here = Outbox.objects.using(each).filter(connection=connection, queue=queue)
+        yield here.filter(chain__isnull=True)  # the steps of chains are not in the queue yet

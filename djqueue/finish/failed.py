@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from djqueue.compat import delete_rows
 from djqueue.conf import settings
+from djqueue.databases.fitting import fitting
 from djqueue.drivers.slices import slices
 from djqueue.errors import Unsupported
 from djqueue.finish import failed_rows
 from djqueue.finish.failed_rows import storable
-from djqueue.finish.fitting import fitting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

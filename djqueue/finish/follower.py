@@ -16,6 +16,10 @@ from djqueue.runner.outcome import End
 class Follower(Protocol):
     """Something that an end causes beside the removal of its job: a row, a count, another job."""
 
+    only_bound: bool
+    """Nothing follows from a job that is done, unless it is bound to others: has links in its
+    payload. `wants` need not be asked then."""
+
     def wants(self, end: End) -> bool:
         """Return whether anything follows from `end`. Asked once for each end: no SQL."""
 
@@ -27,6 +31,8 @@ class Follower(Protocol):
 
 class FailedRows:
     """The row among the failed jobs that follows from each failure."""
+
+    only_bound = True
 
     def __init__(self, connection: str, fence: Callable[[Reservation], int]) -> None:
         self._connection = connection

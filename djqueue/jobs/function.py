@@ -48,6 +48,10 @@ class FunctionJob(Job):
         return cls({**cls._signature.defaults, **values})
 
     @classmethod
+    def _returns(cls) -> Any:
+        return arguments.resolve_annotations(cls._function).get("return", Any)
+
+    @classmethod
     def _annotations(cls) -> Mapping[str, Any]:
         found = arguments.resolve_annotations(cls._function)
         signature = cls._signature

@@ -178,13 +178,16 @@ class Migration(migrations.Migration):
                 ("priority", models.SmallIntegerField(default=0)),
                 ("message_group", models.CharField(max_length=128, null=True)),
                 ("deduplication_id", models.CharField(max_length=128, null=True)),
-                ("due_at", models.DateTimeField(verbose_name="due at")),
+                ("due_at", models.DateTimeField(null=True, verbose_name="due at")),
                 ("created_at", models.DateTimeField(verbose_name="created at")),
                 ("parked", models.BooleanField(default=False)),
                 ("push_id", models.CharField(default="", max_length=36)),
                 ("reservation", models.BigIntegerField(default=0)),
                 ("taken_until", models.DateTimeField(null=True)),
                 ("taken_by", models.CharField(default="", max_length=36)),
+                ("chain", models.CharField(max_length=36, null=True)),
+                ("position", models.IntegerField(default=0)),
+                ("broken", models.BooleanField(default=False)),
             ],
             options={
                 "verbose_name": "parked job",
@@ -194,6 +197,9 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(
                         fields=["connection", "due_at", "id"], name="djqueue_outbox_due"
+                    ),
+                    djqueue.indexes.IndexOfValues(
+                        fields=["chain", "position"], name="djqueue_outbox_chain"
                     ),
                 ],
                 "constraints": [

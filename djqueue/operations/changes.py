@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from djqueue.composition import removing
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import Change, State
 from djqueue.drivers.slices import slices
@@ -82,11 +83,11 @@ def _change(what: Change, connection: str, queue: str, targets: Sequence[Target]
     unseen = [each for each in targets if compares and each.seen is None]
     meant = {each.id: each for each in targets if not compares or each.seen is not None}
     try:
-        inspector = queues[connection].inspector
         seen = {each.id: each.seen or "" if compares else "" for each in meant.values()}
-        changed = inspector.change(what, queue, seen) if seen else set()
+        changed = removing.change(queues[connection].driver, what, queue, seen) if seen else set()
         missed = [id for id in meant if id not in changed]
-        after = {job.key or job.id: job for job in inspector.find(missed)} if missed else {}
+        found = queues[connection].inspector.find(missed) if missed else ()
+        after = {job.key or job.id: job for job in found}
     except QueueError as error:
         stopped = Reason(str(error), str(error))
         left = [Left(stopped, {}, each) for each in targets]

@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.db import transaction
 from django.db.models import Count, Q
 from django.db.models.functions import Substr
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
+from djqueue.composition import steps
 from djqueue.databases import holding
 from djqueue.errors import JobNotFound
 from djqueue.finish.failed import store, table
 from djqueue.payload import packing
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id, push_id_for
+from djqueue.payload.links import LINKS_MARK, chains_of
 from djqueue.payload.parts import BEGINNING
 from djqueue.text import short_ids as ids
 from djqueue.text.printable import one_line
@@ -240,7 +243,7 @@ def forget(
         # that another process is about to retry are left to it.
         rows = free().filter(selection.condition(), id__in=keys)
         large = _put_aside(rows)
-        deleted = delete_rows(rows)
+        deleted = _delete(rows)
         if large and deleted == len(keys):  # else one of them may just have been retried
             payload_store.remove(large)
         forgotten += deleted
@@ -249,6 +252,16 @@ def forget(
         if time.monotonic() > until:
             break
     return forgotten
+
+
+def _delete(rows: QuerySet[FailedJob]) -> int:
+    """Delete failed jobs, and what waits behind those that are steps of chains; how many jobs."""
+    with transaction.atomic(using=store()):
+        linked = rows.filter(payload__contains=LINKS_MARK).select_for_update()
+        chains = chains_of(linked.values_list("payload", flat=True))
+        deleted = delete_rows(rows)
+        steps.give_up(store(), chains)
+    return deleted
 
 
 def _put_aside(rows: QuerySet[FailedJob]) -> list[str]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from django.db import transaction
 
 from djqueue.compat import delete_rows
+from djqueue.composition import steps
 from djqueue.databases.holding import new_holder
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import text_for_job
@@ -38,6 +39,7 @@ from djqueue.operations import failed_jobs
 from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id
+from djqueue.payload.links import chains_of, links_of, may_be_linked, with_links
 from djqueue.payload.packing import is_stored
 
 if TYPE_CHECKING:
@@ -167,7 +169,7 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
         return _move_together(driver, ready)
     by = new_holder()
     keys = failed_jobs.take(by, [row.pk for row, _job in ready])
-    taken = [(row, job._replace(push_id=keys[row.pk])) for row, job in ready if row.pk in keys]
+    taken = [(row, _as_pushed(job, keys[row.pk])) for row, job in ready if row.pk in keys]
     pushed = Pushed()
     try:
         if taken:
@@ -176,6 +178,7 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
         rows = [row for row, job in taken if job.id in pushed.stored]
         _keep(rows)
         moved = failed_jobs.gone(by, [row.pk for row in rows])
+        steps.restore(failed_jobs.store(), chains_of(row.payload for row in rows))
         failed_jobs.let_go(by, keys)
     gone = len(ready) - len(taken)
     refused = Counter(error.message for error in pushed.refused.values())
@@ -192,6 +195,7 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
         with transaction.atomic(using=failed_jobs.store()):
             taken = _take([row for row, _job in ready])
             driver.push([jobs[row.pk] for row in taken])
+            steps.restore(failed_jobs.store(), chains_of(row.payload for row in taken))
             _keep(taken)
     except QueueUnavailable as error:
         return _Moved(error=error)
@@ -232,6 +236,16 @@ def _outgoing(row: FailedJob) -> OutgoingJob:
     return job._replace(
         priority=spec.options.priority, message_group=_message_group(spec, row.payload)
     )
+
+
+def _as_pushed(job: OutgoingJob, push_id: str) -> OutgoingJob:
+    """The job as this push of it. One that is bound to others has the push in its payload too: its
+    guard row tells a retry from a job that only came again.
+    """
+    text = job.payload
+    if may_be_linked(text):
+        text = with_links(text, links_of(text)._replace(push=push_id))
+    return job._replace(push_id=push_id, payload=text)
 
 
 def _message_group(spec: JobSpec, text: str) -> str | None:

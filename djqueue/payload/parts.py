@@ -1,12 +1,17 @@
-"""Parts of a stored payload, taken from its text without parsing the rest."""
+"""Parts of a stored payload, taken from its text without parsing its arguments.
+
+They stand between the time of the dispatch and the arguments, each as ``,"name":value``.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from djqueue.payload.payload import known_head
 
-__all__ = ["BEGINNING", "context_text", "display_name"]
+__all__ = ["BEGINNING", "Part", "after_sent", "context_text", "display_name", "find_part"]
 
 BEGINNING = 4_000
 """Characters of a payload that are enough for `display_name`, unless its options are unusual."""
@@ -16,11 +21,50 @@ _AFTER = frozenset({"packed", "arguments"})
 _decoder = json.JSONDecoder()
 
 
+class Part(NamedTuple):
+    """Where a part stands in the text of its payload."""
+
+    name: str
+    start: int
+    """The position of the comma before its name."""
+    value: int
+    end: int
+
+
+def after_sent(text: str) -> int:
+    """Return the position after the time of the dispatch; -1 where the payload is damaged."""
+    known = known_head(text)
+    if known is None:
+        return -1
+    after_id = text.find(",", known.end)
+    return text.find(",", after_id + 1) if after_id >= 0 else -1
+
+
+def find_part(text: str, name: str) -> Part | None:
+    """Return the part called `name`; None where there is none, or where it is damaged."""
+    try:
+        return next((part for part in _parts(text) if part.name == name), None)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _parts(text: str) -> Iterator[Part]:
+    at = after_sent(text)
+    while at >= 0 and text.startswith(',"', at):
+        name, colon = _decoder.raw_decode(text, at + 1)
+        if name in _AFTER:
+            return
+        value = colon + 1
+        _, end = _decoder.raw_decode(text, value)
+        yield Part(name, at, value, end)
+        at = end
+
+
 def context_text(text: str) -> str:
     """Return the JSON of the context in a payload; an empty text where there is none, or where it
     is damaged.
     """
-    found = _part(text, "context")
+    found = _text(text, "context")
     return found if found.startswith("{") else ""
 
 
@@ -28,24 +72,10 @@ def display_name(text: str) -> str:
     """Return the display name in a payload, or in its first `BEGINNING` characters; an empty text
     where there is none, or where it is damaged.
     """
-    found = _part(text, "display_name")
+    found = _text(text, "display_name")
     return json.loads(found) if found.startswith('"') else ""
 
 
-def _part(text: str, name: str) -> str:
-    """Return the JSON of an optional part, which comes after the id and the dispatch's time."""
-    known = known_head(text)
-    if known is None:
-        return ""
-    at = text.find(",", text.find(",", known.end) + 1)
-    try:
-        while text.startswith(',"', at):
-            key, start = _decoder.raw_decode(text, at + 1)
-            if key in _AFTER:
-                break
-            _, at = _decoder.raw_decode(text, start + 1)
-            if key == name:
-                return text[start + 1 : at]
-    except (ValueError, RecursionError):
-        pass
-    return ""
+def _text(text: str, name: str) -> str:
+    part = find_part(text, name)
+    return "" if part is None else text[part.value : part.end]

@@ -100,6 +100,8 @@ class Payload(NamedTuple):
     display_name: str = ""
     """What the class's ``display_name()`` returned; empty where it has no such method."""
     context: Mapping[str, Any] = _NOTHING
+    links: Mapping[str, Any] = _NOTHING
+    """See `djqueue.payload.links`."""
     packed: PackedArguments | None = None
     """The packed arguments, which `djqueue.payload.store.unpacked` unpacks; None for plain ones."""
 
@@ -235,6 +237,7 @@ def _payload(head: Head, data: Mapping[str, Any]) -> Payload:
         tags=tuple(map(str, _expect(data, "tags", list, ()))),
         display_name=_expect(data, "display_name", str, ""),
         context=_expect(data, "context", dict, _NOTHING),
+        links=_expect(data, "links", dict, _NOTHING),
         packed=None if how is None else PackedArguments(how, arguments),
     )
 

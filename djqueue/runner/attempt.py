@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from djqueue.errors import InvalidPayload, MaxAttemptsExceeded
 from djqueue.jobs import registry
@@ -17,13 +17,36 @@ from djqueue.runner.decision import Facts, exhausted
 from djqueue.runner.outcome import ErrorReport, report, without_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from djqueue.drivers.base import Reservation
     from djqueue.jobs.definition.spec import JobSpec
     from djqueue.runner.atomic import Scope
-    from djqueue.runner.outcome import Outcome
+    from djqueue.runner.outcome import Outcome, PassedOn
     from djqueue.runner.rules import Rules
 
 logger = logging.getLogger("djqueue")
+
+
+class Binding(Protocol):
+    """Knows what the links in a payload mean."""
+
+    def enter(self, job: CurrentJob, links: Mapping[str, Any]) -> None:
+        """Give a job that is about to run what its links stand for."""
+
+    def leave(self, job: CurrentJob, definition: JobSpec, value: Any) -> PassedOn:
+        """What a job passes on to those that follow it, when it has returned `value`."""
+
+
+class Unbound:
+    """Where jobs run alone, whatever their payloads say."""
+
+    def enter(self, job: CurrentJob, links: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def leave(self, job: CurrentJob, definition: JobSpec, value: Any) -> PassedOn:
+        """Nothing."""
+        return {}
 
 
 class Exhausted(Exception):  # noqa: N818 - not an error, and never seen outside of this package

@@ -49,6 +49,7 @@ class CurrentJob:
     __slots__ = (
         "_interruptions",
         "_is_begun",
+        "_look_up_previous",
         "_run_id",
         "_watch",
         "attempt",
@@ -61,7 +62,6 @@ class CurrentJob:
         "instance",
         "is_uncharged",
         "name",
-        "previous",
         "queue",
         "requested",
     )
@@ -85,7 +85,6 @@ class CurrentJob:
         """The `Job` with its arguments; None while they cannot be made."""
         self.batch: Any = None
         self.chain: Any = None
-        self.previous: Any = None
         self.requested: Ending | None = None
         self.delay = 0.0
         self.error: BaseException | None = None
@@ -123,7 +122,24 @@ class CurrentJob:
         if self.requested is not Ending.FAILED:
             self.requested = Ending.DELETED
 
+    @property
+    def previous(self) -> Any:
+        """What the step before this one in its chain returned; None where there is none. Raises
+        `ResultNotStored` where that was nothing that can be stored.
+        """
+        return self.look_up_previous()
+
     # -- what is seldom set: a job without it costs nothing ------------------------------------
+
+    @property
+    def look_up_previous(self) -> Callable[[], Any]:
+        """How `previous` is found."""
+        found: Callable[[], Any] = getattr(self, "_look_up_previous", _nothing)
+        return found
+
+    @look_up_previous.setter
+    def look_up_previous(self, value: Callable[[], Any]) -> None:
+        self._look_up_previous = value
 
     @property
     def interruptions(self) -> int:
@@ -192,6 +208,10 @@ def current_job(default: Any = _RAISE) -> Any:
             "current_job() was called outside a job. Call current_job(None) where both may happen."
         )
     return default
+
+
+def _nothing() -> None:
+    return None
 
 
 def _seconds(delay: float | timedelta | datetime) -> float:

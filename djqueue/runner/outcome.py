@@ -7,8 +7,9 @@ import hashlib
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
 from djqueue.drivers.base import Reservation, Settlement, Verdict
@@ -44,6 +45,11 @@ class ErrorReport(NamedTuple):
         ).hexdigest()
 
 
+PassedOn = Mapping[str, Any]
+"""What a job leaves to those that follow it: JSON values, by their names."""
+_NOTHING: PassedOn = MappingProxyType({})
+
+
 class Outcome(NamedTuple):
     """The end of one attempt."""
 
@@ -65,6 +71,8 @@ class Outcome(NamedTuple):
     signal, handlers of the log."""
     unseen: bool = False
     """The process that ran the job could not say so itself: it has died."""
+    passed_on: PassedOn = _NOTHING
+    """What it leaves to the jobs that follow it; empty but for jobs that are bound to others."""
 
     @property
     def repeats(self) -> bool:

@@ -25,12 +25,12 @@ from djqueue.errors import (
 from djqueue.middleware.pipeline import Pipelines
 from djqueue.runner import log
 from djqueue.runner.atomic import AlreadyDone, FinishOfThread, scope_for
-from djqueue.runner.attempt import Attempt, Exhausted
+from djqueue.runner.attempt import Attempt, Binding, Exhausted, Unbound
 from djqueue.runner.cleanup.twin import Twin
 from djqueue.runner.conclude import conclude
 from djqueue.runner.coroutines import run_coroutine
 from djqueue.runner.current import UNWATCHED, Watch, current
-from djqueue.runner.decision import RETURNED, TIMED_OUT, Action, Ending
+from djqueue.runner.decision import DONE, RETURNED, TIMED_OUT, Action, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome, exception_of
 from djqueue.runner.rules import Rules
 from djqueue.runner.telling import Teller
@@ -55,6 +55,7 @@ class Runner:
         timer: Timer | None = None,
         watch: Watch = UNWATCHED,
         finish: FinishOfThread | None = None,
+        binding: Binding | None = None,
     ) -> None:
         self.connection = connection
         self.rules = rules
@@ -63,6 +64,7 @@ class Runner:
         own = self._timer.owns_process
         self._watch = watch._replace(left=self._timer.left) if own else watch
         self._finish = finish
+        self._binding = binding or Unbound()
         self.twin = Twin()
         self.teller = Teller(connection, rules, self._timer, self.twin)
 
@@ -87,6 +89,8 @@ class Runner:
                 payload = attempt.unpack(payload)
                 if payload.context:
                     context.enter(payload.context)
+                if payload.links:
+                    self._binding.enter(attempt.job, payload.links)
                 attempt.refuse_if_exhausted(self.rules)
                 attempt.job.instance = definition.load(payload.arguments)
                 signals.announce(signals.job_started, definition.job_class, job=attempt.job)
@@ -134,6 +138,9 @@ class Runner:
             elif ending is Ending.DELETED and not job.is_begun:
                 log.skipped(job)
             outcome = conclude(attempt, ending, job.error, self.rules, time.time())
+            if job.chain is not None and outcome.decision is DONE:
+                passed_on = self._binding.leave(job, definition, value)
+                outcome = outcome._replace(passed_on=passed_on)
             outcome = attempt.outcome = scope.finish(outcome)
         return outcome
 

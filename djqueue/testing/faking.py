@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from djqueue.dispatch.inline import run_here
 from djqueue.dispatch.recording import recorders
 from djqueue.jobs.function import JobFunction
 from djqueue.jobs.job import Job
+from djqueue.testing.chains import RecordedSteps, shown
 from djqueue.testing.decorating import decorated
 from djqueue.testing.nearest import nearest
 from djqueue.testing.recorded import Recorded, RecordedJob
@@ -34,6 +35,8 @@ class FakeQueue:
     def __init__(self) -> None:
         self.recorded: list[Recorded] = []
         """Each dispatch with its connection, queue and delay, in order."""
+        self.chains: list[RecordedSteps] = []
+        """The chains among them, whose first steps are in `recorded`."""
         self._pending: dict[str, Recorded] = {}
         """What `run` has not run yet."""
 
@@ -62,6 +65,14 @@ class FakeQueue:
         self._pending[recorded.id] = recorded
         return RecordedJob(recorded, self._pending)
 
+    def record_chain(
+        self, steps: Sequence[Sendable], on_failure: Sequence[Sendable]
+    ) -> DispatchedJob[Any]:
+        """Take a dispatch of a chain. Called by `Chain.dispatch`."""
+        alert = Recorded.of(on_failure[0]) if on_failure else None
+        self.chains.append(RecordedSteps([Recorded.of(each) for each in steps], alert))
+        return self.record(steps[0])
+
     def run(self) -> int:
         """Run what is recorded and has not run yet, delayed or not, and what those jobs dispatch
         themselves; how many jobs ran.
@@ -73,6 +84,10 @@ class FakeQueue:
         with recorders.opened(self):
             while self._pending:
                 recorded = self._pending.pop(next(iter(self._pending)))
+                chain = next((each for each in self.chains if each.steps[0] == recorded), None)
+                if chain is not None:
+                    count += chain.run()
+                    continue
                 count += 1
                 run_here(recorded.outgoing, recorded.connection)
         return count
@@ -118,6 +133,21 @@ class FakeQueue:
             lines = nearest("", [], [], self.recorded)
             raise AssertionError(f"{jobs} dispatched.\n{lines}")
 
+    def assert_chained(self, steps: Sequence[Wanted | Job]) -> None:
+        """Fail unless a chain of exactly these steps was dispatched: jobs, or their classes or
+        functions.
+        """
+        __tracebackhide__ = True
+        if not any(each.fits(steps) for each in self.chains):
+            wanted = " → ".join(_step(each) for each in steps)
+            raise AssertionError(f"The chain {wanted} was not dispatched.\n{shown(self.chains)}")
+
+    def assert_not_chained(self) -> None:
+        """Fail if a chain was dispatched."""
+        __tracebackhide__ = True
+        if self.chains:
+            raise AssertionError(shown(self.chains))
+
     def _of(self, job: Wanted) -> Iterator[Recorded]:
         wanted = _class_of(job)
         return (recorded for recorded in self.recorded if isinstance(recorded.job, wanted))
@@ -156,6 +186,10 @@ def _class_of(job: object) -> type[Job]:
         name = type(job).__name__
         raise TypeError(f"{job!r} is one job: give its class, {name}, and say more with where=.")
     raise TypeError(f"{job!r:.200} is neither a job class nor a function decorated with @job.")
+
+
+def _step(job: Wanted | Job) -> str:
+    return repr(job) if isinstance(job, Job) else _class_of(job).__name__
 
 
 def _named(job: Wanted, where: Where | None) -> str:

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from djqueue.composition.finishing import finish_for
 from djqueue.databases.errors import is_refusal
 from djqueue.drivers.base import REMOVE, Answer, Exchange, Reservation, Settlement, Verdict
 from djqueue.errors import QueueUnavailable
-from djqueue.finish.finish import Finish, NotRecordedError
+from djqueue.finish.followed import NotRecordedError
 from djqueue.runner.outcome import End
 from djqueue.worker.schedule import NEVER
 from djqueue.worker.store.access import FIRST_PAUSE, STORE_ERRORS, StoreAccess
@@ -43,11 +44,15 @@ class Stored(NamedTuple):
     ends: list[End]
 
 
+class Followed(NamedTuple):
+    """What follows from ends was stored; some of it may wait in the outbox."""
+
+
 class CameBack(NamedTuple):
     """The store answers again after an outage."""
 
 
-Fact = Got | NothingThere | Requeued | Stored | CameBack
+Fact = Got | NothingThere | Requeued | Stored | Followed | CameBack
 
 
 class Asked(NamedTuple):
@@ -63,7 +68,7 @@ class Exchanger:
 
     def __init__(self, store: StoreAccess, connection: str) -> None:
         self._store = store
-        self.finish = Finish(store.session, connection, store.sql.ask)
+        self.finish = finish_for(store.session, connection, store.sql.ask)
         self._asked: Asked | None = None
         self.begun = 0
         """Jobs that were reserved and not given back unbegun."""
@@ -135,6 +140,7 @@ class Exchanger:
         except STORE_ERRORS as error:
             self._store.failed(error)
             return False
+        self._facts.append(Followed())
         self._answered()
         return True
 
@@ -159,8 +165,9 @@ class Exchanger:
         self._note_requeued(settlements)
         self._store.lease.follow(now)
         got = len(exchange.reservations)
-        self.begun += got
-        self._facts.append(Got(exchange.reservations))
+        jobs = self.finish.to_run(exchange.reservations)
+        self.begun += len(jobs)
+        self._facts.append(Got(jobs))
         if room:
             self._store.wakeup.note_result(got, now)
             if got == room or self._in_line:

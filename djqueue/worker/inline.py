@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import DatabaseError
 
+from djqueue.composition.finishing import finish_for
+from djqueue.composition.running import Bound
 from djqueue.conf import settings
 from djqueue.context import without
 from djqueue.dispatch import controls
@@ -24,7 +26,6 @@ from djqueue.drivers.base import Reservation, Settlement, Verdict, WorkerIdentit
 from djqueue.errors import QueueError
 from djqueue.finish import deaths as postmortem
 from djqueue.finish.announce import announce
-from djqueue.finish.finish import Finish
 from djqueue.finish.notices import FreeSlots, Notice, RemovePayloads, after, notices_of
 from djqueue.runner.attempt import Attempt
 from djqueue.runner.cleanup.reset import connections_after
@@ -55,9 +56,11 @@ class InlineWorker:
         self.reason: StopReason | None = None
         self.error: BaseException | None = None
         """What the last job raised, if it did."""
-        self._finish = Finish(self.session, options.connection)
+        self._finish = finish_for(self.session, options.connection)
         rules = options.rules(settings().unknown_job_grace)
-        self._runner = Runner(options.connection, rules, finish=lambda: self._finish)
+        self._runner = Runner(
+            options.connection, rules, finish=lambda: self._finish, binding=Bound()
+        )
         self._began = ""
 
     def prepare(self) -> None:
@@ -107,7 +110,11 @@ class InlineWorker:
         if outbox.in_use():
             outbox.replay()
         self.session.promote(queues)
-        return self.session.exchange((), queues, 1).reservations
+        reserved = self.session.exchange((), queues, 1).reservations
+        if reserved and not (jobs := self._finish.to_run(reserved)):
+            self._store()  # it has ended before, and goes now
+            return self._reserve()
+        return jobs if reserved else reserved
 
     def _orphans(self) -> list[Reservation]:
         return self.session.recover(1) if self.session.has_orphans else []
@@ -175,12 +182,14 @@ class LeasedInlineWorker(InlineWorker):
         )
         self._keeper = Keeper(driver, identity, options.connection)
         self.session = self._keeper.session
-        own = Finish(
+        own = finish_for(
             make_driver(settings().connection(options.connection)).session(), options.connection
         )
         # Jobs that end themselves do so on the connections of this thread.
-        self._runner = Runner(options.connection, self._runner.rules, finish=lambda: own)
-        self._finish = Finish(self.session, options.connection, self._keeper.sql.ask)
+        self._runner = Runner(
+            options.connection, self._runner.rules, finish=lambda: own, binding=Bound()
+        )
+        self._finish = finish_for(self.session, options.connection, self._keeper.sql.ask)
         self._sweep_at = 0.0
 
     def run(self) -> StopReason:

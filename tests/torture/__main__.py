@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from tests.databases import VENDORS
 from tests.torture.sizes import (
     ATOMIC,
+    CHAINS,
     JOBS,
     KILLS,
     NOOPS,
@@ -56,6 +57,7 @@ def main() -> int:
             JOBS: jobs,
             KILLS: options.kills,
             ATOMIC: jobs // 4,
+            CHAINS: jobs // 100,
             NOOPS: jobs,
             WINDOWS: 1000,
             ROUNDS: options.rounds,

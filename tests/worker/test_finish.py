@@ -6,7 +6,8 @@ import pytest
 
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
-from djqueue.finish.finish import Finish, NotRecordedError
+from djqueue.finish.finish import Finish
+from djqueue.finish.followed import NotRecordedError
 from djqueue.finish.ports import ask_directly
 from djqueue.models import FailedJob
 from djqueue.runner.decision import DONE, FAIL, Ending

@@ -40,7 +40,16 @@ from djqueue.text.masking import masked_text
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver, OutgoingJob
 
-__all__ = ["AGAIN", "GRACE", "HOLD", "alias_for", "give_up_forgotten", "in_use", "late"]
+__all__ = [
+    "AGAIN",
+    "GRACE",
+    "HOLD",
+    "alias_for",
+    "give_up_forgotten",
+    "in_use",
+    "late",
+    "may_have_rows",
+]
 __all__ += ["Written", "move", "replay"]
 
 logger = logging.getLogger("djqueue.worker")
@@ -61,25 +70,34 @@ FORGOTTEN = 7 * 86_400.0
 
 
 class _InUse:
-    """Whether any connection may have rows; computed once for each version of the settings."""
+    """Whether any connection `may_have_rows`; computed once for each version of the settings."""
 
     def __init__(self) -> None:
         self._known: tuple[Settings | None, bool] = (None, False)
 
     def __call__(self) -> bool:
-        """Return whether any connection may have rows in the outbox."""
+        """Return whether any connection `may_have_rows`."""
         known = settings()
         if self._known[0] is not known:
-            self._known = (known, any(map(_may_have_rows, known.connections.values())))
+            self._known = (known, any(map(may_have_rows, known.connections.values())))
         return self._known[1]
 
 
 in_use = _InUse()
 
 
-def _may_have_rows(connection: ConnectionSettings) -> bool:
+def may_have_rows(connection: ConnectionSettings) -> bool:
+    """Return whether jobs of a connection may be in the outbox, but for steps of chains that wait
+    for their turn.
+    """
     try:
-        return connection.outbox or driver_class(connection).parks
+        driver = driver_class(connection)
+        if connection.outbox or driver.parks:
+            return True
+        # What follows from jobs may be on its way to a store that is not the database of that.
+        followers = settings().failed_jobs or "default"
+        here = connection.jobs_in_sql and connection.database == followers
+        return driver.capabilities.keeps_jobs and not here
     except QueueError:
         return False  # its client library is not installed, so nothing here pushes to it
 

@@ -112,6 +112,11 @@ class JobInstance:
         return {each.name: found.get(each.name, Any) for each in _fields(cls)}
 
     @classmethod
+    def _returns(cls) -> Any:
+        """Return the type of what ``handle()`` returns."""
+        return arguments.resolve_annotations(cls.handle).get("return", Any)
+
+    @classmethod
     def _required(cls) -> frozenset[str]:
         """Return the arguments without a default."""
         return frozenset(
@@ -165,6 +170,11 @@ class JobSpec:
                 raise InvalidJob(_UNRESOLVED.format(where=where, name=missing))
             found[name] = arguments.compile(annotation), where
         return found
+
+    @cached_property
+    def returns(self) -> Any:
+        """The annotation of what ``handle()`` returns; Any without one."""
+        return self.job_class._returns()
 
     def warm_up(self) -> InvalidJob | None:
         """Read the annotations now, which the first job would do otherwise. Return the error that

@@ -139,7 +139,7 @@ def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
     a sum to check it by.
     """
     plain = outcome.ending is RETURNED and not (outcome.settled or outcome.spoilt)
-    if plain and not memory:
+    if plain and not memory and not outcome.passed_on:
         kind = _AWAITED if outcome.awaited else _PLAIN
         return _OUTCOME.pack(index, kind, outcome.duration, 0, 0)
     fields: dict[str, Any] = {
@@ -153,6 +153,7 @@ def encode_outcome(index: int, outcome: Outcome, memory: int = 0) -> bytes:
         "spoilt": outcome.spoilt,
         "awaited": outcome.awaited,
         "memory": memory,
+        "passed_on": dict(outcome.passed_on),
     }
     body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "backslashreplace")
     return _OUTCOME.pack(index, _FULL, outcome.duration, len(body), zlib.crc32(body)) + body
@@ -230,5 +231,6 @@ def _full(index: int, duration: float, body: bytes) -> ChildReport:
         duration,
         data["spoilt"],
         data["awaited"],
+        passed_on=data["passed_on"],
     )
     return index, outcome, data["memory"]

@@ -22,6 +22,8 @@ from django.db.backends.signals import connection_created
 from django.dispatch import Signal
 
 from djqueue import compat, signals
+from djqueue.composition.finishing import finish_for
+from djqueue.composition.running import Bound
 from djqueue.conf import settings
 from djqueue.drivers import clock, make_driver
 from djqueue.finish.announce import announce
@@ -125,6 +127,7 @@ class Child:
                 stopping=lambda: slot.is_stopping,
             ),
             finish=self._own_finish,
+            binding=Bound(),
         )
 
     def run(self) -> None:
@@ -269,7 +272,7 @@ class Child:
         if self._finish is None:
             connection = self._settings.connection
             driver = make_driver(settings().connection(connection))
-            self._finish = Finish(driver.session(), connection)
+            self._finish = finish_for(driver.session(), connection)
         return self._finish
 
 

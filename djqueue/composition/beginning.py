@@ -1,0 +1,102 @@
+"""The beginning of a chain: its first job is queued, and the others are written, in one step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from djqueue.composition import inline, steps
+from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.outbox.outbox import Written
+from djqueue.dispatch.sending import announce_queued
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from djqueue.composition.steps import Waiting
+    from djqueue.dispatch.outgoing import Sendable
+
+logger = logging.getLogger("djqueue")
+
+
+class Beginning:
+    """A chain that is about to begin: at once, or when the transactions that are open now have
+    committed, where one of them is not that of the waiting steps.
+    """
+
+    def __init__(self, chain: str, first: Sendable, waiting: Sequence[Waiting]) -> None:
+        self._chain = chain
+        self._first = first
+        self._connection, self._job = first.plan.connection, first.outgoing
+        self._waiting = waiting
+        self._driver = queues[self._connection].driver
+        self._aliases = aliases_to_wait_for(self._driver) if first.plan.after_commit else []
+        self._written: Written | None = None
+        """The row of the first job, where it goes through the outbox."""
+        self._withdrawn = False
+        self.begun = False
+        """Its first job has been queued, or is part of an open transaction."""
+
+    def begin(self) -> None:
+        """Queue the first job, and write the others."""
+        others = [each for each in self._aliases if each != steps.store()]
+        if others:
+            when_all_commit(others, self._write)
+        else:
+            self._write()
+
+    def withdraw(self) -> bool:
+        """Keep a chain from beginning. Return whether it had not yet."""
+        if self.begun:
+            return False
+        self._withdrawn = True
+        if self._written is not None:
+            self._written.withdraw(self._job.id)
+        return True
+
+    def _write(self) -> None:
+        if self._withdrawn:
+            return
+        alias = steps.store()
+        with transaction.atomic(using=alias):
+            steps.write(alias, self._chain, self._waiting)
+            publish = self._add_first(alias)
+        if publish is not None and alias in self._aliases:
+            transaction.on_commit(publish, using=alias)
+        elif publish is not None:
+            publish()
+
+    def _add_first(self, alias: str) -> Callable[[], None] | None:
+        """Write the first job too; what is left to do after the commit."""
+        if self._driver.shares_transaction_with(alias):
+            self._driver.push([self._job])
+            self._has_begun()
+            return None
+        if self._driver.capabilities.inline:
+            return self._run
+        self._written = Written(alias, self._connection)
+        self._written.write([self._job])
+        return partial(self._move, self._written)
+
+    def _run(self) -> None:
+        if not self._withdrawn:
+            self._has_begun()
+            inline.run(self._connection, self._job)
+
+    def _has_begun(self) -> None:
+        self.begun = True
+        announce_queued(self._connection, [self._first])
+
+    def _move(self, written: Written) -> None:
+        if self._withdrawn:
+            return
+        self._has_begun()
+        moved = written.move([self._job], self._driver)
+        if moved.error is not None:
+            what = "%s %s waits in the outbox, from where a worker will push it: %s"
+            logger.warning(what, self._job.name, self._job.id, moved.error)

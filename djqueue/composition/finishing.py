@@ -1,0 +1,18 @@
+"""The finish of attempts with all that may follow from one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from djqueue.composition.follower import ChainSteps
+from djqueue.composition.pushing import push
+from djqueue.finish.finish import Finish
+from djqueue.finish.ports import Ask, ask_directly
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Session
+
+
+def finish_for(session: Session, connection: str, ask: Ask = ask_directly) -> Finish:
+    """Return the finish of jobs of `connection`. Followers stand in the order of their locks."""
+    return Finish(session, connection, ask, followers=(ChainSteps(),), push=push)

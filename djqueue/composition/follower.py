@@ -1,0 +1,73 @@
+"""What follows in a chain from the end of one of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from djqueue.composition import steps
+from djqueue.composition.steps import Push
+from djqueue.conf import settings
+from djqueue.dispatch.connections import queues
+from djqueue.payload.links import Links, links_of, may_be_linked, with_links
+from djqueue.runner.decision import Action
+from djqueue.runner.outcome import End
+
+MOST = 1 << 20
+"""Bytes of a payload with the value of the step before; a store may take less."""
+
+
+class ChainSteps:
+    """The next step exists if and only if the one before succeeded, or was deleted or skipped."""
+
+    only_bound = True
+
+    def __init__(self, *, keeps_failures: bool = True) -> None:
+        """`keeps_failures`: a failed step can be retried, where failed jobs are kept at all."""
+        self._keeps_failures = keeps_failures
+
+    def wants(self, end: End) -> bool:
+        """Whether it may be the end of a step."""
+        return may_be_linked(end.reservation.payload) and not end.outcome.repeats
+
+    def within(self, ends: Sequence[End], alias: str) -> list[Push]:
+        """Take the next step of each chain, or break it off."""
+        pushed: list[Push] = []
+        for links, end in sorted(
+            ((links_of(end.reservation.payload), end) for end in ends), key=lambda each: each[0][:2]
+        ):
+            if not links.chain:
+                continue
+            following = Links(links.chain, links.step + 1, previous_of(end))
+            if end.outcome.decision.action is Action.FAIL:
+                gone = not self._keeps_failures or settings().failed_jobs is None
+                pushed += steps.break_off(alias, links.chain, for_good=gone)
+            else:
+                steps.add(alias, links.chain, end.outcome.passed_on)
+                pushed += map(_fitted, steps.take_next(alias, links.chain, following))
+        return pushed
+
+
+def _fitted(push: Push) -> Push:
+    """Leave out the value of the step before where it is too large for the store of the next."""
+    connection, job = push
+    most = queues[connection].driver.capabilities.max_payload or MOST
+    if len(job.payload) <= min(most, MOST):
+        return push
+    links = links_of(job.payload)
+    if links.previous is None or "value" not in links.previous:
+        return push
+    size = len(job.payload)
+    refused = {
+        "name": links.previous["name"],
+        "refused": f"with it, {job.name} has {size:,} bytes, and {min(most, MOST):,} may be passed"
+        " on. Keep the value elsewhere, and return where it is.",
+    }
+    payload = with_links(job.payload, links._replace(previous=refused))
+    return connection, job._replace(payload=payload)
+
+
+def previous_of(end: End) -> dict[str, object] | None:
+    """What a step leaves to the next one: its name, and its value as it is stored."""
+    passed_on = end.outcome.passed_on
+    kept = {name: passed_on[name] for name in ("value", "refused") if name in passed_on}
+    return {"name": end.reservation.name, **kept} if kept else None

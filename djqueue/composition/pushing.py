@@ -1,0 +1,25 @@
+"""Pushing what follows from an end, as a part of the transaction that stores the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from djqueue.composition.steps import Push
+from djqueue.dispatch.connections import queues
+from djqueue.drivers import parking
+from djqueue.drivers.base import OutgoingJob
+
+
+def push(alias: str, jobs: Sequence[Push]) -> None:
+    """Push into the store where it shares the open transaction of `alias`. For other stores the
+    jobs are written into the outbox, from where any worker moves them.
+    """
+    by_connection: dict[str, list[OutgoingJob]] = {}
+    for connection, job in jobs:
+        by_connection.setdefault(connection, []).append(job)
+    for connection, some in by_connection.items():
+        driver = queues[connection].driver
+        if driver.shares_transaction_with(alias):
+            driver.push(some)
+        else:
+            parking.insert(alias, [parking.row(connection, job, parked=False) for job in some])

@@ -1,0 +1,96 @@
+"""Removing jobs that have not ended. A chain ends with a step of it that is removed: what waits
+behind that step is deleted, in the same transaction where the store is that of the waiting steps.
+
+The store says which of the jobs it removed. A step that a worker ended at the same moment is not
+among them, so its chain goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from djqueue.composition import steps
+from djqueue.drivers.base import Change, State
+from djqueue.errors import Unsupported
+from djqueue.payload.links import chains_of, may_be_linked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from djqueue.drivers.base import Driver, Inspector, StoredJob
+
+__all__ = ["change", "clear", "remove_stored"]
+
+PAGE = 500
+
+
+def change(driver: Driver, what: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
+    """`Inspector.change`, and the end of the chains of jobs that it removes."""
+    inspector = driver.inspector()
+    if what not in (Change.DELETE, Change.DELETE_RUNNING):
+        return inspector.change(what, queue, seen)
+    linked = _linked(_found(inspector, seen))
+    return _remove(driver, linked, lambda: inspector.change(what, queue, seen))
+
+
+def remove_stored(driver: Driver, job: StoredJob) -> bool:
+    """Remove a job of a store, even while it runs. Return whether it was still there."""
+    inspector = driver.inspector()
+
+    def remove() -> list[str]:
+        try:
+            removed = inspector.remove(job.queue, [job.id], even_running=True) > 0
+        except Unsupported:
+            removed = inspector.cancel(job.id, unseen=True)
+        return [job.key or job.id] if removed else []
+
+    return bool(_remove(driver, _linked([job]), remove))
+
+
+def clear(driver: Driver, queue: str) -> int:
+    """Delete what waits in `queue` or is delayed. Return the number of jobs. Steps of chains are
+    deleted first, one by one, as far as the store can list its jobs.
+    """
+    inspector, cleared = driver.inspector(), 0
+    can = driver.capabilities
+    if can.keeps_jobs and can.why_not("peek") is None and steps.are_waiting(steps.store()):
+        for state in (State.WAITING, State.DELAYED):
+            after = None
+            while page := inspector.peek(queue, state, PAGE, after):
+                linked = _linked(page)
+                cleared += len(change(driver, Change.DELETE, queue, dict.fromkeys(linked, "")))
+                # The next page begins behind a job that is still there.
+                after = next((j.id for j in reversed(page) if (j.key or j.id) not in linked), after)
+                if len(page) < PAGE:
+                    break
+    return cleared + inspector.clear(queue)
+
+
+def _found(inspector: Inspector, ids: Collection[str]) -> Iterable[StoredJob]:
+    if inspector.capabilities.why_not("find") is not None:
+        return ()
+    return inspector.find(list(ids)) if ids else ()
+
+
+def _linked(jobs: Iterable[StoredJob]) -> dict[str, str]:
+    """The payloads of those jobs that are bound to others, by key or id."""
+    return {job.key or job.id: job.payload for job in jobs if may_be_linked(job.payload)}
+
+
+def _remove(
+    driver: Driver, linked: Mapping[str, str], remove: Callable[[], Collection[str]]
+) -> set[str]:
+    if not linked:
+        return set(remove())
+    alias = steps.store()
+    together = driver.shares_transaction_with(alias)
+    with transaction.atomic(using=alias) if together else nullcontext():
+        removed = set(remove())
+        with transaction.atomic(using=alias):
+            gone = (text for id, text in linked.items() if id in removed)
+            steps.give_up(alias, chains_of(gone))
+    return removed

@@ -1,0 +1,109 @@
+"""A chain as one of its steps sees it while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from djqueue import arguments, context
+from djqueue.composition import steps
+from djqueue.composition.steps import store
+from djqueue.dispatch.dispatch import prepare_as
+from djqueue.errors import NotSerializable, ResultNotStored
+from djqueue.jobs import registry
+from djqueue.jobs.definition.spec import spec_of
+from djqueue.payload.ids import Moment
+from djqueue.payload.links import Links, read_links
+
+if TYPE_CHECKING:
+    from djqueue.jobs.definition.spec import JobInstance, JobSpec
+    from djqueue.runner.current import CurrentJob
+    from djqueue.runner.outcome import PassedOn
+
+__all__ = ["Bound", "RunningChain"]
+
+
+Count = Callable[[str], int]
+"""Returns how many steps of a chain wait."""
+
+
+def _count(chain: str) -> int:
+    return steps.count(store(), chain)
+
+
+class RunningChain:
+    """``current_job().chain``."""
+
+    def __init__(self, links: Links, count: Count) -> None:
+        self.id = links.chain
+        self._count = count
+        self.position = links.step
+        """The number of the running step, from 1."""
+        self.appended: list[Any] = []
+        self.prepended: list[Any] = []
+
+    @property
+    def length(self) -> int:
+        """The number of steps: those that ran, this one, and those that wait. Asks the database."""
+        added = len(self.appended) + len(self.prepended)
+        return self.position + added + self._count(self.id)
+
+    def append(self, *jobs: JobInstance) -> None:
+        """Add steps behind all others. They are stored with the success of this step, and dropped
+        with its failure.
+        """
+        self.appended += map(_stored, jobs)
+
+    def prepend(self, *jobs: JobInstance) -> None:
+        """Add steps that come directly after this one, in this order; stored as by `append`."""
+        self.prepended[:0] = map(_stored, jobs)
+
+
+def _stored(job: JobInstance) -> list[Any]:
+    moment = Moment(time_ns())
+    (id,) = moment.ids(1)
+    sendable = prepare_as(job, spec_of(job), moment, id, context.stored())
+    return [sendable.plan.connection, *sendable.outgoing]
+
+
+class Bound:
+    """Gives the steps of chains their chain and the value of the step before."""
+
+    def __init__(self, count: Count = _count) -> None:
+        self._count = count
+
+    def enter(self, job: CurrentJob, links: Mapping[str, Any]) -> None:
+        """Set ``chain`` and ``previous``."""
+        read = read_links(links)
+        if read.chain:
+            job.chain = RunningChain(read, self._count)
+            job.look_up_previous = lambda: _previous(read.previous)
+
+    def leave(self, job: CurrentJob, definition: JobSpec, value: Any) -> PassedOn:
+        """The value for the next step, and the steps that were added."""
+        chain = job.chain
+        if chain is None:
+            return {}
+        left: dict[str, Any] = {}
+        if value is not None:
+            try:
+                left["value"] = arguments.encode(value, definition.returns, definition.name)
+            except NotSerializable as error:
+                left["refused"] = str(error)
+        if chain.appended:
+            left["appended"] = chain.appended
+        if chain.prepended:
+            left["prepended"] = chain.prepended
+        return left
+
+
+def _previous(stored: Mapping[str, Any] | None) -> Any:
+    if stored is None:
+        return None
+    if "refused" in stored:
+        raise ResultNotStored(
+            f"The value of the step before could not be stored: {stored['refused']}"
+        )
+    name = str(stored.get("name"))
+    return arguments.decode(stored.get("value"), registry.find(name).returns, name)

@@ -1,0 +1,167 @@
+"""The steps of a chain that wait for their turn: rows of the outbox without a due time.
+
+A step that runs has no row; the next one is the waiting row with the lowest position. A row leaves
+when its step takes its turn, in the transaction that stores the end of the step before, so each
+step exists once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db.models import Max, Min
+
+from djqueue.compat import delete_rows
+from djqueue.conf import settings
+from djqueue.drivers import parking
+from djqueue.drivers.base import OutgoingJob
+from djqueue.payload.links import Links, with_links
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from djqueue.models import Outbox
+    from djqueue.runner.outcome import PassedOn
+
+ON_FAILURE = 2**31 - 1
+"""The position of the job that runs once, if a step fails."""
+
+Push = tuple[str, OutgoingJob]
+"""A job, behind the name of its connection."""
+
+
+class Waiting(NamedTuple):
+    """A step to be written."""
+
+    connection: str
+    job: OutgoingJob
+    position: int
+
+
+def store() -> str:
+    """The alias of the database with the steps that wait."""
+    return settings().failed_jobs or "default"
+
+
+def write(alias: str, chain: str, steps: Sequence[Waiting]) -> None:
+    """Write steps of a chain that wait, as a part of the open transaction of `alias`."""
+    rows = []
+    for connection, job, position in steps:
+        row = parking.row(connection, job, parked=False)
+        row.due_at, row.chain, row.position = None, chain, position
+        rows.append(row)
+    if rows:
+        parking.insert(alias, rows)
+
+
+def add(alias: str, chain: str, passed_on: PassedOn) -> None:
+    """Write the steps that a step has added to its chain, in front of those that wait or behind."""
+    before, behind = passed_on.get("prepended", ()), passed_on.get("appended", ())
+    if not before and not behind:
+        return
+    ends = _steps(alias, chain).aggregate(first=Min("position"), last=Max("position"))
+    first, last = ends["first"] or 0, ends["last"] or 0
+    added = [(first - len(before), before), (last + 1, behind)]
+    write(
+        alias,
+        chain,
+        [
+            Waiting(connection, OutgoingJob(*job), start + place)
+            for start, some in added
+            for place, (connection, *job) in enumerate(some)
+        ],
+    )
+
+
+def take_next(alias: str, chain: str, links: Links) -> list[Push]:
+    """Remove the next step of a chain from those that wait, and return it, bound by `links`. None:
+    it was the last, and the job for a failure goes as well.
+    """
+    row = _steps(alias, chain).select_for_update().order_by("position").first()
+    if row is None:
+        delete_rows(waiting(alias, chain))
+        return []
+    return [_taken(alias, row, with_links(row.payload, links))]
+
+
+def break_off(alias: str, chain: str, *, for_good: bool) -> list[Push]:
+    """A step has failed: those that wait go on waiting, until it is retried; `for_good` they go.
+    Returns the job for a failure, once in the life of a chain.
+    """
+    alert = waiting(alias, chain).filter(position=ON_FAILURE).select_for_update().first()
+    pushed = [] if alert is None else [_taken(alias, alert, alert.payload)]
+    if for_good:
+        delete_rows(waiting(alias, chain))
+    else:
+        waiting(alias, chain).update(broken=True)
+    return pushed
+
+
+def restore(alias: str, chains: Sequence[str]) -> None:
+    """The failed steps of these chains are retried: the steps behind them wait for them again."""
+    from djqueue.models import Outbox
+
+    Outbox.objects.using(alias).filter(chain__in=chains).update(broken=False)
+
+
+def give_up(alias: str, chains: Sequence[str]) -> int:
+    """Delete all that waits in these chains. Return the number of rows."""
+    from djqueue.models import Outbox
+
+    return delete_rows(Outbox.objects.using(alias).filter(chain__in=chains)) if chains else 0
+
+
+def give_up_with(alias: str, ids: Sequence[str]) -> int:
+    """Delete all that waits in the chains in which jobs with these ids wait. Return the number of
+    rows.
+    """
+    from djqueue.models import Outbox
+
+    rows = Outbox.objects.using(alias).filter(uuid__in=ids, chain__isnull=False)
+    return give_up(alias, [each for each in rows.values_list("chain", flat=True) if each])
+
+
+def ids(alias: str, chain: str) -> set[str]:
+    """Return the ids of the steps that wait."""
+    return {str(id) for id in _steps(alias, chain).values_list("uuid", flat=True)}
+
+
+def are_waiting(alias: str) -> bool:
+    """Return whether a step of any chain waits."""
+    from djqueue.models import Outbox
+
+    return Outbox.objects.using(alias).filter(chain__isnull=False).exists()
+
+
+def count(alias: str, chain: str) -> int:
+    """Return the number of steps that wait."""
+    return _steps(alias, chain).count()
+
+
+def waiting(alias: str, chain: str) -> QuerySet[Outbox]:
+    """Every row of a chain."""
+    from djqueue.models import Outbox
+
+    return Outbox.objects.using(alias).filter(chain=chain)
+
+
+def _steps(alias: str, chain: str) -> QuerySet[Outbox]:
+    return waiting(alias, chain).exclude(position=ON_FAILURE)
+
+
+def _taken(alias: str, row: Outbox, payload: str) -> Push:
+    assert row.chain is not None  # noqa: S101 - it was found by that
+    delete_rows(waiting(alias, row.chain).filter(pk=row.pk))
+    job = OutgoingJob(
+        str(row.uuid),
+        row.queue,
+        row.name,
+        payload,
+        0.0,
+        row.priority,
+        row.message_group,
+        row.deduplication_id,
+        row.push_id,
+    )
+    return row.connection, job

@@ -1,0 +1,55 @@
+"""Which ends have already been followed: a guard row, in the transaction of what follows.
+
+Where jobs and what follows from them are in different stores, a worker may die after the one and
+before the other. The job comes again then, and its row says that it has ended.
+"""
+
+from __future__ import annotations
+
+import uuid as uuids
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+
+from djqueue.databases.now import UtcNow
+from djqueue.payload.links import links_of
+from djqueue.runner.outcome import End
+
+if TYPE_CHECKING:
+    from djqueue.drivers.base import Reservation, Session
+
+
+def claim(session: Session, alias: str, ends: Sequence[End]) -> list[End]:
+    """Note in the open transaction of `alias` that jobs have ended; those that had not before."""
+    if session.guards(alias):
+        return [end for end in ends if session.confirm_end(end.reservation, over=True)]
+    return [end for end in ends if _is_first(alias, end.reservation)]
+
+
+def ended(session: Session, alias: str, reservations: Sequence[Reservation]) -> list[Reservation]:
+    """Those of the jobs that have ended before, and are only not removed from their store yet."""
+    if session.guards(alias):
+        return []  # it asks its guard rows itself, before a job is begun
+    from djqueue.models import Run
+
+    pushes = {each.id: links_of(each.payload).push for each in reservations}
+    rows = Run.objects.using(alias).filter(uuid__in=list(pushes), ended=True)
+    found = {str(id) for id, push in rows.values_list("uuid", "push_id") if pushes[str(id)] == push}
+    return [each for each in reservations if each.id in found]
+
+
+def _is_first(alias: str, reservation: Reservation) -> bool:
+    from djqueue.models import Run
+
+    push, id = links_of(reservation.payload).push, uuids.UUID(reservation.id)
+    rows = Run.objects.using(alias).filter(uuid=id)
+    # Another push, as that of a retry, begins a life of its own.
+    if rows.exclude(push_id=push, ended=True).update(ended=True, push_id=push, updated_at=UtcNow()):
+        return True
+    try:
+        with transaction.atomic(using=alias):
+            Run.objects.using(alias).create(uuid=id, ended=True, push_id=push, updated_at=UtcNow())
+    except IntegrityError:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""What binds a job to others: its chain. Links stand in the payload directly after the time of the
+dispatch, and are absent from most payloads.
+
+    "links":{"chain":"…","step":2,"previous":{"name":"shop.Fetch","value":…}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from djqueue.payload.parts import after_sent, find_part
+from djqueue.payload.payload import encode_more
+
+__all__ = ["LINKS_BEFORE", "LINKS_MARK", "Links", "chains_of", "links_of", "may_be_linked"]
+__all__ += ["read_links", "with_links"]
+
+LINKS_MARK = ',"links":{'
+"""What a payload with links contains."""
+LINKS_BEFORE = 4096 + 200
+"""No links begin behind this character: a head is no longer than 4,096."""
+
+
+class Links(NamedTuple):
+    """To what a job is bound."""
+
+    chain: str = ""
+    """The id of the chain that it is a step of."""
+    step: int = 0
+    """The number of the step, from 1."""
+    previous: Mapping[str, Any] | None = None
+    """``name`` of the step before, and the ``value`` it returned, as it is stored."""
+    push: str = ""
+    """The push that brought the job back, where it was not its first: that of a retry."""
+
+
+_NO_LINKS = Links()
+
+
+def may_be_linked(text: str) -> bool:
+    """Return whether a payload may have links: a cheap test, which is wrong for few others."""
+    return text.find(LINKS_MARK, 0, LINKS_BEFORE) > 0
+
+
+def links_of(text: str) -> Links:
+    """Return the links of a payload; none where it is damaged."""
+    part = find_part(text, "links")
+    if part is None:
+        return _NO_LINKS
+    found = json.loads(text[part.value : part.end])
+    return read_links(found) if isinstance(found, dict) else _NO_LINKS
+
+
+def read_links(found: Mapping[str, Any]) -> Links:
+    """Return links from their JSON object. What has another type than it should is left out."""
+    chain, step, previous, push = (found.get(name) for name in Links._fields)
+    return Links(
+        chain if isinstance(chain, str) else "",
+        step if isinstance(step, int) else 0,
+        previous if isinstance(previous, dict) else None,
+        push if isinstance(push, str) else "",
+    )
+
+
+def chains_of(payloads: Iterable[str]) -> list[str]:
+    """Return the ids of the chains that payloads are steps of, each once and in order."""
+    found = {links_of(text).chain for text in payloads if may_be_linked(text)}
+    return sorted(found - {""})
+
+
+def with_links(text: str, links: Links) -> str:
+    """Return `text` with these links in place of its own; a damaged payload as it is."""
+    part, stored = find_part(text, "links"), encode_more(links=_stored(links))
+    start = after_sent(text) if part is None else part.start
+    if start < 0:
+        return text
+    return f"{text[:start]}{stored}{text[start if part is None else part.end :]}"
+
+
+def _stored(links: Links) -> dict[str, Any]:
+    return {name: value for name, value in links._asdict().items() if value}

@@ -1,0 +1,137 @@
+"""A chain ends with a step that is cancelled, deleted or cleared; nothing of it stays."""
+
+import pytest
+from django.db import transaction
+
+from djqueue import chain, find, queues
+from djqueue.models import Outbox, QueuedJob
+from djqueue.operations.changes import delete
+from djqueue.operations.results import Target
+from djqueue.testing import work
+from tests.composition import jobs
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def ran():
+    jobs.ran.clear()
+    return jobs.ran
+
+
+def numbers(*values):
+    return chain([jobs.number.bind(value) for value in values]).on_failure(jobs.alert.bind("alert"))
+
+
+def is_gone():
+    return not Outbox.objects.exists() and not QueuedJob.objects.exists()
+
+
+def test_cancel_removes_the_step_and_all_behind_it(ran):
+    dispatched = numbers(1, 2, 3).dispatch()
+    assert dispatched.created
+    assert dispatched.cancel()
+    assert is_gone()
+    assert not dispatched.cancel()
+    assert ran == []
+
+
+def test_cancel_removes_a_later_step(ran):
+    dispatched = numbers(1, 2, 3).dispatch()
+    assert work(max_jobs=1) == 1
+    assert dispatched.status == "unknown"
+    assert dispatched.cancel()
+    assert is_gone()
+    assert ran == [(1, None)]
+
+
+def test_the_job_of_a_waiting_step_ends_its_chain():
+    numbers(1, 2, 3).dispatch()
+    step = find(str(Outbox.objects.get(position=3).uuid))
+    assert step.status == "waiting"
+    assert step.cancel()
+    assert not Outbox.objects.exists()
+    assert work() == 1
+
+
+def test_another_chain_goes_on(ran):
+    numbers(1, 2).dispatch().cancel()
+    numbers(3, 4).dispatch()
+    assert work() == 2
+    assert ran == [(3, None), (4, 3)]
+
+
+@pytest.mark.parametrize("how", ["find", "remove", "delete"])
+def test_what_removes_a_step_ends_its_chain(how):
+    numbers(1, 2).dispatch()
+    numbers(3, 4).dispatch()
+    first = QueuedJob.objects.order_by("id")[0]
+    id = str(first.uuid)
+    if how == "find":
+        assert find(id).cancel()
+    elif how == "remove":
+        assert queues["database"].remove(None, [id]) == 1
+    else:
+        assert len(delete([Target("database", first.queue, id, first.name)]).changed) == 1
+    assert Outbox.objects.count() == 2
+    assert work() == 2
+
+
+def test_clear_ends_the_chains_of_its_queue():
+    numbers(1, 2).dispatch()
+    numbers(3, 4).using(delay=60).dispatch()
+    numbers(5, 6).using(queue="other").dispatch()
+    jobs.number.dispatch(7)
+    assert queues["database"].clear() == 3
+    assert Outbox.objects.count() == 2
+    assert work() == 2
+
+
+def test_a_job_that_is_not_removed_keeps_its_chain():
+    numbers(1, 2).dispatch()
+    QueuedJob.objects.update(queue="elsewhere")
+    id = str(QueuedJob.objects.get().uuid)
+    assert queues["database"].remove("default", [id]) == 0
+    assert Outbox.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chain_that_waits_for_a_commit_is_cancelled(redis_connection):
+    with transaction.atomic():
+        dispatched = numbers(1, 2).using(connection=redis_connection).dispatch()
+        assert dispatched.created is None
+        assert dispatched.cancel()
+    assert is_gone()
+    assert queues[redis_connection].size() == 0
+    with transaction.atomic():
+        dispatched = numbers(1, 2).using(connection=redis_connection).dispatch()
+    assert dispatched.created
+    assert queues[redis_connection].size() == 1
+    assert dispatched.cancel()
+    assert queues[redis_connection].size() == 0
+    assert is_gone()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rollback_leaves_nothing(redis_connection):
+    def fail(connection):
+        with transaction.atomic():
+            numbers(1, 2).using(connection=connection).dispatch()
+            raise ZeroDivisionError
+
+    for connection in ("database", redis_connection):
+        with pytest.raises(ZeroDivisionError):
+            fail(connection)
+    assert is_gone()
+    assert queues[redis_connection].size() == 0
+    assert work() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deleted_step_on_redis_ends_its_chain(redis_connection):
+    dispatched = numbers(1, 2, 3).using(connection=redis_connection).dispatch()
+    assert queues[redis_connection].remove(None, [dispatched.id]) == 1
+    assert not Outbox.objects.exists()
+    numbers(1, 2, 3).using(connection=redis_connection).dispatch()
+    assert queues[redis_connection].clear() == 1
+    assert not Outbox.objects.exists()

@@ -1,0 +1,45 @@
+"""Chains on every store beside the database, while processes are killed."""
+
+from __future__ import annotations
+
+from djqueue import chain, queues
+from djqueue.models import FailedJob, Outbox
+from djqueue.operations.retrying import retry
+from djqueue.testing import work
+from tests.app import chained
+from tests.composition import jobs
+from tests.torture import chains
+from tests.torture.sizes import CHAINS, KILLS, SEED, size
+
+
+def test_each_step_is_queued_once_when_processes_are_killed(store, ledger):
+    many, kills = size(CHAINS, 6), size(KILLS, 6)
+    job = chained.step
+    count = chains.run(
+        ledger, job, chains=many, kills=kills, seed=size(SEED, 4), connection="store"
+    )
+    print(f"{store}: {count}")
+
+
+def test_a_chain_that_broke_is_taken_up_at_once(store):
+    jobs.ran.clear()
+    chain([jobs.number.bind(1), jobs.once_broken.bind(), jobs.number.bind(3)]).dispatch()
+    assert work() == 2
+    assert FailedJob.objects.count() == 1
+    assert Outbox.objects.get().broken
+    retry()
+    assert not Outbox.objects.get().broken
+    assert work() == 2
+    assert jobs.ran == [(1, None), "broken", "mended", (3, None)]
+    assert not Outbox.objects.exists()
+
+
+def test_a_cancelled_chain_does_not_go_on(store):
+    jobs.ran.clear()
+    dispatched = chain([jobs.number.bind(1), jobs.number.bind(2), jobs.number.bind(3)]).dispatch()
+    assert work(max_jobs=1) == 1
+    assert dispatched.cancel()
+    assert not Outbox.objects.exists()
+    assert work() == 0
+    assert queues["store"].size() == 0
+    assert jobs.ran == [(1, None)]
