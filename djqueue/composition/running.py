@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
-from djqueue import arguments, context
+from djqueue import context
 from djqueue.composition import steps
 from djqueue.composition.steps import store
 from djqueue.dispatch.dispatch import prepare_as
@@ -88,7 +88,7 @@ class Bound:
         left: dict[str, Any] = {}
         if value is not None:
             try:
-                left["value"] = arguments.encode(value, definition.returns, definition.name)
+                left["value"] = definition.value_codec.encode(value, definition.name)
             except NotSerializable as error:
                 left["refused"] = str(error)
         if chain.appended:
@@ -106,4 +106,4 @@ def _previous(stored: Mapping[str, Any] | None) -> Any:
             f"The value of the step before could not be stored: {stored['refused']}"
         )
     name = str(stored.get("name"))
-    return arguments.decode(stored.get("value"), registry.find(name).returns, name)
+    return registry.find(name).value_codec.decode(stored.get("value"), name)

@@ -172,9 +172,12 @@ class JobSpec:
         return found
 
     @cached_property
-    def returns(self) -> Any:
-        """The annotation of what ``handle()`` returns; Any without one."""
-        return self.job_class._returns()
+    def value_codec(self) -> arguments.Codec:
+        """The codec of what ``handle()`` returns; that of any value where it has no annotation, or
+        one that cannot be resolved.
+        """
+        annotation = self.job_class._returns()
+        return arguments.compile(Any if arguments.missing_name(annotation) else annotation)
 
     def warm_up(self) -> InvalidJob | None:
         """Read the annotations now, which the first job would do otherwise. Return the error that
