@@ -64,7 +64,7 @@ class InlineWorker:
         self._began = ""
 
     def prepare(self) -> None:
-        """Nothing: there is no warden."""
+        """Do nothing: there is no warden."""
 
     def run(self) -> StopReason:
         """Work until there is a reason to stop, or Ctrl-C."""
@@ -85,7 +85,7 @@ class InlineWorker:
         return self.reason
 
     def step(self) -> bool:
-        """Run the next job; False if none may be reserved."""
+        """Run the next job. Return False if none may be reserved."""
         return without(self._step)
 
     def _step(self) -> bool:
@@ -99,7 +99,7 @@ class InlineWorker:
         return bool(reservations or orphans)
 
     def _ask(self, question: Callable[[], T]) -> T:
-        """Where the driver lives."""
+        """Ask the store in the thread that has the driver."""
         return question()
 
     def _reserve(self) -> list[Reservation]:
@@ -120,7 +120,7 @@ class InlineWorker:
         return self.session.recover(1) if self.session.has_orphans else []
 
     def attempt(self, attempt: Attempt) -> Outcome:
-        """Run one attempt, and clean up behind the job."""
+        """Run one attempt, and clean up after the job."""
         outcome = self._runner.run(attempt)
         connections_after(attempt.job.name)
         return outcome
@@ -136,7 +136,7 @@ class InlineWorker:
     def _end(
         self, reservation: Reservation, outcome: Outcome, raised: BaseException | None = None
     ) -> None:
-        """Store the end of an attempt, and announce what that was the end of."""
+        """Store the end of an attempt, then announce it."""
         end = End(reservation, outcome)
         self.report.attempts_ended([end])
         self.report.flush()
@@ -230,7 +230,9 @@ class LeasedInlineWorker(InlineWorker):
         self._keeper.held.pop(reservation.id, None)
 
     def _hand_back(self) -> None:
-        """What was cut short goes back as interrupted, and what had not begun as it was."""
+        """Hand back the job that was cut short as interrupted, and jobs that had not begun
+        unchanged.
+        """
         held = list(self._keeper.held.values())
         settlements = [
             Settlement(each, Verdict.INTERRUPTED if each.id == self._began else Verdict.RETURN)

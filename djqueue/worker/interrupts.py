@@ -30,7 +30,9 @@ class Interrupts:
 
     @property
     def private(self) -> tuple[int, ...]:
-        """What no other process may have: a job could write into it by mistake."""
+        """Return the descriptors that no other process may have: a job could write into them by
+        mistake.
+        """
         return self.descriptor, self._write, self._at_once
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -39,7 +41,7 @@ class Interrupts:
 
     @contextmanager
     def trapped(self) -> Iterator[None]:
-        """Signals come through the pipe in this block; afterwards as before."""
+        """Let signals come through the pipe in this block. Restore the handlers afterwards."""
         # What was ignored when the worker was started is left so: nohup, a shell's background.
         watched = [n for n in _WATCHED if signal.getsignal(n) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._note) for number in watched}
@@ -54,7 +56,7 @@ class Interrupts:
                 os.close(descriptor)
 
     def read(self) -> list[signal.Signals]:
-        """The signals that came since the last call."""
+        """Return the signals that came since the last call."""
         try:
             return [signal.Signals(number) for number in os.read(self.descriptor, 512)]
         except BlockingIOError:

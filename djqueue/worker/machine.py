@@ -17,7 +17,7 @@ _HAS_PROC = Path("/proc/self/statm").exists()
 
 
 def processors(root: Path = ROOT, own: Path = SELF) -> int:
-    """Processors that this process may use at the same time, at least 1."""
+    """Return the number of processors that this process may use at the same time, at least 1."""
     count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     for folder in _folders("cpu", root, own):
         quota = _quota(folder)
@@ -27,7 +27,9 @@ def processors(root: Path = ROOT, own: Path = SELF) -> int:
 
 
 def memory(root: Path = ROOT, own: Path = SELF) -> int:
-    """Bytes that this process and its children may occupy; 0 if only the machine limits them."""
+    """Return the bytes that this process and its children may occupy; 0 if only the machine limits
+    them.
+    """
     limits = [
         _number(folder / name)
         for folder in _folders("memory", root, own)
@@ -38,7 +40,9 @@ def memory(root: Path = ROOT, own: Path = SELF) -> int:
 
 
 def children(root: Path = ROOT, own: Path = SELF) -> int:
-    """How many children to start where it is left to us: one a processor, within the memory."""
+    """Return the number of children to start by default: one for each processor, within the
+    memory.
+    """
     count, limit, used = processors(root, own), memory(root, own), resident(os.getpid())
     if limit and used:
         count = min(count, limit // used - 2)  # two: the parent and its warden
@@ -46,7 +50,7 @@ def children(root: Path = ROOT, own: Path = SELF) -> int:
 
 
 def resident(pid: int) -> int:
-    """Resident bytes of process `pid`; 0 if it is gone."""
+    """Return the resident bytes of process `pid`; 0 if it has ended."""
     statm = Path(f"/proc/{pid}/statm")
     if _HAS_PROC:
         try:
@@ -60,7 +64,7 @@ def resident(pid: int) -> int:
 
 
 def _folders(controller: str, root: Path, own: Path) -> list[Path]:
-    """Our control group and those above it, of both versions."""
+    """Return the control group of this process and those above it, of both versions."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
@@ -78,7 +82,7 @@ def _folders(controller: str, root: Path, own: Path) -> list[Path]:
 
 
 def _quota(folder: Path) -> float:
-    """Processors, or 0 for no limit."""
+    """Return the number of processors, or 0 for no limit."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
         return 0.0 if quota == "max" else int(quota) / int(period)

@@ -59,8 +59,8 @@ Notice = Announcement | WorkerStarted | WorkerStopping | Upkeep
 
 
 def carry_out(upkeep: Upkeep) -> None:
-    """Do what the payload store, the limits or the outbox need. What fails is logged, and left to
-    the next.
+    """Do what the payload store, the limits or the outbox need. An error is logged, and the work
+    left to the next notice.
     """
     try:
         if isinstance(upkeep, RemovePayloads):
@@ -86,8 +86,8 @@ _FAILED: dict[type, str] = {
 
 
 def time_for(notice: Notice, teller: Teller, each: float) -> float:
-    """Seconds that delivering `notice` may take. `each`: those of one success, and of anything that
-    is not about a job.
+    """Return the seconds that delivering `notice` may take. `each`: the seconds for one success,
+    and for a notice that is not about a job.
     """
     if isinstance(notice, Failed | Released):
         return teller.time_to_announce(notice.reservation)
@@ -95,7 +95,7 @@ def time_for(notice: Notice, teller: Teller, each: float) -> float:
 
 
 def what_it_is(notice: Notice) -> str:
-    """The subject of a sentence about `notice`."""
+    """Return the subject of a sentence about `notice`."""
     match notice:
         case Succeeded(jobs):
             return f"A receiver of a signal about {jobs[0].name}"

@@ -36,7 +36,7 @@ class WorkerOptions:
     """Where an option's value comes from, for the banner."""
 
     def rules(self, unknown_grace: float) -> Rules:
-        """What holds for jobs that say nothing themselves."""
+        """The limits for jobs that set none themselves."""
         return Rules(self.tries, self.timeout, self.backoff, unknown_grace)
 
     @property
@@ -63,5 +63,7 @@ class StopReason(enum.Enum):
 
     @property
     def exit_code(self) -> int:
-        """12 asks a supervisor for a new process, as in Laravel."""
+        """The exit code of a worker that stops for this reason; 12 asks a supervisor for a new
+        process, as in Laravel.
+        """
         return 12 if self is StopReason.MEMORY else 0

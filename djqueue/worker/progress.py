@@ -37,8 +37,8 @@ class Progress:
         return self.accepting and now >= self.rest_until
 
     def next_end(self, now: float) -> float:
-        """When a worker that stops has to look whether it ends: after the grace, and at the end of
-        its last words.
+        """When a stopping worker has to check whether it ends: after the grace, and at the end of
+        its last notices.
         """
         if self.end_at is None:
             return NEVER

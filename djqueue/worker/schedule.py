@@ -56,7 +56,7 @@ class Schedule:
 
     @classmethod
     def of(cls, options: WorkerOptions, now: float, recover_after: float) -> Schedule:
-        """That of a worker with `options` that starts now."""
+        """Return the schedule of a worker with `options` that starts now."""
         return cls(
             {
                 **dict.fromkeys((Timer.READ_CONTROLS, Timer.PROMOTE, Timer.WATCH, Timer.SHOW), now),
@@ -69,21 +69,23 @@ class Schedule:
         )
 
     def set(self, timer: Timer, at: float) -> None:
-        """`timer` is due at `at`."""
+        """Set `timer` to be due at `at`."""
         self._at[timer] = at
 
     def set_at_most(self, timer: Timer, at: float) -> None:
-        """`timer` is due at `at`, unless it is due before that."""
+        """Set `timer` to be due at `at`, unless it is due before that."""
         self._at[timer] = min(self._at[timer], at)
 
     def due(self, now: float, *, store: bool) -> list[Timer]:
-        """What to do now; without `store` only what needs none."""
+        """Return the timers that are due; without `store` only those that do not need the store."""
         if store:
             return [t for t, at in self._at.items() if now >= at and t not in WAKING]
         return [timer for timer in WITHOUT_STORE if now >= self._at[timer]]
 
     def next_at(self, *, store: bool) -> float:
-        """When the loop has something to do next; without `store`, that needs none."""
+        """Return when the next timer is due; without `store`, of those that do not need the
+        store.
+        """
         if store:
             return min(self._at.values())
         return min(self._at[t] for t in (*WITHOUT_STORE, Timer.END, Timer.LEASE))

@@ -82,7 +82,7 @@ class Worker:
         self.children.start_warden()
 
     def run(self) -> StopReason:
-        """Work until stopped; everything held is settled or handed back by then."""
+        """Work until stopped. Everything that was held is settled or handed back by then."""
         with self.events.open():
             try:
                 if self.children.wardens.link is None:
@@ -96,7 +96,9 @@ class Worker:
         return self.progress.reason
 
     def _join(self) -> bool:
-        """Join the store's workers; while it is away, wait. False: the worker was stopped."""
+        """Join the store's workers; wait while it is away. Return False if the worker was
+        stopped.
+        """
         pause = FIRST_PAUSE
         while self.progress.reason is None:
             try:
@@ -140,7 +142,7 @@ class Worker:
         self._hear(self._sleep(now))
 
     def _do(self, timer: Timer, now: float) -> float:
-        """Do what is due; when it is due again."""
+        """Do what is due. Return when it is due again."""
         match timer:
             case Timer.RENEW_LEASE:
                 self.children.cancel(self.store.renew(self._held()))
@@ -162,7 +164,7 @@ class Worker:
         return done.again
 
     def _watch(self, now: float) -> float:
-        """See to jobs that keep others waiting. What lasts too long is ended by the warden."""
+        """Look after jobs that keep others waiting. The warden ends those that last too long."""
         self.children.kill_silent(now)
         self._apply(self.children.take_back_behind_long_jobs(now), now)
         self.report.still_running(self.children.processes, now)
@@ -171,7 +173,7 @@ class Worker:
         return now + (WATCH_EVERY if self.children.busy else WATCH_IDLE_EVERY)
 
     def _held(self) -> list[Reservation]:
-        """All that this worker has reserved and the store has not settled."""
+        """Return all that this worker has reserved and the store has not settled."""
         return [*self.children.held(), *self.buffer.jobs, *self.exchanger.finish.waiting]
 
     def _apply_maintenance(self, news: Iterable[maintenance.Fact]) -> None:
@@ -192,7 +194,7 @@ class Worker:
                     self.buffer.notices.append(notice)
 
     def _apply(self, news: Iterable[facts.Fact | exchange.Fact], now: float) -> None:  # noqa: C901 - one case a fact
-        """Act upon what children and the store have said, in order."""
+        """Apply what children and the store have reported, in order."""
         for fact in news:
             match fact:
                 case facts.Ended():
@@ -220,7 +222,9 @@ class Worker:
                     self.report.event("info", "The store answers again.")
 
     def _note_ends(self, ended: facts.Ended, now: float) -> None:
-        """Attempts ended: their settlements, their lines, and whether the worker stops now."""
+        """Note the ends of attempts: their settlements, their lines, and whether the worker stops
+        now.
+        """
         options, progress = self.options, self.progress
         for job, outcome, _ in ended.ends:
             self.buffer.windows.observe(job.name, outcome.duration, now)
@@ -242,7 +246,7 @@ class Worker:
     # -- handing out ---------------------------------------------------------------------------
 
     def _start_children(self, now: float) -> None:
-        """Replace those that exited: while the lease lasts, and at the end only for a notice."""
+        """Replace children that exited: while the lease lasts, and at the end only for a notice."""
         wanted = self.progress.reason is None or bool(self.buffer.notices)
         if wanted and now < self.store.lease.ends_at:
             self.children.start_missing(now)
@@ -264,7 +268,7 @@ class Worker:
             self.exchanger.give_back(rest)
 
     def _room(self, now: float) -> int:
-        """How many jobs to reserve now."""
+        """Return the number of jobs to reserve now."""
         if not self.progress.may_begin(now):
             return 0
         room = self.buffer.room(self.children.able(), self.buffer.capacity(now))
@@ -275,7 +279,7 @@ class Worker:
     # -- sleeping ------------------------------------------------------------------------------
 
     def _sleep(self, now: float) -> list[object]:
-        """What happens before the next timer is due."""
+        """Return what happens before the next timer is due."""
         wakeup, room = self.store.wakeup, self._room(now)
         if (answer := self.exchanger.awaited) is not None:
             self._set_timers(now, room)
@@ -292,7 +296,7 @@ class Worker:
         return ready
 
     def _set_timers(self, now: float, room: int) -> None:
-        """The timers that follow from what the parts know."""
+        """Set the timers that follow from what the parts know."""
         store, progress, schedule = self.store, self.progress, self.schedule
         schedule.set(Timer.RENEW_LEASE, store.renew_at)
         schedule.set(Timer.TAKE_IN, store.look_at)
@@ -319,7 +323,7 @@ class Worker:
     # -- stopping ------------------------------------------------------------------------------
 
     def stop(self, reason: StopReason) -> None:
-        """Take nothing more; what runs may end within the grace."""
+        """Reserve nothing more; running jobs may end within the grace."""
         if self.progress.reason is not None:
             return
         self.progress.reason = reason
@@ -351,7 +355,7 @@ class Worker:
             self.children.wardens.reap_orphans()
 
     def _stop_if_empty(self) -> None:
-        """The store had nothing: with ``--once`` and ``--stop-when-empty`` a reason to stop, when
+        """Stop a worker with ``--once`` or ``--stop-when-empty`` whose store had nothing, if
         nothing that the worker knows of can put something in line.
         """
         if not self.options.stops_when_empty or self.children.busy:
@@ -371,7 +375,7 @@ class Worker:
         return self.exchanger.is_done and not self.buffer.jobs
 
     def _has_settled_down(self) -> bool:
-        """Whether a worker that stops has nothing left to do, or no time for it."""
+        """Return whether a stopping worker has nothing left to do, or no time for it."""
         now, end = clock.now(), self.progress.end_at
         if end is not None and now >= end:
             self.buffer.notices.clear()
@@ -383,7 +387,9 @@ class Worker:
         return self._has_settled_everything or now > self.store.lease.ends_at
 
     def _give_everything_back(self) -> None:
-        """After an error of our own: what ran is handed back as interrupted, the rest as it was."""
+        """Hand back everything after an error of the worker's own: running jobs as interrupted, the
+        others unchanged.
+        """
         self.children.kill_all("Its worker ended because of an error.")
         deadline = clock.now() + LAST_WORDS
         while self.children.busy and clock.now() < deadline:
@@ -394,7 +400,9 @@ class Worker:
         self.report.jobs_ended(self.exchanger.finish.take_stored())
 
     def _leave(self) -> None:
-        """Say goodbye, unless something is still held: then the lease is what brings it back."""
+        """Leave the store's workers, unless something is still held: then the lease brings it
+        back.
+        """
         self.exchanger.warn_of_unstored()
         holds = any(self.children.held()) or not self._has_settled_everything
         self.store.leave(holds_nothing=not holds)

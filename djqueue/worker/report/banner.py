@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def banner(options: WorkerOptions, driver: Driver, verbosity: int) -> Iterator[str]:
-    """The lines; with a `verbosity` above 1 each limit says where it comes from."""
+    """Return the lines of the banner; with a `verbosity` above 1 each limit says where it comes
+    from.
+    """
     queues = ", ".join(options.queues)
     yield f"Processing jobs from {queues} on {options.connection}. Worker {options.name}."
     yield "  " + " · ".join(_limits(options, verbosity))
@@ -27,7 +29,7 @@ def banner(options: WorkerOptions, driver: Driver, verbosity: int) -> Iterator[s
 
 
 def goodbye(number: signal.Signals, running: Sequence[str]) -> str:
-    """What a worker says when it has to stop while jobs called `running` run."""
+    """Return what a worker says when it has to stop while jobs called `running` run."""
     if not running:
         return f"Stopping ({number.name})."
     again = "Ctrl-C again" if number is signal.SIGINT else "A second signal"
@@ -69,7 +71,9 @@ def _said_by_driver(inspector: Inspector) -> Iterator[str]:
 
 
 def _unread(options: WorkerOptions, inspector: Inspector) -> Iterator[str]:
-    """The most common reason why nothing happens."""
+    """Return a warning about jobs in queues that no worker reads: the most common reason why
+    nothing happens.
+    """
     try:
         others = [queue for queue in inspector.queues() if queue not in options.queues]
         waiting = {queue: inspector.counts(queue).waiting or 0 for queue in others}

@@ -43,24 +43,24 @@ class Report:
     """Says nothing: for workers inside tests and other programs."""
 
     def started(self, lines: Iterable[str]) -> None:
-        """The banner."""
+        """Show the banner."""
 
     def event(self, level: str, text: str) -> None:
-        """Something about the worker itself."""
+        """Report something about the worker itself."""
 
     def attempts_ended(self, ends: Iterable[End]) -> None:
-        """Attempts have ended, and their store does not know it yet. Where the job runs again it
-        is said now, so that the run is explained even if this process is killed in between.
+        """Report attempts that have ended while their store does not know it yet. That a job runs
+        again is said now, so that the run is explained even if this process is killed in between.
         """
 
     def jobs_ended(self, ends: Iterable[End]) -> None:
-        """The store knows these ends. Those of jobs that do not run again are said now."""
+        """Report ends that the store knows. Ends of jobs that do not run again are said now."""
 
     def still_running(self, processes: Iterable[Process], now: float) -> None:
         """Look for jobs that have been running for long enough to be mentioned."""
 
     def stopped(self, worker: Working) -> None:
-        """The worker ends."""
+        """Report that the worker ends."""
 
     def flush(self, *, wait: bool = False) -> None:
         """Write what has gathered."""
@@ -84,7 +84,7 @@ class Lines(Report):
         self._stamp = ""
 
     def started(self, lines: Iterable[str]) -> None:
-        """As text, the lines; as JSON, that it has started."""
+        """Write the lines as text, or that it has started as JSON."""
         if not self._json:
             for line in lines:
                 self._put(line)
@@ -93,14 +93,16 @@ class Lines(Report):
         self.flush()
 
     def event(self, level: str, text: str) -> None:
-        """A line; as JSON an object whose ``error`` is the text."""
+        """Write a line; as JSON an object whose ``error`` is the text."""
         if self._json:
             self._object(level, None, error=text)
         else:
             self._put(f"{self._time()}  {level.upper():<8}{_one_line(text)}")
 
     def attempts_ended(self, ends: Iterable[End]) -> None:
-        """The lines of those whose job runs again: here, or where another worker has it."""
+        """Write the lines of attempts whose job runs again: here, or where another worker has
+        it.
+        """
         for reservation, outcome, _ in ends:
             if self._shown:
                 self._shown.discard(reservation.id)
@@ -108,7 +110,7 @@ class Lines(Report):
                 self._ended(reservation, outcome)
 
     def jobs_ended(self, ends: Iterable[End]) -> None:
-        """Their lines."""
+        """Write their lines."""
         for reservation, outcome, _ in ends:
             if outcome.ending is RETURNED:
                 self._line_of(reservation, outcome, _DONE)
@@ -116,7 +118,7 @@ class Lines(Report):
                 self._ended(reservation, outcome)
 
     def _ended(self, reservation: Reservation, outcome: Outcome) -> None:
-        """The job's line, and the reason where it is not done."""
+        """Write the job's line, and the reason if it is not done."""
         state = _STATES[outcome.decision.action]
         if outcome.ending is LOST:
             state = _STATES[Action.RETRY]  # by the worker that has it now
@@ -133,7 +135,7 @@ class Lines(Report):
             self._put(self._line(reservation, state, _duration(outcome.duration)))
 
     def still_running(self, processes: Iterable[Process], now: float) -> None:
-        """A line for each job that has been running for a while; once."""
+        """Write one line for each job that has been running for a while."""
         for process in processes:
             found = process.running()
             if found is None or not isinstance(found[0], WorkItem):
@@ -148,7 +150,7 @@ class Lines(Report):
         self.flush()
 
     def stopped(self, worker: Working) -> None:
-        """The last line."""
+        """Write the last line."""
         reason = worker.reason.value if worker.reason else "an error"
         took = clock.now() - worker.started
         if self._json:
@@ -201,8 +203,8 @@ class Lines(Report):
         self._waiting.append(line)
 
     def flush(self, *, wait: bool = False) -> None:
-        """Write, as far as the reader keeps up: neither a full pipe nor a full disk must stop the
-        signs of life, or the worker. What cannot be written is left out, and counted.
+        """Write as much as the reader takes: neither a full pipe nor a full disk may stop the
+        renewals of the lease, or the worker. What cannot be written is left out, and counted.
         """
         lines, self._waiting = self._waiting, []
         if lines:
@@ -261,7 +263,9 @@ class LogHandler(logging.Handler):
         self._pid = os.getpid()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """In a child, whose lines are not written, the last resort."""
+        """Write a record in a child, whose lines are not the worker's, through the last resort of
+        logging.
+        """
         if os.getpid() != self._pid:
             if logging.lastResort:
                 logging.lastResort.handle(record)
@@ -274,7 +278,7 @@ class LogHandler(logging.Handler):
 
 @contextmanager
 def logged_in(report: Report) -> Iterator[None]:
-    """In this block the worker's warnings are lines of `report`."""
+    """Turn the worker's warnings into lines of `report` in this block."""
     logger, handler = logging.getLogger("djqueue.worker"), LogHandler(report)
     logger.addHandler(handler)
     try:
@@ -305,7 +309,9 @@ def _why(outcome: Outcome) -> str:
 
 @functools.lru_cache(256)
 def _one_line(text: str) -> str:
-    """Text from outside must not forge a line, nor move the cursor."""
+    """Return a text from outside on one line, so that it can neither forge a line nor move the
+    cursor.
+    """
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

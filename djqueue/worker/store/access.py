@@ -79,13 +79,15 @@ class StoreAccess:
     # -- joining -------------------------------------------------------------------------------
 
     def join(self) -> None:
-        """Join the store's workers. `QueueUnavailable` where the store is away."""
+        """Join the store's workers. Raises `QueueUnavailable` if the store is away."""
         self.session.join()
         self.lease = Lease(self.session, self.now)
         self.wakeup = StoreWakeup(self.session, self._options, self._selector, self.now)
 
     def leave(self, *, holds_nothing: bool) -> None:
-        """Say goodbye, unless something is still held: then its lease brings it back."""
+        """Leave the store's workers, unless something is still held: then its lease brings it
+        back.
+        """
         try:
             self.wakeup.close()
             if self._presence:
@@ -104,8 +106,8 @@ class StoreAccess:
 
     @property
     def opens_at(self) -> float:
-        """When the store may be asked something. One that was away is not waited for again when the
-        worker is about to end: to connect alone may take longer than is left.
+        """When the store may be asked something. A store that was away is not waited for again when
+        the worker is about to end: to connect alone may take longer than is left.
         """
         if self._pause and self.now() > self._ends_at - _TO_CONNECT:
             return NEVER
@@ -116,7 +118,9 @@ class StoreAccess:
         return self.now() >= self.opens_at
 
     def ask(self, question: Callable[[], T]) -> T | None:
-        """The answer to `question`; None, and a pause, where the store cannot be reached."""
+        """Return the answer to `question`. Return None, and pause, if the store cannot be
+        reached.
+        """
         try:
             return question()
         except STORE_ERRORS as error:
@@ -124,7 +128,7 @@ class StoreAccess:
             return None
 
     def failed(self, error: Exception) -> None:
-        """Leave the store alone for a while, ever longer, and close what may be broken."""
+        """Leave the store alone for a while, each time longer, and close what may be broken."""
         if not self._pause:
             logger.warning("%s Trying again until it answers.", error)
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
@@ -135,8 +139,8 @@ class StoreAccess:
         self.session.reset_connection(away)
 
     def answered(self) -> bool:
-        """It has written something; whether it was away until now. A store that is only read from
-        may be locked, or a replica.
+        """Note that the store has written something. Return whether it was away until now. A store
+        that is only read from may be locked, or a replica.
         """
         was_away = self._pause > 0
         if was_away:
@@ -147,7 +151,7 @@ class StoreAccess:
     # -- what a worker asks beside its exchanges -------------------------------------------------
 
     def renew(self, held: Sequence[Reservation]) -> set[str]:
-        """Renew the lease, if it is time to; the ids among `held` that are lost."""
+        """Renew the lease, if it is time to. Return the ids among `held` that are lost."""
         if self.now() < self.lease.next_at or not self.may_ask():
             return set()
         return self.ask(lambda: self.lease.renew(held)) or set()
@@ -158,7 +162,7 @@ class StoreAccess:
         return max(self.lease.next_at, self.opens_at)
 
     def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
-        """Up to `limit` jobs of dead workers: see `Session.recover`."""
+        """Return up to `limit` jobs of dead workers: see `Session.recover`."""
         return self.ask(lambda: self.session.recover(limit, late=late)) or []
 
     @property
@@ -167,8 +171,8 @@ class StoreAccess:
         return max(self._look_at, self.opens_at) if self._looks else NEVER
 
     def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
-        """Jobs beside those `known` that the store holds for this worker, in answers that never
-        arrived.
+        """Return jobs, other than those `known`, that the store holds for this worker because of
+        answers that never arrived.
         """
         if not self.may_ask():
             return []
@@ -179,21 +183,23 @@ class StoreAccess:
         return found or []
 
     def show(self) -> float:
-        """Renew the row by which operators see this worker, where the store has none; when to do
-        so again.
+        """Renew the row by which operators see this worker, if the store has none. Return when to
+        do so again.
         """
         return self._presence.renew() if self._presence else NEVER
 
     # -- SQL beside the jobs ---------------------------------------------------------------------
 
     def may_ask_sql(self, alias: str) -> bool:
-        """Whether the database `alias` may be asked: as the store, where that is its connection."""
+        """Return whether the database `alias` may be asked. If the store is in it, what holds for
+        the store holds for it.
+        """
         if self.driver.shares_transaction_with(alias):
             return self.may_ask()
         return self.now() >= self.sql.open_at
 
     def replay_outbox(self) -> bool:
-        """Push the jobs that are due in the outbox; whether there was one."""
+        """Push the jobs that are due in the outbox. Return whether there was one."""
         try:
             return bool(self.sql.ask_every(lambda: outbox.replay(driver=self.driver)))
         except (QueueUnavailable, DatabaseError) as error:
@@ -201,7 +207,7 @@ class StoreAccess:
             return False
 
     def others_need_replay(self) -> bool:
-        """Whether jobs in the outbox are late on their way to other stores."""
+        """Return whether jobs in the outbox are late on their way to other stores."""
         own = self.driver.settings.name
         try:
             return bool(self.sql.ask_every(lambda: outbox.late(own)))

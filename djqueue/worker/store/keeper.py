@@ -50,12 +50,12 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="djqueue-keeper", daemon=True)
 
     def start(self) -> None:
-        """Join the store's workers; the errors of that are raised here."""
+        """Join the store's workers. Raises the errors of that here."""
         self._thread.start()
         self.ask(self._join)
 
     def ask(self, question: Callable[[], T]) -> T:
-        """Have `question` answered in the thread, and wait for it."""
+        """Let the thread answer `question`, and wait for the answer."""
         future: Future[T] = Future()
 
         def answer() -> None:
@@ -68,7 +68,7 @@ class Keeper:
         return future.result()
 
     def close(self) -> None:
-        """Say goodbye to the store, if nothing is held any more."""
+        """Leave the store, if nothing is held any more."""
         if self._thread.is_alive():
             self._questions.put(self._leave)
             self._questions.put(None)

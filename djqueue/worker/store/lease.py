@@ -23,7 +23,7 @@ class Lease:
     """All times are those of the clock."""
 
     def __init__(self, session: Session, now: clock.Clock = clock.now) -> None:
-        """The worker has just joined."""
+        """Begin when the worker has just joined."""
         self._session = session
         self._now = now
         self._is_as_long_as(session.lease)
@@ -42,7 +42,7 @@ class Lease:
         return self._renewed + self.length - self._margin
 
     def follow(self, asked: float) -> None:
-        """Adopt the length that the lease has after an exchange of the moment `asked`: a store may
+        """Adopt the length that the lease has after an exchange that began at `asked`: a store may
         hold a job for as long as its dispatcher said.
         """
         length = self._session.lease
@@ -60,7 +60,9 @@ class Lease:
         return self._on_time >= 2
 
     def renew(self, held: Sequence[Reservation]) -> set[str]:
-        """Give a sign of life; the ids among `held` that are lost. Time counts from the request."""
+        """Renew the lease. Return the ids among `held` that are lost. Time counts from the
+        request.
+        """
         asked = self._now()
         self.next_at = asked + 0.5
         late = asked - self._renewed > self.every * 2

@@ -89,7 +89,7 @@ class Maintenance:
         self._generation: int | None = None
 
     def open_queues(self) -> tuple[str, ...]:
-        """The worker's queues that are not paused, in order."""
+        """Return the worker's queues that are not paused, in order."""
         if not self._paused:
             return self._queues
         if controls.EVERY_QUEUE in self._paused:
@@ -97,7 +97,7 @@ class Maintenance:
         return tuple(queue for queue in self._queues if queue not in self._paused)
 
     def do(self, timer: Timer, now: float, *, accepting: bool) -> Done:
-        """Do what `timer` stands for; `accepting`: the worker wants new jobs."""
+        """Do the work of `timer`; `accepting`: the worker wants new jobs."""
         match timer:
             case Timer.READ_CONTROLS:
                 return Done(now + READ_CONTROLS_EVERY, self._read_controls())
@@ -142,8 +142,8 @@ class Maintenance:
         return Done(now + wait, [JobsMayWait()] if promotion and promotion.moved else ())
 
     def _recover(self, now: float, accepting: bool) -> Done:
-        """Take over what dead workers held. Not after an outage, before all had time for a sign of
-        life; but what the store has given back by itself may be taken at once.
+        """Take over the jobs of dead workers. After an outage, wait until all workers have had time
+        for a renewal; but what the store has given back by itself may be taken at once.
         """
         store, lease = self._store, self._store.lease
         again = now + lease.every * random.uniform(0.8, 1.2)
@@ -155,8 +155,8 @@ class Maintenance:
         return Done(now if len(found) == RECOVER_SLICE else again, found)
 
     def recover_long_dead(self) -> list[Recovered]:
-        """Take over what no worker can hold any more, by any clock: for a worker that is too
-        short-lived to know that others are dead.
+        """Take over what no worker can hold any more, by any clock: for a worker that does not live
+        long enough to know that others are dead.
         """
         found = self._store.recover(RECOVER_SLICE, late=self._store.lease.length)
         return self._interrupted(found)
@@ -173,7 +173,7 @@ class Maintenance:
         return Done(now + REPLAY_EVERY, [JobsMayWait()] if moved else ())
 
     def _replay_elsewhere(self, now: float, accepting: bool) -> Done:
-        """Other stores may keep one waiting: a child moves what is late on its way to them."""
+        """Let a child push what is late on its way to other stores, which may keep it waiting."""
         if not outbox.in_use():
             return Done(NEVER)
         if accepting and self._may_replay() and self._store.others_need_replay():

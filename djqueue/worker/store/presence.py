@@ -44,12 +44,12 @@ class Presence:
         self._row: int | None = None
 
     def renew(self) -> float:
-        """Say that the worker is alive; when to say it again."""
+        """Record that the worker is alive. Return when to do so again."""
         self._ask(self._renew)
         return clock.now() + EVERY
 
     def leave(self) -> None:
-        """The worker is about to end."""
+        """Record that the worker is about to end."""
         if self._row is not None:
             row = self._row
             self._ask(lambda: delete_rows(self._rows.filter(pk=row), self._alias))

@@ -35,13 +35,13 @@ class ParentSql:
         """Before this nothing is asked: the last call got no answer."""
 
     def ask(self, alias: str, question: Callable[[], T]) -> T:
-        """The answer. `QueueUnavailable` where the database gives none or is left alone; what it
-        refuses for its content leaves as Django's error.
+        """Return the answer. Raises `QueueUnavailable` if the database gives none or is left alone;
+        what it refuses for its content is raised as Django's error.
         """
         return self._ask((alias,), question)
 
     def ask_every(self, question: Callable[[], T]) -> T:
-        """The same, of every database in which djqueue keeps something."""
+        """Do as `ask` for every database in which djqueue keeps something."""
         return self._ask(settings().databases, question)
 
     def _ask(self, aliases: Sequence[str], question: Callable[[], T]) -> T:

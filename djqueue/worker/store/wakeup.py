@@ -54,13 +54,13 @@ class StoreWakeup:
 
     @property
     def poll_at(self) -> float:
-        """Next time to poll a store without (reliable) wake-ups."""
+        """Return the next time to poll a store without (reliable) wake-ups."""
         if self._wakeup is None:
             return Wakeup.look_again
         return self._next_look if self._registered is None else self._wakeup.look_again
 
     def prepare(self, now: float, *, idle: bool) -> None:
-        """Before sleeping: listen, and let pushers know whether they have to call."""
+        """Listen before sleeping, and let pushers know whether they have to call."""
         if now < self._listen_at:
             return
         try:
@@ -97,7 +97,7 @@ class StoreWakeup:
             self._idle = False
 
     def was_woken(self) -> bool:
-        """Whether something may have arrived since the last call."""
+        """Return whether something may have arrived since the last call."""
         woken, self._woken = self._woken, False
         if self._wakeup is None:
             return woken
@@ -113,13 +113,13 @@ class StoreWakeup:
         return woken
 
     def note_result(self, got: int, now: float) -> None:
-        """The store was asked for jobs and gave `got`."""
+        """Note that the store was asked for jobs and gave `got`."""
         if got:
             self._worked_at = now
 
     def next_poll(self, now: float) -> float:
-        """When to ask again without having been called: a little before ``--sleep`` ends, so
-        that workers that were started together do not go on asking together.
+        """Return when to ask again without having been called: a little before ``--sleep`` ends, so
+        that workers that were started together do not keep asking together.
         """
         return now + max(self._options.sleep * random.uniform(0.8, 1.0), 0.001)
 

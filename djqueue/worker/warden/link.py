@@ -28,7 +28,7 @@ class ParentEnds:
     closed: bool = False
 
     def close(self) -> None:
-        """Close them all, once."""
+        """Close all of them, once."""
         if not self.closed:
             self.closed = True
             self.work.close()
@@ -58,7 +58,7 @@ class Link:
         forks: bool,
         first: bool,
     ) -> None:
-        """Start one: by fork, if it is the `first` and `forks`, else by exec."""
+        """Start a warden: by fork, if it is the `first` and `forks`, else by exec."""
         self._socket, theirs = socket.socketpair()
         signals = interrupts.for_warden if interrupts else -1
         private = [self._socket.fileno(), *(interrupts.private if interrupts else ())]
@@ -77,11 +77,13 @@ class Link:
         self._received = b""
 
     def fileno(self) -> int:
-        """Readable when there are reports, or the warden is gone."""
+        """Return the descriptor that is readable when there are reports, or the warden is gone."""
         return self._socket.fileno()
 
     def start(self, slot: Slot) -> ParentEnds:
-        """Have a child started; our ends of its channels. OSError if there is no room for one."""
+        """Let a child start. Return the parent's ends of its channels. Raises OSError if there is
+        no room for a child.
+        """
         ends, theirs = _channels()
         try:
             self.send()
@@ -96,7 +98,7 @@ class Link:
         return ends
 
     def kill(self, slot: Slot) -> None:
-        """Have a child killed."""
+        """Let a child be killed."""
         self._unsent += ORDER.pack(KILL, slot.number)
         self.send()
 
@@ -111,7 +113,7 @@ class Link:
             self._unsent = b""  # it is gone, and its children with it
 
     def reports(self) -> Iterator[Report]:
-        """What it has reported since the last call. EOFError when it is gone."""
+        """Return the reports since the last call. Raises EOFError when the warden is gone."""
         while True:
             try:
                 data = self._socket.recv(1 << 12)
@@ -128,12 +130,12 @@ class Link:
                 yield Report(slot, what == DIED, status)
 
     def close(self) -> None:
-        """Let go of it: whatever still runs is ended."""
+        """Close the link: the warden ends whatever still runs."""
         self._socket.close()
 
 
 def _channels() -> tuple[ParentEnds, Channels]:
-    """Our ends and the child's."""
+    """Return the parent's ends and the child's."""
     opened: list[int] = []
     try:
         ours, theirs = (end.detach() for end in socket.socketpair())

@@ -24,13 +24,13 @@ prctl: Callable[[int, int], int] | None = (
 
 
 def adopt() -> None:
-    """From now on orphans among our descendants become our children."""
+    """Make orphans among the descendants of this process its children, from now on."""
     if prctl is not None:
         prctl(_SET_CHILD_SUBREAPER, 1)
 
 
 def children() -> list[int]:
-    """The process ids of our children; none where the system does not tell."""
+    """Return the process ids of the children of this process; none if the system does not say."""
     if sys.platform != "linux":
         return []
     me = os.getpid()
@@ -54,7 +54,9 @@ def _from_the_table(parent: int) -> Iterator[int]:
 
 
 def end(living: Collection[int], spared: Collection[int] = ()) -> bool:
-    """Kill those that belong to none of our `living` children; whether there was one.
+    """Kill the descendants that belong to none of the `living` children. Return whether there was
+    one. Their own children fall to this process when they are gone, so repeat this until there is
+    none.
 
     Those below them fall to us when they are gone, so this is to be repeated until there is none.
     """
@@ -78,8 +80,8 @@ def _is_owned(pid: int, living: Collection[int]) -> bool:
 
 
 def kill_group(pid: int) -> None:
-    """SIGKILL for a child of ours, and for its group if it leads one. Its number is its own until
-    we have waited for it.
+    """Send SIGKILL to a child, and to its group if it leads one. Its number is its own until it has
+    been waited for.
     """
     with contextlib.suppress(OSError):
         os.kill(pid, signal.SIGKILL)

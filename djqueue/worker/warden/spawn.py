@@ -44,7 +44,9 @@ _HANDLED = (*_GUARDED, signal.SIGCONT)
 
 
 def by_exec() -> bool:
-    """Whether to: the frameworks of macOS crash in a forked child that uses them."""
+    """Return whether to start processes by exec: the frameworks of macOS crash in a forked child
+    that uses them.
+    """
     return sys.platform == "darwin" or bool(os.environ.get(EXEC))
 
 
@@ -58,8 +60,8 @@ def fork_warden(
     signals: int,
     private: Sequence[int],
 ) -> int:
-    """Fork a warden, which has nothing of what is `private` to this process. Nothing may be open
-    that does not survive a fork.
+    """Fork a warden, which has none of the descriptors that are `private` to this process. Nothing
+    may be open that does not survive a fork.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -101,7 +103,7 @@ def exec_warden(
 
 
 def _line(what: str, given: dict[str, Any]) -> list[str]:
-    """A command line that runs `what` below, with our own places to import from."""
+    """Return a command line that runs `what` below, with the import path of this process."""
     code = (
         "import json, sys; args = json.loads(sys.argv[1]); sys.path[:] = args.pop('path');"
         f" from djqueue.worker.warden import spawn as start; start.{what}(args)"
@@ -112,7 +114,7 @@ def _line(what: str, given: dict[str, Any]) -> list[str]:
 
 @contextlib.contextmanager
 def _guarded() -> Iterator[None]:
-    """Signals wait in this block; a process that is started in it has to let them in itself."""
+    """Block signals in this block. A process that is started in it has to unblock them itself."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _GUARDED)
     try:
         yield
@@ -140,7 +142,7 @@ def _settle_memory() -> None:
 
 
 def warden(given: dict[str, Any]) -> NoReturn:
-    """Be a warden, in a new interpreter."""
+    """Run as a warden, in a new interpreter."""
     try:
         link = socket.socket(fileno=given["link"])
         page = StatusPage(*given["page"])
@@ -183,7 +185,9 @@ def _become_warden(
 
 
 def handle_signals() -> None:
-    """Have handlers that do nothing: the parent decides. What is ignored stays ignored: nohup."""
+    """Install handlers that do nothing: the parent decides. Ignored signals stay ignored, for
+    nohup.
+    """
     for number in _HANDLED:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, do_nothing)
@@ -202,7 +206,9 @@ class ChildStarter:
         self._forks = forks
 
     def start(self, slot: Slot, channels: list[int], own: list[int]) -> int:
-        """Start a child; its process id. `own` is what it must not have of the warden."""
+        """Start a child. Return its process id. `own`: the descriptors of the warden that the child
+        must not have.
+        """
         assignment = Assignment(self._settings, Channels(*channels), self._life[0], os.getpid())
         with _guarded():
             if not self._forks:
@@ -242,7 +248,7 @@ class ChildStarter:
 
 
 def child(given: dict[str, Any]) -> NoReturn:
-    """Be a child, in a new interpreter."""
+    """Run as a child, in a new interpreter."""
     import django
 
     handle_signals()

@@ -89,7 +89,7 @@ class Warden:
         self._poll.unregister(self._wake)
 
     def run(self) -> None:
-        """Until the parent is gone: then everything ends."""
+        """Run until the parent is gone; then end everything."""
         signal.signal(signal.SIGCHLD, do_nothing)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
@@ -123,7 +123,7 @@ class Warden:
     # -- what the parent wants -----------------------------------------------------------------
 
     def _obey(self) -> bool:
-        """Carry out an order; False when the parent is gone."""
+        """Carry out an order. Return False when the parent is gone."""
         try:
             data, descriptors, _, _ = socket.recv_fds(self._ties.link, ORDER.size, DESCRIPTORS)
         except BlockingIOError:
@@ -159,7 +159,7 @@ class Warden:
         self._send()
 
     def _send(self) -> None:
-        """A parent that is stopped reads nothing: what does not fit goes later."""
+        """Send what the link takes, and the rest later: a parent that is stopped reads nothing."""
         with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while self._unsent:
                 self._unsent = self._unsent[self._ties.link.send(self._unsent) :]
@@ -181,7 +181,7 @@ class Warden:
     # -- ends ----------------------------------------------------------------------------------
 
     def _until_next_look(self) -> float:
-        """Seconds, at most as long as a new deadline may go unnoticed."""
+        """Return the seconds to wait, at most as long as a new deadline may go unnoticed."""
         now = clock.now()
         busy = any(child.slot.held for child in self._children.values())
         until = now + (LOOK if busy else LOOK_IDLE)
@@ -190,7 +190,7 @@ class Warden:
         return max(0.0, min(until, self._parent_end) - now)
 
     def _deadline(self, child: LivingChild) -> tuple[float, Reason]:
-        """When this child is to be ended, and why then."""
+        """Return when this child is to be ended, and the reason."""
         slot = child.slot
         if slot.reason:
             return _NEVER, Reason.NONE
@@ -230,7 +230,9 @@ class Warden:
             orphans.kill_group(child.pid)
 
     def _end_parent(self) -> None:
-        """It had its time to hand back what it holds; it waits for something that does not come."""
+        """End the parent: it has had its time to hand back its jobs, and waits for something that
+        does not come.
+        """
         self._parent_end = _NEVER
         if os.getppid() != self._ties.parent:
             return
@@ -249,7 +251,7 @@ class Warden:
         return {child.pid: child for child in self._children.values()}
 
     def _reap_all(self) -> None:
-        """Reap what has ended: children, and orphans that fell to us."""
+        """Reap the processes that have ended: children, and orphans that fell to the warden."""
         pids = self._pids
         while (found := _next_death(pids)) is not None:
             pid, status = found
@@ -263,7 +265,7 @@ class Warden:
             _reap(pid)
 
     def _end_everything(self) -> None:
-        """The parent is gone, and nothing goes on without it."""
+        """End everything, as the parent is gone."""
         for child in self._children.values():
             orphans.kill_group(child.pid)
         deadline = clock.now() + 2.0
@@ -278,7 +280,7 @@ class Warden:
 if sys.platform == "linux" or sys.version_info >= (3, 13):
 
     def _next_death(pids: dict[int, LivingChild]) -> tuple[int, int] | None:
-        """A process that has ended, with its wait status. Its number is still its own."""
+        """Return a process that has ended, with its wait status. Its number is still its own."""
         try:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
@@ -295,7 +297,9 @@ if sys.platform == "linux" or sys.version_info >= (3, 13):
 else:
 
     def _next_death(pids: dict[int, LivingChild]) -> tuple[int, int] | None:
-        """The same where Python cannot look without reaping: the number is free from here on."""
+        """Return the same where Python cannot look without reaping: the number is free from here
+        on.
+        """
         for pid in pids:
             with contextlib.suppress(ChildProcessError):
                 found, status = os.waitpid(pid, os.WNOHANG)
@@ -304,11 +308,11 @@ else:
         return None
 
     def _reap(pid: int) -> None:
-        """Done already."""
+        """Do nothing: it is done already."""
 
 
 def do_nothing(number: int, frame: FrameType | None) -> None:
-    """A handler in place of SIG_IGN, which programs that are started would inherit."""
+    """Handle a signal in place of SIG_IGN, which programs that are started would inherit."""
 
 
 def _drain(descriptor: int) -> bytes:

@@ -39,7 +39,7 @@ class Wardens:
         driver: Driver,
         interrupts: Interrupts | None,
     ) -> None:
-        """`interrupts` has where a warden hears the signals of this process."""
+        """`interrupts`: the pipe by which a warden learns of the signals of this process."""
         self.link: Link | None = None
         self._settings = settings
         self._page = page
@@ -50,7 +50,9 @@ class Wardens:
         """Children of this process that no warden started."""
 
     def start(self) -> Link:
-        """Start one. The first is forked, so what must not be in two processes is closed before."""
+        """Start a warden. The first is forked, so what must not be in two processes is closed
+        before.
+        """
         if self._is_first:
             allow_descriptors(64 + self._page.size * _DESCRIPTORS)
             self._close_stores()
@@ -66,7 +68,7 @@ class Wardens:
         return self.link
 
     def _close_stores(self) -> None:
-        """A connection, or a thread of its pool, would be in two processes."""
+        """Close the stores: a connection, or a thread of its pool, would be in two processes."""
         self._driver.close()
         for connection in connections.all(initialized_only=True):
             connection.close()
@@ -74,7 +76,9 @@ class Wardens:
                 connection.close_pool()  # type: ignore[attr-defined]
 
     def lose(self) -> None:
-        """It was killed, and the kernel kills its children with it: make sure of that."""
+        """Make sure that the children of a warden that was killed have ended; the kernel kills them
+        with it.
+        """
         link, self.link = self.link, None
         if link is None:
             return
@@ -84,7 +88,7 @@ class Wardens:
         self._end_what_fell_to_us()
 
     def _end_what_fell_to_us(self) -> None:
-        """The warden's children, and what they have started."""
+        """End the warden's children, and what they have started."""
         deadline = clock.now() + _TO_END
         while clock.now() < deadline and orphans.end((), self._ours):
             for pid in orphans.children():
@@ -93,15 +97,15 @@ class Wardens:
             time.sleep(0.001)
 
     def reap_orphans(self) -> None:
-        """Let go of orphans that fell to this process and have ended: to the first of a container,
-        or past a warden that was killed.
+        """Reap orphans that fell to this process and have ended: to the first of a container, or
+        from a warden that was killed.
         """
         for pid in orphans.children():
             if pid not in self._ours and (self.link is None or pid != self.link.pid):
                 _reap(pid, os.WNOHANG)
 
     def close(self) -> None:
-        """Let go of the warden: it ends what is left, and itself."""
+        """Close the link to the warden: it ends what is left, and itself."""
         if self.link is not None:
             self.link.close()
             _reap(self.link.pid)
