@@ -40,12 +40,14 @@ EXTRAS: Mapping[str, str] = MappingProxyType({SHORT_NAMES[name]: name for name i
 
 
 def driver_path(name: str) -> str:
-    """The dotted path that a ``DRIVER`` stands for."""
+    """Return the dotted path that a ``DRIVER`` stands for."""
     return SHORT_NAMES.get(name, name)
 
 
 def driver_class(settings: ConnectionSettings) -> type[Driver]:
-    """The class that a connection's ``DRIVER`` names.
+    """Return the class that a connection's ``DRIVER`` names. Raises `MissingPackage` when its
+    client library is not installed, `ConfigurationError` when the name is unknown, cannot be
+    imported or names something else than a driver.
 
     Raises `MissingPackage` when its client library is not installed, `ConfigurationError` when
     the name is unknown, cannot be imported or names something else than a driver.
@@ -70,7 +72,7 @@ def driver_class(settings: ConnectionSettings) -> type[Driver]:
 
 
 def make_driver(settings: ConnectionSettings) -> Driver:
-    """A driver for that connection, for the use of one thread. Raises as `driver_class`."""
+    """Return a driver for that connection, for the use of one thread. Raises as `driver_class`."""
     return driver_class(settings)(settings)
 
 

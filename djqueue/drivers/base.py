@@ -76,54 +76,56 @@ class Session(ABC):
     """What a worker asks of the store, between `join` and `leave`."""
 
     def join(self) -> None:
-        """Make the worker known to the store; before its first `exchange`."""
+        """Make the worker known to the store, before its first `exchange`."""
 
     @property
     @abstractmethod
     def lease(self) -> float:
-        """Seconds that a reservation lasts after a sign of life. May change with an exchange."""
+        """Seconds that a reservation lasts after a renewal. May change with an exchange."""
 
     @abstractmethod
     def exchange(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Exchange:
-        """Settle, then reserve up to `limit` jobs, queues asked strictly in order. The hot path."""
+        """Settle, then reserve up to `limit` jobs. Queues are asked strictly in order. This is the
+        hot path.
+        """
 
     def begin(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Answer | None:
-        """Send an `exchange` and return before its answer is there, so that a worker can see to
-        its children meanwhile. None, and nothing was sent, where it has to be waited for, or
-        nothing is to be done: then `exchange` is called.
+        """Send an `exchange` and return before its answer arrives, so that a worker can look after
+        its children meanwhile. Return None, having sent nothing, if the answer has to be waited
+        for, or if nothing is to be done: then `exchange` is called.
         """
         return None
 
     def settle(self, settlements: Sequence[Settlement]) -> set[str]:
-        """Settle alone; the ids that were lost. Joins an open transaction of its alias."""
+        """Settle alone. Return the ids that were lost. Joins an open transaction of its alias."""
         return self.exchange(settlements, (), 0).lost
 
     @abstractmethod
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
-        """The sign of life, for the worker and what it holds; the ids that are lost."""
+        """Renew the lease of the worker and of what it holds. Return the ids that are lost."""
 
     def lost_hold(self) -> bool:
-        """Whether a connection has closed since the last call, and what it held went with it: other
-        workers may be given those jobs at once, and what runs of them here has to end.
+        """Return whether a connection has closed since the last call and its jobs are no longer
+        held: other workers may be given them at once, and attempts that run here have to end.
         """
         return False
 
     def gone(self, ids: Sequence[str]) -> set[str]:
-        """Those of `ids` that the store has no job of any more, as far as it can tell."""
+        """Return those of `ids` whose job the store no longer has, as far as it can tell."""
         return set()
 
     def fence(self, reservation: Reservation) -> int:
-        """The fencing number of `reservation`. Of two reservations of one job the later one has the
-        larger number; 0 where a store has no such numbers.
+        """Return the fencing number of `reservation`. Of two reservations of one job the later one
+        has the larger number; 0 if a store has no such numbers.
         """
         return 0
 
     def promote(self, queues: Sequence[str]) -> Promotion:
-        """Put in line what has become due, a bounded slice a call."""
+        """Put jobs in line that have become due, a bounded slice in each call."""
         return Promotion(0, None)
 
     def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
@@ -135,44 +137,45 @@ class Session(ABC):
 
     @property
     def has_orphans(self) -> bool:
-        """Whether `exchange` has come upon jobs whose worker is gone, which the store had given
-        back by itself. They wait in `recover`; any worker may take them.
+        """Whether `exchange` has found jobs whose worker is gone, which the store had given back by
+        itself. They wait in `recover`; any worker may take them.
         """
         return False
 
     def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
-        """Reservations of this worker that are not among `known`: the store gave them in an answer
-        that never arrived. Asked after a connection broke.
+        """Return reservations of this worker that are not among `known`: the store gave them in an
+        answer that never arrived. Called after a connection broke.
         """
         return []
 
     def watch(self, queues: Sequence[str]) -> Wakeup | None:
-        """Something that tells of new jobs in `queues`, or None: poll. After a None it is asked
-        again now and then, and should not take long.
+        """Return an object that tells of new jobs in `queues`, or None if the worker has to poll.
+        After None it is called again now and then, and should not take long.
         """
         return None
 
     def joins(self, alias: str) -> bool:
-        """Whether `settle` inside ``atomic(using=alias)`` commits with it."""
+        """Return whether `settle` inside ``atomic(using=alias)`` commits with it."""
         return False
 
     def guards(self, alias: str) -> bool:
-        """Whether guard rows are kept in the database `alias`: `confirm_end` works there."""
+        """Return whether guard rows are kept in the database `alias`: `confirm_end` works there."""
         return False
 
     def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
-        """Inside a transaction on the alias that `guards` is true for: make sure that the job is
+        """Make sure, inside a transaction on an alias for which `guards` is true, that the job is
         ours until the transaction ends, and with `over` that it never runs again once that has
-        committed. False: it is not ours any more, or over already; confirming twice is once.
+        committed. Return False if it is not ours any more, or has ended already. To confirm twice
+        is the same as once.
         """
         raise NotImplementedError
 
     @abstractmethod
     def reset_connection(self, error: QueueUnavailable) -> None:
-        """Give up the connection that `error` of a call is about; the next call opens it again."""
+        """Close the connection that `error` of a call is about; the next call opens it again."""
 
     def leave(self) -> None:
-        """The worker is about to end and holds nothing any more."""
+        """End the worker, which holds nothing any more."""
 
 
 class Inspector(ABC):
@@ -186,25 +189,30 @@ class Inspector(ABC):
 
     @abstractmethod
     def counts(self, queue: str) -> QueueCounts:
-        """How many jobs the queue holds."""
+        """Return the numbers of jobs in the queue."""
 
     def queues(self) -> list[str]:
-        """Names of the queues that hold something, sorted; the configured one where unknown."""
+        """Return the names of the queues that hold something, sorted; the configured one if they
+        are unknown.
+        """
         return [self.settings.queue]
 
     def peek(
         self, queue: str, state: State, limit: int = 20, after: str | None = None
     ) -> list[StoredJob]:
-        """Jobs of `queue` in `state`, next to run first; `after` is the id of the last one seen."""
+        """Return jobs of `queue` in `state`, next to run first; `after` is the id of the last one
+        seen.
+        """
         raise self._unsupported("peek")
 
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
-        """The stored jobs among `ids`."""
+        """Return the stored jobs among `ids`."""
         raise self._unsupported("find")
 
     def search(self, part: str, limit: int = 20) -> list[StoredJob]:
-        """Up to `limit` stored jobs whose id begins or ends with `part`: lower-case hexadecimal
-        digits without hyphens. Looks at every job here; a store that can do better should.
+        """Return up to `limit` stored jobs whose id begins or ends with `part`: lower-case
+        hexadecimal digits without hyphens. Looks at every job here; a store that can do better
+        should.
         """
         found: list[StoredJob] = []
         for queue in self.queues():
@@ -221,14 +229,13 @@ class Inspector(ABC):
         return list({job.id: job for job in found}.values())[:limit]
 
     def heads(self, queue: str) -> list[StoredJob]:
-        """What is next in each state, where a store cannot `peek` at more; nothing elsewhere."""
+        """Return the next job in each state if a store cannot `peek` at more; no job from other
+        stores.
+        """
         return []
 
     def change(self, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
-        """Do `change` to those of the jobs that are in a state for it; which those were. The jobs
-        are named by id, or by `StoredJob.key` where they have one. With each comes the reservation
-        that the operator saw: a job that is held under another one is left alone. Empty is any.
-        """
+        """Apply `change` to those of the jobs that are in a state for it, and return their ids."""
         changed = set()
         for job in self.find(list(seen)):
             name = job.key or job.id
@@ -237,7 +244,7 @@ class Inspector(ABC):
         return changed
 
     def _change(self, change: Change, queue: str, job: StoredJob) -> bool:
-        """The same for one job, as far as `remove` and `release` can."""
+        """Do as `change` for one job, as far as `remove` and `release` can."""
         if change is Change.RELEASE:
             return self.release(queue, [job.id]) > 0
         if change is Change.RUN_NOW:
@@ -251,8 +258,9 @@ class Inspector(ABC):
         return self.remove(queue, [job.id], even_running=even_running) > 0
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
-        """Delete waiting, delayed and stuck ones among `ids`; how many. With `even_running` the
-        reserved ones too: their worker loses the reservation, and its outcome is ignored.
+        """Delete waiting, delayed and stuck jobs among `ids`. Return their number. With
+        `even_running` delete the reserved ones too: their worker loses the reservation, and its
+        outcome is ignored.
         """
         raise self._unsupported("remove")
 
@@ -264,11 +272,13 @@ class Inspector(ABC):
         raise self._unsupported("remove")
 
     def release(self, queue: str, ids: Sequence[str]) -> int:
-        """Stuck ones among `ids` back to waiting, one interruption more on record; how many."""
+        """Put stuck jobs among `ids` back to waiting, with one more interruption. Return their
+        number.
+        """
         raise self._unsupported("remove")
 
     def make_due(self, queue: str) -> int:
-        """Make every delayed job of `queue` due at once; how many. Tests do not wait."""
+        """Make every delayed job of `queue` due at once, for tests. Return their number."""
         raise Unsupported(
             f'Connection "{self.settings.name}" cannot run delayed jobs before their time: its '
             "driver has no way to. Dispatch them without a delay."
@@ -276,10 +286,10 @@ class Inspector(ABC):
 
     @abstractmethod
     def clear(self, queue: str) -> int:
-        """Delete what waits or is delayed, never what runs; how many."""
+        """Delete waiting and delayed jobs, never running ones. Return their number."""
 
     def warnings(self) -> list[str]:
-        """What a worker's banner should say about this store."""
+        """Return what a worker's banner should say about this store."""
         return []
 
     def _unsupported(self, feature: Feature) -> Unsupported:
@@ -328,8 +338,8 @@ class Driver(ABC):
 
     @classmethod
     def check(cls, settings: ConnectionSettings) -> list[CheckMessage]:
-        """System check messages about this connection's settings; reaches no server. The keys of
-        `OPTIONS` are of their kinds.
+        """Return system check messages about this connection's settings, without asking a server.
+        The keys of `OPTIONS` are of their kinds.
         """
         return []
 
@@ -342,12 +352,14 @@ class Driver(ABC):
         """
 
     def would_park(self, job: OutgoingJob) -> bool:
-        """Whether `push` would keep `job` in `djqueue_outbox` until it is due."""
+        """Return whether `push` would keep `job` in `djqueue_outbox` until it is due."""
         return False
 
     @abstractmethod
     def session(self, worker: WorkerIdentity | None = None) -> Session:
-        """What `worker` reserves and settles through; reaches no server. A driver has one session.
+        """Return the session through which `worker` reserves and settles, without asking a server.
+        A driver has one session. Without a worker it is the session of a process that other workers
+        cannot find dead: of a child that settles its own job, and of a test that works off a queue.
 
         Without a worker it is the session of a process that other workers cannot find dead: of a
         child that settles its own job, and of a test that works off a queue.
@@ -355,7 +367,7 @@ class Driver(ABC):
 
     @abstractmethod
     def inspector(self) -> Inspector:
-        """What operators look through."""
+        """Return the face for operators."""
 
     @property
     def lease(self) -> float:
@@ -364,13 +376,15 @@ class Driver(ABC):
 
     @property
     def window(self) -> int:
-        """The most jobs a child is handed at a time: the key WINDOW, of drivers that have it."""
+        """The most jobs that a child is given at a time: the key WINDOW, of drivers that have
+        it.
+        """
         given = self.settings.options.get("WINDOW")
         usual = self.OPTIONS["WINDOW"].default if "WINDOW" in self.OPTIONS else 100
         return int(usual if given is None else given)
 
     def shares_transaction_with(self, alias: str) -> bool:
-        """Whether `push` inside ``atomic(using=alias)`` commits with it."""
+        """Return whether `push` inside ``atomic(using=alias)`` commits with it."""
         return False
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ class EmptySession(Session):
         return {reservation.id for reservation in reservations}
 
     def reset_connection(self, error: QueueUnavailable) -> None:
-        """There is none."""
+        """Do nothing: there is no connection."""
 
 
 class EmptyInspector(Inspector):

@@ -32,14 +32,14 @@ AT_ONCE = 50
 
 
 def park(alias: str, connection: str, jobs: Sequence[OutgoingJob], reservation: int = 0) -> None:
-    """Keep `jobs` until their delay ends, by the database's clock; part of an open transaction
+    """Keep `jobs` until their delay ends, by the database's clock, as a part of an open transaction
     on the alias. The same push of a job, released by the same `reservation`, is kept once.
     """
     insert(alias, [row(connection, job, parked=True, reservation=reservation) for job in jobs])
 
 
 def insert(alias: str, rows: Sequence[Outbox]) -> None:
-    """Write rows; one that is there already stays as it is."""
+    """Write rows. A row that exists already stays unchanged."""
     from djqueue.models import Outbox
 
     # MySQL checks every unique key, and cannot be restricted to one.
@@ -68,7 +68,7 @@ def row(
     reservation: int = 0,
     written_by: str = "",
 ) -> Outbox:
-    """A row for `job`, due when its delay ends."""
+    """Return a row for `job`, due when its delay ends."""
     from djqueue.models import Outbox
 
     return Outbox(
@@ -90,20 +90,22 @@ def row(
 
 
 def count(alias: str, connection: str, queue: str) -> int:
-    """How many jobs wait for a queue: in this database, and in those that have jobs."""
+    """Return the number of jobs that wait for a queue: in this database, and in those that have
+    jobs.
+    """
     return sum(rows.count() for rows in _waiting(alias, connection, queue))
 
 
 def clear(alias: str, connection: str, queue: str) -> int:
-    """Delete the jobs that wait for a queue; how many."""
+    """Delete the jobs that wait for a queue. Return their number."""
     return sum(map(delete_rows, _waiting(alias, connection, queue)))
 
 
 def find(
     ids: Sequence[str], connection: str | None = None, aliases: Sequence[str] = ()
 ) -> Iterator[tuple[str, StoredJob]]:
-    """Jobs that wait here and that are not being moved to their store, and their connections. They
-    are looked for in `aliases`; in all databases with jobs where none is given.
+    """Return jobs that wait here and that are not being moved to their store, and their
+    connections. They are looked for in `aliases`; in all databases with jobs if none is given.
     """
     now = timezone.now()
     for rows in _free(ids, connection, aliases):
@@ -131,7 +133,7 @@ def find(
 
 
 def remove(ids: Sequence[str], connection: str) -> int:
-    """Delete jobs that `find` finds; how many."""
+    """Delete jobs that `find` finds. Return their number."""
     return sum(map(delete_rows, _free(ids, connection)))
 
 
@@ -147,7 +149,7 @@ def _free(
 
 
 def _uuids(ids: Sequence[str]) -> list[UUID]:
-    """Those of `ids` that a job may have here."""
+    """Return those of `ids` that a job may have here."""
     found = []
     for id in ids:
         with suppress(ValueError):

@@ -21,11 +21,15 @@ class StoreClock:
 
     @property
     def may_judge(self) -> bool:
-        """Not for a lease after a jump: everybody has that long to give a sign of life."""
+        """Whether workers may be taken for dead: not for a lease after a jump of the clock, so that
+        all have that long for a renewal.
+        """
         return time.monotonic() >= self._judge_at
 
     def latest(self) -> float | None:
-        """What it shows at most for now, if it goes on as before; None before the first look."""
+        """Return the most that it shows by now, if it goes on as before; None before the first
+        look.
+        """
         if self._ahead is None:
             return None
         return time.monotonic() + self._ahead + self._tolerance

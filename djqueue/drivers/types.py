@@ -49,7 +49,7 @@ class OutgoingJob(NamedTuple):
 
     @property
     def push_name(self) -> str:
-        """What tells this push from every other one, of this job and of others."""
+        """The text that distinguishes this push from every other one, of this job and of others."""
         return self.push_id or self.id
 
 
@@ -231,7 +231,9 @@ class Capabilities:
         return not (self.inline or self.discards)
 
     def why_not(self, feature: Feature) -> str | None:
-        """Why the store cannot do that, for an operator to read; None where it can."""
+        """Return the reason why the store cannot do that, for an operator to read; None if it
+        can.
+        """
         return self.cannot.get(feature)
 
 
@@ -252,12 +254,12 @@ class Wakeup(ABC):
     """When (monotonic) `arrived` is to be called, if the descriptor is not readable sooner."""
 
     def fileno(self) -> int | None:
-        """A descriptor that becomes readable, or None: then `arrived` is polled."""
+        """Return a descriptor that becomes readable, or None: then `arrived` is polled."""
         return None
 
     @abstractmethod
     def arrived(self) -> bool:
-        """Whether something may be there since the last call. Never blocks."""
+        """Return whether something may have arrived since the last call. Never blocks."""
 
     def set_idle(self, idle: bool) -> None:
         """Tell pushers whether this worker is idle and should be woken."""
@@ -273,12 +275,14 @@ class Answer(ABC):
 
     @abstractmethod
     def fileno(self) -> int:
-        """A descriptor that becomes readable when some of it is there."""
+        """Return a descriptor that becomes readable when some of the answer has arrived."""
 
     @abstractmethod
     def is_there(self) -> bool:
-        """Whether `take` does not wait. Never blocks; `QueueUnavailable` if the answer is lost."""
+        """Return whether `take` does not wait. Never blocks. Raises `QueueUnavailable` if the
+        answer is lost.
+        """
 
     @abstractmethod
     def take(self) -> Exchange:
-        """What `exchange` would have returned or raised. Called once."""
+        """Return or raise what `exchange` would have returned or raised. Called once."""

@@ -18,7 +18,7 @@ SHORTEST_LEASE = 10
 
 
 def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
-    """Messages about the keys of one connection."""
+    """Return messages about the keys of one connection."""
     if settings.retry_after < SHORTEST_LEASE:
         yield checks.Error(
             f'{settings.place}["RETRY_AFTER"] is {settings.retry_after:g}, and beanstalkd stops '
@@ -30,7 +30,7 @@ def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
 
 
 def warnings(connection: Client, settings: ConnectionSettings) -> Iterator[str]:
-    """What a worker's banner says about the server."""
+    """Return what a worker's banner says about the server."""
     try:
         stats, by_id = connection.ask([client.STATS, client.reserve_job(0)])
     except QueueUnavailable as error:

@@ -41,64 +41,70 @@ class Reply(NamedTuple):
     data: bytes = b""
 
     def pairs(self) -> dict[str, str]:
-        """The data of a ``stats`` command. Names are plain words, so this much YAML is enough."""
+        """Return the data of a ``stats`` command. Names are plain words, so this much YAML is
+        enough.
+        """
         lines = self.data.decode("utf-8", "replace").splitlines()
         split = (line.partition(": ") for line in lines)
         return {key: value.strip('"') for key, separator, value in split if separator}
 
     def items(self) -> list[str]:
-        """The data of a ``list`` command."""
+        """Return the data of a ``list`` command."""
         lines = self.data.decode("utf-8", "replace").splitlines()
         return [line[2:] for line in lines if line.startswith("- ")]
 
 
 def put(body: bytes, urgency: int, delay: int, hold_for: int) -> bytes:
-    """Store a job; it is held for `hold_for` seconds when it is reserved."""
+    """Return the command that stores a job; it is held for `hold_for` seconds when it is
+    reserved.
+    """
     return b"put %d %d %d %d\r\n%b\r\n" % (urgency, delay, hold_for, len(body), body)
 
 
 def reserve_for(seconds: int) -> bytes:
-    """Wait for a job for so long."""
+    """Return the command that waits for a job for this many seconds."""
     return b"reserve-with-timeout %d\r\n" % seconds
 
 
 def reserve_job(job: int) -> bytes:
-    """Take the job with that id, waiting, delayed or buried. beanstalkd 1.12 and later."""
+    """Return the command that takes the job with that id, waiting, delayed or buried. beanstalkd
+    1.12 and later.
+    """
     return b"reserve-job %d\r\n" % job
 
 
 def touch(job: int) -> bytes:
-    """Hold a job for its whole time again."""
+    """Return the command that holds a job for its whole time again."""
     return b"touch %d\r\n" % job
 
 
 def delete(job: int) -> bytes:
-    """Delete a job that no other connection holds."""
+    """Return the command that deletes a job that no other connection holds."""
     return b"delete %d\r\n" % job
 
 
 def release(job: int, urgency: int, delay: int) -> bytes:
-    """Put a job back."""
+    """Return the command that puts a job back."""
     return b"release %d %d %d\r\n" % (job, urgency, delay)
 
 
 def kick_job(job: int) -> bytes:
-    """Let a job that is buried or delayed wait in its tube."""
+    """Return the command that lets a buried or delayed job wait in its tube."""
     return b"kick-job %d\r\n" % job
 
 
 def peek(job: int) -> bytes:
-    """Look at a job."""
+    """Return the command that shows a job."""
     return b"peek %d\r\n" % job
 
 
 def stats_job(job: int) -> bytes:
-    """Ask about a job."""
+    """Return the command that asks about a job."""
     return b"stats-job %d\r\n" % job
 
 
 def stats_tube(tube: str) -> bytes:
-    """Ask about a tube."""
+    """Return the command that asks about a tube."""
     return b"stats-tube %b\r\n" % tube.encode("ascii")
 
 
@@ -143,7 +149,7 @@ class Client:
         return self._silent_since is not None
 
     def fileno(self) -> int | None:
-        """Its descriptor, or None."""
+        """Return its descriptor, or None."""
         return None if self._socket is None else self._socket.fileno()
 
     # -- asking --------------------------------------------------------------------------------
@@ -197,7 +203,7 @@ class Client:
         self._send(time.monotonic() + self.timeout)
 
     def answer(self) -> Reply | None:
-        """The answer to what `begin` sent, or None if it is not there yet. Never blocks."""
+        """Return the answer to what `begin` sent, or None if it has not arrived. Never blocks."""
         if self._socket is None:
             raise QueueUnavailable(f"{self} closed the connection.")
         while (reply := self._parsed()) is None:
@@ -208,13 +214,13 @@ class Client:
         return reply
 
     def is_readable(self) -> bool:
-        """Whether an answer has arrived, or the end of the connection."""
+        """Return whether an answer has arrived, or the end of the connection."""
         if self._socket is None:
             return False
         return bool(self._poll.poll(0))
 
     def is_closed_by_server(self) -> bool:
-        """Whether the server has closed the connection: it says nothing unasked."""
+        """Return whether the server has closed the connection: it sends nothing unasked."""
         return not self._owed and self.is_readable()
 
     def _note_late(self, reply: Reply) -> None:
@@ -291,7 +297,7 @@ class Client:
                 raise self._broken(error) from error
 
     def _wait(self, event: int, deadline: float) -> None:
-        """Until the socket is ready; `QueueUnavailable` after the patience."""
+        """Wait until the socket is ready. Raises `QueueUnavailable` after the patience."""
         if self._socket is None:
             raise self._broken(ConnectionError("it is closed"))
         poll = self._poll
@@ -323,7 +329,7 @@ class Client:
         self._position = 0
 
     def _parsed(self) -> Reply | None:
-        """The next answer, or None if it is not there as a whole."""
+        """Return the next answer, or None if it has not arrived as a whole."""
         buffer, start = self._buffer, self._position
         end = buffer.find(b"\r\n", start)
         if end < 0:
@@ -357,7 +363,7 @@ class Client:
             opened.close()
 
     def detach(self) -> None:
-        """In a child process: leave the parent's connection alone."""
+        """Leave the parent's connection alone, in a child process."""
         if self._socket is not None:
             silence(self._socket.fileno())
             self.close()
@@ -372,7 +378,7 @@ def _has_number(words: Sequence[bytes]) -> bool:
 
 
 def _parts(commands: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
-    """`commands` in pieces that are safe to send before reading."""
+    """Return `commands` in pieces that are safe to send before reading."""
     if len(commands) <= MOST_AT_ONCE and sum(map(len, commands)) <= MOST_BYTES:
         if commands:
             yield commands

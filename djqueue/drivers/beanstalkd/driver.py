@@ -131,8 +131,8 @@ class BeanstalkdDriver(GuardedDriver):
     def _note_refusals(
         self, ids: Iterable[str], replies: Sequence[Reply], refused: dict[str, str]
     ) -> str:
-        """Add to `refused` what the server will never take; why others were not stored, or an empty
-        text.
+        """Add to `refused` what the server will never take. Return why others were not stored, or
+        an empty text.
         """
         trouble = ""
         for id, reply in zip(ids, replies, strict=True):
@@ -162,5 +162,5 @@ class BeanstalkdDriver(GuardedDriver):
 
 
 def _inserted(ids: Iterable[str], replies: Sequence[Reply]) -> set[str]:
-    """Those whose answers have arrived and say that they are stored."""
+    """Return the jobs whose answers have arrived and say that they are stored."""
     return {id for id, reply in zip(ids, replies, strict=False) if reply.word == "INSERTED"}

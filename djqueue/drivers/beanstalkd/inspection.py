@@ -35,7 +35,9 @@ class BeanstalkdInspector(Inspector):
         self._guard = guard
 
     def counts(self, queue: str) -> QueueCounts:
-        """How many jobs a tube holds, and when the next one to run was put."""
+        """Return the numbers of jobs in a tube, and the time at which the next one to run was
+        put.
+        """
         name = tube(queue)
         stats, head = self._client.ask([client.stats_tube(name), client.PEEK_READY], use=name)
         known = stats.pairs()
@@ -49,7 +51,7 @@ class BeanstalkdInspector(Inspector):
         return None if age is None else datetime.now(timezone.utc) - timedelta(seconds=int(age))
 
     def queues(self) -> list[str]:
-        """Names of the tubes that hold something, and of the configured one."""
+        """Return the names of the tubes that hold something, and of the configured one."""
         (listed,) = self._client.ask([client.LIST_TUBES])
         tubes = listed.items()
         replies = self._client.ask([client.stats_tube(each) for each in tubes])
@@ -57,7 +59,7 @@ class BeanstalkdInspector(Inspector):
         return sorted({self.settings.queue, *busy})
 
     def make_due(self, queue: str) -> int:
-        """Kick the tube until nothing is delayed. It kicks buried jobs first, all of them."""
+        """Kick the tube until nothing is delayed. A kick takes buried jobs first, all of them."""
         name, moved = tube(queue), 0
         while True:
             kicked, stats = self._client.ask([client.KICK, client.stats_tube(name)], use=name)
@@ -66,7 +68,7 @@ class BeanstalkdInspector(Inspector):
                 return moved
 
     def clear(self, queue: str) -> int:
-        """Delete what waits or is delayed, and the rows of those jobs."""
+        """Delete waiting and delayed jobs, and their rows."""
         removed = 0
         for peek in (client.PEEK_READY, client.PEEK_DELAYED):
             ids: list[str] = []
@@ -81,8 +83,8 @@ class BeanstalkdInspector(Inspector):
         return removed
 
     def _delete_all(self, name: str, peek: bytes) -> Iterator[str]:
-        """The ids of the jobs that are deleted: one at a time, since only the next one can be seen.
-        What a worker has reserved meanwhile is not found, and spared.
+        """Delete jobs and return their ids: one at a time, since only the next one can be seen.
+        Jobs that a worker has reserved meanwhile are not found, and stay.
         """
         (head,) = self._client.ask([peek], use=name)
         while head.word == "FOUND":
@@ -94,12 +96,12 @@ class BeanstalkdInspector(Inspector):
     # -- single jobs ---------------------------------------------------------------------------
 
     def heads(self, queue: str) -> list[StoredJob]:
-        """The job that is next to run, and the delayed one that is due next."""
+        """Return the job that is next to run, and the delayed one that is due next."""
         peeks = [client.PEEK_READY, client.PEEK_DELAYED]
         return self._stored(self._client.ask(peeks, use=tube(queue)))
 
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
-        """By `StoredJob.key`: the server's own number of the job, and its id."""
+        """Find jobs by `StoredJob.key`: the server's own number of the job, and its id."""
         keys = [key for id in ids if (key := _number_in(id)) is not None]
         if len(keys) < len(ids):
             raise self._unsupported("find")
@@ -108,8 +110,8 @@ class BeanstalkdInspector(Inspector):
         return [job for job in self._stored(replies) if job.key in ids]
 
     def _change(self, change: Change, queue: str, job: StoredJob) -> bool:
-        """The server itself refuses to delete what a worker has reserved, and to kick what is not
-        delayed.
+        """Change a job. The server itself refuses to delete a job that a worker has reserved, and
+        to kick one that is not delayed.
         """
         number = _number_in(job.key) or 0
         if change is Change.DELETE and job.state is not State.RESERVED:
@@ -125,7 +127,7 @@ class BeanstalkdInspector(Inspector):
         return False
 
     def _stored(self, replies: Sequence[Reply]) -> list[StoredJob]:
-        """What the server and the guard rows say about jobs that were peeked at."""
+        """Return what the server and the guard rows know of jobs that were peeked at."""
         found = [reply for reply in replies if reply.word == "FOUND"]
         stats = self._client.ask([client.stats_job(each.number) for each in found]) if found else []
         jobs = [_describe(*pair) for pair in zip(found, stats, strict=True)]
@@ -140,7 +142,7 @@ class BeanstalkdInspector(Inspector):
 
 
 def has_job(connection: Client, key: int, id: str) -> bool:
-    """Whether the server still has job number `key`, and it is the one with that id: after a
+    """Return whether the server still has job number `key`, and it is the one with that id: after a
     restart without a binlog the server gives the same numbers to other jobs.
     """
     (reply,) = connection.ask([client.peek(key)])
@@ -151,7 +153,9 @@ _STATES = {"ready": State.WAITING, "delayed": State.DELAYED, "reserved": State.R
 
 
 def _describe(peeked: Reply, stats: Reply) -> StoredJob | None:
-    """A job, without what its guard row says; None where it is gone, or was buried by others."""
+    """Return a job without the columns of its guard row; None if it is gone, or was buried by
+    others.
+    """
     known = stats.pairs()
     state = _STATES.get(known.get("state", ""))
     if state is None:
@@ -180,7 +184,7 @@ def _describe(peeked: Reply, stats: Reply) -> StoredJob | None:
 
 
 def _number_in(key: str) -> int | None:
-    """The server's number in a `StoredJob.key`; None for anything else."""
+    """Return the server's number in a `StoredJob.key`; None for anything else."""
     number, _hyphen, id = key.partition("-")
     is_key = number.isascii() and number.isdigit() and len(number) < 20 and len(id) == 36
     return int(number) if is_key else None

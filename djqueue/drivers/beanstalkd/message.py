@@ -50,14 +50,14 @@ class Message(NamedTuple):
     """The connection that holds it: see `Client.openings`."""
 
     def another_copy(self, delay: float) -> OutgoingJob:
-        """The same push of the job, to be put once more."""
+        """Return the same push of the job, to be put once more."""
         push = self.push_id or self.id
         job = OutgoingJob(self.id, self.queue, self.name, self.payload, delay, self.priority)
         return job._replace(push_id=push)
 
 
 def encode(job: OutgoingJob, hold_for: int) -> bytes:
-    """The body to put."""
+    """Return the body to put."""
     line = f"djq1 {job.id} {quoted(job.name)} {job.priority} {hold_for} {job.push_id or '-'}\n"
     return line.encode("ascii") + job.payload.encode("utf-8", "surrogateescape")
 
@@ -81,12 +81,12 @@ def decode(data: bytes, tube: str, key: int, since: float = 0.0, opening: int = 
 
 
 def put(job: OutgoingJob, body: bytes, hold_for: int) -> bytes:
-    """The command that stores a job with its encoded body."""
+    """Return the command that stores a job with its encoded body."""
     return client.put(body, urgency(job.priority), whole_seconds(job.delay), hold_for)
 
 
 def tube(queue: str) -> str:
-    """The tube of a queue."""
+    """Return the tube of a queue."""
     if queue.startswith("-"):
         raise QueueError(
             f'"{queue}" cannot be a queue in beanstalkd, whose names do not begin with a hyphen. '
@@ -96,12 +96,12 @@ def tube(queue: str) -> str:
 
 
 def urgency(priority: int) -> int:
-    """Beanstalkd's number, where the smallest comes first, for a job."""
+    """Return Beanstalkd's number, where the smallest comes first, for a job."""
     return (MOST_URGENT - priority) * STEP + STEP - 1
 
 
 def whole_seconds(delay: float) -> int:
-    """Beanstalkd counts whole seconds; a job is never early."""
+    """Return whole seconds, which Beanstalkd counts in; rounded up, so that no job is early."""
     return max(0, math.ceil(delay))
 
 

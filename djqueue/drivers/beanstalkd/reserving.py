@@ -38,7 +38,7 @@ class Reserving:
         self.waiting: WaitingConnection | None = None
 
     def want(self, tubes: Sequence[str], limit: int) -> Wanted:
-        """What to ask for, of up to `limit` jobs."""
+        """Return what to ask for, of up to `limit` jobs."""
         if limit <= 0 or not tubes:
             return Wanted((), 0, (), ())
         called: list[Called] = []
@@ -50,7 +50,7 @@ class Reserving:
         return Wanted(tubes, limit, first, [each for each in called if each.tube != tubes[0]])
 
     def read(self, replies: Sequence[Reply], tube: str, since: float) -> list[Message]:
-        """The jobs among the answers to commands for `tube`, sent at `since` or later."""
+        """Return the jobs among the answers to commands for `tube`, sent at `since` or later."""
         opening = self._client.openings
         return [
             message.decode(reply.data, tube, reply.number, since, opening)
@@ -59,8 +59,8 @@ class Reserving:
         ]
 
     def add_rest(self, wanted: Wanted, found: list[Message], since: float) -> None:
-        """Add to `found`, which the first commands have given, up to the limit: tube after tube, as
-        long as each gives all that it is asked for.
+        """Add jobs to `found`, which the first commands have given, up to the limit: tube after
+        tube, as long as each gives all that it is asked for.
         """
         if not wanted.tubes:
             return

@@ -55,8 +55,8 @@ class BeanstalkdSession(GuardedSession[Message]):
         """Something was reserved since `lost_hold` saw another connection."""
 
     def join(self) -> None:
-        """What is reserved from now on is lost when the connection closes: a silent server is no
-        reason to close it.
+        """Keep the connection open while the server is silent, from now on: a job that is reserved
+        is lost when it closes.
         """
         self._client.keep_for = float(self._hold_for)
 
@@ -83,7 +83,7 @@ class BeanstalkdSession(GuardedSession[Message]):
         return super().exchange(settlements, [tube(queue) for queue in queues], limit)
 
     def settle(self, settlements: Sequence[Settlement]) -> set[str]:
-        """A cancelled job leaves its tube, and its outcome is ignored."""
+        """Settle. A cancelled job leaves its tube, and its outcome is ignored."""
         cancelled = self._guard.cancelled([each.reservation.id for each in settlements])
         return super().settle(settlements) | cancelled
 
@@ -124,8 +124,8 @@ class BeanstalkdSession(GuardedSession[Message]):
         return lost, found
 
     def _is_fresh(self, pair: Pair, now: float) -> bool:
-        """Whether it may be deleted without a touch. What another program has put may be held for a
-        shorter time.
+        """Return whether a job may be deleted without a touch. A job that another program has put
+        may be held for a shorter time.
         """
         settlement, holding = pair
         if settlement.verdict is not Verdict.REMOVE or holding.message.foreign:
@@ -146,13 +146,15 @@ class BeanstalkdSession(GuardedSession[Message]):
         return not stored_as.isdigit() or has_job(self._client, int(stored_as), id)
 
     def _refuse(self, messages: Sequence[Message]) -> None:
-        """They would be held as long as the connection is open, and their time not over."""
+        """Note jobs that cannot be handed out, to put them back soon: the server would hold them as
+        long as the connection is open.
+        """
         self._refused += messages
         if self._client.is_open and not self._client.is_silent:
             self._give_back()
 
     def _give_back(self) -> None:
-        """Put back what was refused, and what was reserved by answers that came too late."""
+        """Put back jobs that were refused, and jobs that answers reserved too late."""
         if self._client.is_silent:
             self._client.ask(())  # what it owes us comes first
         late, self._client.late = self._client.late, []
@@ -199,5 +201,5 @@ class BeanstalkdSession(GuardedSession[Message]):
 
 
 def _release(job: Message, delay: int) -> bytes:
-    """The command that puts it back, to be reserved again after `delay` seconds."""
+    """Return the command that puts it back, to be reserved again after `delay` seconds."""
     return client.release(job.key, message.urgency(job.priority), delay)

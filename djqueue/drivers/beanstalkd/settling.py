@@ -39,13 +39,14 @@ class Settling:
         """Jobs that have left the store, and whose rows are still there."""
 
     def note_answers(self, pairs: Sequence[Pair], replies: Sequence[Reply]) -> set[str]:
-        """Take note of what was deleted or touched; the ids of what is lost."""
+        """Note which jobs were deleted or touched. Return the ids of the lost ones."""
         answered = list(zip(pairs, replies, strict=True))
         self._remove([holding for (_, holding), reply in answered if reply.word == "DELETED"])
         return self.resolve([pair for pair, reply in answered if reply.word == "NOT_FOUND"])
 
     def settle(self, pairs: Sequence[Pair]) -> set[str]:
-        """Delete or put back what has just been touched; the ids of what is lost.
+        """Delete or put back jobs that have just been touched. Return the ids of the lost ones.
+        Rows of jobs that stay come first: only then may another worker be given the job.
 
         Rows of what stays come first: only then may another worker be given the job.
         """
@@ -79,10 +80,10 @@ class Settling:
         return lost
 
     def _put_copies(self, pairs: Sequence[Pair]) -> set[int]:
-        """Put a second copy of what is tried again, and delete the first: a released job would keep
-        its place in the tube, and a job that is tried again goes to the end. Until the first copy
-        is deleted the row says that both are one push. The keys of what was put; what the server
-        refuses to store twice keeps its place.
+        """Put a second copy of each job that is tried again, and delete the first: a released job
+        would keep its place in the tube, and a job that is tried again goes to the end. Until the
+        first copy is deleted the row says that both are one push. Return the keys of the copies; a
+        job that the server refuses to store twice keeps its place.
         """
         tubes: dict[str, dict[int, bytes]] = defaultdict(dict)
         for settlement, holding in pairs:
@@ -102,7 +103,7 @@ class Settling:
         return stored
 
     def _remove(self, holdings: Iterable[Holding[Message]]) -> None:
-        """They have left the store: delete their rows. A row that could not be deleted does no
+        """Delete the rows of jobs that have left the store. A row that could not be deleted does no
         harm: the next call tries again, and in the end it is pruned.
         """
         some = list(holdings)
@@ -124,7 +125,11 @@ class Settling:
     # -- doubts --------------------------------------------------------------------------------
 
     def resolve(self, pairs: Sequence[Pair]) -> set[str]:
-        """This connection does not hold these jobs any more; the ids of those that are lost.
+        """Settle jobs that this connection no longer holds. Return the ids of the lost ones. A
+        deletion whose answer was lost may be carried out at any moment, whatever the server says
+        before: a job whose row can be ended has ended, and the next worker that reserves it deletes
+        it. The same holds for a job that the server does not have, and that no other worker took
+        over.
 
         A deletion whose answer was lost may be carried out at any moment, whatever the server says
         before: a job whose row can be ended has ended, and the next worker that reserves it deletes
@@ -147,7 +152,7 @@ class Settling:
     def look_for(
         self, holdings: Sequence[Holding[Message]]
     ) -> tuple[set[Holding[Message]], list[Holding[Message]]]:
-        """Those that the server does not have any more although their rows are still ours, and the
+        """Return the jobs that the server no longer has although their rows are still ours, and the
         others, which other workers have or will be given.
         """
         absent = [
@@ -161,14 +166,14 @@ class Settling:
 
 
 def _may_have_copies(holding: Holding[Message]) -> bool:
-    """Whether the store may have another copy of the same push: its answer was lost and it was put
-    again, or the job was released. The row is kept then.
+    """Return whether the store may have another copy of the same push: its answer was lost and it
+    was put again, or the job was released. The row is kept then.
     """
     return bool(holding.message.push_id) or holding.reservation.attempt > 1
 
 
 def delete_buried(connection: Client, replies: Iterable[Reply]) -> None:
-    """Delete what the server had no memory to queue: no worker would ever be given it."""
+    """Delete jobs that the server had no memory to queue: no worker would ever be given them."""
     buried = [client.delete(reply.number) for reply in replies if reply.word == "BURIED"]
     if buried:
         connection.ask(buried)

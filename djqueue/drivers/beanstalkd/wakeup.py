@@ -74,7 +74,7 @@ class WaitingConnection(Wakeup):
     # -- for the driver ------------------------------------------------------------------------
 
     def called(self, queues: Sequence[str]) -> list[Called]:
-        """The jobs of `queues` that wait to be reserved by their ids; each is given once."""
+        """Return the jobs of `queues` that wait to be reserved by their ids; each is given once."""
         self._listen()
         called, self._called = self._called, []
         return [each for each in called if each.tube in queues]
@@ -96,7 +96,7 @@ class WaitingConnection(Wakeup):
         self._register()
 
     def look_at(self, worker: Client) -> None:
-        """Call too when the connection of the worker closes: what it held is anybody's then."""
+        """Call also when the connection of the worker closes: any worker may take what it held."""
         self._worker = worker
         self._register()
 
@@ -113,14 +113,16 @@ class WaitingConnection(Wakeup):
                 self._selector.register(descriptor, selectors.EVENT_READ)
 
     def _stop(self) -> None:
-        """A wait can only be ended with its connection. What it was given is anybody's again."""
+        """End a wait with its connection, which is the only way. Any worker may take what it was
+        given.
+        """
         self._client.close()
         self._waiting = False
         self._called = []
         self.look_again = float("inf")
 
     def _listen(self) -> bool:
-        """Read the answer if it is there; whether a job has ended the wait."""
+        """Read the answer if it has arrived. Return whether a job has ended the wait."""
         if not self._waiting:
             return False
         try:
@@ -149,6 +151,6 @@ class WaitingConnection(Wakeup):
 
 
 def arm(waiting: WaitingConnection) -> None:
-    """Begin to wait. What fails here is said by the next call that needs the server."""
+    """Begin to wait. An error here is raised by the next call that needs the server."""
     with suppress(QueueUnavailable):
         waiting.arm()

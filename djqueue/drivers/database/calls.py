@@ -35,7 +35,7 @@ class Calls:
         """Seconds that a call of a worker may wait without a `patience`."""
 
     def own(self, *, wal: bool, prepare: bool) -> None:
-        """Have the connection of the alias for ourselves in this thread."""
+        """Take the connection of the alias for this worker alone, in this thread."""
         if not self.dialect.owned:
             own_connection(self.alias, wal=wal, seconds=self.limit)
             self.dialect = make_dialect(self.alias, owned=True, prepare=prepare)
@@ -46,7 +46,9 @@ class Calls:
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """A call: its errors are those of the contract, and it has its time."""
+        """Run a call in this block: its errors are those of the contract, and its time is
+        limited.
+        """
         bound = None
         try:
             bound = self._begun()
@@ -59,7 +61,7 @@ class Calls:
 
     @contextmanager
     def translating(self) -> Iterator[None]:
-        """The same for an answer on its way, which has its time already."""
+        """Do the same for an answer on its way, whose time is limited already."""
         try:
             yield
         except DatabaseError as error:
@@ -67,7 +69,7 @@ class Calls:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """The same, with the errors as they are."""
+        """Do the same, with the errors unchanged."""
         bound = self._begun()
         try:
             yield
@@ -76,8 +78,8 @@ class Calls:
                 bound.end()
 
     def _begun(self) -> Bound | None:
-        """What ends the call that begins here; None inside another one, and where no connection is
-        a worker's own.
+        """Return what ends the call that begins here; None inside another one, and if no connection
+        is a worker's own.
         """
         if not self.dialect.owned:
             return None
@@ -92,8 +94,8 @@ class Calls:
         return self._usual if self.patience is None else max(self.patience, 0.05)
 
     def explain(self, error: DatabaseError) -> Exception:
-        """What a database error means here. Others stay as they are, but no worker that runs ends
-        because of one: tables change in a migration, and rights are given back.
+        """Return the error of the contract for a database error. Others stay unchanged, but no
+        running worker ends because of one: tables change in a migration, and rights are given back.
         """
         if not self.has_worker and self._tables_missing():
             return ConfigurationError(
@@ -120,7 +122,7 @@ class Calls:
 
 
 def make_dialect(alias: str, *, owned: bool = False, prepare: bool = True) -> Dialect:
-    """What speaks the SQL of that database."""
+    """Return the dialect of that database."""
     vendor = connections[alias].vendor
     makers: dict[str, Callable[[], type[Dialect]]] = {
         "postgresql": _postgresql,

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def change(alias: str, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
-    """As `Inspector.change`, in one transaction: the rows are locked, so that they are known."""
+    """Do as `Inspector.change`, in one transaction: the rows are locked, so that their states
+    hold.
+    """
     rows = jobs(alias).filter(queue=queue, uuid__in=list(seen))
     with transaction.atomic(using=alias):
         _lock(rows)
@@ -60,7 +62,7 @@ def _read(rows: QuerySet[QueuedJob]) -> list[_Row]:
 
 
 def _allowed(change: Change) -> Q:
-    """The rows that a change is for."""
+    """Return the rows that a change is for."""
     if change is Change.DELETE:
         return Q(reserved_by__isnull=True) | in_state(State.STUCK)
     if change is Change.DELETE_RUNNING:

@@ -66,7 +66,7 @@ class DatabaseInspector(Inspector):
             return describe(self._calls.alias, self._jobs.filter(uuid__in=ids))
 
     def search(self, part: str, limit: int = 20) -> list[StoredJob]:
-        """Looks through the ids alone, but through all of them."""
+        """Look through all ids, without the other columns."""
         with self._calls.translate_errors():
             like = Q(uuid__startswith=short_ids.as_begin(part)) | Q(
                 uuid__endswith=short_ids.as_end(part)
@@ -85,18 +85,20 @@ class DatabaseInspector(Inspector):
             return delete_rows(rows, self._calls.alias)
 
     def release(self, queue: str, ids: Sequence[str]) -> int:
-        """The condition is part of the statement: a worker may have taken the job meanwhile."""
+        """Release stuck jobs. The condition is part of the statement: a worker may have taken a job
+        meanwhile.
+        """
         with self._calls.translate_errors():
             return put_back(self._jobs.filter(in_state(State.STUCK), queue=queue, uuid__in=ids))
 
     def make_due(self, queue: str) -> int:
-        """In line at once, behind what waits there already."""
+        """Put delayed jobs in line at once, behind the waiting ones."""
         with self._calls.translate_errors():
             delayed = self._jobs.filter(queue=queue, line__isnull=True, reserved_by__isnull=True)
             return delayed.update(available_at=UtcNow(), line=IN_LINE)
 
     def clear(self, queue: str) -> int:
-        """In slices of ascending ids, so that no transaction grows with the queue."""
+        """Delete in slices of ascending ids, so that no transaction grows with the queue."""
         with self._calls.translate_errors():
             removed = 0
             while True:

@@ -27,7 +27,7 @@ class Pushing:
         self._refused: dict[str, str] = {}
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        """As `Driver.push`."""
+        """Do as `Driver.push`."""
         self._refused = {job.id: _TOO_LATE for job in jobs if not job.delay <= LONGEST_DELAY}
         if self._dialect.connection.in_atomic_block:
             if not self._refused and (reason := self._try(jobs)):
@@ -49,7 +49,7 @@ class Pushing:
                 self._push([job])
 
     def _try(self, jobs: Sequence[OutgoingJob]) -> str | None:
-        """Store `jobs` together; why the database refuses at least one of them, or None."""
+        """Store `jobs` together. Return why the database refuses at least one of them, or None."""
         connection, sent = self._dialect.connection, False
         try:
             with self._calls.timed():

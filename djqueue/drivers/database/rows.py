@@ -20,14 +20,16 @@ IN_LINE = -Greatest(F("priority"), -32767)
 
 
 def jobs(alias: str) -> QuerySet[QueuedJob]:
-    """All rows on that database."""
+    """Return all rows on that database."""
     from djqueue.models import QueuedJob
 
     return QueuedJob.objects.using(alias)
 
 
 def in_state(state: State) -> Q:
-    """The rows of a state.
+    """Return the rows of a state. A delayed row that is due but not yet in line counts as waiting:
+    a worker promotes it before it reserves. Stuck means reserved, with an expired lease, and not
+    taken over yet.
 
     A delayed row that is due but not yet in line counts as waiting: a worker promotes it before
     it reserves. Stuck means reserved, with an expired lease, and not taken over yet.
@@ -63,7 +65,8 @@ ORDER = {
 def behind(
     here: QuerySet[QueuedJob], alias: str, after: str, order: Sequence[str]
 ) -> QuerySet[QueuedJob]:
-    """Only rows behind the one whose uuid is `after`; all of them if it is gone.
+    """Return only rows behind the one whose uuid is `after`; all of them if it is gone. Compared
+    within the database: a time that went through Python may come back as another text.
 
     Compared within the database: a time that went through Python may come back as another text.
     """
@@ -82,7 +85,7 @@ def behind(
 
 
 def describe(alias: str, rows: QuerySet[QueuedJob]) -> list[StoredJob]:
-    """Stored jobs, with the state and the worker's name of each."""
+    """Return stored jobs, with the state and the worker's name of each."""
     from djqueue.models import Worker
 
     found = list(rows.annotate(now=UtcNow()))
@@ -119,7 +122,9 @@ def _stored(row: Any, worker: Any) -> StoredJob:
 
 
 def put_back(stuck: QuerySet[QueuedJob]) -> int:
-    """Rows whose worker is gone back in line: a new fencing number, an interruption on record."""
+    """Put rows whose worker is gone back in line, with a new fencing number and one more
+    interruption.
+    """
     return stuck.update(
         reserved_at=None,
         reserved_until=None,

@@ -39,7 +39,7 @@ the reservation's own time brings such a job back."""
 
 
 def lease_of(settings: ConnectionSettings) -> float:
-    """A worker's row costs one small write to renew, so the lease may be short."""
+    """Return the lease, which may be short: a worker's row costs one small write to renew."""
     return min(settings.retry_after, LONGEST_LEASE)
 
 
@@ -60,7 +60,7 @@ class DatabaseSession(Session):
         return self._calls.dialect
 
     def join(self) -> None:
-        """From now on this thread's connection of the alias is the worker's own."""
+        """Make this thread's connection of the alias the worker's own from now on."""
         worker = self._worker
         if worker is None:
             return
@@ -102,7 +102,7 @@ class DatabaseSession(Session):
     def begin(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> Answer | None:
-        """Where nothing is put back: that takes several statements."""
+        """Begin an exchange that puts nothing back: that takes several statements."""
         if any(settlement.verdict is not REMOVE for settlement in settlements):
             return None
         with self._calls.translate_errors():
@@ -110,7 +110,9 @@ class DatabaseSession(Session):
         return answer and TranslatedAnswer(answer, self._calls.translating)
 
     def _put_back(self, settlements: Sequence[Settlement]) -> set[str]:
-        """The ids of those that were lost. What the database refuses is one settlement's fault."""
+        """Put jobs back. Return the ids of the lost ones. An error of the database is the fault of
+        one settlement.
+        """
         try:
             with self._dialect.transaction():
                 return {s.reservation.id for s in settlements if not self._dialect.put_back(s)}
@@ -122,7 +124,7 @@ class DatabaseSession(Session):
             return self._put_back_somehow(settlements[0], error)
 
     def _put_back_somehow(self, settlement: Settlement, error: Exception) -> set[str]:
-        """Without the history, which is all of it that is not ours."""
+        """Put a job back without its history, which is the only text from outside."""
         id = settlement.reservation.id
         if settlement.history is None:
             logger.error("Job %s stays reserved until its lease expires: %s", id, error)

@@ -26,7 +26,7 @@ KEEP_DEAD = 3600.0
 
 
 def insert(dialect: Dialect, worker: WorkerIdentity, connection: str) -> int:
-    """Make the row of `worker`; its primary key."""
+    """Insert the row of `worker`. Return its primary key."""
     from djqueue.models import Worker
 
     row = Worker(
@@ -50,8 +50,8 @@ def insert(dialect: Dialect, worker: WorkerIdentity, connection: str) -> int:
 
 
 def extend(dialect: Dialect, key: int, worker: WorkerIdentity) -> bool:
-    """Alive for a lease more; False if others have removed the row, or it is another worker's by
-    now: a table that was emptied may give numbers once more.
+    """Renew the worker's lease. Return False if others have removed the row, or if it is another
+    worker's by now: a table that was emptied may give numbers again.
     """
     sql = (
         f"UPDATE djqueue_workers SET alive_until = {dialect.later}"
@@ -61,7 +61,7 @@ def extend(dialect: Dialect, key: int, worker: WorkerIdentity) -> bool:
 
 
 def look_at(clock: StoreClock, dialect: Dialect) -> None:
-    """Tell `clock` what the store's shows."""
+    """Show the store's clock to `clock`."""
     from djqueue.models import Worker
 
     asked = time.monotonic()
@@ -72,7 +72,7 @@ def look_at(clock: StoreClock, dialect: Dialect) -> None:
 
 
 def move(dialect: Dialect, reservations: Sequence[Reservation], old: int, new: int) -> None:
-    """What the worker holds under the key of its `old` row belongs to the `new` one."""
+    """Move what the worker holds under the key of its `old` row to the `new` one."""
     ids = [reservation.handle[0] for reservation in reservations]
     for some in slices(ids, 500):
         sql = f"UPDATE jobs SET reserved_by = %s WHERE id IN ({marks(some)}) AND reserved_by = %s"
@@ -80,12 +80,12 @@ def move(dialect: Dialect, reservations: Sequence[Reservation], old: int, new: i
 
 
 def delete(dialect: Dialect, worker: int) -> None:
-    """The worker has ended and holds nothing."""
+    """Delete the row of a worker that has ended and holds nothing."""
     dialect.run("DELETE FROM djqueue_workers WHERE id = %s", [worker])
 
 
 def lost(dialect: Dialect, reservations: Sequence[Reservation]) -> set[str]:
-    """Which of `reservations` are no longer under their number."""
+    """Return which of `reservations` are no longer under their number."""
     if not reservations:
         return set()
     by_handle = {reservation.handle: reservation.id for reservation in reservations}
@@ -98,8 +98,8 @@ def lost(dialect: Dialect, reservations: Sequence[Reservation]) -> set[str]:
 
 
 def recover(dialect: Dialect, holder: Holder, limit: int, late: float) -> list[Reservation]:
-    """Take over what the dead hold, dead for `late` seconds; remove rows of those long dead that
-    hold nothing.
+    """Take over what workers hold that have been dead for `late` seconds. Remove rows of workers
+    that are long dead and hold nothing.
     """
     dead = [
         row[0]

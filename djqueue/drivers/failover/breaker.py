@@ -19,7 +19,9 @@ class Breaker:
         self._ask_at: float | None = None
 
     def allows(self, rest: float) -> bool:
-        """Whether to ask the store now. While it is open one caller in `rest` seconds may."""
+        """Return whether to ask the store now. While it is open one caller in `rest` seconds
+        may.
+        """
         if self._ask_at is None:
             return True
         now = time.monotonic()
@@ -29,13 +31,15 @@ class Breaker:
         return True
 
     def failed(self, rest: float) -> bool:
-        """The store did not answer: leave it alone for `rest` seconds. Whether it did before."""
+        """Leave the store alone for `rest` seconds, as it did not answer. Return whether it had
+        answered before.
+        """
         first_time = self._ask_at is None
         self._ask_at = time.monotonic() + rest
         return first_time
 
     def worked(self) -> bool:
-        """The store did answer. Whether it had not before."""
+        """Note that the store did answer. Return whether it had not before."""
         first_time = self._ask_at is not None
         self._ask_at = None
         return first_time
@@ -48,7 +52,7 @@ class Breakers:
         self._made: tuple[Settings | None, dict[str, Breaker]] = (None, {})
 
     def of(self, connection: str) -> Breaker:
-        """The breaker of a connection."""
+        """Return the breaker of a connection."""
         known = settings()
         made_for, made = self._made
         if made_for is not known:

@@ -67,12 +67,14 @@ class FailoverDriver(Driver):
             self._first_taker.push(jobs)
 
     def would_park(self, job: OutgoingJob) -> bool:
-        """Where every member would: else the one that takes the job may keep it by itself."""
+        """Return whether every member would: else the member that takes the job may keep it by
+        itself.
+        """
         return bool(self._members) and all(member.would_park(job) for member in self._members)
 
     @property
     def patience(self) -> float | None:
-        """Its members have the same."""
+        """The patience of its members."""
         return self._patience
 
     @patience.setter

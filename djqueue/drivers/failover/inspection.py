@@ -27,7 +27,9 @@ class FailoverInspector(Inspector):
         self._members = members
 
     def counts(self, queue: str) -> QueueCounts:
-        """The sums. `QueueUnavailable` if a member cannot be asked: a part would mislead."""
+        """Return the sums. Raises `QueueUnavailable` if a member cannot be asked: a part would
+        mislead.
+        """
         every = [member.counts(queue) for member in self._members]
         return QueueCounts(
             _sum(counts.waiting for counts in every),
@@ -43,7 +45,7 @@ class FailoverInspector(Inspector):
     def peek(
         self, queue: str, state: State, limit: int = 20, after: str | None = None
     ) -> list[StoredJob]:
-        """The first member's jobs, then the second's: stores have no order among them."""
+        """Return the first member's jobs, then the second's: stores have no order among them."""
         members = self._members
         if after is not None:
             having = [at for at, member in enumerate(members) if member.find([after])]
@@ -56,7 +58,9 @@ class FailoverInspector(Inspector):
         return found
 
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
-        """A member that cannot be asked is an error only where a job was not found elsewhere."""
+        """Find jobs. A member that cannot be asked is an error only if a job was not found
+        elsewhere.
+        """
         found: list[StoredJob] = []
         silent: QueueUnavailable | None = None
         for member in self._members:
@@ -88,7 +92,9 @@ class FailoverInspector(Inspector):
         return self._everywhere(lambda member: member.clear(queue))
 
     def _everywhere(self, act: Callable[[Inspector], int], enough: int | None = None) -> int:
-        """Act on each member that can be reached, then tell of one that cannot; how many jobs.
+        """Act on each member that can be reached, then raise the error of one that cannot. Return
+        the number of jobs. When `enough` of them are found, a member that cannot be reached has
+        nothing to add.
 
         With `enough` of them a member that cannot be reached has nothing to add.
         """
@@ -107,7 +113,7 @@ class FailoverInspector(Inspector):
 
 
 def _sum(numbers: Iterable[int | None]) -> int | None:
-    """None if one of them is not known."""
+    """Return the sum of numbers; None if one of them is not known."""
     total = 0
     for number in numbers:
         if number is None:

@@ -19,7 +19,9 @@ __all__ = ["combined_capabilities", "make_members", "worker_hint"]
 
 
 def make_members(connection: ConnectionSettings) -> list[Driver]:
-    """Drivers of the members in order; those of a failover among them stand in its place.
+    """Return the drivers of the members in order; those of a failover among them stand in its
+    place. Raises `ConfigurationError` if there are none, or if one leads back to a failover that it
+    is part of.
 
     `ConfigurationError` if there are none, or if one leads back to a failover that it is part of.
     """
@@ -49,7 +51,7 @@ def _members(
 
 
 def combined_capabilities(members: Sequence[Driver], workers: str) -> Capabilities:
-    """What all of them can do; the reason of the first that cannot."""
+    """Return what all of them can do; the reason of the first that cannot."""
     cannot: dict[Feature, str] = {
         feature: f"{member.settings.name}: {reason}"
         for member in reversed(members)
@@ -74,7 +76,9 @@ def combined_capabilities(members: Sequence[Driver], workers: str) -> Capabiliti
 
 
 def worker_hint(connection: ConnectionSettings, members: Sequence[Driver]) -> str:
-    """Why no worker runs for a failover connection, and which ones have to."""
+    """Return why no worker runs for a failover connection, and for which connections to start
+    one.
+    """
 
     def arguments(member: ConnectionSettings) -> str:
         own = member.queue == connection.queue

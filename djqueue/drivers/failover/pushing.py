@@ -58,8 +58,9 @@ class FirstTaker:
         self._fail_over_if_ambiguous = fail_over_if_ambiguous
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        """`RunHere` where no store took them and there is a last resort, `QueueUnavailable` where
-        there is none. What a store has of a push that failed is not passed on to another one.
+        """Push. Raises `RunHere` if no store took the jobs and there is a last resort,
+        `QueueUnavailable` if there is none. What a store has of a push that failed is not passed on
+        to another one.
         """
         left = list(jobs)
         failures: list[Failure] = []
@@ -87,7 +88,9 @@ class FirstTaker:
         self._not_taken(failures, jobs, left)
 
     def _in_turn(self) -> Iterator[Driver]:
-        """The stores to ask. One that rests is asked after the others, before a job is lost."""
+        """Return the stores to ask. One that rests is asked after the others, before a job is
+        lost.
+        """
         resting = []
         for member in self._members:
             if breakers.of(member.settings.name).allows(self._probe_after):
@@ -111,7 +114,7 @@ class FirstTaker:
     def _refuse_doubt(
         self, failure: Failure, jobs: Sequence[OutgoingJob], left: Sequence[OutgoingJob]
     ) -> None:
-        """Leave it at that where a store may have stored some, and that may not be passed on."""
+        """Raise the error if a store may have stored some jobs, and these may not be passed on."""
         error = failure.error
         if left and error.ambiguous and not self._fail_over_if_ambiguous:
             raise QueueUnavailable(
@@ -145,7 +148,7 @@ class FirstTaker:
         ) from cause
 
     def _tell(self, failure: Failure, used: str, jobs: Sequence[OutgoingJob]) -> None:
-        """Once for a store that begins to fail, and of each failure that may double a job."""
+        """Report once that a store begins to fail, and each failure that may double a job."""
         failed, error, first_time = failure
         if not (first_time or error.ambiguous):
             return
@@ -170,12 +173,12 @@ class FirstTaker:
 
 
 def _others(jobs: Sequence[OutgoingJob], left: Sequence[OutgoingJob]) -> set[str]:
-    """The ids of `jobs` that are not `left`: they are in a store."""
+    """Return the ids of `jobs` that are not `left`: they are in a store."""
     return {job.id for job in jobs} - {job.id for job in left}
 
 
 def _refused_by_all(failures: Sequence[Failure], left: Sequence[OutgoingJob]) -> dict[str, str]:
-    """What no member will ever take, and what each of them says."""
+    """Return the jobs that no member will ever take, with the reason of each member."""
     return {
         job.id: " ".join(f"{each.member}: {each.error.refused[job.id]}" for each in failures)
         for job in left
@@ -184,7 +187,7 @@ def _refused_by_all(failures: Sequence[Failure], left: Sequence[OutgoingJob]) ->
 
 
 def _listed(jobs: Sequence[OutgoingJob]) -> str:
-    """The jobs by name and id, so that one that ran twice can be explained."""
+    """Return the jobs by name and id, so that a job that ran twice can be explained."""
     named = ", ".join(f"{job.name} {job.id}" for job in jobs[:MOST_NAMED])
     more = len(jobs) - MOST_NAMED
     return f"{named} and {more:,} others" if more > 0 else named

@@ -88,7 +88,7 @@ class Guard:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written within it is committed together, or not at all."""
+        """Commit all that is written in this block together, or nothing."""
         with self._translated_errors(), transaction.atomic(using=self.alias):
             yield
 
@@ -98,7 +98,9 @@ class Guard:
         ours: Mapping[str, int],
         gone: AbstractSet[str] = frozenset(),
     ) -> list[GuardRow]:
-        """Record that the store has handed out `jobs`; the row of each, in order.
+        """Record that the store has handed out `jobs`. Return the row of each, in order. `ours`:
+        the numbers of the jobs that this worker holds, by id. `gone`: ids of the store's own
+        (`GuardRow.held_as`) that it no longer has, so that no worker holds a job as one of them.
 
         `ours`: the numbers of the jobs that this worker holds, by id. `gone`: ids of the store's
         own (`GuardRow.held_as`) that it no longer has, so that no worker holds a job as one of
@@ -114,7 +116,9 @@ class Guard:
     # -- settling ------------------------------------------------------------------------------
 
     def put_back(self, settlements: Sequence[tuple[Settlement, int]]) -> set[str]:
-        """Write what a verdict that keeps the job changes, each under its number; the lost ids."""
+        """Write what a verdict that keeps the job changes, each under its number. Return the lost
+        ids.
+        """
         groups: dict[_Change, list[str]] = defaultdict(list)
         for settlement, number in settlements:
             groups[_change_of(settlement, number)].append(settlement.reservation.id)
@@ -127,7 +131,7 @@ class Guard:
         return lost
 
     def put_back_once(self, settlement: Settlement, number: int) -> bool:
-        """As `put_back`, for one job. False: it was put back already, or it is lost."""
+        """Do as `put_back` for one job. Return False if it was put back already, or is lost."""
         with self._translated_errors():
             held = self._rows.filter(_is_held(number), uuid=settlement.reservation.id)
             columns = self._columns(_change_of(settlement, number))
@@ -146,7 +150,7 @@ class Guard:
         return columns
 
     def end(self, claims: Iterable[Claim]) -> set[str]:
-        """Record that the jobs have ended; the lost ids."""
+        """Record that the jobs have ended. Return the lost ids."""
         lost: set[str] = set()
         with self._translated_errors():
             for number, ids in _by_number(claims):
@@ -156,8 +160,8 @@ class Guard:
     def _update(
         self, ids: Sequence[str], number: int, columns: Mapping[str, Any], done: Q
     ) -> set[str]:
-        """Update the rows that are held under `number`; the ids of those that were not, and that
-        are not `done` already.
+        """Update the rows that are held under `number`. Return the ids of those that were not, and
+        that are not `done` already.
         """
         lost: set[str] = set()
         for some in slices(ids, AT_ONCE):
@@ -167,17 +171,18 @@ class Guard:
         return lost
 
     def confirm_end(self, claim: Claim, *, over: bool) -> bool:
-        """Inside a transaction on the alias: make sure that `claim` holds until it commits, and
-        with `over` that the job has ended then; doing that twice is the same as once. False: the
-        claim is lost, the job is cancelled, or, without `over`, it has ended.
+        """Make sure, inside a transaction on the alias, that `claim` holds until it commits, and
+        with `over` that the job has ended then; to do that twice is the same as once. Return False
+        if the claim is lost, the job is cancelled, or, without `over`, it has ended.
         """
         condition = Q(reservation=claim.number, cancelled=False) & ~Q(held_as="")
         rows = self._rows.filter(condition if over else _is_held(claim.number), uuid=claim.id)
         return rows.update(ended=over, updated_at=UtcNow()) == 1
 
     def cancel(self, id: str, *, unseen: bool) -> bool:
-        """Record that a job is cancelled, so that a worker that is handed it deletes it, and the
-        outcome of one that runs it is ignored. Whether that is recorded.
+        """Record that a job is cancelled: a worker that is handed it deletes it, and the outcome of
+        a worker that runs it is ignored. Return whether that is recorded. `unseen`: also when no
+        worker has ever held the job, as far as the rows say.
 
         `unseen`: also when no worker has ever held the job, as far as the rows say.
         """
@@ -222,17 +227,21 @@ class Guard:
     # -- holding -------------------------------------------------------------------------------
 
     def still_held(self, claims: Iterable[Claim]) -> set[str]:
-        """The ids of `claims` that hold, of jobs that have neither ended nor been cancelled."""
+        """Return the ids of `claims` that hold, of jobs that have neither ended nor been
+        cancelled.
+        """
         with self._translated_errors():
             return self._ids_by_number(claims, _is_held)
 
     def cancelled(self, ids: Sequence[str]) -> set[str]:
-        """Those of `ids` that are cancelled."""
+        """Return those of `ids` that are cancelled."""
         with self._translated_errors():
             return self._ids(Q(cancelled=True), ids)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Attempts, interruptions and history of jobs that have not ended, by their names."""
+        """Return attempts, interruptions and history of jobs that have not ended, by their
+        names.
+        """
         names = ("attempts", "interruptions", "history")
         with self._translated_errors():
             rows = self._rows.filter(uuid__in=ids, ended=False, cancelled=False)
@@ -241,8 +250,8 @@ class Guard:
             }
 
     def extend(self, claims: Sequence[Claim]) -> set[str]:
-        """Renew `claims`; the lost ids. A row that is locked, by its own job, needs no renewal, and
-        a job that has ended under its own number is not lost.
+        """Renew `claims`. Return the lost ids. A row that is locked, by its own job, needs no
+        renewal, and a job that has ended under its own number is not lost.
         """
         held = self.still_held(claims)
         with self._translated_errors():
@@ -259,7 +268,7 @@ class Guard:
         return found
 
     def _ids(self, condition: Q, ids: Sequence[str]) -> set[str]:
-        """Those of `ids` whose rows fulfil `condition`."""
+        """Return those of `ids` whose rows fulfil `condition`."""
         found: set[str] = set()
         for some in slices(ids, AT_ONCE):
             rows = self._rows.filter(condition, uuid__in=some)
@@ -273,7 +282,9 @@ class Guard:
 
 
 def _is_held(number: int) -> Q:
-    """A worker holds the job under `number`, and it has neither ended nor been cancelled."""
+    """Return the condition that a worker holds the job under `number`, and that it has neither
+    ended nor been cancelled.
+    """
     return Q(reservation=number, ended=False, cancelled=False) & ~Q(held_as="")
 
 

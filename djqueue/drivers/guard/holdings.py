@@ -54,17 +54,17 @@ class Holding(Generic[M]):
 
     @property
     def claim(self) -> Claim:
-        """As its guard row knows it."""
+        """The claim, as its guard row knows it."""
         return Claim(self.reservation.id, int(self.reservation.handle[1]))
 
 
 def delivery_of(message: Message) -> Delivery:
-    """What a guard row needs to know about `message`."""
+    """Return what a guard row needs to know about `message`."""
     return Delivery(message.id, str(message.key), message.push_id)
 
 
 def holding_of(message: M, row: GuardRow) -> Holding[M]:
-    """The holding of a job that is handed out as `row` says."""
+    """Return the holding of a job that is handed out as `row` says."""
     reservation = Reservation(
         message.id,
         message.queue,
@@ -101,7 +101,7 @@ class Holdings(Generic[M]):
         return self._by_key[key]
 
     def find(self, reservation: Reservation) -> Holding[M] | None:
-        """The holding of `reservation`, unless it is settled or lost."""
+        """Return the holding of `reservation`, unless it is settled or lost."""
         holding = self._by_key.get(reservation.handle[0])
         same = holding is not None and holding.reservation.handle == reservation.handle
         return holding if same else None
@@ -109,7 +109,7 @@ class Holdings(Generic[M]):
     def find_all(
         self, settlements: Iterable[Settlement]
     ) -> tuple[list[tuple[Settlement, Holding[M]]], set[str]]:
-        """Settlements with their holdings, and the ids of those that are lost."""
+        """Return settlements with their holdings, and the ids of those that are lost."""
         mine: list[tuple[Settlement, Holding[M]]] = []
         lost: set[str] = set()
         for settlement in settlements:
@@ -122,7 +122,7 @@ class Holdings(Generic[M]):
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The fencing numbers of what is held, by the jobs' ids."""
+        """Return the fencing numbers of what is held, by the jobs' ids."""
         reservations = (holding.reservation for holding in self._by_key.values())
         return {each.id: int(each.handle[1]) for each in reservations}
 
@@ -131,7 +131,7 @@ class Holdings(Generic[M]):
         self._by_key[holding.message.key] = holding
 
     def settle(self, holdings: Iterable[Holding[M]]) -> None:
-        """Hold no longer what is settled. Until the exchange returns that is remembered: if the
+        """Hold no longer what is settled. That is remembered until the exchange returns: if the
         rest of it fails, its caller settles the same jobs again.
         """
         for holding in holdings:
@@ -139,11 +139,13 @@ class Holdings(Generic[M]):
                 self._settled.add(holding.reservation.handle)
 
     def returned(self) -> None:
-        """The exchange is about to return, so that its caller knows what was settled."""
+        """Forget what was settled: the exchange is about to return, so its caller knows."""
         self._settled.clear()
 
     def lose(self, holdings: Iterable[Holding[M]]) -> set[str]:
-        """Hold no longer what other workers have, or will be given; the ids of those jobs."""
+        """Hold no longer what other workers have, or will be given. Return the ids of those
+        jobs.
+        """
         lost: set[str] = set()
         for holding in holdings:
             self._by_key.pop(holding.message.key, None)
@@ -153,12 +155,12 @@ class Holdings(Generic[M]):
         return lost
 
     def take_orphans(self, limit: int) -> list[Reservation]:
-        """Up to `limit` orphans, which are handed out now."""
+        """Return up to `limit` orphans, which are handed out now."""
         taken, self.orphans = self.orphans[:limit], self.orphans[limit:]
         return taken
 
     def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
-        """As `Session.unacknowledged`."""
+        """Return the same as `Session.unacknowledged`."""
         handles = {reservation.handle for reservation in (*known, *self.orphans)}
         held = (holding.reservation for holding in self._by_key.values())
         return [reservation for reservation in held if reservation.handle not in handles]

@@ -43,8 +43,8 @@ class GuardedSession(Session, Generic[M]):
     def _trade(
         self, mine: Sequence[tuple[Settlement, Holding[M]]], queues: Sequence[str], limit: int
     ) -> tuple[set[str], list[M]]:
-        """Settle `mine`, then receive up to `limit` messages of `queues`: the ids that are lost,
-        and the messages. Both are one verb, so that one request can do both.
+        """Settle `mine`, then receive up to `limit` messages of `queues`. Return the ids that are
+        lost, and the messages. Both are one verb, so that one request can do both.
         """
 
     @abstractmethod
@@ -57,12 +57,12 @@ class GuardedSession(Session, Generic[M]):
 
     @abstractmethod
     def _renew(self, holdings: Sequence[Holding[M]]) -> list[Holding[M]]:
-        """Hold all of them for another lease; those that are lost."""
+        """Hold all of them for another lease. Return those that are lost."""
 
     @abstractmethod
     def _has(self, stored_as: str, id: str) -> bool:
-        """Whether the store still has the copy `stored_as` of the job `id`, as far as it can tell:
-        a row that says that a worker holds it is out of date otherwise.
+        """Return whether the store still has the copy `stored_as` of the job `id`, as far as it can
+        tell. If not, a row that says that a worker holds it is out of date.
         """
 
     def _refuse(self, messages: Sequence[M]) -> None:
@@ -86,8 +86,8 @@ class GuardedSession(Session, Generic[M]):
         return Exchange(lost | also_lost, reservations)
 
     def _hand_out(self, messages: Sequence[M]) -> tuple[list[Reservation], bool]:
-        """Record what the store has handed out; the reservations for the worker, and whether some
-        of the jobs have ended.
+        """Record what the store has handed out. Return the reservations for the worker, and whether
+        some of the jobs have ended.
         """
         if not messages:
             return [], False
@@ -114,7 +114,9 @@ class GuardedSession(Session, Generic[M]):
         return reservations, bool(ended)
 
     def _take(self, messages: Sequence[M]) -> list[GuardRow]:
-        """The rows of `messages`. A copy that the store no longer has holds up no other one."""
+        """Return the rows of `messages`. A copy that the store no longer has holds up no other
+        one.
+        """
         ours = self._holdings.numbers
         jobs = [delivery_of(message) for message in messages]
         rows = self._guard.take(jobs, ours)
@@ -152,7 +154,9 @@ class GuardedSession(Session, Generic[M]):
         return bool(self._holdings.orphans)
 
     def recover(self, limit: int, *, late: float = 0.0) -> list[Reservation]:
-        """The server itself gives back what a dead worker held; `exchange` comes upon it."""
+        """Return what `exchange` has found: the server itself gives back what a dead worker
+        held.
+        """
         return self._holdings.take_orphans(limit)
 
     def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
@@ -171,8 +175,8 @@ class GuardedSession(Session, Generic[M]):
         return self._guard.confirm_end(claim, over=over)
 
     def reset_connection(self, error: QueueUnavailable) -> None:
-        """Close the connection to the database, if that is away. The store's own stays open: it has
-        no state, or what is held belongs to it and is lost when it closes.
+        """Close the connection to the database, if that is away. The store's own connection stays
+        open: it has no state, or what is held belongs to it and is lost when it closes.
         """
         if isinstance(error.__cause__, DatabaseError):
             self._guard.close()

@@ -20,7 +20,7 @@ class Delivery(NamedTuple):
 
     @property
     def push(self) -> str:
-        """As rows keep it: empty for the first push of the job."""
+        """The push as rows keep it: empty for the first push of the job."""
         return "" if self.push_id == self.id else self.push_id
 
 
@@ -61,7 +61,7 @@ class Claim(NamedTuple):
 
 
 def state_of(row: Mapping[str, Any], job: Delivery, *, ours: bool, alive: bool) -> GuardState:
-    """The state of `job` by its row. `ours`: the row has the number that this worker holds.
+    """Return the state of `job` by its row. `ours`: the row has the number that this worker holds.
     `alive`: the worker that holds the job cannot be gone.
     """
     if row["cancelled"] and not row["ended"]:
@@ -80,8 +80,8 @@ def state_of(row: Mapping[str, Any], job: Delivery, *, ours: bool, alive: bool) 
 
 
 def _is_older(push: str, other: str) -> bool:
-    """Whether `push` was certainly made before `other`, a push of the same job. The first push has
-    no id, and version 7 UUIDs sort by the time at which they were made.
+    """Return whether `push` was certainly made before `other`, a push of the same job. The first
+    push has no id, and version 7 UUIDs sort by the time at which they were made.
     """
     if not push or not other:
         return not push and bool(other)

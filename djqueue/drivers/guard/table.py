@@ -54,8 +54,8 @@ class Table:
 
     @contextmanager
     def locked(self, ids: Iterable[str]) -> Iterator[set[str]]:
-        """A transaction that locks the rows of `ids`; the ids of those that were free. It does not
-        wait for the others.
+        """Open a transaction that locks the rows of `ids`. Yields the ids of the rows that were
+        free; it does not wait for the others.
 
         SQLite has no locks of rows, and each statement compares before it writes anyway. Its
         transaction must not begin with a read, after which it could not write when another

@@ -52,7 +52,7 @@ class Taking:
         self._gone = gone
 
     def take(self, jobs: Sequence[Delivery]) -> list[GuardRow]:
-        """The row of each job, in order. `IntegrityError`: call it again."""
+        """Return the row of each job, in order. Raises `IntegrityError`: then call it again."""
         first: dict[str, Delivery] = {}
         for job in jobs:
             first.setdefault(job.id, job)
@@ -65,7 +65,7 @@ class Taking:
         return [taken.pop(job.id, _BUSY) for job in jobs]
 
     def _known(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The existing rows. Most jobs have none yet, and a query for ids alone is cheap."""
+        """Return the existing rows. Most jobs have none yet, and a query for ids alone is cheap."""
         there = [id for some in slices(ids, AT_ONCE) for id in self._table.existing(some)]
         if not there:
             return {}
@@ -155,7 +155,9 @@ class Taking:
     def _alive(
         self, jobs: Mapping[str, Delivery], known: Mapping[str, Mapping[str, Any]]
     ) -> set[str]:
-        """The jobs whose workers cannot be gone: they have extended within the lease.
+        """Return the jobs whose workers cannot be gone: they have extended within the lease.
+        Without a lease only the store knows which workers live: what it hands out is free, and
+        another copy of the same push is held as long as the store has it.
 
         Without a lease only the store knows which workers live: what it hands out is free, and
         another copy of the same push is held as long as the store has it.

@@ -50,7 +50,9 @@ PREFIX = Kind(
 
 
 def check(settings: ConnectionSettings) -> list[CheckMessage]:
-    """What is wrong with ``URL``, ``CACHE``, ``CLUSTER`` and the other keys of a connection."""
+    """Return what is wrong with ``URL``, ``CACHE``, ``CLUSTER`` and the other keys of a
+    connection.
+    """
     where = settings.place
     if found := list(_contradictions(settings, where)):
         return found

@@ -39,29 +39,29 @@ class Holder(NamedTuple):
 
 
 def raw(id: str) -> bytes:
-    """An id as it is in the store."""
+    """Return an id as it is in the store."""
     return id.encode("utf-8", "surrogateescape")
 
 
 def are_members(members: Sequence[bytes]) -> bool:
-    """Whether each is an order and one of our own ids; one question for all."""
+    """Return whether each is an order and one of our own ids; one question for all."""
     return _are_members(b"".join(members)) is not None
 
 
 def id_of(raw: bytes) -> str:
-    """The id of a job; one of our own making for what another program has put there."""
+    """Return the id of a job; for a job of another program one that is made here."""
     if is_id(raw):
         return raw.decode()
     return str(uuid.uuid5(_FOREIGN, raw.hex()))
 
 
 def handle_of(token: str, raw: bytes) -> str:
-    """What a reservation is known by: its token, and its id in the store if that is no uuid."""
+    """Return the handle of a reservation: its token, and its id in the store if that is no uuid."""
     return token if is_id(raw) else token + raw.decode("utf-8", "surrogateescape")
 
 
 def key_of(reservation: Reservation) -> tuple[str | bytes, str]:
-    """The id of a reserved job in the store, and its token."""
+    """Return the id of a reserved job in the store, and its token."""
     handle: str = reservation.handle
     if handle[-1] == ":":
         return reservation.id, handle
@@ -70,7 +70,7 @@ def key_of(reservation: Reservation) -> tuple[str | bytes, str]:
 
 
 def decode_state(state: bytes | None) -> tuple[int, int, str]:
-    """Attempts, interruptions and history of a job that waits."""
+    """Return attempts, interruptions and history of a job that waits."""
     parts = state.split(b":", 3) if state is not None else ()
     if len(parts) != 4:
         return 0, 0, ""
@@ -78,7 +78,7 @@ def decode_state(state: bytes | None) -> tuple[int, int, str]:
 
 
 def decode_holder(held: bytes) -> Holder:
-    """What is known of a reservation."""
+    """Return what is known of a reservation."""
     parts = held.split(b":", 7)
     if len(parts) != 8:
         return Holder("", 1, 0, -1, -1.0, b"")
@@ -101,7 +101,7 @@ def held(
     states: Sequence[bytes | None],
     holders: Sequence[bytes | None],
 ) -> list[Reservation]:
-    """Reservations that exist already, from what is stored about them."""
+    """Return reservations that exist already, from what is stored about them."""
     found = []
     for id, body, state, one in zip(ids, bodies, states, holders, strict=True):
         if body is not None and one is not None:
@@ -124,7 +124,7 @@ def held(
 
 
 def settle_arguments(settlements: Sequence[Settlement]) -> list[Any]:
-    """Arguments of the settle script."""
+    """Return the arguments of the settle script."""
     arguments: list[Any] = []
     for reservation, verdict, delay, charged, history in settlements:
         text = (history or "").encode("utf-8", "surrogateescape")
@@ -135,18 +135,18 @@ def settle_arguments(settlements: Sequence[Settlement]) -> list[Any]:
 
 
 def milliseconds(seconds: float) -> int:
-    """Rounded up: nothing may be early."""
+    """Return milliseconds, rounded up: nothing may be early."""
     return -int(-seconds * 1000 // 1)
 
 
 def counts(answer: Sequence[Any]) -> QueueCounts:
-    """From the answer of the counts script."""
+    """Return counts from the answer of the counts script."""
     in_line, due, delayed, reserved, oldest = answer
     return QueueCounts(in_line + due, delayed, reserved, _moment(_number(oldest)))
 
 
 def describe(queue: str, now: int, rows: Sequence[Sequence[Any]]) -> list[StoredJob]:
-    """From the answer of the find script."""
+    """Return stored jobs from the answer of the find script."""
     return [_describe(queue, now, _Row(*row)) for row in rows]
 
 
@@ -202,7 +202,7 @@ def _describe(queue: str, now: int, row: _Row) -> StoredJob:
 
 
 def _number(text: Any) -> int:
-    """A whole number in digits; -1 for anything else."""
+    """Return a whole number in digits; -1 for anything else."""
     return int(text) if isinstance(text, bytes) and text.isdigit() and len(text) < 17 else -1
 
 
@@ -211,13 +211,13 @@ def _count(text: bytes) -> int:
 
 
 def _score(text: bytes | None) -> float:
-    """A score; -1 for none, or for one that stands for no time."""
+    """Return a score; -1 for none, or for one that stands for no time."""
     number = float(text) if text is not None else -1.0
     return number if abs(number) < 1e18 else -1.0
 
 
 def _moment(milliseconds: float) -> datetime | None:
-    """A time from milliseconds of the epoch; less than 0 stands for none."""
+    """Return a time from milliseconds of the epoch; less than 0 stands for none."""
     if not 0 <= milliseconds < 253402300800000:  # the year 10000
         return None
     return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

@@ -106,7 +106,7 @@ class RedisDriver(Driver):
 
 
 def _noted(pushes: Iterable[Push], notes: list[Push]) -> Iterator[Push]:
-    """The same, and each is in `notes` when it comes."""
+    """Return the same; each is in `notes` when it comes."""
     for push in pushes:
         notes.append(push)
         yield push

@@ -123,7 +123,7 @@ class RedisInspector(Inspector):
 
 
 def find(calls: Calls, first: str, ids: Sequence[str]) -> list[StoredJob]:
-    """The stored jobs among `ids`: those of the queue `first`, then those of the others."""
+    """Return the stored jobs among `ids`: those of the queue `first`, then those of the others."""
     wanted = [(codec.raw(id), b"") for id in ids]
     found: list[StoredJob] = []
 
@@ -136,7 +136,7 @@ def find(calls: Calls, first: str, ids: Sequence[str]) -> list[StoredJob]:
 
 
 def rows_of(calls: Calls, queue: str, jobs: Sequence[tuple[bytes, bytes]]) -> tuple[int, list[Any]]:
-    """The server's time, and what the find script says of jobs: their ids and orders."""
+    """Return the server's time, and what the find script says of jobs: their ids and orders."""
     rows: list[Any] = []
     now = seen = 0
     while seen < len(jobs):
@@ -148,7 +148,7 @@ def rows_of(calls: Calls, queue: str, jobs: Sequence[tuple[bytes, bytes]]) -> tu
 
 
 def _with_tokens(jobs: Sequence[tuple[str, str]]) -> list[bytes]:
-    """Ids and the reservations that were seen, as scripts take them."""
+    """Return ids and the reservations that were seen, as scripts take them."""
     return [codec.raw(part) for job in jobs for part in job]
 
 

@@ -52,20 +52,22 @@ class Keys(NamedTuple):
 
 
 def keys_of(prefix: str, queue: str) -> Keys:
-    """A queue whose name has a tag has other keys than one that is called like the tag."""
+    """Return the keys of a queue. A queue whose name has a tag has other keys than one that is
+    called like the tag.
+    """
     base = f"{prefix}:tagged:{queue}" if "{" in queue else f"{prefix}:{{{queue}}}"
     return Keys(*(f"{base}:{name}".encode() for name in Keys._fields))
 
 
 def encode_body(name: str, payload: str) -> bytes:
-    """The part of a body that the pusher writes."""
+    """Return the part of a body that the pusher writes."""
     raw = name.encode("utf-8", "surrogateescape")
     return b"%04d%b%b" % (len(raw), raw, payload.encode("utf-8", "surrogateescape"))
 
 
 def decode_body(body: bytes) -> tuple[str, str]:
-    """Name and payload, exactly as pushed. Never fails: what no driver of ours has written comes
-    back whole, as the payload of a job that is called `FOREIGN`.
+    """Return name and payload, exactly as pushed. Never fails: a body that no driver of ours has
+    written comes back whole, as the payload of a job that is called `FOREIGN`.
     """
     length = body[_LENGTH]
     if length.isdigit():

@@ -30,13 +30,13 @@ class QueueNames:
             self._added.add(queue)
 
     def all(self) -> list[str]:
-        """Every name, sorted; without those that can be none."""
+        """Return every name, sorted; without those that cannot be names."""
         names = self._store.run(self._key, (b"SMEMBERS", self._key), again=True)
         return sorted(name.decode() for name in names if _can_be(name))
 
     def all_and(self, ours: Sequence[str]) -> list[str]:
-        """Ours first, then the others, if they can be had. A server that has forgotten ours is
-        woken, if it has room.
+        """Return `ours` first, then the others, if they can be read. A server that has forgotten
+        ours gets them again, if it has room.
         """
         try:
             names = self.all()
@@ -57,7 +57,7 @@ class QueueNames:
 
 
 def _can_be(name: bytes) -> bool:
-    """Whether a queue may be called that: another program may have added anything."""
+    """Return whether a queue may have that name: another program may have added anything."""
     try:
         check_queue_name(name.decode("ascii"), tagged=True)
     except (UnicodeDecodeError, QueueError):

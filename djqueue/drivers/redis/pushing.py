@@ -52,7 +52,7 @@ class Push:
         self._arguments = arguments
 
     def command(self) -> tuple[Any, ...]:
-        """What to send, now or once more."""
+        """Return what to send, now or once more."""
         proofs = " ".join(self.proofs) if self.in_doubt else ""
         return (*self._beginning, self.name, proofs, REMEMBERED, *self._arguments)
 
@@ -68,7 +68,7 @@ class Pusher:
         self._beginnings: dict[Keys, tuple[Any, ...]] = {}
 
     def pushes(self, keys: Keys, jobs: Sequence[OutgoingJob]) -> Iterator[Push]:
-        """The calls that push `jobs`, which are all of one queue."""
+        """Return the calls that push `jobs`, which are all of one queue."""
         start = size = 0
         arguments: list[Any] = []
         for number, job in enumerate(jobs, 1):
@@ -81,7 +81,7 @@ class Pusher:
             yield self._push(keys, jobs[start:], arguments)
 
     def one(self, keys: Keys, job: OutgoingJob) -> Push:
-        """The call that pushes one job."""
+        """Return the call that pushes one job."""
         return self._push(keys, (job,), list(_arguments(job)))
 
     def _push(self, keys: Keys, jobs: Sequence[OutgoingJob], arguments: list[Any]) -> Push:

@@ -55,7 +55,7 @@ class Reserving:
     def exchange(
         self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int
     ) -> tuple[set[str], list[Reservation]]:
-        """The ids that were lost, and what was reserved."""
+        """Return the ids that were lost, and what was reserved."""
         lost: set[str] = set()
         removals: dict[str, list[Any]] = {}
         returns: dict[str, list[Settlement]] = {}
@@ -112,7 +112,7 @@ class Reserving:
         return found
 
     def _note_damage(self, queue: str, error: QueueUnavailable) -> None:
-        """Say once what is wrong with a queue."""
+        """Log once what is wrong with a queue."""
         if queue not in self._damaged:
             self._damaged.add(queue)
             logger.warning("Queue %s is left out: %s", queue, error)
@@ -120,8 +120,8 @@ class Reserving:
     def _give_up(
         self, queue: str, error: QueueUnavailable, ids: Iterable[str], lost: set[str]
     ) -> None:
-        """What was reserved from a damaged queue is out of our hands, and so it is where a node of
-        a cluster has been away for longer than a lease. Until then `error` is raised.
+        """Give up what was reserved from a damaged queue, or from a node of a cluster that has been
+        away for longer than a lease. Until then `error` is raised.
         """
         if not isinstance(error, QueueDamaged):
             answered_at = self.holding.answered_at.get(queue, self.holding.since)
@@ -134,7 +134,9 @@ class Reserving:
     def _exchange(
         self, queue: str, tokens: Sequence[Any], limit: int, lost: set[str]
     ) -> tuple[list[Reservation], bool]:
-        """Settle and reserve in one queue; whether more bytes than one call takes were in line."""
+        """Settle and reserve in one queue. Return whether more bytes than one call takes were in
+        line.
+        """
         while len(tokens) > 2 * MOST:
             self._exchange(queue, tokens[: 2 * MOST], 0, lost)
             tokens = tokens[2 * MOST :]
@@ -175,7 +177,7 @@ class Reserving:
                 lost.update(map(id_of, gone))
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
-        """Give them a new deadline; the ids that are lost."""
+        """Give them a new deadline. Return the ids that are lost."""
         by_queue: dict[str, list[Any]] = {}
         for reservation in reservations:
             by_queue.setdefault(reservation.queue, []).extend(key_of(reservation))
@@ -194,5 +196,5 @@ class Reserving:
 
 
 def _ids(tokens: Sequence[Any]) -> list[str]:
-    """The ids of reservations, from the keys that the scripts are given."""
+    """Return the ids of reservations, from the keys that the scripts are given."""
     return [id if isinstance(id, str) else id_of(id) for id in tokens[::2]]

@@ -80,8 +80,8 @@ class Sweeping:
         return taken
 
     def _in_turn(self, what: str, queues: Sequence[str], action: Callable[[str], None]) -> bool:
-        """Call `action` with one queue after the other, for `A_WHILE`, and the next time with those
-        that are left; whether all had their turn.
+        """Call `action` with one queue after the other, for `A_WHILE`, and the next time with the
+        queues that are left. Return whether all had their turn.
         """
         first = self._turn[what] % max(len(queues), 1)
         ends_at = time.monotonic() + A_WHILE
@@ -98,7 +98,7 @@ class Sweeping:
         return done >= len(queues)
 
     def unacknowledged(self, known: Sequence[Reservation]) -> list[Reservation]:
-        """What is ours and not among `known`."""
+        """Return the reservations of this worker that are not among `known`."""
         held = self.holding
         theirs = {(reservation.id, reservation.handle) for reservation in known}
         ours = b":%b:" % held.session.encode()

@@ -43,7 +43,9 @@ class RedisWakeup(Wakeup):
         self._listen()
 
     def fileno(self) -> int | None:
-        """The selector's own, which is readable when one of its sockets is: it never changes."""
+        """Return the selector's own descriptor, which is readable when one of its sockets is: it
+        never changes.
+        """
         if isinstance(self._selector, _SELECTABLE):
             return self._selector.fileno()
         return None
@@ -68,7 +70,9 @@ class RedisWakeup(Wakeup):
             self.found(all_wanted=False)
 
     def found(self, *, all_wanted: bool) -> None:
-        """The worker asked for jobs. Once it got `all_wanted` it will ask again without a call."""
+        """Note that the worker asked for jobs. Once it got `all_wanted` it will ask again without a
+        call.
+        """
         self._there_is_more = all_wanted
         if not all_wanted:
             self._listen()
@@ -114,7 +118,7 @@ class _Listener:
         self._again_at = 0.0
 
     def listen(self) -> bool:
-        """Ask for a token, unless that is asked already; whether nothing went wrong."""
+        """Ask for a token, unless that is asked already. Return whether nothing went wrong."""
         now = time.monotonic()
         if self._until and now > self._until:
             self.close()
@@ -140,7 +144,7 @@ class _Listener:
             self._registered = descriptor
 
     def has_token(self) -> bool:
-        """Read the answer, which is there; whether it is a token."""
+        """Read the answer, which has arrived. Return whether it is a token."""
         if self._connection is None:
             return False
         try:

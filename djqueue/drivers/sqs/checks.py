@@ -24,7 +24,7 @@ FORTNIGHT = 14 * 86400
 
 
 def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
-    """Messages about the keys of one connection."""
+    """Return messages about the keys of one connection."""
     where = settings.place
     if not 1 <= settings.retry_after <= LONGEST_LEASE:
         yield checks.Error(
@@ -54,7 +54,7 @@ def check(settings: ConnectionSettings) -> Iterator[checks.CheckMessage]:
 
 
 def warnings(client: Client, queue: str) -> Iterator[str]:
-    """What is to be said about one queue, as SQS has it."""
+    """Return what to say about one queue, as SQS has it."""
     try:
         url = client.url(queue)
         attributes = client.attributes(url)

@@ -105,8 +105,8 @@ class Client:
 
     @contextmanager
     def patiently(self) -> Iterator[None]:
-        """Within it the requests together wait no longer than one of them may: none is begun when
-        the time has run out.
+        """Let the requests in this block together wait no longer than one of them may: none is
+        begun when the time has run out.
         """
         if self.patience is not None:
             self._until = time.monotonic() + max(self.patience, LEAST_PATIENCE)
@@ -116,11 +116,13 @@ class Client:
             self._until = math.inf
 
     def may_wait(self, seconds: float) -> bool:
-        """Whether SQS may keep a request for so long until it has something to say."""
+        """Return whether SQS may keep a request for this many seconds until it has something to
+        return.
+        """
         return self.patience is None or self.patience > 2 * seconds
 
     def url(self, queue: str) -> str:
-        """The URL of a queue; asked of SQS once where the settings do not tell."""
+        """Return the URL of a queue. SQS is asked once if the settings do not say."""
         if queue not in self._urls:
             option = self._option
             known = url_of(queue, option("PREFIX"), option("SUFFIX"), option("URLS"))
@@ -133,7 +135,7 @@ class Client:
     # -- batches -------------------------------------------------------------------------------
 
     def send(self, url: str, entries: Sequence[Entry], most_bytes: int, sent: Sent) -> None:
-        """Send in batches, and note in `sent` what became of each entry."""
+        """Send in batches, and note the result of each entry in `sent`."""
         for batch in _batches(entries, most_bytes):
             if sent.away:
                 return
@@ -168,12 +170,12 @@ class Client:
             sent.failed(entry, str(reason))
 
     def delete(self, url: str, receipts: Sequence[str]) -> None:
-        """Delete messages. One that is not deleted is received again, and found to be over."""
+        """Delete messages. One that is not deleted is received again, and found to have ended."""
         for some in slices(receipts, BATCH):
             self._in_batch("delete_message_batch", url, [{"ReceiptHandle": r} for r in some])
 
     def hide(self, url: str, receipts: Sequence[tuple[str, int]]) -> set[str]:
-        """Let each message be received again after `seconds`; the receipts that failed."""
+        """Let each message be received again after `seconds`. Return the receipts that failed."""
         failed: set[str] = set()
         for some in slices(receipts, BATCH):
             entries = [{"ReceiptHandle": r, "VisibilityTimeout": seconds} for r, seconds in some]
@@ -184,7 +186,7 @@ class Client:
     def _in_batch(
         self, operation: str, url: str, entries: Sequence[Mapping[str, Any]]
     ) -> dict[int, _Reason]:
-        """Why entries failed, by their places."""
+        """Return why entries failed, by their places."""
         numbered = [{**entry, "Id": str(number)} for number, entry in enumerate(entries)]
         answer = self._call(operation, QueueUrl=url, Entries=numbered)
         return {int(each["Id"]): _Reason(each) for each in answer.get("Failed", ())}
@@ -192,7 +194,7 @@ class Client:
     # -- single requests -----------------------------------------------------------------------
 
     def receive(self, queue: str, limit: int, lease: int, wait: int) -> list[Message]:
-        """Up to ten messages, hidden from others for `lease` seconds."""
+        """Return up to ten messages, hidden from others for `lease` seconds."""
         url = self.url(queue)
         answer = self._call(
             "receive_message",
@@ -207,7 +209,7 @@ class Client:
         return [message.decode(raw, queue, url, now) for raw in answer.get("Messages", ())]
 
     def attributes(self, url: str) -> Mapping[str, str]:
-        """All that SQS tells about a queue."""
+        """Return all that SQS tells about a queue."""
         answer = self._call("get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
         attributes: Mapping[str, str] = answer.get("Attributes", {})
         return attributes
@@ -235,8 +237,8 @@ class Client:
         raise AssertionError("unreachable")
 
     def _passes(self, error: Exception) -> bool:
-        """Whether to try again at once. A worker does it by itself, when it has looked after the
-        rest; but for a connection that the server has closed while it was idle.
+        """Return whether to try again at once. A worker does so by itself, when it has looked after
+        the rest; except for a connection that the server has closed while it was idle.
         """
         if self.patience is not None:
             return isinstance(error, ConnectionClosedError)
@@ -292,7 +294,9 @@ _MAKING = threading.Lock()
 
 @lru_cache(maxsize=4)
 def _session(process: int, region: str | None, profile: str | None) -> Any:
-    """What its clients share takes a quarter of a second to load, and then no time."""
+    """Return the session that the clients share: it takes a quarter of a second to load, and then
+    no time.
+    """
     return boto3.session.Session(profile_name=profile, region_name=region)
 
 
@@ -305,7 +309,7 @@ def _client(
     connect: float,
     read: float,
 ) -> Any:
-    """One client a process: it may be used by several threads."""
+    """Return the client of this process, which several threads may use."""
     config = Config(
         connect_timeout=connect,
         read_timeout=read,
@@ -324,7 +328,7 @@ def _client(
 
 
 def _batches(entries: Sequence[Entry], most_bytes: int) -> Iterator[list[Entry]]:
-    """At most ten entries, and no more bytes than one message may have, in each."""
+    """Return batches of at most ten entries, and of no more bytes than one message may have."""
     batch: list[Entry] = []
     total = 0
     for entry in entries:
@@ -339,19 +343,21 @@ def _batches(entries: Sequence[Entry], most_bytes: int) -> Iterator[list[Entry]]
 
 
 def is_fifo(name_or_url: str) -> bool:
-    """Whether that is a FIFO queue: SQS says so in the name."""
+    """Return whether that is a FIFO queue: SQS says so in the name."""
     return name_or_url.endswith(FIFO)
 
 
 def full_name(queue: str, suffix: str) -> str:
-    """The name in SQS: with the suffix, once, before ``.fifo``. A dot becomes a hyphen there."""
+    """Return the name in SQS: with the suffix, once, before ``.fifo``. A dot becomes a hyphen
+    there.
+    """
     fifo = FIFO if is_fifo(queue) else ""
     name = queue.removesuffix(FIFO).replace(".", "-")
     return name.removesuffix(suffix) + suffix + fifo
 
 
 def url_of(queue: str, prefix: str, suffix: str, urls: Mapping[str, str]) -> str | None:
-    """The URL of a queue, or None if SQS has to be asked."""
+    """Return the URL of a queue, or None if SQS has to be asked."""
     if queue in urls:
         return urls[queue]
     return f"{prefix.rstrip('/')}/{full_name(queue, suffix)}" if prefix else None

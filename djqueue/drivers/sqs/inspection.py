@@ -31,7 +31,9 @@ class SqsInspector(Inspector):
         self._guard = guard
 
     def counts(self, queue: str) -> QueueCounts:
-        """Approximate, as SQS has them. A retried job that waits counts as reserved there."""
+        """Return approximate numbers, as SQS has them. A retried job that waits counts as reserved
+        there.
+        """
         attributes = self._client.attributes(self._client.url(queue))
         waiting, reserved, delayed = (
             int(attributes.get(f"ApproximateNumberOfMessages{what}", 0))
@@ -41,14 +43,14 @@ class SqsInspector(Inspector):
         return QueueCounts(waiting, delayed + parked, reserved)
 
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
-        """Parked ones, which are in SQL. `Unsupported` about any other."""
+        """Find parked jobs, which are in SQL. Raises `Unsupported` about any other."""
         found = [job for _, job in parking.find(ids, self.settings.name)] if ids else []
         if {job.id for job in found} < set(ids):
             return super().find(ids)
         return found
 
     def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
-        """Parked ones, which are in SQL. `Unsupported` where none of them is."""
+        """Remove parked jobs, which are in SQL. Raises `Unsupported` if none of them is."""
         removed = parking.remove(ids, self.settings.name) if ids else 0
         return removed or super().remove(queue, ids, even_running=even_running)
 

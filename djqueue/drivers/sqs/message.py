@@ -52,7 +52,9 @@ class Message(NamedTuple):
     """When, on this machine's monotonic clock."""
 
     def another(self, delay: float, number: int) -> OutgoingJob:
-        """The same push of the job, to be sent once more by the reservation with that number."""
+        """Return the same push of the job, to be sent once more by the reservation with that
+        number.
+        """
         return OutgoingJob(
             self.id,
             self.queue,
@@ -68,7 +70,7 @@ class Message(NamedTuple):
 
 
 def encode(job: OutgoingJob) -> dict[str, Any]:
-    """Body and attributes to send."""
+    """Return body and attributes to send."""
     coding, text = _PLAIN, job.payload
     if not text or _REFUSED.search(text):
         coding = _BASE64
@@ -101,7 +103,7 @@ def decode(raw: Mapping[str, Any], queue: str, url: str, received: float) -> Mes
 
 
 def _read(raw: Mapping[str, Any]) -> tuple[str, str, str, int, str] | None:
-    """What the attribute says, if it is one of ours: all of it must fit in a guard row."""
+    """Return what the attribute says, if it is one of ours: all of it must fit in a guard row."""
     attribute = raw.get("MessageAttributes", {}).get(ATTRIBUTE, {}).get("StringValue", "")
     match = _OURS.fullmatch(attribute)
     if match is None:

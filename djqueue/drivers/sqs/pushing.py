@@ -43,17 +43,17 @@ class Sent:
         """SQS could not be reached: nothing else is sent."""
 
     def failed(self, entry: Entry, reason: str) -> None:
-        """SQS has refused the job for a reason that may pass."""
+        """Note that SQS has refused the job for a reason that may pass."""
         self._failed[entry.id] = reason
 
     def broke(self, error: QueueError, *, away: bool) -> None:
-        """A request failed as a whole."""
+        """Note that a request failed as a whole."""
         self._errors.append(error)
         self.away = away
 
     def raise_for(self, connection: str, count: int) -> None:
-        """`QueueUnavailable` unless all `count` jobs are stored; the only error there was, where it
-        says all that is to be said.
+        """Raise `QueueUnavailable` unless all `count` jobs are stored; the only error there was, if
+        it says everything.
         """
         if not (self._errors or self.refused or self._failed):
             return

@@ -85,7 +85,9 @@ class SqsSession(GuardedSession[Message]):
         return lost | self._holdings.lose(h for s, h in mine if s.reservation.id in lost)
 
     def _record(self, mine: Sequence[Pair], late: set[Holding[Message]]) -> set[str]:
-        """Write the rows, after which nothing that SQS does twice does harm. The lost ids."""
+        """Write the rows, after which nothing that SQS does twice does harm. Return the lost
+        ids.
+        """
         ended = [h.claim for s, h in mine if s.verdict is Verdict.REMOVE]
         kept = [
             (s, h.claim.number)
@@ -101,7 +103,7 @@ class SqsSession(GuardedSession[Message]):
 
     def _record_late(self, settlement: Settlement, holding: Holding[Message]) -> set[str]:
         """Park a job that is due later than SQS can hide it: once, since this call is repeated when
-        SQS could not be reached to delete the message. Its id if it is lost.
+        SQS could not be reached to delete the message. Return its id if it is lost.
         """
         number = holding.claim.number
         with self._guard.transaction():
@@ -136,7 +138,8 @@ class SqsSession(GuardedSession[Message]):
     # -- receiving -----------------------------------------------------------------------------
 
     def _receive(self, queues: Sequence[str], limit: int) -> list[Message]:
-        """Up to `limit` messages, queue after queue.
+        """Receive up to `limit` messages, queue after queue. A worker that holds nothing waits for
+        the first one: no job of its own is kept waiting.
 
         A worker that holds nothing waits for the first one: no job of its is kept waiting.
         """
@@ -167,8 +170,8 @@ class SqsSession(GuardedSession[Message]):
         return found
 
     def _first_of_groups(self, some: Sequence[Message], before: Iterable[Message]) -> list[Message]:
-        """The first message of each group; the others go back, behind it. SQS keeps them there
-        until the first one is settled, whatever becomes of it.
+        """Return the first message of each group; the others go back, behind it. SQS keeps them
+        there until the first one is settled.
         """
         groups = {message.group for message in before}
         first: list[Message] = []
@@ -193,14 +196,16 @@ class SqsSession(GuardedSession[Message]):
             self._client.hide(url, [(message.receipt, seconds) for message in some])
 
     def _has(self, stored_as: str, id: str) -> bool:
-        """SQS cannot be asked for one message: the lease in the row says whether a worker lives."""
+        """Return True: SQS cannot be asked for one message. The lease in the row says whether a
+        worker lives.
+        """
         return True
 
     # -- holding -------------------------------------------------------------------------------
 
     def _renew(self, holdings: Sequence[Holding[Message]]) -> list[Holding[Message]]:
-        """The row alone decides, even when SQS hides the message no longer. What is recorded needs
-        no renewal, and is not lost: only SQS has to be informed.
+        """Renew. The row alone decides, even when SQS hides the message no longer. What is recorded
+        needs no renewal, and is not lost: only SQS has to be informed.
         """
         holdings = [holding for holding in holdings if not holding.settling]
         if not holdings:
@@ -219,12 +224,12 @@ class SqsSession(GuardedSession[Message]):
 
 
 def _delay(settlement: Settlement) -> float:
-    """Seconds for which the job is to be left alone."""
+    """Return the seconds for which the job is to be left alone."""
     return settlement.delay if settlement.verdict is Verdict.RELEASE else 0.0
 
 
 def _hideable(holding: Holding[Message], now: float) -> int:
-    """Seconds for which SQS may still keep a message from others."""
+    """Return the seconds for which SQS may still keep a message from others."""
     return math.floor(LONGEST_HIDING - (now - holding.message.received) - 60)
 
 

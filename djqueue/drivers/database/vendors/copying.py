@@ -8,7 +8,7 @@ from djqueue.drivers.base import OutgoingJob
 
 
 def lines(jobs: Sequence[OutgoingJob]) -> str:
-    """Rows in COPY's text format."""
+    """Return rows in COPY's text format."""
     text = "".join(map(_line, jobs))
     # A payload is JSON on one line: there is nothing to escape but backslashes, hardly ever.
     if text.count("\t") == 9 * len(jobs) and text.count("\n") == len(jobs) and "\r" not in text:

@@ -28,13 +28,15 @@ class Counter:
         self._version: int | None = None
 
     def has_changed(self) -> bool:
-        """Whether a commit has happened since the last call."""
+        """Return whether a commit has happened since the last call."""
         last, self._version = self._version, self._dialect.rows("PRAGMA data_version")[0][0]
         return self._version != last
 
 
 def files_of(dialect: Dialect) -> tuple[str, str]:
-    """What a commit writes to: the write-ahead log, or the database where there is none."""
+    """Return the files that a commit writes to: the write-ahead log, or the database if there is
+    none.
+    """
     name = str(dialect.connection.settings_dict["NAME"])
     return f"{name}-wal", name
 
@@ -60,7 +62,7 @@ class ChangeWakeup(Wakeup):
         return changed
 
     def _look(self) -> tuple[int, int] | None:
-        """Time and size of the file; None for a database without one."""
+        """Return time and size of the file; None for a database without one."""
         for name in self._files:
             try:
                 status = os.stat(name)  # noqa: PTH116 - many times a second

@@ -63,7 +63,7 @@ class Kind(NamedTuple):
 
     @classmethod
     def of(cls, job: OutgoingJob) -> Kind:
-        """The kind of `job`."""
+        """Return the kind of `job`."""
         return cls(bool(job.delay), bool(job.push_id))
 
 
@@ -116,7 +116,7 @@ class Dialect(ABC):
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
-        """Django's, of this thread."""
+        """Django's connection of this thread."""
         return connections[self.alias]
 
     @property
@@ -135,7 +135,7 @@ class Dialect(ABC):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One transaction around our own statements; part of an open one where there is one."""
+        """Open one transaction around the driver's own statements; join an open one."""
         if self.connection.in_atomic_block:
             yield
         else:
@@ -149,7 +149,7 @@ class Dialect(ABC):
     # -- push ----------------------------------------------------------------------------------
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        """Insert; ids that are there already change nothing."""
+        """Insert jobs. Ids that exist already change nothing."""
         if len(jobs) == 1:
             job = jobs[0]
             kind = Kind.of(job)
@@ -166,7 +166,7 @@ class Dialect(ABC):
                     self.run(self._insert(kind, len(chunk)), values)
 
     def too_large(self, jobs: Sequence[OutgoingJob]) -> dict[str, str]:
-        """After a connection broke off: those of `jobs` that were too large for it, and why."""
+        """Return those of `jobs` that were too large for the connection that broke off, and why."""
         return {}
 
     def _insert(self, kind: Kind, count: int) -> str:
@@ -199,11 +199,14 @@ class Dialect(ABC):
     def begin(
         self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
     ) -> Answer | None:
-        """Send an `exchange`; None where this vendor has to wait for it, or nothing is asked."""
+        """Send an `exchange`. Return None if this vendor has to wait for the answer, or if nothing
+        is asked.
+        """
         return None
 
     def put_back(self, settlement: Settlement) -> bool:
-        """Settle a verdict that keeps the row; False if the reservation was lost.
+        """Settle a verdict that keeps the row. Return False if the reservation was lost. The
+        fencing number grows here too: whatever the old holder still sends finds another number.
 
         The fencing number grows here too: whatever its old holder still sends finds another one.
         """
@@ -237,26 +240,26 @@ class Dialect(ABC):
         """
 
     def holds_anything(self, dead: int | None) -> bool:
-        """Whether `take_over` would find something that no other worker is taking."""
+        """Return whether `take_over` would find something that no other worker is taking."""
         gone, params = (self.orphaned, []) if dead is None else ("reserved_by = %s", [dead])
         sql = f"SELECT 1 FROM jobs{self.by_holder} WHERE {gone} ORDER BY reserved_by LIMIT 1"
         return bool(self.rows(sql, params))
 
     @property
     def orphaned(self) -> str:
-        """SQL for rows whose reservation has expired, and whose worker has no row at all."""
+        """Return SQL for rows whose reservation has expired, and whose worker has no row at all."""
         return (
             f"reserved_by IS NOT NULL AND reserved_until < {self.now}"
             " AND NOT EXISTS (SELECT 1 FROM djqueue_workers w WHERE w.id = jobs.reserved_by)"
         )
 
     def held_by(self, worker: int) -> list[Reservation]:
-        """Everything that `worker` holds."""
+        """Return everything that `worker` holds."""
         sql = f"SELECT {self.columns} FROM jobs WHERE reserved_by = %s"
         return [self.reservation(row) for row in self.rows(sql, [worker])]
 
     def reservation(self, row: Sequence[Any]) -> Reservation:
-        """A reservation from a row of `COLUMNS`, read after the update."""
+        """Return a reservation from a row of `COLUMNS`, read after the update."""
         id, uuid, queue, name, payload, attempts, interruptions, history, number = row[:9]
         return Reservation(
             self.decode_uuid(uuid),
@@ -270,7 +273,7 @@ class Dialect(ABC):
         )
 
     def decode_uuid(self, stored: Any) -> str:
-        """The text form of a uuid as this database returns it."""
+        """Return the text form of a uuid as this database returns it."""
         text = str(stored)
         if len(text) == 32:
             return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
@@ -279,8 +282,8 @@ class Dialect(ABC):
     # -- time ----------------------------------------------------------------------------------
 
     def next_due(self, queues: Sequence[str]) -> list[tuple[str, float]]:
-        """Those of `queues` that have delayed rows, with the seconds until the first one is due;
-        negative where it is.
+        """Return those of `queues` that have delayed rows, with the seconds until the first one is
+        due; negative if it is due already.
         """
         found: list[tuple[str, float]] = []
         for some in slices(queues, ASK_AT_ONCE):
@@ -300,10 +303,14 @@ class Dialect(ABC):
 
     @abstractmethod
     def promote(self, queue: str) -> int:
-        """Put rows of `queue` that are due in line, at most `PROMOTE_SLICE`; how many."""
+        """Put rows of `queue` that are due in line, at most `PROMOTE_SLICE`. Return their
+        number.
+        """
 
     def promote_all(self, queues: Sequence[str]) -> int:
-        """As `promote`, for as many of `queues`, in order, as a slice and the call's time allow."""
+        """Do as `promote` for as many of `queues`, in order, as a slice and the call's time
+        allow.
+        """
         moved, bound = 0, self.bound
         for queue in queues:
             moved += self.promote(queue)
@@ -313,24 +320,24 @@ class Dialect(ABC):
 
     @abstractmethod
     def seconds_until(self, column: str) -> str:
-        """SQL for the seconds from the store's clock to `column`."""
+        """Return SQL for the seconds from the store's clock to `column`."""
 
     # -- wake-up -------------------------------------------------------------------------------
 
     def watch(self, queues: Sequence[str], holder: Holder, *, listen: bool) -> Wakeup | None:
-        """How this vendor tells that something was pushed."""
+        """Return how this vendor tells that something was pushed."""
         return None
 
 
 def _runs(jobs: Sequence[OutgoingJob]) -> Iterator[tuple[Kind, list[OutgoingJob]]]:
-    """Neighbours of one kind, in order. One statement replaces no row twice."""
+    """Return neighbours of one kind, in order. One statement replaces no row twice."""
     for kind, run in groupby(jobs, Kind.of):
         some = list(run)
         yield kind, list({job.id: job for job in some}.values()) if kind.again else some
 
 
 def _chunks(jobs: Sequence[OutgoingJob]) -> Iterator[Sequence[OutgoingJob]]:
-    """Parts of `CHUNK` jobs and `CHUNK_LENGTH` characters at most, or of one job."""
+    """Return parts of `CHUNK` jobs and `CHUNK_LENGTH` characters at most, or of one job."""
     chunk: list[OutgoingJob] = []
     length = 0
     for job in jobs:

@@ -35,7 +35,7 @@ class WrittenWakeup(Wakeup):
     """
 
     def __init__(self, dialect: Dialect) -> None:
-        """OSError where the system does not tell, or not of this database."""
+        """Raise OSError if the system does not report writes, or not to this database."""
         self._counter = Counter(dialect)
         self._files = tuple(map(os.fsencode, files_of(dialect)))
         self._descriptor: int | None = _opened()
@@ -72,7 +72,7 @@ class WrittenWakeup(Wakeup):
             self._descriptor = None
 
     def _arm(self) -> bool:
-        """Call at the next write to any of the files that are there; whether one is."""
+        """Call at the next write to any of the files that exist. Return whether one does."""
         add = _library().inotify_add_watch
         watched = [add(self._descriptor, name, _MODIFIED | _ONCE) >= 0 for name in self._files]
         return any(watched)
@@ -88,7 +88,7 @@ class WrittenWakeup(Wakeup):
 
 @lru_cache(maxsize=1)
 def _library() -> Any:
-    """The C library; OSError where it has no inotify."""
+    """Return the C library. Raises OSError if it has no inotify."""
     library = ctypes.CDLL(None, use_errno=True)
     if not hasattr(library, "inotify_init1"):
         raise OSError("This system does not tell when a file is written to.")

@@ -55,8 +55,8 @@ class ListenWakeup(Wakeup):
             self._dialect.run(f"UNLISTEN {CHANNEL}")
 
     def receives_echo(self) -> bool | None:
-        """Whether notifications arrive here, so that this session is ours alone; None where it
-        could not be tried.
+        """Return whether notifications arrive here, so that this session is ours alone; None if
+        that could not be tried.
 
         The echo is sent over another connection: what a session tells itself arrives with the
         answer, through any pooler. That connection's answer is not waited for, since a pooler may

@@ -46,7 +46,9 @@ class MysqlDialect(Dialect):
         self._repeat(lambda: super(MysqlDialect, self).push(jobs))
 
     def too_large(self, jobs: Sequence[OutgoingJob]) -> dict[str, str]:
-        """The server does not say so: it ends the connection in the middle of the statement."""
+        """Find the jobs by their sizes: the server says nothing, and ends the connection in the
+        middle of the statement.
+        """
         with self.connection.wrap_database_errors:
             raw = self.connection.get_new_connection(self.connection.get_connection_params())
             with closing(raw), closing(raw.cursor()) as cursor:
@@ -97,7 +99,7 @@ class MysqlDialect(Dialect):
         return Exchange(lost, reservations)
 
     def _remove(self, removals: Sequence[Settlement]) -> set[str]:
-        """The rows are locked and compared first: a DELETE would not say which ones it missed."""
+        """Lock and compare the rows first: a DELETE would not say which ones it missed."""
         by_handle = {s.reservation.handle: s.reservation.id for s in removals}
         ids = [id for id, _ in by_handle]
         rows = self.rows(
@@ -134,7 +136,9 @@ class MysqlDialect(Dialect):
         return self._repeat(lambda: self._promote(queue))
 
     def _promote(self, queue: str) -> int:
-        """In two steps: an UPDATE with a sub-select would walk, and lock, the whole table."""
+        """Promote in two steps: an UPDATE with a sub-select would walk, and lock, the whole
+        table.
+        """
         with self.transaction():
             rows = self.rows(
                 f"SELECT id FROM jobs{self.by_line} WHERE queue = %s AND line IS NULL"
@@ -153,14 +157,18 @@ class MysqlDialect(Dialect):
         return self._repeat(lambda: super(MysqlDialect, self).put_back(settlement))
 
     def _reserved(self, row: Sequence[Any], *, attempts: int) -> Reservation:
-        """The row was read before the update: add what the update added."""
+        """Return the reservation of a row that was read before the update: add what the update
+        added.
+        """
         values = list(row)
         values[5] += attempts
         values[8] += 1
         return self.reservation(values)
 
     def _repeat(self, action: Callable[[], Answer]) -> Answer:
-        """InnoDB chooses a victim now and then, whatever the order of locks; it may try again.
+        """Try again if InnoDB has chosen this transaction as a victim, as it does now and then
+        whatever the order of locks. Not inside an open transaction, which is rolled back as a whole
+        by then.
 
         Not inside an open transaction, which is rolled back as a whole by then.
         """

@@ -56,8 +56,8 @@ class PostgresDialect(Dialect):
 
     @property
     def _own_session(self) -> Prepared | None:
-        """Where this connection may be prepared on. Not in a transaction: it is psycopg's cursors
-        that begin it.
+        """Return whether statements may be prepared on this connection. Not in a transaction:
+        psycopg's cursors begin it.
         """
         prepared, connection = self._prepared, self.connection
         if prepared is None or prepared.raw is not connection.connection:
@@ -72,12 +72,14 @@ class PostgresDialect(Dialect):
             self._wake({job.queue for job in jobs})
 
     def _insert(self, kind: Kind, count: int) -> str:
-        """A push of one job wakes an idle worker in the same statement."""
+        """Insert. A push of one job wakes an idle worker in the same statement."""
         insert = super()._insert(kind, count)
         return f"WITH pushed AS ({insert}) {_WAKE}" if count == 1 else insert
 
     def push_many(self, jobs: Sequence[OutgoingJob]) -> None:
-        """COPY where nothing is delayed. It cannot skip a duplicate: then rows are inserted."""
+        """Push by COPY if nothing is delayed. COPY cannot skip a duplicate: then rows are
+        inserted.
+        """
         copyable = len(jobs) >= COPY_FROM and not any(job.delay or job.push_id for job in jobs)
         if not copyable or not hasattr(self._raw_connection(), "pgconn"):
             return super().push_many(jobs)
@@ -88,7 +90,9 @@ class PostgresDialect(Dialect):
             super().push_many(jobs)
 
     def _savepoint(self) -> AbstractContextManager[None]:
-        """In an open transaction, so that a refused statement does not spoil the rest of it."""
+        """Open a savepoint in an open transaction, so that a refused statement does not spoil the
+        rest of it.
+        """
         if self.connection.get_autocommit():
             return nullcontext()
         atomic: AbstractContextManager[None] = transaction.atomic(using=self.alias)
@@ -216,7 +220,7 @@ class PostgresDialect(Dialect):
         return None
 
     def _is_deaf(self) -> bool:
-        """Whether it was found out a while ago that no notification arrives here."""
+        """Return whether it is known that no notification arrives here."""
         if self._deaf is None:
             return False
         raw, again = self._deaf
@@ -285,7 +289,7 @@ _DUE = (
 
 
 def _promote(due: str) -> str:
-    """Materialised, for the same reason as in `_exchange`."""
+    """Return the statement of a promotion, materialised for the same reason as `_exchange`."""
     return (
         f"WITH due AS MATERIALIZED ({due}) UPDATE jobs SET line = {PostgresDialect.in_line}"
         " WHERE id = ANY (ARRAY(SELECT id FROM due))"
@@ -307,7 +311,7 @@ def _asked(
     *,
     prepared: bool,
 ) -> tuple[str, list[Any]]:
-    """The statement of an exchange, and its parameters."""
+    """Return the statement of an exchange, and its parameters."""
     handles = [settlement.reservation.handle for settlement in removals]
     queues = queues if limit > 0 else ()
     params: list[Any] = []
@@ -324,8 +328,8 @@ def _asked(
 
 @lru_cache(maxsize=16)
 def _exchange(settling: bool, queues: int, *, prepared: bool) -> str:
-    """One statement: remove what has ended, then take from each queue what is still wanted. It is
-    the same for any number of queues from two on.
+    """Return one statement that removes ended jobs, then takes from each queue what is still
+    wanted. It is the same for any number of queues from two on.
 
     Rows are found, and locked, as the outer LIMIT asks for them: queue by queue, and none too many.
     `taken` is materialised, or the planner may run a sub-select with LIMIT once a row and take
@@ -372,11 +376,11 @@ def _exchange(settling: bool, queues: int, *, prepared: bool) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As an element of an array."""
+    """Return a text as an element of an array."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _array(numbers: Iterable[int] | Iterable[str]) -> str:
-    """An array as PostgreSQL writes it, which psycopg takes three times as long to do."""
+    """Return an array as PostgreSQL writes it. psycopg takes three times as long to do so."""
     return f"{{{','.join(map(str, numbers))}}}"

@@ -23,8 +23,8 @@ class Prepared:
         self._names: dict[str, bytes] = {}
 
     def send(self, sql: str, params: Sequence[Any]) -> Sent:
-        """Send a statement with ``%s`` for each of `params`; only the first time it is prepared
-        before. psycopg's errors as they are.
+        """Send a statement with ``%s`` for each of `params`; the first time it is prepared before.
+        Raises psycopg's errors unchanged.
         """
         pgconn = self.raw.pgconn
         name = self._names.get(sql)
@@ -52,11 +52,13 @@ class Sent:
                 raw.pgconn.consume_input()
 
     def fileno(self) -> int:
-        """The socket that the answer comes from."""
+        """Return the socket from which the answer comes."""
         return self._descriptor
 
     def is_there(self) -> bool:
-        """Whether `rows` does not wait. psycopg's error if the time of the call has run out."""
+        """Return whether `rows` does not wait. Raises psycopg's error if the time of the call has
+        run out.
+        """
         self._raw.pgconn.consume_input()
         if not self._raw.pgconn.is_busy():
             return True
@@ -65,11 +67,11 @@ class Sent:
         return False
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """The answer, all of it."""
+        """Return the whole answer."""
         return _rows(self._raw, self.results()[-1])
 
     def results(self) -> list[Any]:
-        """What libpq made of the answer."""
+        """Return the answer as libpq made it."""
         results = []
         while (result := self._next()) is not None:
             results.append(result)
@@ -83,7 +85,7 @@ class Sent:
         return self._raw.pgconn.get_result()
 
     def _wait(self, events: int) -> int:
-        """The first of `events` that happens."""
+        """Return the first of `events` that happens."""
         poller = select.poll()
         poller.register(self._descriptor, events)
         found = poller.poll(max(self._until - time.monotonic(), 0.0) * 1000)
@@ -93,7 +95,7 @@ class Sent:
 
 
 def _checked(raw: Any, result: Any) -> None:
-    """Raise what the server says that went wrong."""
+    """Raise the server's error, if there is one."""
     from psycopg import errors, pq  # the vendor's client, needed here only
 
     if result.status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):

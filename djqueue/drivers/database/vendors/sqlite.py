@@ -43,7 +43,7 @@ class SqliteDialect(Dialect):
     # -- execution -----------------------------------------------------------------------------
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """On a worker's own connection without Django's wrapper."""
+        """Run a statement without Django's wrapper on a worker's own connection."""
         if not self.owned:
             return super().rows(sql, params)
         self.connection.ensure_connection()
@@ -53,7 +53,8 @@ class SqliteDialect(Dialect):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """BEGIN IMMEDIATE on a worker's own connection.
+        """Begin with BEGIN IMMEDIATE on a worker's own connection. A transaction that reads first
+        fails at its first write when another connection wrote in between.
 
         A transaction that reads first fails at its first write when another connection wrote in
         between.
@@ -177,5 +178,5 @@ def _order(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=256)
 def _plain(sql: str) -> str:
-    """A statement in sqlite3's own parameter style."""
+    """Return a statement in sqlite3's own parameter style."""
     return sql.replace("%s", "?").replace("%%", "%")

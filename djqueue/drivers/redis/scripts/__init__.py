@@ -23,14 +23,14 @@ class Script:
 
     @cached_property
     def text(self) -> bytes:
-        """The script itself, behind what it uses."""
+        """The script itself, behind the scripts that it uses."""
         own = _read(self.name)
         uses = next((line for line in own.splitlines() if line.startswith(b"-- USES")), b"")
         return b"".join(_read(name) for name in uses.decode().split()[2:]) + own
 
     @cached_property
     def digest(self) -> bytes:
-        """What the server calls it."""
+        """The name by which the server calls it."""
         return hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
     @cached_property
@@ -42,8 +42,8 @@ class Script:
         return tuple(header.split()[2:])
 
     def call(self, keys: Keys, more: Sequence[bytes] = ()) -> tuple[bytes | int, ...]:
-        """The beginning of the command that runs it on these keys, and on `more` behind them, up to
-        the arguments.
+        """Return the beginning of the command that runs it on these keys, and on `more` behind
+        them, up to the arguments.
         """
         used = [getattr(keys, name) for name in self.keys]
         return (b"EVALSHA", self.digest, len(used) + len(more), *used, *more)

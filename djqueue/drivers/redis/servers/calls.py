@@ -36,7 +36,7 @@ class Calls:
         self._prefix = prefix
 
     def begin(self) -> None:
-        """A call to the driver begins: all that it asks is to be answered in its time."""
+        """Begin a call to the driver: all that it asks is to be answered in its time."""
         self.store.begin()
 
     def close(self) -> None:
@@ -48,13 +48,13 @@ class Calls:
         self.store.close()
 
     def keys(self, queue: str) -> Keys:
-        """The keys of `queue`."""
+        """Return the keys of `queue`."""
         return _keys(self._prefix, queue)
 
     def run(
         self, script: Script, queue: str, arguments: Iterable[Any], *, again: bool = False
     ) -> Any:
-        """Run a script; `again` if it does no harm twice."""
+        """Run a script; `again` if running it twice does no harm."""
         keys = self.keys(queue)
         command = (*_beginning(script, keys), *arguments)
         return self.store.run(keys.body, command, script, again=again)
@@ -94,7 +94,7 @@ class Calls:
 
 
 def always(action: Callable[[str], None]) -> Callable[[str], bool]:
-    """Go on with the next queue whatever happens."""
+    """Return `action` as one that goes on with the next queue whatever happens."""
 
     def act(queue: str) -> bool:
         action(queue)

@@ -94,14 +94,16 @@ class Cluster(Store):
                 raise
 
     def _has_waited(self, deadline: float) -> bool:
-        """Wait for a moment, if there is time for that."""
+        """Wait for a moment if there is time for that. Return whether there was."""
         if time.monotonic() > deadline or self.time_left() < 0.1:
             return False
         time.sleep(0.02 + random.random() * 0.03)
         return True
 
     def _run_asking(self, node: Address, command: Sequence[Any], script: Script | None) -> Any:
-        """On a node that is still receiving the slot. The permission is for one command."""
+        """Run a command on a node that is still receiving the slot. The permission is for one
+        command.
+        """
         connection = self._node(node)
         connection.send((b"ASKING",), command)
         connection.receive()
@@ -123,7 +125,7 @@ class Cluster(Store):
             return ServerConnection(partial(self._make, address), self.time_left)
 
     def place(self, key: bytes) -> Address:
-        """The node that has the slot of `key`; none has it: no address."""
+        """Return the node that has the slot of `key`; if none has it, no address."""
         with self.explained():
             self.allow_time()
             try:
@@ -140,7 +142,7 @@ class Cluster(Store):
         return list(self._nodes.values())
 
     def group_by_slot(self, keys: Sequence[bytes]) -> list[list[bytes]]:
-        """A command names keys of one slot; two queues have two."""
+        """Group keys by slot: a command names keys of one slot, and two queues have two."""
         return [[key] for key in keys]
 
     def _node(self, address: Address) -> ServerConnection:
@@ -200,7 +202,7 @@ class Cluster(Store):
 
     @contextmanager
     def _hurried(self, seconds: float) -> Iterator[None]:
-        """Let nothing in here wait for longer."""
+        """Let nothing in this block wait longer."""
         self._hurry_until = time.monotonic() + seconds
         try:
             yield

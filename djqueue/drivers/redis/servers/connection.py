@@ -50,7 +50,8 @@ class ServerConnection:
         """Commands so far whose answers were never read: the server may have carried them out."""
 
     def run(self, command: Sequence[Any], script: Script | None = None) -> Any:
-        """Send one command and return its answer; redis-py's errors as they are.
+        """Send one command and return its answer. Raises redis-py's errors unchanged. A script that
+        the server does not know is sent whole; it has not run before that.
 
         A script that the server does not know is sent whole; it has not run before that.
         """
@@ -85,7 +86,7 @@ class ServerConnection:
             raise
 
     def receive(self) -> Any:
-        """The next answer; an error of the server is raised, and the connection stays."""
+        """Return the next answer. An error of the server is raised, and the connection stays."""
         connection = self._connection
         if connection is None:
             raise exceptions.ConnectionError("The connection is closed.")
@@ -109,7 +110,7 @@ class ServerConnection:
 
     @property
     def host(self) -> str:
-        """The server's, once connected."""
+        """The server's host, once connected."""
         return str(getattr(self._connection, "host", ""))
 
     def descriptor(self) -> int | None:
@@ -175,7 +176,7 @@ def _hurry_sentinels(pool: Any, seconds: float) -> None:
 
 
 def _is_stale(connection: Connection) -> bool:
-    """Whether the other side has closed it, or sent something unasked."""
+    """Return whether the other side has closed it, or sent something unasked."""
     try:
         return connection.can_read(0)
     except exceptions.ConnectionError:

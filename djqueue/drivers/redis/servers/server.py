@@ -31,7 +31,7 @@ def refuse_unfit(store: Store, settings: ConnectionSettings) -> None:
 
 
 def warnings(store: Store, settings: ConnectionSettings) -> list[str]:
-    """What the servers may lose."""
+    """Return what the servers may lose."""
     found: list[str] = []
     for _, policy, lost in _answers(store, _durability):
         if policy != NO_EVICTION:
@@ -47,7 +47,7 @@ def warnings(store: Store, settings: ConnectionSettings) -> list[str]:
 def _answers(
     store: Store, question: Callable[[ServerConnection], tuple[str, str, str]]
 ) -> Iterator[tuple[str, str, str]]:
-    """What the servers answer. One of a cluster may be away, with its own queues."""
+    """Return what the servers answer. One of a cluster may be away, with its own queues."""
     first: QueueUnavailable | None = None
     has_answered = False
     for connection in store.servers():
@@ -92,7 +92,9 @@ def _policy(connection: ServerConnection) -> str:
 
 
 def _evicts(connection: str, policy: str) -> str:
-    """An evicted key is a lost queue, and no client notices."""
+    """Return whether the server evicts keys: an evicted key is a lost queue, and no client
+    notices.
+    """
     return (
         f'The Redis of connection "{connection}" has maxmemory-policy {policy}: when its memory'
         " is full it deletes keys, and with them whole queues, and no client gets an error."

@@ -24,7 +24,7 @@ _REPLACED = ("retry", "retry_on_error", "retry_on_timeout", "event_dispatcher")
 
 
 def make_store(settings: ConnectionSettings) -> Store:
-    """The store that ``CACHE`` or ``URL`` names. Connects to nothing yet."""
+    """Return the store that ``CACHE`` or ``URL`` names. Connects to nothing yet."""
     url, alias = settings.option("URL"), settings.option("CACHE")
     timeout = float(settings.option("TIMEOUT"))
     if alias is not None:

@@ -45,17 +45,19 @@ class Store(ABC):
         self._is_one_call = False
 
     def begin(self) -> None:
-        """A call to the driver begins: its time runs from now."""
+        """Begin a call to the driver: its time runs from now."""
         self._is_one_call = self.patience is not None
         self._ends_at = time.monotonic() + (self.patience or self.timeout)
 
     def allow_time(self) -> None:
-        """A command begins: without a time for the whole call it has one of its own."""
+        """Begin a command: without a time for the whole call it has one of its own."""
         if not self._is_one_call:
             self._ends_at = time.monotonic() + self.timeout
 
     def time_left(self) -> float:
-        """Seconds that may be waited from now; `TimeoutError` when there are none."""
+        """Return the seconds that may be waited from now. Raises `TimeoutError` when there are
+        none.
+        """
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise exceptions.TimeoutError("Timeout: it took too long in all.")
@@ -64,7 +66,8 @@ class Store(ABC):
     def run(
         self, key: bytes, command: Sequence[Any], script: Script | None = None, *, again: bool
     ) -> Any:
-        """Run a command on the server of `key`.
+        """Run a command on the server of `key`. `again`: running it twice does no harm, so it is
+        sent once more when the connection broke.
 
         `again`: it does no harm twice, so it is sent once more when the connection broke.
         """
@@ -106,37 +109,39 @@ class Store(ABC):
 
     @abstractmethod
     def connection_to(self, key: bytes) -> ServerConnection:
-        """A new connection to the server of `key`, for the caller alone."""
+        """Return a new connection to the server of `key`, for the caller alone."""
 
     @abstractmethod
     def servers(self) -> list[ServerConnection]:
-        """A connection to every server."""
+        """Return a connection to every server."""
 
     @abstractmethod
     def connections(self) -> list[ServerConnection]:
-        """The connections that are there."""
+        """Return the open connections."""
 
     @property
     def lost(self) -> int:
-        """A number that grows when a server may have carried out what it never answered."""
+        """A number that grows when a server may have carried out a command that it never
+        answered.
+        """
         return sum(connection.lost for connection in self.connections())
 
     is_cluster = False
     """Whether one of several servers may be away alone."""
 
     def place(self, key: bytes) -> object:
-        """What tells the server of `key` from the others, of which one may be away alone. None:
-        there is but one.
+        """Return what distinguishes the server of `key` from others, any of which may be away
+        alone. Return None if there is only one.
         """
         return None
 
     def group_by_slot(self, keys: Sequence[bytes]) -> list[list[bytes]]:
-        """The keys that one command may name together."""
+        """Return the keys that one command may name together."""
         return [list(keys)]
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Let errors of redis-py leave as ours."""
+        """Raise errors of redis-py in this block as errors of djqueue."""
         try:
             yield
         except exceptions.RedisError as error:
@@ -198,8 +203,9 @@ class Single(Store):
     def _unstored(
         self, unanswered: deque[Push], error: exceptions.RedisError, lost: int
     ) -> list[Push]:
-        """What has to be sent again after `error`. A server that refuses one answers the others; a
-        connection that broke leaves in doubt what was sent, in the order in which it was sent.
+        """Return what has to be sent again after `error`. A server that refuses one answers the
+        others; a connection that broke leaves in doubt what was sent, in the order in which it was
+        sent.
         """
         again: list[Push] = []
         while unanswered and isinstance(error, exceptions.ResponseError):
@@ -231,7 +237,9 @@ class Single(Store):
 
 
 def _is_about_data(error: exceptions.RedisError) -> bool:
-    """Whether a server has met a key of another type, or a value that a script cannot read."""
+    """Return whether a server has met a key of another type, or a value that a script cannot
+    read.
+    """
     text = str(error)
     return isinstance(error, exceptions.ResponseError) and (
         "WRONGTYPE" in text or "attempt to " in text

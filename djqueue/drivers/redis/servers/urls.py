@@ -9,7 +9,9 @@ SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 def parts_of(url: str) -> SplitResult | None:
-    """The parts of a URL whose port can be asked for; None if it cannot be read.
+    """Return the parts of a URL whose port can be asked for; None if it cannot be read. A ``#``,
+    ``/`` or ``?`` in a password ends the address: what follows, up to the ``@``, is then in the
+    path, the query or the fragment.
 
     A ``#``, ``/`` or ``?`` in a password ends the address: what follows, up to the ``@``, is then
     in the path, the query or the fragment.
