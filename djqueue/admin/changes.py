@@ -149,8 +149,8 @@ def _retry(selection: failed_jobs.Selection, moved: Callable[[Iterable[int]], ob
     try:
         done = move_back(selection, on_moved=moved)
     except QueueUnavailable as error:
-        # What had been moved before stays moved, and is logged. How many those were of this slice
-        # is no news to anybody: the reason alone is.
+        # What had been moved before stays moved, and is logged. The message gives the
+        # reason alone, not the number of this slice.
         cause = error.__cause__ if isinstance(error.__cause__, QueueUnavailable) else error
         return _Rest(stopped=Reason(str(cause), str(cause)))
     return _Rest(

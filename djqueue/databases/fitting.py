@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.db import connections
 
 SMALL = 1 << 20
-"""Characters that always fit: four bytes each, and the smallest limit that anybody sets is 4 MB."""
+"""Characters that always fit: four bytes each, and the smallest limit in use is 4 MB."""
 ROOM = 512 * 1024
 """Bytes for the rest of the row."""
 

@@ -11,7 +11,7 @@ LEAST = 0.25
 
 
 class StoreClock:
-    """One store's clock, looked at beside our own before anybody's lease is judged by it."""
+    """One store's clock, compared with our own before a worker's lease is judged by it."""
 
     def __init__(self, lease: float) -> None:
         self._lease = lease

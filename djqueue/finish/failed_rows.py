@@ -22,7 +22,7 @@ MOST_ROWS = 50
 """Rows in a statement: SQLite may take 999 parameters."""
 MOST_CHARACTERS = 1 << 20
 """Characters in a statement of several rows: four bytes each fit in the smallest packet that
-anybody allows MySQL."""
+MySQL can be set to."""
 
 _NOT_ASCII = re.compile(r"[^\x01-\x7f]")
 

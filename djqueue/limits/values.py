@@ -73,7 +73,7 @@ class Store(Protocol):
 
     def leave_for(self, jobs: Iterable[tuple[str, int]], since: float = 0.0) -> None:
         """Give back what these runs of jobs, and earlier ones, hold for `since` seconds or more:
-        their processes have been gone for so long.
+        their processes have been gone for that long.
         """
 
     def place(self, name: str, first: float, step: float) -> float | None:

@@ -27,7 +27,7 @@ class Finisher(Protocol):
 
     @property
     def session(self) -> Session:
-        """Through which it settles."""
+        """The session through which it settles."""
 
     def within(self, ends: Sequence[End], alias: str) -> set[str]:
         """End `ends` in the open transaction of `alias`, and write what follows. Returns the ids of
@@ -50,7 +50,7 @@ class Scope:
         return _NO_TRANSACTION
 
     def finish(self, outcome: Outcome) -> Outcome:
-        """Store the end of the job as the last act of its transaction; the outcome says whether
+        """Store the end of the job as the last act of its transaction. The outcome says whether
         that settled it. An end that undoes the transaction ends the block.
         """
         return outcome
@@ -83,7 +83,7 @@ class _UndoError(Exception):
 def scope_for(
     wanted: bool | str, reservation: Reservation, connection: str, finish: FinishOfThread | None
 ) -> Scope:
-    """The scope that a job's ``atomic`` option asks for."""
+    """Return the scope that a job's ``atomic`` option asks for."""
     if wanted is False:
         return _NO_SCOPE
     if finish is None:
@@ -158,8 +158,8 @@ class InTransaction(Scope):
         return outcome._replace(settled=self._joined)
 
     def _guard(self, reservation: Reservation) -> None:
-        """One row a job: the second to insert it has nothing to do. It is rolled back with the
-        transaction, and removed when it is too old for the job to come again.
+        """Insert the row of a job: the second run to insert it has nothing to do. The row is rolled
+        back with the transaction, and removed when it is too old for the job to come again.
         """
         from djqueue.databases.now import UtcNow
         from djqueue.models import Run
@@ -173,7 +173,7 @@ class InTransaction(Scope):
             )
 
     def _unguard(self, reservation: Reservation) -> None:
-        """A released job commits what it wrote, and runs again."""
+        """Delete the row of a released job, which commits what it wrote and runs again."""
         from djqueue.models import Run
 
         Run.objects.using(self._alias).filter(uuid=reservation.id).delete()
@@ -182,8 +182,9 @@ class InTransaction(Scope):
 def was_committed(
     wanted: bool | str, connection: str, session: Session, reservation: Reservation
 ) -> bool:
-    """Whether an atomic job has committed although its process did not live to say so, or is not
-    ours any more. Where its end in the store is a part of its transaction the store knows that.
+    """Return whether an atomic job has committed although its process died before it could report
+    that, or the reservation is not ours any more. If its end in the store is a part of its
+    transaction the store knows that.
     """
     from django.db import transaction
 
@@ -199,7 +200,7 @@ def was_committed(
 
 
 def _alias(wanted: bool | str, connection: str, session: Session) -> str:
-    """The database that an atomic job's transaction is in."""
+    """Return the database that an atomic job's transaction is in."""
     if isinstance(wanted, str):
         return wanted
     own = settings().connection(connection)
@@ -215,8 +216,8 @@ def _lost(reservation: Reservation) -> LeaseLost:
 
 @contextmanager
 def _immediate(alias: str) -> Iterator[None]:
-    """On SQLite take the write lock at BEGIN: a transaction that has read cannot take it later
-    once another connection has written.
+    """Take the write lock at BEGIN on SQLite: a transaction that has read cannot take it later once
+    another connection has written.
     """
     from django.db import connections
 

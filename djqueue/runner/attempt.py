@@ -93,7 +93,7 @@ class Attempt:
     # -- the steps -----------------------------------------------------------------------------
 
     def read(self) -> Payload:
-        """Parse what the store holds. `InvalidPayload` where that is not this job's."""
+        """Parse what the store holds. Raises `InvalidPayload` if that is not this job's."""
         reservation = self.reservation
         payload = decode(reservation.payload, self._head)
         if payload.id != reservation.id:
@@ -103,7 +103,7 @@ class Attempt:
         return payload
 
     def identify(self, payload: Payload) -> JobSpec:
-        """Find the definition. `UnknownJob` where no running code has one."""
+        """Find the definition. Raises `UnknownJob` if no running code has one."""
         name = payload.head.name
         definition = self.definition = registry.find(name)
         if name != self.reservation.name:
@@ -114,8 +114,8 @@ class Attempt:
         return definition
 
     def unpack(self, payload: Payload) -> Payload:
-        """Fetch the arguments that the payload does not show; `QueueUnavailable` where their store
-        is away.
+        """Fetch the arguments that the payload does not show. Raises `QueueUnavailable` if their
+        store is away.
         """
         if payload.packed is not None:
             payload = self.payload = unpacked(payload)
@@ -123,7 +123,7 @@ class Attempt:
         return payload
 
     def refuse_if_exhausted(self, rules: Rules) -> None:
-        """Raise `Exhausted` where the tries are used up, or ``retry_until`` has passed."""
+        """Raise `Exhausted` if the tries are used up, or ``retry_until`` has passed."""
         number, until = self.reservation.attempt, self.retry_until
         if number > 1 or until is not None:
             facts = rules.facts(self.limits, number, until, time.time())
@@ -134,17 +134,17 @@ class Attempt:
 
     @property
     def sender(self) -> type | None:
-        """The job's class, which sends its signals; None where its name is unknown."""
+        """The job's class, which sends its signals; None if its name is unknown."""
         return None if self.definition is None else self.definition.job_class
 
     @property
     def retry_until(self) -> float | None:
-        """As the payload has it."""
+        """The time in the payload."""
         return None if self.payload is None else self.payload.retry_until
 
     @property
     def delay(self) -> float:
-        """What ``release()`` was given."""
+        """The seconds that ``release()`` was given."""
         return self.job.delay
 
     @property
@@ -158,11 +158,11 @@ class Attempt:
         return time.perf_counter() - self.began
 
     def may_retry(self, error: object) -> bool:
-        """Whether the job's options let it be tried again after that exception."""
+        """Return whether the job's options let it be tried again after that exception."""
         return self.definition is None or self.definition.may_retry(error)
 
     def own_backoff(self) -> Backoff | None:
-        """The instance's ``backoff()``, if it has one and it works; else None."""
+        """Return the instance's ``backoff()``, if it has one and it works; else None."""
         definition, job = self.definition, self.job
         if definition is None or job.instance is None:
             return None
@@ -173,7 +173,7 @@ class Attempt:
             return None
 
     def forget(self) -> None:
-        """Let go of what it raised and returned, and of what their frames hold."""
+        """Drop what it raised and returned, and what their frames hold."""
         if self.error is not None:
             without_frames(self.error)
         self.error = self.value = None
@@ -183,7 +183,7 @@ _NO_LIMITS = Limits()
 
 
 def _why_not_begun(name: str, reservation: Reservation, facts: Facts) -> ErrorReport:
-    """The last error the job had; without one, that there was no time or no try for it."""
+    """Return the last error of the job; without one, that there was no time or no try for it."""
     ran = reservation.attempt - 1
     runs = f"after {ran} attempt{'' if ran == 1 else 's'}" if ran else "before its first attempt"
     if facts.has_retry_until:

@@ -28,35 +28,37 @@ class Case(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """Those in its payload."""
+        """The limits in its payload."""
 
     @property
     def retry_until(self) -> float | None:
-        """Seconds since the epoch; None where there is none, or the payload cannot be read."""
+        """Seconds since the epoch; None if there is none, or the payload cannot be read."""
 
     @property
     def delay(self) -> float:
-        """What ``release()`` asked for."""
+        """The seconds that ``release()`` was given."""
 
     @property
     def is_uncharged(self) -> bool:
-        """A release is no attempt, since the worker stops."""
+        """Whether a release is no attempt, since the worker stops."""
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """The duration in seconds."""
 
     def may_retry(self, error: object) -> bool:
-        """Whether the job's options let it be tried again after that exception."""
+        """Return whether the job's options let it be tried again after that exception."""
 
     def own_backoff(self) -> Backoff | None:
-        """What the job's own ``backoff()`` says now; None if it has none, or could not be made."""
+        """Return what the job's own ``backoff()`` says now; None if it has none, or could not be
+        made.
+        """
 
 
 def conclude(
     case: Case, ending: Ending, error: BaseException | ErrorReport | None, rules: Rules, now: float
 ) -> Outcome:
-    """What follows from an attempt that ended so, with that error. `now` is in seconds since the
+    """Return what follows from an attempt with that ending and error. `now` is in seconds since the
     epoch.
     """
     if error is None:  # it returned, or asked for its ending itself
@@ -105,7 +107,9 @@ def _facts(case: Case, ending: Ending, past: History, rules: Rules, now: float) 
 
 
 def _is_remembered(ending: Ending, facts: Facts, action: Action) -> bool:
-    """An attempt that was none has no entry. What is held back again and again has two."""
+    """Return whether the history gets an entry. An end that was no attempt has none. A job that is
+    held back again and again has two.
+    """
     if ending is Ending.UNKNOWN:
         return facts.held_back is None or action is Action.FAIL
     return ending is not Ending.EXHAUSTED

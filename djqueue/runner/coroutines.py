@@ -16,7 +16,7 @@ TO_CANCEL = 1.0
 
 
 def run_coroutine(value: Any, timer: Timer) -> Any:
-    """What ``handle()`` returned; a coroutine is run to its end first, in what is left of the
+    """Return what ``handle()`` returned. A coroutine is run to its end first, in the rest of the
     job's time. ORM calls in it stay on this thread's connection.
     """
     if not asyncio.iscoroutine(value):

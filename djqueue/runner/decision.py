@@ -107,7 +107,7 @@ _ALWAYS = {
 
 def decide(ending: Ending, facts: Facts = _WITHOUT_LIMITS, delay: float = 0.0) -> Decision:
     """Decide about an attempt; `delay` is what ``release(delay)`` asked for. The `facts` do not
-    matter where the job itself has asked for its ending.
+    matter if the job itself has asked for its ending.
     """
     if ending is RETURNED:
         return DONE
@@ -142,7 +142,7 @@ def _held_back(facts: Facts) -> Decision:
 
 
 def _spent(facts: Facts, wait: float) -> bool:
-    """Whether no attempt may follow, `wait` seconds from now."""
+    """Return whether no attempt may follow, `wait` seconds from now."""
     if facts.max_exceptions is not None and facts.exceptions >= facts.max_exceptions:
         return True
     if facts.has_retry_until:
@@ -152,7 +152,7 @@ def _spent(facts: Facts, wait: float) -> bool:
 
 
 def exhausted(facts: Facts) -> bool:
-    """Whether an attempt that has been reserved must not begin."""
+    """Return whether an attempt that has been reserved must not begin."""
     if facts.has_retry_until:
         return facts.expired
     return facts.tries > 0 and facts.attempt > facts.tries

@@ -20,7 +20,7 @@ logger.addHandler(logging.NullHandler())
 
 
 def is_handled(level: int) -> bool:
-    """Whether anything handles a record of that level. Error trackers replace
+    """Return whether anything handles a record of that level. Error trackers replace
     ``Logger.callHandlers`` instead of adding a handler.
     """
     if not logger.isEnabledFor(level):
@@ -37,7 +37,7 @@ def is_handled(level: int) -> bool:
 
 
 def will_be_retried(job: CurrentJob, error: BaseException, delay: float) -> None:
-    """An attempt failed, and another follows."""
+    """Log that an attempt failed, and another follows."""
     logger.warning(
         "%s (attempt %d of job %s) failed with %s, and will be tried again in %g s.",
         one_line(job.name),
@@ -51,7 +51,7 @@ def will_be_retried(job: CurrentJob, error: BaseException, delay: float) -> None
 
 
 def held_back(job: CurrentJob, error: LimitReached) -> None:
-    """A limit keeps the job from running now."""
+    """Log that a limit keeps the job from running now."""
     logger.info(
         "%s (job %s) is held back for %.3g s: %s",
         one_line(job.name),
@@ -63,14 +63,14 @@ def held_back(job: CurrentJob, error: LimitReached) -> None:
 
 
 def skipped(job: CurrentJob) -> None:
-    """A middleware has ended the job without running it."""
+    """Log that a middleware has ended the job without running it."""
     logger.info(
         "%s (job %s) was skipped by its middleware.", one_line(job.name), job.id, extra=_facts(job)
     )
 
 
 def given_up(job: CurrentJob, error: BaseException) -> None:
-    """A job has failed, and its failed row is stored."""
+    """Log that a job has failed, and its failed row is stored."""
     logger.error(
         "%s (job %s) was given up after attempt %d: %s.",
         one_line(job.name),
@@ -83,7 +83,9 @@ def given_up(job: CurrentJob, error: BaseException) -> None:
 
 
 def raised_after_commit(job: CurrentJob, error: BaseException) -> None:
-    """An atomic job has committed, and a function that it gave to ``on_commit()`` raised."""
+    """Log that an atomic job has committed, and a function that it gave to ``on_commit()``
+    raised.
+    """
     logger.warning(
         "%s (job %s) is done and committed, but a function it had given to on_commit() raised %s."
         " Those behind it were not called: Django calls them in order and stops at an error, unless"
@@ -97,7 +99,9 @@ def raised_after_commit(job: CurrentJob, error: BaseException) -> None:
 
 
 def _shown(error: BaseException) -> BaseException:
-    """The exception without its secrets: its class, its text masked, its traceback as a text."""
+    """Return the exception without its secrets: its class, its text masked, its traceback as a
+    text.
+    """
     return error if error.__traceback__ is None else exception_of(report(error))
 
 

@@ -22,16 +22,16 @@ class Rules:
     unknown_grace: float = 600.0
 
     def timeout_of(self, limits: Limits) -> float:
-        """Seconds that a job with `limits` may run; 0 means no limit."""
+        """Return the seconds that a job with `limits` may run; 0 means no limit."""
         return self.timeout if limits.timeout is None else limits.timeout
 
     def tries_of(self, limits: Limits) -> int:
-        """How often a job with `limits` may be tried; 0 means no limit."""
+        """Return the number of tries of a job with `limits`; 0 means no limit."""
         return self.tries if limits.tries is None else limits.tries
 
     def facts(self, limits: Limits, attempt: int, retry_until: float | None, now: float) -> Facts:
-        """What is known of the attempt with that number before it begins. `now` and `retry_until`
-        are seconds since the epoch.
+        """Return what is known of the attempt with that number before it begins. `now` and
+        `retry_until` are seconds since the epoch.
         """
         return Facts(
             attempt=attempt,

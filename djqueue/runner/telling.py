@@ -62,7 +62,9 @@ class Teller:
         return self._timer.rang
 
     def time_to_announce(self, reservation: Reservation) -> float:
-        """Seconds that ``failed()`` of this job may take. Never without a limit: others wait."""
+        """Return the seconds that ``failed()`` of this job may take. There is always a limit, as
+        others wait.
+        """
         return self._timeout(reservation) or DEFAULT_TIMEOUT
 
     def _timeout(self, reservation: Reservation) -> float:
@@ -113,7 +115,7 @@ class Teller:
     def _announce_timeout(
         self, reservation: Reservation, job: CurrentJob, error: BaseException
     ) -> None:
-        """The process that ran the job was killed; this one says so."""
+        """Send ``job_timed_out``: the process that ran the job was killed, so this one does it."""
         if isinstance(error, TimeoutExceeded):
             timeout, sender = self._timeout(reservation), registry.class_of(job.name)
             signals.announce(signals.job_timed_out, sender, job=job, error=error, duration=timeout)

@@ -32,10 +32,10 @@ class Timer:
         self._ends_at = time.monotonic() + seconds if seconds else None
 
     def stop(self) -> None:
-        """From now on nothing is raised. May be called twice."""
+        """Raise nothing from now on. May be called twice."""
 
     def left(self) -> float | None:
-        """Seconds until the timeout; None: no limit."""
+        """Return the seconds until the timeout; None if there is no limit."""
         return None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
 
 
@@ -59,13 +59,13 @@ class AlarmTimer(Timer):
             self.close()
 
     def stop(self) -> None:
-        """Ring no more. The alarm stays set, since the next job sets it again: to take it back
-        would cost each job a system call.
+        """Ring no more. The alarm stays set, since the next job sets it again: to unset it would
+        cost each job a system call.
         """
         self._ends_at = None
 
     def close(self) -> None:
-        """Take the alarm back: its signal ends a process that does not handle it any more."""
+        """Unset the alarm: its signal ends a process that no longer handles it."""
         self._ends_at = None
         self._is_set = False
         signal.setitimer(signal.ITIMER_REAL, 0)

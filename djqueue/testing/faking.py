@@ -75,7 +75,7 @@ class FakeQueue:
 
     def run(self) -> int:
         """Run what is recorded and has not run yet, delayed or not, and what those jobs dispatch
-        themselves; how many jobs ran.
+        themselves. Return the number of jobs that ran.
 
         Each runs once, in order, stored and loaded as on the ``sync`` connection; an error reaches
         the caller, after ``failed()`` was called.

@@ -29,7 +29,7 @@ def work(
     delayed: bool = False,
     raise_errors: bool = False,
 ) -> int:
-    """Run what waits, in this process as a worker would; how many attempts that were.
+    """Run what waits, in this process as a worker would. Return the number of attempts.
 
     All queues of the connection (the default one) or those of `queue`, best first and separated
     by commas; also what the jobs themselves dispatch. With `delayed`, jobs that would run later

@@ -51,8 +51,8 @@ def close_what_is_old() -> None:
 
 
 def _look_at_session(connection: BaseDatabaseWrapper, job: str) -> None:
-    """Django knows of what went through it. The session may be in a transaction that raw SQL began,
-    or in the middle of a statement that was interrupted.
+    """Look at the database session. Django knows only of what went through it: the session may be
+    in a transaction that raw SQL began, or in the middle of a statement that was interrupted.
     """
     left = left_on(connection)
     if left is Left.OPEN:
@@ -71,11 +71,11 @@ def _report(connection: BaseDatabaseWrapper, job: str) -> None:
 
 
 def _wanted_by_settings(connection: BaseDatabaseWrapper) -> bool:
-    """AUTOCOMMIT False is the project's own choice, and nothing is open."""
+    """Return whether AUTOCOMMIT False is the project's own choice, and nothing is open."""
     return not connection.settings_dict["AUTOCOMMIT"] and not connection.in_atomic_block
 
 
 def _discard(connection: BaseDatabaseWrapper) -> None:
-    """Closing rolls back."""
+    """Close the connection, which rolls back."""
     forget_transaction(connection)
     connection.close()

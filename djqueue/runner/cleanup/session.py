@@ -27,7 +27,7 @@ _IN_TRANSACTION = 1
 
 
 def left_on(connection: BaseDatabaseWrapper) -> Left:
-    """What a job has left on an open `connection`, of which Django thinks that it is idle."""
+    """Return what a job has left on an open `connection` that Django takes for idle."""
     raw: Any = connection.connection
     ask = _ASK.get(connection.vendor)
     try:

@@ -40,7 +40,7 @@ class Surroundings:
         self._warned: set[tuple[str, str]] = set()
 
     def restore(self, job: str) -> None:
-        """Undo what `job` changed. Cheap where it changed nothing."""
+        """Undo what `job` changed. Cheap if it changed nothing."""
         if list(map(getsignal, self._numbers)) != self._handlers:
             self._restore_handlers()
             self._tell(job, "signal handlers")
@@ -78,7 +78,7 @@ class Surroundings:
                 time.tzset()
 
     def _tell(self, job: str, what: str) -> None:
-        """Once a job and a kind: it would say so each time."""
+        """Log once for each job and kind: it would be the same each time."""
         if (job, what) not in self._warned:
             self._warned.add((job, what))
             logger.warning(

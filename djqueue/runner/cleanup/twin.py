@@ -15,13 +15,15 @@ class Twin:
     born = False
 
     def end_here(self) -> None:
-        """If this is a twin, it ends here. Called where jobs and other code of users return."""
+        """End this process if it is a twin. Called where jobs and other code of users return."""
         if self.born:
             _end()
 
 
 def _end() -> NoReturn:
-    """End it as a program ends: its original alone reports, commits and takes the next job."""
+    """End the process as a program ends: its original alone reports, commits and takes the next
+    job.
+    """
     error = sys.exc_info()[1]
     code = 0 if error is None else 1
     if isinstance(error, SystemExit):

@@ -192,7 +192,7 @@ class ContractSetup:
     # -- patience, and what a store cannot do ---------------------------------------------------
 
     def until(self, true: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Ask until it is true, for `patience` seconds at most; whether it became true."""
+        """Ask until it is true, for `patience` seconds at most. Return whether it became true."""
         deadline = time.monotonic() + (self.patience if seconds is None else seconds)
         while not true():
             if time.monotonic() > deadline:

@@ -73,7 +73,7 @@ class Holder(NamedTuple):
     worker: int
     """Primary key of its row."""
     hold_for: float
-    """Seconds after which a reservation whose worker has no row any more is anybody's."""
+    """Seconds after which any worker may take a reservation whose worker has no row any more."""
 
 
 class Dialect(ABC):

@@ -29,7 +29,7 @@ WORKERS_PATIENCE = 0.2
 """The same for a worker, whose loop has other things to do meanwhile."""
 REDIRECTIONS = 8
 REST = 1.0
-"""Seconds for which a node that was silent is not asked again; then it has so long to answer."""
+"""Seconds for which a node that was silent is not asked again; then it has this long to answer."""
 _UNREACHABLE = (exceptions.ConnectionError, exceptions.TimeoutError)
 
 
