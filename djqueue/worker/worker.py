@@ -96,9 +96,7 @@ class Worker:
         return self.progress.reason
 
     def _join(self) -> bool:
-        """Join the store's workers; wait while it is away. Return False if the worker was
-        stopped.
-        """
+        """Join the store's workers. Return False if the worker was stopped before."""
         pause = FIRST_PAUSE
         while self.progress.reason is None:
             try:
@@ -222,9 +220,7 @@ class Worker:
                     self.report.event("info", "The store answers again.")
 
     def _note_ends(self, ended: facts.Ended, now: float) -> None:
-        """Note the ends of attempts: their settlements, their lines, and whether the worker stops
-        now.
-        """
+        """Note ended attempts: their settlements and lines, and whether the worker stops now."""
         options, progress = self.options, self.progress
         for job, outcome, _ in ended.ends:
             self.buffer.windows.observe(job.name, outcome.duration, now)
@@ -246,13 +242,13 @@ class Worker:
     # -- handing out ---------------------------------------------------------------------------
 
     def _start_children(self, now: float) -> None:
-        """Replace children that exited: while the lease lasts, and at the end only for a notice."""
+        """Replace exited children while the lease lasts; at the end only for a notice."""
         wanted = self.progress.reason is None or bool(self.buffer.notices)
         if wanted and now < self.store.lease.ends_at:
             self.children.start_missing(now)
 
     def _hand_out(self, now: float) -> None:
-        """Give the children what is buffered; what none takes goes back to the store."""
+        """Give children what is buffered; what none takes goes back to the store."""
         self.children.lease_until(self.store.lease.ends_at)
         able = self.children.able()
         self.children.send()
@@ -355,8 +351,8 @@ class Worker:
             self.children.wardens.reap_orphans()
 
     def _stop_if_empty(self) -> None:
-        """Stop a worker with ``--once`` or ``--stop-when-empty`` whose store had nothing, if
-        nothing that the worker knows of can put something in line.
+        """Stop with ``--once`` or ``--stop-when-empty`` when the store had nothing, if nothing that
+        the worker knows of can put something in line.
         """
         if not self.options.stops_when_empty or self.children.busy:
             return
@@ -387,9 +383,7 @@ class Worker:
         return self._has_settled_everything or now > self.store.lease.ends_at
 
     def _give_everything_back(self) -> None:
-        """Hand back everything after an error of the worker's own: running jobs as interrupted, the
-        others unchanged.
-        """
+        """After an error of our own, hand back running jobs as interrupted, the rest as it was."""
         self.children.kill_all("Its worker ended because of an error.")
         deadline = clock.now() + LAST_WORDS
         while self.children.busy and clock.now() < deadline:
@@ -400,9 +394,7 @@ class Worker:
         self.report.jobs_ended(self.exchanger.finish.take_stored())
 
     def _leave(self) -> None:
-        """Leave the store's workers, unless something is still held: then the lease brings it
-        back.
-        """
+        """Leave the store, unless something is still held: then the lease brings it back."""
         self.exchanger.warn_of_unstored()
         holds = any(self.children.held()) or not self._has_settled_everything
         self.store.leave(holds_nothing=not holds)
