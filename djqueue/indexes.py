@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Index, Q, UniqueConstraint
+from django.db.models import Index, Q
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,29 +34,6 @@ class IndexOfValues(Index):
             return super().create_sql(model, schema_editor, using, **kwargs)
         partial = Index(fields=self.fields, name=self.name, condition=_have_values(self.fields))
         return partial.create_sql(model, schema_editor, using, **kwargs)
-
-
-class UniqueValues(UniqueConstraint):
-    """A unique constraint, kept by an index of the rows whose fields are not NULL."""
-
-    def constraint_sql(self, model: Any, schema_editor: Any) -> str:
-        """As part of a new table."""
-        return self._kept_by(schema_editor).constraint_sql(model, schema_editor)
-
-    def create_sql(self, model: Any, schema_editor: Any) -> str:
-        """For a table that is there."""
-        return self._kept_by(schema_editor).create_sql(model, schema_editor)
-
-    def remove_sql(self, model: Any, schema_editor: Any) -> str:
-        """To drop it again."""
-        return self._kept_by(schema_editor).remove_sql(model, schema_editor)
-
-    def _kept_by(self, schema_editor: BaseDatabaseSchemaEditor) -> UniqueConstraint:
-        """The constraint of Django that does it on that database."""
-        condition = None
-        if schema_editor.connection.features.supports_partial_indexes:
-            condition = _have_values(self.fields)
-        return UniqueConstraint(fields=self.fields, name=self.name, condition=condition)
 
 
 def _have_values(fields: Sequence[str]) -> Q:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from djqueue.indexes import IndexOfValues, UniqueValues
+from djqueue.indexes import IndexOfValues
 
 
 class QueuedJob(models.Model):
@@ -36,7 +36,6 @@ class QueuedJob(models.Model):
     interruptions = models.PositiveIntegerField(_("interruptions"), default=0)
     history = models.TextField(default="")
     """What earlier attempts left, for the failed row: JSON, empty at first."""
-    unique_key = models.CharField(max_length=255, null=True)
     batch_id = models.CharField(max_length=36, null=True)
     push_id = models.CharField(max_length=36, db_default="")
     """The push that wrote the row, where it was not the job's first; see `OutgoingJob.push_id`."""
@@ -49,7 +48,6 @@ class QueuedJob(models.Model):
             models.Index(fields=["queue", "line", "available_at", "id"], name="djqueue_jobs_line"),
             IndexOfValues(fields=["reserved_by"], name="djqueue_jobs_held"),
         )
-        constraints = (UniqueValues(fields=["unique_key"], name="djqueue_jobs_unique"),)
         permissions = (
             ("release_job", "Can release stuck jobs and run delayed ones now"),
             ("force_delete_job", "Can delete jobs that are running"),
@@ -270,6 +268,26 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.uuid}"
+
+
+class Key(models.Model):
+    """Which job has a unique key, or had it last: it has the key as long as it is in its store."""
+
+    key = models.CharField(_("unique key"), max_length=200, primary_key=True)
+    job = models.UUIDField(_("job"))
+    connection = models.CharField(_("connection"), max_length=255)
+    until = models.DateTimeField(_("until"), null=True)
+    """After this another job takes the key, by the database's clock; NULL: never."""
+    taken_at = models.DateTimeField(_("taken at"))
+
+    class Meta:
+        db_table = "djqueue_keys"
+        default_permissions = ()
+        verbose_name = _("unique key")
+        verbose_name_plural = _("unique keys")
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class Slot(models.Model):

@@ -8,7 +8,7 @@ from djqueue.composition import steps
 from djqueue.composition.steps import Push
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
-from djqueue.payload.links import Links, links_of, may_be_linked, with_links
+from djqueue.payload.links import Links, links_of, may_be_linked, needs_guard, with_links
 from djqueue.runner.decision import Action
 from djqueue.runner.outcome import End
 
@@ -27,7 +27,9 @@ class ChainSteps:
 
     def wants(self, end: End) -> bool:
         """Whether it may be the end of a step."""
-        return may_be_linked(end.reservation.payload) and not end.outcome.repeats
+        if not may_be_linked(end.reservation.payload):
+            return False
+        return needs_guard(end.reservation.payload) and not end.outcome.repeats
 
     def within(self, ends: Sequence[End], alias: str) -> list[Push]:
         """Take the next step of each chain, or break it off."""

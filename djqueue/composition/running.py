@@ -18,6 +18,7 @@ from djqueue.payload.links import Links, read_links
 
 if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobInstance, JobSpec
+    from djqueue.runner.atomic import FinishOfThread
     from djqueue.runner.current import CurrentJob
     from djqueue.runner.outcome import PassedOn
 
@@ -68,17 +69,22 @@ def _stored(job: JobInstance) -> list[Any]:
 
 
 class Bound:
-    """Gives the steps of chains their chain and the value of the step before."""
+    """Gives the steps of chains their chain and the value of the step before, and unique jobs what
+    frees their keys.
+    """
 
-    def __init__(self, count: Count = _count) -> None:
+    def __init__(self, finish: FinishOfThread | None = None, count: Count = _count) -> None:
+        self._finish = finish
         self._count = count
 
     def enter(self, job: CurrentJob, links: Mapping[str, Any]) -> None:
-        """Set ``chain`` and ``previous``."""
+        """Set ``chain`` and ``previous``, or what frees the key."""
         read = read_links(links)
         if read.chain:
             job.chain = RunningChain(read, self._count)
             job.look_up_previous = lambda: _previous(read.previous)
+        if read.unique and (finish := self._finish) is not None:
+            job.free_key = lambda: finish().session.free_key(job.id, job.queue, read.unique)
 
     def leave(self, job: CurrentJob, definition: JobSpec, value: Any) -> PassedOn:
         """The value for the next step, and the steps that were added."""

@@ -24,6 +24,7 @@ from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
 from djqueue.dispatch.route import plan_of
 from djqueue.dispatch.sending import Deferred, send
+from djqueue.dispatch.unique.keys import with_key
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import InvalidJob, Unsupported
 from djqueue.jobs.definition.durations import seconds_until
@@ -55,6 +56,8 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     spec = spec_of(job)
     refuse_event_loop("dispatch()", "await adispatch()")
     sendable = prepare(job, spec)
+    if sendable.plan.unique:
+        sendable = with_key(sendable, spec)
     outgoing, plan = sendable.outgoing, sendable.plan
     sent = sendable if len(outgoing.payload) <= plan.fits else shrink(sendable)
     if (recorder := recorders.innermost) is not None:
@@ -63,8 +66,10 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     if sent.body is not None:
         (sent,) = store_bodies(plan.connection, (sent,), waits=bool(aliases))
     if not aliases:
-        send(plan.connection, (sent,), inline=plan.inline)
-        return DispatchedJob(outgoing.id, plan.connection, outgoing.queue, created=True)
+        holders = send(plan.connection, (sent,), inline=plan.inline)
+        return DispatchedJob(
+            outgoing.id, plan.connection, outgoing.queue, existing=holders.get(outgoing.id)
+        )
     deferred = Deferred(plan.connection, inline=plan.inline)
     deferred.add(sent)
     deferred.write_outbox(aliases)

@@ -44,7 +44,7 @@ class _Found(NamedTuple):
 class DispatchedJob(Generic[R]):
     """A dispatched job, by its id. It caches nothing: `status` and `cancel` ask the store."""
 
-    __slots__ = ("_connection", "_created", "_deferred", "_queue", "existing", "id")
+    __slots__ = ("_connection", "_created", "_deferred", "_existing", "_queue", "id")
 
     def __init__(
         self,
@@ -53,23 +53,38 @@ class DispatchedJob(Generic[R]):
         queue: str | None = None,
         *,
         created: bool | None = True,
+        existing: str | None = None,
         deferred: Deferred | None = None,
     ) -> None:
         self.id = id
         """A UUID, known before the commit. It never changes."""
-        self.existing: str | None = None
-        """Where `created` is False, the id of the job that existed already."""
         self._connection = connection
         self._queue = queue
-        self._created = created
+        self._created = created if existing is None else False
+        self._existing = existing
         self._deferred = deferred
 
     @property
     def created(self) -> bool | None:
-        """Whether the dispatch created a job; None while it waits for a commit."""
+        """Whether the dispatch created a job: not if a unique one was there already. None while it
+        waits for a commit.
+        """
         if self._created is None and self._deferred is not None and self._deferred.sent:
-            self._created = True
+            self._existing = self._deferred.holders.get(self.id)
+            self._created = self._existing is None
         return self._created
+
+    @property
+    def existing(self) -> str | None:
+        """Where `created` is False, the id of the job that was there: `status`, `result` and
+        `cancel` are about that one.
+        """
+        return None if self.created else self._existing
+
+    @property
+    def _meant(self) -> str:
+        """The id of the job that this is about."""
+        return self.existing or self.id
 
     @property
     def status(self) -> str:
@@ -80,7 +95,7 @@ class DispatchedJob(Generic[R]):
         found = self._locate()
         if found is not None:
             return _STATUS[found.job.state]
-        return "failed" if _has_failed(self.id) else "unknown"
+        return "failed" if _has_failed(self._meant) else "unknown"
 
     @property
     def progress(self) -> None:
@@ -110,15 +125,15 @@ class DispatchedJob(Generic[R]):
         if not self._remove(found, self._connection):
             return False
         stored = found.job
-        job = CurrentJob(self.id, stored.name, stored.queue, self._connection, stored.attempts)
+        job = CurrentJob(stored.id, stored.name, stored.queue, self._connection, stored.attempts)
         announce(job_cancelled, registry.class_of(stored.name), job=job)
         return True
 
     def _remove(self, found: _Found, connection: str) -> bool:
         if found.in_outbox:
-            if steps.give_up_with(steps.store(), [self.id]):
+            if steps.give_up_with(steps.store(), [found.job.id]):
                 return True
-            if parking.remove([self.id], connection):
+            if parking.remove([found.job.id], connection):
                 return True
         return removing.remove_stored(queues[connection].driver, found.job)
 
@@ -126,12 +141,12 @@ class DispatchedJob(Generic[R]):
         """Record that the job is cancelled, for stores that cannot look it up."""
         keepers = [each for each in self._candidates() if each.driver.capabilities.keeps_jobs]
         silent = [each for each in keepers if each.driver.capabilities.why_not("find")]
-        if not silent or _has_failed(self.id):
+        if not silent or _has_failed(self._meant):
             return False
         sure = len(keepers) == 1
         for connection in silent:
-            if connection.inspector.cancel(self.id, unseen=sure):
-                job = CurrentJob(self.id, "", self._queue or "", connection.name, 0)
+            if connection.inspector.cancel(self._meant, unseen=sure):
+                job = CurrentJob(self._meant, "", self._queue or "", connection.name, 0)
                 announce(job_cancelled, None, job=job)
                 return True
         if not sure:
@@ -162,7 +177,7 @@ class DispatchedJob(Generic[R]):
         unavailable: QueueUnavailable | None = None
         for connection in self._candidates():
             try:
-                found = connection.inspector.find([self.id])
+                found = connection.inspector.find([self._meant])
             except Unsupported:
                 continue
             except QueueUnavailable as error:
@@ -175,7 +190,7 @@ class DispatchedJob(Generic[R]):
         if any(each.driver.capabilities.keeps_jobs for each in asked):
             elsewhere = any(outbox.may_have_rows(each.settings) for each in asked)
             aliases = settings().databases if elsewhere else (steps.store(),)
-            for name, stored in parking.find([self.id], aliases=aliases):
+            for name, stored in parking.find([self._meant], aliases=aliases):
                 self._connection = name
                 return _Found(stored, in_outbox=True)
         if unavailable is not None:
@@ -191,10 +206,8 @@ class DispatchedJob(Generic[R]):
         return (queues[name] for name in dict.fromkeys(name for some in kept for name in some))
 
     def __dir__(self) -> list[str]:
-        """Leave out the attributes that nothing fills yet: progress, results, existing jobs."""
-        return [
-            name for name in super().__dir__() if name not in ("progress", "result", "existing")
-        ]
+        """Leave out the attributes that nothing fills yet: progress, results."""
+        return [name for name in super().__dir__() if name not in ("progress", "result")]
 
     def __repr__(self) -> str:
         return f"<DispatchedJob {self.id}>"

@@ -15,6 +15,7 @@ from djqueue.dispatch.large import shrink, store_bodies
 from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
 from djqueue.dispatch.sending import Deferred, send, send_unannounced
+from djqueue.dispatch.unique.keys import with_key
 from djqueue.drivers.slices import slices
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.jobs.definition.spec import spec_of
@@ -35,7 +36,8 @@ MOST_DEFERRED = 10_000
 
 
 def dispatch_many(jobs: Iterable[JobInstance]) -> int:
-    """Queue all of `jobs`, 1,000 at a time, and return their number.
+    """Queue all of `jobs`, 1,000 at a time, and return their number, without the unique ones that
+    were there already.
 
     Each chunk is taken from the iterable and checked as a whole before any of it is written.
     Earlier chunks stay queued when a later one is refused; wrap the call in ``atomic()`` for all or
@@ -44,19 +46,19 @@ def dispatch_many(jobs: Iterable[JobInstance]) -> int:
     refuse_event_loop("dispatch_many()", "await adispatch_many(jobs), or sync_to_async")
     carried = context.stored()
     waiting = _Waiting()
-    count = 0
+    count = kept_out = 0
     # A whole chunk before any write: the iterable may be a query on the connection that writes.
     for chunk in slices(jobs, CHUNK):
         size = len(chunk)
         groups = _by_connection(chunk, carried)
         for group in groups:
             try:
-                group.send(waiting)
+                kept_out += group.send(waiting)
             except QueueUnavailable as error:
                 raise _broke_off(error, count, groups, group) from error
         count += size
     waiting.start()
-    return count
+    return count - kept_out
 
 
 async def adispatch_many(jobs: Iterable[JobInstance]) -> int:
@@ -112,7 +114,7 @@ class _Group:
         self._aliases = aliases_to_wait_for(driver) if plan.after_commit else []
         self._recorder = recorders.innermost
         self._keeps_all = bool(
-            self._aliases or plan.inline or self._recorder or job_queued.receivers
+            self._aliases or plan.inline or plan.unique or self._recorder or job_queued.receivers
         )
         self._jobs: list[Sendable] = []
         """All jobs; or, where the instances of the others are not needed, those with a body. Fewer
@@ -139,20 +141,23 @@ class _Group:
         if sent.body is not None:
             self._jobs.append(sent)
 
-    def send(self, waiting: _Waiting) -> None:
-        """Push the jobs, or hand them to `waiting` until the commit."""
+    def send(self, waiting: _Waiting) -> int:
+        """Push the jobs, or hand them to `waiting` until the commit. Returns how many of them are
+        not queued, since other jobs have their unique keys.
+        """
         connection, inline = self._plan.connection, self._plan.inline
         if self._recorder is not None:
             for job in self._jobs:
                 self._recorder.record(job)
-            return
+            return 0
         ready = store_bodies(connection, self._jobs, waits=bool(self._aliases))
         if self._aliases:
             waiting.add(connection, inline, self._aliases, ready)
         elif self._keeps_all:
-            send(connection, ready, inline=inline)
+            return len(send(connection, ready, inline=inline))
         else:
             send_unannounced(connection, self._outgoing)
+        return 0
 
 
 class _Waiting:
@@ -196,11 +201,14 @@ def _by_connection(chunk: list[JobInstance], carried: str) -> Collection[_Group]
     chunk.reverse()
     for id in moment.ids(len(chunk)):
         job = chunk.pop()
-        sendable = prepare_as(job, spec_of(job), moment, id, carried)
+        spec = spec_of(job)
+        sendable = prepare_as(job, spec, moment, id, carried)
         if group is None or sendable.plan is not plan:
             plan = sendable.plan
             # Recorded jobs are not sent: one group keeps their order.
-            key = recorded or (plan.connection, plan.after_commit, plan.inline)
+            key = recorded or (plan.connection, plan.after_commit, plan.inline, plan.unique)
             group = groups.get(key) or groups.setdefault(key, _Group(plan))
+        if plan.unique:
+            sendable = with_key(sendable, spec)
         group.add(sendable)
     return groups.values()

@@ -35,6 +35,8 @@ class Plan(NamedTuple):
     fits: float
     """`sizes.fits`, which every dispatch reads."""
     sizes: Sizes
+    unique: bool = False
+    """Its jobs have a unique key."""
 
 
 class Sendable(NamedTuple):

@@ -70,6 +70,7 @@ def _make(spec: JobSpec, options: Options, known: Settings, given: tuple[str, ..
         max_delay=capabilities.max_delay,
         fits=sizes.fits,
         sizes=sizes,
+        unique=options.unique,
     )
 
 

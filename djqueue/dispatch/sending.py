@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from djqueue.dispatch.connections import queues
@@ -9,6 +10,7 @@ from djqueue.dispatch.inline import after_response, run_here
 from djqueue.dispatch.outbox import outbox
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.dispatch.outbox.outbox import Written
+from djqueue.dispatch.unique.keys import push_unique
 from djqueue.drivers.base import RunHere
 from djqueue.drivers.slices import slices
 from djqueue.errors import QueueError, QueueUnavailable
@@ -16,7 +18,7 @@ from djqueue.runner.current import CurrentJob
 from djqueue.signals import announce, job_queued
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import OutgoingJob
@@ -24,11 +26,25 @@ if TYPE_CHECKING:
 __all__ = ["Deferred", "announce_queued", "send", "send_unannounced"]
 
 
-def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> None:
-    """Push `jobs` in order, or run them if the connection is inline. Errors reach the caller."""
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> Mapping[str, str]:
+    """Push `jobs` in order, or run them if the connection is inline. Errors reach the caller. All
+    have unique keys or none has. Returns for each whose key another job has the id of that one.
+    """
+    if jobs[0].outgoing.unique is not None and not inline:
+        return _store_unique(connection, jobs)
     here = (connection, jobs) if inline else _store(connection, jobs)
     if here is not None:
         _run(*here)
+    return _NONE
+
+
+def _store_unique(connection: str, jobs: Sequence[Sendable]) -> Mapping[str, str]:
+    holders = push_unique(connection, [job.outgoing for job in jobs])
+    announce_queued(connection, [job for job in jobs if job.outgoing.id not in holders])
+    return holders
 
 
 def send_unannounced(connection: str, jobs: Sequence[OutgoingJob]) -> None:
@@ -95,6 +111,8 @@ class Deferred:
         """Their rows in the outbox, if it has any."""
         self.jobs: dict[str, Sendable] = {}
         self.sent = False
+        self.holders: Mapping[str, str] = _NONE
+        """When they are sent: as what `send` returns."""
 
     def add(self, job: Sendable) -> None:
         """Add a job that waits."""
@@ -128,7 +146,7 @@ class Deferred:
             if self._written is not None:
                 here = self._move(self._written, jobs)
             elif not self._inline:
-                here = _store(self._connection, jobs)
+                here = self._store(jobs)
         except Exception as error:  # raised again with the jobs' names; Django logs it
             raise self._not_sent(jobs, error) from error
         self.sent = True
@@ -136,6 +154,13 @@ class Deferred:
             self._run_written(self._written, *here)
         elif here is not None:
             _run(*here)
+
+    def _store(self, jobs: Sequence[Sendable]) -> tuple[str, list[Sendable]] | None:
+        unique = [job for job in jobs if job.outgoing.unique is not None]
+        if unique:
+            self.holders = _store_unique(self._connection, unique)
+        others = [job for job in jobs if job.outgoing.unique is None]
+        return _store(self._connection, others) if others else None
 
     def _move(
         self, written: Written, jobs: Sequence[Sendable]

@@ -170,6 +170,10 @@ class Session(ABC):
         """
         raise NotImplementedError
 
+    def free_key(self, id: str, queue: str, key: str) -> None:
+        """Let other jobs have the unique key of job `id`."""
+        raise NotImplementedError
+
     @abstractmethod
     def reset_connection(self, error: QueueUnavailable) -> None:
         """Close the connection that `error` of a call is about; the next call opens it again."""
@@ -318,8 +322,9 @@ class Driver(ABC):
     passes_on: ClassVar[bool] = False
     """It keeps no jobs itself: its `members` do."""
     shows_workers: ClassVar[bool] = False
-    """It keeps a row of `djqueue_workers` for each of its workers. For other stores the worker does
-    itself, so that operators see it."""
+    """It keeps the rows of its workers in `djqueue_workers`. For other stores the worker does."""
+    keeps_keys: ClassVar[bool] = False
+    """Whether it has `push_unique`, and its sessions `free_key`."""
     FLUSH_AFTER: ClassVar[float] = 0.005
     """Seconds that the end of a job may wait to be stored together with others. Those ends are what
     a worker that is killed makes run again, beside the jobs that were running."""
@@ -350,6 +355,10 @@ class Driver(ABC):
         Raises `QueueUnavailable`, whose `stored` are the ids of the jobs that are in the store all
         the same, and whose `refused` those that it will never take.
         """
+
+    def push_unique(self, jobs: Sequence[OutgoingJob]) -> Mapping[str, str]:
+        """Push jobs that have keys: see `djqueue.drivers.unique_keys.Keys.push`."""
+        raise NotImplementedError
 
     def would_park(self, job: OutgoingJob) -> bool:
         """Return whether `push` would keep `job` in `djqueue_outbox` until it is due."""

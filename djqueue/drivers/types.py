@@ -28,6 +28,18 @@ class State(str, enum.Enum):
         return self.value
 
 
+class UniqueKey(NamedTuple):
+    """What one job has at a time."""
+
+    key: str
+    """At most `LONGEST_KEY` printable ASCII characters."""
+    seconds: float | None = None
+    """After these another push takes the key over; None: only when this job has ended."""
+
+
+LONGEST_KEY = 200
+
+
 class OutgoingJob(NamedTuple):
     """What is pushed."""
 
@@ -46,6 +58,8 @@ class OutgoingJob(NamedTuple):
     push_id: str = ""
     """Names one push of the job over its repetitions: the same push twice is one job, another push
     (a retry of a failed job) is another run of it. Empty for the first push of all."""
+    unique: UniqueKey | None = None
+    """For `Driver.push_unique`: the job is not stored while another one has the key."""
 
     @property
     def push_name(self) -> str:

@@ -29,7 +29,7 @@ from djqueue.finish.followed import FollowedEnds
 from djqueue.finish.follower import Follower
 from djqueue.finish.ports import Ask, Push, ask_directly, refuse
 from djqueue.finish.unanswered import LOST_JOB, Unanswered
-from djqueue.payload.links import LINKS_BEFORE, LINKS_MARK
+from djqueue.payload.links import LINKS_BEFORE, LINKS_MARK, needs_guard
 from djqueue.runner.decision import LOST, Action
 from djqueue.runner.outcome import End
 
@@ -123,7 +123,8 @@ class Finish:
         """
         if self._knows_ends:
             return reservations
-        bound = [r for r in reservations if r.payload.find(LINKS_MARK, 0, LINKS_BEFORE) > 0]
+        linked = [r for r in reservations if r.payload.find(LINKS_MARK, 0, LINKS_BEFORE) > 0]
+        bound = [each for each in linked if needs_guard(each.payload)]
         if not bound:
             return reservations
         alias = settings().failed_jobs or "default"

@@ -50,6 +50,8 @@ class Pipelines(dict["JobSpec", "Next | None"]):
         """``handle()`` with these around it, the first one outermost."""
         is_async = definition.is_async
         step = partial(_handle, definition)
+        if definition.options.unique_until_start:
+            step = partial(_free_and_handle_async if is_async else _free_and_handle, step)
         for each in reversed(middleware):
             wants_async = is_coroutine_function(each)
             if wants_async and not is_async:
@@ -64,7 +66,8 @@ class Pipelines(dict["JobSpec", "Next | None"]):
         every = loaded(settings().middleware)
         if "middleware" not in definition.per_instance:
             fixed = (*every, *definition.options.middleware)
-            return self.around(definition, fixed) if fixed else None
+            needed = fixed or definition.options.unique_until_start
+            return self.around(definition, fixed) if needed else None
 
         def step(job: CurrentJob) -> Any:
             own = definition.middleware(job.instance)
@@ -104,6 +107,16 @@ def _pass(middleware: Middleware, step: Next, job: CurrentJob) -> Any:
 def _handle(definition: JobSpec, job: CurrentJob) -> Any:
     job.is_begun = True
     return definition.call(job.instance)
+
+
+def _free_and_handle(handle: Next, job: CurrentJob) -> Any:
+    job.free_key()
+    return handle(job)
+
+
+async def _free_and_handle_async(handle: Next, job: CurrentJob) -> Any:
+    await sync_to_async(job.free_key, thread_sensitive=True)()
+    return await handle(job)
 
 
 def _enter(step: Next, job: CurrentJob) -> Any:

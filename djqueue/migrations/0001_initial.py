@@ -114,7 +114,6 @@ class Migration(migrations.Migration):
                     models.PositiveIntegerField(default=0, verbose_name="interruptions"),
                 ),
                 ("history", models.TextField(default="")),
-                ("unique_key", models.CharField(max_length=255, null=True)),
                 ("batch_id", models.CharField(max_length=36, null=True)),
                 ("push_id", models.CharField(db_default="", max_length=36)),
             ],
@@ -134,11 +133,6 @@ class Migration(migrations.Migration):
                     ),
                     djqueue.indexes.IndexOfValues(
                         fields=["reserved_by"], name="djqueue_jobs_held"
-                    ),
-                ],
-                "constraints": [
-                    djqueue.indexes.UniqueValues(
-                        fields=["unique_key"], name="djqueue_jobs_unique"
                     ),
                 ],
             },
@@ -274,6 +268,30 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "workers",
                 "db_table": "djqueue_workers",
                 "indexes": [models.Index(fields=["alive_until"], name="djqueue_workers_alive")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Key",
+            fields=[
+                (
+                    "key",
+                    models.CharField(
+                        max_length=200,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="unique key",
+                    ),
+                ),
+                ("job", models.UUIDField(verbose_name="job")),
+                ("connection", models.CharField(max_length=255, verbose_name="connection")),
+                ("until", models.DateTimeField(null=True, verbose_name="until")),
+                ("taken_at", models.DateTimeField(verbose_name="taken at")),
+            ],
+            options={
+                "verbose_name": "unique key",
+                "verbose_name_plural": "unique keys",
+                "db_table": "djqueue_keys",
+                "default_permissions": (),
             },
         ),
         migrations.RunPython(tune, migrations.RunPython.noop, atomic=False),

@@ -28,6 +28,7 @@ EXACT = {
     "Outbox": ("connection", "queue"),
     "Payload": ("connection",),
     "Slot": ("name",),
+    "Key": ("key", "connection"),
 }
 """Columns that MySQL and MariaDB are to compare letter by letter: by themselves they take two names
 that differ only in case for one. A migration that changes one of these says so again."""

@@ -13,12 +13,13 @@ from djqueue.compat import delete_rows
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
+from djqueue.drivers import unique_keys
 from djqueue.operations import failed_jobs
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from djqueue.models import Control, Run, Slot
+    from djqueue.models import Control, Key, Run, Slot
 
 __all__ = ["prune"]
 
@@ -28,6 +29,8 @@ CONTROL_DAYS = 1
 """Days that an ended pause is kept."""
 IDLE = 3600.0
 """Seconds that a free slot of a limit is kept."""
+KEY_AGE = 60.0
+"""Seconds for which the row of a unique key is kept at least."""
 BUDGET = 10.0
 """Seconds that one go may take. What is left is for the next one."""
 SLICE = 500
@@ -35,8 +38,8 @@ SLICE = 500
 
 def prune(budget: float = BUDGET) -> bool:
     """Remove failed jobs above the age in the settings, old guard rows, ended pauses, free slots of
-    limits, and outbox rows of connections that no longer exist. Return False if `budget` ran out
-    before all was removed.
+    limits, free unique keys, and outbox rows of connections that no longer exist. Return False if
+    `budget` ran out before all was removed.
     """
     end = time.monotonic() + budget
     known = settings()
@@ -46,6 +49,7 @@ def prune(budget: float = BUDGET) -> bool:
     for alias in known.databases:
         _delete(_old_guards(alias), end)
         _delete(_old_controls(alias), end)
+        _delete(_freed_keys(alias), end)
     if known.limits.cache is None:
         _delete(_idle_slots(known.limit_database), end)
     if outbox.in_use():
@@ -68,6 +72,15 @@ def _old_controls(alias: str) -> QuerySet[Control]:
     from djqueue.models import Control
 
     return Control.objects.using(alias).filter(until__lt=UtcNow() - timedelta(days=CONTROL_DAYS))
+
+
+def _freed_keys(alias: str) -> QuerySet[Key]:
+    """Return the rows of unique keys whose jobs have ended. Not those that were taken this moment:
+    their jobs may not be seen by a statement that has begun before.
+    """
+    own = [each.name for each in settings().connections.values() if each.jobs_in_sql]
+    rows = unique_keys.table(alias).filter(unique_keys.without_job(), connection__in=own)
+    return rows.filter(taken_at__lt=UtcNow() - timedelta(seconds=KEY_AGE))
 
 
 def _idle_slots(alias: str) -> QuerySet[Slot]:

@@ -30,7 +30,9 @@ from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import text_for_job
 from djqueue.dispatch.large import seconds_until_check
 from djqueue.dispatch.outbox.pushing import Pushed, push
+from djqueue.dispatch.unique.keys import KeysTaken, push_all
 from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.types import UniqueKey
 from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
 from djqueue.jobs import registry
 from djqueue.jobs.definition.durations import seconds_until
@@ -161,6 +163,10 @@ class _Moved(NamedTuple):
     keys: Sequence[int] = ()
     """The rows of what was moved."""
 
+    def without(self, reasons: Iterable[str]) -> _Moved:
+        """This, and others that were refused."""
+        return self._replace(refused=Counter(self.refused) + Counter(reasons))
+
 
 def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
     if not ready:
@@ -194,9 +200,12 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
     try:
         with transaction.atomic(using=failed_jobs.store()):
             taken = _take([row for row, _job in ready])
-            driver.push([jobs[row.pk] for row in taken])
+            push_all(driver, [jobs[row.pk] for row in taken])
             steps.restore(failed_jobs.store(), chains_of(row.payload for row in taken))
             _keep(taken)
+    except KeysTaken as error:  # nothing is moved yet: then without those
+        left = [(row, job) for row, job in ready if job.id not in error.refused]
+        return _move(driver, left).without(error.refused.values())
     except QueueUnavailable as error:
         return _Moved(error=error)
     return _Moved(len(taken), len(ready) - len(taken), keys=[row.pk for row in taken])
@@ -231,11 +240,17 @@ def _outgoing(row: FailedJob) -> OutgoingJob:
     except UnknownJob:
         return job  # its queue may be read by other code than this
     text = _with_retry_until(row.payload, _until(spec, row.payload))
-    job = job._replace(payload=payload.with_limits(text, spec.limits))
+    job = job._replace(payload=payload.with_limits(text, spec.limits), unique=_key(spec, text))
     # Those of the job's class: neither payload nor failed row says what using() said.
     return job._replace(
         priority=spec.options.priority, message_group=_message_group(spec, row.payload)
     )
+
+
+def _key(spec: JobSpec, text: str) -> UniqueKey | None:
+    """The key that the job had; None where it had none, or is not unique any more."""
+    key = links_of(text).unique if may_be_linked(text) else ""
+    return UniqueKey(key, spec.options.unique_for) if key and spec.options.unique else None
 
 
 def _as_pushed(job: OutgoingJob, push_id: str) -> OutgoingJob:

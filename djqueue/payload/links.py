@@ -1,5 +1,5 @@
-"""What binds a job to others: its chain. Links stand in the payload directly after the time of the
-dispatch, and are absent from most payloads.
+"""What binds a job to others: its chain, or a key that one job has at a time. Links stand in the
+payload directly after the time of the dispatch, and are absent from most payloads.
 
     "links":{"chain":"…","step":2,"previous":{"name":"shop.Fetch","value":…}}
 """
@@ -14,7 +14,7 @@ from djqueue.payload.parts import after_sent, find_part
 from djqueue.payload.payload import encode_more
 
 __all__ = ["LINKS_BEFORE", "LINKS_MARK", "Links", "chains_of", "links_of", "may_be_linked"]
-__all__ += ["read_links", "with_links"]
+__all__ += ["needs_guard", "read_links", "with_links"]
 
 LINKS_MARK = ',"links":{'
 """What a payload with links contains."""
@@ -33,6 +33,8 @@ class Links(NamedTuple):
     """``name`` of the step before, and the ``value`` it returned, as it is stored."""
     push: str = ""
     """The push that brought the job back, where it was not its first: that of a retry."""
+    unique: str = ""
+    """The key of which there is one job at a time."""
 
 
 _NO_LINKS = Links()
@@ -41,6 +43,13 @@ _NO_LINKS = Links()
 def may_be_linked(text: str) -> bool:
     """Return whether a payload may have links: a cheap test, which is wrong for few others."""
     return text.find(LINKS_MARK, 0, LINKS_BEFORE) > 0
+
+
+def needs_guard(text: str) -> bool:
+    """Return whether a payload is that of a job whose end is written in SQL, wherever the job is:
+    it may have ended there already when it comes again.
+    """
+    return may_be_linked(text) and links_of(text).chain != ""
 
 
 def links_of(text: str) -> Links:
@@ -54,12 +63,13 @@ def links_of(text: str) -> Links:
 
 def read_links(found: Mapping[str, Any]) -> Links:
     """Return links from their JSON object. What has another type than it should is left out."""
-    chain, step, previous, push = (found.get(name) for name in Links._fields)
+    chain, step, previous, push, unique = (found.get(name) for name in Links._fields)
     return Links(
         chain if isinstance(chain, str) else "",
         step if isinstance(step, int) else 0,
         previous if isinstance(previous, dict) else None,
         push if isinstance(push, str) else "",
+        unique if isinstance(unique, str) else "",
     )
 
 

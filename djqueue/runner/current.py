@@ -47,6 +47,7 @@ class CurrentJob:
     """A running attempt. `current_job()` and a job's ``self.job`` give this object."""
 
     __slots__ = (
+        "_free_key",
         "_interruptions",
         "_is_begun",
         "_look_up_previous",
@@ -140,6 +141,16 @@ class CurrentJob:
     @look_up_previous.setter
     def look_up_previous(self, value: Callable[[], Any]) -> None:
         self._look_up_previous = value
+
+    @property
+    def free_key(self) -> Callable[[], object]:
+        """Lets other jobs have the key of this one, if it has one."""
+        found: Callable[[], object] = getattr(self, "_free_key", _nothing)
+        return found
+
+    @free_key.setter
+    def free_key(self, value: Callable[[], object]) -> None:
+        self._free_key = value
 
     @property
     def interruptions(self) -> int:

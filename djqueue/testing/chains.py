@@ -36,7 +36,7 @@ class RecordedSteps(NamedTuple):
         while waiting:
             connection, job = waiting.popleft()
             job = job._replace(payload=with_links(job.payload, links))
-            end, error = run_attempt(job, connection, Bound(_length(waiting)))
+            end, error = run_attempt(job, connection, Bound(count=_length(waiting)))
             count += 1
             if error is not None:
                 if self.on_failure is not None:

@@ -37,6 +37,8 @@ from djqueue.worker.store.keeper import Keeper
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
+    from djqueue.runner.atomic import FinishOfThread
+    from djqueue.runner.rules import Rules
     from djqueue.worker.report.report import Report
 
 logger = logging.getLogger("djqueue.worker")
@@ -58,10 +60,11 @@ class InlineWorker:
         """What the last job raised, if it did."""
         self._finish = finish_for(self.session, options.connection)
         rules = options.rules(settings().unknown_job_grace)
-        self._runner = Runner(
-            options.connection, rules, finish=lambda: self._finish, binding=Bound()
-        )
+        self._runner = self._runner_with(lambda: self._finish, rules)
         self._began = ""
+
+    def _runner_with(self, finish: FinishOfThread, rules: Rules) -> Runner:
+        return Runner(self.options.connection, rules, finish=finish, binding=Bound(finish))
 
     def prepare(self) -> None:
         """Do nothing: there is no warden."""
@@ -186,9 +189,7 @@ class LeasedInlineWorker(InlineWorker):
             make_driver(settings().connection(options.connection)).session(), options.connection
         )
         # Jobs that end themselves do so on the connections of this thread.
-        self._runner = Runner(
-            options.connection, self._runner.rules, finish=lambda: own, binding=Bound()
-        )
+        self._runner = self._runner_with(lambda: own, self._runner.rules)
         self._finish = finish_for(self.session, options.connection, self._keeper.sql.ask)
         self._sweep_at = 0.0
 

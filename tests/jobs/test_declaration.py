@@ -158,7 +158,7 @@ def test_other_attributes_of_job_are_reserved_too(name):
 
 
 def test_a_method_that_nothing_would_call_is_refused():
-    assert "does not call it" in refusal("def unique_id(self): return ()")
+    assert "is for unique jobs" in refusal("def unique_id(self): return ()")
 
 
 def test_name_is_a_legal_field():

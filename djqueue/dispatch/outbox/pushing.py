@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from djqueue.dispatch.unique.keys import push_all
 from djqueue.errors import ConfigurationError, QueueUnavailable
 from djqueue.runner.outcome import ErrorReport, report
 
@@ -36,7 +38,7 @@ def push(driver: Driver, jobs: Sequence[OutgoingJob], patience: float) -> Pushed
     queue does not hold up the others.
     """
     with _patient(driver, patience):
-        return _pushed(jobs, driver.push)
+        return _pushed(jobs, partial(push_all, driver))
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class Calls:
         self.patience: float | None = None
         self.has_worker = False
         """A worker has joined: nothing that the database says is a reason for it to end."""
-        self._connection = connection
+        self.name = connection
         self._usual = usual
         """Seconds that a call of a worker may wait without a `patience`."""
 
@@ -105,7 +105,7 @@ class Calls:
             )
         if self.has_worker or isinstance(error, OperationalError | InterfaceError | InternalError):
             unavailable = QueueUnavailable(
-                f'Connection "{self._connection}" (database "{self.alias}") is unavailable: {error}'
+                f'Connection "{self.name}" (database "{self.alias}") is unavailable: {error}'
             )
             unavailable.locked = is_locked(error)
             return unavailable

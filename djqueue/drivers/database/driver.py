@@ -29,6 +29,7 @@ class DatabaseDriver(Driver):
     }
     capabilities = Capabilities()
     jobs_in_sql = True
+    keeps_keys = True
     shows_workers = True
 
     def __init__(self, settings: ConnectionSettings) -> None:
@@ -50,6 +51,9 @@ class DatabaseDriver(Driver):
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
         if jobs:
             Pushing(self._calls).push(jobs)
+
+    def push_unique(self, jobs: Sequence[OutgoingJob]) -> Mapping[str, str]:
+        return Pushing(self._calls).push_unique(jobs) if jobs else {}
 
     def shares_transaction_with(self, alias: str) -> bool:
         return alias == self._calls.alias

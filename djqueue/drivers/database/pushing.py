@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from django.db import DatabaseError
 
 from djqueue.databases.errors import is_refusal, is_too_large, may_have_committed
 from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.database import unique
 from djqueue.drivers.database.calls import Calls
 from djqueue.drivers.database.vendors.dialect import LONGEST_DELAY
 from djqueue.errors import QueueUnavailable
@@ -30,7 +31,7 @@ class Pushing:
         """Do as `Driver.push`."""
         self._refused = {job.id: _TOO_LATE for job in jobs if not job.delay <= LONGEST_DELAY}
         if self._dialect.connection.in_atomic_block:
-            if not self._refused and (reason := self._try(jobs)):
+            if not self._refused and (reason := self._try(jobs, self._dialect.push)):
                 self._refused = {jobs[0].id: reason} if len(jobs) == 1 else {}
                 raise self._failure(reason)
         else:
@@ -38,8 +39,20 @@ class Pushing:
         if self._refused:
             raise self._failure(next(iter(self._refused.values())))
 
+    def push_unique(self, jobs: Sequence[OutgoingJob]) -> Mapping[str, str]:
+        """As `Driver.push_unique`; all are stored, or found to be there, or none."""
+        holders: dict[str, str] = {}
+
+        def push(jobs: Sequence[OutgoingJob]) -> None:
+            holders.update(unique.push(self._calls, jobs))
+
+        self._refused = {job.id: _TOO_LATE for job in jobs if not job.delay <= LONGEST_DELAY}
+        if self._refused or (reason := self._try(jobs, push)):
+            raise self._failure(_TOO_LATE if self._refused else reason or "")
+        return holders
+
     def _push(self, jobs: Sequence[OutgoingJob]) -> None:
-        reason = self._try(jobs) if jobs else None
+        reason = self._try(jobs, self._dialect.push) if jobs else None
         if reason is None:
             self._stored += [job.id for job in jobs]
         elif len(jobs) == 1:
@@ -48,14 +61,16 @@ class Pushing:
             for job in jobs:
                 self._push([job])
 
-    def _try(self, jobs: Sequence[OutgoingJob]) -> str | None:
+    def _try(
+        self, jobs: Sequence[OutgoingJob], push: Callable[[Sequence[OutgoingJob]], object]
+    ) -> str | None:
         """Store `jobs` together. Return why the database refuses at least one of them, or None."""
         connection, sent = self._dialect.connection, False
         try:
             with self._calls.timed():
                 connection.ensure_connection()
                 sent = True
-                self._dialect.push(jobs)
+                push(jobs)
         except (DatabaseError, UnicodeError, OverflowError) as error:
             # A dead connection would fail the next push too; one in a transaction is left alone.
             connection.close_if_unusable_or_obsolete()

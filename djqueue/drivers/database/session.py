@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError
 
 from djqueue.databases.errors import is_refusal
+from djqueue.drivers import unique_keys
 from djqueue.drivers.base import (
     REMOVE,
     Answer,
@@ -139,6 +140,10 @@ class DatabaseSession(Session):
 
     def fence(self, reservation: Reservation) -> int:
         return int(reservation.handle[1])
+
+    def free_key(self, id: str, queue: str, key: str) -> None:
+        with self._calls.translate_errors():
+            unique_keys.free(self._calls.alias, id, key)
 
     def extend(self, reservations: Sequence[Reservation]) -> set[str]:
         with self._calls.translate_errors():

@@ -15,6 +15,7 @@ from djqueue.errors import InvalidJob
 from djqueue.jobs import registry
 from djqueue.jobs.definition.options import OPTIONS, Options, checked
 from djqueue.jobs.definition.spec import JobInstance, JobSpec
+from djqueue.jobs.definition.uniqueness import refuse_contradictions
 from djqueue.jobs.inject import injected, markers
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ __all__ = ["declare", "refuse_generator"]
 OPTION_METHODS = frozenset({"backoff", "middleware", "retry_until", "tags"})
 """Options that a method of the same name may compute for each instance."""
 
-PLAIN_METHODS = frozenset({*OPTION_METHODS, "display_name"})
+PLAIN_METHODS = frozenset({*OPTION_METHODS, "display_name", "unique_id"})
 """Methods that compute a value for each instance: they may be neither async nor generators."""
 
 RESERVED_OPTIONS = frozenset(
@@ -37,8 +38,6 @@ RESERVED_METHODS = frozenset(
         *("backoff", "retry_until", "middleware", "unique_id", "tags", "display_name"),
     }
 )
-NOT_CALLED = frozenset({"unique_id"})
-"""Reserved methods that this version does not call yet."""
 
 
 def declare(cls: type[JobInstance], root: type[JobInstance], keywords: Mapping[str, Any]) -> None:
@@ -79,11 +78,6 @@ def _refuse_fields(
 def _refuse_body(cls: type[JobInstance], annotated: set[str], where: str) -> None:
     for name, value in cls.__dict__.items():
         method = inspect.isfunction(value)
-        if name in NOT_CALLED and name not in annotated:
-            raise InvalidJob(
-                f"{where}: {name}() is reserved, and this version of djqueue does not call it. "
-                f"Call it job_{name}."
-            )
         if method and name in PLAIN_METHODS:
             _refuse_async(value, f"{where}: {name}()")
         if name not in OPTIONS or name in annotated or (method and name in OPTION_METHODS):
@@ -205,6 +199,7 @@ def _make_spec(
             f"{where}: atomic={options.atomic!r} cannot work with async def handle(): Django's "
             "transactions are synchronous. Use def handle(), or drop atomic."
         )
+    refuse_contradictions(options, where, has_id="unique_id" in cls.__dict__)
     return spec
 
 

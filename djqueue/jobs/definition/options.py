@@ -12,7 +12,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Union
 
-from djqueue.conf.kinds import FLAG, LONGEST, SECONDS, TEXT, TEXTS, Kind, Option, unknown, whole
+from djqueue.conf.kinds import (
+    DURATION,
+    FLAG,
+    LONGEST,
+    SECONDS,
+    TEXT,
+    TEXTS,
+    Kind,
+    Option,
+    unknown,
+    whole,
+)
 from djqueue.errors import AttemptError, InvalidJob, JobTimeout, QueueError
 from djqueue.jobs.definition.durations import When, check_when
 from djqueue.payload.backoff import Backoff, Exponential
@@ -72,6 +83,9 @@ class OptionKeywords(Overrides, total=False):
     atomic: bool | str | None
     message_group: PerJob | None
     deduplication_id: PerJob | None
+    unique: bool | None
+    unique_for: float | None
+    unique_until_start: bool | None
 
 
 # -- kinds -----------------------------------------------------------------------------------------
@@ -191,6 +205,12 @@ class Options:
     """A database alias, or True for the connection's database."""
     message_group: PerJob | None = _option(_PER_JOB)
     deduplication_id: PerJob | None = _option(_PER_JOB)
+    unique: bool = _option(FLAG, False)
+    """Whether there is one job with the same key at a time."""
+    unique_for: float | None = _option(DURATION)
+    """Seconds after which another dispatch takes the key; None: never."""
+    unique_until_start: bool = _option(FLAG, False)
+    """Whether the key is free as soon as ``handle()`` begins."""
 
     def limits(self) -> Limits:
         """Return the options that are stored in the payload."""

@@ -18,9 +18,11 @@ from djqueue import arguments
 from djqueue.conf import did_you_mean
 from djqueue.errors import InvalidJob, InvalidPayload
 from djqueue.jobs.definition.options import checked
+from djqueue.jobs.definition.uniqueness import key_of_arguments, key_of_id
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
+    from uuid import UUID
 
     from djqueue.jobs.definition.durations import When
     from djqueue.jobs.definition.options import Middleware, Options
@@ -85,6 +87,12 @@ class JobInstance:
     def tags(self) -> Sequence[str]:
         """Return words to find the job by. Called at the dispatch."""
         return self._option("tags")  # type: ignore[no-any-return]
+
+    def unique_id(self) -> str | int | UUID:
+        """Return what tells apart jobs of this class that may be queued at the same time. Called at
+        the dispatch of a job with ``unique=True``; without it, its arguments do.
+        """
+        raise NotImplementedError
 
     def display_name(self) -> str:
         """Return the name that operators read. Called at the dispatch."""
@@ -276,6 +284,14 @@ class JobSpec:
         if not isinstance(value, (str, Promise)):
             raise InvalidJob(f"{self.name}.display_name() returned {value!r:.150}, not a text.")
         return str(value)[:LONGEST_NAME]
+
+    def unique_key(self, job: JobInstance) -> str:
+        """Return the key of which there is one job at a time: the name, and what ``unique_id()``
+        says or a digest of the arguments. Raises `InvalidJob`.
+        """
+        if "unique_id" in self.per_instance:
+            return key_of_id(self.name, job.unique_id())
+        return key_of_arguments(self.name, self.encode(job))
 
     def _computed(self, name: str, value: Any) -> Any:
         return checked({name: value}, f"{self.name}.{name}()")[name]

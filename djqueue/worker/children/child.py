@@ -127,7 +127,7 @@ class Child:
                 stopping=lambda: slot.is_stopping,
             ),
             finish=self._own_finish,
-            binding=Bound(),
+            binding=Bound(self._own_finish),
         )
 
     def run(self) -> None:

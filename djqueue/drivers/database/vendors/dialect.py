@@ -7,10 +7,10 @@ Each vendor's file adds its own `exchange` and `take_over`. Everything runs thro
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from django.db import connections, transaction
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from djqueue.databases.bound import Bound
+
+Answered = TypeVar("Answered")
 
 PROMOTE_SLICE = 500
 """Rows a promotion moves at once, so that no statement holds many rows for long."""
@@ -145,6 +147,12 @@ class Dialect(ABC):
     def encode_uuid(self, id: str) -> str:
         """Return a uuid as this database stores it."""
         return statements.encode_uuid(self.connection, id)
+
+    def repeat(self, action: Callable[[], Answered]) -> Answered:
+        """What `action` returns. A vendor that undoes one of two transactions now and then tries
+        again, unless a transaction is open.
+        """
+        return action()
 
     # -- push ----------------------------------------------------------------------------------
 

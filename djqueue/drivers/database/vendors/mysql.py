@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import OperationalError
 
 from djqueue.databases.sql import marks
 from djqueue.drivers.base import Exchange, OutgoingJob, Reservation, Settlement
-from djqueue.drivers.database.vendors.dialect import COLUMNS, PROMOTE_SLICE, PUSHED, Dialect, Holder
+from djqueue.drivers.database.vendors.dialect import (
+    COLUMNS,
+    PROMOTE_SLICE,
+    PUSHED,
+    Answered,
+    Dialect,
+    Holder,
+)
 
-Answer = TypeVar("Answer")
 _DEADLOCK = 1213
 _TRIES = 5
 ROOM = 2048
@@ -43,7 +49,7 @@ class MysqlDialect(Dialect):
     by_holder = " FORCE INDEX (djqueue_jobs_held)"
 
     def push(self, jobs: Sequence[OutgoingJob]) -> None:
-        self._repeat(lambda: super(MysqlDialect, self).push(jobs))
+        self.repeat(lambda: super(MysqlDialect, self).push(jobs))
 
     def too_large(self, jobs: Sequence[OutgoingJob]) -> dict[str, str]:
         """Find the jobs by their sizes: the server says nothing, and ends the connection in the
@@ -68,7 +74,7 @@ class MysqlDialect(Dialect):
     def exchange(
         self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
     ) -> Exchange:
-        return self._repeat(lambda: self._exchange(removals, queues, limit, holder))
+        return self.repeat(lambda: self._exchange(removals, queues, limit, holder))
 
     def _exchange(
         self, removals: Sequence[Settlement], queues: Sequence[str], limit: int, holder: Holder
@@ -113,7 +119,7 @@ class MysqlDialect(Dialect):
         return {id for (row, _), id in by_handle.items() if row not in gone}
 
     def take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
-        return self._repeat(lambda: self._take_over(dead, limit, holder))
+        return self.repeat(lambda: self._take_over(dead, limit, holder))
 
     def _take_over(self, dead: int | None, limit: int, holder: Holder) -> list[Reservation]:
         gone, params = ("reserved_by = %s", [dead]) if dead is not None else (self.orphaned, [])
@@ -133,7 +139,7 @@ class MysqlDialect(Dialect):
         return [self._reserved(row, attempts=0) for row in rows]
 
     def promote(self, queue: str) -> int:
-        return self._repeat(lambda: self._promote(queue))
+        return self.repeat(lambda: self._promote(queue))
 
     def _promote(self, queue: str) -> int:
         """Promote in two steps: an UPDATE with a sub-select would walk, and lock, the whole
@@ -154,7 +160,7 @@ class MysqlDialect(Dialect):
             )
 
     def put_back(self, settlement: Settlement) -> bool:
-        return self._repeat(lambda: super(MysqlDialect, self).put_back(settlement))
+        return self.repeat(lambda: super(MysqlDialect, self).put_back(settlement))
 
     def _reserved(self, row: Sequence[Any], *, attempts: int) -> Reservation:
         """Return the reservation of a row that was read before the update: add what the update
@@ -165,12 +171,10 @@ class MysqlDialect(Dialect):
         values[8] += 1
         return self.reservation(values)
 
-    def _repeat(self, action: Callable[[], Answer]) -> Answer:
+    def repeat(self, action: Callable[[], Answered]) -> Answered:
         """Try again if InnoDB has chosen this transaction as a victim, as it does now and then
         whatever the order of locks. Not inside an open transaction, which is rolled back as a whole
         by then.
-
-        Not inside an open transaction, which is rolled back as a whole by then.
         """
         for _ in range(_TRIES - 1):
             try:

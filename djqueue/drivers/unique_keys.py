@@ -1,0 +1,155 @@
+"""The unique keys of jobs in SQL: rows of `djqueue_keys`.
+
+A row says which job has a key. That job has it only as long as it is in its store: so every end
+frees the key, and no end has to do anything for it, or waits for the transaction of a dispatcher.
+
+A dispatch looks first, without a lock, and takes only what is free. Only another dispatch of the
+same key waits for it, until its transaction ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
+
+from djqueue.compat import delete_rows
+from djqueue.databases.now import UtcNow
+from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.slices import slices
+from djqueue.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from djqueue.models import Key
+
+__all__ = ["Holder", "Keys", "free", "table", "without_job"]
+
+AT_ONCE = 200
+"""Keys in one statement: SQLite may take 999 parameters."""
+ROUNDS = 5
+"""Looks for the job that has a key: it may end after each of them."""
+
+
+class Holder(NamedTuple):
+    """A row."""
+
+    id: str
+    """The job's."""
+    has_it: bool
+    """Whether that job still has the key."""
+
+
+class Keys:
+    """The keys of the jobs of one connection."""
+
+    def __init__(self, alias: str, connection: str, has_ended: Q) -> None:
+        """`has_ended`: the rows whose jobs are not in their store any more."""
+        self._alias = alias
+        self._connection = connection
+        self._is_free = Case(
+            When(has_ended | Q(until__lte=UtcNow()), then=Value(True)),
+            default=Value(False),
+        )
+
+    def push(
+        self,
+        jobs: Sequence[OutgoingJob],
+        push: Callable[[Sequence[OutgoingJob]], object],
+        transaction: Callable[[], AbstractContextManager[object]],
+    ) -> dict[str, str]:
+        """Call `push`, in a transaction, with the jobs whose keys no other job has; they have them
+        when that commits. Returns the id of that other job for each of the others. Several jobs
+        with one key count as dispatched one after the other.
+        """
+        first: dict[str, OutgoingJob] = {}
+        for job in jobs:
+            first.setdefault(key_of(job), job)
+        found: dict[str, str] = {}
+        left = dict(sorted(first.items()))  # in one order, or two such calls wait for each other
+        for _ in range(ROUNDS):
+            holders = self.holders(left)
+            found.update((key, holder.id) for key, holder in holders.items() if holder.has_it)
+            wanted = {key: job for key, job in left.items() if found.get(key, job.id) == job.id}
+            if not wanted:
+                break
+            with transaction():
+                taken = self._take(wanted, {key: holder.id for key, holder in holders.items()})
+                push([job for key, job in wanted.items() if key in taken])
+            left = {key: job for key, job in wanted.items() if key not in taken}
+            if not left:
+                break
+        else:
+            raise QueueUnavailable(_CHANGES.format(next(iter(left)), ROUNDS), ambiguous=False)
+        by_job = {job.id: found.get(key := key_of(job), first[key].id) for job in jobs}
+        return {id: holder for id, holder in by_job.items() if holder != id}
+
+    def holders(self, keys: Iterable[str]) -> dict[str, Holder]:
+        """Which jobs have the keys, or had them last. A plain read, which waits for nothing."""
+        holders: dict[str, Holder] = {}
+        for some in slices(list(keys), AT_ONCE):
+            rows = table(self._alias).filter(key__in=some).annotate(is_free=self._is_free)
+            for key, job, is_free in rows.values_list("key", "job", "is_free"):
+                holders[key] = Holder(str(job), not is_free)
+        return holders
+
+    def _take(self, jobs: Mapping[str, OutgoingJob], before: Mapping[str, str]) -> set[str]:
+        """Give the keys to `jobs`, in the open transaction; those that no other dispatch was given
+        meanwhile. `before`: who had them when they were free.
+        """
+        taken: set[str] = set()
+        rows = {key: self._row(job) for key, job in jobs.items()}
+        for key in sorted(rows.keys() & before.keys()):
+            row = rows.pop(key)
+            old = table(self._alias).filter(key=key, job=before[key])
+            values = {
+                name: getattr(row, name) for name in ("job", "connection", "until", "taken_at")
+            }
+            if old.update(**values):
+                taken.add(key)
+        new = [rows[key] for key in sorted(rows)]
+        table(self._alias).bulk_create(new, batch_size=AT_ONCE // 2, ignore_conflicts=True)
+        for some in slices(new, AT_ONCE // 2):
+            mine = table(self._alias).filter(
+                key__in=[row.key for row in some], job__in=[row.job for row in some]
+            )
+            taken.update(mine.values_list("key", flat=True))
+        return taken
+
+    def _row(self, job: OutgoingJob) -> Key:
+        from djqueue.models import Key
+
+        assert job.unique is not None  # noqa: S101 - it is pushed as a unique job
+        key, seconds = job.unique
+        until = None if seconds is None else UtcNow() + timedelta(seconds=seconds)
+        return Key(key=key, job=job.id, connection=self._connection, until=until, taken_at=UtcNow())
+
+
+_CHANGES = 'The unique key "{}" was given to others {} times while a job was pushed.'
+
+
+def key_of(job: OutgoingJob) -> str:
+    """The key of a unique job."""
+    assert job.unique is not None  # noqa: S101 - it is pushed as a unique job
+    return job.unique.key
+
+
+def free(alias: str, id: str, key: str) -> int:
+    """Take the key from a job that has it; how many rows that are."""
+    return delete_rows(table(alias).filter(key=key, job=id))
+
+
+def without_job() -> Q:
+    """The rows whose job is not in the jobs table of the same database."""
+    from djqueue.models import QueuedJob
+
+    return ~Q(Exists(QueuedJob.objects.filter(uuid=OuterRef("job"))))
+
+
+def table(alias: str) -> QuerySet[Key]:
+    """All rows in that database."""
+    from djqueue.models import Key
+
+    return Key.objects.using(alias)

@@ -1,0 +1,72 @@
+"""Unique jobs: the options that belong together, and the key that one job has at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from djqueue.drivers.types import LONGEST_KEY
+from djqueue.errors import InvalidJob
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from djqueue.jobs.definition.options import Options
+
+__all__ = ["key_of_arguments", "key_of_id", "refuse_contradictions"]
+
+_DIGEST = 40
+"""Hexadecimal digits."""
+
+
+def refuse_contradictions(options: Options, where: str, *, has_id: bool) -> None:
+    """Raise `InvalidJob`, with `where` in its message, for options that cannot be meant together.
+    `has_id`: the class itself defines ``unique_id()``.
+    """
+    if not options.unique:
+        needless = [name for name in ("unique_for", "unique_until_start") if getattr(options, name)]
+        needless += ["unique_id()"] if has_id else []
+        if needless:
+            raise InvalidJob(
+                f"{where}: {needless[0]} is for unique jobs, and this one is not. Add unique=True, "
+                f"or drop {needless[0]}."
+            )
+    if options.unique_until_start and options.atomic:
+        raise InvalidJob(
+            f"{where}: unique_until_start=True and atomic={options.atomic!r} cannot be combined: "
+            "what is freed in the job's transaction is free when that commits, at the end. Drop "
+            "one of them."
+        )
+
+
+def key_of_id(name: str, id: object) -> str:
+    """Return the key of a job called `name` for what its ``unique_id()`` returned. Raises
+    `InvalidJob` for anything but a text, a whole number or a UUID.
+    """
+    if isinstance(id, bool) or not isinstance(id, (str, int, UUID)):
+        raise InvalidJob(
+            f"{name}.unique_id() returned {id!r:.150}, not a text, a whole number or a UUID. "
+            "Nothing was queued."
+        )
+    return _bounded(name, str(id))
+
+
+def key_of_arguments(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return the key of a job called `name` for its encoded arguments."""
+    text = json.dumps(arguments, sort_keys=True, separators=(",", ":"))
+    return _bounded(name, _digest(text))
+
+
+def _bounded(name: str, id: str) -> str:
+    """Return a text that every store can keep, compare exactly, and show."""
+    key = f"{name}:{id}"
+    if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() and not key.endswith(" "):
+        return key
+    shown = name.encode("ascii", "replace").decode()[: LONGEST_KEY - _DIGEST - 1]
+    return f"{shown}:{_digest(key)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGEST]
