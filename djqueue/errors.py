@@ -20,6 +20,7 @@
     ├── JobNotFound                 no job has that id (also LookupError)
     ├── UnknownState                no job can be in that state (also ValueError)
     ├── ResultNotStored             no result is kept for this job
+    ├── ResultTimeout               a result was not there in time (also TimeoutError)
     ├── JobFailed                   the job whose result was asked for has failed
     └── AttemptError                why an attempt ended without returning or raising
         ├── TimeoutExceeded         it ran longer than its timeout
@@ -158,8 +159,12 @@ class ResultNotStored(QueueError):
     """No result is kept for this job."""
 
 
+class ResultTimeout(QueueError, TimeoutError):
+    """The job had not ended when the time was over in which its result was awaited."""
+
+
 class JobFailed(QueueError):
-    """The job whose result was asked for has failed."""
+    """The job whose result was asked for has failed, or was cancelled."""
 
 
 class AttemptError(QueueError):

@@ -57,8 +57,8 @@ def home(model_name: str) -> str:
         return ours.failed_jobs
     if "batch" in model_name:
         return ours.batches
-    if "result" in model_name:
-        return ours.results
+    if "result" in model_name and ours.results is not None:
+        return ours.results.database
     if model_name == "payload":
         return ours.payload_database
     if model_name == "slot":

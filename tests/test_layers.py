@@ -32,6 +32,7 @@ LAYERS: dict[str, list[str]] = {
     "middleware": ["middleware"],
     "runner": ["runner", "context"],
     "finish": ["finish"],
+    "results": ["results"],
     "waiting steps": ["composition.steps", "composition.removing"],
     "dispatch": ["dispatch"],
     "jobs": ["jobs"],

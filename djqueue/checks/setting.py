@@ -43,10 +43,7 @@ def _aliases(ours: Settings) -> Iterator[checks.CheckMessage]:
         for connection in ours.connections.values()
         if connection.jobs_in_sql or "DATABASE" in connection.options
     ]
-    places.append(('DJQUEUE["BATCHES"]["DATABASE"]', ours.batches))
-    places.append(('DJQUEUE["RESULTS"]["DATABASE"]', ours.results))
-    if ours.failed_jobs is not None:
-        places.append(('DJQUEUE["FAILED_JOBS"]["DATABASE"]', ours.failed_jobs))
+    places += [(f'DJQUEUE["{key}"]["DATABASE"]', ours.shared_database) for key in _naming_shared()]
     if ours.limits.database is not None:
         places.append(('DJQUEUE["LIMITS"]["DATABASE"]', ours.limits.database))
     if ours.payloads is not None and ours.payloads.database is not None:
@@ -62,6 +59,15 @@ def _aliases(ours: Settings) -> Iterator[checks.CheckMessage]:
                 ).lstrip(),
                 id="djqueue.E007",
             )
+
+
+def _naming_shared() -> Iterator[str]:
+    """Return the sections that name the database of failed jobs, batches and results."""
+    raw = getattr(django_settings, "DJQUEUE", None)
+    for key in ("FAILED_JOBS", "BATCHES", "RESULTS"):
+        section = raw.get(key) if isinstance(raw, dict) else None
+        if isinstance(section, dict) and isinstance(section.get("DATABASE"), str):
+            yield key
 
 
 def _payloads(ours: Settings) -> Iterator[checks.CheckMessage]:

@@ -14,6 +14,7 @@ from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.dispatch.sending import announce_queued
+from djqueue.results import rows as results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,7 @@ class Beginning:
             return
         alias = steps.store()
         with transaction.atomic(using=alias):
+            results.write_kept(alias, [(self._connection, self._job)])
             steps.write(alias, self._chain, self._waiting)
             publish = self._add_first(alias)
         if publish is not None and alias in self._aliases:

@@ -21,7 +21,7 @@ from djqueue.errors import InvalidJob
 from djqueue.jobs.definition.options import checked_overrides
 from djqueue.jobs.definition.spec import spec_of
 from djqueue.payload.ids import Moment
-from djqueue.payload.links import Links, with_links
+from djqueue.payload.links import Links, with_step
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -104,7 +104,7 @@ class Chain:
         ]
         if self._alert is not None:
             waiting[-1] = waiting[-1]._replace(position=ON_FAILURE)
-        payload = with_links(first.outgoing.payload, Links(chain_id, 1))
+        payload = with_step(first.outgoing.payload, Links(chain_id, 1))
         first = first._replace(outgoing=first.outgoing._replace(payload=payload))
         beginning = Beginning(chain_id, first, waiting)
         beginning.begin()

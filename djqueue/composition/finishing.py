@@ -8,6 +8,7 @@ from djqueue.composition.follower import ChainSteps
 from djqueue.composition.pushing import push
 from djqueue.finish.finish import Finish
 from djqueue.finish.ports import Ask, ask_directly
+from djqueue.results.running import Results
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
@@ -15,4 +16,4 @@ if TYPE_CHECKING:
 
 def finish_for(session: Session, connection: str, ask: Ask = ask_directly) -> Finish:
     """Return the finish of jobs of `connection`. Followers stand in the order of their locks."""
-    return Finish(session, connection, ask, followers=(ChainSteps(),), push=push)
+    return Finish(session, connection, ask, followers=(Results(), ChainSteps()), push=push)

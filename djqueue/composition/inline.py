@@ -13,6 +13,8 @@ from djqueue.composition.running import Bound
 from djqueue.composition.steps import store
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.inline import run_attempt
+from djqueue.finish.follower import Follower
+from djqueue.results.running import Results
 from djqueue.runner.decision import DONE, FAIL
 from djqueue.runner.outcome import End
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from djqueue.composition.steps import Push
     from djqueue.drivers.base import OutgoingJob
 
-_FOLLOWER = ChainSteps(keeps_failures=False)
+_FOLLOWERS: tuple[Follower, ...] = (Results(), ChainSteps(keeps_failures=False))
 
 
 def run(connection: str, job: OutgoingJob) -> None:
@@ -39,8 +41,9 @@ def run(connection: str, job: OutgoingJob) -> None:
         first = first or error
         outcome = end.outcome._replace(decision=DONE if error is None else FAIL)
         end = End(end.reservation, outcome)
-        if _FOLLOWER.wants(end):
+        if followers := [each for each in _FOLLOWERS if each.wants(end)]:
             with transaction.atomic(using=store()):
-                waiting.extend(_FOLLOWER.within([end], store()))
+                for follower in followers:
+                    waiting.extend(follower.within([end], store()))
     if first is not None:
         raise first

@@ -1,5 +1,6 @@
 """Removing jobs that have not ended. A chain ends with a step of it that is removed: what waits
 behind that step is deleted, in the same transaction where the store is that of the waiting steps.
+So is the result of a job that is removed: it is cancelled.
 
 The store says which of the jobs it removed. A step that a worker ended at the same moment is not
 among them, so its chain goes on.
@@ -17,6 +18,7 @@ from djqueue.composition import steps
 from djqueue.drivers.base import Change, State
 from djqueue.errors import Unsupported
 from djqueue.payload.links import chains_of, may_be_linked
+from djqueue.results import rows as results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,12 +54,14 @@ def remove_stored(driver: Driver, job: StoredJob) -> bool:
 
 
 def clear(driver: Driver, queue: str) -> int:
-    """Delete what waits in `queue` or is delayed. Return the number of jobs. Steps of chains are
-    deleted first, one by one, as far as the store can list its jobs.
+    """Delete what waits in `queue` or is delayed. Return the number of jobs. Steps of chains
+    and jobs whose results are kept are deleted first, one by one, as far as the store can list its
+    jobs.
     """
     inspector, cleared = driver.inspector(), 0
-    can = driver.capabilities
-    if can.keeps_jobs and can.why_not("peek") is None and steps.are_waiting(steps.store()):
+    can, name = driver.capabilities, driver.settings.name
+    lists = can.keeps_jobs and can.why_not("peek") is None
+    if lists and (steps.are_waiting(steps.store()) or results.are_waiting(name, queue)):
         for state in (State.WAITING, State.DELAYED):
             after = None
             while page := inspector.peek(queue, state, PAGE, after):
@@ -91,6 +95,7 @@ def _remove(
     with transaction.atomic(using=alias) if together else nullcontext():
         removed = set(remove())
         with transaction.atomic(using=alias):
-            gone = (text for id, text in linked.items() if id in removed)
+            gone = [text for id, text in linked.items() if id in removed]
+            results.cancelled(results.kept_among(gone))
             steps.give_up(alias, chains_of(gone))
     return removed

@@ -10,16 +10,17 @@ from djqueue import context
 from djqueue.composition import steps
 from djqueue.composition.steps import store
 from djqueue.dispatch.dispatch import prepare_as
-from djqueue.errors import NotSerializable, ResultNotStored
+from djqueue.errors import ResultNotStored
 from djqueue.jobs import registry
 from djqueue.jobs.definition.spec import spec_of
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import Links, read_links
+from djqueue.results.running import KeepsResults
 
 if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobInstance, JobSpec
     from djqueue.runner.atomic import FinishOfThread
-    from djqueue.runner.current import CurrentJob
+    from djqueue.runner.current import CurrentJob, Report
     from djqueue.runner.outcome import PassedOn
 
 __all__ = ["Bound", "RunningChain"]
@@ -68,17 +69,24 @@ def _stored(job: JobInstance) -> list[Any]:
     return [sendable.plan.connection, *sendable.outgoing]
 
 
-class Bound:
+class Bound(KeepsResults):
     """Gives the steps of chains their chain and the value of the step before, and unique jobs what
     frees their keys.
     """
 
-    def __init__(self, finish: FinishOfThread | None = None, count: Count = _count) -> None:
+    def __init__(
+        self,
+        finish: FinishOfThread | None = None,
+        slot: Report | None = None,
+        count: Count = _count,
+    ) -> None:
+        super().__init__(slot)
         self._finish = finish
         self._count = count
 
     def enter(self, job: CurrentJob, links: Mapping[str, Any]) -> None:
         """Set ``chain`` and ``previous``, or what frees the key."""
+        super().enter(job, links)
         read = read_links(links)
         if read.chain:
             job.chain = RunningChain(read, self._count)
@@ -87,19 +95,14 @@ class Bound:
             job.free_key = lambda: finish().session.free_key(job.id, job.queue, read.unique)
 
     def leave(self, job: CurrentJob, definition: JobSpec, value: Any) -> PassedOn:
-        """The value for the next step, and the steps that were added."""
+        """The value for the next step and for who asks for the result, and the steps that were
+        added.
+        """
+        left = dict(super().leave(job, definition, value))
         chain = job.chain
-        if chain is None:
-            return {}
-        left: dict[str, Any] = {}
-        if value is not None:
-            try:
-                left["value"] = definition.value_codec.encode(value, definition.name)
-            except NotSerializable as error:
-                left["refused"] = str(error)
-        if chain.appended:
+        if chain is not None and chain.appended:
             left["appended"] = chain.appended
-        if chain.prepended:
+        if chain is not None and chain.prepended:
             left["prepended"] = chain.prepended
         return left
 

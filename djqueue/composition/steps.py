@@ -16,7 +16,8 @@ from djqueue.compat import delete_rows
 from djqueue.conf import settings
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
-from djqueue.payload.links import Links, with_links
+from djqueue.payload.links import LINKS_MARK, Links, with_step
+from djqueue.results import rows as results
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -41,7 +42,7 @@ class Waiting(NamedTuple):
 
 def store() -> str:
     """The alias of the database with the steps that wait."""
-    return settings().failed_jobs or "default"
+    return settings().shared_database
 
 
 def write(alias: str, chain: str, steps: Sequence[Waiting]) -> None:
@@ -52,6 +53,7 @@ def write(alias: str, chain: str, steps: Sequence[Waiting]) -> None:
         row.due_at, row.chain, row.position = None, chain, position
         rows.append(row)
     if rows:
+        results.write_kept(alias, ((connection, job) for connection, job, _ in steps))
         parking.insert(alias, rows)
 
 
@@ -80,9 +82,9 @@ def take_next(alias: str, chain: str, links: Links) -> list[Push]:
     """
     row = _steps(alias, chain).select_for_update().order_by("position").first()
     if row is None:
-        delete_rows(waiting(alias, chain))
+        _delete(waiting(alias, chain))
         return []
-    return [_taken(alias, row, with_links(row.payload, links))]
+    return [_taken(alias, row, with_step(row.payload, links))]
 
 
 def break_off(alias: str, chain: str, *, for_good: bool) -> list[Push]:
@@ -92,7 +94,7 @@ def break_off(alias: str, chain: str, *, for_good: bool) -> list[Push]:
     alert = waiting(alias, chain).filter(position=ON_FAILURE).select_for_update().first()
     pushed = [] if alert is None else [_taken(alias, alert, alert.payload)]
     if for_good:
-        delete_rows(waiting(alias, chain))
+        _delete(waiting(alias, chain))
     else:
         waiting(alias, chain).update(broken=True)
     return pushed
@@ -109,7 +111,7 @@ def give_up(alias: str, chains: Sequence[str]) -> int:
     """Delete all that waits in these chains. Return the number of rows."""
     from djqueue.models import Outbox
 
-    return delete_rows(Outbox.objects.using(alias).filter(chain__in=chains)) if chains else 0
+    return _delete(Outbox.objects.using(alias).filter(chain__in=chains)) if chains else 0
 
 
 def give_up_with(alias: str, ids: Sequence[str]) -> int:
@@ -148,6 +150,13 @@ def waiting(alias: str, chain: str) -> QuerySet[Outbox]:
 
 def _steps(alias: str, chain: str) -> QuerySet[Outbox]:
     return waiting(alias, chain).exclude(position=ON_FAILURE)
+
+
+def _delete(rows: QuerySet[Outbox]) -> int:
+    """Delete steps that will not run: where their results are kept, these are cancelled."""
+    payloads = list(rows.filter(payload__contains=LINKS_MARK).values_list("payload", flat=True))
+    results.cancelled(results.kept_among(payloads))
+    return delete_rows(rows)
 
 
 def _taken(alias: str, row: Outbox, payload: str) -> Push:

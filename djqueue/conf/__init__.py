@@ -23,6 +23,7 @@ from djqueue.conf.values import (
     LimitSettings,
     PayloadSettings,
     Problem,
+    ResultSettings,
     Route,
     Settings,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "LimitSettings",
     "PayloadSettings",
     "Problem",
+    "ResultSettings",
     "Route",
     "Settings",
     "did_you_mean",

@@ -28,6 +28,7 @@ from djqueue.conf.values import (
     LimitSettings,
     PayloadSettings,
     Problem,
+    ResultSettings,
     Route,
     Settings,
 )
@@ -72,9 +73,9 @@ SETTINGS: Mapping[str, Any] = {
     "DEFAULT": Option("database", TEXT),
     "CONNECTIONS": Option(DEFAULT_CONNECTIONS, DICT),
     "AFTER_COMMIT": Option(True, FLAG),
-    "FAILED_JOBS": {"DATABASE": Option("default", ALIAS)},
-    "BATCHES": {"DATABASE": Option("default", ALIAS)},
-    "RESULTS": {"DATABASE": Option("default", ALIAS)},
+    "FAILED_JOBS": {"DATABASE": Option(None, ALIAS)},
+    "BATCHES": {"DATABASE": Option(None, ALIAS)},
+    "RESULTS": {"DATABASE": Option(None, ALIAS), "KEEP_FOR": Option(86400, SECONDS)},
     "ENCRYPTION_KEYS": Option((), KEYS),
     "ROUTES": Option({}, DICT),
     "UNKNOWN_JOB_GRACE": Option(600, SECONDS),
@@ -153,7 +154,7 @@ NOT_HERE: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("CLOSURE_KEYS", "COMMANDS", "NOTIFY"),
-            *("KEEP_DONE", "KEEP_FOR", "BATCHES"),
+            *("KEEP_DONE", "BATCHES"),
         ),
         "Remove it: this version of djqueue does not use it, so it has no effect.",
     ),
@@ -172,16 +173,15 @@ def read(raw: Any) -> Settings:
     problems: list[Problem] = []
     top = Section({} if raw is None else raw, "DJQUEUE", SETTINGS, problems)
     prune = top.section("PRUNE_AFTER")
-    results = top.section("RESULTS")
-    batches = top.section("BATCHES")
+    failed_jobs, batches, results = _one_database(top)
     mask = top.section("MASK")
     result = Settings(
         default=top.take("DEFAULT"),
         connections=_connections(top),
         after_commit=top.take("AFTER_COMMIT"),
-        failed_jobs=_failed_jobs(top),
-        batches=batches.take("DATABASE"),
-        results=results.take("DATABASE"),
+        failed_jobs=failed_jobs,
+        batches=batches,
+        results=results,
         payloads=_payloads(top),
         limits=_limits(top),
         middleware=tuple(top.take("MIDDLEWARE")),
@@ -192,7 +192,7 @@ def read(raw: Any) -> Settings:
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS")),
         mask=(_names(mask, "add"), _names(mask, "remove")),
     )
-    for section in (prune, results, batches, mask, top):
+    for section in (prune, mask, top):
         section.refuse_others()
     return replace(result, problems=tuple(problems))
 
@@ -225,13 +225,30 @@ def _connection(name: str, section: Section) -> ConnectionSettings:
     return ConnectionSettings(name, **taken, options=options)
 
 
-def _failed_jobs(top: Section) -> str | None:
-    if top.data.get("FAILED_JOBS", {}) is None:
-        return None
-    section = top.section("FAILED_JOBS")
-    section.refuse_others()
-    alias: str = section.take("DATABASE")
-    return alias
+def _one_database(top: Section) -> tuple[str | None, str, ResultSettings | None]:
+    """Return where failed jobs, batches and results are kept. They share transactions, so it is one
+    database: where a section names none, it is that of the others.
+    """
+    named = {}
+    for key in ("FAILED_JOBS", "BATCHES", "RESULTS"):
+        if key == "BATCHES" or top.data.get(key, {}) is not None:
+            section = top.section(key)
+            section.refuse_others()
+            named[key] = section.take("DATABASE")
+    given = [alias for alias in named.values() if alias is not None]
+    one: str = given[0] if given else "default"
+    if len(set(given)) > 1:
+        listed = ", ".join(f"{key} in {alias!r}" for key, alias in named.items() if alias)
+        top.note(
+            "djqueue.E027",
+            f"{top.where} has several databases for what one transaction writes: {listed}.",
+            "Name one database for FAILED_JOBS, BATCHES and RESULTS; a section without a DATABASE "
+            "is in that of the others.",
+        )
+    keep_for = float(top.section("RESULTS").take("KEEP_FOR")) if "RESULTS" in named else 0.0
+    results = ResultSettings(named["RESULTS"] or one, keep_for) if "RESULTS" in named else None
+    failed_jobs = named["FAILED_JOBS"] or one if "FAILED_JOBS" in named else None
+    return failed_jobs, named["BATCHES"] or one, results
 
 
 def _payloads(top: Section) -> PayloadSettings | None:

@@ -125,6 +125,15 @@ class LimitSettings:
 
 
 @dataclass(frozen=True)
+class ResultSettings:
+    """Where results of jobs are kept, and how long."""
+
+    database: str = "default"
+    keep_for: float = 86400.0
+    """Seconds from the end of a job."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """The whole setting. Durations are in seconds."""
 
@@ -134,7 +143,8 @@ class Settings:
     failed_jobs: str | None = "default"
     """The database alias of the failed jobs; None keeps none."""
     batches: str = "default"
-    results: str = "default"
+    results: ResultSettings | None = ResultSettings()
+    """None keeps none."""
     payloads: PayloadSettings | None = PayloadSettings()
     """None: arguments that a store cannot take are refused."""
     limits: LimitSettings = LimitSettings()
@@ -188,9 +198,17 @@ class Settings:
         own = self.payloads.database if self.payloads else None
         guards = [c.options.get("DATABASE") for c in self.connections.values()]
         limits = self.limits.database
-        others = (self.failed_jobs, self.batches, self.results, own, limits, *guards)
+        results = self.results and self.results.database
+        others = (self.failed_jobs, self.batches, results, own, limits, *guards)
         aliases += [alias for alias in others if isinstance(alias, str)]
         return tuple(dict.fromkeys(aliases))
+
+    @property
+    def shared_database(self) -> str:
+        """The database alias of all that follows from the ends of jobs: failed jobs, what waits in
+        chains, results. One transaction writes it.
+        """
+        return self.batches
 
     @property
     def payload_database(self) -> str:

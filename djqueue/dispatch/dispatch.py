@@ -23,13 +23,14 @@ from djqueue.dispatch.large import shrink, store_bodies
 from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
 from djqueue.dispatch.route import plan_of
-from djqueue.dispatch.sending import Deferred, send
+from djqueue.dispatch.sending import deferred_for, send, send_with_results
 from djqueue.dispatch.unique.keys import with_key
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import InvalidJob, Unsupported
 from djqueue.jobs.definition.durations import seconds_until
 from djqueue.jobs.definition.spec import JobSpec, spec_of
 from djqueue.payload.ids import Moment
+from djqueue.payload.links import KEEPS_RESULT
 from djqueue.payload.payload import encode, encode_more
 
 if TYPE_CHECKING:
@@ -66,13 +67,16 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     if sent.body is not None:
         (sent,) = store_bodies(plan.connection, (sent,), waits=bool(aliases))
     if not aliases:
-        holders = send(plan.connection, (sent,), inline=plan.inline)
+        if plan.keeps_result:
+            holders = send_with_results(plan, (sent,))
+        else:
+            holders = send(plan.connection, (sent,), inline=plan.inline)
         return DispatchedJob(
             outgoing.id, plan.connection, outgoing.queue, existing=holders.get(outgoing.id)
         )
-    deferred = Deferred(plan.connection, inline=plan.inline)
+    deferred = deferred_for(plan)
     deferred.add(sent)
-    deferred.write_outbox(aliases)
+    deferred.write_rows(aliases)
     dispatched: DispatchedJob[Any] = DispatchedJob(
         outgoing.id, plan.connection, outgoing.queue, created=None, deferred=deferred
     )
@@ -131,6 +135,8 @@ def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str, carried
     if tags or until is not None:
         last = None if until is None else moment.seconds + seconds_until(until, moment.seconds)
         more += encode_more(retry_until=last, tags=tags)
+    if plan.keeps_result:
+        more = KEEPS_RESULT + more
     payload = encode(plan.head, id, moment.text, spec.encode(job), more)
     if plan.max_delay is not None and delay > plan.max_delay:
         raise Unsupported(

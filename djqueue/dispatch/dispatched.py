@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -15,6 +18,9 @@ from djqueue.drivers.base import State, StoredJob
 from djqueue.errors import QueueUnavailable, ResultNotStored, Unsupported
 from djqueue.jobs import registry
 from djqueue.payload.ids import check_id
+from djqueue.results import asking
+from djqueue.results import rows as results
+from djqueue.results.asking import JobStatus, Progress
 from djqueue.runner.current import CurrentJob
 from djqueue.signals import announce, job_cancelled
 
@@ -23,17 +29,20 @@ if TYPE_CHECKING:
 
     from djqueue.dispatch.connections import QueueConnection
     from djqueue.dispatch.sending import Deferred
+    from djqueue.models import JobResult
 
 __all__ = ["DispatchedJob", "find"]
 
 R = TypeVar("R")
 
 _STATUS = {
-    State.WAITING: "waiting",
-    State.DELAYED: "delayed",
-    State.RESERVED: "running",
-    State.STUCK: "running",
+    State.WAITING: JobStatus.WAITING,
+    State.DELAYED: JobStatus.DELAYED,
+    State.RESERVED: JobStatus.RUNNING,
+    State.STUCK: JobStatus.RUNNING,
 }
+_LOOK_EVERY = 5.0
+"""Seconds between two questions whether a job whose end is awaited is still there."""
 
 
 class _Found(NamedTuple):
@@ -87,26 +96,73 @@ class DispatchedJob(Generic[R]):
         return self.existing or self.id
 
     @property
-    def status(self) -> str:
-        """``waiting delayed running failed`` or ``unknown``, as the store says now.
+    def status(self) -> JobStatus:
+        """Where the job stands: ``waiting delayed running done failed cancelled`` or ``unknown``.
 
-        A job that is done leaves no trace, so its status is ``unknown``.
+        Without ``store_result`` a job that is done or cancelled leaves no trace: its status is
+        ``unknown`` then.
         """
+        return self._status_of(asking.read(self._meant))
+
+    def _status_of(self, row: JobResult | None) -> JobStatus:
+        if (ended := asking.ended_as(row)) is not None:
+            return ended
+        if (known := self._status_in_store(row)) is not JobStatus.UNKNOWN or row is None:
+            return known
+        # It may have moved between the questions: it is in one place or another at any time.
+        return asking.ended_as(asking.read(self._meant)) or self._status_in_store(row)
+
+    def _status_in_store(self, row: JobResult | None) -> JobStatus:
         found = self._locate()
         if found is not None:
             return _STATUS[found.job.state]
-        return "failed" if _has_failed(self._meant) else "unknown"
+        if _has_failed(self._meant):
+            return JobStatus.FAILED
+        if row is not None and self._is_unseen(row.connection):
+            return JobStatus.WAITING if row.done is None else JobStatus.RUNNING
+        return JobStatus.UNKNOWN
+
+    @staticmethod
+    def _is_unseen(connection: str) -> bool:
+        """Whether a store cannot look up its jobs."""
+        if connection not in settings().connections:
+            return False
+        return bool(queues[connection].driver.capabilities.why_not("find"))
 
     @property
-    def progress(self) -> None:
-        """None: progress is not stored yet."""
-        return
+    def progress(self) -> Progress | None:
+        """How far the job has come (``done total percent message``); None where it has not said so,
+        or has no ``store_result``.
+        """
+        return asking.progress_of(asking.read(self._meant))
 
     def result(self, timeout: float | None = None) -> R:
-        """Return what ``handle()`` returned. Raises `ResultNotStored` where it is not kept."""
-        raise ResultNotStored(
-            f"No result is kept for job {self.id}. dispatch_sync() returns what a job returns."
-        )
+        """Return what ``handle()`` returned, waiting for the end of the job for `timeout` seconds.
+
+        Raises `JobFailed` where it failed or was cancelled, `ResultTimeout` (a `TimeoutError`), and
+        `ResultNotStored` at once for a job without ``store_result``.
+        """
+        look_at = time.monotonic() + _LOOK_EVERY
+        for pause in asking.pauses(self._meant, timeout):
+            with suppress(asking.NotYet):
+                return self._look()
+            if time.monotonic() > look_at:
+                self._refuse_if_gone()
+                look_at = time.monotonic() + _LOOK_EVERY
+            time.sleep(pause)
+        raise AssertionError  # the pauses end with an error
+
+    def _look(self) -> R:
+        value: R = asking.value_of(asking.read(self._meant), self._meant)
+        return value
+
+    def _refuse_if_gone(self) -> None:
+        """Raise `ResultNotStored` where there is nothing to wait for any more."""
+        if self.status is JobStatus.UNKNOWN:
+            raise ResultNotStored(
+                f"Job {self._meant} is in no store: it was removed from there by other means than "
+                "djqueue's, or the store has lost it."
+            )
 
     def cancel(self) -> bool:
         """Remove the job, even while it runs. Return whether there was a job to remove.
@@ -134,6 +190,7 @@ class DispatchedJob(Generic[R]):
             if steps.give_up_with(steps.store(), [found.job.id]):
                 return True
             if parking.remove([found.job.id], connection):
+                results.cancelled(results.kept_among([found.job.payload]))
                 return True
         return removing.remove_stored(queues[connection].driver, found.job)
 
@@ -146,6 +203,7 @@ class DispatchedJob(Generic[R]):
         sure = len(keepers) == 1
         for connection in silent:
             if connection.inspector.cancel(self._meant, unseen=sure):
+                results.cancelled([self._meant])
                 job = CurrentJob(self._meant, "", self._queue or "", connection.name, 0)
                 announce(job_cancelled, None, job=job)
                 return True
@@ -157,15 +215,23 @@ class DispatchedJob(Generic[R]):
             )
         return False
 
-    async def astatus(self) -> str:
+    async def astatus(self) -> JobStatus:
         """`status` for coroutines."""
-        found: str = await sync_to_async(lambda: self.status)()
+        found: JobStatus = await sync_to_async(lambda: self.status)()
         return found
 
     async def aresult(self, timeout: float | None = None) -> R:
         """`result` for coroutines."""
-        value: R = await sync_to_async(self.result)(timeout)
-        return value
+        look_at = time.monotonic() + _LOOK_EVERY
+        for pause in asking.pauses(self._meant, timeout):
+            with suppress(asking.NotYet):
+                value: R = await sync_to_async(self._look)()
+                return value
+            if time.monotonic() > look_at:
+                await sync_to_async(self._refuse_if_gone)()
+                look_at = time.monotonic() + _LOOK_EVERY
+            await asyncio.sleep(pause)
+        raise AssertionError  # the pauses end with an error
 
     async def acancel(self) -> bool:
         """`cancel` for coroutines."""
@@ -204,10 +270,6 @@ class DispatchedJob(Generic[R]):
         )
         kept = (queues[name].driver.members or (name,) for name in names)
         return (queues[name] for name in dict.fromkeys(name for some in kept for name in some))
-
-    def __dir__(self) -> list[str]:
-        """Leave out the attributes that nothing fills yet: progress, results."""
-        return [name for name in super().__dir__() if name not in ("progress", "result")]
 
     def __repr__(self) -> str:
         return f"<DispatchedJob {self.id}>"

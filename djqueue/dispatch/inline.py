@@ -16,33 +16,50 @@ import threading
 from typing import Any
 
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
+from django.db import close_old_connections, connections, transaction
 
 from djqueue.compat import has_request_thread
 from djqueue.context import without
 from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.finish.announce import announce
 from djqueue.finish.notices import FreeSlots, RemovePayloads, notices_of
+from djqueue.payload.links import may_be_linked
+from djqueue.results import rows as results
+from djqueue.results.running import KeepsResults, Results
 from djqueue.runner.attempt import Attempt, Binding
-from djqueue.runner.decision import Action
+from djqueue.runner.decision import DONE, FAIL, Action
 from djqueue.runner.outcome import End
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
 
-__all__ = ["AfterResponse", "after_response", "follow_requests", "run_attempt", "run_here"]
+__all__ = [
+    "AfterResponse",
+    "after_response",
+    "follow_requests",
+    "run_attempt",
+    "run_dispatched",
+    "run_here",
+]
 
 logger = logging.getLogger("djqueue")
 
 
 def run_here(job: OutgoingJob, connection: str) -> Any:
-    """Run `job` now, for the ``sync`` driver and ``dispatch_sync()``. Returns what ``handle()``
-    returned; raises what it raised.
+    """Run `job` now, for ``dispatch_sync()``. Returns what ``handle()`` returned; raises what it
+    raised.
     """
-    return without(lambda: _run(job, connection))
+    return without(lambda: _run(job, connection, None))
 
 
-def _run(job: OutgoingJob, connection: str) -> Any:
-    end, attempt = _attempt(job, connection, None)
+def run_dispatched(job: OutgoingJob, connection: str) -> None:
+    """Run `job` now, for the ``sync`` driver. Raises what ``handle()`` raised, after its result is
+    stored, where that is kept.
+    """
+    without(lambda: _run(job, connection, KeepsResults()))
+
+
+def _run(job: OutgoingJob, connection: str, binding: Binding | None) -> Any:
+    end, attempt = _attempt(job, connection, binding, keeps_result=binding is not None)
     if (error := _error(end, attempt)) is not None:
         raise error
     return attempt.value  # also after release(): there is no queue to go back to
@@ -52,20 +69,33 @@ def run_attempt(
     job: OutgoingJob, connection: str, binding: Binding
 ) -> tuple[End, BaseException | None]:
     """Run `job` now. Returns its end, and what it raised, if it failed."""
-    end, attempt = without(lambda: _attempt(job, connection, binding))
+    end, attempt = without(lambda: _attempt(job, connection, binding, keeps_result=False))
     return end, _error(end, attempt)
 
 
-def _attempt(job: OutgoingJob, connection: str, binding: Binding | None) -> tuple[End, Attempt]:
+def _attempt(
+    job: OutgoingJob, connection: str, binding: Binding | None, *, keeps_result: bool
+) -> tuple[End, Attempt]:
     runner = Runner(connection, Rules(unknown_grace=0, timeout=0), binding=binding)
     runner.teller.logs = False
     reservation = Reservation(job.id, job.queue, job.name, job.payload, 1, 0, "", None)
     attempt = runner.attempt(reservation)
     end = End(reservation, runner.run(attempt))
+    if keeps_result and may_be_linked(job.payload):
+        _store_result(end, _error(end, attempt))
     for notice in notices_of([end]):  # there is no store to tell before
         if not isinstance(notice, RemovePayloads | FreeSlots):
             announce(notice, runner.teller, connection, attempt.error)
     return end, attempt
+
+
+def _store_result(end: End, error: BaseException | None) -> None:
+    """Nothing repeats the job: what is no success is its failure."""
+    outcome = end.outcome._replace(decision=DONE if error is None else FAIL)
+    end, follower, alias = end._replace(outcome=outcome), Results(), results.store()
+    if alias is not None and follower.wants(end) and not connections[alias].needs_rollback:
+        with transaction.atomic(using=alias):
+            follower.within([end], alias)
 
 
 def _error(end: End, attempt: Attempt) -> BaseException | None:
@@ -130,7 +160,7 @@ def _finished(**arguments: Any) -> None:
 
 def _run_logged(job: OutgoingJob, connection: str) -> None:
     try:
-        run_here(job, connection)
+        run_dispatched(job, connection)
     except Exception:
         logger.exception(
             "%s %s failed on connection %s, which keeps no jobs: it will not be retried.",

@@ -14,7 +14,7 @@ from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.large import shrink, store_bodies
 from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
-from djqueue.dispatch.sending import Deferred, send, send_unannounced
+from djqueue.dispatch.sending import deferred_for, send, send_unannounced, send_with_results
 from djqueue.dispatch.unique.keys import with_key
 from djqueue.drivers.slices import slices
 from djqueue.errors import QueueError, QueueUnavailable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from djqueue.dispatch.outgoing import Plan
+    from djqueue.dispatch.sending import Deferred
     from djqueue.drivers.base import OutgoingJob
     from djqueue.jobs.definition.spec import JobInstance
 
@@ -114,7 +115,12 @@ class _Group:
         self._aliases = aliases_to_wait_for(driver) if plan.after_commit else []
         self._recorder = recorders.innermost
         self._keeps_all = bool(
-            self._aliases or plan.inline or plan.unique or self._recorder or job_queued.receivers
+            self._aliases
+            or plan.inline
+            or plan.unique
+            or plan.keeps_result
+            or self._recorder
+            or job_queued.receivers
         )
         self._jobs: list[Sendable] = []
         """All jobs; or, where the instances of the others are not needed, those with a body. Fewer
@@ -152,7 +158,9 @@ class _Group:
             return 0
         ready = store_bodies(connection, self._jobs, waits=bool(self._aliases))
         if self._aliases:
-            waiting.add(connection, inline, self._aliases, ready)
+            waiting.add(self._plan, self._aliases, ready)
+        elif self._plan.keeps_result:
+            return len(send_with_results(self._plan, ready))
         elif self._keeps_all:
             return len(send(connection, ready, inline=inline))
         else:
@@ -167,28 +175,26 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._count = 0
-        self._deferred: dict[tuple[str, tuple[str, ...]], Deferred] = {}
+        self._deferred: dict[tuple[str, bool, tuple[str, ...]], Deferred] = {}
 
-    def add(
-        self, connection: str, inline: bool, aliases: list[str], jobs: Sequence[Sendable]
-    ) -> None:
+    def add(self, plan: Plan, aliases: list[str], jobs: Sequence[Sendable]) -> None:
         self._count += len(jobs)
         if self._count > MOST_DEFERRED:
             raise QueueError(
                 f"dispatch_many() has more than {MOST_DEFERRED:,} jobs for connection "
-                f'"{connection}" '
+                f'"{plan.connection}" '
                 f"that would wait in memory for the commit on {', '.join(aliases)}. Call it after "
                 "the transaction, in smaller parts, or with jobs that are "
                 "using(after_commit=False). None of the waiting ones was queued."
             )
-        key = (connection, tuple(aliases))
-        deferred = self._deferred.setdefault(key, Deferred(connection, inline=inline))
+        key = (plan.connection, plan.keeps_result, tuple(aliases))
+        deferred = self._deferred.setdefault(key, deferred_for(plan))
         for job in jobs:
             deferred.add(job)
 
     def start(self) -> None:
-        for (_, aliases), deferred in self._deferred.items():
-            deferred.write_outbox(aliases)
+        for (*_, aliases), deferred in self._deferred.items():
+            deferred.write_rows(aliases)
             when_all_commit(list(aliases), deferred.publish)
 
 
@@ -206,7 +212,8 @@ def _by_connection(chunk: list[JobInstance], carried: str) -> Collection[_Group]
         if group is None or sendable.plan is not plan:
             plan = sendable.plan
             # Recorded jobs are not sent: one group keeps their order.
-            key = recorded or (plan.connection, plan.after_commit, plan.inline, plan.unique)
+            kinds = (plan.after_commit, plan.inline, plan.unique, plan.keeps_result)
+            key = recorded or (plan.connection, *kinds)
             group = groups.get(key) or groups.setdefault(key, _Group(plan))
         if plan.unique:
             sendable = with_key(sendable, spec)

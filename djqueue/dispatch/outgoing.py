@@ -37,6 +37,8 @@ class Plan(NamedTuple):
     sizes: Sizes
     unique: bool = False
     """Its jobs have a unique key."""
+    keeps_result: bool = False
+    """A row among the results is written together with the job."""
 
 
 class Sendable(NamedTuple):

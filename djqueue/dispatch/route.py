@@ -71,6 +71,7 @@ def _make(spec: JobSpec, options: Options, known: Settings, given: tuple[str, ..
         fits=sizes.fits,
         sizes=sizes,
         unique=options.unique,
+        keeps_result=options.store_result and known.results is not None,
     )
 
 

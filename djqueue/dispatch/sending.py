@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from django.db import transaction
+
+from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
-from djqueue.dispatch.inline import after_response, run_here
+from djqueue.dispatch.inline import after_response, run_dispatched
 from djqueue.dispatch.outbox import outbox
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.dispatch.outbox.outbox import Written
@@ -14,16 +18,20 @@ from djqueue.dispatch.unique.keys import push_unique
 from djqueue.drivers.base import RunHere
 from djqueue.drivers.slices import slices
 from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.results import rows as results
 from djqueue.runner.current import CurrentJob
 from djqueue.signals import announce, job_queued
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from djqueue.dispatch.outgoing import Sendable
+    from djqueue.dispatch.outgoing import Plan, Sendable
     from djqueue.drivers.base import OutgoingJob
 
-__all__ = ["Deferred", "announce_queued", "send", "send_unannounced"]
+__all__ = ["Deferred", "announce_queued", "deferred_for", "send", "send_unannounced"]
+__all__ += ["send_with_results"]
+
+logger = logging.getLogger("djqueue")
 
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -88,7 +96,7 @@ def _run_one(connection: str, job: OutgoingJob) -> None:
     if queues[connection].driver.capabilities.after_response:
         after_response.run(job, connection)
     else:
-        run_here(job, connection)
+        run_dispatched(job, connection)
 
 
 def announce_queued(connection: str, jobs: Sequence[Sendable]) -> None:
@@ -101,12 +109,38 @@ def announce_queued(connection: str, jobs: Sequence[Sendable]) -> None:
         announce(job_queued, type(instance), job=job, delay=outgoing.delay)
 
 
+def send_with_results(plan: Plan, jobs: Sequence[Sendable]) -> Mapping[str, str]:
+    """Do as `send`, with the rows of the jobs' results in one transaction. Jobs for other stores
+    are written into the outbox there, and moved at once.
+    """
+    deferred = deferred_for(plan)
+    for job in jobs:
+        deferred.add(job)
+    deferred.send()
+    return deferred.holders
+
+
+def deferred_for(plan: Plan) -> Deferred:
+    """Return what keeps jobs with that plan until they are sent."""
+    known = settings().results if plan.keeps_result else None
+    return Deferred(
+        plan.connection, inline=plan.inline, results_in=None if known is None else known.database
+    )
+
+
 class Deferred:
     """Jobs of one connection that wait for a commit."""
 
-    def __init__(self, connection: str, *, inline: bool) -> None:
+    def __init__(self, connection: str, *, inline: bool, results_in: str | None = None) -> None:
+        """`results_in`: the database of their results, where these are kept."""
         self._connection = connection
         self._inline = inline
+        self._results_in = results_in
+        self._owner = "" if results_in is None else results.owner()
+        self._begun = False
+        """The rows of the results are written."""
+        self._pushed = False
+        """The jobs were pushed in the same transaction."""
         self._written: Written | None = None
         """Their rows in the outbox, if it has any."""
         self.jobs: dict[str, Sendable] = {}
@@ -118,11 +152,15 @@ class Deferred:
         """Add a job that waits."""
         self.jobs[job.outgoing.id] = job
 
-    def write_outbox(self, aliases: Sequence[str]) -> None:
+    def write_rows(self, aliases: Sequence[str]) -> None:
         """Record the waiting jobs in the outbox, inside the caller's transaction, so that a crash
-        between commit and `publish` loses none. Does nothing where the connection has no outbox,
-        or where `aliases` are several.
+        between commit and `publish` loses none, and the rows of their results. Does nothing where
+        the connection has no outbox and keeps no results, or where `aliases` are several.
         """
+        if self._results_in is not None:
+            if set(aliases) <= {self._results_in}:
+                self._begin(self._results_in)
+            return
         alias = None if self._inline else outbox.alias_for(self._connection, aliases)
         if alias is not None:
             self._written = Written(alias, self._connection)
@@ -133,7 +171,55 @@ class Deferred:
         waited = self.jobs.pop(id, None) is not None
         if waited and self._written is not None:
             self._written.withdraw(id)
+        if waited and self._begun:
+            results.cancelled([id])
         return waited
+
+    def send(self) -> None:
+        """Send the jobs now. Errors reach the caller, but for that of a store whose jobs are safe
+        in the outbox.
+        """
+        assert self._results_in is not None  # noqa: S101 - others need no rows before they are sent
+        self._begin(self._results_in)
+        jobs = list(self.jobs.values())
+        here: tuple[str, Sequence[Sendable]] | None = (self._connection, jobs)
+        try:
+            if self._pushed or not self._inline:
+                here = self._publish(jobs)
+        except QueueUnavailable as error:
+            if self._written is None:
+                raise
+            logger.warning(
+                'Jobs for connection "%s" wait in the outbox, from where a worker will push them:'
+                " %s",
+                self._connection,
+                error,
+            )
+            return
+        if here is not None:
+            _run(*here)
+
+    def _begin(self, alias: str) -> None:
+        """Write the rows of the results in one transaction with the jobs: they go into their store
+        if that is in the same database, else into the outbox.
+        """
+        driver = queues[self._connection].driver
+        jobs = list(self.jobs.values())
+        outgoing = [job.outgoing for job in jobs]
+        with transaction.atomic(using=alias):
+            if driver.shares_transaction_with(alias):
+                self._store(jobs)
+                self._pushed = True
+            queued = [job for job in outgoing if job.id not in self.holders]
+            results.write(alias, self._connection, queued, self._owner)
+            if self._pushed or any(job.unique for job in outgoing):
+                pass  # a key is taken at the push
+            elif driver.capabilities.keeps_jobs:
+                self._written = Written(alias, self._connection)
+                self._written.write(outgoing)
+            elif not self._inline:
+                results.cancelled([job.id for job in outgoing])
+        self._begun = True
 
     def publish(self) -> None:
         """Send the waiting jobs."""
@@ -143,10 +229,12 @@ class Deferred:
             return
         here: tuple[str, Sequence[Sendable]] | None = (self._connection, jobs)
         try:
-            if self._written is not None:
-                here = self._move(self._written, jobs)
-            elif not self._inline:
-                here = self._store(jobs)
+            if self._results_in is not None and not self._begun:
+                self.jobs = {job.outgoing.id: job for job in jobs}
+                self._begin(self._results_in)
+                self.jobs.clear()
+            if self._pushed or not self._inline:
+                here = self._publish(jobs)
         except Exception as error:  # raised again with the jobs' names; Django logs it
             raise self._not_sent(jobs, error) from error
         self.sent = True
@@ -154,6 +242,14 @@ class Deferred:
             self._run_written(self._written, *here)
         elif here is not None:
             _run(*here)
+
+    def _publish(self, jobs: Sequence[Sendable]) -> tuple[str, list[Sendable]] | None:
+        """Push the jobs, if they are not pushed. Returns as `_store`."""
+        if self._pushed:
+            return None
+        if self._written is not None:
+            return self._move(self._written, jobs)
+        return self._store(jobs)
 
     def _store(self, jobs: Sequence[Sendable]) -> tuple[str, list[Sendable]] | None:
         unique = [job for job in jobs if job.outgoing.unique is not None]

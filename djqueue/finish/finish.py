@@ -62,7 +62,7 @@ class Finish:
         self._asks_always = not self._followed.only_bound
         self.followed: Sequence[End] = self._followed.waiting
         """The ends from which something follows, not stored yet."""
-        alias = settings().failed_jobs or "default"
+        alias = settings().shared_database
         self._knows_ends = session.joins(alias) or session.guards(alias)
         """Whether a job that has ended is never reserved again."""
         self.settlements: list[Settlement] = []
@@ -127,7 +127,7 @@ class Finish:
         bound = [each for each in linked if needs_guard(each.payload)]
         if not bound:
             return reservations
-        alias = settings().failed_jobs or "default"
+        alias = settings().shared_database
         try:
             over = self._ask(alias, lambda: ended(self._session, alias, bound))
         except (QueueUnavailable, DatabaseError) as error:

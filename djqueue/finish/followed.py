@@ -131,7 +131,7 @@ class FollowedEnds:
         return Stored((), [later])
 
     def _store(self, ends: Sequence[End]) -> Stored:
-        alias = settings().failed_jobs or "default"
+        alias = settings().shared_database
         done: set[str] = set()
         if self._session.joins(alias):
             lost = self._store_together(alias, ends)

@@ -294,5 +294,37 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
             },
         ),
+        migrations.CreateModel(
+            name="JobResult",
+            fields=[
+                ("id", models.UUIDField(primary_key=True, serialize=False, verbose_name="id")),
+                ("name", models.CharField(max_length=255, verbose_name="job")),
+                ("queue", models.CharField(max_length=80, verbose_name="queue")),
+                ("connection", models.CharField(max_length=255, verbose_name="connection")),
+                (
+                    "status",
+                    models.CharField(db_default="waiting", max_length=10, verbose_name="status"),
+                ),
+                ("done", models.FloatField(null=True, verbose_name="done")),
+                ("total", models.FloatField(null=True, verbose_name="total")),
+                (
+                    "message",
+                    models.CharField(db_default="", max_length=200, verbose_name="message"),
+                ),
+                ("value", models.TextField(null=True, verbose_name="value")),
+                ("error", models.TextField(null=True, verbose_name="error")),
+                ("owner", models.CharField(db_default="", max_length=255, verbose_name="owner")),
+                ("created_at", models.DateTimeField(verbose_name="created at")),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished at")),
+                ("keep_until", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "result",
+                "verbose_name_plural": "results",
+                "db_table": "djqueue_results",
+                "default_permissions": ("view", "delete"),
+                "indexes": [models.Index(fields=["keep_until"], name="djqueue_results_keep")],
+            },
+        ),
         migrations.RunPython(tune, migrations.RunPython.noop, atomic=False),
     ]

@@ -15,6 +15,9 @@ STATEMENTS = (
     # Each row is written again and again, and there are few of them.
     "ALTER TABLE djqueue_slots SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,"
     " autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0)",
+    # A row is written again for each progress, and at the end.
+    "ALTER TABLE djqueue_results SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0,"
+    " autovacuum_vacuum_threshold = 10000)",
     # Used by COPY, which has no expressions of its own.
     "ALTER TABLE jobs ALTER COLUMN created_at SET DEFAULT statement_timestamp()",
     "ALTER TABLE jobs ALTER COLUMN available_at SET DEFAULT statement_timestamp()",
@@ -29,6 +32,7 @@ EXACT = {
     "Payload": ("connection",),
     "Slot": ("name",),
     "Key": ("key", "connection"),
+    "JobResult": ("connection", "queue"),
 }
 """Columns that MySQL and MariaDB are to compare letter by letter: by themselves they take two names
 that differ only in case for one. A migration that changes one of these says so again."""

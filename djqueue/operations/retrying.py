@@ -43,6 +43,7 @@ from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id
 from djqueue.payload.links import chains_of, links_of, may_be_linked, with_links
 from djqueue.payload.packing import is_stored
+from djqueue.results import rows as results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -177,6 +178,8 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
     keys = failed_jobs.take(by, [row.pk for row, _job in ready])
     taken = [(row, _as_pushed(job, keys[row.pk])) for row, job in ready if row.pk in keys]
     pushed = Pushed()
+    kept = results.kept_among(job.payload for _row, job in taken)
+    results.restore(failed_jobs.store(), kept)  # before the push: the job may end at once
     try:
         if taken:
             pushed = push(driver, [job for _row, job in taken], failed_jobs.HOLD / 6)
@@ -186,6 +189,7 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
         moved = failed_jobs.gone(by, [row.pk for row in rows])
         steps.restore(failed_jobs.store(), chains_of(row.payload for row in rows))
         failed_jobs.let_go(by, keys)
+        _fail_again(row for row, job in taken if job.id in kept and job.id not in pushed.stored)
     gone = len(ready) - len(taken)
     refused = Counter(error.message for error in pushed.refused.values())
     numbers = [row.pk for row in rows]
@@ -201,6 +205,8 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
         with transaction.atomic(using=failed_jobs.store()):
             taken = _take([row for row, _job in ready])
             push_all(driver, [jobs[row.pk] for row in taken])
+            kept = results.kept_among(row.payload for row in taken)
+            results.restore(failed_jobs.store(), kept)
             steps.restore(failed_jobs.store(), chains_of(row.payload for row in taken))
             _keep(taken)
     except KeysTaken as error:  # nothing is moved yet: then without those
@@ -209,6 +215,13 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
     except QueueUnavailable as error:
         return _Moved(error=error)
     return _Moved(len(taken), len(ready) - len(taken), keys=[row.pk for row in taken])
+
+
+def _fail_again(rows: Iterable[FailedJob]) -> None:
+    """Their store did not take them: their results are as they were."""
+    for row in rows:
+        error = f"{row.exception_class}: {row.exception_message}"
+        results.fail_again(failed_jobs.store(), str(row.uuid), error)
 
 
 def _keep(rows: Iterable[FailedJob]) -> None:

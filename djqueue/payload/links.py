@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from djqueue.payload.parts import after_sent, find_part
 from djqueue.payload.payload import encode_more
 
-__all__ = ["LINKS_BEFORE", "LINKS_MARK", "Links", "chains_of", "links_of", "may_be_linked"]
-__all__ += ["needs_guard", "read_links", "with_links"]
+__all__ = ["KEEPS_RESULT", "LINKS_BEFORE", "LINKS_MARK", "Links", "chains_of", "links_of"]
+__all__ += ["may_be_linked", "needs_guard", "read_links", "with_links", "with_step"]
 
 LINKS_MARK = ',"links":{'
 """What a payload with links contains."""
@@ -35,9 +35,13 @@ class Links(NamedTuple):
     """The push that brought the job back, where it was not its first: that of a retry."""
     unique: str = ""
     """The key of which there is one job at a time."""
+    result: bool = False
+    """Its result is kept: see `djqueue.results`."""
 
 
 _NO_LINKS = Links()
+KEEPS_RESULT = f'{LINKS_MARK}"result":true}}'
+"""The links of a job that is bound to nothing and whose result is kept."""
 
 
 def may_be_linked(text: str) -> bool:
@@ -49,7 +53,10 @@ def needs_guard(text: str) -> bool:
     """Return whether a payload is that of a job whose end is written in SQL, wherever the job is:
     it may have ended there already when it comes again.
     """
-    return may_be_linked(text) and links_of(text).chain != ""
+    if not may_be_linked(text):
+        return False
+    links = links_of(text)
+    return links.chain != "" or links.result
 
 
 def links_of(text: str) -> Links:
@@ -63,13 +70,14 @@ def links_of(text: str) -> Links:
 
 def read_links(found: Mapping[str, Any]) -> Links:
     """Return links from their JSON object. What has another type than it should is left out."""
-    chain, step, previous, push, unique = (found.get(name) for name in Links._fields)
+    chain, step, previous, push, unique, result = (found.get(name) for name in Links._fields)
     return Links(
         chain if isinstance(chain, str) else "",
         step if isinstance(step, int) else 0,
         previous if isinstance(previous, dict) else None,
         push if isinstance(push, str) else "",
         unique if isinstance(unique, str) else "",
+        result is True,
     )
 
 
@@ -86,6 +94,11 @@ def with_links(text: str, links: Links) -> str:
     if start < 0:
         return text
     return f"{text[:start]}{stored}{text[start if part is None else part.end :]}"
+
+
+def with_step(text: str, links: Links) -> str:
+    """Do as `with_links`, for a step of a chain: whether its result is kept stays as it was."""
+    return with_links(text, links._replace(result=may_be_linked(text) and links_of(text).result))
 
 
 def _stored(links: Links) -> dict[str, Any]:

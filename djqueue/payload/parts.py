@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from djqueue.payload.payload import known_head
 
-__all__ = ["BEGINNING", "Part", "after_sent", "context_text", "display_name", "find_part"]
+__all__ = ["BEGINNING", "Part", "after_sent", "context_text", "display_name", "find_part", "id_in"]
 
 BEGINNING = 4_000
 """Characters of a payload that are enough for `display_name`, unless its options are unusual."""
@@ -29,6 +29,16 @@ class Part(NamedTuple):
     """The position of the comma before its name."""
     value: int
     end: int
+
+
+def id_in(text: str) -> str:
+    """Return the id in a payload; an empty text where that is damaged."""
+    known = known_head(text)
+    try:
+        found = "" if known is None else _decoder.raw_decode(text, known.end)[0]
+    except ValueError:
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def after_sent(text: str) -> int:

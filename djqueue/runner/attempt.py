@@ -65,6 +65,8 @@ class Attempt:
     definition: JobSpec | None = None
     """None while its name has not been found."""
     payload: Payload | None = None
+    is_bound = False
+    """Its payload has links: others follow from how it ends."""
     unpacked = False
     """All of the payload is here, also what its store kept apart."""
     scope: Scope | None = None

@@ -8,7 +8,9 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-from djqueue.conf.kinds import LONGEST
+from asgiref.sync import sync_to_async
+
+from djqueue.conf.kinds import LONGEST, is_number
 from djqueue.errors import ManuallyFailed, NotInJob
 from djqueue.runner.decision import Ending
 
@@ -42,6 +44,12 @@ class Watch(NamedTuple):
 
 UNWATCHED = Watch()
 
+Reported = tuple[float, float, str]
+"""How far a job has come: done, total, and a message."""
+Report = Callable[[Reported], None]
+LONGEST_MESSAGE = 200
+"""Bytes of a message of `CurrentJob.progress` that are kept."""
+
 
 class CurrentJob:
     """A running attempt. `current_job()` and a job's ``self.job`` give this object."""
@@ -51,6 +59,8 @@ class CurrentJob:
         "_interruptions",
         "_is_begun",
         "_look_up_previous",
+        "_report",
+        "_reported",
         "_run_id",
         "_watch",
         "attempt",
@@ -123,6 +133,34 @@ class CurrentJob:
         if self.requested is not Ending.FAILED:
             self.requested = Ending.DELETED
 
+    def progress(self, done: float, total: float, message: str = "") -> None:
+        """Say how far the job has come: `done` of `total`. `DispatchedJob.progress` shows it.
+
+        It is kept for a job with ``store_result``. On a worker a call takes microseconds: the
+        latest progress is stored twice a second. Of `message` 200 bytes are kept.
+        """
+        self._note_progress(done, total, message)
+        report, _ = self.report
+        if report is not None and self.reported is not None:
+            report(self.reported)
+
+    async def aprogress(self, done: float, total: float, message: str = "") -> None:
+        """`progress` for coroutines."""
+        self._note_progress(done, total, message)
+        report, waits = self.report
+        if report is not None and self.reported is not None:
+            if waits:
+                await sync_to_async(report)(self.reported)
+            else:
+                report(self.reported)
+
+    def _note_progress(self, done: float, total: float, message: str) -> None:
+        for number in (done, total):
+            if not is_number(number) or number < 0:
+                raise ValueError(f"progress() was given {number!r}, not a number of 0 or more.")
+        kept = message.replace("\0", " ").encode("utf-8", "replace")[:LONGEST_MESSAGE]
+        self._reported = (float(done), float(total), kept.decode("utf-8", "ignore"))
+
     @property
     def previous(self) -> Any:
         """What the step before this one in its chain returned; None where there is none. Raises
@@ -151,6 +189,22 @@ class CurrentJob:
     @free_key.setter
     def free_key(self, value: Callable[[], object]) -> None:
         self._free_key = value
+
+    @property
+    def reported(self) -> Reported | None:
+        """What `progress` was given last."""
+        return getattr(self, "_reported", None)
+
+    @property
+    def report(self) -> tuple[Report | None, bool]:
+        """What takes each progress, and whether it may wait for a database; None where nothing
+        does.
+        """
+        return getattr(self, "_report", _UNREPORTED)
+
+    @report.setter
+    def report(self, value: tuple[Report | None, bool]) -> None:
+        self._report = value
 
     @property
     def interruptions(self) -> int:
@@ -219,6 +273,9 @@ def current_job(default: Any = _RAISE) -> Any:
             "current_job() was called outside a job. Call current_job(None) where both may happen."
         )
     return default
+
+
+_UNREPORTED: tuple[Report | None, bool] = (None, False)
 
 
 def _nothing() -> None:

@@ -29,7 +29,7 @@ from djqueue.runner.attempt import Attempt, Binding, Exhausted, Unbound
 from djqueue.runner.cleanup.twin import Twin
 from djqueue.runner.conclude import conclude
 from djqueue.runner.coroutines import run_coroutine
-from djqueue.runner.current import UNWATCHED, Watch, current
+from djqueue.runner.current import UNWATCHED, CurrentJob, Watch, current
 from djqueue.runner.decision import DONE, RETURNED, TIMED_OUT, Action, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome, exception_of
 from djqueue.runner.rules import Rules
@@ -90,6 +90,7 @@ class Runner:
                 if payload.context:
                     context.enter(payload.context)
                 if payload.links:
+                    attempt.is_bound = True
                     self._binding.enter(attempt.job, payload.links)
                 attempt.refuse_if_exhausted(self.rules)
                 attempt.job.instance = definition.load(payload.arguments)
@@ -104,6 +105,8 @@ class Runner:
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
                 raise
             outcome = self._raised(attempt, error)
+            if attempt.is_bound:
+                outcome = _with_progress(outcome, attempt.job)
         if _is_awaited(attempt, outcome):
             outcome = outcome._replace(awaited=True)
         if timer.rang or outcome.ending is TIMED_OUT:
@@ -138,9 +141,11 @@ class Runner:
             elif ending is Ending.DELETED and not job.is_begun:
                 log.skipped(job)
             outcome = conclude(attempt, ending, job.error, self.rules, time.time())
-            if job.chain is not None and outcome.decision is DONE:
-                passed_on = self._binding.leave(job, definition, value)
-                outcome = outcome._replace(passed_on=passed_on)
+            if attempt.is_bound:
+                if outcome.decision is DONE:
+                    passed_on = self._binding.leave(job, definition, value)
+                    outcome = outcome._replace(passed_on=passed_on)
+                outcome = _with_progress(outcome, job)
             outcome = attempt.outcome = scope.finish(outcome)
         return outcome
 
@@ -225,6 +230,13 @@ _IMPORTED = (
 
 def _explained(error: UnknownJob | QueueUnavailable) -> BaseException:
     return UnknownJob(f"{error} {_IMPORTED}") if isinstance(error, UnknownJob) else error
+
+
+def _with_progress(outcome: Outcome, job: CurrentJob) -> Outcome:
+    """The last that it said of how far it has come goes with its end."""
+    if job.reported is None:
+        return outcome
+    return outcome._replace(passed_on={**outcome.passed_on, "progress": job.reported})
 
 
 def _is_awaited(attempt: Attempt, outcome: Outcome) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from djqueue.dispatch.dispatched import DispatchedJob
+from djqueue.results.asking import JobStatus
 
 if TYPE_CHECKING:
     from djqueue.dispatch.outgoing import Sendable
@@ -58,11 +59,11 @@ class RecordedJob(DispatchedJob[Any]):
         self._pending = pending
 
     @property
-    def status(self) -> str:
+    def status(self) -> JobStatus:
         """``waiting`` or ``delayed`` until the fake has run it, then ``unknown``."""
         if self.id not in self._pending:
-            return "unknown"
-        return "delayed" if self._recorded.delay else "waiting"
+            return JobStatus.UNKNOWN
+        return JobStatus.DELAYED if self._recorded.delay else JobStatus.WAITING
 
     def cancel(self) -> bool:
         """Keep the fake from running it. It stays recorded as dispatched."""

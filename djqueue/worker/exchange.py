@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue.composition.finishing import finish_for
 from djqueue.databases.errors import is_refusal
@@ -14,6 +14,10 @@ from djqueue.finish.followed import NotRecordedError
 from djqueue.runner.outcome import End
 from djqueue.worker.schedule import NEVER
 from djqueue.worker.store.access import FIRST_PAUSE, STORE_ERRORS, StoreAccess
+from djqueue.worker.store.progress import ProgressStore
+
+if TYPE_CHECKING:
+    from djqueue.worker.children.process import Process
 
 logger = logging.getLogger("djqueue.worker")
 
@@ -69,6 +73,7 @@ class Exchanger:
     def __init__(self, store: StoreAccess, connection: str) -> None:
         self._store = store
         self.finish = finish_for(store.session, connection, store.sql.ask)
+        self._progress = ProgressStore(store)
         self._asked: Asked | None = None
         self.begun = 0
         """Jobs that were reserved and not given back unbegun."""
@@ -248,6 +253,11 @@ class Exchanger:
         """Settle together with what will have ended in a moment."""
         if self._flush_at is None:
             self._flush_at = self._store.now() + self._store.driver.FLUSH_AFTER
+
+    def store_progress(self, processes: Sequence[Process], now: float) -> None:
+        """Store how far the jobs of children have come, unless an answer is on its way."""
+        if self._asked is None:
+            self._progress.look(processes, now)
 
     # -- at the end ------------------------------------------------------------------------------
 

@@ -164,6 +164,7 @@ class Worker:
     def _watch(self, now: float) -> float:
         """Look after jobs that keep others waiting. The warden ends those that last too long."""
         self.children.kill_silent(now)
+        self.exchanger.store_progress(self.children.processes, now)
         self._apply(self.children.take_back_behind_long_jobs(now), now)
         self.report.still_running(self.children.processes, now)
         if self.progress.end_at is not None and now >= self.progress.end_at:
@@ -305,8 +306,7 @@ class Worker:
         schedule.set(Timer.START_CHILDREN, self.children.start_at if goes_on else NEVER)
         schedule.set(Timer.REST, progress.rest_until if progress.rest_until > now else NEVER)
         schedule.set(Timer.END, progress.next_end(clock.now()))
-        awaited = self.exchanger.awaited is not None
-        schedule.set(Timer.LEASE, store.lease.ends_at if awaited else NEVER)
+        schedule.set(Timer.LEASE, NEVER if self.exchanger.awaited is None else store.lease.ends_at)
 
     def _hear(self, ready: list[object]) -> None:
         for number in self.events.signals(ready):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from djqueue import current_job, job
+from decimal import Decimal
+
+from djqueue import Job, current_job, find, job
 
 ran: list[object] = []
 
@@ -69,3 +71,44 @@ def long(length: int) -> str:
 def length(text: str) -> None:
     """Note the length of an argument."""
     ran.append(len(text))
+
+
+@job(name="composition.adds", store_result=True)
+def adds(left: int, right: int) -> int:
+    """Say how far it has come, and return the sum."""
+    current_job().progress(1, 2, "half of it")
+    ran.append(find(current_job().id).progress)
+    return left + right
+
+
+class Kept(Job, name="composition.Kept", store_result=True, tries=2):
+    """Do as it is told."""
+
+    how: str
+
+    def handle(self) -> object:
+        """Each way to end."""
+        ran.append(self.how)
+        current_job().progress(len(ran), 10)
+        if self.how == "fail" or (self.how == "fail once" and current_job().attempt == 1):
+            raise ValueError("broken")
+        if self.how == "give up":
+            current_job().fail("enough")
+        if self.how == "delete":
+            current_job().delete()
+        if self.how == "release" and current_job().attempt == 1:
+            current_job().release()
+        if self.how == "object":
+            return object()
+        if self.how == "large":
+            return "x" * ((1 << 20) + 1)
+        if self.how == "decimal":
+            return {"price": Decimal("1.50")}
+        return None
+
+
+@job(name="composition.akept", store_result=True)
+async def akept(value: Decimal) -> Decimal:
+    """The same in a coroutine."""
+    await current_job().aprogress(3, 3, "all")
+    return value * 2

@@ -11,6 +11,7 @@ from django.test import override_settings
 from djqueue.conf import (
     ConnectionSettings,
     PayloadSettings,
+    ResultSettings,
     Route,
     did_you_mean,
     read,
@@ -31,7 +32,8 @@ def test_without_the_setting_there_are_three_connections():
 def test_every_default_is_what_the_reference_says():
     ours = read({})
     assert ours.after_commit is True
-    assert (ours.failed_jobs, ours.batches, ours.results) == ("default", "default", "default")
+    assert (ours.failed_jobs, ours.batches) == ("default", "default")
+    assert ours.results == ResultSettings("default", 86400)
     assert ours.unknown_job_grace == 600
     assert ours.prune_failed_jobs is None
     assert ours.mask == ((), ())
@@ -60,7 +62,7 @@ def test_every_key_of_the_reference_is_read():
             "AFTER_COMMIT": False,
             "FAILED_JOBS": None,
             "BATCHES": {"DATABASE": "queue"},
-            "RESULTS": {"DATABASE": "other"},
+            "RESULTS": {"DATABASE": "queue", "KEEP_FOR": 60},
             "ROUTES": {"reports.*": {"queue": "slow"}},
             "UNKNOWN_JOB_GRACE": 0,
             "PRUNE_AFTER": {"FAILED_JOBS": 10},
@@ -74,9 +76,21 @@ def test_every_key_of_the_reference_is_read():
     assert main.options == {"DATABASE": "queue", "WAL": False}
     assert ours.after_commit is False
     assert ours.failed_jobs is None
-    assert (ours.batches, ours.results) == ("queue", "other")
+    assert (ours.batches, ours.results) == ("queue", ResultSettings("queue", 60))
     assert (ours.unknown_job_grace, ours.prune_failed_jobs) == (0, 10)
     assert ours.mask == (("customer",), ("max_tokens",))
+
+
+def test_what_shares_transactions_is_in_one_database():
+    ours = read({"FAILED_JOBS": {"DATABASE": "queue"}})
+    assert (ours.failed_jobs, ours.batches, ours.results.database) == ("queue",) * 3
+    ours = read({"FAILED_JOBS": None, "RESULTS": {"DATABASE": "queue"}})
+    assert (ours.failed_jobs, ours.batches, ours.results.database) == (None, "queue", "queue")
+    assert ours.problems == ()
+    assert read({"RESULTS": None}).results is None
+    (problem,) = read({"BATCHES": {"DATABASE": "one"}, "RESULTS": {"DATABASE": "two"}}).problems
+    assert problem.id == "djqueue.E027"
+    assert "BATCHES in 'one', RESULTS in 'two'" in problem.message
 
 
 def test_settings_follow_override_settings_and_are_cached_in_between():
@@ -151,7 +165,6 @@ def test_what_is_no_dict_is_a_problem_and_no_traceback(raw):
         {"NOTIFY": ["shop.alerts"]},
         {"CLOSURE_KEYS": ["hush"]},
         {"COMMANDS": ["send_reports"]},
-        {"RESULTS": {"KEEP_FOR": 60}},
         {"PRUNE_AFTER": {"BATCHES": 60}},
     ],
 )

@@ -32,6 +32,7 @@ from djqueue import (
 from djqueue.drivers.base import QueueCounts, StoredJob
 from djqueue.limits import LimitReached, define, funnel, throttle
 from djqueue.middleware import RateLimited, Release, Skip, ThrottlesExceptions, WithoutOverlapping
+from djqueue.results.asking import JobStatus, Progress
 from djqueue.testing import run_middleware
 
 
@@ -168,7 +169,9 @@ def wrong_option() -> None: ...
 assert_type(dispatch_many(Invoice(number) for number in range(3)), int)
 assert_type(dispatch_many([Invoice(1), mail.bind("ann")]), int)
 assert_type(find("id", connection="redis"), DispatchedJob[Any])
-assert_type(find("id").status, str)
+assert_type(find("id").status, JobStatus)
+assert_type(find("id").progress, Progress | None)
+assert_type(find("id").status == "done", bool)
 assert_type(find("id").created, "bool | None")
 assert_type(find("id").cancel(), bool)
 assert_type(current_job(), CurrentJob)

@@ -95,8 +95,7 @@ def may_have_rows(connection: ConnectionSettings) -> bool:
         if connection.outbox or driver.parks:
             return True
         # What follows from jobs may be on its way to a store that is not the database of that.
-        followers = settings().failed_jobs or "default"
-        here = connection.jobs_in_sql and connection.database == followers
+        here = connection.jobs_in_sql and connection.database == settings().shared_database
         return driver.capabilities.keeps_jobs and not here
     except QueueError:
         return False  # its client library is not installed, so nothing here pushes to it

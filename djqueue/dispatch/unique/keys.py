@@ -29,7 +29,7 @@ def with_key(job: Sendable, spec: JobSpec) -> Sendable:
     """
     key = UniqueKey(spec.unique_key(job.instance), spec.options.unique_for)
     outgoing = job.outgoing
-    payload = with_links(outgoing.payload, Links(unique=key.key))
+    payload = with_links(outgoing.payload, Links(unique=key.key, result=job.plan.keeps_result))
     return job._replace(outgoing=outgoing._replace(payload=payload, unique=key))
 
 

@@ -81,6 +81,7 @@ class OptionKeywords(Overrides, total=False):
     name: str | None
     aliases: Sequence[str] | None
     atomic: bool | str | None
+    store_result: bool | None
     message_group: PerJob | None
     deduplication_id: PerJob | None
     unique: bool | None
@@ -203,6 +204,8 @@ class Options:
     aliases: tuple[str, ...] = _option(_NAMES, ())
     atomic: bool | str = _option(_ATOMIC, False)
     """A database alias, or True for the connection's database."""
+    store_result: bool = _option(FLAG, False)
+    """Whether status, progress, value and error are kept for code that has its id."""
     message_group: PerJob | None = _option(_PER_JOB)
     deduplication_id: PerJob | None = _option(_PER_JOB)
     unique: bool = _option(FLAG, False)

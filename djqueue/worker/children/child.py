@@ -127,7 +127,7 @@ class Child:
                 stopping=lambda: slot.is_stopping,
             ),
             finish=self._own_finish,
-            binding=Bound(self._own_finish),
+            binding=Bound(self._own_finish, lambda progress: slot.report(self._index, progress)),
         )
 
     def run(self) -> None:

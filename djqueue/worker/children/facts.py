@@ -67,6 +67,8 @@ def end_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings, now: fl
     outcome = outcome_of(exited, item, settings)
     if (running := exited.process.running()) and running[0] is item:
         outcome = outcome._replace(duration=now - running[1].since)
+    if (said := exited.process.slot.reported()) and said.number == item.number:
+        outcome = outcome._replace(passed_on={"progress": said.progress})
     if exited.process.was_cancelled(item, outcome):
         outcome = outcome._replace(ending=LOST)
     return End(item.reservation, outcome)

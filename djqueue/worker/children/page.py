@@ -3,7 +3,7 @@
 The page has a head and a slot for each child. Everything in it is a double, and each double has
 one writer at a time, so that a single one is never seen half written. What a child runs is six of
 them, behind a version that is written before and after the others: equal versions mean that the
-record is whole, also when its writer was stopped or killed in between.
+record is whole, also when its writer was stopped or killed in between. So is how far it has come.
 
 All times are those of `clock.now`; 0 means never.
 """
@@ -19,8 +19,15 @@ import sys
 import tempfile
 from typing import NamedTuple
 
+from djqueue.runner.current import LONGEST_MESSAGE
+from djqueue.runner.current import Reported as Progress
+
 _RECORD = struct.Struct("@6d")
-_SLOT = 128
+_PROGRESS = struct.Struct(f"@5d{LONGEST_MESSAGE}sd")
+"""A record of its own, in the same form: version, number, done, total, length of the message, the
+message, version."""
+_PROGRESS_AT = 128
+_SLOT = 384
 """Bytes, so that neighbours do not share a line of the processor's cache."""
 _CANCELLED, _LEASE_END, _HELD, _PID, _REASON, _AFTER = range(6, 12)
 _STOP_AT = 0
@@ -54,6 +61,16 @@ class Running(NamedTuple):
     """When it is killed; 0 means no limit."""
 
 
+class Reported(NamedTuple):
+    """How far a child says that its job has come."""
+
+    version: float
+    """Another one at each time."""
+    number: int
+    """That of the item."""
+    progress: Progress
+
+
 class Slot:
     """The part of the page that is about one child."""
 
@@ -63,7 +80,7 @@ class Slot:
         self._at = (number + 1) * _SLOT
         self._view = page.view[self._at // 8 : self._at // 8 + _SLOT // 8]
         self._page_view = page.view
-        self._version = 0.0
+        self._version = self._reports = 0.0
 
     def clear(self) -> None:
         """Reset the slot, in the parent, before a child is started."""
@@ -98,6 +115,26 @@ class Slot:
         if _RECORD.unpack_from(self._map, self._at) != record:
             return None
         return Running(int(record[1]), record[2], record[3], record[4])
+
+    def report(self, number: float, progress: Progress) -> None:
+        """Item `number` has come so far."""
+        done, total, message = progress
+        kept = message.encode()
+        at = self._at + _PROGRESS_AT
+        self._reports = version = self._reports + 1
+        _PROGRESS.pack_into(self._map, at, version, number, done, total, len(kept), kept, version)
+
+    def reported(self, since: float = 0.0) -> Reported | None:
+        """What was reported last; None where nothing was, or nothing after version `since`."""
+        if self._view[_PROGRESS_AT // 8] == since:
+            return None
+        at = self._at + _PROGRESS_AT
+        record = _PROGRESS.unpack_from(self._map, at)
+        if record[0] != record[6] or _PROGRESS.unpack_from(self._map, at) != record:
+            return None
+        version, number, done, total, length, message, _ = record
+        text = message[: int(length)].decode("utf-8", "replace")
+        return Reported(version, int(number), (done, total, text))
 
     @property
     def is_up(self) -> bool:

@@ -102,6 +102,8 @@ class Process:
         """When it closed the channel of its outcomes, or wrote something else into it."""
         self.cancelled: set[int] = set()
         """Numbers of items whose job has learnt that it was lost, and may act upon that."""
+        self.progress_stored = 0.0
+        """The version of the last progress in its slot that is stored."""
         self._reader = OutcomeReader()
         self._next = 1
         self._unsent = bytearray()

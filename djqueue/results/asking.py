@@ -1,0 +1,149 @@
+"""The result of a job as the code reads it that has the job's id."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import DatabaseError, connections
+
+from djqueue import arguments
+from djqueue.databases.transactions import in_transaction
+from djqueue.errors import (
+    JobFailed,
+    QueueUnavailable,
+    ResultNotStored,
+    ResultTimeout,
+    UnknownJob,
+)
+from djqueue.jobs import registry
+from djqueue.results import rows
+
+if TYPE_CHECKING:
+    from djqueue.models import JobResult
+
+__all__ = [
+    "JobStatus",
+    "NotYet",
+    "Progress",
+    "ended_as",
+    "pauses",
+    "progress_of",
+    "read",
+    "value_of",
+]
+
+
+class JobStatus(str, enum.Enum):
+    """Where a job stands."""
+
+    WAITING = "waiting"
+    DELAYED = "delayed"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """Its store has no such job. It may be done, deleted, or never have been there."""
+
+    __str__ = str.__str__
+
+
+class Progress(NamedTuple):
+    """How far a job has come, as it said with ``current_job().progress()``."""
+
+    done: float
+    total: float
+    percent: int
+    """From 0 to 100, rounded down."""
+    message: str
+
+
+class NotYet(Exception):  # noqa: N818 - not an error, and never seen outside of this package
+    """The job has not ended."""
+
+
+def read(id: str) -> JobResult | None:
+    """The row of a job; None where its result is not kept, or no longer."""
+    alias = rows.store()
+    if alias is None:
+        return None
+    try:
+        return rows.table(alias).filter(pk=id).first()
+    except DatabaseError as error:
+        raise QueueUnavailable(f'The results in database "{alias}" are unavailable: {error}') from (
+            error
+        )
+
+
+def ended_as(row: JobResult | None) -> JobStatus | None:
+    """How the job ended; None where it has not, or where that is not known."""
+    return None if row is None or row.finished_at is None else JobStatus(row.status)
+
+
+def progress_of(row: JobResult | None) -> Progress | None:
+    """How far the job has come; None where it has not said so."""
+    if row is None or row.done is None or row.total is None:
+        return None
+    percent = 100 if row.done >= row.total else math.floor(100 * row.done / row.total)
+    return Progress(_plain(row.done), _plain(row.total), percent, row.message)
+
+
+def _plain(number: float) -> float:
+    return int(number) if number.is_integer() else number
+
+
+def value_of(row: JobResult | None, id: str) -> Any:
+    """What the job returned. Raises `JobFailed`, `ResultNotStored` and `NotYet`."""
+    if row is None:
+        raise ResultNotStored(
+            f"No result is kept of job {id}: its class has no store_result=True, it ended longer "
+            'ago than DJQUEUE["RESULTS"]["KEEP_FOR"], or there is no such job.'
+        )
+    status = ended_as(row)
+    if status is None:
+        raise NotYet
+    if status is JobStatus.FAILED:
+        raise JobFailed(f"{row.name} {id} failed: {row.error or 'its error is not known'}")
+    if status is JobStatus.CANCELLED:
+        raise JobFailed(f"{row.name} {id} was cancelled.")
+    if row.error is not None:
+        raise ResultNotStored(f"{row.name} {id} is done, and its value is not stored: {row.error}")
+    return None if row.value is None else decoded(row)
+
+
+def decoded(row: JobResult) -> Any:
+    """Return the value in a row, as the type that it was."""
+    try:
+        codec = registry.find(row.name).value_codec
+    except UnknownJob:
+        codec = arguments.compile(Any)  # the code that waits may have no such job
+    return codec.decode(json.loads(row.value or "null"), row.name)
+
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
+
+
+def pauses(id: str, timeout: float | None) -> Iterator[float]:
+    """The seconds to wait between two looks, ever longer. Raises `ResultTimeout` in the end."""
+    began, pause = time.monotonic(), _FIRST_PAUSE
+    while True:
+        left = math.inf if timeout is None else timeout - (time.monotonic() - began)
+        if left <= 0:
+            raise ResultTimeout(f"Job {id} had not ended after {timeout:g} s.{_open_transaction()}")
+        yield min(pause, left)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def _open_transaction() -> str:
+    alias = rows.store()
+    if alias is None or not in_transaction(connections[alias]):
+        return ""
+    return (
+        f' A transaction is open on database "{alias}": a job that was dispatched in it cannot'
+        " begin before it is committed."
+    )
