@@ -31,15 +31,8 @@ if TYPE_CHECKING:
     from djqueue.models import JobResult
 
 __all__ = ["are_waiting", "cancelled", "end", "fail_again", "kept_among", "owner", "report_now"]
-__all__ += [
-    "reported",
-    "reported_unless_locked",
-    "restore",
-    "store",
-    "table",
-    "write",
-    "write_kept",
-]
+__all__ += ["reported", "reported_unless_locked", "restore", "store", "table"]
+__all__ += ["write", "write_kept"]
 
 WAITING, DONE, FAILED, CANCELLED = "waiting", "done", "failed", "cancelled"
 LOST_AFTER = timedelta(days=15)
