@@ -29,6 +29,11 @@ class House:
         }
 
     @cached_property
+    def trees(self) -> dict[str, ast.Module]:
+        """Each module, parsed."""
+        return {name: ast.parse(text) for name, text in self.sources.items()}
+
+    @cached_property
     def lines(self) -> dict[str, int]:
         """How many lines each module has."""
         return {name: text.count("\n") for name, text in self.sources.items()}
@@ -38,8 +43,8 @@ class House:
         """Every function and method, by module and line."""
         return {
             f"{name}:{node.lineno} {node.name}": node
-            for name, text in self.sources.items()
-            for node in ast.walk(ast.parse(text))
+            for name, tree in self.trees.items()
+            for node in ast.walk(tree)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
 

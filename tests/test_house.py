@@ -69,8 +69,8 @@ def test_texts_are_in_plain_english(house):
     """Messages, ``help=`` and docstrings."""
     assert not [
         f"{name}:{node.lineno} {node.value}"
-        for name, text in house.sources.items()
-        for node in ast.walk(ast.parse(text))
+        for name, tree in house.trees.items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if DIALECT.search(node.value)
     ]
@@ -86,8 +86,8 @@ def test_names_are_in_plain_english(house):
     named = ("id", "attr", "arg", "name", "asname")
     assert not [
         f"{path}:{getattr(node, 'lineno', 0)} {name}"
-        for path, text in house.sources.items()
-        for node in ast.walk(ast.parse(text))
+        for path, tree in house.trees.items()
+        for node in ast.walk(tree)
         for name in (getattr(node, each, None) for each in named)
         if isinstance(name, str) and NAMES.search(name)
     ]
