@@ -22,6 +22,8 @@ class PostgreSQL(Server):
     run_as: ClassVar[tuple[str, ...]] = ("postgres",)
     # "Fast shutdown": open connections are ended instead of waited for.
     stop_signal = signal.SIGINT
+    # "Immediate shutdown": it removes the shared memory that a kill would leave behind.
+    end_signal = signal.SIGQUIT
 
     user = "postgres"
     password = ""

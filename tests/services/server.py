@@ -55,6 +55,8 @@ class Server:
     # Users to run as, best first, when this is root and the program refuses that.
     run_as: ClassVar[tuple[str, ...]] = ()
     stop_signal: ClassVar[int] = signal.SIGTERM
+    # Ends a server whose data is removed: nothing has to be written before.
+    end_signal: ClassVar[int] = signal.SIGKILL
     start_timeout: ClassVar[float] = 60.0
     stop_timeout: ClassVar[float] = 30.0
 
@@ -87,23 +89,15 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Stop the server and remove its data; do nothing when it was not started."""
-        self.halt()
+        """End the server and remove its data; do nothing when it was not started."""
+        self._end(self.end_signal)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
     def halt(self) -> None:
         """Stop the server in an orderly way and keep its data, for a later `start`."""
-        if self._process is None:
-            return
-        self._signal([self._process.pid], signal.SIGCONT)
-        self._process.send_signal(self.stop_signal)
-        try:
-            self._process.wait(self.stop_timeout)
-        except subprocess.TimeoutExpired:
-            self._kill_all()
-        self._forget()
+        self._end(self.stop_signal)
 
     def restart(self) -> None:
         """Stop the server in an orderly way and start it again, on the same port and data."""
@@ -266,6 +260,17 @@ class Server:
                 what = "ended" if not self.is_running else "does not answer"
                 raise ServerFailed(f"{type(self).__name__} {what}:\n{self.log[-4000:]}")
             time.sleep(0.02)
+
+    def _end(self, signum: int) -> None:
+        if self._process is None:
+            return
+        if signum != signal.SIGKILL:
+            self.thaw()
+            self._process.send_signal(signum)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(self.stop_timeout)
+        self._kill_all()
+        self._forget()
 
     def _kill_all(self) -> None:
         self._signal(self.pids, signal.SIGKILL)
