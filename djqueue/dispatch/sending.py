@@ -268,6 +268,7 @@ class Deferred:
         stored: list[str] = []
         for some in slices(jobs, outbox_rows.AT_ONCE):
             moved = written.move([job.outgoing for job in some], driver)
+            self.holders = {**self.holders, **moved.kept_out}
             announce_queued(
                 self._connection, [job for job in some if job.outgoing.id in moved.stored]
             )

@@ -25,7 +25,7 @@ from djqueue.errors import QueueUnavailable
 if TYPE_CHECKING:
     from djqueue.models import Key
 
-__all__ = ["Holder", "Keys", "free", "table", "without_job"]
+__all__ = ["Holder", "Keys", "first_of_each", "free", "holders_of", "table", "without_job"]
 
 AT_ONCE = 200
 """Keys in one statement: SQLite may take 999 parameters."""
@@ -64,9 +64,7 @@ class Keys:
         when that commits. Returns the id of that other job for each of the others. Several jobs
         with one key count as dispatched one after the other.
         """
-        first: dict[str, OutgoingJob] = {}
-        for job in jobs:
-            first.setdefault(key_of(job), job)
+        first = first_of_each(jobs)
         found: dict[str, str] = {}
         left = dict(sorted(first.items()))  # in one order, or two such calls wait for each other
         for _ in range(ROUNDS):
@@ -83,8 +81,7 @@ class Keys:
                 break
         else:
             raise QueueUnavailable(_CHANGES.format(next(iter(left)), ROUNDS), ambiguous=False)
-        by_job = {job.id: found.get(key := key_of(job), first[key].id) for job in jobs}
-        return {id: holder for id, holder in by_job.items() if holder != id}
+        return holders_of(jobs, first, found)
 
     def holders(self, keys: Iterable[str]) -> dict[str, Holder]:
         """Which jobs have the keys, or had them last. A plain read, which waits for nothing."""
@@ -125,6 +122,24 @@ class Keys:
         key, seconds = job.unique
         until = None if seconds is None else UtcNow() + timedelta(seconds=seconds)
         return Key(key=key, job=job.id, connection=self._connection, until=until, taken_at=UtcNow())
+
+
+def first_of_each(jobs: Sequence[OutgoingJob]) -> dict[str, OutgoingJob]:
+    """Return the first job with each key, by the keys."""
+    first: dict[str, OutgoingJob] = {}
+    for job in jobs:
+        first.setdefault(key_of(job), job)
+    return first
+
+
+def holders_of(
+    jobs: Sequence[OutgoingJob], first: Mapping[str, OutgoingJob], found: Mapping[str, str]
+) -> dict[str, str]:
+    """Return for each of `jobs` that is kept out the id of the job that has its key: of the one
+    that was `found` to have it, or of the first one of `jobs`.
+    """
+    by_job = {job.id: found.get(key := key_of(job), first[key].id) for job in jobs}
+    return {id: holder for id, holder in by_job.items() if holder != id}
 
 
 _CHANGES = 'The unique key "{}" was given to others {} times while a job was pushed.'

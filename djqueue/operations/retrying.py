@@ -30,7 +30,7 @@ from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import text_for_job
 from djqueue.dispatch.large import seconds_until_check
 from djqueue.dispatch.outbox.pushing import Pushed, push
-from djqueue.dispatch.unique.keys import KeysTaken, push_all
+from djqueue.dispatch.unique.keys import KeysTaken, push_all, why_kept_out
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.types import UniqueKey
 from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
@@ -193,7 +193,8 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
     gone = len(ready) - len(taken)
     refused = Counter(error.message for error in pushed.refused.values())
     numbers = [row.pk for row in rows]
-    return _Moved(moved, gone + len(rows) - moved, refused, pushed.error, numbers)
+    done = _Moved(moved, gone + len(rows) - moved, refused, pushed.error, numbers)
+    return done.without(map(why_kept_out, pushed.kept_out.values()))
 
 
 def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
@@ -210,8 +211,8 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
             steps.restore(failed_jobs.store(), chains_of(row.payload for row in taken))
             _keep(taken)
     except KeysTaken as error:  # nothing is moved yet: then without those
-        left = [(row, job) for row, job in ready if job.id not in error.refused]
-        return _move(driver, left).without(error.refused.values())
+        left = [(row, job) for row, job in ready if job.id not in error.holders]
+        return _move(driver, left).without(map(why_kept_out, error.holders.values()))
     except QueueUnavailable as error:
         return _Moved(error=error)
     return _Moved(len(taken), len(ready) - len(taken), keys=[row.pk for row in taken])

@@ -37,6 +37,8 @@ class Links(NamedTuple):
     """The key of which there is one job at a time."""
     result: bool = False
     """Its result is kept: see `djqueue.results`."""
+    unique_for: float | None = None
+    """Seconds after which another job takes that key."""
 
 
 _NO_LINKS = Links()
@@ -70,7 +72,9 @@ def links_of(text: str) -> Links:
 
 def read_links(found: Mapping[str, Any]) -> Links:
     """Return links from their JSON object. What has another type than it should is left out."""
-    chain, step, previous, push, unique, result = (found.get(name) for name in Links._fields)
+    chain, step, previous, push, unique, result, seconds = (
+        found.get(name) for name in Links._fields
+    )
     return Links(
         chain if isinstance(chain, str) else "",
         step if isinstance(step, int) else 0,
@@ -78,6 +82,7 @@ def read_links(found: Mapping[str, Any]) -> Links:
         push if isinstance(push, str) else "",
         unique if isinstance(unique, str) else "",
         result is True,
+        seconds if isinstance(seconds, (int, float)) else None,
     )
 
 

@@ -68,3 +68,8 @@ class Import(Job, name="unique.Import", unique=True):
 def hold_back(job: CurrentJob, call: Callable[[CurrentJob], Any]) -> Any:
     """Release every job before it begins."""
     job.release()
+
+
+@job(name="unique.for_a_moment", unique=True, unique_for=0.2)
+def for_a_moment() -> None:
+    """Do nothing."""

@@ -16,6 +16,7 @@ from djqueue.drivers.base import Driver, Settlement, State, Verdict
 from djqueue.drivers.redis import RedisDriver, scripts
 from djqueue.drivers.redis.keys import Keys, keys_of
 from djqueue.drivers.redis.scripts import Script
+from djqueue.drivers.types import UniqueKey
 from djqueue.errors import QueueUnavailable
 from djqueue.testing.contract import DriverContract
 from tests.drivers.redis_support import another, job, make_driver, worker
@@ -90,6 +91,7 @@ def test_a_key_of_another_type_costs_no_job(driver, client, wrong):
     calls = (
         lambda: driver.push([job() for _ in range(3)]),
         lambda: driver.push([job(delay=60)]),
+        lambda: driver.push_unique([job(unique=UniqueKey("shop.Pack:1", 60))]),
         lambda: driver.exchange([Settlement(held[0])], ["default"], 5),
         lambda: driver.exchange([], ["default"], 5),
         lambda: driver.settle([Settlement(held[0], Verdict.RELEASE)]),

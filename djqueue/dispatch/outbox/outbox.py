@@ -232,16 +232,18 @@ def move(
     driver: Driver,
 ) -> Pushed:
     """Push jobs whose rows `by` holds, and record the result: rows of stored jobs are deleted,
-    refused jobs become failed jobs, the other rows are free again. With the error `RunHere` the
-    others stay held.
+    refused jobs become failed jobs, unique jobs whose keys others have are dropped, and the other
+    rows are free again. With the error `RunHere` the others stay held.
     """
     moved = push(driver, [each.job for each in taken], PATIENCE)
     outbox_rows.gone(alias, by, moved.stored)
     if moved.refused:
         _fail(connection, taken, moved.refused)
         outbox_rows.gone(alias, by, moved.refused)
+    if moved.kept_out:
+        outbox_rows.gone(alias, by, moved.kept_out)
     if moved.error is not None and not isinstance(moved.error, RunHere):
-        over = moved.stored | moved.refused.keys()
+        over = moved.stored | moved.refused.keys() | moved.kept_out.keys()
         outbox_rows.put_back(alias, by, [e.job.id for e in taken if e.job.id not in over])
     return moved
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from djqueue.dispatch.unique.keys import push_all
+from djqueue.dispatch.unique.keys import KeysTaken, push_all
 from djqueue.errors import ConfigurationError, QueueUnavailable
 from djqueue.runner.outcome import ErrorReport, report
 
@@ -25,6 +25,8 @@ class Pushed(NamedTuple):
     stored: frozenset[str] = frozenset()
     refused: Mapping[str, ErrorReport] = {}
     """The jobs that the store will never take as they are, each with the reason."""
+    kept_out: Mapping[str, str] = {}
+    """The jobs whose unique keys other jobs have, and the ids of those."""
     error: QueueUnavailable | None = None
     """Why the remaining jobs are not stored; None where none remain."""
 
@@ -55,6 +57,8 @@ def _pushed(jobs: Sequence[OutgoingJob], push: Push) -> Pushed:
     """Push `jobs`, and find out whether an error is about the store, one queue, or one job."""
     try:
         push(jobs)
+    except KeysTaken as error:
+        return Pushed(error.stored, kept_out=error.holders)
     except QueueUnavailable as error:
         there = error.stored.intersection(job.id for job in jobs)
         refused = {
@@ -63,7 +67,7 @@ def _pushed(jobs: Sequence[OutgoingJob], push: Push) -> Pushed:
             if (reason := error.refused.get(job.id)) is not None
         }
         complete = len(there) + len(refused) == len(jobs)
-        return Pushed(there, refused, None if complete else error)
+        return Pushed(there, refused, error=None if complete else error)
     except ConfigurationError as error:
         queued = _by_queue(jobs)
         if len(queued) > 1:
@@ -82,15 +86,17 @@ _REFUSED = "djqueue.errors.QueueUnavailable"
 def _in_parts(parts: Sequence[Sequence[OutgoingJob]], push: Push) -> Pushed:
     stored: frozenset[str] = frozenset()
     refused: dict[str, ErrorReport] = {}
+    kept_out: dict[str, str] = {}
     left: QueueUnavailable | None = None
     for part in parts:
         pushed = _pushed(part, push)
         stored |= pushed.stored
         refused.update(pushed.refused)
+        kept_out.update(pushed.kept_out)
         left = pushed.error or left
         if pushed.error is not None and not isinstance(pushed.error, _Misconfigured):
             break  # the store itself is unavailable
-    return Pushed(stored, refused, left)
+    return Pushed(stored, refused, kept_out, left)
 
 
 def _by_queue(jobs: Sequence[OutgoingJob]) -> list[list[OutgoingJob]]:

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from djqueue.databases import holding
 from djqueue.databases.holding import later
 from djqueue.databases.now import UtcNow
+from djqueue.dispatch.unique.keys import key_in
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.slices import slices
@@ -131,5 +132,6 @@ def _taken(row: Outbox) -> Taken:
         row.message_group,
         row.deduplication_id,
         row.push_id,
+        key_in(row.payload),
     )
     return Taken(job, row.reservation)

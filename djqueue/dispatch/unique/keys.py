@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.types import UniqueKey
 from djqueue.errors import QueueUnavailable, Unsupported
-from djqueue.payload.links import Links, with_links
+from djqueue.payload.links import Links, links_of, may_be_linked, with_links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,11 +16,20 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import Driver, OutgoingJob
     from djqueue.jobs.definition.spec import JobSpec
 
-__all__ = ["KeysTaken", "push_all", "push_unique", "with_key"]
+__all__ = ["KeysTaken", "key_in", "push_all", "push_unique", "why_kept_out", "with_key"]
 
 
 class KeysTaken(QueueUnavailable):
-    """Other jobs have the unique keys of some that were pushed: those are `refused`."""
+    """Other jobs have the unique keys of some that were pushed; all the others are stored."""
+
+    def __init__(self, stored: Sequence[str], holders: Mapping[str, str]) -> None:
+        super().__init__(
+            f"{len(holders):,} jobs are unique, and others have their keys.",
+            ambiguous=False,
+            stored=stored,
+        )
+        self.holders = holders
+        """The ids of those others, by the ids of the jobs that were not stored."""
 
 
 def with_key(job: Sendable, spec: JobSpec) -> Sendable:
@@ -29,7 +38,8 @@ def with_key(job: Sendable, spec: JobSpec) -> Sendable:
     """
     key = UniqueKey(spec.unique_key(job.instance), spec.options.unique_for)
     outgoing = job.outgoing
-    payload = with_links(outgoing.payload, Links(unique=key.key, result=job.plan.keeps_result))
+    links = Links(unique=key.key, result=job.plan.keeps_result, unique_for=key.seconds)
+    payload = with_links(outgoing.payload, links)
     return job._replace(outgoing=outgoing._replace(payload=payload, unique=key))
 
 
@@ -42,7 +52,7 @@ def push_unique(connection: str, jobs: Sequence[OutgoingJob]) -> Mapping[str, st
     if not driver.keeps_keys:
         raise Unsupported(
             f'Connection "{connection}" cannot keep jobs unique: {jobs[0].name} was not queued. '
-            "Dispatch it to a database connection, or drop unique=True."
+            "Dispatch it to a database or Redis connection, or drop unique=True."
         )
     return driver.push_unique(jobs)
 
@@ -52,11 +62,23 @@ def push_all(driver: Driver, jobs: Sequence[OutgoingJob]) -> None:
     unique = [job for job in jobs if job.unique is not None] if driver.keeps_keys else []
     others = [job for job in jobs if job.unique is None] if unique else jobs
     driver.push(others)
-    holders = driver.push_unique(unique) if unique else {}
+    try:
+        holders = driver.push_unique(unique) if unique else {}
+    except QueueUnavailable as error:
+        error.stored = error.stored.union(job.id for job in others)
+        raise
     if holders:
-        raise KeysTaken(
-            f"Of {len(jobs):,} jobs {len(holders):,} are unique, and others have their keys.",
-            ambiguous=False,
-            stored=[job.id for job in jobs if job.id not in holders],
-            refused={id: f"job {holder} has its unique key." for id, holder in holders.items()},
-        )
+        raise KeysTaken([job.id for job in jobs if job.id not in holders], holders)
+
+
+def key_in(payload: str) -> UniqueKey | None:
+    """Return the unique key of a job, by its payload; None where it has none."""
+    if not may_be_linked(payload):
+        return None
+    links = links_of(payload)
+    return UniqueKey(links.unique, links.unique_for) if links.unique else None
+
+
+def why_kept_out(holder: str) -> str:
+    """Say which job has the unique key of another one."""
+    return f"job {holder} has its unique key."

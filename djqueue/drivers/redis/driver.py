@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from djqueue.conf.kinds import DURATION, FLAG, WINDOW, Option, named, or_none
 from djqueue.drivers.base import Capabilities, Driver, OutgoingJob, WorkerIdentity
-from djqueue.drivers.redis import checks, scripts
+from djqueue.drivers.redis import checks, scripts, unique
 from djqueue.drivers.redis.inspection import RedisInspector
 from djqueue.drivers.redis.pushing import Push, Pusher
 from djqueue.drivers.redis.servers.calls import Calls, always
@@ -38,6 +38,7 @@ class RedisDriver(Driver):
         "WINDOW": Option(100, WINDOW),
     }
     capabilities = Capabilities(tagged_queues=True)
+    keeps_keys = True
 
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__(settings)
@@ -91,6 +92,10 @@ class RedisDriver(Driver):
             self._store.push(keys.body, made, scripts.PUSH)
 
         self._calls.each(by_queue, always(push), all_answer=True)
+
+    def push_unique(self, jobs: Sequence[OutgoingJob]) -> Mapping[str, str]:
+        self._calls.begin()
+        return unique.push(self._calls, self._pusher, jobs)
 
     def session(self, worker: WorkerIdentity | None = None) -> RedisSession:
         return RedisSession(self._calls, self.settings, worker)

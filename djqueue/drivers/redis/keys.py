@@ -12,6 +12,7 @@ the tag within it.
     held     hash    id → fence:session:attempt:interruptions:reserved, ms:order:score:worker
     state    hash    id → attempts:interruptions:order:history; only once a job has come back
     wake     list    at most a few tokens; idle workers wait for one
+    unique   hash    key → id of the job that took it last, and `:ms` after which others take it
     push     string  the last call of one pusher, for a minute; see `pushing`
 
 The order is the rank (100 minus the priority, three digits) and a number (twelve hexadecimal
@@ -47,6 +48,7 @@ class Keys(NamedTuple):
     held: bytes
     state: bytes
     wake: bytes
+    unique: bytes
     push: bytes
     """What the names of the keys of pushers begin with."""
 

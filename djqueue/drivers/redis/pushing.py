@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import OutgoingJob
     from djqueue.drivers.redis.keys import Keys
+    from djqueue.drivers.redis.scripts import Script
 
 CHUNK = 250
 CHUNK_BYTES = 1024 * 1024
@@ -85,18 +86,36 @@ class Pusher:
         return self._push(keys, (job,), list(_arguments(job)))
 
     def _push(self, keys: Keys, jobs: Sequence[OutgoingJob], arguments: list[Any]) -> Push:
+        name = self._next_name()
+        beginning = self._beginnings.get(keys)
+        if beginning is None or self._repeated_by_others:
+            beginning = self._beginnings[keys] = self._beginning(scripts.PUSH, keys, jobs)
+        return Push(name, beginning, arguments, [job.id for job in jobs])
+
+    def unique(self, keys: Keys, jobs: Sequence[OutgoingJob]) -> Push:
+        """Return the call that pushes jobs of one queue which have unique keys."""
+        name = self._next_name()
+        arguments: list[Any] = []
+        for job in jobs:
+            assert job.unique is not None  # noqa: S101 - it is pushed as a unique job
+            key, seconds = job.unique
+            arguments += (key, "" if seconds is None else milliseconds(seconds), *_arguments(job))
+        beginning = self._beginning(scripts.PUSH_UNIQUE, keys, jobs)
+        return Push(name, beginning, arguments, [job.id for job in jobs])
+
+    def _next_name(self) -> str:
         if self._pid != os.getpid():
             # A process that was forked has a name of its own.
             self._pid, self._name, self._beginnings = os.getpid(), secrets.token_hex(5), {}
         self._number = (self._number + 1) % 0x1000000
-        beginning = self._beginnings.get(keys)
-        if beginning is None or self._repeated_by_others:
-            own = b"%b:%b" % (keys.push, self._name.encode())
-            named = [b"%b:job:%b" % (keys.push, job.push_name.encode()) for job in jobs]
-            more = named if self._repeated_by_others else []
-            beginning = self._beginnings[keys] = scripts.PUSH.call(keys, [own, *more])
-        name = f"{self._name}{self._number:06x}"
-        return Push(name, beginning, arguments, [job.id for job in jobs])
+        return f"{self._name}{self._number:06x}"
+
+    def _beginning(
+        self, script: Script, keys: Keys, jobs: Sequence[OutgoingJob]
+    ) -> tuple[Any, ...]:
+        own = b"%b:%b" % (keys.push, self._name.encode())
+        named = [b"%b:job:%b" % (keys.push, job.push_name.encode()) for job in jobs]
+        return script.call(keys, [own, *(named if self._repeated_by_others else ())])
 
 
 def _arguments(job: OutgoingJob) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from djqueue.drivers.base import Exchange, Session
+from djqueue.drivers.redis import scripts
 from djqueue.drivers.redis.codec import milliseconds
 from djqueue.drivers.redis.inspection import find
 from djqueue.drivers.redis.reserving import Holding, Reserving
@@ -62,6 +63,10 @@ class RedisSession(Session):
     def gone(self, ids: Sequence[str]) -> set[str]:
         self._calls.begin()
         return set(ids) - {job.id for job in find(self._calls, self._settings.queue, ids)}
+
+    def free_key(self, id: str, queue: str, key: str) -> None:
+        self._calls.begin()
+        self._calls.run(scripts.FREE_KEY, queue, (key, id), again=True)
 
     def fence(self, reservation: Reservation) -> int:
         return int(str(reservation.handle).partition(":")[0])

@@ -25,8 +25,8 @@ class Script:
     def text(self) -> bytes:
         """The script itself, behind the scripts that it uses."""
         own = _read(self.name)
-        uses = next((line for line in own.splitlines() if line.startswith(b"-- USES")), b"")
-        return b"".join(_read(name) for name in uses.decode().split()[2:]) + own
+        called = [_as_function(name) for name in self._names("CALLS")]
+        return b"".join([*map(_read, self._names("USES")), *called, own])
 
     @cached_property
     def digest(self) -> bytes:
@@ -36,10 +36,12 @@ class Script:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """The names after ``KEYS`` in the script's header."""
-        header = next(
-            line for line in self.text.decode().splitlines() if line.startswith("-- KEYS")
-        )
-        return tuple(header.split()[2:])
+        return tuple(self._names("KEYS"))
+
+    def _names(self, heading: str) -> list[str]:
+        """Return the names behind `heading` in the script's header."""
+        lines = _read(self.name).decode().splitlines()
+        return next((line for line in lines if line.startswith(f"-- {heading}")), "").split()[2:]
 
     def call(self, keys: Keys, more: Sequence[bytes] = ()) -> tuple[bytes | int, ...]:
         """Return the beginning of the command that runs it on these keys, and on `more` behind
@@ -53,7 +55,14 @@ def _read(name: str) -> bytes:
     return files(__package__).joinpath(f"{name}.lua").read_bytes()
 
 
+def _as_function(name: str) -> bytes:
+    """Return a script as a function that another one calls with keys and arguments."""
+    return b"local function %b(KEYS, ARGV)\n%b\nend\n" % (name.encode(), _read(name))
+
+
 PUSH = Script("push")
+PUSH_UNIQUE = Script("push_unique")
+FREE_KEY = Script("free_key")
 EXCHANGE = Script("exchange")
 SETTLE = Script("settle")
 EXTEND = Script("extend")

@@ -1,0 +1,146 @@
+"""Unique jobs on the stores beside the database."""
+
+import pytest
+from django.db import transaction
+
+from djqueue import chain, dispatch_many, queues
+from djqueue.models import FailedJob
+from djqueue.operations.retrying import retry
+from djqueue.testing import work
+from tests import databases
+from tests.composition import unique_jobs
+from tests.composition.unique_jobs import Import, fails, for_a_while, sync, twice, until_start
+from tests.support import wait_until
+from tests.worker.stores import settings_of
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(databases.vendor() != "sqlite", reason="once is enough"),
+]
+
+
+@pytest.fixture(autouse=True, params=["redis", "cluster"])
+def store(request, settings):
+    unique_jobs.ran.clear()
+    unique_jobs.seen.clear()
+    settings.DJQUEUE = settings_of(request.param, request)
+    yield request.param
+    queues["store"].clear()
+    queues["store"].close()
+
+
+def run(count=1):
+    """Run so many jobs: a store may take a moment to hand them out."""
+    ran = 0
+
+    def has_run():
+        nonlocal ran
+        ran += work(max_jobs=count - ran)
+        return ran == count
+
+    wait_until(has_run)
+
+
+def test_a_second_dispatch_queues_nothing_and_names_the_first():
+    first, second = sync.dispatch(1), sync.dispatch(1)
+    assert (first.created, first.existing) == (True, None)
+    assert (second.created, second.existing) == (False, first.id)
+    assert sync.dispatch(2).created
+    run(2)
+    assert sync.dispatch(1).created
+    assert sorted(unique_jobs.ran) == [1, 2]
+
+
+def test_the_key_is_kept_between_two_attempts():
+    twice.dispatch()
+    run()
+    assert not twice.dispatch().created
+    run()
+    assert unique_jobs.seen == [False]
+    assert twice.dispatch().created
+
+
+def test_many():
+    jobs = [Import("a"), sync.bind(1), Import("a", page=2), sync.bind(2), Import("b")]
+    assert dispatch_many(jobs) == 4
+    assert dispatch_many(jobs) == 0
+    run(4)
+    assert dispatch_many(jobs * 100) == 4
+
+
+def test_a_cancelled_job_frees_its_key():
+    first = sync.dispatch(1)
+    assert sync.dispatch(1).cancel()  # which is about the first
+    assert sync.dispatch(1).created
+    assert first.status in ("unknown", "waiting")
+
+
+def test_a_cleared_queue_frees_its_keys():
+    sync.dispatch(1)
+    queues["store"].clear()
+    assert sync.dispatch(1).created
+
+
+def test_the_time_after_which_it_is_taken_over():
+    first = for_a_while.using(delay=100).dispatch()
+    assert for_a_while.dispatch().existing == first.id
+    short = unique_jobs.for_a_moment.dispatch()
+    assert unique_jobs.for_a_moment.dispatch().existing == short.id
+    wait_until(lambda: unique_jobs.for_a_moment.dispatch().created)
+
+
+def test_the_key_is_free_when_it_begins():
+    until_start.dispatch()
+    assert not until_start.dispatch().created
+    run()
+    assert unique_jobs.seen == [True]
+
+
+def test_in_a_transaction_it_is_known_after_the_commit():
+    with transaction.atomic():
+        first, second = sync.dispatch(1), sync.dispatch(1)
+        assert (first.created, second.created, second.existing) == (None, None, None)
+    assert first.created
+    assert (second.created, second.existing) == (False, first.id)
+
+
+def test_a_rollback_frees_the_key():
+    with transaction.atomic():
+        sync.dispatch(1)
+        transaction.set_rollback(True)
+    assert sync.dispatch(1).created
+
+
+def test_a_failed_job_takes_its_key_again_or_is_refused():
+    fails.dispatch()
+    run()
+    retry()
+    assert not fails.dispatch().created
+    run()
+    other = fails.dispatch()
+    done = retry()
+    assert done.moved == 0
+    assert list(done.refused) == [f"job {other.id} has its unique key."]
+    assert FailedJob.objects.count() == 1
+
+
+def test_steps_of_chains_are_exempt():
+    chain([sync.bind(1), sync.bind(1)]).dispatch()
+    assert sync.dispatch(1).created
+    run(3)
+    assert unique_jobs.ran == [1, 1, 1]
+
+
+def test_what_goes_through_the_outbox_is_as_unique(settings, store):
+    settings.DJQUEUE["CONNECTIONS"]["store"]["OUTBOX"] = True
+    settings.DJQUEUE = {**settings.DJQUEUE}
+    with transaction.atomic():
+        first, second = sync.dispatch(1), sync.dispatch(1)
+    assert first.created
+    assert (second.created, second.existing) == (False, first.id)
+    assert sync.dispatch(1).existing == first.id
+    run()
+    assert not FailedJob.objects.exists()
+    with transaction.atomic():
+        assert dispatch_many([sync.bind(1), sync.bind(1)]) == 2  # not known yet
+    assert sync.dispatch(1).created is False
