@@ -83,7 +83,7 @@ def test_an_idle_worker_is_woken(ledger, redis_queue):
 
 
 def test_a_job_longer_than_its_lease_runs_once(ledger, redis_queue):
-    jobs.record.dispatch(1, 12.0)
+    jobs.record.dispatch(1, 9.0)
     with start_worker() as one, start_worker() as two:
         wait_until(lambda: ledger.lines("end"), 30)
         assert one.stop() == two.stop() == 0

@@ -37,7 +37,7 @@ def port(settings, beanstalkd_server):
 def test_a_job_that_is_held_for_a_shorter_time_than_its_worker_says_runs_once(port, ledger):
     overrides = {"DJQUEUE": told(port, 600)}
     with start_worker(overrides=overrides), start_worker(overrides=overrides):
-        job = jobs.beating.dispatch(1, 13)
+        job = jobs.beating.dispatch(1, 12)
         wait_until(lambda: ledger.details("end") == ["1"], 30)
     assert ledger.count("begin") == {job.id: 1}
 

@@ -153,10 +153,10 @@ def test_workers_that_stop_when_empty_take_over_what_nobody_can_hold_any_more(
 
 def test_a_job_may_lock_the_database_for_longer_than_the_lease(ledger):
     """On SQLite its worker cannot give a sign of life meanwhile, and nobody can take it over."""
-    jobs.insert_note.dispatch(1, 6.0)
+    jobs.insert_note.dispatch(1, 4.5)
     with start_worker() as worker, start_worker() as other:
         wait_until(lambda: ledger.lines("begin"))
-        time.sleep(7)
+        time.sleep(5)
         wait_until(lambda: not QueuedJob.objects.exists(), timeout=15)
         assert worker.stop() == other.stop() == 0
     assert len(ledger.lines("begin")) == 1
