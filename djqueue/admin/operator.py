@@ -263,9 +263,6 @@ class OperatorAdmin(ReadOnlyAdmin):
         """Return Django's addresses, and one that applies a verb to one row. Each act commits in
         steps of its own, also where ATOMIC_REQUESTS is on: a rollback of the request would bring
         failed jobs back whose jobs are in another store already.
-
-        Each act commits in steps of its own, also where ATOMIC_REQUESTS is on: a rollback of the
-        request would bring failed jobs back whose jobs are in another store already.
         """
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
         view = self.admin_site.admin_view(self.act_view)

@@ -48,9 +48,6 @@ def driver_class(settings: ConnectionSettings) -> type[Driver]:
     """Return the class that a connection's ``DRIVER`` names. Raises `MissingPackage` when its
     client library is not installed, `ConfigurationError` when the name is unknown, cannot be
     imported or names something else than a driver.
-
-    Raises `MissingPackage` when its client library is not installed, `ConfigurationError` when
-    the name is unknown, cannot be imported or names something else than a driver.
     """
     path = driver_path(settings.driver)
     if "." not in path:

@@ -369,9 +369,6 @@ class Driver(ABC):
         """Return the session through which `worker` reserves and settles, without asking a server.
         A driver has one session. Without a worker it is the session of a process that other workers
         cannot find dead: of a child that settles its own job, and of a test that works off a queue.
-
-        Without a worker it is the session of a process that other workers cannot find dead: of a
-        child that settles its own job, and of a test that works off a queue.
         """
 
     @abstractmethod

@@ -91,9 +91,6 @@ class Exchanger:
         """Settle ends, and reserve up to `room` jobs of `queues`, if it is time for either. While
         children are `busy`, an end waits a moment for others. After the end of the lease nothing is
         settled: others may have the jobs.
-
-        While children are `busy`, an end waits a moment for others. After the end of the lease
-        nothing is settled: others may have it.
         """
         store = self._store
         if self._asked is None and store.may_ask() and store.now() < store.lease.ends_at:

@@ -29,9 +29,6 @@ LONGEST = 200
 def condition(text: str, free: str = "name", *, exceptions: bool = False) -> Q:
     """Return the condition that all words of a search make. Words without a qualifier are looked
     for in ids, in names and in the column `free`; with `exceptions` ``exc:`` is a qualifier too.
-
-    Words without a qualifier are looked for in ids, in names and in the column `free`; with
-    `exceptions` ``exc:`` is a qualifier too.
     """
     words = _words(text)[:MOST_WORDS] if len(text) <= LONGEST and "\0" not in text else None
     if words is None:

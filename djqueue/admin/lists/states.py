@@ -19,9 +19,6 @@ __all__ = ["with_state"]
 def with_state(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Return `rows` with the columns that the screens add: ``state`` (the text of a `State`),
     ``now`` (the store's clock), and ``holder``, the name of the worker.
-
-    That is ``state`` (the text of a `State`), ``now`` (the store's clock), and ``holder``, the
-    name of the worker.
     """
     from djqueue.models import Worker
 

@@ -47,8 +47,6 @@ class Settling:
     def settle(self, pairs: Sequence[Pair]) -> set[str]:
         """Delete or put back jobs that have just been touched. Return the ids of the lost ones.
         Rows of jobs that stay come first: only then may another worker be given the job.
-
-        Rows of what stays come first: only then may another worker be given the job.
         """
         kept = [(s, h) for s, h in pairs if s.verdict is not Verdict.REMOVE]
         lost = self._guard.put_back([(s, h.claim.number) for s, h in kept]) if kept else set()
@@ -130,10 +128,6 @@ class Settling:
         before: a job whose row can be ended has ended, and the next worker that reserves it deletes
         it. The same holds for a job that the server does not have, and that no other worker took
         over.
-
-        A deletion whose answer was lost may be carried out at any moment, whatever the server says
-        before: a job whose row can be ended has ended, and the next worker that reserves it deletes
-        it. The same holds for a job that the server does not have, and no other worker took over.
         """
         if not pairs:
             return set()

@@ -30,9 +30,6 @@ def in_state(state: State) -> Q:
     """Return the rows of a state. A delayed row that is due but not yet in line counts as waiting:
     a worker promotes it before it reserves. Stuck means reserved, with an expired lease, and not
     taken over yet.
-
-    A delayed row that is due but not yet in line counts as waiting: a worker promotes it before
-    it reserves. Stuck means reserved, with an expired lease, and not taken over yet.
     """
     if state is State.WAITING:
         return Q(line__isnull=False) | Q(
@@ -67,8 +64,6 @@ def behind(
 ) -> QuerySet[QueuedJob]:
     """Return only rows behind the one whose uuid is `after`; all of them if it is gone. Compared
     within the database: a time that went through Python may come back as another text.
-
-    Compared within the database: a time that went through Python may come back as another text.
     """
     last = jobs(alias).filter(uuid=after)
     row = last.values(*order).first()

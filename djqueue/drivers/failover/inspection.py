@@ -95,8 +95,6 @@ class FailoverInspector(Inspector):
         """Act on each member that can be reached, then raise the error of one that cannot. Return
         the number of jobs. When `enough` of them are found, a member that cannot be reached has
         nothing to add.
-
-        With `enough` of them a member that cannot be reached has nothing to add.
         """
         done = 0
         silent: QueueUnavailable | None = None

@@ -22,8 +22,6 @@ def make_members(connection: ConnectionSettings) -> list[Driver]:
     """Return the drivers of the members in order; those of a failover among them stand in its
     place. Raises `ConfigurationError` if there are none, or if one leads back to a failover that it
     is part of.
-
-    `ConfigurationError` if there are none, or if one leads back to a failover that it is part of.
     """
     members = {each.name: each for each in _members(connection, settings(), ())}
     return [make_driver(each) for each in members.values()]

@@ -101,10 +101,6 @@ class Guard:
         """Record that the store has handed out `jobs`. Return the row of each, in order. `ours`:
         the numbers of the jobs that this worker holds, by id. `gone`: ids of the store's own
         (`GuardRow.held_as`) that it no longer has, so that no worker holds a job as one of them.
-
-        `ours`: the numbers of the jobs that this worker holds, by id. `gone`: ids of the store's
-        own (`GuardRow.held_as`) that it no longer has, so that no worker holds a job as one of
-        them.
         """
         taking = Taking(self._table, self._lease, ours, gone)
         with self._translated_errors():
@@ -183,8 +179,6 @@ class Guard:
         """Record that a job is cancelled: a worker that is handed it deletes it, and the outcome of
         a worker that runs it is ignored. Return whether that is recorded. `unseen`: also when no
         worker has ever held the job, as far as the rows say.
-
-        `unseen`: also when no worker has ever held the job, as far as the rows say.
         """
         from djqueue.models import Run
 

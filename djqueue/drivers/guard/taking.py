@@ -158,9 +158,6 @@ class Taking:
         """Return the jobs whose workers cannot be gone: they have extended within the lease.
         Without a lease only the store knows which workers live: what it hands out is free, and
         another copy of the same push is held as long as the store has it.
-
-        Without a lease only the store knows which workers live: what it hands out is free, and
-        another copy of the same push is held as long as the store has it.
         """
         if self._lease is None:
             held = {id: known[id]["held_as"] for id in jobs if id in known}

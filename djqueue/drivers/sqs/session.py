@@ -140,8 +140,6 @@ class SqsSession(GuardedSession[Message]):
     def _receive(self, queues: Sequence[str], limit: int) -> list[Message]:
         """Receive up to `limit` messages, queue after queue. A worker that holds nothing waits for
         the first one: no job of its own is kept waiting.
-
-        A worker that holds nothing waits for the first one: no job of its is kept waiting.
         """
         wait = self._wait if not self._holdings and len(queues) == 1 else 0
         if not self._client.may_wait(wait):

@@ -20,7 +20,7 @@ def connections_after(job: str) -> bool:
     or not; a connection that is broken or too old is closed. Language, time zone and context
     variables need no care: each job runs in a context of its own.
 
-    Whether a connection is open now.
+    Return whether a connection is open now.
     """
     open_ones = False
     for connection in connections.all(initialized_only=True):

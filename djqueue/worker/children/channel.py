@@ -192,8 +192,6 @@ class OutcomeReader:
     def feed(self, data: bytes) -> Iterator[ChildReport]:
         """Return the answers that are complete by now. A last answer that a dead child cut off
         never is. Raises `GarbledError` for anything else.
-
-        `GarbledError` for anything else.
         """
         buffer = self._buffer + data if self._buffer else data
         position, end, head = 0, len(buffer), _OUTCOME.size

@@ -57,8 +57,6 @@ def end(living: Collection[int], spared: Collection[int] = ()) -> bool:
     """Kill the descendants that belong to none of the `living` children. Return whether there was
     one. Their own children fall to this process when they are gone, so repeat this until there is
     none.
-
-    Those below them fall to us when they are gone, so this is to be repeated until there is none.
     """
     found = False
     for pid in children():

@@ -215,8 +215,6 @@ class Dialect(ABC):
     def put_back(self, settlement: Settlement) -> bool:
         """Settle a verdict that keeps the row. Return False if the reservation was lost. The
         fencing number grows here too: whatever the old holder still sends finds another number.
-
-        The fencing number grows here too: whatever its old holder still sends finds another one.
         """
         id, number = settlement.reservation.handle
         verdict = settlement.verdict

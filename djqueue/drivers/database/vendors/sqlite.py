@@ -55,9 +55,6 @@ class SqliteDialect(Dialect):
     def transaction(self) -> Iterator[None]:
         """Begin with BEGIN IMMEDIATE on a worker's own connection. A transaction that reads first
         fails at its first write when another connection wrote in between.
-
-        A transaction that reads first fails at its first write when another connection wrote in
-        between.
         """
         if not self.owned or self.connection.in_atomic_block:
             with super().transaction():

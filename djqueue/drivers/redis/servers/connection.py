@@ -52,8 +52,6 @@ class ServerConnection:
     def run(self, command: Sequence[Any], script: Script | None = None) -> Any:
         """Send one command and return its answer. Raises redis-py's errors unchanged. A script that
         the server does not know is sent whole; it has not run before that.
-
-        A script that the server does not know is sent whole; it has not run before that.
         """
         self.send(command)
         try:

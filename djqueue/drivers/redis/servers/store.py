@@ -68,8 +68,6 @@ class Store(ABC):
     ) -> Any:
         """Run a command on the server of `key`. `again`: running it twice does no harm, so it is
         sent once more when the connection broke.
-
-        `again`: it does no harm twice, so it is sent once more when the connection broke.
         """
         with self.explained():
             self.allow_time()

@@ -12,9 +12,6 @@ def parts_of(url: str) -> SplitResult | None:
     """Return the parts of a URL whose port can be asked for; None if it cannot be read. A ``#``,
     ``/`` or ``?`` in a password ends the address: what follows, up to the ``@``, is then in the
     path, the query or the fragment.
-
-    A ``#``, ``/`` or ``?`` in a password ends the address: what follows, up to the ``@``, is then
-    in the path, the query or the fragment.
     """
     try:
         parts = urlsplit(url)
