@@ -17,7 +17,7 @@ from djqueue.errors import (
     Unsupported,
 )
 from djqueue.jobs import registry
-from djqueue.operations import failed_jobs, selection
+from djqueue.operations import failed_jobs, kept_results, selection
 from djqueue.payload import history, parts, payload
 from djqueue.payload.backoff import Exponential
 from djqueue.payload.packing import TooLong
@@ -73,18 +73,36 @@ def show(text: str, connection: str | None = None) -> dict[str, Any]:
     arguments``; ``display_name`` and ``context`` where the job has one; ``damaged`` where the
     payload or its arguments cannot be read; and ``remark`` where no worker that runs this code
     would run the job.
+
+    A job whose result is kept has ``progress result owner`` as well, as far as they are known, also
+    when it has ended and is in no store.
     """
-    try:
-        return _stored(*selection.locate(text, connection))
-    except JobNotFound as error:
-        missing = error
+    missing: list[JobNotFound] = []
+    for look in (_look_in_stores, _look_in_failed_jobs, _look_in_results):
+        try:
+            return look(text, connection)
+        except JobNotFound as error:
+            missing.append(error)
+    # The one that knows candidates, or connections that were silent, has more to say.
+    raise max(missing, key=lambda each: len(str(each)))
+
+
+def _look_in_stores(text: str, connection: str | None) -> dict[str, Any]:
+    return _stored(*selection.locate(text, connection))
+
+
+def _look_in_failed_jobs(text: str, connection: str | None) -> dict[str, Any]:
     try:
         return _failed(failed_jobs.find(text))
     except Unsupported:
-        raise missing from None
-    except JobNotFound as error:
-        # The one that knows candidates, or connections that were silent, has more to say.
-        raise max(missing, error, key=lambda each: len(str(each))) from None
+        raise JobNotFound("") from None
+
+
+def _look_in_results(text: str, connection: str | None) -> dict[str, Any]:
+    row = kept_results.find(text)
+    if row is None:
+        raise JobNotFound("")
+    return kept_results.describe(row)
 
 
 def describe_job(connection: str, job: StoredJob) -> dict[str, Any]:
@@ -138,6 +156,7 @@ def _stored(connection: str, job: StoredJob) -> dict[str, Any]:
         "worker": job.worker,
         **_content(job.payload, job.name),
         "history": masked(history.read(job.history).attempts),
+        **kept_results.shown(job.id),
     }
 
 
@@ -148,6 +167,7 @@ def _failed(row: FailedJob) -> dict[str, Any]:
         **_content(row.payload, row.name),
         "history": masked(history.read(row.history).attempts),
         "exception": masked_text(row.exception),
+        **kept_results.shown(str(row.uuid)),
     }
 
 

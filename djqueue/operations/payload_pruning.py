@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from djqueue.models import Payload
 
-__all__ = ["prune_payloads"]
+__all__ = ["prune_payloads", "still_needed"]
 
 SLICE = 200
 SHARDS = 16
@@ -74,7 +74,7 @@ def _orphans(age: timedelta) -> Iterator[list[str]]:
         connection = rows[0].connection
         uuids = [row.uuid for row in rows if row.connection == connection]
         try:
-            needed = _needed(connection, uuids)
+            needed = still_needed(connection, uuids)
         except QueueUnavailable:
             silent.add(connection)
             continue
@@ -96,7 +96,7 @@ def _due(age: timedelta, silent: set[str]) -> QuerySet[Payload]:
     return _table().filter(known | foreign).defer("body")
 
 
-def _needed(connection: str, uuids: list[UUID]) -> set[UUID]:
+def still_needed(connection: str, uuids: list[UUID]) -> set[UUID]:
     """Return the ids that have a job, or a row that stands for one. Failed rows are read before and
     after the others: a job that is retried meanwhile moves from one place to the other.
     """

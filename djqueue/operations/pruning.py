@@ -14,7 +14,7 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import unique_keys
-from djqueue.operations import failed_jobs
+from djqueue.operations import failed_jobs, kept_results
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -38,8 +38,8 @@ SLICE = 500
 
 def prune(budget: float = BUDGET) -> bool:
     """Remove failed jobs above the age in the settings, old guard rows, ended pauses, free slots of
-    limits, free unique keys, and outbox rows of connections that no longer exist. Return False if
-    `budget` ran out before all was removed.
+    limits, free unique keys, old results, and outbox rows of connections that no longer exist.
+    Return False if `budget` ran out before all was removed.
     """
     end = time.monotonic() + budget
     known = settings()
@@ -52,6 +52,7 @@ def prune(budget: float = BUDGET) -> bool:
         _delete(_freed_keys(alias), end)
     if known.limits.cache is None:
         _delete(_idle_slots(known.limit_database), end)
+    kept_results.prune(end)
     if outbox.in_use():
         outbox.give_up_forgotten()
     return time.monotonic() < end

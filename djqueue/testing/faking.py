@@ -37,6 +37,7 @@ class FakeQueue:
         """Each dispatch with its connection, queue and delay, in order."""
         self.chains: list[RecordedSteps] = []
         """The chains among them, whose first steps are in `recorded`."""
+        self._results: dict[type, Any] = {}
         self._pending: dict[str, Recorded] = {}
         """What `run` has not run yet."""
 
@@ -63,7 +64,13 @@ class FakeQueue:
         recorded = Recorded.of(job)
         self.recorded.append(recorded)
         self._pending[recorded.id] = recorded
-        return RecordedJob(recorded, self._pending)
+        return RecordedJob(recorded, self._pending, self._results)
+
+    def result(self, job: Wanted, value: object) -> None:
+        """Let ``result()`` of each dispatch of `job` return `value`, or raise it where it is an
+        exception.
+        """
+        self._results[_class_of(job)] = value
 
     def record_chain(
         self, steps: Sequence[Sendable], on_failure: Sequence[Sendable]
