@@ -59,7 +59,9 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "djqueue.http.ContextMiddleware",
 ]
+LOGIN_URL = "admin:login"
 
 TEMPLATES = [
     {

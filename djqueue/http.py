@@ -1,19 +1,33 @@
-"""For ``MIDDLEWARE``: the context that jobs have of the request that dispatches them."""
+"""Jobs and requests: the context that jobs have of the request that dispatches them, and the view
+of a job's result.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_safe
 
 from djqueue.context import request_scope
+from djqueue.dispatch.dispatched import find
+from djqueue.errors import QueueError
+from djqueue.results import asking
+from djqueue.results.asking import JobStatus, plain
 
-__all__ = ["ContextMiddleware"]
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from djqueue.models import JobResult
+
+__all__ = ["ContextMiddleware", "result"]
 
 _FIT = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 
@@ -58,3 +72,38 @@ def _scope_of(request: HttpRequest) -> AbstractContextManager[None]:
         return key if key is None or isinstance(key, int) else str(key)
 
     return request_scope({"request_id": request_id}, {"user_id": user_id})
+
+
+@require_safe
+@cache_control(private=True, no_store=True)
+def result(request: HttpRequest, id: UUID) -> JsonResponse:
+    """Answer with ``id status progress value error finished_at`` of a job whose result is kept, as
+    JSON: to its owner alone. To everybody else there is no such job.
+    """
+    row = asking.read(str(id))
+    user = getattr(request, "user", None)
+    if row is None or user is None or not row.owner or row.owner != _key_of(user):
+        return JsonResponse({"error": "There is no such job."}, status=404)
+    progress = asking.progress_of(row)
+    return JsonResponse(
+        {
+            "id": str(row.id),
+            "status": asking.ended_as(row) or _status_of(row),
+            "progress": None if progress is None else progress._asdict(),
+            "value": None if row.value is None else plain(json.loads(row.value)),
+            "error": row.error,
+            "finished_at": row.finished_at,
+        }
+    )
+
+
+def _key_of(user: Any) -> str:
+    return str(user.pk) if user.is_authenticated else ""
+
+
+def _status_of(row: JobResult) -> JobStatus:
+    """Return where a job stands that has not ended. A store that is away is no error here."""
+    try:
+        return find(str(row.id), row.connection).status
+    except QueueError:
+        return JobStatus.WAITING if row.done is None else JobStatus.RUNNING

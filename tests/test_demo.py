@@ -76,3 +76,35 @@ def test_it_runs_without_a_worker_on_the_sync_connection(start):
     check(output)
     assert "ConnectionError: the exchange does not answer" in output
     assert "queue_work" not in output
+
+
+PAGE = """
+import re
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.management import call_command
+from django.test import Client
+
+call_command("migrate", verbosity=0)
+client = Client(SERVER_NAME="localhost")
+client.force_login(User.objects.create_superuser("anna", "anna@example.com"))
+table = ContentFile(b"AD\\t+4230+00131\\tEurope/Andorra\\n", name="few.tab")
+page = client.post("/import/", {"table": table}, follow=True).content.decode()
+[url] = re.findall('data-djqueue-url="([^"]+)"', page)
+print(client.get(url).json())
+print(Client(SERVER_NAME="localhost").get(url).status_code)
+"""
+
+
+def test_its_page_shows_an_import_to_the_user_who_began_it(tmp_path):
+    environment = {
+        **{key: value for key, value in os.environ.items() if "DJANGO" not in key},
+        "DEMO_FOLDER": str(tmp_path / "demo"),
+        "QUEUE_CONNECTION": "sync",
+    }
+    command = [sys.executable, "manage.py", "shell", "-c", PAGE]
+    output = subprocess.check_output(command, cwd=ROOT, env=environment, text=True)
+    assert "'status': 'done'" in output
+    assert "'value': 1" in output
+    assert "'percent': 100" in output
+    assert output.rstrip().endswith("404")

@@ -49,6 +49,7 @@ LAYERS: dict[str, list[str]] = {
         "pytest_plugin",
         "templatetags",
         "testing",
+        "urls",
         "",  # djqueue itself: the names that users import
     ],
 }

@@ -1,8 +1,24 @@
-"""URLs of the test project: the admin."""
+"""URLs of the test project: the admin, results, and a page that shows one."""
 
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.http import HttpRequest, HttpResponse
+from django.template import RequestContext, Template
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+PAGE = """{% load djqueue %}<!doctype html><html lang="en"><head><meta charset="utf-8">
+<title>Progress</title>{% job_progress_script %}</head>
+<body>{% job_progress job %}</body></html>"""
+
+
+def progress(request: HttpRequest, job: str) -> HttpResponse:
+    """A page of a project with the progress of a job."""
+    return HttpResponse(Template(PAGE).render(RequestContext(request, {"job": job})))
+
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("jobs/", include("djqueue.urls")),
+    path("progress/<job>/", progress),
+]

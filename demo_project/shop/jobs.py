@@ -15,7 +15,7 @@ from demo_project.shop.models import Customer, ExchangeRate, Invoice, Order, Tim
 from djqueue import Job, current_job, job
 
 
-class ImportTimeZones(Job, atomic=True, tries=3):
+class ImportTimeZones(Job, atomic=True, tries=3, store_result=True):
     """Import an uploaded table: all of it or nothing, and exactly once.
 
     With ``atomic=True`` the rows, the mail job and the end of this job are one transaction.
@@ -25,6 +25,7 @@ class ImportTimeZones(Job, atomic=True, tries=3):
 
     def handle(self) -> int:
         rows, refused = tables.read(self.upload.path)
+        current_job().progress(0, len(rows), f"{len(rows)} time zones")
         TimeZone.objects.bulk_create(
             [TimeZone(**row) for row in rows],
             batch_size=200,
@@ -36,6 +37,7 @@ class ImportTimeZones(Job, atomic=True, tries=3):
         self.upload.refused = "\n".join(refused)
         self.upload.save()
         tell_uploader.dispatch(self.upload)
+        current_job().progress(len(rows), len(rows))
         return len(rows)
 
 

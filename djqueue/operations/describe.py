@@ -5,9 +5,12 @@ Secrets in it are masked (see `djqueue.text.masking`).
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
 
 from djqueue.errors import (
     InvalidPayload,
@@ -17,11 +20,13 @@ from djqueue.errors import (
     Unsupported,
 )
 from djqueue.jobs import registry
-from djqueue.operations import failed_jobs, kept_results, selection
+from djqueue.operations import failed_jobs, selection
 from djqueue.payload import history, parts, payload
 from djqueue.payload.backoff import Exponential
 from djqueue.payload.packing import TooLong
 from djqueue.payload.store import unpacked
+from djqueue.results import asking, rows
+from djqueue.text import short_ids as ids
 from djqueue.text.masking import MASK, masked, masked_text
 from djqueue.text.printable import one_line
 
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from djqueue.drivers.base import StoredJob
-    from djqueue.models import FailedJob
+    from djqueue.models import FailedJob, JobResult
     from djqueue.operations.status import QueueStatus
 
 __all__ = [
@@ -99,10 +104,10 @@ def _look_in_failed_jobs(text: str, connection: str | None) -> dict[str, Any]:
 
 
 def _look_in_results(text: str, connection: str | None) -> dict[str, Any]:
-    row = kept_results.find(text)
+    row = _find_result(text)
     if row is None:
         raise JobNotFound("")
-    return kept_results.describe(row)
+    return _kept(row)
 
 
 def describe_job(connection: str, job: StoredJob) -> dict[str, Any]:
@@ -156,7 +161,7 @@ def _stored(connection: str, job: StoredJob) -> dict[str, Any]:
         "worker": job.worker,
         **_content(job.payload, job.name),
         "history": masked(history.read(job.history).attempts),
-        **kept_results.shown(job.id),
+        **_result_of(job.id),
     }
 
 
@@ -167,8 +172,60 @@ def _failed(row: FailedJob) -> dict[str, Any]:
         **_content(row.payload, row.name),
         "history": masked(history.read(row.history).attempts),
         "exception": masked_text(row.exception),
-        **kept_results.shown(str(row.uuid)),
+        **_result_of(str(row.uuid)),
     }
+
+
+def _find_result(text: str) -> JobResult | None:
+    """Return the result of the job whose id is `text`, or begins or ends with it; None where none
+    are kept. Raises `JobNotFound`.
+    """
+    alias = rows.store()
+    if alias is None:
+        return None
+    part = ids.digits(text)
+    whole = len(part) == ids.LENGTH
+    like = Q(id__startswith=ids.as_begin(part)) | Q(id__endswith=ids.as_end(part))
+    found = list(
+        rows.table(alias).filter(Q(id=part) if whole else like)[: failed_jobs.CANDIDATES + 1]
+    )
+    if len(found) == 1:
+        return found[0]
+    raise failed_jobs.not_found("result", text, [str(row.id) for row in found])
+
+
+def _result_of(id: str) -> dict[str, Any]:
+    """Return ``progress``, ``result`` and ``owner`` of a job, as far as they are known."""
+    row = asking.read(id)
+    return {} if row is None else _about(row)
+
+
+def _kept(row: JobResult) -> dict[str, Any]:
+    """Return everything about a result whose job is in no store any more."""
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "queue": row.queue,
+        "connection": row.connection,
+        "state": str(asking.ended_as(row) or asking.JobStatus.UNKNOWN),
+        "created_at": row.created_at,
+        "finished_at": row.finished_at,
+        **_about(row),
+        **({} if row.error is None else {"error": masked_text(row.error)}),
+    }
+
+
+def _about(row: JobResult) -> dict[str, Any]:
+    progress = asking.progress_of(row)
+    about: dict[str, Any] = {}
+    if progress is not None:
+        said = f": {masked_text(progress.message)}" if progress.message else ""
+        about["progress"] = f"{progress.done:g} of {progress.total:g} ({progress.percent} %){said}"
+    if row.value is not None:
+        about["result"] = masked(json.loads(row.value))
+    if row.owner:
+        about["owner"] = row.owner
+    return about
 
 
 def _content(text: str, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
@@ -14,12 +15,15 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import unique_keys
-from djqueue.operations import failed_jobs, kept_results
+from djqueue.errors import QueueUnavailable
+from djqueue.operations import failed_jobs
+from djqueue.operations.payload_pruning import still_needed
+from djqueue.results import rows
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from djqueue.models import Control, Key, Run, Slot
+    from djqueue.models import Control, JobResult, Key, Run, Slot
 
 __all__ = ["prune"]
 
@@ -52,10 +56,42 @@ def prune(budget: float = BUDGET) -> bool:
         _delete(_freed_keys(alias), end)
     if known.limits.cache is None:
         _delete(_idle_slots(known.limit_database), end)
-    kept_results.prune(end)
+    _prune_results(end)
     if outbox.in_use():
         outbox.give_up_forgotten()
     return time.monotonic() < end
+
+
+def _prune_results(end: float) -> None:
+    """Delete results that were kept for long enough, until the moment `end` (monotonic). A row
+    without an end goes only if there is no such job any more.
+    """
+    alias = rows.store()
+    if alias is None:
+        return
+    old = rows.table(alias).filter(keep_until__lt=UtcNow())
+    ended = old.exclude(finished_at=None)
+    while time.monotonic() < end and (
+        keys := list(ended.order_by("keep_until").values_list("pk", flat=True)[:SLICE])
+    ):
+        delete_rows(ended.filter(pk__in=keys))
+    lost = old.filter(finished_at=None)
+    while time.monotonic() < end and (some := list(lost.order_by("keep_until")[:SLICE])):
+        some.sort(key=lambda row: row.connection)
+        for connection, each in groupby(some, key=lambda row: row.connection):
+            _prune_lost(alias, connection, list(each))
+
+
+def _prune_lost(alias: str, connection: str, some: list[JobResult]) -> None:
+    every = [row.id for row in some]
+    try:
+        kept = still_needed(connection, every)
+    except QueueUnavailable:
+        kept = set(every)
+    later = UtcNow() + timedelta(days=1)
+    rows.table(alias).filter(pk__in=kept).update(keep_until=later)
+    gone = [id for id in every if id not in kept]
+    delete_rows(rows.table(alias).filter(pk__in=gone, finished_at=None))
 
 
 def _old_guards(alias: str) -> QuerySet[Run]:

@@ -32,6 +32,7 @@ __all__ = [
     "Progress",
     "ended_as",
     "pauses",
+    "plain",
     "progress_of",
     "read",
     "value_of",
@@ -123,6 +124,22 @@ def decoded(row: JobResult) -> Any:
     except UnknownJob:
         codec = arguments.compile(Any)  # the code that waits may have no such job
     return codec.decode(json.loads(row.value or "null"), row.name)
+
+
+def plain(stored: Any) -> Any:
+    """Return a stored value as JSON for others than Python: of a type that JSON does not have the
+    text or number, of a model its key.
+    """
+    if isinstance(stored, list):
+        return [plain(each) for each in stored]
+    if not isinstance(stored, dict):
+        return stored
+    if "$" not in stored:
+        return {key: plain(value) for key, value in stored.items()}
+    value = stored.get("v", stored.get("k"))
+    if stored["$"] == "dict" and isinstance(value, list):
+        return {str(plain(key)): plain(each) for key, each in value}
+    return plain(value)
 
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5

@@ -1,0 +1,13 @@
+"""URLs to include in those of a project: ``path("jobs/", include("djqueue.urls"))``.
+
+``<id>/`` is the result of a job as JSON, for its owner alone: see `djqueue.http.result`.
+"""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from djqueue.http import result
+
+app_name = "djqueue"
+urlpatterns = [path("<uuid:id>/", result, name="result")]
