@@ -20,6 +20,7 @@ from djqueue import dispatch_many
 from djqueue.checks import TAG
 from djqueue.checks.connections import check_values
 from djqueue.conf import ConnectionSettings
+from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import FOREIGN, Driver, OutgoingJob, Reservation, Settlement, Verdict
 from djqueue.drivers.sqs import SqsDriver
@@ -88,6 +89,13 @@ class TestContract(DriverContract):
 
     def make_driver(self) -> Driver:
         return Looking(connection(self.server, RETRY_AFTER=int(self.lease)), self.queue)
+
+    def kill_lease(self) -> None:
+        """Let SQS hand out again what workers hold, and the leases in the guard rows run out."""
+        Run.objects.update(updated_at=UtcNow() - timedelta(seconds=self.lease + 1))
+        for driver in self.__dict__.get("_drivers", []):
+            held = [holding.message for holding in driver._session._holdings]
+            driver._session._hide(held, 0)
 
     def make_queue(self) -> str:
         name = f"contract-{uuid.uuid4().hex[:12]}"
