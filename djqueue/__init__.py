@@ -12,6 +12,7 @@
 Everything here can be imported before the app registry is ready.
 """
 
+from djqueue.composition.batches.batch import batch
 from djqueue.composition.chain import chain
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import adispatch, dispatch, dispatch_sync
@@ -34,6 +35,7 @@ __all__ = [
     "QueueError",
     "adispatch",
     "adispatch_many",
+    "batch",
     "chain",
     "current_job",
     "dispatch",

@@ -16,12 +16,14 @@ class DjqueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once every model is there."""
-        from djqueue import checks
+        from djqueue import checks, models
         from djqueue.dispatch import inline
         from djqueue.jobs import discovery
         from djqueue.management import hints
+        from djqueue.operations.batches import Verbs
         from djqueue.text import logs
 
+        models.JobBatch.verbs = Verbs()
         logs.install()
         checks.register()
         inline.follow_requests()

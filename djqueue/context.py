@@ -134,7 +134,7 @@ class JobFilter(logging.Filter):
         own.setdefault("job_id", job.id if job else "")
         own.setdefault("job_name", job.name if job else "")
         own.setdefault("attempt", job.attempt if job else 0)
-        own.setdefault("batch", job.batch.id if job and job.batch else "")
+        own.setdefault("batch", job.batch_id if job else "")
         own.setdefault("context", dict(_current.get().shown))
         return True
 

@@ -195,6 +195,10 @@ class LeaseLost(AttemptError):
     """The reservation is lost: another worker took the job, or it was deleted or cancelled."""
 
 
+class BatchCancelled(AttemptError):
+    """The batch of the job was cancelled, so it is not run."""
+
+
 class ManuallyFailed(AttemptError):
     """The job called ``fail()`` with a text instead of an exception."""
 

@@ -15,6 +15,7 @@ NAMES = [
     "QueueError",
     "adispatch",
     "adispatch_many",
+    "batch",
     "chain",
     "current_job",
     "dispatch",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class JobBatchAdmin(ReadOnlyAdmin):
     """Batches, newest first."""
 
-    heavy_columns = ("failed_job_ids", "options")
+    heavy_columns = ("failed_job_ids", "stored_options")
     list_display = ("batch", "status", "settled", "created", "finished")
     ordering = ("-created_at",)
     actions = None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
 from djqueue.composition import inline, steps
+from djqueue.composition.steps import ON_FAILURE, Waiting
 from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
+from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.dispatch.sending import announce_queued
 from djqueue.results import rows as results
@@ -19,10 +21,39 @@ from djqueue.results import rows as results
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from djqueue.composition.steps import Waiting
     from djqueue.dispatch.outgoing import Sendable
 
 logger = logging.getLogger("djqueue")
+
+
+class EncodedChain(NamedTuple):
+    """A chain that is checked and encoded."""
+
+    id: str
+    steps: Sequence[Sendable]
+    on_failure: Sequence[Sendable]
+    """The job that runs if a step fails, if there is one."""
+
+    @property
+    def first(self) -> Sendable:
+        """The step that is queued at once."""
+        return self.steps[0]
+
+    def shrunk(self) -> EncodedChain:
+        """Put what is too large for its store into the payload store."""
+        small = [list(map(shrunk, some)) for some in (self.steps, self.on_failure)]
+        return EncodedChain(self.id, *small)
+
+    def write_waiting(self, alias: str) -> None:
+        """Write the other steps, as a part of the open transaction of `alias`."""
+        waiting = [
+            Waiting(each.plan.connection, each.outgoing, position)
+            for position, each in enumerate(self.steps[1:], 2)
+        ]
+        waiting += [
+            Waiting(each.plan.connection, each.outgoing, ON_FAILURE) for each in self.on_failure
+        ]
+        steps.write(alias, self.id, waiting)
 
 
 class Beginning:
@@ -30,11 +61,10 @@ class Beginning:
     committed, where one of them is not that of the waiting steps.
     """
 
-    def __init__(self, chain: str, first: Sendable, waiting: Sequence[Waiting]) -> None:
+    def __init__(self, chain: EncodedChain) -> None:
         self._chain = chain
-        self._first = first
+        self._first = first = chain.first
         self._connection, self._job = first.plan.connection, first.outgoing
-        self._waiting = waiting
         self._driver = queues[self._connection].driver
         self._aliases = aliases_to_wait_for(self._driver) if first.plan.after_commit else []
         self._written: Written | None = None
@@ -66,7 +96,7 @@ class Beginning:
         alias = steps.store()
         with transaction.atomic(using=alias):
             results.write_kept(alias, [(self._connection, self._job)])
-            steps.write(alias, self._chain, self._waiting)
+            self._chain.write_waiting(alias)
             publish = self._add_first(alias)
         if publish is not None and alias in self._aliases:
             transaction.on_commit(publish, using=alias)

@@ -11,27 +11,24 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from djqueue import context
-from djqueue.composition.beginning import Beginning
+from djqueue.composition.beginning import Beginning, EncodedChain
 from djqueue.composition.dispatched import DispatchedChain
-from djqueue.composition.steps import ON_FAILURE, Waiting
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
-from djqueue.dispatch.large import shrink, store_bodies
 from djqueue.dispatch.recording import recorders
 from djqueue.errors import InvalidJob
 from djqueue.jobs.definition.options import checked_overrides
 from djqueue.jobs.definition.spec import spec_of
 from djqueue.payload.ids import Moment
-from djqueue.payload.links import Links, with_step
+from djqueue.payload.links import NO_LINKS, Links, with_step
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from djqueue.dispatch.dispatched import DispatchedJob
-    from djqueue.dispatch.outgoing import Sendable
     from djqueue.jobs.definition.options import Overrides
     from djqueue.jobs.definition.spec import JobInstance
 
-__all__ = ["Chain", "chain"]
+__all__ = ["Chain", "chain", "with_options"]
 
 
 class Chain:
@@ -63,6 +60,28 @@ class Chain:
     def dispatch(self) -> DispatchedJob[Any]:
         """Queue the chain. Returns its first step, whose ``cancel()`` ends the chain."""
         refuse_event_loop("dispatch()", "await adispatch()")
+        encoded = self.encoded()
+        if (recorder := recorders.innermost) is not None:
+            return recorder.record_chain(encoded.steps, encoded.on_failure)
+        encoded = encoded.shrunk()
+        beginning = Beginning(encoded)
+        beginning.begin()
+        members = [(each.plan.connection, each.outgoing) for each in encoded.steps]
+        return DispatchedChain(encoded.id, members, beginning)
+
+    async def adispatch(self) -> DispatchedJob[Any]:
+        """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
+        dispatched: DispatchedJob[Any] = await sync_to_async(self.dispatch)()
+        return dispatched
+
+    def below(self, using: Mapping[str, Any]) -> Self:
+        """Return a copy with these options too, where it has none of its own."""
+        configured = copy.copy(self)
+        configured._using = {**using, **self._using}
+        return configured
+
+    def encoded(self, links: Links = NO_LINKS) -> EncodedChain:
+        """Check and encode the steps for a dispatch at this moment. Stores nothing."""
         if not self._steps:
             raise InvalidJob("A chain needs at least one job. Nothing was queued.")
         moment = Moment(time_ns())
@@ -73,43 +92,23 @@ class Chain:
             prepare_as(self._with_options(job, is_first=not at), spec_of(job), moment, id, carried)
             for at, (job, id) in enumerate(zip(jobs, ids, strict=False))
         ]
-        if (recorder := recorders.innermost) is not None:
-            return recorder.record_chain(ready[: len(self._steps)], ready[len(self._steps) :])
-        return self._store(chain_id, [self._shrunk(each) for each in ready])
-
-    async def adispatch(self) -> DispatchedJob[Any]:
-        """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
-        dispatched: DispatchedJob[Any] = await sync_to_async(self.dispatch)()
-        return dispatched
+        first, *others = ready[: len(self._steps)]
+        payload = with_step(first.outgoing.payload, links._replace(chain=chain_id, step=1))
+        first = first._replace(outgoing=first.outgoing._replace(payload=payload))
+        return EncodedChain(chain_id, [first, *others], ready[len(self._steps) :])
 
     def _with_options(self, job: JobInstance, *, is_first: bool) -> JobInstance:
         given = {name: value for name, value in self._using.items() if is_first or name != "delay"}
-        if not given:
-            return job
-        configured = copy.copy(job)
-        configured._using = {**given, **job._using}
-        return configured
+        return with_options(job, given)
 
-    def _shrunk(self, job: Sendable) -> Sendable:
-        if len(job.outgoing.payload) <= job.plan.fits:
-            return job
-        (stored,) = store_bodies(job.plan.connection, [shrink(job)], waits=True)
-        return stored
 
-    def _store(self, chain_id: str, ready: list[Sendable]) -> DispatchedJob[Any]:
-        first, *others = ready
-        waiting = [
-            Waiting(each.plan.connection, each.outgoing, position)
-            for position, each in enumerate(others, 2)
-        ]
-        if self._alert is not None:
-            waiting[-1] = waiting[-1]._replace(position=ON_FAILURE)
-        payload = with_step(first.outgoing.payload, Links(chain_id, 1))
-        first = first._replace(outgoing=first.outgoing._replace(payload=payload))
-        beginning = Beginning(chain_id, first, waiting)
-        beginning.begin()
-        members = [(each.plan.connection, each.outgoing) for each in ready[: len(self._steps)]]
-        return DispatchedChain(chain_id, members, beginning)
+def with_options(job: JobInstance, using: Mapping[str, Any]) -> JobInstance:
+    """A copy of `job` with these options, where it has none of its own; itself without any."""
+    if not using:
+        return job
+    configured = copy.copy(job)
+    configured._using = {**using, **job._using}
+    return configured
 
 
 def chain(jobs: Iterable[JobInstance]) -> Chain:

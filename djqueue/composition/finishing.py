@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from djqueue.composition.follower import ChainSteps
+from djqueue.composition.follower import BoundJobs
 from djqueue.composition.pushing import push
+from djqueue.dispatch.connections import driver_of
 from djqueue.finish.finish import Finish
 from djqueue.finish.ports import Ask, ask_directly
 from djqueue.results.running import Results
@@ -16,4 +18,5 @@ if TYPE_CHECKING:
 
 def finish_for(session: Session, connection: str, ask: Ask = ask_directly) -> Finish:
     """Return the finish of jobs of `connection`. Followers stand in the order of their locks."""
-    return Finish(session, connection, ask, followers=(Results(), ChainSteps()), push=push)
+    pushes = partial(push, driver_of=driver_of)
+    return Finish(session, connection, ask, followers=(Results(), BoundJobs()), push=pushes)

@@ -1,10 +1,14 @@
-"""What follows in a chain from the end of one of its steps."""
+"""What follows from the end of a job that is bound to others: the next step of its chain, and its
+batch counts it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from djqueue.composition import steps
+from djqueue.composition.batches import counting
+from djqueue.composition.batches.counting import Ends
 from djqueue.composition.steps import Push
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
@@ -16,8 +20,10 @@ MOST = 1 << 20
 """Bytes of a payload with the value of the step before; a store may take less."""
 
 
-class ChainSteps:
-    """The next step exists if and only if the one before succeeded, or was deleted or skipped."""
+class BoundJobs:
+    """The next step exists if and only if the one before succeeded, or was deleted or skipped; a
+    batch counts each member once. Chains are locked first, then batches, in the order of their ids.
+    """
 
     only_bound = True
 
@@ -26,27 +32,41 @@ class ChainSteps:
         self._keeps_failures = keeps_failures
 
     def wants(self, end: End) -> bool:
-        """Whether it may be the end of a step."""
+        """Whether it may be the end of a step or of a member."""
         if not may_be_linked(end.reservation.payload):
             return False
         return needs_guard(end.reservation.payload) and not end.outcome.repeats
 
     def within(self, ends: Sequence[End], alias: str) -> list[Push]:
-        """Take the next step of each chain, or break it off."""
+        """Take the next step of each chain, or break it off; then count members of batches."""
+        linked = [(links_of(end.reservation.payload), end) for end in ends]
         pushed: list[Push] = []
-        for links, end in sorted(
-            ((links_of(end.reservation.payload), end) for end in ends), key=lambda each: each[0][:2]
-        ):
-            if not links.chain:
-                continue
-            following = Links(links.chain, links.step + 1, previous_of(end))
-            if end.outcome.decision.action is Action.FAIL:
-                gone = not self._keeps_failures or settings().failed_jobs is None
-                pushed += steps.break_off(alias, links.chain, for_good=gone)
-            else:
-                steps.add(alias, links.chain, end.outcome.passed_on)
-                pushed += map(_fitted, steps.take_next(alias, links.chain, following))
+        members: dict[str, list[End]] = {}
+        for links, end in sorted(linked, key=lambda each: each[0][:2]):
+            goes_on = False
+            if links.chain:
+                more = self._advance(alias, links, end)
+                goes_on = bool(more) and not _failed(end)
+                pushed += more
+            if links.batch and not goes_on:  # a chain counts once, at its end
+                members.setdefault(links.batch, []).append(end)
+        for batch, some in sorted(members.items()):
+            failed = [end.id for end in some if _failed(end)]
+            pushed += counting.count(alias, Ends(batch, len(some), failed))
         return pushed
+
+    def _advance(self, alias: str, links: Links, end: End) -> list[Push]:
+        """The next step of a chain; or what runs because it broke."""
+        if _failed(end):
+            gone = not self._keeps_failures or settings().failed_jobs is None
+            return steps.break_off(alias, links.chain, for_good=gone)
+        steps.add(alias, links.chain, end.outcome.passed_on)
+        following = links._replace(step=links.step + 1, previous=previous_of(end), push="")
+        return [_fitted(push) for push in steps.take_next(alias, links.chain, following)]
+
+
+def _failed(end: End) -> bool:
+    return end.outcome.decision.action is Action.FAIL
 
 
 def _fitted(push: Push) -> Push:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from djqueue.composition.follower import ChainSteps
+from djqueue.composition.follower import BoundJobs
 from djqueue.composition.pushing import push
 from djqueue.composition.running import Bound
 from djqueue.composition.steps import store
-from djqueue.dispatch.connections import queues
+from djqueue.dispatch.connections import driver_of, queues
 from djqueue.dispatch.inline import run_attempt
 from djqueue.finish.follower import Follower
 from djqueue.results.running import Results
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from djqueue.composition.steps import Push
     from djqueue.drivers.base import OutgoingJob
 
-_FOLLOWERS: tuple[Follower, ...] = (Results(), ChainSteps(keeps_failures=False))
+_FOLLOWERS: tuple[Follower, ...] = (Results(), BoundJobs(keeps_failures=False))
 
 
 def run(connection: str, job: OutgoingJob) -> None:
@@ -35,7 +35,7 @@ def run(connection: str, job: OutgoingJob) -> None:
         name, each = waiting.popleft()
         if not queues[name].driver.capabilities.inline:
             with transaction.atomic(using=store()):
-                push(store(), [(name, each)])
+                push(store(), [(name, each)], driver_of)
             continue
         end, error = run_attempt(each, name, Bound())
         first = first or error

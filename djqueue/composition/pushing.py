@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from djqueue.composition.steps import Push
-from djqueue.dispatch.connections import queues
 from djqueue.drivers import parking
-from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.base import Driver, OutgoingJob
 
 
-def push(alias: str, jobs: Sequence[Push]) -> None:
+def push(alias: str, jobs: Sequence[Push], driver_of: Callable[[str], Driver]) -> None:
     """Push into the store where it shares the open transaction of `alias`. For other stores the
     jobs are written into the outbox, from where any worker moves them.
     """
@@ -18,7 +17,7 @@ def push(alias: str, jobs: Sequence[Push]) -> None:
     for connection, job in jobs:
         by_connection.setdefault(connection, []).append(job)
     for connection, some in by_connection.items():
-        driver = queues[connection].driver
+        driver = driver_of(connection)
         if driver.shares_transaction_with(alias):
             driver.push(some)
         else:

@@ -1,6 +1,6 @@
 """Removing jobs that have not ended. A chain ends with a step of it that is removed: what waits
-behind that step is deleted, in the same transaction where the store is that of the waiting steps.
-So is the result of a job that is removed: it is cancelled.
+behind that step is deleted, and a batch counts the member as settled; in the same transaction where
+the store is that of the waiting steps. The result of a job that is removed is cancelled.
 
 The store says which of the jobs it removed. A step that a worker ended at the same moment is not
 among them, so its chain goes on.
@@ -10,14 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 
 from djqueue.composition import steps
+from djqueue.composition.batches import counting
+from djqueue.composition.batches.counting import Ends
+from djqueue.composition.pushing import push
+from djqueue.conf import settings
+from djqueue.drivers import make_driver
 from djqueue.drivers.base import Change, State
 from djqueue.errors import Unsupported
-from djqueue.payload.links import chains_of, may_be_linked
+from djqueue.payload.links import batches_of, chains_of, may_be_linked
 from djqueue.results import rows as results
 
 if TYPE_CHECKING:
@@ -61,7 +67,7 @@ def clear(driver: Driver, queue: str) -> int:
     inspector, cleared = driver.inspector(), 0
     can, name = driver.capabilities, driver.settings.name
     lists = can.keeps_jobs and can.why_not("peek") is None
-    if lists and (steps.are_waiting(steps.store()) or results.are_waiting(name, queue)):
+    if lists and (_may_be_bound() or results.are_waiting(name, queue)):
         for state in (State.WAITING, State.DELAYED):
             after = None
             while page := inspector.peek(queue, state, PAGE, after):
@@ -72,6 +78,11 @@ def clear(driver: Driver, queue: str) -> int:
                 if len(page) < PAGE:
                     break
     return cleared + inspector.clear(queue)
+
+
+def _may_be_bound() -> bool:
+    alias = steps.store()
+    return steps.are_waiting(alias) or counting.are_pending(alias)
 
 
 def _found(inspector: Inspector, ids: Collection[str]) -> Iterable[StoredJob]:
@@ -98,4 +109,12 @@ def _remove(
             gone = [text for id, text in linked.items() if id in removed]
             results.cancelled(results.kept_among(gone))
             steps.give_up(alias, chains_of(gone))
+            for batch, members in batches_of(gone).items():
+                called_for = counting.count(alias, Ends(batch, members))
+                push(alias, called_for, partial(_driver, driver))
     return removed
+
+
+def _driver(here: Driver, connection: str) -> Driver:
+    same = connection == here.settings.name
+    return here if same else make_driver(settings().connection(connection))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue import context
 from djqueue.composition import steps
+from djqueue.composition.batches.asking import Cancelled, find
 from djqueue.composition.steps import store
 from djqueue.dispatch.dispatch import prepare_as
-from djqueue.errors import ResultNotStored
+from djqueue.errors import BatchCancelled, ResultNotStored
 from djqueue.jobs import registry
 from djqueue.jobs.definition.spec import spec_of
 from djqueue.payload.ids import Moment
@@ -83,13 +84,22 @@ class Bound(KeepsResults):
         super().__init__(slot)
         self._finish = finish
         self._count = count
+        self._cancelled = Cancelled()
 
     def enter(self, job: CurrentJob, links: Mapping[str, Any]) -> None:
-        """Set ``chain`` and ``previous``, or what frees the key."""
+        """Set ``batch``, ``chain``, ``previous``, and what frees the key. Raises `BatchCancelled`
+        for a member of a cancelled batch, unless it is retried.
+        """
         super().enter(job, links)
         read = read_links(links)
+        if batch := read.batch or read.follows:
+            job.set_batch(batch, lambda: find(batch))
+        if read.batch and not read.push and self._cancelled.holds(read.batch):
+            job.delete()
+            raise BatchCancelled(f"Batch {read.batch} is cancelled: {job.name} was not run.")
         if read.chain:
             job.chain = RunningChain(read, self._count)
+        if read.previous is not None:
             job.look_up_previous = lambda: _previous(read.previous)
         if read.unique and (finish := self._finish) is not None:
             job.free_key = lambda: finish().session.free_key(job.id, job.queue, read.unique)
@@ -114,5 +124,7 @@ def _previous(stored: Mapping[str, Any] | None) -> Any:
         raise ResultNotStored(
             f"The value of the step before could not be stored: {stored['refused']}"
         )
-    name = str(stored.get("name"))
+    name = str(stored.get("name", ""))
+    if not name:
+        return stored.get("value")
     return registry.find(name).value_codec.decode(stored.get("value"), name)

@@ -87,12 +87,23 @@ def take_next(alias: str, chain: str, links: Links) -> list[Push]:
     return [_taken(alias, row, with_step(row.payload, links))]
 
 
+def look_at(alias: str, group: str, position: int) -> list[Push]:
+    """Return the job that waits at a position, if there is one."""
+    rows = waiting(alias, group).filter(position=position)
+    return [(row.connection, _job(row, row.payload)) for row in rows]
+
+
+def take_at(alias: str, group: str, position: int) -> list[Push]:
+    """Remove the job that waits at a position, if there is one, and return it."""
+    rows = waiting(alias, group).filter(position=position).select_for_update()
+    return [_taken(alias, row, row.payload) for row in rows]
+
+
 def break_off(alias: str, chain: str, *, for_good: bool) -> list[Push]:
     """A step has failed: those that wait go on waiting, until it is retried; `for_good` they go.
     Returns the job for a failure, once in the life of a chain.
     """
-    alert = waiting(alias, chain).filter(position=ON_FAILURE).select_for_update().first()
-    pushed = [] if alert is None else [_taken(alias, alert, alert.payload)]
+    pushed = take_at(alias, chain, ON_FAILURE)
     if for_good:
         _delete(waiting(alias, chain))
     else:
@@ -162,7 +173,11 @@ def _delete(rows: QuerySet[Outbox]) -> int:
 def _taken(alias: str, row: Outbox, payload: str) -> Push:
     assert row.chain is not None  # noqa: S101 - it was found by that
     delete_rows(waiting(alias, row.chain).filter(pk=row.pk))
-    job = OutgoingJob(
+    return row.connection, _job(row, payload)
+
+
+def _job(row: Outbox, payload: str) -> OutgoingJob:
+    return OutgoingJob(
         str(row.uuid),
         row.queue,
         row.name,
@@ -173,4 +188,3 @@ def _taken(alias: str, row: Outbox, payload: str) -> Push:
         row.deduplication_id,
         row.push_id,
     )
-    return row.connection, job

@@ -91,6 +91,7 @@ SETTINGS: Mapping[str, Any] = {
     "MIDDLEWARE": Option((), TEXTS),
     "PRUNE_AFTER": {
         "FAILED_JOBS": Option(None, or_none(SECONDS)),
+        "BATCHES": Option(7 * 86400, or_none(SECONDS)),
         "PAYLOADS": Option(15 * 86400, or_none(SECONDS)),
     },
     "MASK": {"add": Option((), TEXTS), "remove": Option((), TEXTS)},
@@ -154,7 +155,7 @@ NOT_HERE: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("CLOSURE_KEYS", "COMMANDS", "NOTIFY"),
-            *("KEEP_DONE", "BATCHES"),
+            "KEEP_DONE",
         ),
         "Remove it: this version of djqueue does not use it, so it has no effect.",
     ),
@@ -188,6 +189,7 @@ def read(raw: Any) -> Settings:
         routes=_routes(top),
         unknown_job_grace=float(top.take("UNKNOWN_JOB_GRACE")),
         prune_failed_jobs=_age(prune, "FAILED_JOBS"),
+        prune_batches=_age(prune, "BATCHES"),
         prune_payloads=_age(prune, "PAYLOADS"),
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS")),
         mask=(_names(mask, "add"), _names(mask, "remove")),

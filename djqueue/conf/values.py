@@ -153,6 +153,8 @@ class Settings:
     routes: Mapping[str, Route] = field(default_factory=dict)
     unknown_job_grace: float = 600.0
     prune_failed_jobs: float | None = None
+    prune_batches: float | None = 7 * 86400.0
+    """Seconds for which finished batches are kept."""
     prune_payloads: float | None = 15 * 86400.0
     """Seconds for which large arguments are kept where their job cannot be looked up."""
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
@@ -206,7 +208,7 @@ class Settings:
     @property
     def shared_database(self) -> str:
         """The database alias of all that follows from the ends of jobs: failed jobs, what waits in
-        chains, results. One transaction writes it.
+        chains, batches, results. One transaction writes it.
         """
         return self.batches
 

@@ -13,7 +13,7 @@ from djqueue.errors import QueueError
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
 
-__all__ = ["aliases_to_wait_for", "when_all_commit"]
+__all__ = ["aliases_to_wait_for", "open_aliases", "when_all_commit"]
 
 
 def aliases_to_wait_for(driver: Driver) -> list[str]:
@@ -36,6 +36,12 @@ def aliases_to_wait_for(driver: Driver) -> list[str]:
                 "Use transaction.atomic(), or dispatch with using(after_commit=False). Nothing "
                 "was queued."
             )
+    return [connection.alias for connection in found]
+
+
+def open_aliases() -> list[str]:
+    """Return the database aliases in a transaction. Those of `TestCase` do not count."""
+    found = filter(in_transaction, connections.all(initialized_only=True))
     return [connection.alias for connection in found]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
 
-__all__ = ["QueueConnection", "QueueConnections", "members", "queues"]
+__all__ = ["QueueConnection", "QueueConnections", "driver_of", "members", "queues"]
 
 T = TypeVar("T")
 
@@ -207,6 +207,11 @@ class QueueConnections:
 
 
 queues = QueueConnections()
+
+
+def driver_of(name: str) -> Driver:
+    """Return the driver of a connection, as used by this thread."""
+    return queues[name].driver
 
 
 def members(connection: str | None) -> list[str]:

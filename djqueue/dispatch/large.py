@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import Capabilities
 
-__all__ = ["ANY", "seconds_until_check", "shrink", "sizes_of", "store_bodies"]
+__all__ = ["ANY", "seconds_until_check", "shrink", "shrunk", "sizes_of", "store_bodies"]
 
 ANY = float("inf")
 
@@ -57,6 +57,16 @@ def shrink(job: Sendable) -> Sendable:
             f'"{job.plan.connection}" takes at most {sizes.most:,}. {_remedy(text)}'
         )
     return job._replace(outgoing=job.outgoing._replace(payload=packed.text), body=packed.body)
+
+
+def shrunk(job: Sendable) -> Sendable:
+    """Return `job`, in the form that its store takes; what was split off is written at once. For a
+    job that waits in SQL before its push.
+    """
+    if len(job.outgoing.payload) <= job.plan.fits:
+        return job
+    (stored,) = store_bodies(job.plan.connection, [shrink(job)], waits=True)
+    return stored
 
 
 def store_bodies(connection: str, jobs: Sequence[Sendable], *, waits: bool) -> Sequence[Sendable]:

@@ -26,6 +26,9 @@ class Recorder(Protocol):
         what the dispatch is to return.
         """
 
+    def record_batch(self, name: str, members: Sequence[Any]) -> int:
+        """Keep the members of a batch, each a `Sendable` or an encoded chain; how many."""
+
 
 class Recorders:
     """The recorders in use in this process: code under test may dispatch from any thread."""

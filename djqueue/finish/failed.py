@@ -18,6 +18,7 @@ from djqueue.drivers.slices import slices
 from djqueue.errors import Unsupported
 from djqueue.finish import failed_rows
 from djqueue.finish.failed_rows import storable
+from djqueue.payload.links import batches_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,6 +99,7 @@ def _row(alias: str, connection: str, job: GivenUp) -> FailedJob:
         fingerprint=error.fingerprint(storable(reservation.name)),
         history=fitting(text(job.history), alias),
         reservation=job.fence,
+        batch_id=next(iter(batches_of([reservation.payload])), None),
     )
 
 

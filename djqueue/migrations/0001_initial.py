@@ -37,15 +37,28 @@ class Migration(migrations.Migration):
                 ("pending_jobs", models.PositiveIntegerField(default=0, verbose_name="pending")),
                 ("failed_jobs", models.PositiveIntegerField(default=0, verbose_name="failed")),
                 ("failed_job_ids", models.TextField(default="")),
-                ("options", models.TextField(default="")),
+                ("stored_options", models.TextField(db_column="options", default="")),
                 ("cancelled_at", models.DateTimeField(null=True, verbose_name="cancelled at")),
                 ("created_at", models.DateTimeField(verbose_name="created at")),
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished at")),
+                ("succeeded_at", models.DateTimeField(null=True)),
+                ("failed_at", models.DateTimeField(null=True)),
+                ("progress_at", models.DateTimeField(null=True)),
+                ("open_until", models.DateTimeField(null=True)),
+                ("depth", models.PositiveSmallIntegerField(default=0)),
+                ("reason", models.CharField(default="", max_length=255)),
             ],
             options={
                 "verbose_name": "job batch",
                 "verbose_name_plural": "job batches",
                 "db_table": "job_batches",
+                "indexes": [
+                    models.Index(fields=["created_at"], name="djqueue_batches_created"),
+                ],
+                "permissions": (
+                    ("cancel_jobbatch", "Can cancel batches"),
+                    ("retry_jobbatch", "Can retry the failed jobs of batches"),
+                ),
             },
         ),
         migrations.CreateModel(
@@ -74,6 +87,7 @@ class Migration(migrations.Migration):
                 ("taken_until", models.DateTimeField(null=True)),
                 ("taken_by", models.CharField(default="", max_length=36)),
                 ("push_id", models.CharField(default="", max_length=36)),
+                ("batch_id", models.CharField(max_length=36, null=True)),
             ],
             options={
                 "verbose_name": "failed job",
@@ -89,6 +103,9 @@ class Migration(migrations.Migration):
                         fields=["connection", "queue", "failed_at"], name="djqueue_failed_queue"
                     ),
                     models.Index(fields=["fingerprint"], name="djqueue_failed_print"),
+                    djqueue.indexes.IndexOfValues(
+                        fields=["batch_id"], name="djqueue_failed_batch"
+                    ),
                 ],
             },
         ),

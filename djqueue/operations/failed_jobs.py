@@ -80,6 +80,8 @@ class Selection:
     before: datetime | None = None
     rows: tuple[int, int] | None = None
     """The first and the last row number, both included."""
+    batch: str | None = None
+    """The id of the batch whose members are meant."""
 
     def condition(self) -> Q:
         """Return the selection as a condition of the ORM."""
@@ -91,6 +93,7 @@ class Selection:
             "failed_at__gte": self.since,
             "failed_at__lt": self.before,
             "id__range": self.rows,
+            "batch_id": self.batch,
         }
         return Q(**{key: value for key, value in wanted.items() if value is not None})
 

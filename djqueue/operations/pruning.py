@@ -16,7 +16,7 @@ from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import unique_keys
 from djqueue.errors import QueueUnavailable
-from djqueue.operations import failed_jobs
+from djqueue.operations import batches, failed_jobs
 from djqueue.operations.payload_pruning import still_needed
 from djqueue.results import rows
 
@@ -41,8 +41,9 @@ SLICE = 500
 
 
 def prune(budget: float = BUDGET) -> bool:
-    """Remove failed jobs above the age in the settings, old guard rows, ended pauses, free slots of
-    limits, free unique keys, old results, and outbox rows of connections that no longer exist.
+    """Remove failed jobs and batches above the ages in the settings, old guard rows, ended pauses,
+    free slots of limits, free unique keys, old results, and outbox rows of connections that no
+    longer exist.
     Return False if `budget` ran out before all was removed.
     """
     end = time.monotonic() + budget
@@ -50,6 +51,9 @@ def prune(budget: float = BUDGET) -> bool:
     if known.failed_jobs is not None and known.prune_failed_jobs is not None:
         before = timezone.now() - timedelta(seconds=known.prune_failed_jobs)
         failed_jobs.forget(failed_jobs.Selection(before=before), until=end)
+    batches.close_forgotten()
+    if known.prune_batches is not None:
+        batches.prune(timezone.now() - timedelta(seconds=known.prune_batches))
     for alias in known.databases:
         _delete(_old_guards(alias), end)
         _delete(_old_controls(alias), end)

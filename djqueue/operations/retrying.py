@@ -25,10 +25,12 @@ from django.db import transaction
 
 from djqueue.compat import delete_rows
 from djqueue.composition import steps
+from djqueue.composition.batches import counting
 from djqueue.databases.holding import new_holder
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import text_for_job
 from djqueue.dispatch.large import seconds_until_check
+from djqueue.dispatch.outbox.outbox import Written
 from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.dispatch.unique.keys import KeysTaken, push_all, why_kept_out
 from djqueue.drivers.base import OutgoingJob
@@ -41,7 +43,14 @@ from djqueue.operations import failed_jobs
 from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id
-from djqueue.payload.links import chains_of, links_of, may_be_linked, with_links
+from djqueue.payload.links import (
+    batches_of,
+    chains_of,
+    links_of,
+    may_be_linked,
+    needs_guard,
+    with_links,
+)
 from djqueue.payload.packing import is_stored
 from djqueue.results import rows as results
 
@@ -168,18 +177,60 @@ class _Moved(NamedTuple):
         """This, and others that were refused."""
         return self._replace(refused=Counter(self.refused) + Counter(reasons))
 
+    def plus(self, more: _Moved) -> _Moved:
+        """Return both together."""
+        refused = {**self.refused}
+        for reason, count in more.refused.items():
+            refused[reason] = refused.get(reason, 0) + count
+        keys = (*self.keys, *more.keys)
+        return _Moved(self.moved + more.moved, self.gone + more.gone, refused, more.error, keys)
+
 
 def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
     if not ready:
         return _Moved()
     if driver.shares_transaction_with(failed_jobs.store()):
         return _move_together(driver, ready)
+    bound = [each for each in ready if needs_guard(each[0].payload)]
+    others = [each for each in ready if each not in bound] if bound else ready
+    done = _move_bound(driver, bound) if bound else _Moved()
+    if not others or done.error is not None:
+        return done
+    return done.plus(_move_apart(driver, others))
+
+
+def _move_bound(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+    """Move jobs that are bound to others, which have rows in SQL too: in one transaction into the
+    outbox, and from there to their store.
+    """
+    alias, connection = failed_jobs.store(), driver.settings.name
+    written = Written(alias, connection)
+    with transaction.atomic(using=alias):
+        taken = _take([row for row, _job in ready])
+        mine = {row.pk for row in taken}
+        jobs = [_as_pushed(job, job.push_id) for row, job in ready if row.pk in mine]
+        written.write(jobs)
+        _restore(alias, taken)
+        _keep(taken)
+    written.move(jobs, driver)  # what is left there is moved by a worker
+    return _Moved(len(taken), len(ready) - len(taken), keys=sorted(mine))
+
+
+def _restore(alias: str, rows: Sequence[FailedJob]) -> None:
+    """Undo what their failure has meant for results, chains and batches."""
+    payloads = [row.payload for row in rows]
+    results.restore(alias, results.kept_among(payloads))
+    steps.restore(alias, chains_of(payloads))
+    for batch, members in batches_of(payloads).items():
+        counting.reopen(alias, batch, members)
+
+
+def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+    """Move jobs to another store: their rows are held meanwhile, and deleted after the push."""
     by = new_holder()
     keys = failed_jobs.take(by, [row.pk for row, _job in ready])
-    taken = [(row, _as_pushed(job, keys[row.pk])) for row, job in ready if row.pk in keys]
+    taken = [(row, job._replace(push_id=keys[row.pk])) for row, job in ready if row.pk in keys]
     pushed = Pushed()
-    kept = results.kept_among(job.payload for _row, job in taken)
-    results.restore(failed_jobs.store(), kept)  # before the push: the job may end at once
     try:
         if taken:
             pushed = push(driver, [job for _row, job in taken], failed_jobs.HOLD / 6)
@@ -187,9 +238,7 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
         rows = [row for row, job in taken if job.id in pushed.stored]
         _keep(rows)
         moved = failed_jobs.gone(by, [row.pk for row in rows])
-        steps.restore(failed_jobs.store(), chains_of(row.payload for row in rows))
         failed_jobs.let_go(by, keys)
-        _fail_again(row for row, job in taken if job.id in kept and job.id not in pushed.stored)
     gone = len(ready) - len(taken)
     refused = Counter(error.message for error in pushed.refused.values())
     numbers = [row.pk for row in rows]
@@ -205,10 +254,9 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
     try:
         with transaction.atomic(using=failed_jobs.store()):
             taken = _take([row for row, _job in ready])
-            push_all(driver, [jobs[row.pk] for row in taken])
-            kept = results.kept_among(row.payload for row in taken)
-            results.restore(failed_jobs.store(), kept)
-            steps.restore(failed_jobs.store(), chains_of(row.payload for row in taken))
+            bound = [_as_pushed(jobs[row.pk], jobs[row.pk].push_id) for row in taken]
+            push_all(driver, bound)
+            _restore(failed_jobs.store(), taken)
             _keep(taken)
     except KeysTaken as error:  # nothing is moved yet: then without those
         left = [(row, job) for row, job in ready if job.id not in error.holders]

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from djqueue.errors import QueueError
 
-__all__ = ["Moment", "check_id", "new_push_id", "push_id_for"]
+__all__ = ["Moment", "check_id", "new_id", "new_push_id", "push_id_for"]
 
 _VARIANT = {f"{digit:x}": "89ab"[digit % 4] for digit in range(16)}
 """The digit of a UUID with its variant and two random bits, by a random digit."""
@@ -38,9 +38,14 @@ def _uuid(time: str, random: str) -> str:
     return f"{time[:8]}-{time[8:12]}-7{time[12:]}-{variant}{random[1:4]}-{random[4:]}"
 
 
+def new_id() -> str:
+    """Return an id of this moment."""
+    return Moment(time_ns()).ids(1)[0]
+
+
 def new_push_id() -> str:
     """Return an id for pushing a job again. Later ids sort after it."""
-    return Moment(time_ns()).ids(1)[0]
+    return new_id()
 
 
 def push_id_for(job: UUID, named_after: str) -> str:

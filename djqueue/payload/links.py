@@ -1,5 +1,5 @@
-"""What binds a job to others: its chain, or a key that one job has at a time. Links stand in the
-payload directly after the time of the dispatch, and are absent from most payloads.
+"""What binds a job to others: its chain, its batch, or a key that one job has at a time. Links
+stand in the payload after the time of the dispatch, and are absent from most payloads.
 
     "links":{"chain":"…","step":2,"previous":{"name":"shop.Fetch","value":…}}
 """
@@ -7,14 +7,16 @@ payload directly after the time of the dispatch, and are absent from most payloa
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from djqueue.payload.parts import after_sent, find_part
 from djqueue.payload.payload import encode_more
 
-__all__ = ["KEEPS_RESULT", "LINKS_BEFORE", "LINKS_MARK", "Links", "chains_of", "links_of"]
-__all__ += ["may_be_linked", "needs_guard", "read_links", "with_links", "with_step"]
+__all__ = ["KEEPS_RESULT", "LINKS_BEFORE", "LINKS_MARK", "NO_LINKS", "Links", "batches_of"]
+__all__ += ["chains_of", "links_of", "may_be_linked", "needs_guard", "read_links", "with_links"]
+__all__ += ["with_step"]
 
 LINKS_MARK = ',"links":{'
 """What a payload with links contains."""
@@ -39,9 +41,13 @@ class Links(NamedTuple):
     """Its result is kept: see `djqueue.results`."""
     unique_for: float | None = None
     """Seconds after which another job takes that key."""
+    batch: str = ""
+    """The id of the batch that it is a member of."""
+    follows: str = ""
+    """The id of the batch whose state called for it."""
 
 
-_NO_LINKS = Links()
+NO_LINKS = Links()
 KEEPS_RESULT = f'{LINKS_MARK}"result":true}}'
 """The links of a job that is bound to nothing and whose result is kept."""
 
@@ -58,21 +64,21 @@ def needs_guard(text: str) -> bool:
     if not may_be_linked(text):
         return False
     links = links_of(text)
-    return links.chain != "" or links.result
+    return bool(links.chain or links.batch or links.result)
 
 
 def links_of(text: str) -> Links:
     """Return the links of a payload; none where it is damaged."""
     part = find_part(text, "links")
     if part is None:
-        return _NO_LINKS
+        return NO_LINKS
     found = json.loads(text[part.value : part.end])
-    return read_links(found) if isinstance(found, dict) else _NO_LINKS
+    return read_links(found) if isinstance(found, dict) else NO_LINKS
 
 
 def read_links(found: Mapping[str, Any]) -> Links:
     """Return links from their JSON object. What has another type than it should is left out."""
-    chain, step, previous, push, unique, result, seconds = (
+    chain, step, previous, push, unique, result, seconds, batch, follows = (
         found.get(name) for name in Links._fields
     )
     return Links(
@@ -83,6 +89,8 @@ def read_links(found: Mapping[str, Any]) -> Links:
         unique if isinstance(unique, str) else "",
         result is True,
         seconds if isinstance(seconds, (int, float)) else None,
+        batch if isinstance(batch, str) else "",
+        follows if isinstance(follows, str) else "",
     )
 
 
@@ -92,17 +100,26 @@ def chains_of(payloads: Iterable[str]) -> list[str]:
     return sorted(found - {""})
 
 
+def batches_of(payloads: Iterable[str]) -> dict[str, int]:
+    """Return the ids of the batches that payloads are members of, with how many of each."""
+    found = Counter(links_of(text).batch for text in payloads if may_be_linked(text))
+    del found[""]
+    return dict(sorted(found.items()))
+
+
 def with_links(text: str, links: Links) -> str:
     """Return `text` with these links in place of its own; a damaged payload as it is."""
-    part, stored = find_part(text, "links"), encode_more(links=_stored(links))
+    part, more = find_part(text, "links"), encode_more(links=_stored(links))
     start = after_sent(text) if part is None else part.start
     if start < 0:
         return text
-    return f"{text[:start]}{stored}{text[start if part is None else part.end :]}"
+    return f"{text[:start]}{more}{text[start if part is None else part.end :]}"
 
 
 def with_step(text: str, links: Links) -> str:
-    """Do as `with_links`, for a step of a chain: whether its result is kept stays as it was."""
+    """Do as `with_links`, for a step of a chain or a member of a batch: whether its result is kept
+    stays as it was.
+    """
     return with_links(text, links._replace(result=may_be_linked(text) and links_of(text).result))
 
 

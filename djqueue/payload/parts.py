@@ -12,6 +12,7 @@ from typing import NamedTuple
 from djqueue.payload.payload import known_head
 
 __all__ = ["BEGINNING", "Part", "after_sent", "context_text", "display_name", "find_part", "id_in"]
+__all__ += ["with_id"]
 
 BEGINNING = 4_000
 """Characters of a payload that are enough for `display_name`, unless its options are unusual."""
@@ -48,6 +49,14 @@ def after_sent(text: str) -> int:
         return -1
     after_id = text.find(",", known.end)
     return text.find(",", after_id + 1) if after_id >= 0 else -1
+
+
+def with_id(text: str, id: str) -> str:
+    """Return `text` with another id; a damaged payload as it is."""
+    known = known_head(text)
+    if known is None:
+        return text
+    return f'{text[: known.end]}"{id}"{text[text.find(",", known.end) :]}'
 
 
 def find_part(text: str, name: str) -> Part | None:

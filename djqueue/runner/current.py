@@ -55,16 +55,17 @@ class CurrentJob:
     """A running attempt. `current_job()` and a job's ``self.job`` give this object."""
 
     __slots__ = (
+        "_batch_id",
         "_free_key",
         "_interruptions",
         "_is_begun",
+        "_look_up_batch",
         "_look_up_previous",
         "_report",
         "_reported",
         "_run_id",
         "_watch",
         "attempt",
-        "batch",
         "chain",
         "connection",
         "delay",
@@ -94,7 +95,6 @@ class CurrentJob:
         """The number of this attempt, from 1. An interrupted attempt keeps its number."""
         self.instance: Any = None
         """The `Job` with its arguments; None while they cannot be made."""
-        self.batch: Any = None
         self.chain: Any = None
         self.requested: Ending | None = None
         self.delay = 0.0
@@ -168,6 +168,13 @@ class CurrentJob:
         """
         return self.look_up_previous()
 
+    @property
+    def batch(self) -> Any:
+        """The `JobBatch` that the job is a member of, or whose state called for it, as it is now;
+        None without one. Asks the database.
+        """
+        return getattr(self, "_look_up_batch", _nothing)()
+
     # -- what is seldom set: a job without it costs nothing ------------------------------------
 
     @property
@@ -205,6 +212,15 @@ class CurrentJob:
     @report.setter
     def report(self, value: tuple[Report | None, bool]) -> None:
         self._report = value
+
+    @property
+    def batch_id(self) -> str:
+        """The id of `batch`; empty without one."""
+        return getattr(self, "_batch_id", "")
+
+    def set_batch(self, id: str, look_up: Callable[[], Any]) -> None:
+        """Say which batch it is of, and how that is found."""
+        self._batch_id, self._look_up_batch = id, look_up
 
     @property
     def interruptions(self) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from djqueue.composition.beginning import EncodedChain
 from djqueue.dispatch.inline import run_here
 from djqueue.dispatch.recording import recorders
 from djqueue.jobs.function import JobFunction
 from djqueue.jobs.job import Job
-from djqueue.testing.chains import RecordedSteps, shown
+from djqueue.testing.bound import RecordedBatch, RecordedSteps, shown
 from djqueue.testing.decorating import decorated
 from djqueue.testing.nearest import nearest
 from djqueue.testing.recorded import Recorded, RecordedJob
@@ -38,6 +39,8 @@ class FakeQueue:
         self.chains: list[RecordedSteps] = []
         """The chains among them, whose first steps are in `recorded`."""
         self._results: dict[type, Any] = {}
+        self.batches: list[RecordedBatch] = []
+        """The batches among them, whose members are in `recorded`."""
         self._pending: dict[str, Recorded] = {}
         """What `run` has not run yet."""
 
@@ -79,6 +82,17 @@ class FakeQueue:
         alert = Recorded.of(on_failure[0]) if on_failure else None
         self.chains.append(RecordedSteps([Recorded.of(each) for each in steps], alert))
         return self.record(steps[0])
+
+    def record_batch(self, name: str, members: Sequence[Any]) -> int:
+        """Take a dispatch of a batch. Called by `Batch.dispatch`."""
+        before = len(self.recorded)
+        for each in members:
+            if isinstance(each, EncodedChain):
+                self.record_chain(each.steps, each.on_failure)
+            else:
+                self.record(each)
+        self.batches.append(RecordedBatch(name, self.recorded[before:]))
+        return len(members)
 
     def run(self) -> int:
         """Run what is recorded and has not run yet, delayed or not, and what those jobs dispatch
@@ -147,13 +161,33 @@ class FakeQueue:
         __tracebackhide__ = True
         if not any(each.fits(steps) for each in self.chains):
             wanted = " → ".join(_step(each) for each in steps)
-            raise AssertionError(f"The chain {wanted} was not dispatched.\n{shown(self.chains)}")
+            raise AssertionError(
+                f"The chain {wanted} was not dispatched.\n{shown('chain', self.chains)}"
+            )
 
     def assert_not_chained(self) -> None:
         """Fail if a chain was dispatched."""
         __tracebackhide__ = True
         if self.chains:
-            raise AssertionError(shown(self.chains))
+            raise AssertionError(shown("chain", self.chains))
+
+    def assert_batched(
+        self, count: int | None = None, name: str | None = None, where: Where | None = None
+    ) -> None:
+        """Fail unless a batch called `name` was dispatched with `count` members for which
+        ``where(job)`` is true, or at least one; what is not given may be anything.
+        """
+        __tracebackhide__ = True
+        for batch in self.batches:
+            fits = [each for each in batch.members if where is None or where(each.job)]
+            if name in (None, batch.name) and (fits if count is None else len(fits) == count):
+                return
+        wanted = f' called "{name}"' if name is not None else ""
+        members = "" if count is None else f" with {count} members"
+        that = "" if where is None else ", where where= holds,"
+        raise AssertionError(
+            f"No batch{wanted}{members}{that} was dispatched.\n{shown('batch', self.batches)}"
+        )
 
     def _of(self, job: Wanted) -> Iterator[Recorded]:
         wanted = _class_of(job)

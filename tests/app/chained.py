@@ -42,3 +42,25 @@ def last_step(chain: int) -> None:
 def alert(chain: int) -> None:
     """What runs when a chain breaks."""
     write("alert", chain)
+
+
+@job(name="app.member", tries=20, max_interruptions=50)
+def member(batch: int, number: int, seconds: float = 0.0) -> None:
+    """A member of a batch."""
+    write("begin", f"{batch}.{number}")
+    if seconds:
+        time.sleep(seconds)
+    write("end", f"{batch}.{number}")
+
+
+@job(name="app.failing_member", tries=1, max_interruptions=50)
+def failing_member(batch: int, number: int) -> None:
+    """One that fails, for good."""
+    write("begin", f"{batch}.{number}")
+    raise ValueError("broken")
+
+
+@job(name="app.called_for", tries=20, max_interruptions=50)
+def called_for(batch: int, what: str) -> None:
+    """What the state of a batch calls for."""
+    write(what, batch)

@@ -112,3 +112,30 @@ async def akept(value: Decimal) -> Decimal:
     """The same in a coroutine."""
     await current_job().aprogress(3, 3, "all")
     return value * 2
+
+
+@job(name="composition.notes")
+def notes(what: str) -> None:
+    """Note what became of a batch."""
+    batch = current_job().batch
+    ran.append((what, batch.pk, batch.progress))
+
+
+@job(name="composition.failure")
+def failure() -> None:
+    """Note which member has failed."""
+    ran.append(("failure", current_job().previous))
+
+
+@job(name="composition.adds_members", tries=2)
+def adds_members(count: int) -> None:
+    """Add members, and fail the first time."""
+    added = current_job().batch.add(number.bind(value) for value in range(count))
+    if current_job().attempt == 1:
+        raise ValueError(f"once, after {added}")
+
+
+@job(name="composition.reads")
+def reads() -> None:
+    """Note an option of the batch."""
+    ran.append(current_job().batch.options["week"])

@@ -165,7 +165,6 @@ def test_what_is_no_dict_is_a_problem_and_no_traceback(raw):
         {"NOTIFY": ["shop.alerts"]},
         {"CLOSURE_KEYS": ["hush"]},
         {"COMMANDS": ["send_reports"]},
-        {"PRUNE_AFTER": {"BATCHES": 60}},
     ],
 )
 def test_a_key_that_nothing_reads_yet_is_unknown_and_says_why(raw):

@@ -70,7 +70,8 @@ def test_release():
 @pytest.mark.parametrize(("batch", "ran"), [(None, True), (False, True), (True, False)])
 def test_members_of_a_cancelled_batch(batch, ran):
     def in_batch(job, next):
-        job.batch = None if batch is None else SimpleNamespace(cancelled=batch)
+        found = None if batch is None else SimpleNamespace(cancelled=batch)
+        job.set_batch("", lambda: found)
         return SkipIfBatchCancelled()(job, next)
 
     assert run_middleware(in_batch, Pack()).ran is ran

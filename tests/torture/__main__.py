@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from tests.databases import VENDORS
 from tests.torture.sizes import (
     ATOMIC,
+    BATCHES,
     CHAINS,
     JOBS,
     KILLS,
@@ -58,6 +59,7 @@ def main() -> int:
             KILLS: options.kills,
             ATOMIC: jobs // 4,
             CHAINS: jobs // 100,
+            BATCHES: jobs // 400,
             NOOPS: jobs,
             WINDOWS: 1000,
             ROUNDS: options.rounds,

@@ -1,4 +1,4 @@
-"""Chains on every store beside the database, while processes are killed."""
+"""Chains and batches on every store beside the database, while processes are killed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from djqueue.operations.retrying import retry
 from djqueue.testing import work
 from tests.app import chained
 from tests.composition import jobs
-from tests.torture import chains
-from tests.torture.sizes import CHAINS, KILLS, SEED, size
+from tests.torture import batches, chains
+from tests.torture.sizes import BATCHES, CHAINS, KILLS, SEED, size
 
 
 def test_each_step_is_queued_once_when_processes_are_killed(store, ledger):
-    many, kills = size(CHAINS, 6), size(KILLS, 6)
+    many, kills = size(CHAINS, 4), size(KILLS, 4)
     job = chained.step
     count = chains.run(
         ledger, job, chains=many, kills=kills, seed=size(SEED, 4), connection="store"
     )
     print(f"{store}: {count}")
+
+
+def test_batches_are_exact_when_processes_are_killed(store, ledger):
+    many, kills = size(BATCHES, 4), size(KILLS, 4)
+    seed = size(SEED, 4)
+    print(store, batches.run(ledger, batches=many, kills=kills, seed=seed, connection="store"))
 
 
 def test_a_chain_that_broke_is_taken_up_at_once(store):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue.dispatch.connections import QueueConnection, queues
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_force, queue_names
-from djqueue.operations.names import unknown_queue
+from djqueue.management.queue_names import unknown_queue
 from djqueue.operations.words import number_of
 
 if TYPE_CHECKING:

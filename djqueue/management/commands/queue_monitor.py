@@ -6,8 +6,8 @@ from django.core.management.base import CommandError
 
 from djqueue.management.base import OVER, QueueCommand
 from djqueue.management.options import add_json, duration
+from djqueue.management.queue_names import unknown_queue
 from djqueue.operations.describe import describe_queue
-from djqueue.operations.names import unknown_queue
 from djqueue.operations.status import monitor
 from djqueue.operations.words import number_of, span
 

@@ -21,7 +21,7 @@ from djqueue.errors import QueueError
 from djqueue.jobs import discovery
 from djqueue.management.checking import add_skip_checks, refuse_errors
 from djqueue.management.options import USAGE, queue_names
-from djqueue.operations.names import unknown_queue
+from djqueue.management.queue_names import unknown_queue
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 from djqueue.worker import machine

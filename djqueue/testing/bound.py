@@ -1,4 +1,6 @@
-"""Chains that `fake_queue` has recorded: comparing them, and running them without a store."""
+"""Chains and batches that `fake_queue` has recorded: comparing them, and running chains without a
+store.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from djqueue.jobs.function import JobFunction
 from djqueue.payload.links import Links, with_links
 from djqueue.testing.recorded import Recorded
 
-__all__ = ["RecordedSteps", "shown"]
+__all__ = ["RecordedBatch", "RecordedSteps", "shown"]
+
+MOST_SHOWN = 3
 
 
 class RecordedSteps(NamedTuple):
@@ -65,8 +69,21 @@ def _is(job: object, wanted: object) -> bool:
     return type(job) is type(wanted) and repr(job) == repr(wanted)
 
 
-def shown(chains: Sequence[RecordedSteps]) -> str:
-    """Lines about the chains that were dispatched."""
-    if not chains:
-        return "No chain was dispatched."
-    return "\n".join(["Dispatched:", *(f"  {each}" for each in chains)])
+class RecordedBatch(NamedTuple):
+    """A batch: its name and its members, of a chain the first step."""
+
+    name: str
+    members: Sequence[Recorded]
+
+    def __str__(self) -> str:
+        size = len(self.members)
+        shown = ", ".join(repr(each.job) for each in self.members[:MOST_SHOWN])
+        more = f" and {size - MOST_SHOWN} more" if size > MOST_SHOWN else ""
+        return f'"{self.name}" of {size}: {shown}{more}'
+
+
+def shown(what: str, recorded: Sequence[RecordedSteps | RecordedBatch]) -> str:
+    """Return lines about the chains or the batches that were dispatched."""
+    if not recorded:
+        return f"No {what} was dispatched."
+    return "\n".join(["Dispatched:", *(f"  {each}" for each in recorded)])

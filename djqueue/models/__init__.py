@@ -1,4 +1,5 @@
-"""The tables. Models hold no behaviour: the hot path is hand-written SQL in `djqueue.drivers`.
+"""The tables. Models hold no behaviour but what `JobBatch` gives to users: the hot path is
+hand-written SQL in `djqueue.drivers`. Batches have a module of their own.
 
 Everything that runs before the app registry is ready reaches these classes inside a function.
 """
@@ -9,6 +10,20 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.indexes import IndexOfValues
+from djqueue.models.batches import JobBatch
+
+__all__ = [
+    "Control",
+    "FailedJob",
+    "JobBatch",
+    "Key",
+    "Outbox",
+    "Payload",
+    "QueuedJob",
+    "Run",
+    "Slot",
+    "Worker",
+]
 
 
 class QueuedJob(models.Model):
@@ -59,29 +74,6 @@ class QueuedJob(models.Model):
         return f"{self.name} {self.uuid}"
 
 
-class JobBatch(models.Model):
-    """A group of jobs that are followed together."""
-
-    id = models.CharField(primary_key=True, max_length=36)
-    name = models.CharField(_("name"), max_length=255)
-    total_jobs = models.PositiveIntegerField(_("jobs"), default=0)
-    pending_jobs = models.PositiveIntegerField(_("pending"), default=0)
-    failed_jobs = models.PositiveIntegerField(_("failed"), default=0)
-    failed_job_ids = models.TextField(default="")
-    options = models.TextField(default="")
-    cancelled_at = models.DateTimeField(_("cancelled at"), null=True)
-    created_at = models.DateTimeField(_("created at"))
-    finished_at = models.DateTimeField(_("finished at"), null=True)
-
-    class Meta:
-        db_table = "job_batches"
-        verbose_name = _("job batch")
-        verbose_name_plural = _("job batches")
-
-    def __str__(self) -> str:
-        return self.name or self.id
-
-
 class FailedJob(models.Model):
     """A job that was given up, with all that is known about why."""
 
@@ -110,6 +102,7 @@ class FailedJob(models.Model):
     taken_by = models.CharField(max_length=36, default="")
     push_id = models.CharField(max_length=36, default="")
     """What the push is named after that moves it back: the same however often that is tried."""
+    batch_id = models.CharField(max_length=36, null=True)
 
     class Meta:
         db_table = "failed_jobs"
@@ -119,6 +112,7 @@ class FailedJob(models.Model):
             models.Index(fields=["failed_at"], name="djqueue_failed_at"),
             models.Index(fields=["connection", "queue", "failed_at"], name="djqueue_failed_queue"),
             models.Index(fields=["fingerprint"], name="djqueue_failed_print"),
+            IndexOfValues(fields=["batch_id"], name="djqueue_failed_batch"),
         )
         permissions = (
             ("retry_failedjob", "Can retry failed jobs"),

@@ -1,0 +1,185 @@
+"""`batch`: jobs that are followed together, and what runs when some or all of them have ended."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from time import time_ns
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from asgiref.sync import sync_to_async
+from django.db import transaction
+from django.utils import timezone
+
+from djqueue import context
+from djqueue.composition import steps
+from djqueue.composition.batches import counting
+from djqueue.composition.batches.growing import Member, Members, after_commit, settle
+from djqueue.composition.chain import with_options
+from djqueue.composition.steps import ON_FAILURE, Waiting
+from djqueue.conf import did_you_mean
+from djqueue.dispatch.commits import open_aliases, when_all_commit
+from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
+from djqueue.dispatch.large import shrunk
+from djqueue.dispatch.recording import recorders
+from djqueue.errors import InvalidJob
+from djqueue.jobs.definition.options import checked_overrides
+from djqueue.jobs.definition.spec import spec_of
+from djqueue.payload.ids import Moment, new_id
+from djqueue.text.printable import one_line
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from djqueue.composition.batches.growing import Slice
+    from djqueue.jobs.definition.options import Overrides
+    from djqueue.jobs.definition.spec import JobInstance
+    from djqueue.models import JobBatch
+
+__all__ = ["Batch", "batch"]
+
+Callbacks = Mapping[int, "JobInstance | None"]
+
+
+class Batch:
+    """Members, and jobs for what becomes of them. `dispatch` queues the members as they come."""
+
+    def __init__(
+        self, members: Iterable[Member], name: str, wishes: Mapping[str, Any], callbacks: Callbacks
+    ) -> None:
+        self._members = members
+        self._name = name
+        self._wishes = wishes
+        self._callbacks = {at: job for at, job in callbacks.items() if job is not None}
+        self._using: Mapping[str, Any] = MappingProxyType({})
+        for job in self._callbacks.values():
+            spec_of(job)
+
+    def using(self, **overrides: Unpack[Overrides]) -> Self:
+        """Return a copy whose members and callbacks have these options, where they have none of
+        their own from ``using()``. ``delay`` is for the members.
+        """
+        given = checked_overrides(overrides, "batch().using()")
+        configured = copy.copy(self)
+        configured._using = {**self._using, **given}
+        return configured
+
+    def dispatch(self) -> JobBatch:
+        """Queue the batch, 500 members at a time. The first ones run before the last ones are
+        taken from the iterable. Its exception cancels the batch and is raised.
+
+        In a transaction nothing runs before the commit; if it is not only that of the batches, the
+        encoded members wait in memory until then.
+        """
+        from djqueue.models import JobBatch
+
+        refuse_event_loop("dispatch()", "await adispatch()")
+        moment = Moment(time_ns())
+        id, *ids = moment.ids(len(self._callbacks) + 1)
+        options = json.dumps(self._wishes) if self._wishes else ""
+        row = JobBatch(id=id, name=self._name, created_at=timezone.now(), stored_options=options)
+        members = Members(id, self._using)
+        waiting = [
+            self._encoded(job, moment, own, at)
+            for (at, job), own in zip(self._callbacks.items(), ids, strict=True)
+        ]
+        if (recorder := recorders.innermost) is not None:
+            row.total_jobs = row.pending_jobs = recorder.record_batch(
+                self._name, [members.encode(each, moment, new_id()) for each in self._members]
+            )
+            return row
+        others = [alias for alias in open_aliases() if alias != steps.store()]
+        if others:
+            ready = list(members.encoded(self._members))
+            row.total_jobs = row.pending_jobs = sum(each.size for each in ready)
+            when_all_commit(others, lambda: _begin(row, waiting, members, iter(ready)))
+            return row
+        _begin(row, waiting, members, members.encoded(self._members))
+        row.refresh_from_db(using=steps.store())
+        return row
+
+    async def adispatch(self) -> JobBatch:
+        """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
+        dispatched: JobBatch = await sync_to_async(self.dispatch)()
+        return dispatched
+
+    def _encoded(self, job: JobInstance, moment: Moment, id: str, position: int) -> Waiting:
+        using = {name: value for name, value in self._using.items() if name != "delay"}
+        job = with_options(job, using)
+        sendable = shrunk(prepare_as(job, spec_of(job), moment, id, context.stored()))
+        return Waiting(sendable.plan.connection, sendable.outgoing, position)
+
+
+def _begin(
+    row: JobBatch, waiting: list[Waiting], members: Members, slices: Iterator[Slice]
+) -> None:
+    alias, id = steps.store(), row.pk
+    with transaction.atomic(using=alias):
+        row.save(using=alias, force_insert=True)
+        counting.keep_open(alias, id)
+        steps.write(alias, id, waiting)
+    try:
+        for some in slices:
+            if not members.store(some, lambda alias: counting.keep_open(alias, id)):
+                break  # it was cancelled meanwhile
+        if members.discarded:
+            with transaction.atomic(using=alias):
+                counting.cancel(alias, id, "its jobs are thrown away")
+    except BaseException as error:
+        with transaction.atomic(using=alias):
+            counting.cancel(alias, id, f"its dispatch broke off: {one_line(error)}")
+        raise
+    finally:
+        after_commit(alias, [settle(alias, lambda: counting.close(alias, id))])
+
+
+class Wishes(TypedDict, total=False):
+    """What a batch is given beside its members."""
+
+    name: str
+    on_progress: JobInstance | None
+    on_success: JobInstance | None
+    on_failure: JobInstance | None
+    on_finish: JobInstance | None
+    allow_failures: bool | JobInstance
+    options: Mapping[str, Any] | None
+
+
+def batch(jobs: Iterable[Member], **wishes: Unpack[Wishes]) -> Batch:
+    """Bind jobs, or chains, into a batch: ``batch(Import(row) for row in rows).dispatch()``.
+
+    `on_progress` runs at most once a second and once at the end, `on_success` when every member has
+    succeeded, `on_failure` at the first failure, `on_finish` when nothing is pending for the first
+    time. The first failure cancels the rest, unless `allow_failures`; a job given there runs for
+    each failure, with the id of the failed member as its ``previous``. `options` are JSON values
+    that ``current_job().batch.options`` gives back.
+    """
+    if unknown := sorted(wishes.keys() - Wishes.__annotations__.keys()):
+        near = did_you_mean(unknown[0], Wishes.__annotations__)
+        raise TypeError(f"batch() does not take {unknown[0]!r}.{near} Nothing was queued.")
+    name, allowed = wishes.get("name", ""), wishes.get("allow_failures", False)
+    if len(name) > _LONGEST_NAME:
+        raise InvalidJob(
+            f"The name of a batch has at most {_LONGEST_NAME} characters; this one has"
+            f" {len(name):,}. Nothing was queued."
+        )
+    each_failure = None if isinstance(allowed, bool) else allowed
+    stored = {
+        "allow_failures": bool(allowed),
+        "on_progress": wishes.get("on_progress") is not None,
+        "on_each_failure": each_failure is not None,
+        "custom": dict(wishes.get("options") or {}),
+    }
+    callbacks = {
+        ON_FAILURE: wishes.get("on_failure"),
+        counting.ON_SUCCESS: wishes.get("on_success"),
+        counting.ON_FINISH: wishes.get("on_finish"),
+        counting.ON_PROGRESS: wishes.get("on_progress"),
+        counting.ON_EACH_FAILURE: each_failure,
+    }
+    return Batch(jobs, name, {key: value for key, value in stored.items() if value}, callbacks)
+
+
+_LONGEST_NAME = 255

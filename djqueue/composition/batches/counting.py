@@ -1,0 +1,181 @@
+"""The row of a batch: how members are counted in and out, and the jobs that its state calls for.
+
+Everything is a part of an open transaction, which is that of the members' ends where these are
+counted. An end is counted once since it is stored once. What a batch has called for is kept in
+columns, so each job is called for once in the life of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db.models import F, Q
+
+from djqueue.composition import steps
+from djqueue.composition.steps import ON_FAILURE, Push
+from djqueue.databases.now import UtcNow
+from djqueue.payload.ids import new_id
+from djqueue.payload.links import Links, with_step
+from djqueue.payload.parts import with_id
+from djqueue.results import rows as results
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from djqueue.drivers.base import OutgoingJob
+    from djqueue.models import JobBatch
+
+ON_SUCCESS, ON_FINISH, ON_PROGRESS, ON_EACH_FAILURE = 1, 2, 3, 4
+"""The positions of a batch's jobs among the rows that wait; `ON_FAILURE` is that of chains."""
+OPEN_FOR = 3600.0
+"""Seconds after its last slice for which a batch stays open for its dispatcher."""
+PROGRESS_EVERY = 1.0
+"""Seconds between two jobs of ``on_progress``."""
+GONE = "its dispatcher is gone"
+
+
+class Ends(NamedTuple):
+    """Ends of members of one batch."""
+
+    batch: str
+    settled: int
+    failed: Sequence[str] = ()
+    """The ids of those that have failed; they are among the settled ones."""
+
+
+def grow(alias: str, batch: str, count: int) -> bool:
+    """Count in new members. Return False, and count nothing, if the batch is cancelled or
+    finished.
+    """
+    still = rows(alias).filter(pk=batch, cancelled_at=None).exclude(_over())
+    return bool(
+        still.update(
+            total_jobs=F("total_jobs") + count,
+            pending_jobs=F("pending_jobs") + count,
+        )
+    )
+
+
+def keep_open(alias: str, batch: str) -> None:
+    """Put off the time after which an open batch has no dispatcher."""
+    rows(alias).filter(pk=batch).update(open_until=UtcNow() + timedelta(seconds=OPEN_FOR))
+
+
+def close(alias: str, batch: str) -> list[Push]:
+    """All members are in. Returns jobs to push, as `count`."""
+    rows(alias).filter(pk=batch).update(open_until=None)
+    return count(alias, Ends(batch, 0))
+
+
+def cancel(alias: str, batch: str, reason: str = "") -> bool:
+    """Cancel a batch that is neither cancelled nor finished; whether that was so."""
+    running = rows(alias).filter(pk=batch, cancelled_at=None).exclude(_over())
+    return bool(running.update(cancelled_at=UtcNow(), reason=reason[:255]))
+
+
+def reopen(alias: str, batch: str, members: int = 1) -> None:
+    """Failed members are retried."""
+    rows(alias).filter(pk=batch).update(
+        pending_jobs=F("pending_jobs") + members, failed_jobs=F("failed_jobs") - members
+    )
+
+
+def count(alias: str, ends: Ends) -> list[Push]:
+    """Count ends of members. Returns the jobs to push, each behind the name of its connection."""
+    batch, settled, failed = ends
+    if settled:
+        rows(alias).filter(pk=batch).update(
+            pending_jobs=F("pending_jobs") - settled, failed_jobs=F("failed_jobs") + len(failed)
+        )
+    row = rows(alias).filter(pk=batch).first()
+    if row is None:
+        return []
+    pushed = _failures(alias, row, failed) if failed else []
+    if row.pending_jobs == 0 and row.open_until is None:
+        return [*pushed, *_finish(alias, row)]
+    if settled and _wants(row, "on_progress") and _may_tell_progress(alias, batch):
+        pushed += _copy(alias, batch, ON_PROGRESS)
+    return pushed
+
+
+def _failures(alias: str, row: JobBatch, failed: Sequence[str]) -> list[Push]:
+    pushed: list[Push] = []
+    allowed = _wants(row, "allow_failures")
+    if rows(alias).filter(pk=row.pk, failed_at=None).update(failed_at=UtcNow()):
+        if not allowed:
+            cancel(alias, row.pk, "a member failed")
+        pushed += _take(alias, row.pk, ON_FAILURE)
+    if _wants(row, "on_each_failure"):
+        for id in failed:
+            pushed += _copy(alias, row.pk, ON_EACH_FAILURE, {"name": "", "value": id})
+    return pushed
+
+
+def _finish(alias: str, row: JobBatch) -> list[Push]:
+    """Nothing is pending: the first time the batch finishes, and at each time it may succeed."""
+    batch, here = row.pk, rows(alias).filter(pk=row.pk)
+    pushed: list[Push] = []
+    if here.filter(finished_at=None).update(finished_at=UtcNow()):
+        if _wants(row, "on_progress"):
+            pushed += _copy(alias, batch, ON_PROGRESS)
+        pushed += _take(alias, batch, ON_FINISH)
+    done = here.filter(failed_jobs=0, cancelled_at=None, succeeded_at=None)
+    if done.update(succeeded_at=UtcNow()):
+        pushed += _take(alias, batch, ON_SUCCESS)
+    return pushed
+
+
+def _may_tell_progress(alias: str, batch: str) -> bool:
+    due = Q(progress_at=None) | Q(progress_at__lte=UtcNow() - timedelta(seconds=PROGRESS_EVERY))
+    return bool(rows(alias).filter(due, pk=batch).update(progress_at=UtcNow()))
+
+
+def _wants(row: JobBatch, name: str) -> bool:
+    return bool(row.wishes().get(name))
+
+
+def _take(alias: str, batch: str, position: int) -> list[Push]:
+    """The job that a batch has at a position, once."""
+    pushed = steps.take_at(alias, batch, position)
+    return [_bound(push, batch) for push in pushed]
+
+
+def _copy(
+    alias: str, batch: str, position: int, previous: dict[str, Any] | None = None
+) -> list[Push]:
+    """A copy of that job, under an id of its own."""
+    copies = [
+        _bound((connection, _renamed(job)), batch, previous)
+        for connection, job in steps.look_at(alias, batch, position)
+    ]
+    results.write_kept(alias, copies)
+    return copies
+
+
+def _renamed(job: OutgoingJob) -> OutgoingJob:
+    id = new_id()
+    return job._replace(id=id, payload=with_id(job.payload, id))
+
+
+def _bound(push: Push, batch: str, previous: dict[str, Any] | None = None) -> Push:
+    connection, job = push
+    links = Links(previous=previous, follows=batch)
+    return connection, job._replace(payload=with_step(job.payload, links))
+
+
+def _over() -> Q:
+    return Q(finished_at__isnull=False, pending_jobs=0)
+
+
+def are_pending(alias: str) -> bool:
+    """Return whether members of any batch are pending."""
+    return rows(alias).filter(pending_jobs__gt=0).exists()
+
+
+def rows(alias: str) -> QuerySet[JobBatch]:
+    """All batches."""
+    from djqueue.models import JobBatch
+
+    return JobBatch.objects.using(alias)

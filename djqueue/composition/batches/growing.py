@@ -1,0 +1,183 @@
+"""Members of a batch on their way into it: encoded, counted and stored, a slice at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from time import time_ns
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import transaction
+
+from djqueue import context
+from djqueue.composition import inline, steps
+from djqueue.composition.batches import counting
+from djqueue.composition.batches.counting import Ends
+from djqueue.composition.beginning import EncodedChain
+from djqueue.composition.chain import Chain, with_options
+from djqueue.composition.pushing import push
+from djqueue.dispatch.commits import open_aliases
+from djqueue.dispatch.connections import driver_of, queues
+from djqueue.dispatch.dispatch import prepare_as
+from djqueue.dispatch.large import shrunk
+from djqueue.dispatch.outbox.outbox import Written
+from djqueue.drivers.slices import slices
+from djqueue.jobs.definition.spec import spec_of
+from djqueue.payload.ids import Moment
+from djqueue.payload.links import Links, with_step
+from djqueue.payload.payload import encode_more
+from djqueue.results import rows as results
+
+if TYPE_CHECKING:
+    from djqueue.composition.steps import Push
+    from djqueue.dispatch.outgoing import Sendable
+    from djqueue.drivers.base import OutgoingJob
+
+logger = logging.getLogger("djqueue")
+
+SLICE = 500
+"""Members that are stored together."""
+
+Member = Any
+"""A job, or a chain of jobs."""
+Publish = Callable[[], None]
+
+
+class Slice(NamedTuple):
+    """Members that are encoded, and not stored yet."""
+
+    size: int
+    jobs: Mapping[str, list[OutgoingJob]]
+    """What is pushed at once, by connection: jobs, and the first steps of chains."""
+    chains: Sequence[EncodedChain]
+    kept: Sequence[Push]
+    """Those of the jobs whose results are kept."""
+
+
+class Members:
+    """The members that one call adds to a batch."""
+
+    def __init__(self, batch: str, using: Mapping[str, Any]) -> None:
+        self._batch = batch
+        self._using = using
+        self.discarded = False
+        """Some went to a connection that throws jobs away."""
+        self._context = context.stored()
+        self._carried = encode_more(links={"batch": batch}) + self._context
+
+    def encoded(self, members: Iterable[Member]) -> Iterator[Slice]:
+        """Take members from the iterable, a slice at a time; checked as a whole before any of it
+        is stored.
+        """
+        for some in slices(members, SLICE):
+            moment = Moment(time_ns())
+            jobs: dict[str, list[OutgoingJob]] = {}
+            chains, kept = [], []
+            for member, id in zip(some, moment.ids(len(some)), strict=True):
+                first = self.encode(member, moment, id)
+                if isinstance(first, EncodedChain):
+                    chain = first.shrunk()
+                    chains.append(chain)
+                    first = chain.first
+                first = shrunk(first)
+                jobs.setdefault(first.plan.connection, []).append(first.outgoing)
+                if first.plan.keeps_result:
+                    kept.append((first.plan.connection, first.outgoing))
+            yield Slice(len(some), jobs, chains, kept)
+
+    def encode(self, member: Member, moment: Moment, id: str) -> Sendable | EncodedChain:
+        """Check and encode one member, of any size."""
+        if isinstance(member, Chain):
+            return member.below(self._using).encoded(Links(batch=self._batch))
+        spec = spec_of(member)
+        job = with_options(member, self._using)
+        sendable = prepare_as(job, spec, moment, id, self._carried)
+        if not sendable.plan.keeps_result:
+            return sendable
+        sendable = prepare_as(job, spec, moment, id, self._context)
+        payload = with_step(sendable.outgoing.payload, Links(batch=self._batch))
+        return sendable._replace(outgoing=sendable.outgoing._replace(payload=payload))
+
+    def store(self, some: Slice, also: Callable[[str], object] = lambda alias: None) -> bool:
+        """Count members in and store them, in one transaction, in which `also` is called; after it
+        they are pushed where they are in another store, or run. False, and nothing is stored, if
+        the batch takes no more.
+        """
+        alias = steps.store()
+        with transaction.atomic(using=alias):
+            if not counting.grow(alias, self._batch, some.size):
+                return False
+            also(alias)
+            results.write_kept(alias, some.kept)
+            for chain in some.chains:
+                chain.write_waiting(alias)
+            publish = [
+                self._store(alias, connection, jobs) for connection, jobs in some.jobs.items()
+            ]
+        after_commit(alias, publish)
+        return True
+
+    def _store(self, alias: str, connection: str, jobs: Sequence[OutgoingJob]) -> Publish:
+        """Store jobs as far as that is done in SQL. Returns what is left to do."""
+        driver = queues[connection].driver
+        if driver.shares_transaction_with(alias):
+            driver.push(jobs)
+            return _nothing
+        if driver.capabilities.inline:
+            return partial(_run, connection, jobs)
+        if driver.capabilities.discards:
+            self.discarded = True
+            return settle(alias, lambda: counting.count(alias, Ends(self._batch, len(jobs))))
+        written = Written(alias, connection)
+        written.write(jobs)
+        return partial(_move, written, connection, jobs)
+
+
+def settle(alias: str, change: Callable[[], list[Push]]) -> Publish:
+    """Change a batch, and push what that calls for, in one transaction. Returns what is left to do:
+    to run what is for this process.
+    """
+    with transaction.atomic(using=alias):
+        called_for = change()
+        here = [each for each in called_for if queues[each[0]].driver.capabilities.inline]
+        push(alias, [each for each in called_for if each not in here], driver_of)
+    return partial(_run_all, here)
+
+
+def after_commit(alias: str, publish: Iterable[Publish]) -> None:
+    """Call each of `publish`: now, or after the commit of the transaction of `alias`."""
+    waits = alias in open_aliases()
+    for each in publish:
+        if waits:
+            transaction.on_commit(each, using=alias)
+        else:
+            each()
+
+
+def _nothing() -> None:
+    """Do nothing: all is in SQL."""
+
+
+def _run_all(jobs: Sequence[Push]) -> None:
+    for connection, job in jobs:
+        inline.run(connection, job)
+
+
+def _run(connection: str, jobs: Sequence[OutgoingJob]) -> None:
+    """Run members here, all of them; then the first error is raised."""
+    first: Exception | None = None
+    for job in jobs:
+        try:
+            inline.run(connection, job)
+        except Exception as error:  # noqa: BLE001 - the member's error; the others still run
+            first = first or error
+    if first is not None:
+        raise first
+
+
+def _move(written: Written, connection: str, jobs: Sequence[OutgoingJob]) -> None:
+    moved = written.move(jobs, queues[connection].driver)
+    if moved.error is not None:
+        what = "%d members of a batch wait in the outbox, from where a worker will push them: %s"
+        logger.warning(what, len(jobs), moved.error)

@@ -1,0 +1,134 @@
+"""What is done to batches: adding members, cancelling, retrying what failed, closing those whose
+dispatcher is gone, pruning.
+"""
+
+from __future__ import annotations
+
+import uuid as uuids
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from djqueue.compat import delete_rows
+from djqueue.composition import steps
+from djqueue.composition.batches import counting
+from djqueue.composition.batches.growing import Members, after_commit, settle
+from djqueue.databases.now import UtcNow
+from djqueue.drivers.slices import slices
+from djqueue.errors import QueueError
+from djqueue.operations.failed_jobs import Selection
+from djqueue.operations.retrying import retry
+from djqueue.runner.current import current_job
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from djqueue.models import JobBatch
+
+__all__ = ["Verbs", "close_forgotten", "prune"]
+
+SLICE = 100
+"""Batches that are deleted together."""
+FINISHED = Q(finished_at__isnull=False)
+
+
+class Verbs:
+    """The methods of `JobBatch`."""
+
+    def add(self, batch: JobBatch, jobs: Iterable[Any]) -> int:
+        """Add members, a slice at a time; how many."""
+        added = _Added(batch.pk)
+        members = Members(batch.pk, {})
+        count = 0
+        for some in members.encoded(islice(iter(jobs), added.count, None)):
+            if not members.store(some, partial(added.note, some.size)):
+                raise QueueError(
+                    f'Batch {batch.pk} ("{batch.name}") is finished or cancelled: it takes no'
+                    f" more members. {count or 'None'} of these {'was' if count == 1 else 'were'}"
+                    " added. Dispatch a batch of their own."
+                )
+            count += some.size
+        _refresh(batch)
+        return count
+
+    def cancel(self, batch: JobBatch) -> bool:
+        """Cancel it."""
+        alias = steps.store()
+        with transaction.atomic(using=alias):
+            cancelled = counting.cancel(alias, batch.pk, "cancelled")
+        _refresh(batch)
+        return cancelled
+
+    def retry_failed(self, batch: JobBatch) -> int:
+        """Retry its failed members; how many."""
+        moved = retry(Selection(batch=batch.pk)).moved
+        _refresh(batch)
+        return moved
+
+
+class _Added:
+    """How many members the running job has added before, in an earlier attempt: a row of its own
+    in `djqueue_runs`, written with them.
+    """
+
+    def __init__(self, batch: str) -> None:
+        job = current_job(None)
+        self._key = None if job is None else uuids.uuid5(uuids.UUID(job.id), f"add {batch}")
+        self.count = 0
+        if self._key is not None:
+            found = self._rows(steps.store()).filter(pk=self._key)
+            self.count = found.values_list("attempts", flat=True).first() or 0
+
+    def note(self, size: int, alias: str) -> None:
+        """Count members, as a part of the open transaction that adds them."""
+        if self._key is None:
+            return
+        self.count += size
+        self._rows(alias).update_or_create(
+            pk=self._key,
+            defaults={"attempts": self.count, "updated_at": timezone.now(), "ended": True},
+        )
+
+    def _rows(self, alias: str) -> Any:
+        from djqueue.models import Run
+
+        return Run.objects.using(alias)
+
+
+def _refresh(batch: JobBatch) -> None:
+    batch.refresh_from_db(using=steps.store())
+
+
+def prune(before: datetime, state: Q = FINISHED) -> int:
+    """Delete batches in `state` that were dispatched, and if they are finished finished, before a
+    moment, with the jobs that they have not called for. Return their number. Their members and
+    failed jobs stay.
+    """
+    alias = steps.store()
+    old = Q(finished_at__lt=before) | Q(finished_at=None, created_at__lt=before)
+    deleted = 0
+    found = list(counting.rows(alias).filter(state, old).values_list("pk", flat=True))
+    for some in slices(found, SLICE):
+        with transaction.atomic(using=alias):
+            rows = counting.rows(alias).filter(state, old, pk__in=some)
+            ids = list(rows.select_for_update().values_list("pk", flat=True))
+            steps.give_up(alias, ids)
+            deleted += delete_rows(counting.rows(alias).filter(pk__in=ids))
+    return deleted
+
+
+def close_forgotten() -> int:
+    """Close and cancel batches whose dispatcher is gone. Return their number."""
+    alias = steps.store()
+    gone = counting.rows(alias).filter(open_until__lte=UtcNow())
+    ids = list(gone.values_list("pk", flat=True)[:100])
+    for id in ids:
+        with transaction.atomic(using=alias):
+            counting.cancel(alias, id, counting.GONE)
+        after_commit(alias, [settle(alias, partial(counting.close, alias, id))])
+    return len(ids)
