@@ -266,13 +266,6 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
     return _Moved(len(taken), len(ready) - len(taken), keys=[row.pk for row in taken])
 
 
-def _fail_again(rows: Iterable[FailedJob]) -> None:
-    """Their store did not take them: their results are as they were."""
-    for row in rows:
-        error = f"{row.exception_class}: {row.exception_message}"
-        results.fail_again(failed_jobs.store(), str(row.uuid), error)
-
-
 def _keep(rows: Iterable[FailedJob]) -> None:
     """Keep the arguments of retried jobs from being pruned."""
     large = {str(row.uuid): row.connection for row in rows if is_stored(row.payload)}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import OutgoingJob
     from djqueue.models import JobResult
 
-__all__ = ["are_waiting", "cancelled", "end", "fail_again", "kept_among", "owner", "report_now"]
+__all__ = ["are_waiting", "cancelled", "end", "kept_among", "owner", "report_now"]
 __all__ += ["reported", "reported_unless_locked", "restore", "store", "table"]
 __all__ += ["write", "write_kept"]
 
@@ -241,12 +241,6 @@ def are_waiting(connection: str, queue: str) -> bool:
     if alias is None:
         return False
     return table(alias).filter(connection=connection, queue=queue, finished_at=None).exists()
-
-
-def fail_again(alias: str, id: str, error: str) -> None:
-    """A retry came to nothing: the job has failed as before."""
-    rows = table(alias).filter(pk=id, finished_at=None)
-    rows.update(status=FAILED, error=storable(error), **_over())
 
 
 def restore(alias: str, ids: Sequence[str]) -> None:
