@@ -37,6 +37,7 @@ LAYERS: dict[str, list[str]] = {
         "composition.steps",
         "composition.removing",
         "composition.pushing",
+        "composition.unsent",
         "composition.batches.counting",
         "composition.batches.asking",
     ],

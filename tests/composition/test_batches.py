@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from djqueue import batch, chain, queues
 from djqueue.composition.batches import asking
-from djqueue.errors import QueueError
+from djqueue.drivers.redis.driver import RedisDriver
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.models import FailedJob, JobBatch, Outbox, QueuedJob
 from djqueue.operations import batches
 from djqueue.operations.retrying import retry
@@ -272,3 +273,23 @@ def test_finished_batches_are_pruned_with_what_they_did_not_call_for(ran):
     assert batches.prune(timezone.now() + timedelta(seconds=1)) == 1
     assert not Outbox.objects.filter(chain=row.pk).exists()
     assert JobBatch.objects.get() == other
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_member_that_its_store_refuses_has_failed(ran, redis_connection, monkeypatch):
+    def refuse(self, jobs):
+        raise QueueUnavailable("full", refused={job.id: "too large" for job in jobs})
+
+    monkeypatch.setattr(RedisDriver, "push", refuse)
+    first = chain([jobs.number.bind(1), jobs.number.bind(2)]).on_failure(jobs.alert.bind("x"))
+    row = batch([first, jobs.number.bind(3)], allow_failures=True, **told())
+    row = row.using(connection=redis_connection).dispatch()
+    assert of(row) == (2, 0, 2, 100, True)
+    assert FailedJob.objects.filter(batch_id=row.pk).count() == 2
+    assert Outbox.objects.filter(position=2, broken=True).count() == 1
+    monkeypatch.undo()
+    assert row.retry_failed() == 2
+    Outbox.objects.filter(due_at__isnull=False).update(due_at=row.created_at)
+    work(redis_connection)
+    assert of(row) == (2, 0, 0, 100, True)
+    assert (2, 1) in ran

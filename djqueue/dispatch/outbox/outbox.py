@@ -21,12 +21,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import DataError
+from django.db import DataError, transaction
 
+from djqueue.composition import unsent
 from djqueue.conf import ConnectionSettings, Settings, settings
 from djqueue.databases.holding import new_holder
 from djqueue.databases.now import UtcNow
-from djqueue.dispatch.connections import queues
+from djqueue.dispatch.connections import driver_of, queues
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.dispatch.outbox.rows import AGAIN, GRACE, HOLD, Taken
@@ -238,8 +239,7 @@ def move(
     moved = push(driver, [each.job for each in taken], PATIENCE)
     outbox_rows.gone(alias, by, moved.stored)
     if moved.refused:
-        _fail(connection, taken, moved.refused)
-        outbox_rows.gone(alias, by, moved.refused)
+        _give_up(alias, by, connection, taken, moved.refused)
     if moved.kept_out:
         outbox_rows.gone(alias, by, moved.kept_out)
     if moved.error is not None and not isinstance(moved.error, RunHere):
@@ -257,8 +257,24 @@ _FORGOTTEN = ErrorReport(
 )
 
 
+def _give_up(
+    alias: str,
+    by: str,
+    connection: str,
+    taken: Sequence[Taken],
+    refused: Mapping[str, ErrorReport],
+) -> None:
+    """Store the refused jobs as failed jobs, each with its reason, and what follows from that."""
+    with transaction.atomic(using=alias):
+        mine = outbox_rows.give_up(alias, by, refused)
+        left = [each for each in taken if each.job.id in mine]
+        _fail(connection, left, refused)
+        failures = {each.job.id: (each.job, refused[each.job.id].message) for each in left}
+        unsent.follow(alias, failures, driver_of)
+
+
 def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorReport]) -> None:
-    """Store the refused jobs as failed jobs, each with its reason."""
+    """Store the refused jobs as failed jobs."""
     jobs = []
     for job, number in taken:
         if (error := refused.get(job.id)) is None:
@@ -274,8 +290,10 @@ def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorRe
         )
         held = Reservation(job.id, job.queue, job.name, job.payload, 0, 0, "", None)
         jobs.append(failed.GivenUp(held, error, "", number))
+    known = settings()
     try:
-        failed.record(connection, jobs)
+        with transaction.atomic(using=known.failed_jobs or known.shared_database):
+            failed.record(connection, jobs)
     except DataError:
         failed.record(connection, [job._replace(plain=True) for job in jobs])
 
@@ -302,7 +320,6 @@ def give_up_forgotten(limit: int = SLICE) -> int:
             taken = outbox_rows.take_due(alias, by, connection, count)
             refused = {each.job.id: _FORGOTTEN for each in taken}
             if taken:
-                _fail(connection, taken, refused)
-                outbox_rows.gone(alias, by, refused)
+                _give_up(alias, by, connection, taken, refused)
             given_up += len(taken)
     return given_up

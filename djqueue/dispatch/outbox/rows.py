@@ -97,6 +97,19 @@ def gone(alias: str, by: str, ids: Iterable[str]) -> None:
         holding.delete(table(alias).filter(uuid__in=some), by)
 
 
+def give_up(alias: str, by: str, ids: Iterable[str]) -> set[str]:
+    """Delete rows that `by` holds, as a part of an open transaction. Return the ids of their jobs,
+    without those of rows that others hold by now.
+    """
+    deleted: set[str] = set()
+    for some in slices(ids, AT_ONCE):
+        rows = holding.held(table(alias).filter(uuid__in=some), by)
+        mine = list(rows.select_for_update().values_list("uuid", flat=True))
+        holding.delete(table(alias).filter(uuid__in=mine), by)
+        deleted.update(map(str, mine))
+    return deleted
+
+
 def put_back(alias: str, by: str, ids: Iterable[str]) -> None:
     """Free rows that `by` holds; they are due again after `AGAIN` seconds."""
     for some in slices(ids, AT_ONCE):
