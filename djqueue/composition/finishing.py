@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from djqueue.composition.follower import BoundJobs
 from djqueue.composition.pushing import push
+from djqueue.composition.unique import UniqueKeys
 from djqueue.dispatch.connections import driver_of
 from djqueue.finish.finish import Finish
 from djqueue.finish.ports import Ask, ask_directly
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import Session
 
 
+_FOLLOWERS = (Results(), BoundJobs(), UniqueKeys())
+
+
 def finish_for(session: Session, connection: str, ask: Ask = ask_directly) -> Finish:
     """Return the finish of jobs of `connection`. Followers stand in the order of their locks."""
     pushes = partial(push, driver_of=driver_of)
-    return Finish(session, connection, ask, followers=(Results(), BoundJobs()), push=pushes)
+    return Finish(session, connection, ask, followers=_FOLLOWERS, push=pushes)

@@ -20,10 +20,11 @@ from djqueue.composition.batches import counting
 from djqueue.composition.batches.counting import Ends
 from djqueue.composition.pushing import push
 from djqueue.conf import settings
-from djqueue.drivers import make_driver
+from djqueue.drivers import make_driver, unique_keys
 from djqueue.drivers.base import Change, State
 from djqueue.errors import Unsupported
-from djqueue.payload.links import batches_of, chains_of, may_be_linked
+from djqueue.payload.links import batches_of, chains_of, links_of, may_be_linked
+from djqueue.payload.payload import decode
 from djqueue.results import rows as results
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import Driver, Inspector, StoredJob
 
-__all__ = ["change", "clear", "remove_stored"]
+__all__ = ["change", "clear", "free_keys", "remove_stored"]
 
 PAGE = 500
 
@@ -77,7 +78,21 @@ def clear(driver: Driver, queue: str) -> int:
                 after = next((j.id for j in reversed(page) if (j.key or j.id) not in linked), after)
                 if len(page) < PAGE:
                     break
-    return cleared + inspector.clear(queue)
+    alias = steps.store()
+    alone = can.keeps_jobs and not driver.keeps_keys
+    keys = unique_keys.unheld(alias, name, queue) if alone else {}
+    cleared += inspector.clear(queue)
+    if keys:
+        unique_keys.free_all(alias, keys.values(), keys)
+    return cleared
+
+
+def free_keys(alias: str, payloads: Iterable[str]) -> None:
+    """Free the unique keys of removed jobs whose stores do not keep them."""
+    keyed = [text for text in payloads if links_of(text).keyed]
+    if keyed:
+        ids = [decode(text).id for text in keyed]
+        unique_keys.free_all(alias, ids, [links_of(text).unique for text in keyed])
 
 
 def _may_be_bound() -> bool:
@@ -108,6 +123,7 @@ def _remove(
         with transaction.atomic(using=alias):
             gone = [text for id, text in linked.items() if id in removed]
             results.cancelled(results.kept_among(gone))
+            free_keys(alias, gone)
             steps.give_up(alias, chains_of(gone))
             for batch, members in batches_of(gone).items():
                 called_for = counting.count(alias, Ends(batch, members))

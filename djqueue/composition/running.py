@@ -11,6 +11,7 @@ from djqueue.composition import steps
 from djqueue.composition.batches.asking import Cancelled, find
 from djqueue.composition.steps import store
 from djqueue.dispatch.dispatch import prepare_as
+from djqueue.drivers import unique_keys
 from djqueue.errors import BatchCancelled, ResultNotStored
 from djqueue.jobs import registry
 from djqueue.jobs.definition.spec import spec_of
@@ -102,7 +103,10 @@ class Bound(KeepsResults):
         if read.previous is not None:
             job.look_up_previous = lambda: _previous(read.previous)
         if read.unique and (finish := self._finish) is not None:
-            job.free_key = lambda: finish().session.free_key(job.id, job.queue, read.unique)
+            if read.keyed:
+                job.free_key = lambda: unique_keys.free(steps.store(), job.id, read.unique)
+            else:
+                job.free_key = lambda: finish().session.free_key(job.id, job.queue, read.unique)
 
     def leave(self, job: CurrentJob, definition: JobSpec, value: Any) -> PassedOn:
         """The value for the next step and for who asks for the result, and the steps that were

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from djqueue.composition import steps
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.inline import after_response, run_dispatched
 from djqueue.dispatch.outbox import outbox
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.dispatch.outbox.outbox import Written
-from djqueue.dispatch.unique.keys import push_unique
+from djqueue.dispatch.unique.here import running
+from djqueue.dispatch.unique.keys import keeps_keys_in_sql
+from djqueue.dispatch.unique.pushing import push_unique, write_unique
 from djqueue.drivers.base import RunHere
 from djqueue.drivers.slices import slices
 from djqueue.errors import QueueError, QueueUnavailable
@@ -41,8 +44,9 @@ def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> Mapping[
     """Push `jobs` in order, or run them if the connection is inline. Errors reach the caller. All
     have unique keys or none has. Returns for each whose key another job has the id of that one.
     """
-    if jobs[0].outgoing.unique is not None and not inline:
-        return _store_unique(connection, jobs)
+    if jobs[0].outgoing.unique is not None:
+        store = _run_unique if inline else _store_unique
+        return store(connection, jobs)
     here = (connection, jobs) if inline else _store(connection, jobs)
     if here is not None:
         _run(*here)
@@ -52,6 +56,18 @@ def send(connection: str, jobs: Sequence[Sendable], *, inline: bool) -> Mapping[
 def _store_unique(connection: str, jobs: Sequence[Sendable]) -> Mapping[str, str]:
     holders = push_unique(connection, [job.outgoing for job in jobs])
     announce_queued(connection, [job for job in jobs if job.outgoing.id not in holders])
+    return holders
+
+
+def _run_unique(connection: str, jobs: Sequence[Sendable]) -> Mapping[str, str]:
+    """A job has its key while it runs, and only in this process."""
+    holders: dict[str, str] = {}
+    for job in jobs:
+        with running(connection, job.outgoing) as holder:
+            if holder is None:
+                _run(connection, [job])
+            else:
+                holders[job.outgoing.id] = holder
     return holders
 
 
@@ -147,6 +163,7 @@ class Deferred:
         self.sent = False
         self.holders: Mapping[str, str] = _NONE
         """When they are sent: as what `send` returns."""
+        self._keys_are_in_sql = keeps_keys_in_sql(queues[connection].driver)
 
     def add(self, job: Sendable) -> None:
         """Add a job that waits."""
@@ -162,9 +179,14 @@ class Deferred:
                 self._begin(self._results_in)
             return
         alias = None if self._inline else outbox.alias_for(self._connection, aliases)
-        if alias is not None:
-            self._written = Written(alias, self._connection)
-            self._written.write([job.outgoing for job in self.jobs.values()])
+        jobs = [job.outgoing for job in self.jobs.values()]
+        keyed = [job for job in jobs if job.unique and self._keys_are_in_sql]
+        if alias is not None or (keyed and set(aliases) == {steps.store()}):
+            self._written = Written(alias or steps.store(), self._connection)
+            self._written.write([job for job in jobs if job not in keyed])
+            self.holders = write_unique(self._written, self._connection, keyed) if keyed else _NONE
+            for id in self.holders:
+                del self.jobs[id]
 
     def discard(self, id: str) -> bool:
         """Drop a job before it is sent. Return whether it was still waiting."""
@@ -226,6 +248,7 @@ class Deferred:
         jobs = list(self.jobs.values())
         self.jobs.clear()
         if not jobs:
+            self.sent = bool(self.holders)
             return
         here: tuple[str, Sequence[Sendable]] | None = (self._connection, jobs)
         try:
@@ -255,6 +278,8 @@ class Deferred:
         unique = [job for job in jobs if job.outgoing.unique is not None]
         if unique:
             self.holders = _store_unique(self._connection, unique)
+            if self._begun and self.holders:
+                results.cancelled(list(self.holders))
         others = [job for job in jobs if job.outgoing.unique is None]
         return _store(self._connection, others) if others else None
 

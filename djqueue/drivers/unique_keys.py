@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.db import connections, transaction
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from djqueue.compat import delete_rows
@@ -25,7 +26,8 @@ from djqueue.errors import QueueUnavailable
 if TYPE_CHECKING:
     from djqueue.models import Key
 
-__all__ = ["Holder", "Keys", "first_of_each", "free", "holders_of", "table", "without_job"]
+__all__ = ["Holder", "Keys", "ended_elsewhere", "first_of_each", "free", "free_all"]
+__all__ += ["holders_of", "key_of", "silent", "table", "unheld", "without_job"]
 
 AT_ONCE = 200
 """Keys in one statement: SQLite may take 999 parameters."""
@@ -101,9 +103,8 @@ class Keys:
         for key in sorted(rows.keys() & before.keys()):
             row = rows.pop(key)
             old = table(self._alias).filter(key=key, job=before[key])
-            values = {
-                name: getattr(row, name) for name in ("job", "connection", "until", "taken_at")
-            }
+            names = ("job", "connection", "queue", "until", "taken_at")
+            values = {name: getattr(row, name) for name in names}
             if old.update(**values):
                 taken.add(key)
         new = [rows[key] for key in sorted(rows)]
@@ -121,7 +122,14 @@ class Keys:
         assert job.unique is not None  # noqa: S101 - it is pushed as a unique job
         key, seconds = job.unique
         until = None if seconds is None else UtcNow() + timedelta(seconds=seconds)
-        return Key(key=key, job=job.id, connection=self._connection, until=until, taken_at=UtcNow())
+        return Key(
+            key=key,
+            job=job.id,
+            connection=self._connection,
+            queue=job.queue,
+            until=until,
+            taken_at=UtcNow(),
+        )
 
 
 def first_of_each(jobs: Sequence[OutgoingJob]) -> dict[str, OutgoingJob]:
@@ -154,6 +162,45 @@ def key_of(job: OutgoingJob) -> str:
 def free(alias: str, id: str, key: str) -> int:
     """Take the key from a job that has it; how many rows that are."""
     return delete_rows(table(alias).filter(key=key, job=id))
+
+
+def free_all(alias: str, ids: Iterable[str], keys: Iterable[str]) -> None:
+    """Take the keys from jobs that have ended. Leaves those that another transaction is about to
+    give to others: `ended_elsewhere` knows that these have ended too.
+    """
+    rows = table(alias).filter(key__in=sorted(set(keys)), job__in=list(ids))
+    if not connections[alias].features.has_select_for_update_skip_locked:
+        delete_rows(rows)
+        return
+    with transaction.atomic(using=alias):
+        free = rows.order_by("key").select_for_update(skip_locked=True)
+        delete_rows(table(alias).filter(key__in=list(free.values_list("key", flat=True))))
+
+
+def unheld(alias: str, connection: str, queue: str) -> dict[str, str]:
+    """Return the keys of jobs of a queue that no worker holds by their guard rows, and the ids of
+    those jobs.
+    """
+    from djqueue.models import Run
+
+    held = Run.objects.filter(uuid=OuterRef("job"), ended=False).exclude(held_as="")
+    rows = table(alias).filter(~Q(Exists(held)), connection=connection, queue=queue)
+    return {key: str(job) for key, job in rows.values_list("key", "job")}
+
+
+def ended_elsewhere() -> Q:
+    """The rows whose job has ended or was cancelled since it took the key, by its guard row."""
+    from djqueue.models import Run
+
+    runs = Run.objects.filter(uuid=OuterRef("job"), updated_at__gte=OuterRef("taken_at"))
+    return Q(Exists(runs.filter(Q(ended=True) | Q(cancelled=True))))
+
+
+def silent(since: object) -> Q:
+    """The rows whose job no worker has held since then, by its guard row."""
+    from djqueue.models import Run
+
+    return ~Q(Exists(Run.objects.filter(uuid=OuterRef("job"), updated_at__gte=since)))
 
 
 def without_job() -> Q:

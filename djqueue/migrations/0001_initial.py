@@ -301,6 +301,7 @@ class Migration(migrations.Migration):
                 ),
                 ("job", models.UUIDField(verbose_name="job")),
                 ("connection", models.CharField(max_length=255, verbose_name="connection")),
+                ("queue", models.CharField(max_length=80, verbose_name="queue")),
                 ("until", models.DateTimeField(null=True, verbose_name="until")),
                 ("taken_at", models.DateTimeField(verbose_name="taken at")),
             ],

@@ -31,7 +31,7 @@ EXACT = {
     "Outbox": ("connection", "queue"),
     "Payload": ("connection",),
     "Slot": ("name",),
-    "Key": ("key", "connection"),
+    "Key": ("key", "connection", "queue"),
     "JobResult": ("connection", "queue"),
 }
 """Columns that MySQL and MariaDB are to compare letter by letter: by themselves they take two names

@@ -270,6 +270,7 @@ class Key(models.Model):
     key = models.CharField(_("unique key"), max_length=200, primary_key=True)
     job = models.UUIDField(_("job"))
     connection = models.CharField(_("connection"), max_length=255)
+    queue = models.CharField(_("queue"), max_length=80)
     until = models.DateTimeField(_("until"), null=True)
     """After this another job takes the key, by the database's clock; NULL: never."""
     taken_at = models.DateTimeField(_("taken at"))

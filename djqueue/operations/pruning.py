@@ -116,11 +116,17 @@ def _old_controls(alias: str) -> QuerySet[Control]:
 
 
 def _freed_keys(alias: str) -> QuerySet[Key]:
-    """Return the rows of unique keys whose jobs have ended. Not those that were taken this moment:
-    their jobs may not be seen by a statement that has begun before.
+    """Return the rows of unique keys whose jobs have ended. Where the store cannot tell, a job that
+    was not seen for as long as guard rows are kept counts as ended. Keys that were taken this
+    moment stay: their jobs may not be seen by a statement that has begun before.
     """
     own = [each.name for each in settings().connections.values() if each.jobs_in_sql]
-    rows = unique_keys.table(alias).filter(unique_keys.without_job(), connection__in=own)
+    long_ago = UtcNow() - timedelta(days=GUARD_DAYS)
+    elsewhere = unique_keys.ended_elsewhere() | Q(taken_at__lt=long_ago) & unique_keys.silent(
+        long_ago
+    )
+    free = Q(connection__in=own) & unique_keys.without_job() | ~Q(connection__in=own) & elsewhere
+    rows = unique_keys.table(alias).filter(free)
     return rows.filter(taken_at__lt=UtcNow() - timedelta(seconds=KEY_AGE))
 
 

@@ -32,7 +32,8 @@ from djqueue.dispatch.dispatch import text_for_job
 from djqueue.dispatch.large import seconds_until_check
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.dispatch.outbox.pushing import Pushed, push
-from djqueue.dispatch.unique.keys import KeysTaken, push_all, why_kept_out
+from djqueue.dispatch.unique.keys import KeysTaken, keeps_keys_in_sql, push_all, why_kept_out
+from djqueue.dispatch.unique.pushing import take_keys
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.types import UniqueKey
 from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
@@ -191,6 +192,10 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
         return _Moved()
     if driver.shares_transaction_with(failed_jobs.store()):
         return _move_together(driver, ready)
+    holders = _take_keys(driver, [job for _row, job in ready])
+    if holders:
+        left = [(row, job) for row, job in ready if job.id not in holders]
+        return _move(driver, left).without(map(why_kept_out, holders.values()))
     bound = [each for each in ready if needs_guard(each[0].payload)]
     others = [each for each in ready if each not in bound] if bound else ready
     done = _move_bound(driver, bound) if bound else _Moved()
@@ -244,6 +249,12 @@ def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) 
     numbers = [row.pk for row in rows]
     done = _Moved(moved, gone + len(rows) - moved, refused, pushed.error, numbers)
     return done.without(map(why_kept_out, pushed.kept_out.values()))
+
+
+def _take_keys(driver: Driver, jobs: Sequence[OutgoingJob]) -> Mapping[str, str]:
+    """Take the unique keys of jobs whose store cannot keep them; who has the others."""
+    unique = [job for job in jobs if job.unique and keeps_keys_in_sql(driver)]
+    return take_keys(driver.settings.name, unique) if unique else {}
 
 
 def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:

@@ -45,6 +45,8 @@ class Links(NamedTuple):
     """The id of the batch that it is a member of."""
     follows: str = ""
     """The id of the batch whose state called for it."""
+    keyed: bool = False
+    """Who has the key is known in SQL alone: the end of the job frees it there."""
 
 
 NO_LINKS = Links()
@@ -64,7 +66,7 @@ def needs_guard(text: str) -> bool:
     if not may_be_linked(text):
         return False
     links = links_of(text)
-    return bool(links.chain or links.batch or links.result)
+    return bool(links.chain or links.batch or links.result or links.keyed)
 
 
 def links_of(text: str) -> Links:
@@ -78,7 +80,7 @@ def links_of(text: str) -> Links:
 
 def read_links(found: Mapping[str, Any]) -> Links:
     """Return links from their JSON object. What has another type than it should is left out."""
-    chain, step, previous, push, unique, result, seconds, batch, follows = (
+    chain, step, previous, push, unique, result, seconds, batch, follows, keyed = (
         found.get(name) for name in Links._fields
     )
     return Links(
@@ -91,6 +93,7 @@ def read_links(found: Mapping[str, Any]) -> Links:
         seconds if isinstance(seconds, (int, float)) else None,
         batch if isinstance(batch, str) else "",
         follows if isinstance(follows, str) else "",
+        keyed is True,
     )
 
 

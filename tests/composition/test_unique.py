@@ -8,7 +8,7 @@ from django.db import transaction
 
 from djqueue import chain, dispatch_many, queues
 from djqueue.databases.now import UtcNow
-from djqueue.errors import InvalidJob
+from djqueue.errors import InvalidJob, Unsupported
 from djqueue.models import FailedJob, Key, QueuedJob
 from djqueue.operations.failed_jobs import forget
 from djqueue.operations.pruning import prune
@@ -223,3 +223,26 @@ def test_steps_of_chains_are_exempt(ran):
     assert sync.dispatch(1).created
     assert work() == 3
     assert ran == [1, 1, 1]
+
+
+class TestHere:
+    @pytest.fixture(autouse=True)
+    def sync(self, settings):
+        connections = {"sync": {"DRIVER": "sync"}, "null": {"DRIVER": "null"}}
+        several = {"DRIVER": "failover", "CONNECTIONS": ["database", "sync"]}
+        connections |= {"database": {"DRIVER": "database"}, "several": several}
+        settings.DJQUEUE = {"DEFAULT": "sync", "CONNECTIONS": connections}
+
+    def test_the_key_is_held_while_it_runs(self):
+        first = unique_jobs.again.dispatch(2)
+        assert first.created
+        assert unique_jobs.seen == [(False, first.id)]
+        assert unique_jobs.again.dispatch(1).created
+
+    def test_what_keeps_no_jobs_has_no_keys(self):
+        assert sync.using(connection="null").dispatch(1).created
+        assert sync.using(connection="null").dispatch(1).created
+
+    def test_several_stores_can_have_no_key_in_common(self):
+        with pytest.raises(Unsupported, match="Dispatch it to one of them: database"):
+            sync.using(connection="several").dispatch(1)

@@ -13,14 +13,14 @@ from tests.composition.unique_jobs import Import, fails, for_a_while, sync, twic
 from tests.support import wait_until
 from tests.worker.stores import settings_of
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(databases.vendor() != "sqlite", reason="once is enough"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
+OWN_KEYS = ("redis", "cluster")
 
 
-@pytest.fixture(autouse=True, params=["redis", "cluster"])
+@pytest.fixture(autouse=True, params=[*OWN_KEYS, "beanstalkd", "sqs"])
 def store(request, settings):
+    if request.param in OWN_KEYS and databases.vendor() != "sqlite":
+        pytest.skip("it keeps its keys itself: once is enough")
     unique_jobs.ran.clear()
     unique_jobs.seen.clear()
     settings.DJQUEUE = settings_of(request.param, request)

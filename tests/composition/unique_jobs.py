@@ -73,3 +73,11 @@ def hold_back(job: CurrentJob, call: Callable[[CurrentJob], Any]) -> Any:
 @job(name="unique.for_a_moment", unique=True, unique_for=0.2)
 def for_a_moment() -> None:
     """Do nothing."""
+
+
+@job(name="unique.again", unique=True)
+def again(times: int) -> None:
+    """Dispatch itself with the same arguments while it runs."""
+    if times > 1:
+        dispatched = again.dispatch(times)
+        seen.append((dispatched.created, dispatched.existing))

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import Driver, OutgoingJob
     from djqueue.jobs.definition.spec import JobSpec
 
-__all__ = ["KeysTaken", "key_in", "push_all", "push_unique", "why_kept_out", "with_key"]
+__all__ = ["KeysTaken", "keeps_keys_in_sql", "key_in", "push_all", "why_kept_out"]
+__all__ += ["with_key"]
 
 
 class KeysTaken(QueueUnavailable):
@@ -34,27 +35,30 @@ class KeysTaken(QueueUnavailable):
 
 def with_key(job: Sendable, spec: JobSpec) -> Sendable:
     """Return `job` with its unique key, which stands in the payload too, so that its end is known
-    to be that of a unique job.
+    to be that of a unique job. Raises `Unsupported` where several stores may get the job.
     """
+    connection = queues[job.plan.connection]
+    if connection.members != (connection.name,):
+        raise Unsupported(
+            f'Connection "{connection.name}" cannot keep jobs unique, since several connections may'
+            f" get them: {spec.name} was not queued. Dispatch it to one of them:"
+            f" {', '.join(connection.members)}."
+        )
     key = UniqueKey(spec.unique_key(job.instance), spec.options.unique_for)
+    links = Links(
+        unique=key.key,
+        result=job.plan.keeps_result,
+        unique_for=key.seconds,
+        keyed=keeps_keys_in_sql(connection.driver),
+    )
     outgoing = job.outgoing
-    links = Links(unique=key.key, result=job.plan.keeps_result, unique_for=key.seconds)
     payload = with_links(outgoing.payload, links)
     return job._replace(outgoing=outgoing._replace(payload=payload, unique=key))
 
 
-def push_unique(connection: str, jobs: Sequence[OutgoingJob]) -> Mapping[str, str]:
-    """Push jobs that have keys. Returns for each whose key another job has the id of that one."""
-    driver = queues[connection].driver
-    if driver.capabilities.discards:
-        driver.push(jobs)
-        return {}
-    if not driver.keeps_keys:
-        raise Unsupported(
-            f'Connection "{connection}" cannot keep jobs unique: {jobs[0].name} was not queued. '
-            "Dispatch it to a database or Redis connection, or drop unique=True."
-        )
-    return driver.push_unique(jobs)
+def keeps_keys_in_sql(driver: Driver) -> bool:
+    """Whether a store cannot keep the unique keys of its jobs."""
+    return driver.capabilities.keeps_jobs and not driver.keeps_keys
 
 
 def push_all(driver: Driver, jobs: Sequence[OutgoingJob]) -> None:
