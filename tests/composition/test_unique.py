@@ -6,7 +6,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.db import transaction
 
-from djqueue import chain, dispatch_many, queues
+from djqueue import batch, chain, dispatch_many, queues
 from djqueue.databases.now import UtcNow
 from djqueue.errors import InvalidJob, Unsupported
 from djqueue.models import FailedJob, Key, QueuedJob
@@ -220,6 +220,13 @@ def test_upper_and_lower_case_differ():
 
 def test_steps_of_chains_are_exempt(ran):
     chain([sync.bind(1), sync.bind(1)]).dispatch()
+    assert sync.dispatch(1).created
+    assert work() == 3
+    assert ran == [1, 1, 1]
+
+
+def test_members_of_batches_are_exempt(ran):
+    batch([sync.bind(1), sync.bind(1)]).dispatch()
     assert sync.dispatch(1).created
     assert work() == 3
     assert ran == [1, 1, 1]
