@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from djqueue.admin.batches import JobBatchAdmin
+from djqueue.admin.composition import JobBatchAdmin
 from djqueue.admin.failed import FailedJobAdmin
 from djqueue.admin.jobs import QueuedJobAdmin
 from djqueue.admin.workers import WorkerAdmin
