@@ -1,4 +1,4 @@
-"""The admin: jobs, failed jobs, batches and workers.
+"""The admin: jobs, failed jobs, batches, results and workers.
 
 Importing this registers them with the project's ``admin.site``; a project with a site of its own
 registers the same classes with that one.
@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from djqueue.admin.composition import JobBatchAdmin
+from djqueue.admin.composition import JobBatchAdmin, JobResultAdmin
 from djqueue.admin.failed import FailedJobAdmin
 from djqueue.admin.jobs import QueuedJobAdmin
 from djqueue.admin.workers import WorkerAdmin
-from djqueue.models import FailedJob, JobBatch, QueuedJob, Worker
+from djqueue.models import FailedJob, JobBatch, JobResult, QueuedJob, Worker
 
-__all__ = ["FailedJobAdmin", "JobBatchAdmin", "QueuedJobAdmin", "WorkerAdmin"]
+__all__ = ["FailedJobAdmin", "JobBatchAdmin", "JobResultAdmin", "QueuedJobAdmin", "WorkerAdmin"]
 
 admin.site.register(QueuedJob, QueuedJobAdmin)
 admin.site.register(FailedJob, FailedJobAdmin)
 admin.site.register(JobBatch, JobBatchAdmin)
+admin.site.register(JobResult, JobResultAdmin)
 admin.site.register(Worker, WorkerAdmin)

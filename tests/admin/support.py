@@ -14,14 +14,16 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from djqueue.models import FailedJob, QueuedJob, Worker
+from djqueue.models import FailedJob, JobResult, QueuedJob, Worker
 from djqueue.payload import payload
 
 JOBS = "/admin/djqueue/queuedjob/"
 FAILED = "/admin/djqueue/failedjob/"
 WORKERS = "/admin/djqueue/worker/"
 BATCHES = "/admin/djqueue/jobbatch/"
+RESULTS = "/admin/djqueue/jobresult/"
 
 
 def text_of(name: str, arguments: dict[str, Any], **options: Any) -> str:
@@ -110,13 +112,21 @@ def failed(name: str = "shop.SendReceipt", **columns: Any) -> FailedJob:
     return row
 
 
+def result(**fields: Any) -> JobResult:
+    """A result of a job that is done."""
+    now = timezone.now()
+    usual = {"name": "shop.Import", "queue": "mail", "connection": "database", "status": "done"}
+    moments = {"created_at": now, "finished_at": now, "keep_until": now}
+    return JobResult.objects.create(**{"id": uuid.uuid4(), **usual, **moments, **fields})
+
+
 def operator(*permissions: str, view: bool = True) -> User:
     """A member of staff who may see the screens, and do what `permissions` name."""
     user = User.objects.create_user(f"user{User.objects.count()}", password="x", is_staff=True)
     codes = [*permissions]
     if view:
         codes += ["view_queuedjob", "view_failedjob", "view_worker", "view_jobbatch"]
-        codes += ["view_exception"]
+        codes += ["view_exception", "view_jobresult"]
     found = Permission.objects.filter(content_type__app_label="djqueue", codename__in=codes)
     assert found.count() == len(set(codes)), codes
     user.user_permissions.set(found)

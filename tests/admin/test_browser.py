@@ -20,12 +20,14 @@ from tests.admin.support import (  # noqa: E402
     BATCHES,
     FAILED,
     JOBS,
+    RESULTS,
     WORKERS,
     delayed,
     exists,
     failed,
     logged,
     reserve,
+    result,
     running,
     stuck,
     text_of,
@@ -204,6 +206,7 @@ def _fill() -> dict[str, Any]:
             history=attempts,
         ),
         "failed": failed(payload=text, exception=trace, history=attempts),
+        "result": result(value='{"rows": 3}', done=1, total=3, message="A long message. " * 9),
     }
     failed(
         "shop.billing.GenerateInvoicePdfForCustomer",
@@ -234,6 +237,8 @@ def test_every_page_fits_the_screen_and_can_be_read(operator):
         "failed-job": f"{FAILED}{rows['failed'].pk}/change/",
         "workers": WORKERS,
         "batches": BATCHES,
+        "results": RESULTS,
+        "result": f"{RESULTS}{rows['result'].pk}/change/",
     }
     for name, url in pages.items():
         operator.page.goto(url)

@@ -21,10 +21,12 @@ from tests.admin.support import (
     BATCHES,
     FAILED,
     JOBS,
+    RESULTS,
     WORKERS,
     client,
     failed,
     reserve,
+    result,
     running,
     stuck,
     text_of,
@@ -51,6 +53,7 @@ ARGUMENTS: dict[str, Any] = {
 
 def _page(row: Any, *permissions: str) -> str:
     url = {"queuedjob": JOBS, "failedjob": FAILED, "worker": WORKERS, "jobbatch": BATCHES}
+    url |= {"jobresult": RESULTS}
     response = client(*permissions).get(f"{url[row._meta.model_name]}{row.pk}/change/")
     assert response.status_code == 200
     return response.content.decode()
@@ -322,3 +325,23 @@ def test_a_list_shows_the_end_of_an_id_which_tells_jobs_apart():
     for id in ids:
         assert f'<span class="djq-id" dir="ltr">{id[-8:]}</span>' in page
         assert id[:8] + "<" not in page
+
+
+def test_a_result_shows_what_its_reader_may_see():
+    row = result(
+        value=json.dumps({"rows": 3, "password": SECRET, "note": CANARY}),
+        error=f"ValueError: password={SECRET} {CANARY}",
+        message=CANARY[:40],
+        done=1,
+        total=3,
+        owner="7",
+    )
+    page = _page(row)
+    assert "1 / 3 (33 %)" in page
+    assert "rows" not in page
+    page = _page(row, "view_payload")
+    assert "rows&quot;: 3" in page
+    assert "ValueError" in page
+    assert SECRET not in page
+    assert CANARY not in page
+    assert "Done" in client().get(RESULTS).content.decode()

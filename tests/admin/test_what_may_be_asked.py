@@ -8,12 +8,13 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.test import Client
 
-from djqueue.admin import FailedJobAdmin, JobBatchAdmin, QueuedJobAdmin, WorkerAdmin
-from djqueue.models import FailedJob, JobBatch, QueuedJob, Worker
+from djqueue.admin import FailedJobAdmin, JobBatchAdmin, JobResultAdmin, QueuedJobAdmin, WorkerAdmin
+from djqueue.models import FailedJob, JobBatch, JobResult, QueuedJob, Worker
 from tests.admin.support import (
     BATCHES,
     FAILED,
     JOBS,
+    RESULTS,
     WORKERS,
     client,
     failed,
@@ -29,6 +30,7 @@ SCREENS: dict[str, tuple[type[models.Model], type[admin.ModelAdmin]]] = {
     FAILED: (FailedJob, FailedJobAdmin),
     WORKERS: (Worker, WorkerAdmin),
     BATCHES: (JobBatch, JobBatchAdmin),
+    RESULTS: (JobResult, JobResultAdmin),
 }
 LOOKUPS = ("", "__exact", "__contains", "__regex", "__gt", "__startswith", "__in", "__isnull")
 

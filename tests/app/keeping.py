@@ -45,3 +45,14 @@ def kept_atomic(value: int) -> int:
 def never_kept() -> None:
     """Fail."""
     raise ValueError("no")
+
+
+@job(name="app.sturdy_kept", store_result=True, tries=20, max_interruptions=50)
+def sturdy_kept(number: int, seconds: float = 0.0) -> int:
+    """Return its number, for runs in which processes are killed."""
+    write("begin", number)
+    current_job().progress(number, number + 1)
+    if seconds:
+        time.sleep(seconds)
+    write("end", number)
+    return number

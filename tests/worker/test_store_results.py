@@ -1,14 +1,20 @@
 """Results of jobs whose store is not the database of the results."""
 
+import signal
+
 import pytest
 from django.db import transaction
 
-from djqueue import dispatch_many
+from djqueue import dispatch_many, queues
 from djqueue.errors import JobFailed
 from djqueue.models import JobResult, Outbox
 from djqueue.operations.retrying import retry
+from tests import dying
 from tests.app import keeping
 from tests.support import start_worker, wait_until
+from tests.torture import kills
+from tests.torture.sizes import JOBS, KILLS, SEED, size
+from tests.worker.test_results import assert_complete
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -58,3 +64,37 @@ def test_progress_is_seen_while_the_job_runs(store, tmp_path):
         assert dispatched.status == "running"
         until.touch()
         assert dispatched.result(timeout=20) == 1000
+
+
+def test_no_result_is_missing_when_processes_are_killed(store, ledger):
+    count = kills.run(
+        ledger,
+        keeping.sturdy_kept,
+        jobs=size(JOBS, 60 if store == "sqs" else 200),
+        kills=size(KILLS, 4),
+        seed=size(SEED, 4),
+        connection="store",
+        at_once=200 if store == "sqs" else None,
+    )
+    print(store, count)
+    assert_complete(count)
+
+
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+def test_a_job_that_has_ended_in_sql_only_is_not_run_again(store, settings, ledger, tmp_path):
+    """Its worker is killed between the two."""
+    place = settings.DJQUEUE["CONNECTIONS"]["store"]
+    settings.DJQUEUE = {
+        "DEFAULT": "store",
+        "CONNECTIONS": {"store": {**place, "DRIVER": "tests.dying.DyingDriver"}},
+    }
+    dispatched = keeping.sturdy_kept.dispatch(7)
+    file = tmp_path / "die"
+    file.touch()
+    with start_worker("store", **{dying.FILE: str(file)}) as worker:
+        assert worker.wait() == -signal.SIGKILL
+    assert (dispatched.result(timeout=1), queues["store"].size()) == (7, 1)
+    with start_worker("store", **{dying.FILE: str(file)}):
+        wait_until(lambda: queues["store"].size() == 0)
+    assert len(ledger.lines("begin")) == 1
+    assert dispatched.result() == 7
