@@ -196,9 +196,7 @@ class Inspector(ABC):
         """Return the numbers of jobs in the queue."""
 
     def queues(self) -> list[str]:
-        """Return the names of the queues that hold something, sorted; the configured one if they
-        are unknown.
-        """
+        """Return the names of the queues that hold something, sorted; else the configured one."""
         return [self.settings.queue]
 
     def peek(
@@ -287,6 +285,10 @@ class Inspector(ABC):
             f'Connection "{self.settings.name}" cannot run delayed jobs before their time: its '
             "driver has no way to. Dispatch them without a delay."
         )
+
+    def unique_keys(self, queue: str) -> Mapping[str, str]:
+        """Return the keys that jobs of `queue` have, with the ids of these; see `keeps_keys`."""
+        raise NotImplementedError
 
     @abstractmethod
     def clear(self, queue: str) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from djqueue.models import Key
 
 __all__ = ["Holder", "Keys", "ended_elsewhere", "first_of_each", "free", "free_all"]
-__all__ += ["holders_of", "key_of", "silent", "table", "unheld", "without_job"]
+__all__ += ["holders_of", "key_of", "silent", "table", "taken", "unheld", "without_job"]
 
 AT_ONCE = 200
 """Keys in one statement: SQLite may take 999 parameters."""
@@ -51,7 +51,7 @@ class Keys:
         """`has_ended`: the rows whose jobs are not in their store any more."""
         self._alias = alias
         self._connection = connection
-        self._is_free = Case(
+        self.is_free = Case(
             When(has_ended | Q(until__lte=UtcNow()), then=Value(True)),
             default=Value(False),
         )
@@ -89,7 +89,7 @@ class Keys:
         """Which jobs have the keys, or had them last. A plain read, which waits for nothing."""
         holders: dict[str, Holder] = {}
         for some in slices(list(keys), AT_ONCE):
-            rows = table(self._alias).filter(key__in=some).annotate(is_free=self._is_free)
+            rows = table(self._alias).filter(key__in=some).annotate(is_free=self.is_free)
             for key, job, is_free in rows.values_list("key", "job", "is_free"):
                 holders[key] = Holder(str(job), not is_free)
         return holders
@@ -175,6 +175,16 @@ def free_all(alias: str, ids: Iterable[str], keys: Iterable[str]) -> None:
     with transaction.atomic(using=alias):
         free = rows.order_by("key").select_for_update(skip_locked=True)
         delete_rows(table(alias).filter(key__in=list(free.values_list("key", flat=True))))
+
+
+def taken(alias: str, connections_here: Sequence[str], key: str | None) -> Iterable[Key]:
+    """Return the rows of the keys that jobs have, or of `key` alone. `connections_here` keep their
+    jobs in the same database.
+    """
+    here = Q(connection__in=connections_here)
+    has_ended = here & without_job() | ~here & ended_elsewhere()
+    rows = table(alias).annotate(is_free=Keys(alias, "", has_ended).is_free)
+    return (rows if key is None else rows.filter(key=key)).filter(is_free=False)
 
 
 def unheld(alias: str, connection: str, queue: str) -> dict[str, str]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 
+from djqueue.dispatch.unique.held import held
+from djqueue.dispatch.unique.keys import key_in
 from djqueue.errors import (
     InvalidPayload,
     JobNotFound,
@@ -159,10 +161,20 @@ def _stored(connection: str, job: StoredJob) -> dict[str, Any]:
         "priority": job.priority,
         "interruptions": job.interruptions,
         "worker": job.worker,
+        **_unique_key(job),
         **_content(job.payload, job.name),
         "history": masked(history.read(job.history).attempts),
         **_result_of(job.id),
     }
+
+
+def _unique_key(job: StoredJob) -> dict[str, Any]:
+    """Return the key of a unique job, and whether the job still has it."""
+    key = key_in(job.payload)
+    if key is None:
+        return {}
+    has_it = any(each.job == job.id for each in held(key.key))
+    return {"unique_key": key.key, "has_unique_key": "yes" if has_it else "no"}
 
 
 def _failed(row: FailedJob) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Unique jobs: one with the same key at a time, from the dispatch to the end, whatever that is."""
 
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.management import call_command
 from django.db import transaction
 
 from djqueue import batch, chain, dispatch_many, queues
 from djqueue.databases.now import UtcNow
 from djqueue.errors import InvalidJob, Unsupported
 from djqueue.models import FailedJob, Key, QueuedJob
+from djqueue.operations.describe import show
 from djqueue.operations.failed_jobs import forget
 from djqueue.operations.pruning import prune
 from djqueue.operations.retrying import retry
@@ -253,3 +256,12 @@ class TestHere:
     def test_several_stores_can_have_no_key_in_common(self):
         with pytest.raises(Unsupported, match="Dispatch it to one of them: database"):
             sync.using(connection="several").dispatch(1)
+
+
+def test_queue_show_says_whether_a_job_has_its_key():
+    first = for_a_while.dispatch()
+    shown = show(first.id)
+    assert shown["unique_key"].startswith("unique.for_a_while:")
+    assert shown["has_unique_key"] == "yes"
+    call_command("queue_unlock", shown["unique_key"], stdout=StringIO())
+    assert show(first.id)["has_unique_key"] == "no"

@@ -1,9 +1,13 @@
 """Unique jobs on the stores beside the database."""
 
+from io import StringIO
+
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from djqueue import chain, dispatch_many, queues
+from djqueue.dispatch.unique.held import held
 from djqueue.models import FailedJob
 from djqueue.operations.retrying import retry
 from djqueue.testing import work
@@ -144,3 +148,20 @@ def test_what_goes_through_the_outbox_is_as_unique(settings, store):
     with transaction.atomic():
         assert dispatch_many([sync.bind(1), sync.bind(1)]) == 2  # not known yet
     assert sync.dispatch(1).created is False
+
+
+def test_an_operator_sees_who_has_a_key_and_frees_it(caplog):
+    first = sync.dispatch(1)
+    (key,) = [each.key for each in held() if each.job == first.id]
+    listed = StringIO()
+    call_command("queue_unlock", stdout=listed)
+    assert f"{key}\t{first.id}\tstore\t" in listed.getvalue()
+    told = StringIO()
+    with caplog.at_level("INFO", "djqueue.audit"):
+        call_command("queue_unlock", key, stdout=told)
+    assert f'Freed "{key}", which job {first.id} had on store:' in told.getvalue()
+    assert f"unlock: 1 changed, 0 left; by unique_key={key}; {first.id}" in caplog.text
+    assert not list(held())
+    assert sync.dispatch(1).created
+    with pytest.raises(CommandError, match="No job has the unique key"):
+        call_command("queue_unlock", "nothing")

@@ -75,6 +75,12 @@ class RedisInspector(Inspector):
         which = "any" if even_running else "idle"
         return len(self._remove(queue, which, [(id, "") for id in ids]))
 
+    def unique_keys(self, queue: str) -> Mapping[str, str]:
+        self._calls.begin()
+        answer = self._calls.run(scripts.HELD_KEYS, queue, (), again=True)
+        texts = [each.decode() for each in answer]
+        return dict(zip(texts[::2], texts[1::2], strict=True))
+
     def release(self, queue: str, ids: Sequence[str]) -> int:
         self._calls.begin()
         return len(self._release(queue, [(id, "") for id in ids]))

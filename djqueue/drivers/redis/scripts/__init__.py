@@ -63,6 +63,7 @@ def _as_function(name: str) -> bytes:
 PUSH = Script("push")
 PUSH_UNIQUE = Script("push_unique")
 FREE_KEY = Script("free_key")
+HELD_KEYS = Script("held_keys")
 EXCHANGE = Script("exchange")
 SETTLE = Script("settle")
 EXTEND = Script("extend")
