@@ -5,7 +5,7 @@ dispatcher is gone, pruning.
 from __future__ import annotations
 
 import uuid as uuids
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,23 +18,26 @@ from djqueue.compat import delete_rows
 from djqueue.composition import steps
 from djqueue.composition.batches import counting
 from djqueue.composition.batches.growing import Members, after_commit, settle
-from djqueue.databases.now import UtcNow
+from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.slices import slices
-from djqueue.errors import QueueError
+from djqueue.errors import JobNotFound, QueueError
 from djqueue.operations.failed_jobs import Selection
 from djqueue.operations.retrying import retry
 from djqueue.runner.current import current_job
+from djqueue.text import short_ids
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from djqueue.models import JobBatch
 
-__all__ = ["Verbs", "close_forgotten", "prune"]
+__all__ = ["Verbs", "close", "close_forgotten", "describe", "find", "listed", "prune", "state"]
 
 SLICE = 100
 """Batches that are deleted together."""
 FINISHED = Q(finished_at__isnull=False)
+UNFINISHED = Q(finished_at=None)
+CANCELLED = Q(cancelled_at__isnull=False)
 
 
 class Verbs:
@@ -102,6 +105,64 @@ class _Added:
 
 def _refresh(batch: JobBatch) -> None:
     batch.refresh_from_db(using=steps.store())
+
+
+def find(text: str) -> JobBatch:
+    """Return the batch whose id is `text`, or begins or ends with it. Raises `JobNotFound`."""
+    part = short_ids.digits(text)
+    like = Q(pk__startswith=short_ids.as_begin(part)) | Q(pk__endswith=short_ids.as_end(part))
+    if len(part) == short_ids.LENGTH:
+        like = Q(pk=str(uuids.UUID(part)))
+    found = list(counting.rows(steps.store()).filter(like)[:3])
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise JobNotFound(f"There is no batch {text}. List them with queue_batches.")
+    named = ", ".join(row.pk for row in found)
+    raise JobNotFound(f"Several batches have an id like {text}: {named}. Give more of it.")
+
+
+def listed(limit: int | None = None) -> Iterator[JobBatch]:
+    """Return batches, newest first, and one more than `limit` if there are more."""
+    rows = counting.rows(steps.store()).order_by("-created_at", "-pk")
+    return iter(rows if limit is None else rows[: limit + 1])
+
+
+def state(batch: JobBatch) -> str:
+    """Return ``open``, ``running``, ``cancelled``, ``failed`` or ``done``."""
+    if batch.cancelled:
+        return "cancelled"
+    if not batch.finished:
+        return "running" if batch.open_until is None else "open"
+    return "failed" if batch.has_failures else "done"
+
+
+def describe(batch: JobBatch) -> dict[str, Any]:
+    """Return what an operator is shown of a batch."""
+    return {
+        "id": batch.pk,
+        "name": batch.name,
+        "state": state(batch),
+        "progress": batch.progress,
+        "jobs": batch.total_jobs,
+        "pending": batch.pending_jobs,
+        "failed": batch.failed_jobs,
+        "reason": batch.reason,
+        "created_at": aware(batch.created_at),
+        "finished_at": aware(batch.finished_at),
+        "cancelled_at": aware(batch.cancelled_at),
+    }
+
+
+def close(id: str) -> bool:
+    """Close a batch that waits for members: it finishes when those that are in are settled. Return
+    whether it did.
+    """
+    alias = steps.store()
+    if not counting.rows(alias).filter(pk=id, open_until__isnull=False).exists():
+        return False
+    after_commit(alias, [settle(alias, partial(counting.close, alias, id))])
+    return True
 
 
 def prune(before: datetime, state: Q = FINISHED) -> int:

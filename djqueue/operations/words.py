@@ -59,7 +59,8 @@ def relative(moment: dt.datetime, now: dt.datetime) -> str:
 
 def number_of(number: int, noun: str) -> str:
     """Return a number with its noun: ``"1 failed job"``, ``"12,431 failed jobs"``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def listed(jobs: Sequence[tuple[str, str]], at_most: int = 10) -> str:
