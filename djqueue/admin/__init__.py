@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from djqueue.admin.composition import JobBatchAdmin, JobResultAdmin
+from djqueue.admin.batches import JobBatchAdmin
 from djqueue.admin.failed import FailedJobAdmin
 from djqueue.admin.jobs import QueuedJobAdmin
+from djqueue.admin.results import JobResultAdmin
 from djqueue.admin.workers import WorkerAdmin
 from djqueue.models import FailedJob, JobBatch, JobResult, QueuedJob, Worker
 

@@ -10,7 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import router
 
-from djqueue.admin.selection import key_of
+from djqueue.admin.lists.selection import key_of
 from djqueue.operations import audit as auditing
 from djqueue.text.printable import one_line
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import audit, stores
-from djqueue.admin.selection import key_of, stored_key
+from djqueue.admin.lists.selection import key_of, stored_key
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import Change
 from djqueue.drivers.database.rows import jobs
@@ -25,7 +25,7 @@ from djqueue.operations.words import relative
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from djqueue.admin.selection import Key, Selection
+    from djqueue.admin.lists.selection import Key, Selection
     from djqueue.compat import LazyText
     from djqueue.models import FailedJob
 

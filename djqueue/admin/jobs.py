@@ -17,12 +17,12 @@ from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, conten
 from djqueue.admin.lists import queue_names, store_jobs
 from djqueue.admin.lists.filters import CONNECTION, QueueFilter, StateFilter, StoreFilter
 from djqueue.admin.lists.search import Wanted, condition
+from djqueue.admin.lists.selection import stored_key
 from djqueue.admin.lists.states import with_state
 from djqueue.admin.lists.store_jobs import StoreChangeList, StoreRows
 from djqueue.admin.lists.words import NOTHING, moment, state_pill
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
-from djqueue.admin.selection import stored_key
 from djqueue.compat import kept_filters
 from djqueue.drivers.base import Change, State
 from djqueue.errors import QueueError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
-    from djqueue.admin.selection import Key
+    from djqueue.admin.lists.selection import Key
 
 _NOT_DELETED = plural("%(count)d job was not deleted", "%(count)d jobs were not deleted")
 

@@ -24,8 +24,8 @@ from django.views.decorators.http import require_POST
 
 from djqueue.admin import audit
 from djqueue.admin.base import Page, ReadOnlyAdmin
+from djqueue.admin.lists.selection import Key, Selection, number, seen_in
 from djqueue.admin.outcome import Wording, tell
-from djqueue.admin.selection import Key, Selection, number, seen_in
 from djqueue.drivers.slices import slices
 from djqueue.operations.results import Left, Result
 from djqueue.text import printable as text

@@ -31,7 +31,17 @@ if TYPE_CHECKING:
 
     from djqueue.models import JobBatch
 
-__all__ = ["Verbs", "close", "close_forgotten", "describe", "find", "listed", "prune", "state"]
+__all__ = [
+    "Verbs",
+    "close",
+    "close_forgotten",
+    "describe",
+    "find",
+    "listed",
+    "named",
+    "prune",
+    "state",
+]
 
 SLICE = 100
 """Batches that are deleted together."""
@@ -105,6 +115,11 @@ class _Added:
 
 def _refresh(batch: JobBatch) -> None:
     batch.refresh_from_db(using=steps.store())
+
+
+def named(id: str) -> JobBatch | None:
+    """Return the batch with exactly that id."""
+    return counting.rows(steps.store()).filter(pk=id).first()
 
 
 def find(text: str) -> JobBatch:

@@ -11,7 +11,7 @@ import pytest
 from django.test import override_settings
 
 from djqueue.admin.lists.search import Wanted
-from djqueue.admin.selection import key_of
+from djqueue.admin.lists.selection import key_of
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import FOREIGN, OutgoingJob, State, StoredJob, WorkerIdentity
 from djqueue.drivers.beanstalkd.client import put
@@ -346,6 +346,6 @@ def test_a_job_that_sqs_cannot_have_is_refused_in_words(sqs_server, key):
 
 @pytest.mark.parametrize("name", [str(uuid.uuid4()), "no uuid\udcff at all", "x41"])
 def test_any_id_of_a_store_fits_in_a_form(name):
-    from djqueue.admin.selection import stored_key
+    from djqueue.admin.lists.selection import stored_key
 
     assert stored_key(key_of(name)) == name

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from djqueue.admin import changes
-from djqueue.admin.selection import Selection
+from djqueue.admin.lists.selection import Selection
 from djqueue.drivers.base import Change
 from djqueue.drivers.database import changing
 from djqueue.models import QueuedJob, Worker

@@ -19,7 +19,7 @@ from djqueue.admin.base import LightChangeList
 from djqueue.admin.lists import paginator
 from djqueue.admin.lists.paginator import CappedPaginator
 from djqueue.admin.lists.search import Wanted
-from djqueue.admin.selection import key_of, stored_key
+from djqueue.admin.lists.selection import key_of, stored_key
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import State
 from djqueue.errors import QueueError
