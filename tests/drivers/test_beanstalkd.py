@@ -100,6 +100,13 @@ class TestContractWithBinlog(OnBeanstalkd):
     def _server(self, beanstalkd_binlog_server):
         self.server = beanstalkd_binlog_server
 
+    def test_clearing_takes_a_long_queue(self):
+        """Shorter than elsewhere: each of its writes is on disk before it is answered."""
+        self.pusher.push([self.job() for _ in range(200)])
+        self.pusher.push([self.job(delay=600) for _ in range(200)])
+        assert self.inspector.clear(self.queue) == 400
+        assert self.nothing_is_left()
+
 
 # -- what only beanstalkd does ---------------------------------------------------------------------
 
