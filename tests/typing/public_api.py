@@ -18,6 +18,8 @@ from djqueue import (
     DispatchedJob,
     Inject,
     Job,
+    batch,
+    chain,
     context,
     current_job,
     dispatch,
@@ -32,6 +34,7 @@ from djqueue import (
 from djqueue.drivers.base import QueueCounts, StoredJob
 from djqueue.limits import LimitReached, define, funnel, throttle
 from djqueue.middleware import RateLimited, Release, Skip, ThrottlesExceptions, WithoutOverlapping
+from djqueue.models import JobBatch
 from djqueue.results.asking import JobStatus, Progress
 from djqueue.testing import run_middleware
 
@@ -179,6 +182,41 @@ assert_type(current_job(None), "CurrentJob | None")
 assert_type(queues["redis"].counts("mail"), QueueCounts)
 assert_type(queues["redis"].peek("mail", state="delayed"), list[StoredJob])
 dispatch_many([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+# -- chains and batches -----------------------------------------------------------------------
+
+steps = chain([Invoice(1), mail.bind("ann"), plain.bind()])
+assert_type(
+    steps.on_failure(plain.bind()).using(queue="mail", delay=60).dispatch(), DispatchedJob[Any]
+)
+rows = batch(
+    (mail.bind(name) for name in ("ann", "bob")),
+    name="Mails",
+    on_finish=plain.bind(),
+    allow_failures=plain.bind(),
+    options={"week": 34},
+)
+assert_type(rows.using(queue="mail").dispatch(), JobBatch)
+assert_type(rows.dispatch().progress, int)
+assert_type(rows.dispatch().add([steps, Invoice(2)]), int)
+assert_type(batch([steps]).dispatch().cancel(), bool)
+
+chain([Invoice])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+chain([mail])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+chain(Invoice(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+chain([Invoice(1)]).on_failure(plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+chain([Invoice(1)]).using(colour=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+batch([mail])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+batch([Invoice(1)], on_success=plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+batch([Invoice(1)], on_done=plain.bind())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+batch([Invoice(1)], name=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def bound() -> None:
+    assert_type(await steps.adispatch(), DispatchedJob[Any])
+    assert_type(await rows.adispatch(), JobBatch)
+    assert_type(await (await rows.adispatch()).acancel(), bool)
 
 
 # -- context --------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from djqueue.dispatch.dispatch import prepare_as
 from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.drivers.slices import slices
-from djqueue.jobs.definition.spec import spec_of
+from djqueue.jobs.definition.spec import JobInstance, spec_of
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import Links, with_step
 from djqueue.payload.payload import encode_more
@@ -39,7 +39,7 @@ logger = logging.getLogger("djqueue")
 SLICE = 500
 """Members that are stored together."""
 
-Member = Any
+Member = JobInstance | Chain
 """A job, or a chain of jobs."""
 Publish = Callable[[], None]
 
