@@ -24,6 +24,8 @@ from djqueue.admin.lists.words import NOTHING, moment, state_pill
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
 from djqueue.compat import kept_filters
+from djqueue.dispatch.unique.held import has_key
+from djqueue.dispatch.unique.keys import key_in
 from djqueue.drivers.base import Change, State
 from djqueue.errors import QueueError
 from djqueue.operations.selection import EVERY_STATE
@@ -295,7 +297,11 @@ class QueuedJobAdmin(OperatorAdmin):
             **super().detail(request, row),
             "pill": _pill(row),
             "explanation": _EXPLANATIONS.get(row.state, ""),
-            "facts": [*name_fact(shown), *_facts(row, self.connection(request))],
+            "facts": [
+                *name_fact(shown),
+                *_facts(row, self.connection(request)),
+                *(_key_fact(row) if visible else ()),
+            ],
             "contents": shown,
             "values_visible": visible,
             "exceptions_visible": readable,
@@ -320,6 +326,17 @@ def _pill(row: Any) -> SafeString:
     state = State(row.state)
     held = state in (State.RESERVED, State.STUCK)
     return state_pill(state, row.reserved_at if held else row.available_at, row.now)
+
+
+def _key_fact(row: Any) -> list[tuple[Any, Any]]:
+    """Return the key of a unique job, and whether the job has it."""
+    key = key_in(row.payload)
+    if key is None:
+        return []
+    words = (
+        _("%s, held by this job") if has_key(str(row.uuid), key.key) else _("%s, not held any more")
+    )
+    return [(_("Unique key"), words % text.one_line(key.key))]
 
 
 def _facts(row: Any, connection: str | None) -> list[tuple[Any, Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 
-from djqueue.dispatch.unique.held import held
+from djqueue.dispatch.unique.held import has_key
 from djqueue.dispatch.unique.keys import key_in
 from djqueue.errors import (
     InvalidPayload,
@@ -173,8 +173,7 @@ def _unique_key(job: StoredJob) -> dict[str, Any]:
     key = key_in(job.payload)
     if key is None:
         return {}
-    has_it = any(each.job == job.id for each in held(key.key))
-    return {"unique_key": key.key, "has_unique_key": "yes" if has_it else "no"}
+    return {"unique_key": key.key, "has_unique_key": "yes" if has_key(job.id, key.key) else "no"}
 
 
 def _failed(row: FailedJob) -> dict[str, Any]:

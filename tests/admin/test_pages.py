@@ -14,7 +14,7 @@ from django.template import Context, Template
 from django.test import RequestFactory, override_settings
 from django.utils import translation
 
-from djqueue.models import JobBatch, Worker
+from djqueue.models import JobBatch, Key, QueuedJob, Worker
 from djqueue.payload import history, payload
 from djqueue.payload.packing import pack
 from tests.admin.support import (
@@ -34,6 +34,7 @@ from tests.admin.support import (
     worker,
 )
 from tests.app import jobs
+from tests.app.unique import once
 
 pytestmark = pytest.mark.django_db
 
@@ -88,6 +89,15 @@ def test_a_display_name_is_shown_to_those_who_may_see_values(make):
     assert "Receipt &lt;7&gt;" in page
     assert SECRET not in page
     assert "Receipt" not in _page(row).replace("shop.SendReceipt", "")
+
+
+def test_the_unique_key_of_a_job_is_shown_and_whether_it_has_it():
+    dispatched = once.dispatch(7)
+    row = QueuedJob.objects.get(uuid=dispatched.id)
+    assert "held by this job" in _page(row, "view_payload")
+    assert "Unique key" not in _page(row)
+    Key.objects.all().delete()
+    assert "not held any more" in _page(row, "view_payload")
 
 
 def test_a_model_argument_links_to_its_page_where_it_has_one():

@@ -262,6 +262,28 @@ class Around(
         return 1
 
 
+@job(unique=True, unique_for=3600, unique_until_start=True)
+def once(number: int) -> str:
+    return str(number)
+
+
+assert_type(once.dispatch(1).created, "bool | None")
+assert_type(once.dispatch(1).existing, "str | None")
+
+
+class Once(Job, unique=True, name="typing.Once"):
+    number: int
+
+    def unique_id(self) -> int:
+        return self.number
+
+    def handle(self) -> None: ...
+
+
+@job(unique="yes")  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportCallIssue, reportArgumentType, reportUntypedFunctionDecorator]
+def not_once() -> None: ...
+
+
 @job(backoff=exponential(), retry_on=OSError, middleware=[audit])
 def around() -> int:
     return 1

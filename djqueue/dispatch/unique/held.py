@@ -12,7 +12,7 @@ from djqueue.errors import QueueError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Held", "held", "unlock"]
+__all__ = ["Held", "has_key", "held", "unlock"]
 
 
 class Held(NamedTuple):
@@ -38,6 +38,14 @@ def held(key: str | None = None) -> Iterator[Held]:
             for each, job in inspector.unique_keys(queue).items():
                 if key in (None, each):
                     yield Held(each, job, name, queue)
+
+
+def has_key(id: str, key: str) -> bool:
+    """Return whether job `id` has the key, as far as the stores that answer know."""
+    try:
+        return any(each.job == id for each in held(key))
+    except QueueError:
+        return False
 
 
 def unlock(one: Held) -> bool:
