@@ -109,9 +109,7 @@ class Bound(KeepsResults):
                 job.free_key = lambda: finish().session.free_key(job.id, job.queue, read.unique)
 
     def leave(self, job: CurrentJob, definition: JobSpec, value: Any) -> PassedOn:
-        """The value for the next step and for who asks for the result, and the steps that were
-        added.
-        """
+        """Return the value for the next step and for the result, and the steps that were added."""
         left = dict(super().leave(job, definition, value))
         chain = job.chain
         if chain is not None and chain.appended:

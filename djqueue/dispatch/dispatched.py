@@ -97,7 +97,8 @@ class DispatchedJob(Generic[R]):
 
     @property
     def status(self) -> JobStatus:
-        """Where the job stands: ``waiting delayed running done failed cancelled`` or ``unknown``.
+        """Return where the job stands: ``waiting delayed running done failed cancelled`` or
+        ``unknown``.
 
         Without ``store_result`` a job that is done or cancelled leaves no trace: its status is
         ``unknown`` then.
@@ -124,15 +125,15 @@ class DispatchedJob(Generic[R]):
 
     @staticmethod
     def _is_unseen(connection: str) -> bool:
-        """Whether a store cannot look up its jobs."""
+        """Return whether a store cannot look up its jobs."""
         if connection not in settings().connections:
             return False
         return bool(queues[connection].driver.capabilities.why_not("find"))
 
     @property
     def progress(self) -> Progress | None:
-        """How far the job has come (``done total percent message``); None where it has not said so,
-        or has no ``store_result``.
+        """Return how far the job has come (``done total percent message``); None where it has not
+        said so, or has no ``store_result``.
         """
         return asking.progress_of(asking.read(self._meant))
 

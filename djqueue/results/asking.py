@@ -69,7 +69,7 @@ class NotYet(Exception):  # noqa: N818 - not an error, and never seen outside of
 
 
 def read(id: str) -> JobResult | None:
-    """The row of a job; None where its result is not kept, or no longer."""
+    """Return the row of a job; None where its result is not kept, or no longer."""
     alias = rows.store()
     if alias is None:
         return None
@@ -82,12 +82,12 @@ def read(id: str) -> JobResult | None:
 
 
 def ended_as(row: JobResult | None) -> JobStatus | None:
-    """How the job ended; None where it has not, or where that is not known."""
+    """Return how the job ended; None where it has not, or where that is not known."""
     return None if row is None or row.finished_at is None else JobStatus(row.status)
 
 
 def progress_of(row: JobResult | None) -> Progress | None:
-    """How far the job has come; None where it has not said so."""
+    """Return how far the job has come; None where it has not said so."""
     if row is None or row.done is None or row.total is None:
         return None
     percent = 100 if row.done >= row.total else math.floor(100 * row.done / row.total)
@@ -99,7 +99,7 @@ def _plain(number: float) -> float:
 
 
 def value_of(row: JobResult | None, id: str) -> Any:
-    """What the job returned. Raises `JobFailed`, `ResultNotStored` and `NotYet`."""
+    """Return what the job returned. Raises `JobFailed`, `ResultNotStored` and `NotYet`."""
     if row is None:
         raise ResultNotStored(
             f"No result is kept of job {id}: its class has no store_result=True, it ended longer "
@@ -146,7 +146,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 
 
 def pauses(id: str, timeout: float | None) -> Iterator[float]:
-    """The seconds to wait between two looks, ever longer. Raises `ResultTimeout` in the end."""
+    """Yield the seconds until the next look, ever longer. Raises `ResultTimeout` in the end."""
     began, pause = time.monotonic(), _FIRST_PAUSE
     while True:
         left = math.inf if timeout is None else timeout - (time.monotonic() - began)

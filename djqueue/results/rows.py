@@ -39,19 +39,19 @@ LOST_AFTER = timedelta(days=15)
 """Time after a job was due after which a row without an end may be pruned."""
 BRIEFLY = 50
 """Milliseconds that storing a progress may wait for SQLite's lock."""
-_ROWS = 90
-"""Rows in an INSERT: SQLite may take 999 parameters."""
+_ROWS = 90, 1_000
+"""Rows in an INSERT: SQLite may take 999 parameters; PostgreSQL is given an array."""
 _IDS = 500
 
 
 def store() -> str | None:
-    """The alias of the database with the results; None where none are kept."""
+    """Return the alias of the database with the results; None where none are kept."""
     known = settings().results
     return None if known is None else known.database
 
 
 def table(alias: str) -> QuerySet[JobResult]:
-    """All results, for the ORM."""
+    """Return all results, for the ORM."""
     from djqueue.models import JobResult
 
     return JobResult.objects.using(alias)
@@ -61,7 +61,7 @@ def table(alias: str) -> QuerySet[JobResult]:
 
 
 def owner() -> str:
-    """The user in the context; an empty text without one."""
+    """Return the user in the context; an empty text without one."""
     user = context.get("user_id")
     return "" if user is None else storable(str(user))[:255]
 
@@ -70,23 +70,32 @@ def write(alias: str, connection: str, jobs: Iterable[OutgoingJob], owner: str) 
     """Write the rows of jobs of `connection` that are about to be queued, as a part of the open
     transaction of `alias`.
     """
+    alike: dict[tuple[str, str], list[OutgoingJob]] = {}
+    for job in jobs:
+        alike.setdefault((job.name, job.queue), []).append(job)
+    database, now = connections[alias], timezone.now()
+    adapted = database.ops.adapt_datetimefield_value
+    with database.cursor() as cursor:
+        for (name, queue), some in alike.items():
+            until = _later(now, LOST_AFTER, max(job.delay for job in some))
+            same = (name, queue, connection, owner, adapted(now), adapted(until))
+            for ids in slices([job.id for job in some], _ROWS[database.vendor == "postgresql"]):
+                cursor.execute(*_insert(database, ids, same))
+
+
+def _insert(database: Any, ids: Sequence[str], same: tuple[Any, ...]) -> tuple[str, list[Any]]:
+    """Return a statement, with its values, that writes rows with those ids and the `same` rest."""
     from djqueue.models import JobResult
 
-    database = connections[alias]
-    quote, now = database.ops.quote_name, timezone.now()
-    to_key = JobResult._meta.pk.get_db_prep_value
+    quote, rest = database.ops.quote_name, ", ".join(["%s"] * len(same))
     columns, into = ", ".join(map(quote, _WRITTEN)), quote(JobResult._meta.db_table)
-    insert = f"INSERT INTO {into} ({columns}) VALUES "  # noqa: S608 - names of ours
-    row = f"({', '.join(['%s'] * len(_WRITTEN))})"
-    times = _Times(database, now)
-    with database.cursor() as cursor:
-        for some in slices(list(jobs), _ROWS):
-            values: list[Any] = []
-            for job in some:
-                key = to_key(job.id, database)
-                values += (key, job.name, job.queue, connection, owner, times.now)
-                values.append(times.until(job.delay))
-            cursor.execute(insert + ", ".join([row] * len(some)), values)
+    insert = f"INSERT INTO {into} ({columns})"
+    if database.vendor == "postgresql":  # one array is read a multiple faster than many values
+        return f"{insert} SELECT unnest(%s::uuid[]), {rest}", [list(ids), *same]
+    to_key = JobResult._meta.pk.get_db_prep_value
+    rows = ", ".join([f"(%s, {rest})"] * len(ids))
+    values = [value for id in ids for value in (to_key(id, database), *same)]
+    return f"{insert} VALUES {rows}", values
 
 
 def write_kept(alias: str, jobs: Iterable[tuple[str, OutgoingJob]]) -> None:
@@ -110,22 +119,6 @@ def _owner_in(payload: str) -> str:
 
 _WRITTEN = ("id", "name", "queue", "connection", "owner", "created_at", "keep_until")
 """The columns that a dispatch writes; the others have the defaults of the database."""
-
-
-class _Times:
-    """Moments as a database takes them; equal delays are computed once."""
-
-    def __init__(self, database: Any, now: datetime) -> None:
-        self._adapted = database.ops.adapt_datetimefield_value
-        self._now = now
-        self.now = self._adapted(now)
-        self._until: dict[float, Any] = {}
-
-    def until(self, delay: float) -> Any:
-        """When the row of a job that is due after `delay` may be pruned."""
-        if delay not in self._until:
-            self._until[delay] = self._adapted(_later(self._now, LOST_AFTER, delay))
-        return self._until[delay]
 
 
 def _later(now: datetime, first: timedelta, seconds: float) -> datetime:
@@ -213,14 +206,16 @@ def end(alias: str, contents: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _over() -> dict[str, Any]:
-    """The columns of a row whose job ends now."""
+    """Return the columns of a row whose job ends now."""
     known = settings().results
     kept = timedelta(seconds=0.0 if known is None else known.keep_for)
     return {"finished_at": UtcNow(), "keep_until": UtcNow() + kept}
 
 
 def cancelled(ids: Sequence[str]) -> None:
-    """Jobs were removed before their end: those among them whose result is kept are cancelled."""
+    """Mark results as cancelled: their jobs were removed before their end. Ids without a row are
+    ignored.
+    """
     known = settings().results
     if known is None:
         return
@@ -230,13 +225,13 @@ def cancelled(ids: Sequence[str]) -> None:
 
 
 def kept_among(payloads: Iterable[str]) -> list[str]:
-    """The ids of the jobs whose result is kept, of these payloads."""
+    """Return the ids of the jobs whose result is kept, of these payloads."""
     kept = (text for text in payloads if may_be_linked(text) and links_of(text).result)
     return sorted(filter(None, map(id_in, kept)))
 
 
 def are_waiting(connection: str, queue: str) -> bool:
-    """Whether any job of a queue has a result that has no end yet."""
+    """Return whether any job of a queue has a result that has no end yet."""
     alias = store()
     if alias is None:
         return False
@@ -244,7 +239,7 @@ def are_waiting(connection: str, queue: str) -> bool:
 
 
 def restore(alias: str, ids: Sequence[str]) -> None:
-    """Failed jobs are retried: their results are awaited again. Called before they are queued."""
+    """Take back the ends of failed jobs that are retried. Call it before they are queued."""
     later = timezone.now() + LOST_AFTER
     for some in slices(sorted(ids), _IDS):
         rows = table(alias).filter(pk__in=some, status=FAILED)

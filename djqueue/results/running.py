@@ -45,8 +45,8 @@ class KeepsResults:
 
 
 def encoded(definition: JobSpec, value: Any) -> PassedOn:
-    """What a job returned, for those that follow it: as ``value``, or under ``refused`` why it
-    cannot be stored.
+    """Return what a job returned, for those that follow it: as ``value``, or under ``refused`` the
+    reason why it cannot be stored.
     """
     if value is None:
         return {}
@@ -62,7 +62,7 @@ class Results:
     only_bound = True
 
     def wants(self, end: End) -> bool:
-        """Whether it may be the end of such a job."""
+        """Return whether it is the end of such a job."""
         payload = end.reservation.payload
         return may_be_linked(payload) and not end.outcome.repeats and links_of(payload).result
 
@@ -74,7 +74,7 @@ class Results:
 
 
 def _content(end: End) -> dict[str, Any]:
-    """The columns that say how a job ended."""
+    """Return the columns that say how a job ended."""
     outcome, plain = end.outcome, end.plain
     text = ascii_text if plain else storable
     passed_on = outcome.passed_on
@@ -103,5 +103,5 @@ _TOO_LARGE = (
 
 
 def ascii_text(text: str) -> str:
-    """`text` in letters that every encoding has."""
+    """Return `text` in letters that every encoding has."""
     return text.encode("ascii", "backslashreplace").decode("ascii")

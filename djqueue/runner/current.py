@@ -199,13 +199,13 @@ class CurrentJob:
 
     @property
     def reported(self) -> Reported | None:
-        """What `progress` was given last."""
+        """Return what `progress` was given last; None before the first call."""
         return getattr(self, "_reported", None)
 
     @property
     def report(self) -> tuple[Report | None, bool]:
-        """What takes each progress, and whether it may wait for a database; None where nothing
-        does.
+        """Return what takes each progress, and whether it may wait for a database; None where
+        nothing does.
         """
         return getattr(self, "_report", _UNREPORTED)
 

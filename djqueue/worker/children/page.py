@@ -117,7 +117,7 @@ class Slot:
         return Running(int(record[1]), record[2], record[3], record[4])
 
     def report(self, number: float, progress: Progress) -> None:
-        """Item `number` has come so far."""
+        """Note how far item `number` has come."""
         done, total, message = progress
         kept = message.encode()
         at = self._at + _PROGRESS_AT
@@ -125,7 +125,7 @@ class Slot:
         _PROGRESS.pack_into(self._map, at, version, number, done, total, len(kept), kept, version)
 
     def reported(self, since: float = 0.0) -> Reported | None:
-        """What was reported last; None where nothing was, or nothing after version `since`."""
+        """Return what was reported last; None where nothing was since version `since`."""
         if self._view[_PROGRESS_AT // 8] == since:
             return None
         at = self._at + _PROGRESS_AT
