@@ -139,3 +139,9 @@ def adds_members(count: int) -> None:
 def reads() -> None:
     """Note an option of the batch."""
     ran.append(current_job().batch.options["week"])
+
+
+@job(name="composition.only_one", store_result=True, unique=True)
+def only_one(value: int) -> int:
+    """Return `value`; one at a time."""
+    return value

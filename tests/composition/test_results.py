@@ -216,3 +216,29 @@ class TestChains:
         settings.DJQUEUE = {"DEFAULT": "sync", "CONNECTIONS": {"sync": {"DRIVER": "sync"}}}
         chain([jobs.adds.bind(1, 2), jobs.adds.bind(3, 4)]).dispatch()
         assert sorted(JobResult.objects.values_list("value", flat=True)) == ["3", "7"]
+
+
+class TestUnique:
+    def test_a_dispatch_that_finds_a_job_is_about_the_result_of_that_one(self):
+        first, second = jobs.only_one.dispatch(3), jobs.only_one.dispatch(3)
+        assert (second.created, second.existing) == (False, first.id)
+        assert str(JobResult.objects.get().pk) == first.id
+        assert work() == 1
+        assert second.result() == first.result() == 3
+
+    def test_so_is_each_of_many(self):
+        assert dispatch_many([jobs.only_one.bind(n) for n in (1, 2, 1)]) == 2
+        assert JobResult.objects.count() == 2
+        assert work() == 2
+        assert sorted(JobResult.objects.values_list("value", flat=True)) == ["1", "2"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_is_cancelled_before_the_commit_is_not_queued(settings):
+    settings.DJQUEUE = {"DEFAULT": "sync", "CONNECTIONS": {"sync": {"DRIVER": "sync"}}}
+    with transaction.atomic():
+        dispatched = jobs.adds.using(after_commit=True).dispatch(1, 2)
+        assert dispatched.status == "unknown"
+        assert dispatched.cancel()
+    assert dispatched.status == "cancelled"
+    assert JobResult.objects.count() == 1
