@@ -11,7 +11,7 @@ from django.db import transaction
 from djqueue import batch, chain, dispatch_many, queues
 from djqueue.databases.now import UtcNow
 from djqueue.errors import InvalidJob, Unsupported
-from djqueue.models import FailedJob, Key, QueuedJob
+from djqueue.models import FailedJob, JobResult, Key, QueuedJob
 from djqueue.operations.describe import show
 from djqueue.operations.failed_jobs import forget
 from djqueue.operations.pruning import prune
@@ -265,3 +265,10 @@ def test_queue_show_says_whether_a_job_has_its_key():
     assert shown["has_unique_key"] == "yes"
     call_command("queue_unlock", shown["unique_key"], stdout=StringIO())
     assert show(first.id)["has_unique_key"] == "no"
+
+
+def test_a_result_is_kept_of_the_job_that_has_the_key_alone():
+    first, second = unique_jobs.kept.dispatch(3), unique_jobs.kept.dispatch(3)
+    assert [str(row.pk) for row in JobResult.objects.all()] == [first.id]
+    work()
+    assert first.result() == second.result() == 3

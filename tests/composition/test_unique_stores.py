@@ -1,5 +1,6 @@
 """Unique jobs on the stores beside the database."""
 
+from contextlib import nullcontext
 from io import StringIO
 
 import pytest
@@ -8,7 +9,7 @@ from django.db import transaction
 
 from djqueue import chain, dispatch_many, queues
 from djqueue.dispatch.unique.held import held
-from djqueue.models import FailedJob
+from djqueue.models import FailedJob, JobResult
 from djqueue.operations.retrying import retry
 from djqueue.testing import work
 from tests import databases
@@ -165,3 +166,14 @@ def test_an_operator_sees_who_has_a_key_and_frees_it(caplog):
     assert sync.dispatch(1).created
     with pytest.raises(CommandError, match="No job has the unique key"):
         call_command("queue_unlock", "nothing")
+
+
+@pytest.mark.parametrize("open_transaction", [False, True])
+def test_a_result_is_kept_of_the_job_that_has_the_key_alone(open_transaction):
+    with transaction.atomic() if open_transaction else nullcontext():
+        first, second = unique_jobs.kept.dispatch(3), unique_jobs.kept.dispatch(3)
+    assert second.existing == first.id
+    assert [str(row.pk) for row in JobResult.objects.exclude(status="cancelled")] == [first.id]
+    run()
+    assert first.result() == second.result() == 3
+    assert unique_jobs.kept.dispatch(3).created

@@ -81,3 +81,9 @@ def again(times: int) -> None:
     if times > 1:
         dispatched = again.dispatch(times)
         seen.append((dispatched.created, dispatched.existing))
+
+
+@job(name="unique.kept", unique=True, store_result=True)
+def kept(number: int) -> int:
+    """Return what it was given."""
+    return number
