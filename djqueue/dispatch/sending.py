@@ -18,6 +18,7 @@ from djqueue.dispatch.outbox.outbox import Written
 from djqueue.dispatch.unique.here import running
 from djqueue.dispatch.unique.keys import keeps_keys_in_sql
 from djqueue.dispatch.unique.pushing import push_unique, write_unique
+from djqueue.drivers import unique_keys
 from djqueue.drivers.base import RunHere
 from djqueue.drivers.slices import slices
 from djqueue.errors import QueueError, QueueUnavailable
@@ -190,9 +191,12 @@ class Deferred:
 
     def discard(self, id: str) -> bool:
         """Drop a job before it is sent. Return whether it was still waiting."""
-        waited = self.jobs.pop(id, None) is not None
-        if waited and self._written is not None:
+        job = self.jobs.pop(id, None)
+        waited = job is not None
+        if job is not None and self._written is not None:
             self._written.withdraw(id)
+            if job.outgoing.unique is not None:
+                unique_keys.free(steps.store(), id, job.outgoing.unique.key)
         if waited and self._begun:
             results.cancelled([id])
         return waited

@@ -34,6 +34,15 @@ def store(request, settings):
     queues["store"].close()
 
 
+def raises(error):
+    """A function that raises `error`."""
+
+    def function(*args, **kwargs):
+        raise error
+
+    return function
+
+
 def run(count=1):
     """Run so many jobs: a store may take a moment to hand them out."""
     ran = 0
@@ -113,6 +122,25 @@ def test_a_rollback_frees_the_key():
     with transaction.atomic():
         sync.dispatch(1)
         transaction.set_rollback(True)
+    assert sync.dispatch(1).created
+
+
+def test_a_job_that_is_cancelled_before_the_commit_frees_its_key():
+    with transaction.atomic():
+        first = sync.dispatch(1)
+        assert first.cancel()
+        second = sync.dispatch(1)
+    assert second.created
+    assert not sync.dispatch(1).created
+
+
+@pytest.mark.parametrize("store", ["beanstalkd", "sqs"], indirect=True)
+def test_a_job_that_its_store_refuses_frees_its_key(monkeypatch):
+    driver = queues["store"].driver
+    monkeypatch.setattr(driver, "push", raises(ValueError("not this one")))
+    sync.dispatch(1)
+    assert FailedJob.objects.count() == 1
+    monkeypatch.undo()
     assert sync.dispatch(1).created
 
 

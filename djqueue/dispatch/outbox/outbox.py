@@ -31,7 +31,7 @@ from djqueue.dispatch.connections import driver_of, queues
 from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.dispatch.outbox.rows import AGAIN, GRACE, HOLD, Taken
-from djqueue.drivers import driver_class
+from djqueue.drivers import driver_class, unique_keys
 from djqueue.drivers.base import Reservation, RunHere
 from djqueue.errors import QueueError
 from djqueue.finish import failed
@@ -276,9 +276,12 @@ def _give_up(
 def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorReport]) -> None:
     """Store the refused jobs as failed jobs."""
     jobs = []
+    known = settings()
     for job, number in taken:
         if (error := refused.get(job.id)) is None:
             continue
+        if job.unique is not None:
+            unique_keys.free(known.shared_database, job.id, job.unique.key)
         logger.error(
             'FAILED %s %s never reached connection "%s", queue %s: %s%s',
             job.name,
@@ -290,7 +293,6 @@ def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorRe
         )
         held = Reservation(job.id, job.queue, job.name, job.payload, 0, 0, "", None)
         jobs.append(failed.GivenUp(held, error, "", number))
-    known = settings()
     try:
         with transaction.atomic(using=known.failed_jobs or known.shared_database):
             failed.record(connection, jobs)
