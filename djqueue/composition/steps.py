@@ -103,7 +103,10 @@ def break_off(alias: str, chain: str, *, for_good: bool) -> list[Push]:
     """A step has failed: those that wait go on waiting, until it is retried; `for_good` they go.
     Returns the job for a failure, once in the life of a chain.
     """
-    pushed = take_at(alias, chain, ON_FAILURE)
+    pushed = [
+        (connection, job._replace(payload=with_step(job.payload, Links(once=True))))
+        for connection, job in take_at(alias, chain, ON_FAILURE)
+    ]
     if for_good:
         _delete(waiting(alias, chain))
     else:

@@ -47,6 +47,8 @@ class Links(NamedTuple):
     """The id of the batch whose state called for it."""
     keyed: bool = False
     """Who has the key is known in SQL alone: the end of the job frees it there."""
+    once: bool = False
+    """An end called for it: it runs once, however often it is pushed."""
 
 
 NO_LINKS = Links()
@@ -66,7 +68,7 @@ def needs_guard(text: str) -> bool:
     if not may_be_linked(text):
         return False
     links = links_of(text)
-    return bool(links.chain or links.batch or links.result or links.keyed)
+    return bool(links.chain or links.batch or links.result or links.keyed or links.once)
 
 
 def links_of(text: str) -> Links:
@@ -80,7 +82,7 @@ def links_of(text: str) -> Links:
 
 def read_links(found: Mapping[str, Any]) -> Links:
     """Return links from their JSON object. What has another type than it should is left out."""
-    chain, step, previous, push, unique, result, seconds, batch, follows, keyed = (
+    chain, step, previous, push, unique, result, seconds, batch, follows, keyed, once = (
         found.get(name) for name in Links._fields
     )
     return Links(
@@ -94,6 +96,7 @@ def read_links(found: Mapping[str, Any]) -> Links:
         batch if isinstance(batch, str) else "",
         follows if isinstance(follows, str) else "",
         keyed is True,
+        once is True,
     )
 
 

@@ -6,7 +6,7 @@ import random
 import time
 
 from djqueue import batch, queues
-from djqueue.models import FailedJob, JobBatch, Outbox
+from djqueue.models import FailedJob, JobBatch
 from tests.app.chained import called_for, failing_member, member
 from tests.ledger import Ledger
 from tests.torture.kills import BUDGET, LONGEST, PAUSE, Count, workers
@@ -43,8 +43,6 @@ def run(
     count.seconds = time.monotonic() - began
     for number, row in enumerate(rows):
         _check(ledger, number, row, count)
-    left = list(Outbox.objects.values_list("name", "position", "due_at"))
-    assert all(due is None for _, _, due in left), f"Jobs that nobody moved: {left}. {count}"
     return count
 
 

@@ -68,5 +68,6 @@ def _account(ledger: Ledger, chains: int, count: Count) -> None:
     assert len({line.id for line in alerts}) == chains, f"Alerts were queued twice. {count}"
     count.failed = FailedJob.objects.count()
     assert count.failed == chains, f"{count.failed} failed jobs. {count}"
-    waiting = list(Outbox.objects.values_list("position", "broken"))
+    steps = Outbox.objects.filter(chain__isnull=False)  # others are pushed again, and run no more
+    waiting = list(steps.values_list("position", "broken"))
     assert waiting == [(STEPS + 2, True)] * chains, f"What waits: {waiting}. {count}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from django.utils import timezone
+
 from djqueue import chain, queues
+from djqueue.dispatch.outbox import outbox
+from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.models import FailedJob, Outbox
 from djqueue.operations.retrying import retry
 from djqueue.testing import work
@@ -49,3 +53,22 @@ def test_a_cancelled_chain_does_not_go_on(store):
     assert work() == 0
     assert queues["store"].size() == 0
     assert jobs.ran == [(1, None)]
+
+
+def test_what_a_failure_calls_for_runs_once_though_it_is_pushed_again(store):
+    jobs.ran.clear()
+    chain([jobs.breaks.bind()]).on_failure(jobs.alert.bind("alert")).dispatch()
+    taken = []
+    gone = outbox_rows.gone
+    outbox_rows.gone = lambda *arguments: taken.append(arguments)  # it dies before it deletes
+    try:
+        assert work() == 2
+    finally:
+        outbox_rows.gone = gone
+    assert taken
+    rows = Outbox.objects.filter(name="composition.alert")
+    assert rows.update(taken_until=None, taken_by="", due_at=timezone.now()) == 1
+    assert outbox.replay() == 1
+    work()
+    assert jobs.ran == ["breaks", "alert"]
+    assert queues["store"].size() in (0, None)

@@ -161,7 +161,7 @@ def _renamed(job: OutgoingJob) -> OutgoingJob:
 
 def _bound(push: Push, batch: str, previous: dict[str, Any] | None = None) -> Push:
     connection, job = push
-    links = Links(previous=previous, follows=batch)
+    links = Links(previous=previous, follows=batch, once=True)
     return connection, job._replace(payload=with_step(job.payload, links))
 
 

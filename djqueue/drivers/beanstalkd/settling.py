@@ -19,6 +19,7 @@ from djqueue.drivers.guard import Guard
 from djqueue.drivers.guard.holdings import Holding, Holdings
 from djqueue.drivers.types import Settlement, Verdict
 from djqueue.errors import QueueUnavailable
+from djqueue.payload.links import needs_guard
 
 MOST_REMEMBERED = 10_000
 
@@ -161,9 +162,12 @@ class Settling:
 
 def _may_have_copies(holding: Holding[Message]) -> bool:
     """Return whether the store may have another copy of the same push: its answer was lost and it
-    was put again, or the job was released. The row is kept then.
+    was put again, the job was released, or it came through the outbox. The row is kept then.
     """
-    return bool(holding.message.push_id) or holding.reservation.attempt > 1
+    reservation = holding.reservation
+    if holding.message.push_id or reservation.attempt > 1:
+        return True
+    return needs_guard(reservation.payload)
 
 
 def delete_buried(connection: Client, replies: Iterable[Reply]) -> None:
