@@ -37,7 +37,7 @@ LAYERS: dict[str, list[str]] = {
         "composition.steps",
         "composition.removing",
         "composition.pushing",
-        "composition.unsent",
+        "composition.failures",
         "composition.batches.counting",
         "composition.batches.asking",
     ],

@@ -36,8 +36,7 @@ class DispatchedChain(DispatchedJob[Any]):
         """
         alias = steps.store()
         withdrawn = self._beginning.withdraw()
-        waiting = steps.ids(alias, self._chain)
-        removed = steps.give_up(alias, [self._chain])
+        waiting, removed = steps.end(alias, self._chain)
         begun = [each for each in self._members if each[1] not in waiting]
         if not withdrawn and begun:  # the last of these is the one whose turn it is
             connection, id, queue = begun[-1]

@@ -8,7 +8,7 @@ among them, so its chain goes on.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,10 +20,12 @@ from djqueue.composition.batches import counting
 from djqueue.composition.batches.counting import Ends
 from djqueue.composition.pushing import push
 from djqueue.conf import settings
-from djqueue.drivers import make_driver, unique_keys
+from djqueue.drivers import make_driver, parking, unique_keys
 from djqueue.drivers.base import Change, State
 from djqueue.errors import Unsupported
+from djqueue.finish.claims import is_first
 from djqueue.payload.links import batches_of, chains_of, links_of, may_be_linked
+from djqueue.payload.parts import id_in
 from djqueue.payload.payload import decode
 from djqueue.results import rows as results
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import Driver, Inspector, StoredJob
 
-__all__ = ["change", "clear", "free_keys", "remove_stored"]
+__all__ = ["change", "clear", "free_keys", "remove_stored", "remove_waiting"]
 
 PAGE = 500
 
@@ -122,13 +124,34 @@ def _remove(
         removed = set(remove())
         with transaction.atomic(using=alias):
             gone = [text for id, text in linked.items() if id in removed]
-            results.cancelled(results.kept_among(gone))
-            free_keys(alias, gone)
-            steps.give_up(alias, chains_of(gone))
-            for batch, members in batches_of(gone).items():
-                called_for = counting.count(alias, Ends(batch, members))
-                push(alias, called_for, partial(_driver, driver))
+            if gone and not together and not driver.session().guards(alias):
+                # A worker that ends one of them at this moment does not count it again.
+                gone = [text for text in gone if is_first(alias, id_in(text), text)]
+            follow(alias, gone, partial(_driver, driver))
     return removed
+
+
+def remove_waiting(driver: Driver, job: StoredJob) -> bool:
+    """Remove a job from the outbox, from where it was to be moved to the store of `driver`. Return
+    whether it was still there.
+    """
+    alias = steps.store()
+    with transaction.atomic(using=alias):
+        if not parking.remove([job.id], driver.settings.name):
+            return False
+        follow(alias, list(_linked([job]).values()), partial(_driver, driver))
+    return True
+
+
+def follow(alias: str, gone: Sequence[str], driver_of: Callable[[str], Driver]) -> None:
+    """Write what the removal of jobs with these payloads means for those bound to them, as a part
+    of the open transaction of `alias`.
+    """
+    results.cancelled(results.kept_among(gone))
+    free_keys(alias, gone)
+    steps.give_up(alias, chains_of(gone))
+    for batch, members in batches_of(gone).items():
+        push(alias, counting.count(alias, Ends(batch, members)), driver_of)
 
 
 def _driver(here: Driver, connection: str) -> Driver:

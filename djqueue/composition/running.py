@@ -95,8 +95,7 @@ class Bound(KeepsResults):
         read = read_links(links)
         if batch := read.batch or read.follows:
             job.set_batch(batch, lambda: find(batch))
-        if read.batch and not read.push and self._cancelled.holds(read.batch):
-            job.delete()
+        if read.batch and not read.retried and self._cancelled.holds(read.batch):
             raise BatchCancelled(f"Batch {read.batch} is cancelled: {job.name} was not run.")
         if read.chain:
             job.chain = RunningChain(read, self._count)

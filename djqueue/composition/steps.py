@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db.models import Max, Min
+from django.db import transaction
+from django.db.models import Max, Min, Q
 
 from djqueue.compat import delete_rows
 from djqueue.conf import settings
@@ -129,18 +130,29 @@ def give_up(alias: str, chains: Sequence[str]) -> int:
 
 
 def give_up_with(alias: str, ids: Sequence[str]) -> int:
-    """Delete all that waits in the chains in which jobs with these ids wait. Return the number of
+    """Delete all that waits in the chains of which jobs with these ids are steps that wait. Of
+    those that run because of a failure, or for a batch, delete them alone. Return the number of
     rows.
     """
-    from djqueue.models import Outbox
+    from djqueue.models import JobBatch, Outbox
 
     rows = Outbox.objects.using(alias).filter(uuid__in=ids, chain__isnull=False)
-    return give_up(alias, [each for each in rows.values_list("chain", flat=True) if each])
+    groups = {str(chain) for chain in rows.values_list("chain", flat=True)}
+    batches = set(JobBatch.objects.using(alias).filter(pk__in=groups).values_list("pk", flat=True))
+    alone = rows.filter(Q(position=ON_FAILURE) | Q(chain__in=batches))
+    chains = rows.exclude(position=ON_FAILURE).values_list("chain", flat=True)
+    ended = sorted({str(chain) for chain in chains} - batches)
+    return _delete(alone) + give_up(alias, ended)
 
 
-def ids(alias: str, chain: str) -> set[str]:
-    """Return the ids of the steps that wait."""
-    return {str(id) for id in _steps(alias, chain).values_list("uuid", flat=True)}
+def end(alias: str, chain: str) -> tuple[set[str], int]:
+    """Delete all that waits in a chain, in one transaction in which none of it takes its turn.
+    Return the ids of the steps among it, and the number of rows.
+    """
+    with transaction.atomic(using=alias):
+        locked = waiting(alias, chain).select_for_update().values_list("uuid", "position")
+        ids = {str(id) for id, position in locked if position != ON_FAILURE}
+        return ids, give_up(alias, [chain])
 
 
 def are_waiting(alias: str) -> bool:

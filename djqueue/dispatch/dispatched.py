@@ -190,9 +190,7 @@ class DispatchedJob(Generic[R]):
         if found.in_outbox:
             if steps.give_up_with(steps.store(), [found.job.id]):
                 return True
-            if parking.remove([found.job.id], connection):
-                removing.free_keys(steps.store(), [found.job.payload])
-                results.cancelled(results.kept_among([found.job.payload]))
+            if removing.remove_waiting(queues[connection].driver, found.job):
                 return True
         return removing.remove_stored(queues[connection].driver, found.job)
 

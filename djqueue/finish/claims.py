@@ -24,7 +24,7 @@ def claim(session: Session, alias: str, ends: Sequence[End]) -> list[End]:
     """Note in the open transaction of `alias` that jobs have ended; those that had not before."""
     if session.guards(alias):
         return [end for end in ends if session.confirm_end(end.reservation, over=True)]
-    return [end for end in ends if _is_first(alias, end.reservation)]
+    return [end for end in ends if is_first(alias, end.id, end.reservation.payload)]
 
 
 def ended(session: Session, alias: str, reservations: Sequence[Reservation]) -> list[Reservation]:
@@ -39,10 +39,13 @@ def ended(session: Session, alias: str, reservations: Sequence[Reservation]) -> 
     return [each for each in reservations if each.id in found]
 
 
-def _is_first(alias: str, reservation: Reservation) -> bool:
+def is_first(alias: str, job: str, payload: str) -> bool:
+    """Note in the open transaction of `alias` that a job has ended. Return whether it had not
+    before, since its latest push.
+    """
     from djqueue.models import Run
 
-    push, id = links_of(reservation.payload).push, uuids.UUID(reservation.id)
+    push, id = links_of(payload).push, uuids.UUID(job)
     rows = Run.objects.using(alias).filter(uuid=id)
     # Another push, as that of a retry, begins a life of its own.
     if rows.exclude(push_id=push, ended=True).update(ended=True, push_id=push, updated_at=UtcNow()):

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from django.db import transaction
 
 from djqueue.compat import delete_rows
-from djqueue.composition import steps
-from djqueue.composition.batches import counting
+from djqueue.composition import failures
 from djqueue.databases.holding import new_holder
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import text_for_job
@@ -45,15 +44,12 @@ from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id
 from djqueue.payload.links import (
-    batches_of,
-    chains_of,
     links_of,
     may_be_linked,
     needs_guard,
     with_links,
 )
 from djqueue.payload.packing import is_stored
-from djqueue.results import rows as results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -192,11 +188,10 @@ def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Mo
         return _Moved()
     if driver.shares_transaction_with(failed_jobs.store()):
         return _move_together(driver, ready)
-    holders = _take_keys(driver, [job for _row, job in ready])
-    if holders:
-        left = [(row, job) for row, job in ready if job.id not in holders]
-        return _move(driver, left).without(map(why_kept_out, holders.values()))
-    bound = [each for each in ready if needs_guard(each[0].payload)]
+    if keeps_keys_in_sql(driver):
+        bound = [each for each in ready if needs_guard(each[0].payload) or each[1].unique]
+    else:  # whether a key is free is known when its store is asked
+        bound = [each for each in ready if needs_guard(each[0].payload) and not each[1].unique]
     others = [each for each in ready if each not in bound] if bound else ready
     done = _move_bound(driver, bound) if bound else _Moved()
     if not others or done.error is not None:
@@ -210,32 +205,35 @@ def _move_bound(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) 
     """
     alias, connection = failed_jobs.store(), driver.settings.name
     written = Written(alias, connection)
+    kept_out: Mapping[str, str] = {}
     with transaction.atomic(using=alias):
-        taken = _take([row for row, _job in ready])
-        mine = {row.pk for row in taken}
-        jobs = [_as_pushed(job, job.push_id) for row, job in ready if row.pk in mine]
-        written.write(jobs)
-        _restore(alias, taken)
-        _keep(taken)
-    written.move(jobs, driver)  # what is left there is moved by a worker
-    return _Moved(len(taken), len(ready) - len(taken), keys=sorted(mine))
-
-
-def _restore(alias: str, rows: Sequence[FailedJob]) -> None:
-    """Undo what their failure has meant for results, chains and batches."""
-    payloads = [row.payload for row in rows]
-    results.restore(alias, results.kept_among(payloads))
-    steps.restore(alias, chains_of(payloads))
-    for batch, members in batches_of(payloads).items():
-        counting.reopen(alias, batch, members)
+        found = _take([row for row, _job in ready])
+        there = {row.pk for row in found}
+        jobs = [(row, _as_pushed(job, job.push_id)) for row, job in ready if row.pk in there]
+        if unique := [job for _row, job in jobs if job.unique]:
+            kept_out = take_keys(connection, unique)
+        if kept_out:  # their rows are to stay
+            transaction.set_rollback(True, using=alias)
+        else:
+            written.write([job for _row, job in jobs])
+            failures.restore(alias, found)
+            _keep(found)
+    if kept_out:
+        left = [(row, job) for row, job in ready if job.id not in kept_out]
+        done = _move_bound(driver, left) if left else _Moved()
+        return done.without(map(why_kept_out, kept_out.values()))
+    written.move([job for _row, job in jobs], driver)  # what is left is moved by a worker
+    return _Moved(len(found), len(ready) - len(found), keys=sorted(there))
 
 
 def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
     """Move jobs to another store: their rows are held meanwhile, and deleted after the push."""
     by = new_holder()
     keys = failed_jobs.take(by, [row.pk for row, _job in ready])
-    taken = [(row, job._replace(push_id=keys[row.pk])) for row, job in ready if row.pk in keys]
+    taken = [(row, _as_pushed(job, keys[row.pk])) for row, job in ready if row.pk in keys]
     pushed = Pushed()
+    # Before the push: the job may end at once.
+    failures.restore_results(failed_jobs.store(), [row for row, _job in taken])
     try:
         if taken:
             pushed = push(driver, [job for _row, job in taken], failed_jobs.HOLD / 6)
@@ -244,17 +242,14 @@ def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) 
         _keep(rows)
         moved = failed_jobs.gone(by, [row.pk for row in rows])
         failed_jobs.let_go(by, keys)
+        failures.fail_again(
+            failed_jobs.store(), [row for row, job in taken if job.id not in pushed.stored]
+        )
     gone = len(ready) - len(taken)
     refused = Counter(error.message for error in pushed.refused.values())
     numbers = [row.pk for row in rows]
     done = _Moved(moved, gone + len(rows) - moved, refused, pushed.error, numbers)
     return done.without(map(why_kept_out, pushed.kept_out.values()))
-
-
-def _take_keys(driver: Driver, jobs: Sequence[OutgoingJob]) -> Mapping[str, str]:
-    """Take the unique keys of jobs whose store cannot keep them; who has the others."""
-    unique = [job for job in jobs if job.unique and keeps_keys_in_sql(driver)]
-    return take_keys(driver.settings.name, unique) if unique else {}
 
 
 def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
@@ -267,7 +262,7 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
             taken = _take([row for row, _job in ready])
             bound = [_as_pushed(jobs[row.pk], jobs[row.pk].push_id) for row in taken]
             push_all(driver, bound)
-            _restore(failed_jobs.store(), taken)
+            failures.restore(failed_jobs.store(), taken)
             _keep(taken)
     except KeysTaken as error:  # nothing is moved yet: then without those
         left = [(row, job) for row, job in ready if job.id not in error.holders]
@@ -325,7 +320,7 @@ def _as_pushed(job: OutgoingJob, push_id: str) -> OutgoingJob:
     """
     text = job.payload
     if may_be_linked(text):
-        text = with_links(text, links_of(text)._replace(push=push_id))
+        text = with_links(text, links_of(text)._replace(push=push_id, retried=True))
     return job._replace(push_id=push_id, payload=text)
 
 

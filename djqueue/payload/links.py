@@ -7,6 +7,7 @@ stand in the payload after the time of the dispatch, and are absent from most pa
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -49,6 +50,9 @@ class Links(NamedTuple):
     """Who has the key is known in SQL alone: the end of the job frees it there."""
     once: bool = False
     """An end called for it: it runs once, however often it is pushed."""
+    retried: bool = False
+    """It, or an earlier step of its chain, has failed and was retried: it runs although its batch
+    may be cancelled."""
 
 
 NO_LINKS = Links()
@@ -81,23 +85,36 @@ def links_of(text: str) -> Links:
 
 
 def read_links(found: Mapping[str, Any]) -> Links:
-    """Return links from their JSON object. What has another type than it should is left out."""
-    chain, step, previous, push, unique, result, seconds, batch, follows, keyed, once = (
-        found.get(name) for name in Links._fields
-    )
+    """Return links from their JSON object. What is not of its kind is left out."""
+    get = found.get
+    step, previous, seconds = get("step"), get("previous"), get("unique_for")
     return Links(
-        chain if isinstance(chain, str) else "",
-        step if isinstance(step, int) else 0,
-        previous if isinstance(previous, dict) else None,
-        push if isinstance(push, str) else "",
-        unique if isinstance(unique, str) else "",
-        result is True,
-        seconds if isinstance(seconds, (int, float)) else None,
-        batch if isinstance(batch, str) else "",
-        follows if isinstance(follows, str) else "",
-        keyed is True,
-        once is True,
+        chain=_id(get("chain")),
+        step=step if isinstance(step, int) and abs(step) < _MOST_STEPS else 0,
+        previous=previous if isinstance(previous, dict) else None,
+        push=_id(get("push")),
+        unique=_key(get("unique")),
+        result=get("result") is True,
+        unique_for=seconds if isinstance(seconds, (int, float)) else None,
+        batch=_id(get("batch")),
+        follows=_id(get("follows")),
+        keyed=get("keyed") is True,
+        once=get("once") is True,
+        retried=get("retried") is True,
     )
+
+
+def _id(value: object) -> str:
+    return value if isinstance(value, str) and _ID.match(value) else ""
+
+
+def _key(value: object) -> str:
+    return value if isinstance(value, str) and _KEY.match(value) else ""
+
+
+_MOST_STEPS = 1 << 31
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
 
 
 def chains_of(payloads: Iterable[str]) -> list[str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import OutgoingJob
     from djqueue.models import JobResult
 
-__all__ = ["are_waiting", "cancelled", "end", "kept_among", "owner", "report_now"]
+__all__ = ["are_waiting", "cancelled", "end", "existing", "kept_among", "owner", "report_now"]
 __all__ += ["reported", "reported_unless_locked", "restore", "store", "table"]
 __all__ += ["write", "write_kept"]
 
@@ -222,6 +222,14 @@ def cancelled(ids: Sequence[str]) -> None:
     for some in slices(sorted(ids), _IDS):
         rows = table(known.database).filter(pk__in=some, finished_at=None)
         rows.update(status=CANCELLED, **_over())
+
+
+def existing(alias: str, ids: Sequence[str]) -> list[str]:
+    """Return those of the ids that have rows."""
+    found: list[str] = []
+    for some in slices(ids, _IDS):
+        found += map(str, table(alias).filter(pk__in=some).values_list("pk", flat=True))
+    return found
 
 
 def kept_among(payloads: Iterable[str]) -> list[str]:

@@ -83,6 +83,8 @@ def _content(end: End) -> dict[str, Any]:
         content["status"] = rows.FAILED
         if outcome.error is not None:
             content["error"] = text(f"{outcome.error.class_name}: {outcome.error.message}")
+    elif passed_on.get("cancelled"):
+        content["status"] = rows.CANCELLED
     elif "value" in passed_on:
         value = json.dumps(passed_on["value"], separators=(",", ":"))
         if len(value) <= LARGEST:

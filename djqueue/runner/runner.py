@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue import context, signals
 from djqueue.drivers.base import Reservation
 from djqueue.errors import (
+    BatchCancelled,
     JobTimeout,
     LeaseLost,
     LimitReached,
@@ -185,6 +186,9 @@ class Runner:
             return self._conclude(attempt, Ending.MISSING, error)
         if isinstance(error, PayloadError):
             return self._conclude(attempt, Ending.FAILED, error)
+        if isinstance(error, BatchCancelled):
+            outcome = self._conclude(attempt, Ending.DELETED, error)
+            return outcome._replace(passed_on={"cancelled": True})
         # Decoding runs the project's code: fields, managers, enums.
         return self._raised_by_job(attempt, error)
 

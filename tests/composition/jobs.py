@@ -145,3 +145,9 @@ def reads() -> None:
 def only_one(value: int) -> int:
     """Return `value`; one at a time."""
     return value
+
+
+@job(name="composition.once_only", store_result=True, unique=True)
+def once_only(number: int) -> None:
+    """Fail, one job at a time."""
+    raise ValueError(number)

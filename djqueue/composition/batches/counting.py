@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 
 from djqueue.composition import steps
 from djqueue.composition.steps import ON_FAILURE, Push
@@ -87,7 +87,11 @@ def count(alias: str, ends: Ends) -> list[Push]:
     batch, settled, failed = ends
     if settled:
         rows(alias).filter(pk=batch).update(
-            pending_jobs=F("pending_jobs") - settled, failed_jobs=F("failed_jobs") + len(failed)
+            # Never below 0: no database takes that, and the job would run again and again.
+            pending_jobs=Case(
+                When(pending_jobs__gte=settled, then=F("pending_jobs") - settled), default=0
+            ),
+            failed_jobs=F("failed_jobs") + len(failed),
         )
     row = rows(alias).filter(pk=batch).first()
     if row is None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DataError, transaction
 
-from djqueue.composition import unsent
+from djqueue.composition import failures
 from djqueue.conf import ConnectionSettings, Settings, settings
 from djqueue.databases.holding import new_holder
 from djqueue.databases.now import UtcNow
@@ -269,8 +269,8 @@ def _give_up(
         mine = outbox_rows.give_up(alias, by, refused)
         left = [each for each in taken if each.job.id in mine]
         _fail(connection, left, refused)
-        failures = {each.job.id: (each.job, refused[each.job.id].message) for each in left}
-        unsent.follow(alias, failures, driver_of)
+        given_up = {each.job.id: (each.job, refused[each.job.id].message) for each in left}
+        failures.follow(alias, given_up, driver_of)
 
 
 def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorReport]) -> None:

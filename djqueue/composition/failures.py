@@ -1,0 +1,95 @@
+"""What failures mean for those bound to the jobs, and what a retry undoes of that. The failures
+of jobs that ran are followed in `djqueue.composition.follower`; here are those of jobs that never
+reached their store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from djqueue.composition import steps
+from djqueue.composition.batches import counting
+from djqueue.composition.batches.counting import Ends
+from djqueue.composition.pushing import push
+from djqueue.composition.removing import free_keys
+from djqueue.conf import settings
+from djqueue.drivers.base import OutgoingJob
+from djqueue.payload.links import batches_of, chains_of, links_of, may_be_linked
+from djqueue.results import rows as results
+
+if TYPE_CHECKING:
+    from djqueue.composition.steps import Push
+    from djqueue.drivers.base import Driver
+    from djqueue.models import FailedJob
+
+__all__ = ["fail_again", "follow", "restore", "restore_results"]
+
+
+def follow(
+    alias: str, failed: Mapping[str, tuple[OutgoingJob, str]], driver_of: Callable[[str], Driver]
+) -> None:
+    """Write what follows from failures, by the ids of the jobs and with their errors, as a part of
+    the open transaction of `alias` that removes the jobs.
+    """
+    if alias != steps.store():
+        return  # what is bound to others is written nowhere else
+    bound = {
+        id: (links_of(job.payload), error)
+        for id, (job, error) in sorted(failed.items())
+        if may_be_linked(job.payload)
+    }
+    results.end(
+        alias,
+        {
+            id: {"status": results.FAILED, "error": error}
+            for id, (links, error) in bound.items()
+            if links.result
+        },
+    )
+    free_keys(alias, [job.payload for job, _error in failed.values()])
+    called_for: list[Push] = []
+    for chain in sorted({links.chain for links, _ in bound.values()} - {""}):
+        called_for += steps.break_off(alias, chain, for_good=settings().failed_jobs is None)
+    members: dict[str, list[str]] = {}
+    for id, (links, _) in bound.items():
+        if links.batch:
+            members.setdefault(links.batch, []).append(id)
+    for batch, ids in sorted(members.items()):
+        called_for += counting.count(alias, Ends(batch, len(ids), ids))
+    push(alias, called_for, driver_of)
+
+
+def restore(alias: str, rows: Sequence[FailedJob]) -> None:
+    """Undo what their failure has meant for results, chains and batches."""
+    payloads = [row.payload for row in rows]
+    restore_results(alias, rows)
+    steps.restore(alias, chains_of(payloads))
+    for batch, members in batches_of(payloads).items():
+        counting.reopen(alias, batch, members)
+
+
+def restore_results(alias: str, rows: Sequence[FailedJob]) -> None:
+    """Let results wait for their ends again. Those that were pruned meanwhile are new."""
+    kept = set(results.kept_among(row.payload for row in rows))
+    results.restore(alias, sorted(kept))
+    there = set(results.existing(alias, sorted(kept)))
+    gone = [row for row in rows if str(row.uuid) in kept - there]
+    results.write_kept(
+        alias,
+        (
+            (row.connection, OutgoingJob(str(row.uuid), row.queue, row.name, row.payload))
+            for row in gone
+        ),
+    )
+
+
+def fail_again(alias: str, rows: Sequence[FailedJob]) -> None:
+    """Their retry came to nothing: the jobs have failed as before."""
+    kept = set(results.kept_among(row.payload for row in rows))
+    contents = {}
+    for row in rows:
+        if str(row.uuid) in kept:
+            error = f"{row.exception_class}: {row.exception_message}"
+            contents[str(row.uuid)] = {"status": results.FAILED, "error": error}
+    results.end(alias, contents)
