@@ -280,7 +280,7 @@ class Once(Job, unique=True, name="typing.Once"):
     def handle(self) -> None: ...
 
 
-@job(unique="yes")  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportCallIssue, reportArgumentType, reportUntypedFunctionDecorator]
+@job(unique="yes")  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportArgumentType]
 def not_once() -> None: ...
 
 
