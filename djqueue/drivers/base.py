@@ -165,8 +165,8 @@ class Session(ABC):
     def confirm_end(self, reservation: Reservation, *, over: bool) -> bool:
         """Make sure, inside a transaction on an alias for which `guards` is true, that the job is
         ours until the transaction ends, and with `over` that it never runs again once that has
-        committed. Return False if it is not ours any more, or has ended already. To confirm twice
-        is the same as once.
+        committed. Return False if it is not ours any more, or has ended already: what follows from
+        an end is written once.
         """
         raise NotImplementedError
 

@@ -16,6 +16,13 @@ def number(value: int) -> int:
     return value
 
 
+@job(name="composition.atomic", atomic=True)
+def atomic(value: int) -> int:
+    """The same, in a transaction with its end."""
+    ran.append((value, current_job().previous))
+    return value
+
+
 @job(name="composition.total")
 def total() -> int:
     """Add one to the value of the step before."""

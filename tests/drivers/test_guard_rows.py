@@ -56,6 +56,7 @@ def test_what_is_over_stays_over(guard):
     assert put_back(guard, held, Verdict.RELEASE) == {held.id}
     assert guard.extend([held]) == set(), "nobody else has it"
     assert not guard.confirm_end(held, over=False)
+    assert not guard.confirm_end(held, over=True), "what follows from an end is written once"
 
 
 def test_what_was_put_back_is_held_by_nobody(guard):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from django.utils import timezone
 
-from djqueue import chain, queues
+from djqueue import batch, chain, queues
+from djqueue.composition.finishing import finish_for
 from djqueue.dispatch.outbox import outbox
 from djqueue.dispatch.outbox import rows as outbox_rows
+from djqueue.errors import QueueUnavailable
 from djqueue.models import FailedJob, Outbox
 from djqueue.operations.retrying import retry
+from djqueue.runner.decision import DONE, Ending
+from djqueue.runner.outcome import End, Outcome
 from djqueue.testing import work
 from tests.app import chained
 from tests.composition import jobs
@@ -16,11 +21,11 @@ from tests.torture import batches, chains
 from tests.torture.sizes import BATCHES, CHAINS, KILLS, SEED, size
 
 
-def test_each_step_is_queued_once_when_processes_are_killed(store, ledger):
-    many, kills = size(CHAINS, 4), size(KILLS, 4)
-    job = chained.step
+@pytest.mark.parametrize("step", [chained.step, chained.atomic_step], ids=["plain", "atomic"])
+def test_each_step_is_queued_once_when_processes_are_killed(store, ledger, step):
+    many, kills = size(CHAINS, 4 if step is chained.step else 2), size(KILLS, 4)
     count = chains.run(
-        ledger, job, chains=many, kills=kills, seed=size(SEED, 4), connection="store"
+        ledger, step, chains=many, kills=kills, seed=size(SEED, 4), connection="store"
     )
     print(f"{store}: {count}")
 
@@ -42,6 +47,36 @@ def test_a_chain_that_broke_is_taken_up_at_once(store):
     assert work() == 2
     assert jobs.ran == [(1, None), "broken", "mended", (3, None)]
     assert not Outbox.objects.exists()
+
+
+@pytest.mark.parametrize("member", [jobs.number, jobs.atomic], ids=["plain", "atomic"])
+def test_each_member_is_counted_once(store, member):
+    jobs.ran.clear()
+    row = batch([member.bind(value) for value in range(3)]).dispatch()
+    for pending in (2, 1, 0):
+        assert work(max_jobs=1) == 1
+        row.refresh_from_db()
+        assert row.pending_jobs == pending
+
+
+def test_an_end_is_followed_once_though_its_store_could_not_remove_the_job(store, monkeypatch):
+    row = batch([jobs.number.bind(1), jobs.number.bind(2)]).dispatch()
+    session = queues["store"].driver.session()
+    finish = finish_for(session, "store")
+    (reservation,) = session.exchange((), ["default"], 1).reservations
+    finish.add([End(reservation, Outcome(Ending.RETURNED, DONE))])
+
+    def is_away(settlements):
+        raise QueueUnavailable("away for a moment", ambiguous=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "settle", is_away)
+        with pytest.raises(QueueUnavailable):
+            finish.store_followed()
+    finish.store_followed()
+    assert [end.id for end in finish.take_stored()] == [reservation.id]
+    row.refresh_from_db()
+    assert row.pending_jobs == 1
 
 
 def test_a_cancelled_chain_does_not_go_on(store):

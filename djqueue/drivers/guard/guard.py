@@ -168,11 +168,10 @@ class Guard:
 
     def confirm_end(self, claim: Claim, *, over: bool) -> bool:
         """Make sure, inside a transaction on the alias, that `claim` holds until it commits, and
-        with `over` that the job has ended then; to do that twice is the same as once. Return False
-        if the claim is lost, the job is cancelled, or, without `over`, it has ended.
+        with `over` that the job has ended then. Return False if the claim is lost, or the job is
+        cancelled or has ended already.
         """
-        condition = Q(reservation=claim.number, cancelled=False) & ~Q(held_as="")
-        rows = self._rows.filter(condition if over else _is_held(claim.number), uuid=claim.id)
+        rows = self._rows.filter(_is_held(claim.number), uuid=claim.id)
         return rows.update(ended=over, updated_at=UtcNow()) == 1
 
     def cancel(self, id: str, *, unseen: bool) -> bool:
