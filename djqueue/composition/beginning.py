@@ -99,7 +99,7 @@ class Beginning:
             self._chain.write_waiting(alias)
             publish = self._add_first(alias)
         if publish is not None and alias in self._aliases:
-            transaction.on_commit(publish, using=alias)
+            when_all_commit([alias], publish)  # whose errors keep no other callback from running
         elif publish is not None:
             publish()
 
@@ -118,7 +118,7 @@ class Beginning:
     def _run(self) -> None:
         if not self._withdrawn:
             self._has_begun()
-            inline.run(self._connection, self._job)
+            inline.begin(self._job, self._connection)
 
     def _has_begun(self) -> None:
         self.begun = True

@@ -12,7 +12,7 @@ from djqueue.composition.pushing import push
 from djqueue.composition.running import Bound
 from djqueue.composition.steps import store
 from djqueue.dispatch.connections import driver_of, queues
-from djqueue.dispatch.inline import run_attempt
+from djqueue.dispatch.inline import after_response, run_attempt
 from djqueue.finish.follower import Follower
 from djqueue.results.running import Results
 from djqueue.runner.decision import DONE, FAIL
@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 _FOLLOWERS: tuple[Follower, ...] = (Results(), BoundJobs(keeps_failures=False))
 
 
-def run(connection: str, job: OutgoingJob) -> None:
+def begin(job: OutgoingJob, connection: str) -> None:
+    """Do as `run`; on a connection that runs its jobs after the response, do it then, and log the
+    error.
+    """
+    if queues[connection].driver.capabilities.after_response:
+        after_response.run(job, connection, run)
+    else:
+        run(job, connection)
+
+
+def run(job: OutgoingJob, connection: str) -> None:
     """Run a job, and all that follows from it on such connections, one after the other. Then the
     first error is raised: nothing is retried, and no failed row is kept.
     """
@@ -33,7 +43,11 @@ def run(connection: str, job: OutgoingJob) -> None:
     first: BaseException | None = None
     while waiting:
         name, each = waiting.popleft()
-        if not queues[name].driver.capabilities.inline:
+        capabilities = queues[name].driver.capabilities
+        if capabilities.after_response and name != connection:
+            after_response.run(each, name, run)
+            continue
+        if not capabilities.inline:
             with transaction.atomic(using=store()):
                 push(store(), [(name, each)], driver_of)
             continue

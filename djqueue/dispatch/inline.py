@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from django.core.signals import request_finished, request_started
@@ -102,21 +103,25 @@ def _error(end: End, attempt: Attempt) -> BaseException | None:
     return None if end.outcome.decision.action is Action.DONE else attempt.error
 
 
+Run = Callable[[OutgoingJob, str], None]
+"""Runs a job of a connection."""
+
+
 class AfterResponse(threading.local):
     """The jobs that wait for the end of this thread's request."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[OutgoingJob, str]] | None = None
+        self._waiting: list[tuple[OutgoingJob, str, Run]] | None = None
 
-    def run(self, job: OutgoingJob, connection: str) -> None:
-        """Run `job` when the response has been sent; at once where there is no request.
+    def run(self, job: OutgoingJob, connection: str, run: Run = run_dispatched) -> None:
+        """Run `job` with `run` when the response has been sent; at once where there is no request.
 
         Its error is logged, never raised: the code that dispatched it has gone on.
         """
         if self._waiting is None:
-            _run_logged(job, connection)
+            _run_logged(job, connection, run)
         else:
-            self._waiting.append((job, connection))
+            self._waiting.append((job, connection, run))
 
     def started(self, environ: object = None, **_: Any) -> None:
         """Begin to collect jobs: a request starts in this thread."""
@@ -158,9 +163,9 @@ def _finished(**arguments: Any) -> None:
     after_response.finished()
 
 
-def _run_logged(job: OutgoingJob, connection: str) -> None:
+def _run_logged(job: OutgoingJob, connection: str, run: Run) -> None:
     try:
-        run_dispatched(job, connection)
+        run(job, connection)
     except Exception:
         logger.exception(
             "%s %s failed on connection %s, which keeps no jobs: it will not be retried.",

@@ -7,7 +7,6 @@ from __future__ import annotations
 import uuid as uuids
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -17,7 +16,9 @@ from django.utils import timezone
 from djqueue.compat import delete_rows
 from djqueue.composition import steps
 from djqueue.composition.batches import counting
-from djqueue.composition.batches.growing import Members, after_commit, settle
+from djqueue.composition.batches.growing import Members
+from djqueue.composition.batches.publishing import Publishing, settle
+from djqueue.composition.batches.wishes import using_of
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.slices import slices
 from djqueue.errors import JobNotFound, QueueError
@@ -45,29 +46,51 @@ __all__ = [
 
 SLICE = 100
 """Batches that are deleted together."""
-FINISHED = Q(finished_at__isnull=False)
-UNFINISHED = Q(finished_at=None)
+RUNS = 1_000
+"""Runs of jobs that add members whose number is known. A process runs far fewer at a time."""
+FINISHED = Q(finished_at__isnull=False, pending_jobs=0)
+UNFINISHED = Q(finished_at=None) | Q(pending_jobs__gt=0)
 CANCELLED = Q(cancelled_at__isnull=False)
 
 
 class Verbs:
     """The methods of `JobBatch`."""
 
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, str], _Added] = {}
+        """By the run of a job, and the batch."""
+
     def add(self, batch: JobBatch, jobs: Iterable[Any]) -> int:
         """Add members, a slice at a time; how many."""
-        added = _Added(batch.pk)
-        members = Members(batch.pk, {})
+        added = self._added(batch.pk)
+        members = Members(batch.pk, using_of(batch))
         count = 0
-        for some in members.encoded(islice(iter(jobs), added.count, None)):
+        for some in members.encoded(added.new(jobs)):
             if not members.store(some, partial(added.note, some.size)):
                 raise QueueError(
                     f'Batch {batch.pk} ("{batch.name}") is finished or cancelled: it takes no'
                     f" more members. {count or 'None'} of these {'was' if count == 1 else 'were'}"
                     " added. Dispatch a batch of their own."
-                )
+                ) from members.publishing.error
+            added.number += some.size
             count += some.size
         _refresh(batch)
+        members.publishing.raise_first()
         return count
+
+    def _added(self, batch: str) -> _Added:
+        """What the running job has added, in all calls of this attempt and in earlier ones."""
+        job = current_job(None)
+        if job is None:
+            return _Added(None)
+        run = (job.run_id, batch)
+        added = self._running.pop(run, None)
+        if added is None:
+            added = _Added(uuids.uuid5(uuids.UUID(job.id), f"add {batch}"))
+        self._running[run] = added  # the latest stands last
+        for old in list(self._running)[:-RUNS]:
+            self._running.pop(old, None)
+        return added
 
     def cancel(self, batch: JobBatch) -> bool:
         """Cancel it."""
@@ -85,26 +108,39 @@ class Verbs:
 
 
 class _Added:
-    """How many members the running job has added before, in an earlier attempt: a row of its own
-    in `djqueue_runs`, written with them.
+    """The members that a job has added to a batch. How many those of earlier attempts were is in a
+    row of its own in `djqueue_runs`, written with them.
     """
 
-    def __init__(self, batch: str) -> None:
-        job = current_job(None)
-        self._key = None if job is None else uuids.uuid5(uuids.UUID(job.id), f"add {batch}")
-        self.count = 0
-        if self._key is not None:
-            found = self._rows(steps.store()).filter(pk=self._key)
-            self.count = found.values_list("attempts", flat=True).first() or 0
+    def __init__(self, key: uuids.UUID | None) -> None:
+        """`key` is that of the row. None: what is added outside a job is new."""
+        self._key = key
+        self.number = 0
+        """How many this attempt has added, or an earlier one in its place."""
+        self._before = 0
+        if key is not None:
+            found = self._rows(steps.store()).filter(pk=key)
+            self._before = found.values_list("attempts", flat=True).first() or 0
+
+    def new(self, jobs: Iterable[Any]) -> Iterator[Any]:
+        """Leave out those that an earlier attempt has added."""
+        for job in jobs:
+            if self.number < self._before:
+                self.number += 1
+            else:
+                yield job
 
     def note(self, size: int, alias: str) -> None:
         """Count members, as a part of the open transaction that adds them."""
         if self._key is None:
             return
-        self.count += size
         self._rows(alias).update_or_create(
             pk=self._key,
-            defaults={"attempts": self.count, "updated_at": timezone.now(), "ended": True},
+            defaults={
+                "attempts": self.number + size,
+                "updated_at": timezone.now(),
+                "ended": True,
+            },
         )
 
     def _rows(self, alias: str) -> Any:
@@ -176,7 +212,7 @@ def close(id: str) -> bool:
     alias = steps.store()
     if not counting.rows(alias).filter(pk=id, open_until__isnull=False).exists():
         return False
-    after_commit(alias, [settle(alias, partial(counting.close, alias, id))])
+    _close(alias, id)
     return True
 
 
@@ -206,5 +242,11 @@ def close_forgotten() -> int:
     for id in ids:
         with transaction.atomic(using=alias):
             counting.cancel(alias, id, counting.GONE)
-        after_commit(alias, [settle(alias, partial(counting.close, alias, id))])
+        _close(alias, id)
     return len(ids)
+
+
+def _close(alias: str, id: str) -> None:
+    publishing = Publishing(alias)
+    publishing.add([settle(alias, partial(counting.close, alias, id))])
+    publishing.raise_first()

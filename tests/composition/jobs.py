@@ -142,6 +142,15 @@ def adds_members(count: int) -> None:
         raise ValueError(f"once, after {added}")
 
 
+@job(name="composition.adds_twice", tries=2)
+def adds_twice() -> None:
+    """Add members in two calls; the first attempt fails between them."""
+    added = current_job().batch.add([number.bind(1), number.bind(2)])
+    if current_job().attempt == 1:
+        raise ValueError(f"once, after {added}")
+    ran.append(current_job().batch.add(number.bind(value) for value in (3, 4)))
+
+
 @job(name="composition.reads")
 def reads() -> None:
     """Note an option of the batch."""

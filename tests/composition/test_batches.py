@@ -7,13 +7,14 @@ from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
-from djqueue import batch, chain, queues
+from djqueue import batch, chain, exponential, queues
 from djqueue.composition.batches import asking
 from djqueue.drivers.redis.driver import RedisDriver
-from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.errors import InvalidJob, QueueError, QueueUnavailable
 from djqueue.models import FailedJob, JobBatch, Outbox, QueuedJob
 from djqueue.operations import batches
 from djqueue.operations.retrying import retry
+from djqueue.payload.payload import decode
 from djqueue.testing import work
 from tests.composition import jobs
 
@@ -147,6 +148,67 @@ def test_a_member_adds_members_and_no_attempt_adds_them_twice(ran):
         row.add([jobs.number.bind(1)])
 
 
+def test_a_member_adds_members_in_several_calls(ran):
+    row = batch([jobs.adds_twice.bind()]).dispatch()
+    work()
+    assert of(row) == (5, 0, 0, 100, True)
+    assert sorted(each[0] for each in ran if each != 2) == [1, 2, 3, 4]
+    assert 2 in ran
+
+
+def test_added_members_have_the_options_of_the_batch():
+    later = timezone.now() + timedelta(hours=1)
+    for delay in (timedelta(hours=1), later):
+        given = {"delay": delay, "tags": ["a"], "tries": 7, "backoff": exponential(3)}
+        members = batch([jobs.number.bind(1)]).using(queue="own", **given)
+        members.dispatch().add([jobs.number.bind(2)])
+        first, second = QueuedJob.objects.order_by("id")
+        assert (second.queue, second.line) == ("own", None)
+        assert abs(first.available_at - second.available_at) < timedelta(minutes=5)
+        read = [decode(each.payload) for each in (first, second)]
+        assert [each.tags for each in read] == [("a",), ("a",)]
+        assert read[0].head == read[1].head
+        QueuedJob.objects.all().delete()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"name": "a\0b"}, "no database takes"),
+        ({"name": "a\ud800b"}, "no database takes"),
+        ({"name": None}, "is a text"),
+        ({"name": 5}, "is a text"),
+        ({"name": "x" * 256}, "at most 255"),
+        ({"options": {"a": object()}}, "JSON"),
+        ({"options": {"a": float("nan")}}, "finite numbers"),
+        ({"options": ["a"]}, "mapping"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(given, why):
+    with pytest.raises(InvalidJob, match=rf"{why}(.|\n)*Nothing was queued\."):
+        batch([jobs.number.bind(1)], **given)
+
+
+@pytest.mark.parametrize("text", ["a\0b\ud800", None])
+def test_the_reason_of_any_exception_is_stored(text):
+    class Broken(Exception):
+        def __str__(self):
+            if text is None:
+                raise ValueError("no text")
+            return text
+
+    def members():
+        yield jobs.number.bind(1)
+        raise Broken
+
+    with pytest.raises(Broken):
+        batch(members()).dispatch()
+    row = JobBatch.objects.get()
+    assert row.cancelled
+    assert row.reason.startswith("its dispatch broke off: ")
+    assert row.open_until is None
+
+
 def test_progress_is_told_at_the_end_and_not_for_each(ran):
     members = [jobs.number.bind(i) for i in range(20)]
     row = batch(members, on_progress=jobs.notes.bind("on_progress")).dispatch()
@@ -273,6 +335,17 @@ def test_finished_batches_are_pruned_with_what_they_did_not_call_for(ran):
     assert batches.prune(timezone.now() + timedelta(seconds=1)) == 1
     assert not Outbox.objects.filter(chain=row.pk).exists()
     assert JobBatch.objects.get() == other
+
+
+def test_a_batch_whose_members_are_retried_is_not_pruned(ran):
+    row = batch([jobs.once_broken.bind()], allow_failures=True, **told()).dispatch()
+    work()
+    assert row.retry_failed() == 1
+    later = timezone.now() + timedelta(days=8)
+    assert batches.prune(later) == 0
+    work()
+    assert ran[-1] == ("on_success", row.pk, 100)
+    assert batches.prune(later) == 1
 
 
 @pytest.mark.django_db(transaction=True)

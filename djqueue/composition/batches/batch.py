@@ -5,18 +5,26 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from time import time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from djqueue import context
 from djqueue.composition import steps
 from djqueue.composition.batches import counting
-from djqueue.composition.batches.growing import Member, Members, after_commit, settle
+from djqueue.composition.batches.growing import Member, Members
+from djqueue.composition.batches.publishing import settle
+from djqueue.composition.batches.wishes import (
+    checked_name,
+    checked_options,
+    reason_of,
+    stored_using,
+)
 from djqueue.composition.chain import with_options
 from djqueue.composition.steps import ON_FAILURE, Waiting
 from djqueue.conf import did_you_mean
@@ -24,16 +32,15 @@ from djqueue.dispatch.commits import open_aliases, when_all_commit
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.recording import recorders
-from djqueue.errors import InvalidJob
 from djqueue.jobs.definition.options import checked_overrides
 from djqueue.jobs.definition.spec import spec_of
 from djqueue.payload.ids import Moment, new_id
-from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from djqueue.composition.batches.growing import Slice
+    from djqueue.composition.batches.publishing import Publish
     from djqueue.jobs.definition.options import Overrides
     from djqueue.jobs.definition.spec import JobInstance
     from djqueue.models import JobBatch
@@ -78,7 +85,10 @@ class Batch:
         refuse_event_loop("dispatch()", "await adispatch()")
         moment = Moment(time_ns())
         id, *ids = moment.ids(len(self._callbacks) + 1)
-        options = json.dumps(self._wishes) if self._wishes else ""
+        wishes = (
+            {**self._wishes, "using": stored_using(self._using)} if self._using else self._wishes
+        )
+        options = json.dumps(wishes) if wishes else ""
         row = JobBatch(id=id, name=self._name, created_at=timezone.now(), stored_options=options)
         members = Members(id, self._using)
         waiting = [
@@ -115,6 +125,7 @@ class Batch:
 def _begin(
     row: JobBatch, waiting: list[Waiting], members: Members, slices: Iterator[Slice]
 ) -> None:
+    """Store the batch and its members. Errors of members that ran here are raised at the end."""
     alias, id = steps.store(), row.pk
     with transaction.atomic(using=alias):
         row.save(using=alias, force_insert=True)
@@ -125,14 +136,23 @@ def _begin(
             if not members.store(some, lambda alias: counting.keep_open(alias, id)):
                 break  # it was cancelled meanwhile
         if members.discarded:
-            with transaction.atomic(using=alias):
-                counting.cancel(alias, id, "its jobs are thrown away")
+            _cancel(id, "its jobs are thrown away")
     except BaseException as error:
-        with transaction.atomic(using=alias):
-            counting.cancel(alias, id, f"its dispatch broke off: {one_line(error)}")
+        with suppress(DatabaseError):  # a worker closes the batch an hour later
+            _cancel(id, reason_of(error))
+            members.publishing.add([_closed(id)])
         raise
-    finally:
-        after_commit(alias, [settle(alias, lambda: counting.close(alias, id))])
+    members.publishing.add([_closed(id)])
+    members.publishing.raise_first()
+
+
+def _cancel(id: str, reason: str) -> None:
+    with transaction.atomic(using=steps.store()):
+        counting.cancel(steps.store(), id, reason)
+
+
+def _closed(id: str) -> Publish:
+    return settle(steps.store(), lambda: counting.close(steps.store(), id))
 
 
 class Wishes(TypedDict, total=False):
@@ -159,18 +179,13 @@ def batch(jobs: Iterable[Member], **wishes: Unpack[Wishes]) -> Batch:
     if unknown := sorted(wishes.keys() - Wishes.__annotations__.keys()):
         near = did_you_mean(unknown[0], Wishes.__annotations__)
         raise TypeError(f"batch() does not take {unknown[0]!r}.{near} Nothing was queued.")
-    name, allowed = wishes.get("name", ""), wishes.get("allow_failures", False)
-    if len(name) > _LONGEST_NAME:
-        raise InvalidJob(
-            f"The name of a batch has at most {_LONGEST_NAME} characters; this one has"
-            f" {len(name):,}. Nothing was queued."
-        )
+    allowed = wishes.get("allow_failures", False)
     each_failure = None if isinstance(allowed, bool) else allowed
     stored = {
         "allow_failures": bool(allowed),
         "on_progress": wishes.get("on_progress") is not None,
         "on_each_failure": each_failure is not None,
-        "custom": dict(wishes.get("options") or {}),
+        "custom": checked_options(wishes.get("options")),
     }
     callbacks = {
         ON_FAILURE: wishes.get("on_failure"),
@@ -179,7 +194,5 @@ def batch(jobs: Iterable[Member], **wishes: Unpack[Wishes]) -> Batch:
         counting.ON_PROGRESS: wishes.get("on_progress"),
         counting.ON_EACH_FAILURE: each_failure,
     }
+    name = checked_name(wishes.get("name", ""))
     return Batch(jobs, name, {key: value for key, value in stored.items() if value}, callbacks)
-
-
-_LONGEST_NAME = 255

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import transaction
 
 from djqueue import context
-from djqueue.composition import inline, steps
+from djqueue.composition import steps
 from djqueue.composition.batches import counting
 from djqueue.composition.batches.counting import Ends
+from djqueue.composition.batches.publishing import Publishing, run_all, settle
 from djqueue.composition.beginning import EncodedChain
 from djqueue.composition.chain import Chain, with_options
-from djqueue.composition.pushing import push
-from djqueue.dispatch.commits import open_aliases
-from djqueue.dispatch.connections import driver_of, queues
+from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as
 from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.outbox.outbox import Written
@@ -30,6 +29,7 @@ from djqueue.payload.payload import encode_more
 from djqueue.results import rows as results
 
 if TYPE_CHECKING:
+    from djqueue.composition.batches.publishing import Publish
     from djqueue.composition.steps import Push
     from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import OutgoingJob
@@ -41,7 +41,6 @@ SLICE = 500
 
 Member = JobInstance | Chain
 """A job, or a chain of jobs."""
-Publish = Callable[[], None]
 
 
 class Slice(NamedTuple):
@@ -63,6 +62,8 @@ class Members:
         self._using = using
         self.discarded = False
         """Some went to a connection that throws jobs away."""
+        self.publishing = Publishing(steps.store())
+        """Does what is left to do for members that are stored."""
         self._context = context.stored()
         self._carried = encode_more(links={"batch": batch}) + self._context
 
@@ -101,8 +102,8 @@ class Members:
 
     def store(self, some: Slice, also: Callable[[str], object] = lambda alias: None) -> bool:
         """Count members in and store them, in one transaction, in which `also` is called; after it
-        they are pushed where they are in another store, or run. False, and nothing is stored, if
-        the batch takes no more.
+        they are pushed where they are in another store, or run: their errors are in `publishing`.
+        False, and nothing is stored, if the batch takes no more.
         """
         alias = steps.store()
         with transaction.atomic(using=alias):
@@ -115,7 +116,7 @@ class Members:
             publish = [
                 self._store(alias, connection, jobs) for connection, jobs in some.jobs.items()
             ]
-        after_commit(alias, publish)
+        self.publishing.add(publish)
         return True
 
     def _store(self, alias: str, connection: str, jobs: Sequence[OutgoingJob]) -> Publish:
@@ -125,7 +126,7 @@ class Members:
             driver.push(jobs)
             return _nothing
         if driver.capabilities.inline:
-            return partial(_run, connection, jobs)
+            return partial(run_all, [(connection, job) for job in jobs])
         if driver.capabilities.discards:
             self.discarded = True
             return settle(alias, lambda: counting.count(alias, Ends(self._batch, len(jobs))))
@@ -134,46 +135,8 @@ class Members:
         return partial(_move, written, connection, jobs)
 
 
-def settle(alias: str, change: Callable[[], list[Push]]) -> Publish:
-    """Change a batch, and push what that calls for, in one transaction. Returns what is left to do:
-    to run what is for this process.
-    """
-    with transaction.atomic(using=alias):
-        called_for = change()
-        here = [each for each in called_for if queues[each[0]].driver.capabilities.inline]
-        push(alias, [each for each in called_for if each not in here], driver_of)
-    return partial(_run_all, here)
-
-
-def after_commit(alias: str, publish: Iterable[Publish]) -> None:
-    """Call each of `publish`: now, or after the commit of the transaction of `alias`."""
-    waits = alias in open_aliases()
-    for each in publish:
-        if waits:
-            transaction.on_commit(each, using=alias)
-        else:
-            each()
-
-
 def _nothing() -> None:
     """Do nothing: all is in SQL."""
-
-
-def _run_all(jobs: Sequence[Push]) -> None:
-    for connection, job in jobs:
-        inline.run(connection, job)
-
-
-def _run(connection: str, jobs: Sequence[OutgoingJob]) -> None:
-    """Run members here, all of them; then the first error is raised."""
-    first: Exception | None = None
-    for job in jobs:
-        try:
-            inline.run(connection, job)
-        except Exception as error:  # noqa: BLE001 - the member's error; the others still run
-            first = first or error
-    if first is not None:
-        raise first
 
 
 def _move(written: Written, connection: str, jobs: Sequence[OutgoingJob]) -> None:

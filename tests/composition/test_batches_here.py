@@ -1,0 +1,130 @@
+"""Batches and chains on connections that run jobs in this process."""
+
+import logging
+
+import pytest
+from django.db import transaction
+
+from djqueue import batch, chain
+from djqueue.dispatch.inline import after_response
+from djqueue.models import JobBatch, Outbox
+from tests.composition import jobs
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def ran():
+    jobs.ran.clear()
+    return jobs.ran
+
+
+@pytest.fixture(autouse=True)
+def connections(settings):
+    settings.DJQUEUE = {
+        "DEFAULT": "sync",
+        "CONNECTIONS": {
+            "sync": {"DRIVER": "sync"},
+            "other": {"DRIVER": "sync"},
+            "deferred": {"DRIVER": "deferred"},
+        },
+    }
+
+
+@pytest.fixture
+def request_here():
+    """A request of this thread: called, its response has been sent."""
+    after_response.started({})
+    yield after_response.finished
+    after_response.finished()
+
+
+def of(row):
+    row.refresh_from_db()
+    return (row.total_jobs, row.pending_jobs, row.failed_jobs, row.cancelled, row.finished)
+
+
+def members():
+    """More than a slice; the first one fails."""
+    yield jobs.breaks.bind()
+    yield from (jobs.number.bind(value) for value in range(501))
+
+
+def test_a_member_that_fails_keeps_no_other_from_running_where_that_is_allowed(ran):
+    with pytest.raises(ValueError, match="broken"):
+        batch(members(), allow_failures=True, on_finish=jobs.notes.bind("on_finish")).dispatch()
+    row = JobBatch.objects.get()
+    assert of(row) == (502, 0, 1, False, True)
+    assert ran[-1] == ("on_finish", row.pk, 100)
+    assert len(ran) == 503
+
+
+def test_the_same_in_a_transaction_whose_commit_is_disturbed_by_no_error(ran, caplog):
+    with transaction.atomic():
+        batch(members(), allow_failures=True).dispatch()
+        chain([jobs.breaks.bind()]).using(after_commit=True).dispatch()
+        batch([jobs.number.bind(600)]).dispatch()
+        assert not ran
+    assert [of(row)[:4] for row in JobBatch.objects.order_by("pk")] == [
+        (502, 0, 1, False),
+        (1, 0, 0, False),
+    ]
+    assert ran[-1] == (600, None)
+    assert caplog.text.count("ValueError: broken") == 2
+
+
+def test_members_of_several_such_connections_all_run(ran):
+    some = [
+        jobs.breaks.using(connection="sync").bind(),
+        jobs.number.using(connection="other").bind(2),
+    ]
+    with pytest.raises(ValueError, match="broken"):
+        batch(some, allow_failures=True).dispatch()
+    assert of(JobBatch.objects.get()) == (2, 0, 1, False, True)
+    assert (2, None) in ran
+
+
+def test_an_error_of_the_iterable_is_raised_rather_than_that_of_a_member():
+    def broken():
+        yield from members()
+        raise ZeroDivisionError("no more")
+
+    with pytest.raises(ZeroDivisionError):
+        batch(broken(), allow_failures=True).dispatch()
+    row = JobBatch.objects.get()
+    assert of(row) == (500, 0, 1, True, True)
+    assert row.reason == "its dispatch broke off: no more"
+
+
+def test_on_deferred_they_run_after_the_response(ran, request_here):
+    given = [jobs.number.bind(1), chain([jobs.number.bind(2), jobs.number.bind(3)])]
+    finish = jobs.notes.bind("on_finish")
+    row = batch(given, on_finish=finish).using(connection="deferred").dispatch()
+    chain([jobs.number.bind(4), jobs.number.bind(5)]).using(connection="deferred").dispatch()
+    assert of(row) == (2, 2, 0, False, False)
+    assert not ran
+    request_here()
+    assert of(row) == (2, 0, 0, False, True)
+    assert [each[0] for each in ran] == [1, 2, 3, "on_finish", 4, 5]
+    assert not Outbox.objects.exists()
+
+
+def test_a_deferred_step_behind_one_that_ran_at_once_waits_for_the_response(ran, request_here):
+    steps = [jobs.number.bind(1), jobs.number.using(connection="deferred").bind(2)]
+    chain([*steps, jobs.number.bind(3)]).dispatch()
+    assert [each[0] for each in ran] == [1]
+    request_here()
+    assert [each[0] for each in ran] == [1, 2, 3]
+
+
+def test_on_deferred_errors_are_logged_and_never_raised(ran, request_here, caplog):
+    broken = chain([jobs.breaks.bind(), jobs.number.bind(1)]).using(connection="deferred")
+    broken.dispatch()
+    batch([jobs.breaks.bind()]).using(connection="deferred").dispatch()
+    with caplog.at_level(logging.ERROR, "djqueue"):
+        request_here()
+        broken.dispatch()
+    assert ran == ["breaks"] * 3
+    logged = [record for record in caplog.records if "keeps no jobs" in record.getMessage()]
+    assert len(logged) == 3
+    assert of(JobBatch.objects.get()) == (1, 0, 1, True, True)
