@@ -37,9 +37,10 @@ def sizes_of(connection: ConnectionSettings, capabilities: Capabilities, known: 
     return Sizes(fits, connection.compress_above, store_above, most)
 
 
-def shrink(job: Sendable) -> Sendable:
-    """Return `job` with a payload that its store takes; what was split off is in `body`, for
-    `store_bodies`. Stores nothing. Raises `NotSerializable`, which names the largest argument.
+def shrink(job: Sendable, *, splits: bool = True) -> Sendable:
+    """Return `job` with a payload that its store takes; what was split off, if `splits`, is in
+    `body`, for `store_bodies`. Stores nothing. Raises `NotSerializable`, which names the largest
+    argument.
     """
     text = job.outgoing.payload
     sizes = job.plan.sizes
@@ -50,22 +51,24 @@ def shrink(job: Sendable) -> Sendable:
             f"{job.outgoing.name} has arguments of {arguments:,} bytes, and DJQUEUE["
             f'"PAYLOADS"]["MAX_SIZE"] is {most:,}. {_remedy(text)}'
         )
-    packed = pack(text, sizes.compress_above, sizes.store_above)
+    packed = pack(text, sizes.compress_above, sizes.store_above if splits else None)
     if sizes.most is not None and len(packed.text) > sizes.most:
         raise NotSerializable(
             f"{job.outgoing.name} would be stored in {len(packed.text):,} bytes, and connection "
-            f'"{job.plan.connection}" takes at most {sizes.most:,}. {_remedy(text)}'
+            f'"{job.plan.connection}" takes at most {sizes.most:,}. {_remedy(text, splits=splits)}'
         )
     return job._replace(outgoing=job.outgoing._replace(payload=packed.text), body=packed.body)
 
 
-def shrunk(job: Sendable) -> Sendable:
+def shrunk(job: Sendable, *, is_copied: bool = False) -> Sendable:
     """Return `job`, in the form that its store takes; what was split off is written at once. For a
-    job that waits in SQL before its push.
+    job that waits in SQL before its push. Of one that `is_copied` nothing is split off: the copies
+    have other ids, and the payload store finds arguments by the id.
     """
     if len(job.outgoing.payload) <= job.plan.fits:
         return job
-    (stored,) = store_bodies(job.plan.connection, [shrink(job)], waits=True)
+    small = shrink(job, splits=not is_copied)
+    (stored,) = store_bodies(job.plan.connection, [small], waits=True)
     return stored
 
 
@@ -124,7 +127,7 @@ def _max_size(known: Settings) -> int:
     return (known.payloads or PayloadSettings()).max_size
 
 
-def _remedy(text: str) -> str:
+def _remedy(text: str, *, splits: bool = True) -> str:
     """Return what to do about a payload that is too large, naming its largest argument."""
     arguments = json.loads(split(text)[1])
     lengths = [(len(json.dumps(value)), name) for name, value in arguments.items()]
@@ -134,7 +137,7 @@ def _remedy(text: str) -> str:
         named = f'The largest, "{name}", has {length:,} bytes. '
     hint = (
         ""
-        if settings().payloads is not None
+        if settings().payloads is not None or not splits
         else ' Or let DJQUEUE["PAYLOADS"] name a payload store.'
     )
     return (

@@ -1,5 +1,7 @@
 """Batches count each member once, finish, and call for the jobs that they were given."""
 
+import random
+import string
 from datetime import timedelta
 
 import pytest
@@ -10,7 +12,7 @@ from django.utils import timezone
 from djqueue import batch, chain, exponential, queues
 from djqueue.composition.batches import asking
 from djqueue.drivers.redis.driver import RedisDriver
-from djqueue.errors import InvalidJob, QueueError, QueueUnavailable
+from djqueue.errors import InvalidJob, NotSerializable, QueueError, QueueUnavailable
 from djqueue.models import FailedJob, JobBatch, Outbox, QueuedJob
 from djqueue.operations import batches
 from djqueue.operations.retrying import retry
@@ -215,6 +217,33 @@ def test_progress_is_told_at_the_end_and_not_for_each(ran):
     work()
     assert [each[0] for each in ran].count("on_progress") == 2
     assert ran[-1] == ("on_progress", row.pk, 100)
+
+
+def test_what_runs_several_times_takes_its_large_arguments_along(ran, settings):
+    small = {"DRIVER": "database", "COMPRESS_ABOVE": 500, "STORE_ABOVE": 1_000}
+    settings.DJQUEUE = {"CONNECTIONS": {"database": small}, "PAYLOADS": {"DATABASE": "default"}}
+    text = "".join(random.choices(string.ascii_letters, k=5_000))
+    row = batch(
+        [jobs.breaks.bind(), jobs.breaks.bind()],
+        allow_failures=jobs.alert.bind(text),
+        on_progress=jobs.alert.bind(text),
+    )
+    row.dispatch()
+    work()
+    assert ran.count(text) == 4
+    assert FailedJob.objects.count() == 2
+
+
+def test_it_is_refused_where_its_store_does_not_take_them(settings):
+    small = {"DRIVER": "beanstalkd", "MAX_JOB_SIZE": 10_000}
+    settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": "database"}, "small": small}}
+    large = jobs.alert.using(connection="small").bind(
+        "".join(random.choices(string.ascii_letters, k=20_000))
+    )
+    for name in ("on_progress", "allow_failures"):
+        with pytest.raises(NotSerializable, match=r'"text", has(.|\n)*Nothing was queued\.'):
+            batch([jobs.number.bind(1)], **{name: large}).dispatch()
+    assert not JobBatch.objects.exists()
 
 
 def test_options_are_read_by_members(ran):

@@ -118,7 +118,8 @@ class Batch:
     def _encoded(self, job: JobInstance, moment: Moment, id: str, position: int) -> Waiting:
         using = {name: value for name, value in self._using.items() if name != "delay"}
         job = with_options(job, using)
-        sendable = shrunk(prepare_as(job, spec_of(job), moment, id, context.stored()))
+        sendable = prepare_as(job, spec_of(job), moment, id, context.stored())
+        sendable = shrunk(sendable, is_copied=position in counting.COPIED)
         return Waiting(sendable.plan.connection, sendable.outgoing, position)
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 ON_SUCCESS, ON_FINISH, ON_PROGRESS, ON_EACH_FAILURE = 1, 2, 3, 4
 """The positions of a batch's jobs among the rows that wait; `ON_FAILURE` is that of chains."""
+COPIED = ON_PROGRESS, ON_EACH_FAILURE
+"""Those of the jobs that run several times, as copies with other ids."""
 OPEN_FOR = 3600.0
 """Seconds after its last slice for which a batch stays open for its dispatcher."""
 PROGRESS_EVERY = 1.0
