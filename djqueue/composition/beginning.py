@@ -88,6 +88,7 @@ class Beginning:
         self._withdrawn = True
         if self._written is not None:
             self._written.withdraw(self._job.id)
+        results.cancelled(results.kept_among([self._job.payload]))
         return True
 
     def _write(self) -> None:
@@ -111,6 +112,9 @@ class Beginning:
             return None
         if self._driver.capabilities.inline:
             return self._run
+        if self._driver.capabilities.discards:
+            steps.throw_away(alias, [self._job.payload])
+            return self._has_begun
         self._written = Written(alias, self._connection)
         self._written.write([self._job])
         return partial(self._move, self._written)

@@ -15,9 +15,9 @@ from django.db.models import Max, Min, Q
 
 from djqueue.compat import delete_rows
 from djqueue.conf import settings
-from djqueue.drivers import parking
+from djqueue.drivers import driver_class, parking
 from djqueue.drivers.base import OutgoingJob
-from djqueue.payload.links import LINKS_MARK, Links, with_step
+from djqueue.payload.links import LINKS_MARK, Links, chains_of, with_step
 from djqueue.results import rows as results
 
 if TYPE_CHECKING:
@@ -79,25 +79,40 @@ def add(alias: str, chain: str, passed_on: PassedOn) -> None:
 
 def take_next(alias: str, chain: str, links: Links) -> list[Push]:
     """Remove the next step of a chain from those that wait, and return it, bound by `links`. None:
-    it was the last, and the job for a failure goes as well.
+    it was the last, or is for a connection that throws jobs away, and all that waits goes as well.
     """
     row = _steps(alias, chain).select_for_update().order_by("position").first()
-    if row is None:
+    if row is None or _discards(row.connection):
         _delete(waiting(alias, chain))
         return []
     return [_taken(alias, row, with_step(row.payload, links))]
 
 
 def look_at(alias: str, group: str, position: int) -> list[Push]:
-    """Return the job that waits at a position, if there is one."""
+    """Return the job that waits at a position, if there is one that is not thrown away."""
     rows = waiting(alias, group).filter(position=position)
-    return [(row.connection, _job(row, row.payload)) for row in rows]
+    return [(r.connection, _job(r, r.payload)) for r in rows if not _discards(r.connection)]
 
 
 def take_at(alias: str, group: str, position: int) -> list[Push]:
-    """Remove the job that waits at a position, if there is one, and return it."""
+    """Remove the job that waits at a position, if there is one, and return it, unless it is thrown
+    away.
+    """
     rows = waiting(alias, group).filter(position=position).select_for_update()
-    return [_taken(alias, row, row.payload) for row in rows]
+    taken = [_taken(alias, row, row.payload) for row in rows]
+    throw_away(alias, [job.payload for connection, job in taken if _discards(connection)])
+    return [push for push in taken if not _discards(push[0])]
+
+
+def throw_away(alias: str, payloads: Sequence[str]) -> None:
+    """Jobs are thrown away by their connection: their results are cancelled, their chains end."""
+    results.cancelled(results.kept_among(payloads))
+    give_up(alias, chains_of(payloads))
+
+
+def _discards(connection: str) -> bool:
+    known = settings().connections.get(connection)
+    return known is not None and driver_class(known).capabilities.discards
 
 
 def break_off(alias: str, chain: str, *, for_good: bool) -> list[Push]:

@@ -7,7 +7,8 @@ from django.db import transaction
 
 from djqueue import batch, chain
 from djqueue.dispatch.inline import after_response
-from djqueue.models import JobBatch, Outbox
+from djqueue.models import JobBatch, JobResult, Outbox
+from djqueue.testing import work
 from tests.composition import jobs
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,6 +26,8 @@ def connections(settings):
         "DEFAULT": "sync",
         "CONNECTIONS": {
             "sync": {"DRIVER": "sync"},
+            "null": {"DRIVER": "null"},
+            "database": {"DRIVER": "database"},
             "other": {"DRIVER": "sync"},
             "deferred": {"DRIVER": "deferred"},
         },
@@ -128,3 +131,44 @@ def test_on_deferred_errors_are_logged_and_never_raised(ran, request_here, caplo
     logged = [record for record in caplog.records if "keeps no jobs" in record.getMessage()]
     assert len(logged) == 3
     assert of(JobBatch.objects.get()) == (1, 0, 1, True, True)
+
+
+class TestNull:
+    """What is thrown away leaves nothing that waits, and results that say so."""
+
+    @pytest.fixture(autouse=True)
+    def leaves_nothing(self):
+        yield
+        assert not Outbox.objects.exists()
+        assert not JobResult.objects.exclude(status="cancelled").exists()
+
+    def test_a_chain_vanishes(self, ran):
+        steps = [jobs.adds.bind(1, 2), jobs.adds.bind(3, 4)]
+        with transaction.atomic():
+            first = (
+                chain(steps).on_failure(jobs.alert.bind("x")).using(connection="null").dispatch()
+            )
+        assert first.status == "cancelled"
+        assert JobResult.objects.count() == 2
+        assert not ran
+
+    def test_members_and_chains_as_members_are_settled(self, ran):
+        members = [chain([jobs.number.bind(1), jobs.adds.bind(1, 2)]), jobs.adds.bind(3, 4)]
+        row = batch(members).using(connection="null").dispatch()
+        assert of(row) == (2, 0, 0, True, True)
+        assert JobResult.objects.count() == 2
+        assert not ran
+
+    def test_a_step_that_is_thrown_away_ends_its_chain(self, ran):
+        steps = [jobs.number.bind(1), jobs.adds.using(connection="null").bind(2, 3)]
+        row = batch([chain([*steps, jobs.adds.bind(4, 5)])]).using(connection="database").dispatch()
+        work("database")
+        assert of(row) == (1, 0, 0, False, True)
+        assert ran == [(1, None)]
+        assert JobResult.objects.count() == 2
+
+    def test_a_batch_calls_for_nothing_there(self, ran):
+        nowhere = jobs.adds.using(connection="null").bind(1, 2)
+        batch([jobs.number.bind(1)], on_finish=nowhere, on_success=nowhere).dispatch()
+        assert JobResult.objects.count() == 2
+        assert len(ran) == 1

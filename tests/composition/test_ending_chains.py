@@ -4,7 +4,7 @@ import pytest
 from django.db import transaction
 
 from djqueue import chain, find, queues
-from djqueue.models import Outbox, QueuedJob
+from djqueue.models import JobResult, Outbox, QueuedJob
 from djqueue.operations.changes import delete
 from djqueue.operations.results import Target
 from djqueue.testing import work
@@ -110,6 +110,16 @@ def test_a_chain_that_waits_for_a_commit_is_cancelled(redis_connection):
     assert dispatched.cancel()
     assert queues[redis_connection].size() == 0
     assert is_gone()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_so_are_the_results_of_its_steps(redis_connection):
+    steps = chain([jobs.adds.bind(1, 2), jobs.adds.bind(3, 4)]).using(connection=redis_connection)
+    with transaction.atomic():
+        dispatched = steps.dispatch()
+        assert dispatched.cancel()
+    assert dispatched.status == "cancelled"
+    assert list(JobResult.objects.values_list("status", flat=True)) == ["cancelled"] * 2
 
 
 @pytest.mark.django_db(transaction=True)

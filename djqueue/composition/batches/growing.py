@@ -129,6 +129,7 @@ class Members:
             return partial(run_all, [(connection, job) for job in jobs])
         if driver.capabilities.discards:
             self.discarded = True
+            steps.throw_away(alias, [job.payload for job in jobs])
             return settle(alias, lambda: counting.count(alias, Ends(self._batch, len(jobs))))
         written = Written(alias, connection)
         written.write(jobs)
