@@ -37,6 +37,13 @@ def breaks() -> None:
     raise ValueError("broken")
 
 
+@job(name="composition.exits")
+def exits() -> None:
+    """Raise what is no `Exception`."""
+    ran.append("exits")
+    raise SystemExit(3)
+
+
 @job(name="composition.alert")
 def alert(text: str) -> None:
     """What runs when a chain breaks."""

@@ -191,7 +191,7 @@ def test_what_cannot_be_stored_is_refused(given, why):
         batch([jobs.number.bind(1)], **given)
 
 
-@pytest.mark.parametrize("text", ["a\0b\ud800", None])
+@pytest.mark.parametrize("text", ["a\0b\ud800", "", None])
 def test_the_reason_of_any_exception_is_stored(text):
     class Broken(Exception):
         def __str__(self):
@@ -208,6 +208,7 @@ def test_the_reason_of_any_exception_is_stored(text):
     row = JobBatch.objects.get()
     assert row.cancelled
     assert row.reason.startswith("its dispatch broke off: ")
+    assert ("Broken" in row.reason) is not bool(text)
     assert row.open_until is None
 
 

@@ -87,6 +87,13 @@ def test_members_of_several_such_connections_all_run(ran):
     assert (2, None) in ran
 
 
+def test_a_member_that_exits_keeps_no_other_from_running(ran):
+    with pytest.raises(SystemExit):
+        batch([jobs.exits.bind(), jobs.number.bind(2)], allow_failures=True).dispatch()
+    assert of(JobBatch.objects.get()) == (2, 0, 1, False, True)
+    assert ran == ["exits", (2, None)]
+
+
 def test_an_error_of_the_iterable_is_raised_rather_than_that_of_a_member():
     def broken():
         yield from members()

@@ -27,7 +27,7 @@ class Publishing:
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self._later: list[Publish] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         """The first error of what was done."""
 
     def add(self, publish: Iterable[Publish]) -> None:
@@ -48,7 +48,9 @@ class Publishing:
         for each in publish:
             try:
                 each()
-            except Exception as error:  # noqa: BLE001 - that of a job that ran; the rest is done too
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - that of a job that ran; the rest is done too
                 self.error = self.error or error
 
     def _publish_later(self) -> None:
@@ -69,11 +71,13 @@ def settle(alias: str, change: Callable[[], list[Push]]) -> Publish:
 
 def run_all(jobs: Sequence[Push]) -> None:
     """Run all of `jobs` in this process; then the first error is raised."""
-    first: Exception | None = None
+    first: BaseException | None = None
     for connection, job in jobs:
         try:
             inline.begin(job, connection)
-        except Exception as error:  # noqa: BLE001 - the job's error; the others still run
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the job's, SystemExit and its like included; the others still run
             first = first or error
     if first is not None:
         raise first

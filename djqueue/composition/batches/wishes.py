@@ -74,7 +74,7 @@ def _stored(value: Any) -> Any:
 
 
 def using_of(batch: JobBatch) -> Mapping[str, Any]:
-    """Return what ``using()`` of a stored batch was given; nothing where that is damaged."""
+    """Return what ``using()`` of a stored batch was given."""
     found = batch.wishes().get("using")
     if not isinstance(found, dict):
         return {}
@@ -88,7 +88,7 @@ def using_of(batch: JobBatch) -> Mapping[str, Any]:
 def reason_of(error: BaseException) -> str:
     """Return why an error has ended the dispatch of a batch, as every database takes it."""
     try:
-        text = one_line(error)
+        text = one_line(error) or type(error).__name__
     except Exception as broken:  # noqa: BLE001 - the text of a user's exception may do anything
         text = f"{type(error).__name__}, whose text raises {type(broken).__name__}"
     return storable(f"its dispatch broke off: {text}")
