@@ -26,7 +26,7 @@ def told(port: int, retry_after: float) -> dict[str, Any]:
 
 
 @pytest.fixture
-def port(settings, beanstalkd_server):
+def port(settings, beanstalkd_server, transactional_db):
     settings.DJQUEUE = told(beanstalkd_server.port, 10)
     queues["bean"].clear()
     yield beanstalkd_server.port
