@@ -6,13 +6,10 @@ before the other. The job comes again then, and its row says that it has ended.
 
 from __future__ import annotations
 
-import uuid as uuids
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from django.db import IntegrityError, transaction
-
-from djqueue.databases.now import UtcNow
+from djqueue.drivers.guard.ends import EndRow
 from djqueue.payload.links import links_of
 from djqueue.runner.outcome import End
 
@@ -43,16 +40,4 @@ def is_first(alias: str, job: str, payload: str) -> bool:
     """Note in the open transaction of `alias` that a job has ended. Return whether it had not
     before, since its latest push.
     """
-    from djqueue.models import Run
-
-    push, id = links_of(payload).push, uuids.UUID(job)
-    rows = Run.objects.using(alias).filter(uuid=id)
-    # Another push, as that of a retry, begins a life of its own.
-    if rows.exclude(push_id=push, ended=True).update(ended=True, push_id=push, updated_at=UtcNow()):
-        return True
-    try:
-        with transaction.atomic(using=alias):
-            Run.objects.using(alias).create(uuid=id, ended=True, push_id=push, updated_at=UtcNow())
-    except IntegrityError:
-        return False
-    return True
+    return EndRow(alias, job, payload).write()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
+from djqueue.drivers.guard.ends import EndRow
 from djqueue.errors import LeaseLost
 from djqueue.runner.decision import Action
 from djqueue.runner.outcome import End, Outcome
@@ -125,6 +126,9 @@ class InTransaction(Scope):
         self._session = session = finish.session
         self._joined = session.joins(alias)
         self._guarded = session.guards(alias)
+        alone = not self._joined and not self._guarded
+        self._row = EndRow(alias, reservation.id, reservation.payload) if alone else None
+        """Rolled back with the transaction, and removed when the job is too old to come again."""
 
     @contextmanager
     def around(self) -> Iterator[None]:
@@ -137,8 +141,9 @@ class InTransaction(Scope):
             transaction.atomic(using=self._alias),
         ):
             self._note_commit(self._alias)
-            if not self._joined and not self._guarded:
-                self._guard(self._reservation)
+            # A second run of the job waits here for this one.
+            if self._row is not None and not self._row.write():
+                raise _already_done(self._reservation)
             yield
 
     def finish(self, outcome: Outcome) -> Outcome:
@@ -151,32 +156,11 @@ class InTransaction(Scope):
             # Last, so that no other process waits for the row while the job runs.
             if not self._session.confirm_end(self._reservation, over=over):
                 raise _lost(self._reservation)
-        elif not self._joined and not over:
-            self._unguard(self._reservation)
+        elif self._row is not None and not over:
+            self._row.take_back()
         if lost:
             raise _lost(self._reservation)
         return outcome._replace(settled=self._joined)
-
-    def _guard(self, reservation: Reservation) -> None:
-        """Insert the row of a job: the second run to insert it has nothing to do. The row is rolled
-        back with the transaction, and removed when it is too old for the job to come again.
-        """
-        from djqueue.databases.now import UtcNow
-        from djqueue.models import Run
-
-        row, new = Run.objects.using(self._alias).get_or_create(
-            uuid=reservation.id, defaults={"ended": True, "updated_at": UtcNow()}
-        )
-        if not new and row.ended:
-            raise AlreadyDone(
-                f"{reservation.name} {reservation.id} was done by an earlier attempt."
-            )
-
-    def _unguard(self, reservation: Reservation) -> None:
-        """Delete the row of a released job, which commits what it wrote and runs again."""
-        from djqueue.models import Run
-
-        Run.objects.using(self._alias).filter(uuid=reservation.id).delete()
 
 
 def was_committed(
@@ -188,15 +172,13 @@ def was_committed(
     """
     from django.db import transaction
 
-    from djqueue.models import Run
-
     alias = _alias(wanted, connection, session)
     if session.joins(alias):
         return False
     if session.guards(alias):
         with transaction.atomic(using=alias):
             return not session.confirm_end(reservation, over=False)
-    return Run.objects.using(alias).filter(uuid=reservation.id, ended=True).exists()
+    return EndRow(alias, reservation.id, reservation.payload).exists()
 
 
 def _alias(wanted: bool | str, connection: str, session: Session) -> str:
@@ -205,6 +187,10 @@ def _alias(wanted: bool | str, connection: str, session: Session) -> str:
         return wanted
     own = settings().connection(connection)
     return own.database if session.joins(own.database) else "default"
+
+
+def _already_done(reservation: Reservation) -> AlreadyDone:
+    return AlreadyDone(f"{reservation.name} {reservation.id} was done by an earlier attempt.")
 
 
 def _lost(reservation: Reservation) -> LeaseLost:

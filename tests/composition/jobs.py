@@ -174,3 +174,10 @@ def only_one(value: int) -> int:
 def once_only(number: int) -> None:
     """Fail, one job at a time."""
     raise ValueError(number)
+
+
+@job(name="composition.atomic_once_broken", store_result=True, atomic=True)
+def atomic_once_broken() -> str:
+    """Fail the first time, in a transaction with its end."""
+    once_broken()
+    return "mended"

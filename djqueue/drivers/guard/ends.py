@@ -1,0 +1,64 @@
+"""The row of a job that has ended, for stores that keep no guard rows.
+
+It belongs to one push of the job: a retry takes it over.
+"""
+
+from __future__ import annotations
+
+import uuid as uuids
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+
+from djqueue.databases.now import UtcNow
+from djqueue.payload.links import links_of, may_be_linked
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from djqueue.models import Run
+
+
+class EndRow:
+    """The row of `job` in the database `alias`."""
+
+    def __init__(self, alias: str, job: str, payload: str) -> None:
+        self._alias = alias
+        self._id = uuids.UUID(job)
+        self._push = links_of(payload).push if may_be_linked(payload) else ""
+        self._is_new = False
+
+    @property
+    def _rows(self) -> QuerySet[Run]:
+        from djqueue.models import Run
+
+        return Run.objects.using(self._alias).filter(uuid=self._id)
+
+    def write(self) -> bool:
+        """Note in the open transaction that the job has ended. Return False if that is noted
+        already. Waits for a transaction that notes it at the same time.
+        """
+        from djqueue.models import Run
+
+        values = {"ended": True, "push_id": self._push, "updated_at": UtcNow()}
+        if not self._rows.exists():
+            try:
+                with transaction.atomic(using=self._alias):
+                    Run.objects.using(self._alias).create(uuid=self._id, **values)
+            except IntegrityError:
+                pass  # it has been written this moment
+            else:
+                self._is_new = True
+                return True
+        return self._rows.exclude(push_id=self._push, ended=True).update(**values) == 1
+
+    def take_back(self) -> None:
+        """Undo what `write` has done in the same transaction: the job has not ended."""
+        if self._is_new:
+            self._rows.delete()
+        else:
+            self._rows.update(ended=False)
+
+    def exists(self) -> bool:
+        """Return whether it is noted that the job has ended."""
+        return self._rows.filter(push_id=self._push, ended=True).exists()
