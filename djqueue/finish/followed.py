@@ -25,9 +25,9 @@ from djqueue.finish.follower import FailedRows, Follower
 from djqueue.finish.ports import Ask, Push
 from djqueue.finish.refusals import refuses, shortened
 from djqueue.payload.payload import limits_of
-from djqueue.runner.atomic import was_committed
-from djqueue.runner.decision import DONE, Ending
-from djqueue.runner.outcome import End
+from djqueue.runner.atomic import committed, database_of
+from djqueue.runner.decision import DONE
+from djqueue.runner.outcome import End, Outcome
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
@@ -132,35 +132,25 @@ class FollowedEnds:
 
     def _store(self, ends: Sequence[End]) -> Stored:
         alias = settings().shared_database
-        done: set[str] = set()
+        found = self._committed_among(ends)
+        ends = [found.get(end.id, end) for end in ends]
         if self._session.joins(alias):
             lost = self._store_together(alias, ends)
         else:
-            done = {end.id for end in ends if end.outcome.unseen and self._was_done(end)}
-            bound = [end for end in ends if end.id not in done and self._is_bound(end)]
+            bound = [end for end in ends if self._is_bound(end)]
             others = [end for end in ends if end not in bound]
             lost = self._store_bound(alias, bound) if bound else set()
             if others:
-                rows = [end for end in others if end.id not in done]
-                lost |= self._store_apart(alias, others, rows)
-        stored = self._stored(ends, lost, done)
-        ids = [end.id for end in ends]
-        self._unanswered.forget(ids)
-        self._settled.difference_update(ids)
-        return stored
-
-    def _stored(self, ends: Sequence[End], lost: set[str], done: set[str]) -> Stored:
-        stored = []
+                lost |= self._store_apart(alias, others)
         for end in ends:
             if end.id in lost:
                 self._unanswered.warn(end.reservation)
-            elif end.id in done:
+            elif end.id in found:
                 logger.warning(_DONE, *_named(end.reservation))
-                outcome = end.outcome._replace(ending=Ending.RETURNED, decision=DONE, error=None)
-                stored.append(end._replace(outcome=outcome))
-            else:
-                stored.append(end)
-        return Stored(stored)
+        ids = [end.id for end in ends]
+        self._unanswered.forget(ids)
+        self._settled.difference_update(ids)
+        return Stored([end for end in ends if end.id not in lost])
 
     @contextmanager
     def _refusals(self, ends: Sequence[End]) -> Iterator[None]:
@@ -191,8 +181,9 @@ class FollowedEnds:
             raise QueueUnavailable(f"Failed jobs could not be stored: {error}") from error
         return lost
 
-    def _store_apart(self, alias: str, ends: Sequence[End], rows: Sequence[End]) -> set[str]:
+    def _store_apart(self, alias: str, ends: Sequence[End]) -> set[str]:
         """What follows first, then the store."""
+        rows = [end for end in ends if self._rows.wants(end)]
 
         def record() -> None:
             with transaction.atomic(using=alias), self._refusals(()):
@@ -244,17 +235,27 @@ class FollowedEnds:
         except (QueueUnavailable, DatabaseError) as error:
             raise NotRecordedError(f"Failed jobs could not be taken back: {error}") from error
 
-    def _was_done(self, end: End) -> bool:
-        """Whether an atomic job had committed before its process died: it has not failed."""
-        wanted = limits_of(end.reservation.payload).atomic
+    def _committed_among(self, ends: Sequence[End]) -> dict[str, End]:
+        """Return the ends of atomic jobs that had committed before their processes died, as what
+        they are, by id: these jobs have not failed.
+        """
+        found = {}
+        for end in ends:
+            if end.outcome.unseen and (outcome := self._committed(end.reservation)) is not None:
+                ending, passed_on = outcome.ending, outcome.passed_on
+                done = end.outcome._replace(ending=ending, decision=DONE, error=None)
+                found[end.id] = end._replace(outcome=done._replace(passed_on=passed_on))
+        return found
+
+    def _committed(self, reservation: Reservation) -> Outcome | None:
+        wanted = limits_of(reservation.payload).atomic
         if not wanted:
-            return False
-        alias = wanted if isinstance(wanted, str) else "default"
+            return None
+        alias = database_of(wanted, self._connection, self._session)
+        if self._session.joins(alias) and alias == settings().shared_database:
+            return None  # the store knows
         try:
-            return self._ask(
-                alias,
-                lambda: was_committed(wanted, self._connection, self._session, end.reservation),
-            )
+            return self._ask(alias, lambda: committed(alias, self._session, reservation))
         except (QueueUnavailable, DatabaseError) as error:
             raise NotRecordedError(f"Failed jobs could not be stored: {error}") from error
 

@@ -4,19 +4,25 @@ What ``handle()`` writes there is committed together with the job's removal from
 at all. Where the queue lives in another store, a guard row in `djqueue_runs` takes the place of
 the removal: an attempt that finds it has nothing left to do. It is the driver's own row, under the
 reservation's number, or one of ours where the driver keeps none.
+
+What follows from the end of a job that is bound to others is in one database. Where that is not the
+one of the transaction, a row there says only how the job ended; the parent writes what follows, or
+the worker that gets the job after it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from djqueue.conf import settings
 from djqueue.drivers.base import Reservation
-from djqueue.drivers.guard.ends import EndRow
+from djqueue.drivers.guard.ends import CommittedRow, EndRow
 from djqueue.errors import LeaseLost
-from djqueue.runner.decision import Action
+from djqueue.payload.links import needs_guard
+from djqueue.runner.decision import DONE, Action, Ending
 from djqueue.runner.outcome import End, Outcome
 
 if TYPE_CHECKING:
@@ -76,6 +82,11 @@ _NO_SCOPE = Scope()
 class AlreadyDone(LeaseLost):
     """An earlier attempt has committed; only its removal from the queue is missing."""
 
+    def __init__(self, reservation: Reservation, outcome: Outcome | None) -> None:
+        """`outcome`: how it ended, where what follows from that may be missing too."""
+        super().__init__(f"{reservation.name} {reservation.id} was done by an earlier attempt.")
+        self.outcome = outcome
+
 
 class _UndoError(Exception):
     """Rolls the transaction back for ``fail()``, and goes no further."""
@@ -91,7 +102,8 @@ def scope_for(
         return OwnTransaction(
             wanted if isinstance(wanted, str) else settings().connection(connection).database
         )
-    return InTransaction(reservation, _alias(wanted, connection, finish().session), finish())
+    alias = database_of(wanted, connection, finish().session)
+    return InTransaction(reservation, alias, finish())
 
 
 class OwnTransaction(Scope):
@@ -126,9 +138,13 @@ class InTransaction(Scope):
         self._session = session = finish.session
         self._joined = session.joins(alias)
         self._guarded = session.guards(alias)
-        alone = not self._joined and not self._guarded
-        self._row = EndRow(alias, reservation.id, reservation.payload) if alone else None
+        self._row: EndRow | None = None
         """Rolled back with the transaction, and removed when the job is too old to come again."""
+        self._apart = _apart(alias, reservation)
+        if self._apart is not None:
+            self._row = self._apart
+        elif not self._joined and not self._guarded:
+            self._row = EndRow(alias, reservation.id, reservation.payload)
 
     @contextmanager
     def around(self) -> Iterator[None]:
@@ -143,54 +159,84 @@ class InTransaction(Scope):
             self._note_commit(self._alias)
             # A second run of the job waits here for this one.
             if self._row is not None and not self._row.write():
-                raise _already_done(self._reservation)
+                kept = None if self._apart is None else _kept_in(self._apart)
+                raise AlreadyDone(self._reservation, kept)
             yield
 
     def finish(self, outcome: Outcome) -> Outcome:
         """End the job in its own transaction, where its store is in another one by a guard row."""
         if outcome.decision.action is Action.FAIL:
             raise _UndoError
+        if self._apart is not None and not outcome.repeats:
+            return self._leave(outcome, self._apart)
         over = outcome.decision.action is Action.DONE
         lost = self._finish.within([End(self._reservation, outcome)], self._alias)
-        if self._guarded:
-            # Last, so that no other process waits for the row while the job runs.
-            if not self._session.confirm_end(self._reservation, over=over):
-                raise _lost(self._reservation)
-        elif self._row is not None and not over:
+        # Last, so that no other process waits for the row while the job runs.
+        if self._guarded and not self._session.confirm_end(self._reservation, over=over):
+            raise _lost(self._reservation)
+        if self._row is not None and not over:
             self._row.take_back()
         if lost:
             raise _lost(self._reservation)
         return outcome._replace(settled=self._joined)
 
+    def _leave(self, outcome: Outcome, row: CommittedRow) -> Outcome:
+        """Note how the job ended, if it is still ours; its end is settled and followed later."""
+        held = self._reservation
+        if self._guarded:
+            is_ours = self._session.confirm_end(held, over=False)
+        else:
+            is_ours = not self._joined or not self._session.extend([held])
+        if not is_ours:
+            raise _lost(held)
+        row.keep(json.dumps([outcome.ending.value, dict(outcome.passed_on)]))
+        return outcome
 
-def was_committed(
-    wanted: bool | str, connection: str, session: Session, reservation: Reservation
-) -> bool:
-    """Return whether an atomic job has committed although its process died before it could report
-    that, or the reservation is not ours any more. If its end in the store is a part of its
-    transaction the store knows that.
+
+_DONE = Outcome(Ending.RETURNED, DONE)
+
+
+def _apart(alias: str, reservation: Reservation) -> CommittedRow | None:
+    """Return the row of a job whose end is followed in another database than `alias`; None for all
+    others.
+    """
+    if alias == settings().shared_database or not needs_guard(reservation.payload):
+        return None
+    return CommittedRow(alias, reservation.id, reservation.payload)
+
+
+def _kept_in(row: CommittedRow) -> Outcome | None:
+    text = row.kept()
+    if text is None:
+        return None
+    ending, passed_on = json.loads(text)
+    return Outcome(Ending(ending), DONE, passed_on=passed_on)
+
+
+def committed(alias: str, session: Session, reservation: Reservation) -> Outcome | None:
+    """Return the outcome of an atomic job that has committed on `alias` although its process died
+    before it could report that, or whose reservation is not ours any more; else None. If its end in
+    the store is a part of its transaction the store knows that.
     """
     from django.db import transaction
 
-    alias = _alias(wanted, connection, session)
+    if (row := _apart(alias, reservation)) is not None:
+        return _kept_in(row)
     if session.joins(alias):
-        return False
+        return None
     if session.guards(alias):
         with transaction.atomic(using=alias):
-            return not session.confirm_end(reservation, over=False)
-    return EndRow(alias, reservation.id, reservation.payload).exists()
+            return None if session.confirm_end(reservation, over=False) else _DONE
+    exists = EndRow(alias, reservation.id, reservation.payload).exists()
+    return _DONE if exists else None
 
 
-def _alias(wanted: bool | str, connection: str, session: Session) -> str:
+def database_of(wanted: bool | str, connection: str, session: Session) -> str:
     """Return the database that an atomic job's transaction is in."""
     if isinstance(wanted, str):
         return wanted
     own = settings().connection(connection)
     return own.database if session.joins(own.database) else "default"
-
-
-def _already_done(reservation: Reservation) -> AlreadyDone:
-    return AlreadyDone(f"{reservation.name} {reservation.id} was done by an earlier attempt.")
 
 
 def _lost(reservation: Reservation) -> LeaseLost:

@@ -194,9 +194,10 @@ class Runner:
 
     def _raised_by_job(self, attempt: Attempt, error: BaseException) -> Outcome:
         job = attempt.job
+        if isinstance(error, AlreadyDone):
+            return error.outcome or self._conclude(attempt, Ending.DELETED, error)
         if isinstance(error, LeaseLost) and attempt.scope is not None:
-            done = isinstance(error, AlreadyDone)
-            return self._conclude(attempt, Ending.DELETED if done else Ending.LOST, error)
+            return self._conclude(attempt, Ending.LOST, error)
         if job.requested is not None:
             return self._conclude(attempt, job.requested, job.error or error)
         if isinstance(error, LimitReached):

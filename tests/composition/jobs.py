@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from djqueue import Job, current_job, find, job
+from djqueue.models import QueuedJob
 
 ran: list[object] = []
 
@@ -181,3 +182,17 @@ def atomic_once_broken() -> str:
     """Fail the first time, in a transaction with its end."""
     once_broken()
     return "mended"
+
+
+@job(name="composition.atomic_elsewhere", atomic="other")
+def atomic_elsewhere(value: int) -> int:
+    """Return `value`, in a transaction of a database that has nothing else."""
+    ran.append((value, current_job().previous))
+    return value
+
+
+@job(name="composition.atomic_deleted", atomic=True)
+def atomic_deleted() -> None:
+    """End while an operator deletes the job."""
+    ran.append("deleted")
+    QueuedJob.objects.using("queue").all().delete()

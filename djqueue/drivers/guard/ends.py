@@ -62,3 +62,24 @@ class EndRow:
     def exists(self) -> bool:
         """Return whether it is noted that the job has ended."""
         return self._rows.filter(push_id=self._push, ended=True).exists()
+
+
+class CommittedRow(EndRow):
+    """The row of an atomic job in the database of its transaction, where what follows from its end
+    is in another one. It says how the job ended until that is written, and stands beside the row
+    that the store itself may have for the job.
+    """
+
+    def __init__(self, alias: str, job: str, payload: str) -> None:
+        super().__init__(alias, job, payload)
+        self._id = uuids.uuid5(self._id, "committed")
+
+    def keep(self, text: str) -> None:
+        """Note how the job ended, after `write` in the same transaction."""
+        self._rows.update(history=text)
+
+    def kept(self) -> str | None:
+        """Return what `keep` has noted; None if the job has not ended."""
+        rows = self._rows.filter(push_id=self._push, ended=True)
+        text: str | None = rows.values_list("history", flat=True).first()
+        return text
