@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from djqueue import batch, chain, exponential, queues
-from djqueue.composition.batches import asking
+from djqueue.composition.batches import asking, counting
 from djqueue.drivers.redis.driver import RedisDriver
 from djqueue.errors import InvalidJob, NotSerializable, QueueError, QueueUnavailable
 from djqueue.models import FailedJob, JobBatch, Outbox, QueuedJob
@@ -212,7 +212,8 @@ def test_the_reason_of_any_exception_is_stored(text):
     assert row.open_until is None
 
 
-def test_progress_is_told_at_the_end_and_not_for_each(ran):
+def test_progress_is_told_at_the_end_and_not_for_each(ran, monkeypatch):
+    monkeypatch.setattr(counting, "PROGRESS_EVERY", 3600.0)
     members = [jobs.number.bind(i) for i in range(20)]
     row = batch(members, on_progress=jobs.notes.bind("on_progress")).dispatch()
     work()
