@@ -5,6 +5,7 @@ batch counts it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from djqueue.composition import steps
 from djqueue.composition.batches import counting
@@ -12,6 +13,7 @@ from djqueue.composition.batches.counting import Ends
 from djqueue.composition.steps import Push
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
+from djqueue.errors import ConfigurationError
 from djqueue.payload.links import Links, links_of, may_be_linked, needs_guard, with_links
 from djqueue.runner.decision import Action
 from djqueue.runner.outcome import End
@@ -72,8 +74,10 @@ def _failed(end: End) -> bool:
 def _fitted(push: Push) -> Push:
     """Leave out the value of the step before where it is too large for the store of the next."""
     connection, job = push
-    most = queues[connection].driver.capabilities.max_payload or MOST
-    if len(job.payload) <= min(most, MOST):
+    most = MOST
+    with suppress(ConfigurationError):  # another worker knows the connection, and moves it there
+        most = min(queues[connection].driver.capabilities.max_payload or MOST, MOST)
+    if len(job.payload) <= most:
         return push
     links = links_of(job.payload)
     if links.previous is None or "value" not in links.previous:
@@ -81,7 +85,7 @@ def _fitted(push: Push) -> Push:
     size = len(job.payload)
     refused = {
         "name": links.previous["name"],
-        "refused": f"with it, {job.name} has {size:,} bytes, and {min(most, MOST):,} may be passed"
+        "refused": f"with it, {job.name} has {size:,} bytes, and {most:,} may be passed"
         " on. Keep the value elsewhere, and return where it is.",
     }
     payload = with_links(job.payload, links._replace(previous=refused))

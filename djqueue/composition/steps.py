@@ -17,6 +17,7 @@ from djqueue.compat import delete_rows
 from djqueue.conf import settings
 from djqueue.drivers import driver_class, parking
 from djqueue.drivers.base import OutgoingJob
+from djqueue.errors import ConfigurationError
 from djqueue.payload.links import LINKS_MARK, Links, chains_of, with_step
 from djqueue.results import rows as results
 
@@ -111,8 +112,10 @@ def throw_away(alias: str, payloads: Sequence[str]) -> None:
 
 
 def _discards(connection: str) -> bool:
-    known = settings().connections.get(connection)
-    return known is not None and driver_class(known).capabilities.discards
+    try:
+        return driver_class(settings().connection(connection)).capabilities.discards
+    except ConfigurationError:
+        return False  # another worker knows it
 
 
 def break_off(alias: str, chain: str, *, for_good: bool) -> list[Push]:

@@ -61,8 +61,9 @@ def prune(budget: float = BUDGET) -> bool:
     if known.limits.cache is None:
         _delete(_idle_slots(known.limit_database), end)
     _prune_results(end)
-    if outbox.in_use():
-        outbox.give_up_forgotten()
+    if not outbox.in_use():
+        outbox.replay()  # what follows from a job, written by a worker with other settings
+    outbox.give_up_forgotten()
     return time.monotonic() < end
 
 
