@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from djqueue import context
 from djqueue.composition.beginning import Beginning, EncodedChain
 from djqueue.composition.dispatched import DispatchedChain
+from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.recording import recorders
 from djqueue.errors import InvalidJob
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from djqueue.dispatch.dispatched import DispatchedJob
+    from djqueue.dispatch.outgoing import Sendable
     from djqueue.jobs.definition.options import Overrides
     from djqueue.jobs.definition.spec import JobInstance
 
@@ -95,11 +97,32 @@ class Chain:
         first, *others = ready[: len(self._steps)]
         payload = with_step(first.outgoing.payload, links._replace(chain=chain_id, step=1))
         first = first._replace(outgoing=first.outgoing._replace(payload=payload))
-        return EncodedChain(chain_id, [first, *others], ready[len(self._steps) :])
+        on_failure = ready[len(self._steps) :]
+        _refuse_in_worker([first, *others], on_failure)
+        return EncodedChain(chain_id, [first, *others], on_failure)
 
     def _with_options(self, job: JobInstance, *, is_first: bool) -> JobInstance:
         given = {name: value for name, value in self._using.items() if is_first or name != "delay"}
         return with_options(job, given)
+
+
+def _refuse_in_worker(steps: Sequence[Sendable], on_failure: Sequence[Sendable]) -> None:
+    """Refuse a job that runs in the process that queues it, behind one that a worker runs: the
+    worker, which runs no code of the project, would be that process.
+    """
+    before: Sendable | None = None
+    for each in (*steps, *on_failure):
+        capabilities = queues[each.plan.connection].driver.capabilities
+        if capabilities.inline and before is not None:
+            raise InvalidJob(
+                f'{each.outgoing.name} is for connection "{each.plan.connection}", which runs jobs'
+                f" in the process that queues them, but comes in its chain after"
+                f' {before.outgoing.name} on "{before.plan.connection}", which a worker runs. Give'
+                " both the same connection, as chain(…).using(connection=…) does. Nothing was"
+                " queued."
+            )
+        if capabilities.keeps_jobs:
+            before = each
 
 
 def with_options(job: JobInstance, using: Mapping[str, Any]) -> JobInstance:

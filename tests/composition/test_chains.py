@@ -3,7 +3,7 @@
 import pytest
 from asgiref.sync import async_to_sync
 
-from djqueue import chain
+from djqueue import batch, chain
 from djqueue.composition import follower
 from djqueue.composition.steps import ON_FAILURE
 from djqueue.errors import InvalidJob
@@ -148,3 +148,20 @@ def test_the_signal_is_sent_for_the_first_step():
     finally:
         job_queued.disconnect(receiver)
     assert queued == [dispatched.id]
+
+
+def test_what_would_run_in_a_worker_is_refused():
+    here = jobs.alert.bind("here").using(connection="sync")
+    for refused in (
+        chain([jobs.number.bind(1), here]),
+        chain([here, jobs.number.bind(1), here]),
+        chain([jobs.number.bind(1)]).on_failure(here),
+    ):
+        with pytest.raises(InvalidJob, match="Nothing was queued"):
+            refused.dispatch()
+        with pytest.raises(InvalidJob, match="Nothing was queued"):
+            batch([refused]).dispatch()
+    assert not QueuedJob.objects.exists()
+    assert not Outbox.objects.exists()
+    chain([here, jobs.number.bind(1)]).dispatch()
+    assert work() == 1
