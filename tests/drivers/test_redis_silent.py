@@ -196,6 +196,12 @@ def test_what_a_node_took_with_it_is_lost_after_the_lease_and_blocks_nobody_then
     driver.close()
 
 
+def replicated(server, name):
+    """How far the stream of a primary has come."""
+    info = server.cli("info", "replication").splitlines()
+    return next(int(line.partition(":")[2]) for line in info if line.startswith(f"{name}:"))
+
+
 @pytest.mark.slow
 def test_a_primary_that_is_silent_is_asked_no_more_once_it_was_replaced(
     cluster,
@@ -214,7 +220,8 @@ def test_a_primary_that_is_silent_is_asked_no_more_once_it_was_replaced(
         )
         wait_until(lambda: "master_link_status:up" in replica.cli("info", "replication"), 15)
         driver.push([job()])
-        primary.cli("wait", "1", "1000")
+        written = replicated(primary, "master_repl_offset")
+        wait_until(lambda: replicated(replica, "slave_repl_offset") >= written)
         primary.freeze()
         try:
             started = time.monotonic()
