@@ -31,11 +31,7 @@ def run(
         while _left(rows) or queues[connection].size("default") or count.killed < kills:
             assert time.monotonic() - began < BUDGET, f"{_left(rows)} batches are left. {count}"
             if count.killed < kills:
-                if count.parents_killed <= count.children_killed:
-                    made.kill_parent(chance)
-                    count.parents_killed += 1
-                elif made.kill_child(chance):
-                    count.children_killed += 1
+                made.kill_next(chance, count)
             if count.killed == 2 and not rows[-1].cancelled:
                 rows[-1].cancel()
             time.sleep(chance.uniform(*PAUSE))

@@ -38,11 +38,7 @@ def run(
             left = chains - len(set(ledger.details("alert")))
             assert time.monotonic() - began < BUDGET, f"{left} chains are left. {count}"
             if count.killed < kills:
-                if count.parents_killed <= count.children_killed:
-                    made.kill_parent(chance)
-                    count.parents_killed += 1
-                elif made.kill_child(chance):
-                    count.children_killed += 1
+                made.kill_next(chance, count)
             time.sleep(chance.uniform(*PAUSE))
         made.stop()
     count.seconds = time.monotonic() - began

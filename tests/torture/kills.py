@@ -97,6 +97,14 @@ class Workers:
             os.kill(chance.choice(children), signal.SIGKILL)
         return True
 
+    def kill_next(self, chance: random.Random, count: Count) -> None:
+        """Kill a parent or a child, in turns, and count it."""
+        if count.parents_killed <= count.children_killed:
+            self.kill_parent(chance)
+            count.parents_killed += 1
+        elif self.kill_child(chance):
+            count.children_killed += 1
+
     def output(self) -> str:
         files = sorted(self._folder.glob("worker-*"))
         return "\n".join(file.read_text(errors="replace") for file in files)
@@ -153,11 +161,7 @@ def run(
                 left += more
             assert time.monotonic() - began < BUDGET, f"{left} jobs are left. {count}"
             if count.killed < kills:
-                if count.parents_killed <= count.children_killed:
-                    made.kill_parent(chance)
-                    count.parents_killed += 1
-                elif made.kill_child(chance):
-                    count.children_killed += 1
+                made.kill_next(chance, count)
             time.sleep(chance.uniform(*PAUSE))
         made.stop()
         output = made.output()

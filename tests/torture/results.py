@@ -25,11 +25,7 @@ def run(*, jobs: int, kills: int, seed: int, connection: str = "database") -> Co
         while (left := waiting.count()) or queues[connection].size("default"):
             assert time.monotonic() - began < BUDGET, f"{left} results are missing. {count}"
             if count.killed < kills:
-                if count.parents_killed <= count.children_killed:
-                    made.kill_parent(chance)
-                    count.parents_killed += 1
-                elif made.kill_child(chance):
-                    count.children_killed += 1
+                made.kill_next(chance, count)
             time.sleep(chance.uniform(*PAUSE))
         made.stop()
     count.seconds = time.monotonic() - began
