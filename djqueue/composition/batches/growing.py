@@ -81,7 +81,8 @@ class Members:
                     chain = first.shrunk()
                     chains.append(chain)
                     first = chain.first
-                first = shrunk(first)
+                else:
+                    first = shrunk(first)
                 jobs.setdefault(first.plan.connection, []).append(first.outgoing)
                 if first.plan.keeps_result:
                     kept.append((first.plan.connection, first.outgoing))
