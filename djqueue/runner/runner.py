@@ -27,7 +27,7 @@ from djqueue.middleware.pipeline import Pipelines
 from djqueue.runner import log
 from djqueue.runner.atomic import AlreadyDone, FinishOfThread, scope_for
 from djqueue.runner.attempt import Attempt, Binding, Exhausted, Unbound
-from djqueue.runner.cleanup.twin import Twin
+from djqueue.runner.cleanup.stray_fork import StrayFork
 from djqueue.runner.conclude import conclude
 from djqueue.runner.coroutines import run_coroutine
 from djqueue.runner.current import UNWATCHED, CurrentJob, Watch, current
@@ -66,8 +66,8 @@ class Runner:
         self._watch = watch._replace(left=self._timer.left) if own else watch
         self._finish = finish
         self._binding = binding or Unbound()
-        self.twin = Twin()
-        self.teller = Teller(connection, rules, self._timer, self.twin)
+        self.stray_fork = StrayFork()
+        self.teller = Teller(connection, rules, self._timer, self.stray_fork)
 
     def attempt(self, reservation: Reservation) -> Attempt:
         """The attempt that begins with a reservation."""
@@ -99,8 +99,8 @@ class Runner:
                 outcome = self._handle(attempt, definition)
             finally:
                 timer.stop()
-                if self.twin.born:
-                    self.twin.end_here()
+                if self.stray_fork.is_here:
+                    self.stray_fork.end_here()
         except BaseException as error:
             timer.stop()  # it may have rung on the way to the other stop, and would again
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
@@ -130,8 +130,8 @@ class Runner:
                     value = run_coroutine(value, timer)
             finally:
                 timer.stop()
-                if self.twin.born:  # before the transaction, which is not its own, ends
-                    self.twin.end_here()
+                if self.stray_fork.is_here:  # before the transaction, which is not its own, ends
+                    self.stray_fork.end_here()
             if timer.rang:  # swallowed, but its time was over
                 raise JobTimeout
             attempt.value = value
@@ -250,7 +250,7 @@ def _is_awaited(attempt: Attempt, outcome: Outcome) -> bool:
         return bool(signals.job_succeeded.receivers)
     action, definition = outcome.decision.action, attempt.definition
     if action is Action.FAIL:
-        hears = definition is not None and definition.hears_failures
+        hears = definition is not None and definition.has_failed_method
         return hears or bool(signals.job_failed.receivers) or log.is_handled(logging.ERROR)
     if action is Action.RETRY and outcome.ending is not Ending.UNKNOWN:
         level = logging.INFO if outcome.ending is Ending.HELD_BACK else logging.WARNING

@@ -15,7 +15,7 @@ from djqueue.payload.parts import context_text
 from djqueue.payload.payload import decode, limits_of
 from djqueue.payload.store import unpacked
 from djqueue.runner import log
-from djqueue.runner.cleanup.twin import Twin
+from djqueue.runner.cleanup.stray_fork import StrayFork
 from djqueue.runner.current import CurrentJob, current
 from djqueue.runner.rules import DEFAULT_TIMEOUT, Rules
 from djqueue.runner.timer import Timer
@@ -24,11 +24,11 @@ from djqueue.runner.timer import Timer
 class Teller:
     """Calls ``failed()``, sends signals and writes log records, for jobs of one connection."""
 
-    def __init__(self, connection: str, rules: Rules, timer: Timer, twin: Twin) -> None:
+    def __init__(self, connection: str, rules: Rules, timer: Timer, stray_fork: StrayFork) -> None:
         self._connection = connection
         self._rules = rules
         self._timer = timer
-        self._twin = twin
+        self._stray_fork = stray_fork
         self.logs = True
         """Whether failures are logged: not where the caller gets the error itself."""
 
@@ -129,7 +129,7 @@ class Teller:
                 work()
             finally:
                 timer.stop()
-                self._twin.end_here()
+                self._stray_fork.end_here()
         except BaseException as error:
             timer.stop()
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:

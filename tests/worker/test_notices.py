@@ -14,7 +14,7 @@ from djqueue.conf import settings as djqueue_settings
 from djqueue.drivers import clock, make_driver
 from djqueue.finish.notices import Done, Failed, Released, Succeeded
 from djqueue.models import FailedJob
-from djqueue.runner.cleanup.twin import Twin
+from djqueue.runner.cleanup.stray_fork import StrayFork
 from djqueue.runner.outcome import ErrorReport
 from djqueue.runner.rules import Rules
 from djqueue.runner.telling import Teller
@@ -111,7 +111,7 @@ def test_a_worker_that_may_take_nothing_after_a_failed_job_sleeps(ledger):
 
 
 def test_each_success_of_a_notice_has_the_time_of_one():
-    teller = Teller("null", Rules(timeout=7.0), Timer(), Twin())
+    teller = Teller("null", Rules(timeout=7.0), Timer(), StrayFork())
     done = Done("a", "app.record", "default", 1, 0.1)
     (job,) = reservations(1, 0.0)
     assert time_for(Succeeded((done,)), teller, 60.0) == 60

@@ -229,7 +229,7 @@ class JobSpec:
         return job.handle()
 
     @property
-    def hears_failures(self) -> bool:
+    def has_failed_method(self) -> bool:
         """Whether the class has a ``failed()`` of its own."""
         return self.job_class.failed is not JobInstance.failed
 

@@ -212,7 +212,7 @@ class Child:
         for descriptor in self._channels[:3]:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
-        self._runner.twin.born = True
+        self._runner.stray_fork.is_here = True
 
     def _has_connected(self, **_: Any) -> None:
         self._connected = True

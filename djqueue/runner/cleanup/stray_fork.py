@@ -1,4 +1,4 @@
-"""A process that a job forked, and that came out of the job as if it were the original."""
+"""A process that a job forked, and that returned from the job as if it were the original."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import suppress
 from typing import NoReturn
 
 
-class Twin:
+class StrayFork:
     """Whether this process is one."""
 
-    born = False
+    is_here = False
 
     def end_here(self) -> None:
-        """End this process if it is a twin. Called where jobs and other code of users return."""
-        if self.born:
+        """End this process if it is one. Called where jobs and other code of users return."""
+        if self.is_here:
             _end()
 
 
