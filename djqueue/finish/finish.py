@@ -30,15 +30,13 @@ from djqueue.finish.follower import Follower
 from djqueue.finish.ports import Ask, Push, ask_directly, refuse
 from djqueue.finish.unanswered import LOST_JOB, Unanswered
 from djqueue.payload.links import LINKS_BEFORE, LINKS_MARK, needs_guard
-from djqueue.runner.decision import LOST, Action
+from djqueue.runner.decision import LOST, RETURNED
 from djqueue.runner.outcome import End
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
 
 logger = logging.getLogger("djqueue.worker")
-
-_DONE = Action.DONE
 
 
 class Finish:
@@ -76,27 +74,28 @@ class Finish:
     def add(self, ends: Iterable[End]) -> None:
         """Keep the ends of attempts until they are stored."""
         for end in ends:
-            outcome = end.outcome
-            if outcome.settled or outcome.ending is LOST:
+            reservation, outcome, _ = end
+            if (
+                outcome.ending is RETURNED
+                and not (outcome.settled or self._asks_always)
+                and reservation.payload.find(LINKS_MARK, 0, LINKS_BEFORE) < 0  # no call: hot path
+            ):
+                self._ends[reservation.id] = end  # most jobs by far: nothing follows
+                self.settlements.append(Settlement(reservation))
+            elif outcome.settled or outcome.ending is LOST:
                 self._add_ended_elsewhere(end)
             elif outcome.charged or outcome.repeats:
                 self._add(end)
             else:  # it was never begun
-                reservation = end.reservation
                 before = reservation._replace(attempt=reservation.attempt - 1)
                 self._add(end._replace(reservation=before))
 
     def _add(self, end: End) -> None:
         reservation, outcome, _ = end
-        if (
-            outcome.decision.action is not _DONE
-            or reservation.payload.find(LINKS_MARK, 0, LINKS_BEFORE) > 0  # no call: hot path
-            or self._asks_always
-        ):
-            for wants in self._wants:
-                if wants(end):
-                    self._followed.waiting.append(end)
-                    return
+        for wants in self._wants:
+            if wants(end):
+                self._followed.waiting.append(end)
+                return
         self._ends[reservation.id] = end
         self.settlements.append(outcome.settlement_of(reservation))
 

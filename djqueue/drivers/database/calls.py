@@ -51,7 +51,7 @@ class Calls:
         """
         bound = None
         try:
-            bound = self._begun()
+            bound = self.begun()
             yield
         except DatabaseError as error:
             raise self.explain(error) from error
@@ -67,17 +67,7 @@ class Calls:
         except DatabaseError as error:
             raise self.explain(error) from error
 
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Do the same, with the errors unchanged."""
-        bound = self._begun()
-        try:
-            yield
-        finally:
-            if bound is not None:
-                bound.end()
-
-    def _begun(self) -> Bound | None:
+    def begun(self) -> Bound | None:
         """Return what ends the call that begins here; None inside another one, and if no connection
         is a worker's own.
         """

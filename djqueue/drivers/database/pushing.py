@@ -65,12 +65,12 @@ class Pushing:
         self, jobs: Sequence[OutgoingJob], push: Callable[[Sequence[OutgoingJob]], object]
     ) -> str | None:
         """Store `jobs` together. Return why the database refuses at least one of them, or None."""
-        connection, sent = self._dialect.connection, False
+        connection, sent, bound = self._dialect.connection, False, None
         try:
-            with self._calls.timed():
-                connection.ensure_connection()
-                sent = True
-                push(jobs)
+            bound = self._calls.begun()
+            connection.ensure_connection()
+            sent = True
+            push(jobs)
         except (DatabaseError, UnicodeError, OverflowError) as error:
             # A dead connection would fail the next push too; one in a transaction is left alone.
             connection.close_if_unusable_or_obsolete()
@@ -84,6 +84,9 @@ class Pushing:
                 explained.stored = frozenset(self._stored)
                 explained.refused = self._refused
             raise explained from error
+        finally:
+            if bound is not None:
+                bound.end()
         return None
 
     def _refusal(self, jobs: Sequence[OutgoingJob], error: Exception) -> str | None:

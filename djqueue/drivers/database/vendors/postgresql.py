@@ -71,7 +71,9 @@ class PostgresDialect(Dialect):
         if len(jobs) > 1:
             self._wake({job.queue for job in jobs})
 
-    def _insert(self, kind: Kind, count: int) -> str:
+    @classmethod
+    @lru_cache(maxsize=512)
+    def _insert(cls, kind: Kind, count: int) -> str:
         """Insert. A push of one job wakes an idle worker in the same statement."""
         insert = super()._insert(kind, count)
         return f"WITH pushed AS ({insert}) {_WAKE}" if count == 1 else insert
