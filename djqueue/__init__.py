@@ -13,7 +13,7 @@ Everything here can be imported before the app registry is ready.
 """
 
 from djqueue.composition.batches.batch import batch
-from djqueue.composition.chain import chain
+from djqueue.composition.chains.chain import chain
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import adispatch, dispatch, dispatch_sync
 from djqueue.dispatch.dispatched import DispatchedJob, find

@@ -34,7 +34,7 @@ LAYERS: dict[str, list[str]] = {
     "finish": ["finish"],
     "results": ["results"],
     "waiting steps": [
-        "composition.steps",
+        "composition.chains.steps",
         "composition.removing",
         "composition.pushing",
         "composition.failures",

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from djqueue.composition import steps
 from djqueue.composition.batches import counting
 from djqueue.composition.batches.counting import Ends
+from djqueue.composition.chains import steps
 from djqueue.composition.pushing import push
 from djqueue.composition.removing import free_keys
 from djqueue.conf import settings
@@ -19,7 +19,7 @@ from djqueue.payload.links import batches_of, chains_of, links_of, may_be_linked
 from djqueue.results import rows as results
 
 if TYPE_CHECKING:
-    from djqueue.composition.steps import Push
+    from djqueue.composition.chains.steps import Push
     from djqueue.drivers.base import Driver
     from djqueue.models import FailedJob
 

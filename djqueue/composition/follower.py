@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from djqueue.composition import steps
 from djqueue.composition.batches import counting
 from djqueue.composition.batches.counting import Ends
-from djqueue.composition.steps import Push
+from djqueue.composition.chains import steps
+from djqueue.composition.chains.steps import Push
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
 from djqueue.errors import ConfigurationError

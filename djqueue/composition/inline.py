@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from djqueue.composition.chains.steps import store
 from djqueue.composition.follower import BoundJobs
 from djqueue.composition.pushing import push
 from djqueue.composition.running import Bound
-from djqueue.composition.steps import store
 from djqueue.dispatch.connections import driver_of, queues
 from djqueue.dispatch.inline import after_response, run_attempt
 from djqueue.finish.follower import Follower
@@ -19,7 +19,7 @@ from djqueue.runner.decision import DONE, FAIL
 from djqueue.runner.outcome import End
 
 if TYPE_CHECKING:
-    from djqueue.composition.steps import Push
+    from djqueue.composition.chains.steps import Push
     from djqueue.drivers.base import OutgoingJob
 
 _FOLLOWERS: tuple[Follower, ...] = (Results(), BoundJobs(keeps_failures=False))

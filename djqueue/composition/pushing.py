@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from djqueue.composition.steps import Push
+from djqueue.composition.chains.steps import Push
 from djqueue.drivers import parking
 from djqueue.drivers.base import Driver, OutgoingJob
 from djqueue.errors import ConfigurationError

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from djqueue.composition import steps
 from djqueue.composition.batches import counting
 from djqueue.composition.batches.counting import Ends
+from djqueue.composition.chains import steps
 from djqueue.composition.pushing import push
 from djqueue.conf import settings
 from djqueue.drivers import make_driver, parking, unique_keys

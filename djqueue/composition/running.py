@@ -7,9 +7,9 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from djqueue import context
-from djqueue.composition import steps
 from djqueue.composition.batches.asking import Cancelled, find
-from djqueue.composition.steps import store
+from djqueue.composition.chains import steps
+from djqueue.composition.chains.steps import store
 from djqueue.dispatch.dispatch import prepare_as
 from djqueue.drivers import unique_keys
 from djqueue.errors import BatchCancelled, ResultNotStored

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from djqueue.composition.steps import Push
+from djqueue.composition.chains.steps import Push
 from djqueue.drivers import unique_keys
 from djqueue.payload.links import links_of, may_be_linked
 from djqueue.runner.outcome import End

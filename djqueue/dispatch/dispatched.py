@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from djqueue.composition import removing, steps
+from djqueue.composition import removing
+from djqueue.composition.chains import steps
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.outbox import outbox

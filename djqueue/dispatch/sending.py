@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from djqueue.composition import steps
+from djqueue.composition.chains import steps
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.inline import after_response, run_dispatched

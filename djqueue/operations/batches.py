@@ -14,11 +14,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
-from djqueue.composition import steps
 from djqueue.composition.batches import counting
 from djqueue.composition.batches.growing import Members
 from djqueue.composition.batches.publishing import Publishing, settle
 from djqueue.composition.batches.wishes import using_of
+from djqueue.composition.chains import steps
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.slices import slices
 from djqueue.errors import JobNotFound, QueueError

@@ -17,7 +17,7 @@ from django.db.models.functions import Substr
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
-from djqueue.composition import steps
+from djqueue.composition.chains import steps
 from djqueue.databases import holding
 from djqueue.errors import JobNotFound
 from djqueue.finish.failed import store, table

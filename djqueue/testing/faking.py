@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from djqueue.composition.beginning import EncodedChain
+from djqueue.composition.chains.beginning import EncodedChain
 from djqueue.dispatch.inline import run_here
 from djqueue.dispatch.recording import recorders
 from djqueue.jobs.function import JobFunction

@@ -5,7 +5,7 @@ from asgiref.sync import async_to_sync
 
 from djqueue import batch, chain
 from djqueue.composition import follower
-from djqueue.composition.steps import ON_FAILURE
+from djqueue.composition.chains.steps import ON_FAILURE
 from djqueue.errors import InvalidJob
 from djqueue.models import FailedJob, Outbox, QueuedJob
 from djqueue.operations.failed_jobs import Selection, forget

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
-from djqueue.composition import steps
 from djqueue.composition.batches import counting
+from djqueue.composition.chains import steps
 
 if TYPE_CHECKING:
     from djqueue.models import JobBatch

@@ -15,7 +15,6 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from djqueue import context
-from djqueue.composition import steps
 from djqueue.composition.batches import counting
 from djqueue.composition.batches.growing import Member, Members
 from djqueue.composition.batches.publishing import settle
@@ -25,8 +24,9 @@ from djqueue.composition.batches.wishes import (
     reason_of,
     stored_using,
 )
-from djqueue.composition.chain import with_options
-from djqueue.composition.steps import ON_FAILURE, Waiting
+from djqueue.composition.chains import steps
+from djqueue.composition.chains.chain import with_options
+from djqueue.composition.chains.steps import ON_FAILURE, Waiting
 from djqueue.conf import did_you_mean
 from djqueue.dispatch.commits import open_aliases, when_all_commit
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop

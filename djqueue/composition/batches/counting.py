@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Case, F, Q, When
 
-from djqueue.composition import steps
-from djqueue.composition.steps import ON_FAILURE, Push
+from djqueue.composition.chains import steps
+from djqueue.composition.chains.steps import ON_FAILURE, Push
 from djqueue.databases.now import UtcNow
 from djqueue.payload.ids import new_id
 from djqueue.payload.links import Links, with_step

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import transaction
 
 from djqueue import context
-from djqueue.composition import steps
 from djqueue.composition.batches import counting
 from djqueue.composition.batches.counting import Ends
 from djqueue.composition.batches.publishing import Publishing, run_all, settle
-from djqueue.composition.beginning import EncodedChain
-from djqueue.composition.chain import Chain, with_options
+from djqueue.composition.chains import steps
+from djqueue.composition.chains.beginning import EncodedChain
+from djqueue.composition.chains.chain import Chain, with_options
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as
 from djqueue.dispatch.large import shrunk
@@ -30,7 +30,7 @@ from djqueue.results import rows as results
 
 if TYPE_CHECKING:
     from djqueue.composition.batches.publishing import Publish
-    from djqueue.composition.steps import Push
+    from djqueue.composition.chains.steps import Push
     from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import OutgoingJob
 

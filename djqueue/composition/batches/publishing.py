@@ -14,7 +14,7 @@ from djqueue.dispatch.commits import open_aliases, when_all_commit
 from djqueue.dispatch.connections import driver_of, queues
 
 if TYPE_CHECKING:
-    from djqueue.composition.steps import Push
+    from djqueue.composition.chains.steps import Push
 
 Publish = Callable[[], None]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from djqueue.composition.steps import store
+from djqueue.composition.chains.steps import store
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.dispatch.unique.keys import keeps_keys_in_sql

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from djqueue.composition import steps
+from djqueue.composition.chains import steps
 from djqueue.dispatch.dispatched import DispatchedJob
 
 if TYPE_CHECKING:
-    from djqueue.composition.beginning import Beginning
-    from djqueue.composition.steps import Push
+    from djqueue.composition.chains.beginning import Beginning
+    from djqueue.composition.chains.steps import Push
 
 
 class DispatchedChain(DispatchedJob[Any]):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from djqueue import context
-from djqueue.composition.beginning import Beginning, EncodedChain
-from djqueue.composition.dispatched import DispatchedChain
+from djqueue.composition.chains.beginning import Beginning, EncodedChain
+from djqueue.composition.chains.dispatched import DispatchedChain
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.recording import recorders

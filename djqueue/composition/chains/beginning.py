@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
-from djqueue.composition import inline, steps
-from djqueue.composition.steps import ON_FAILURE, Waiting
+from djqueue.composition import inline
+from djqueue.composition.chains import steps
+from djqueue.composition.chains.steps import ON_FAILURE, Waiting
 from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.large import shrunk
