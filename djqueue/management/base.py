@@ -1,7 +1,7 @@
 """What all commands share: errors and exit codes, questions, output.
 
 Exit codes: 0 done, 1 error, 2 wrong usage or a question without a terminal, 3 no id or filter
-matched, 4 a threshold is exceeded.
+matched, 4 a threshold is exceeded, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
@@ -18,8 +18,9 @@ from djqueue.compat import stream_of
 from djqueue.conf import settings
 from djqueue.errors import JobNotFound, QueueError
 from djqueue.management.checking import add_skip_checks, refuse_errors
+from djqueue.management.help import ManPage, describe
 from djqueue.management.options import USAGE
-from djqueue.management.output import Printable, json_line, write_rows
+from djqueue.management.output import Printable, json_line, write_entries, write_rows
 from djqueue.operations import audit as auditing
 from djqueue.operations.words import listed, number_of
 from djqueue.text.masking import masked_text
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
     from djqueue.operations.results import Reason, Result
 
-__all__ = ["NOTHING_MATCHED", "OVER", "USAGE", "QueueCommand"]
+__all__ = ["INTERRUPTED", "NOTHING_MATCHED", "OVER", "USAGE", "QueueCommand"]
 
 MOST_NAMED = 20
 """Jobs that were left, and that a message names one by one."""
 NOTHING_MATCHED = 3
 OVER = 4
+INTERRUPTED = 130
+"""As a shell says it of a program that Ctrl-C has ended."""
 
 
 class QueueCommand(BaseCommand):
@@ -51,18 +54,19 @@ class QueueCommand(BaseCommand):
     requires_system_checks = ()
     changes = True
     """Whether it changes something, so that djqueue's checks have to be content."""
-    _color = True
+    examples: ClassVar[Sequence[str]] = ()
+    """Command lines that the help shows."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """With ``--skip-checks`` where there are any."""
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser = super().create_parser(prog_name, subcommand, formatter_class=ManPage, **kwargs)
+        describe(parser, self.help, self.examples)
         if self.changes:
             add_skip_checks(parser)
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run, and report every error as one line."""
-        self._color = not options["no_color"]
         style = self.stderr.style_func
         self.stdout = Printable(options.pop("stdout", None) or stream_of(self.stdout))
         self.stderr = Printable(options.pop("stderr", None) or stream_of(self.stderr))
@@ -77,6 +81,8 @@ class QueueCommand(BaseCommand):
             # Who reads has seen enough. Nothing may be left for Python to write when it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
+        except KeyboardInterrupt:
+            self.stop("Stopped by Ctrl-C. What was done before stays done.", INTERRUPTED)
         except JobNotFound as error:
             raise CommandError(printable_error(error), returncode=NOTHING_MATCHED) from error
         except QueueError as error:
@@ -99,19 +105,34 @@ class QueueCommand(BaseCommand):
                 "Nothing was changed.",
                 returncode=USAGE,
             )
-        self.stderr.write(f"{what} Go on? [y/N] ", ending="")
+        self.stderr.write(f"{what} Continue? [y/N] ", _plain, ending="")
         self.stderr.flush()
         try:
             answer = sys.stdin.readline().strip().lower()
         except KeyboardInterrupt:
-            self.stderr.write("")
-            answer = ""
+            self.stop("\nStopped. Nothing was changed.", INTERRUPTED)
         if answer not in ("y", "yes"):
-            raise CommandError("Stopped. Nothing was changed.")
+            self.stop("Stopped. Nothing was changed.", 1)
+
+    def stop(self, text: str, code: int) -> NoReturn:
+        """End the command because its user said so, which is no error."""
+        self.stderr.write(text, _plain)
+        sys.exit(code)
+
+    def remark(self, text: str) -> None:
+        """Write something beside the result, if there is something to say."""
+        if text:
+            self.stderr.write(printable_error(text), _plain)
 
     def rows(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table on a terminal, lines in a pipe."""
-        write_rows(self.stdout, columns, rows, color=self._color)
+        write_rows(self.stdout, columns, rows)
+
+    def entries(
+        self, columns: Sequence[str], entries: Iterable[tuple[Sequence[object], str]]
+    ) -> None:
+        """A table with a second line to each row, on a terminal."""
+        write_entries(self.stdout, columns, entries)
 
     def json(self, data: Mapping[str, Any]) -> None:
         """One JSON object on a line."""
@@ -192,6 +213,10 @@ class QueueCommand(BaseCommand):
 
     def _name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
+
+
+def _plain(text: str) -> str:
+    return text
 
 
 def printable_error(error: object) -> str:

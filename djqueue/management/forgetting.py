@@ -23,8 +23,6 @@ class ForgetCommand(QueueCommand):
 
     verb = "forget"
     """As in the record of who did what."""
-    names = False
-    """Whether the answer names the jobs that were deleted."""
 
     def forget(
         self,
@@ -49,7 +47,7 @@ class ForgetCommand(QueueCommand):
         with Progress(count) as progress:
             forgotten = failed_jobs.forget(selection, progress)
         self.audit(self.verb, forgotten, filters=filters, ids=ids)
-        named = self._named(which) if self.names and forgotten == count else ""
+        named = self._named(which) if forgotten == count else ""
         self.stdout.write(f"Deleted {number_of(forgotten, 'failed job')}.{named}")
 
     @staticmethod

@@ -23,6 +23,7 @@ __all__ = [
     "USAGE",
     "add_failed_filters",
     "add_force",
+    "add_ids",
     "add_json",
     "add_limit",
     "duration",
@@ -31,6 +32,7 @@ __all__ = [
     "moment_ago",
     "queue_names",
     "row_range",
+    "seconds_ahead",
 ]
 
 USAGE = 2
@@ -63,6 +65,20 @@ def moment_ago(text: str) -> datetime:
     return timezone.now() - timedelta(seconds=duration(text))
 
 
+def seconds_ahead(text: str) -> float:
+    """Seconds from now: ``now``, a duration, or a date and time."""
+    if text.strip().lower() == "now":
+        return 0.0
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None:
+        return duration(text)
+    moment = timezone.make_aware(found) if timezone.is_naive(found) else found
+    return max((moment - timezone.now()).total_seconds(), 0.0)
+
+
 def row_range(text: str) -> tuple[int, int]:
     """The first and the last row number: ``5-90``."""
     found = _RANGE.match(text.strip())
@@ -88,6 +104,13 @@ def queue_names(text: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def add_ids(parser: CommandParser, *, where: bool = True) -> None:
+    """Ids of stored jobs; with `where` also ``--connection``, to look there only."""
+    parser.add_argument("ids", nargs="+", metavar="ID", help="at least six characters of an id")
+    if where:
+        parser.add_argument("--connection", help="look there only (default: every connection)")
+
+
 def add_json(parser: CommandParser) -> None:
     """``--json``."""
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -102,7 +125,9 @@ def add_force(parser: CommandParser, *, dry_run: bool = True) -> None:
 
 def add_limit(parser: CommandParser) -> None:
     """``--limit``."""
-    parser.add_argument("--limit", type=int, default=50, help="show at most this many; 0: all (50)")
+    parser.add_argument(
+        "--limit", type=int, default=50, help="show at most this many; 0: all (default: 50)"
+    )
 
 
 def limit_of(options: Mapping[str, Any]) -> int | None:
@@ -118,7 +143,9 @@ def add_failed_filters(parser: CommandParser, *, rows: bool = False) -> None:
     parser.add_argument("--queue", help="only those of this queue")
     parser.add_argument("--name", help="only this job, by its stored name, as in shop.SendReceipt")
     parser.add_argument(
-        "--since", type=moment_ago, help="only those that failed in the last 90s, 30m, 12h, 7d"
+        "--since",
+        type=moment_ago,
+        help="only those that failed in the last 90s, 30m, 12h, 7d, or since a date and time",
     )
     if rows:
         parser.add_argument("--range", type=row_range, help="row numbers, as in 5-90")

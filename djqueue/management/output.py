@@ -7,23 +7,30 @@ import shutil
 import sys
 import time
 from datetime import datetime
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.management.base import OutputWrapper
 
 from djqueue.compat import stream_of
 from djqueue.text.printable import json_safe, lines, one_line
+from djqueue.text.width import cut, padded, width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
-__all__ = ["Printable", "Progress", "json_line", "moment", "write_rows"]
+__all__ = ["Printable", "Progress", "json_line", "moment", "write_entries", "write_rows"]
+
+T = TypeVar("T")
 
 GAP = "  "
+NARROWEST = 8
+"""Columns below which a column is not cut."""
+PAGE = 500
+"""Rows whose columns have the same widths."""
 BAR = 30
 
 
@@ -53,26 +60,33 @@ def _plain(value: object) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """A time as tables show it."""
+    """A time as pipes and `queue_show` have it."""
     return "-" if value is None else value.isoformat(sep=" ", timespec="seconds")
 
 
 def write_rows(
-    out: OutputWrapper,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    *,
-    color: bool = True,
+    out: OutputWrapper, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-    """A table with a head on a terminal; otherwise one line a row, its cells parted by tabs."""
-    cells = ([_cell(value) for value in row] for row in rows)
-    if not out.isatty():
-        for row in cells:
-            out.write("\t".join(row))
-    elif find_spec("rich") is not None:
-        _write_with_rich(out, columns, list(cells), color=color)
-    else:
-        _write_table(out, columns, list(cells))
+    """A table that fits the terminal; in a pipe one line a row, its cells separated by tabs. Both
+    begin with a head.
+    """
+    if out.isatty():
+        _write_table(out, columns, [(row, "") for row in rows])
+        return
+    head = [[column.upper() for column in columns]] if any(columns) else []
+    for row in chain(head, rows):
+        out.write("\t".join(map(_cell, row)))
+
+
+def write_entries(
+    out: OutputWrapper, columns: Sequence[str], entries: Iterable[tuple[Sequence[object], str]]
+) -> None:
+    """A table on a terminal whose rows have a second line, where there is something to say. It is
+    written in pages, each with columns of its own widths.
+    """
+    left = iter(entries)
+    while page := list(islice(left, PAGE)):
+        _write_table(out, columns, page)
 
 
 def _cell(value: object) -> str:
@@ -83,33 +97,34 @@ def _cell(value: object) -> str:
     return one_line(" ".join(text.split()))
 
 
-def _write_table(out: OutputWrapper, columns: Sequence[str], rows: list[list[str]]) -> None:
-    heads = [column.upper() for column in columns]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    room = shutil.get_terminal_size().columns
-    for row in [heads, *rows]:
-        line = GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        out.write(line if len(line) <= room else f"{line[: room - 1]}…")
-
-
-def _write_with_rich(
-    out: OutputWrapper, columns: Sequence[str], rows: list[list[str]], *, color: bool
+def _write_table(
+    out: OutputWrapper, columns: Sequence[str], rows: Sequence[tuple[Sequence[object], str]]
 ) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    room = shutil.get_terminal_size().columns
+    heads = [column.upper() for column in columns]
+    lines = [heads, *([_cell(value) for value in cells] for cells, _below in rows)]
+    widths = _widths(columns, lines, room)
+    for cells, below in zip(lines, ["", *(below for _cells, below in rows)], strict=True):
+        if not any(cells):
+            continue  # a table without a head
+        out.write(GAP.join(map(padded, cells, widths)).rstrip())
+        if below:
+            out.write(f"  ↳ {cut(_cell(below), room - 4)}")
 
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        # An id is there to be copied: never cut, never on two lines.
-        table.add_column(column.upper(), overflow="fold", no_wrap=column == "id")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(
-        file=stream_of(out),
-        color_system="auto" if color else None,
-    )
-    console.print(table)
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Return the widths of columns that fill at most `room`, as far as that is possible: the widest
+    ones are cut. An id is there to be copied, and is never cut.
+    """
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    over = sum(widths) + len(GAP) * (len(widths) - 1) - room
+    while over > 0:
+        at = max(range(len(widths)), key=lambda each: (columns[each] != "id") * widths[each])
+        if columns[at] == "id" or widths[at] <= NARROWEST:
+            break
+        widths[at] -= 1
+        over -= 1
+    return widths
 
 
 class Progress:
@@ -118,7 +133,8 @@ class Progress:
     Nothing is shown for what takes less than 2 s.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None = None) -> None:
+        """`total`: how many there are, where that is known."""
         self._total = total
         self._begun = self._reported = time.monotonic()
         self._shown = False
@@ -135,13 +151,21 @@ class Progress:
             return
         self._reported = now
         self._shown = True
-        text = f"{done:,}/{self._total:,}  {100 * done // max(self._total, 1)}%"
-        if not self._terminal:
-            sys.stderr.write(f"{text}\n")
-            return
-        full = BAR * done // max(self._total, 1)
-        sys.stderr.write(f"\r  {'█' * full}{'░' * (BAR - full)}  {text}\x1b[K")
+        if self._total is None:
+            text = bar = f"{done:,}"
+        else:
+            total = max(self._total, done, 1)
+            full = BAR * done // total
+            text = f"{done:,}/{total:,}  {100 * done // total}%"
+            bar = f"{'█' * full}{'░' * (BAR - full)}  {text}"
+        sys.stderr.write(f"\r  {bar}\x1b[K" if self._terminal else f"{text}\n")
         sys.stderr.flush()
+
+    def counted(self, items: Iterable[T]) -> Iterator[T]:
+        """Return the items, and show how many have been taken."""
+        for number, item in enumerate(items, 1):
+            yield item
+            self(number)
 
     def __exit__(
         self,

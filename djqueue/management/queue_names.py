@@ -8,9 +8,17 @@ from djqueue.conf import did_you_mean, settings
 from djqueue.dispatch.connections import queues
 from djqueue.errors import QueueError
 from djqueue.jobs import registry
-from djqueue.operations import status
+from djqueue.operations import failed_jobs, status
 
-__all__ = ["unknown_queue"]
+__all__ = ["mistyped", "mistyped_failed", "unknown_queue"]
+
+
+def mistyped(connection: str | None, queue: str | None) -> str:
+    """Return `unknown_queue` behind a space, where a queue was named."""
+    if queue is None:
+        return ""
+    found = filter(None, (unknown_queue(each, queue) for each in queues[connection].members))
+    return "".join(f" {text}" for text in found)
 
 
 def unknown_queue(connection: str, queue: str) -> str:
@@ -36,10 +44,22 @@ def unknown_queue(connection: str, queue: str) -> str:
     )
 
 
-def _named(connection: str) -> set[str]:
+def mistyped_failed(queue: str | None) -> str:
+    """Return a remark, behind a space, about a queue of which no job has failed, and that no code
+    names. Return an empty text for any other queue, and for None.
+    """
+    if queue is None:
+        return ""
+    named = _named(*settings().connections) | failed_jobs.queues()
+    if queue in named:
+        return ""
+    return f' No job, route or failed job names the queue "{queue}".{did_you_mean(queue, named)}'
+
+
+def _named(*connections: str) -> set[str]:
     """Return the queues that settings and jobs name."""
     ours = settings()
     found = {route.queue for route in ours.routes.values()}
     found |= {spec.options.queue for spec in registry.all()}
-    found.add(ours.connections[connection].queue)
+    found |= {ours.connections[each].queue for each in connections}
     return {name for name in found if name}

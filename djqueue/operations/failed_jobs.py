@@ -50,6 +50,7 @@ __all__ = [
     "let_go",
     "listed",
     "named",
+    "queues",
     "resolve",
     "slices",
     "some_ids",
@@ -171,6 +172,11 @@ def resolve(texts: Sequence[str]) -> Found:
 def count(selection: Selection = ALL) -> int:
     """Return the number of failed jobs that match."""
     return table().filter(selection.condition()).count()
+
+
+def queues() -> set[str]:
+    """Return the queues of which jobs have failed."""
+    return set(table().order_by().values_list("queue", flat=True).distinct())
 
 
 def some_ids(selection: Selection, at_most: int) -> list[str]:

@@ -22,7 +22,7 @@ _DIGITS = re.compile(r"[0-9a-f]{1,32}\Z")
 
 def digits(text: str) -> str:
     """Return the hexadecimal digits of an id or a part of one. Raises `JobNotFound`."""
-    found = text.strip().replace("-", "").lower()
+    found = text.strip("… ").replace("-", "").lower()
     if _DIGITS.match(found):
         if len(found) >= SHORTEST:
             return found

@@ -76,6 +76,8 @@ def run(monkeypatch):
         except CommandError as error:
             code = error.returncode
             err.write(f"{error}\n")
+        except SystemExit as ended:
+            code = ended.code
         return Ended(code, out.getvalue(), err.getvalue())
 
     return run

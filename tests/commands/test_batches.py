@@ -26,7 +26,8 @@ def test_batches_are_listed_newest_first(run):
     older = dispatched(jobs.number.bind(1))
     newer = dispatched(jobs.number.bind(1), jobs.number.bind(2))
     work(max_jobs=2)
-    lines = run("queue_batches").out.splitlines()
+    head, *lines = run("queue_batches").out.splitlines()
+    assert head.startswith("ID\tNAME\tSTATE")
     assert [line.split("\t")[0] for line in lines] == [newer.pk, older.pk]
     assert lines[0].split("\t")[1:7] == ["Import", "running", "50", "2", "1", "0"]
     (first, second) = map(json.loads, run("queue_batches", "--json").out.splitlines())

@@ -160,5 +160,5 @@ def test_what_is_pushed_by_somebody_else_is_no_danger_either(run):
     text = payload.encode(head, id, 1.0, {})
     queues["database"].driver.push([OutgoingJob(id, "mail", FORGED, text)])
     done = run("queue_jobs", "--queue", "mail")
-    assert len(done.lines) == 1
+    assert len(done.lines) == 2
     assert not unfit(done.out, "\n\t")

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class Command(QueueCommand):
-    help = "Write a new job into an app, as in: make_job shop SendReceipt"
+    help = "Write a new job into an app's jobs.py. Existing code is not changed."
+    examples = ("make_job shop SendReceipt", "make_job shop send_receipt --function")
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:

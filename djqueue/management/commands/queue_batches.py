@@ -3,19 +3,28 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from django.utils import timezone
+
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_json, add_limit, limit_of
 from djqueue.operations import batches
-from djqueue.operations.words import number_of
+from djqueue.operations.words import number_of, relative
+from djqueue.text.short_ids import short
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.core.management.base import CommandParser
 
 COLUMNS = ("id", "name", "state", "progress", "jobs", "pending", "failed", "created_at")
 
 
+SHORT = ("created", "name", "state", "progress", "pending", "failed", "id")
+
+
 class Command(QueueCommand):
-    help = "The batches, newest first; or one of them: shown, cancelled or closed."
+    help = "List the batches, newest first; or show, cancel or close one of them."
+    examples = ("queue_batches --limit 10", "queue_batches 8c5aec13 --cancel")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", nargs="?", metavar="ID", help="one batch")
@@ -49,6 +58,9 @@ class Command(QueueCommand):
         if options["json"]:
             for each in described:
                 self.json(each)
+        elif self.stdout.isatty():
+            now = timezone.now()
+            self.rows(SHORT, (_short(each, now) for each in described))
         else:
             self.rows(COLUMNS, ([each[name] for name in COLUMNS] for each in described))
         if next(found, None) is not None:
@@ -66,3 +78,11 @@ class Command(QueueCommand):
             self.stdout.write(f"{done} {number_of(1, 'batch')}.\n    {id}")
         else:
             self.stderr.write(f"Batch {id} was finished, or {done.lower()} before.")
+
+
+def _short(described: dict[str, Any], now: datetime) -> list[object]:
+    """Return the cells of a line on a terminal."""
+    created, progress = described["created_at"], f"{described['progress']} %"
+    when = "-" if created is None else relative(created, now)
+    middle = [described[name] for name in ("pending", "failed")]
+    return [when, described["name"], described["state"], progress, *middle, short(described["id"])]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.dispatch.connections import QueueConnection, queues
+from djqueue.dispatch.connections import queues
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_force, queue_names
 from djqueue.management.queue_names import unknown_queue
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 class Command(QueueCommand):
-    help = "Delete everything that waits in a queue or is delayed; what runs is spared."
+    help = "Delete everything that waits in a queue or is delayed. Running jobs are not touched."
+    examples = (
+        "queue_clear --queue mail --dry-run",
+        "queue_clear redis --queue high,default --force",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("connection", nargs="?", help="the default one, if not given")
-        parser.add_argument("--queue", help="one or several: high,default (the connection's own)")
+        parser.add_argument("connection", nargs="?", help="(default: the default connection)")
+        parser.add_argument(
+            "--queue", help="one or several: high,default (default: the connection's own)"
+        )
         add_force(parser)
-
-    def remark(self, chosen: list[tuple[QueueConnection, str]], cleared: int) -> None:
-        """A word about names that may be mistyped, where nothing was found."""
-        for member, name in chosen if not cleared else ():
-            if text := unknown_queue(member.name, name):
-                self.stderr.write(text)
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked = queues[options["connection"]]
@@ -45,4 +45,5 @@ class Command(QueueCommand):
         cleared = sum(member.clear(name) for member, name in chosen)
         self.audit("clear", cleared, filters={"queues": places})
         self.stdout.write(f"Deleted {number_of(cleared, 'job')} from {places}.")
-        self.remark(chosen, cleared)
+        for member, name in chosen if not cleared else ():
+            self.remark(unknown_queue(member.name, name))

@@ -6,6 +6,7 @@ from djqueue.drivers.base import State
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
+from djqueue.management.queue_names import mistyped
 from djqueue.operations import changes, results, selection
 from djqueue.operations.words import listed, number_of
 
@@ -23,12 +24,16 @@ USE_EVEN_RUNNING = (
 
 class Command(QueueCommand):
     help = (
-        "Delete queued jobs: waiting, delayed and stuck ones, and running ones with --even-running."
+        "Delete queued jobs: waiting, delayed and stuck ones; with --even-running also running "
+        "ones. Ids act at once; filters ask first."
     )
+    examples = ("queue_delete 7c1f9e01", "queue_delete --queue mail --state stuck --dry-run")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ids", nargs="*", metavar="ID")
-        parser.add_argument("--connection", help="the default one for filters; any for ids")
+        parser.add_argument("ids", nargs="*", metavar="ID", help="at least six characters of an id")
+        parser.add_argument(
+            "--connection", help="where to look (default: all for ids, the default one for filters)"
+        )
         parser.add_argument("--queue", help="every job of this queue")
         parser.add_argument("--state", choices=[state.value for state in State])
         parser.add_argument("--name", help="every job of this stored name")
@@ -59,9 +64,11 @@ class Command(QueueCommand):
         elif options["even_running"]:
             states.append(State.RESERVED)
         found = selection.matching(options["connection"], options["queue"], states, options["name"])
-        targets = selection.targets(found)
+        with Progress() as progress:
+            targets = selection.targets(progress.counted(found))
         if not targets:
-            raise self.nothing_matched("No job matched. Nothing was changed.")
+            hint = mistyped(options["connection"], options["queue"])
+            raise self.nothing_matched(f"No job matched. Nothing was changed.{hint}")
         return targets
 
     def _delete(self, targets: list[Target], options: dict[str, Any], *, ask: bool = False) -> None:

@@ -12,6 +12,7 @@ from djqueue.jobs.definition.spec import spec_of
 from djqueue.management import typed
 from djqueue.management.base import USAGE, QueueCommand
 from djqueue.management.options import add_json, duration
+from djqueue.management.queue_names import unknown_queue
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 
 class Command(QueueCommand):
-    help = "Dispatch a job by its stored name, as in: queue_dispatch shop.SendReceipt order=42"
+    help = (
+        "Dispatch a job by its stored name. Each argument is read as its annotation says: a model "
+        "is its primary key, a date is in ISO 8601, a list or dict in JSON."
+    )
+    examples = (
+        "queue_dispatch shop.SendReceipt order=42 --delay 10m",
+        """queue_dispatch shop.SendReceipt --args '{"order": 42}' --sync""",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="as in shop.SendReceipt")
@@ -29,9 +37,11 @@ class Command(QueueCommand):
         parser.add_argument(
             "--args", dest="data", help="""all arguments as JSON: '{"order": 42}'"""
         )
-        parser.add_argument("--connection")
-        parser.add_argument("--queue")
-        parser.add_argument("--delay", type=duration, help="seconds, or 30m, 12h, 7d")
+        parser.add_argument("--connection", help="(default: the job's own)")
+        parser.add_argument("--queue", help="(default: the job's own)")
+        parser.add_argument(
+            "--delay", type=duration, help="seconds, or 30m, 12h, 7d (default: the job's own)"
+        )
         parser.add_argument("--sync", action="store_true", help="run it here, now")
         add_json(parser)
 
@@ -44,6 +54,8 @@ class Command(QueueCommand):
             return
         spec = spec_of(job)
         plan = plan_of(spec, job._using)
+        if options["queue"]:
+            self.remark(unknown_queue(plan.connection, plan.queue))
         dispatched = dispatch(job)
         self.audit(
             "dispatch",

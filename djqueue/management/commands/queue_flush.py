@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 class Command(ForgetCommand):
     help = "Delete all failed jobs, or those that failed a while ago. It asks first."
+    examples = ("queue_flush --dry-run", "queue_flush --hours 48 --force")
     verb = "flush"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--hours", type=float, help="only those that failed longer ago")
+        parser.add_argument(
+            "--hours", type=float, help="only those that failed longer ago (default: all)"
+        )
         add_force(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

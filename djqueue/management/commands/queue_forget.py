@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.management.forgetting import ForgetCommand
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
+from djqueue.management.queue_names import mistyped_failed
 from djqueue.operations import failed_jobs
 from djqueue.operations.failed_jobs import ALL
 
@@ -12,11 +13,16 @@ if TYPE_CHECKING:
 
 
 class Command(ForgetCommand):
-    help = "Delete failed jobs, by id or by filter. They cannot be retried after that."
-    names = True
+    help = (
+        "Delete failed jobs. They cannot be retried after that. Ids act at once; filters ask first."
+    )
+    examples = (
+        "queue_forget 7c1f9e01",
+        "queue_forget --name shop.SendReceipt --since 1h --dry-run",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ids", nargs="*", metavar="ID")
+        parser.add_argument("ids", nargs="*", metavar="ID", help="at least six characters of an id")
         add_failed_filters(parser, rows=True)
         add_force(parser)
 
@@ -32,5 +38,6 @@ class Command(ForgetCommand):
             self.report_unknown(found.unknown, known)
             return
         if not failed_jobs.count(filters):
-            raise self.nothing_matched("No failed job matched. Nothing was changed.")
+            hint = mistyped_failed(options["queue"])
+            raise self.nothing_matched(f"No failed job matched. Nothing was changed.{hint}")
         self.forget(filters, options, ask=True, filters=filters.described())

@@ -3,24 +3,42 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from django.utils import timezone
+
 from djqueue.drivers.base import State
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_json, add_limit, limit_of
-from djqueue.operations.describe import describe_job, name_for_people
-from djqueue.operations.selection import EVERY_STATE, matching
+from djqueue.management.queue_names import mistyped
+from djqueue.operations.reports.listing import (
+    arguments_line,
+    attempts_of,
+    listed_job,
+    shown_name,
+)
+from djqueue.operations.selection import EVERY_STATE, Listed, matching
+from djqueue.operations.words import relative
+from djqueue.text.short_ids import short
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
     from django.core.management.base import CommandParser
 
-    from djqueue.drivers.base import StoredJob
+COLUMNS = ("when", "name", "queue", "state", "attempts", "id")
+PIPED = ("id", "name", "queue", "state", "attempts", "available_at")
 
 
 class Command(QueueCommand):
-    help = "The jobs that a connection holds: those that run first, then as they would run."
+    help = (
+        "List the jobs that a connection holds: those that run first, then in the order in which "
+        "they would run."
+    )
+    examples = ("queue_jobs --queue mail --state delayed", "queue_jobs redis --limit 0 --json")
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("connection", nargs="?", help="the default one, if not given")
+        parser.add_argument("connection", nargs="?", help="(default: the default connection)")
         parser.add_argument("--queue", help="only this queue")
         parser.add_argument("--state", choices=[state.value for state in State])
         parser.add_argument("--name", help="only this job, by its stored name")
@@ -35,14 +53,36 @@ class Command(QueueCommand):
         shown = islice(found, options["limit"] or None)
         if options["json"]:
             for each in shown:
-                self.json(describe_job(*each))
+                self.json(listed_job(*each))
+        elif self.stdout.isatty():
+            self._write(shown, options)
         else:
-            columns = ("id", "name", "queue", "state", "attempts", "available_at")
-            self.rows(columns, (_cells(each.job) for each in shown))
+            self.rows(PIPED, (_cells(listed_job(*each)) for each in shown))
         if next(found, None) is not None:
-            self.stderr.write(f"These are the first {options['limit']}; --limit 0 shows all.")
+            self.remark(f"These are the first {options['limit']}; --limit 0 shows all.")
+
+    def _write(self, found: Iterable[Listed], options: Mapping[str, Any]) -> None:
+        jobs = list(found)
+        now = timezone.now()
+        if jobs:
+            self.entries(COLUMNS, (_entry(listed_job(*each), now) for each in jobs))
+            return
+        filtered = options["queue"] or options["state"] or options["name"]
+        text = "No job matched." if filtered else "No jobs."
+        self.stdout.write(f"{text}{mistyped(options['connection'], options['queue'])}")
 
 
-def _cells(job: StoredJob) -> list[object]:
-    name = name_for_people(job.name, job.payload)
-    return [job.id, name, job.queue, job.state, job.attempts, job.available_at]
+def _entry(known: Mapping[str, Any], now: datetime) -> tuple[tuple[object, ...], str]:
+    moment = known["reserved_at"] or known["available_at"]
+    when = "-" if moment is None else relative(moment, now)
+    name, attempts = shown_name(known), attempts_of(known)
+    cells = (when, name, known["queue"], known["state"], attempts, short(known["id"]))
+    worker = f"worker {known['worker']}" if known["worker"] else ""
+    parts = (worker, known["last_error"], arguments_line(known["arguments"]))
+    return cells, " · ".join(filter(None, parts))
+
+
+def _cells(known: Mapping[str, Any]) -> list[object]:
+    """Return the cells of a line in a pipe."""
+    keys = ("queue", "state", "attempts", "available_at")
+    return [known["id"], shown_name(known), *(known[key] for key in keys)]

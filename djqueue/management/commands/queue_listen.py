@@ -13,6 +13,7 @@ class Command(queue_work.Command):
         "queue_work for development: takes what queue_work takes, and restarts the worker when "
         "the code changes, after the jobs that run have ended."
     )
+    examples = ("queue_listen", "queue_listen --queue high,default --tries 3")
 
     _arguments: tuple[str, ...] = ()
 

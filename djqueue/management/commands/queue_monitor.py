@@ -20,17 +20,21 @@ if TYPE_CHECKING:
 class Command(QueueCommand):
     help = (
         "Exit with 4, and send the signal queue_busy, when a queue holds too many waiting jobs or "
-        "one waits too long."
+        "one waits too long. For a scheduler such as cron, or a probe."
+    )
+    examples = (
+        "queue_monitor redis:default,database:mail --max 1000 --max-age 5m",
+        "queue_monitor mail --max 100 --json",
     )
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("queues", help="as in redis:default,database:mail")
         parser.add_argument(
-            "--max", type=int, default=1000, help="alert when this many jobs wait (1000)"
+            "--max", type=int, default=1000, help="alert when this many jobs wait (default: 1000)"
         )
         parser.add_argument(
-            "--max-age", type=duration, help="alert when one waits for so long: 300, 5m"
+            "--max-age", type=duration, help="alert when one has waited this long: 300, 5m"
         )
         add_json(parser)
 
@@ -47,8 +51,8 @@ class Command(QueueCommand):
             self.rows(columns, map(_row, found))
         for each in found:
             one = each.status
-            if not any(one.counts[:3]) and (text := unknown_queue(one.connection, one.queue)):
-                self.stderr.write(text)
+            if not any(one.counts[:3]):
+                self.remark(unknown_queue(one.connection, one.queue))
         over = [each for each in found if each.over]
         if over:
             raise CommandError("\n".join(map(_alert, over)), returncode=OVER)

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Command(QueueCommand):
-    help = "Let workers begin no more jobs of a queue; those that run end as usual."
+    help = "Let workers begin no more jobs of a queue. Those that run end as usual."
+    examples = (
+        'queue_pause mail redis:slow --for 30m --reason "SMTP is down"',
+        "queue_pause --all --for 1h",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("queues", nargs="*", metavar="[connection:]queue")
@@ -25,7 +29,7 @@ class Command(QueueCommand):
             type=duration,
             dest="for_",
             metavar="30m",
-            help="pause for this long; without it, until queue_resume",
+            help="pause for this long (default: until queue_resume)",
         )
         parser.add_argument("--reason", default="", help="why, for others to read")
 
@@ -44,5 +48,4 @@ class Command(QueueCommand):
             place = f"{connection}:{queue}"
             self.audit("pause", 1, filters={"queues": place, **shown})
             self.stdout.write(f"{place} is paused {until}.")
-            if text := unknown_queue(connection, queue):
-                self.stderr.write(text)
+            self.remark(unknown_queue(connection, queue))

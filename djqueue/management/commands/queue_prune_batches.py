@@ -18,10 +18,14 @@ STATES["cancelled"] = batches.CANCELLED
 
 class Command(QueueCommand):
     help = "Delete batches that are old enough, without asking: for a scheduler such as cron."
+    examples = (
+        "queue_prune_batches --hours 24 --unfinished 72",
+        "queue_prune_batches --cancelled 24",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--hours", type=float, default=24, help="those that finished longer ago (24: a day)"
+            "--hours", type=float, default=24, help="those that finished longer ago (default: 24)"
         )
         parser.add_argument(
             "--unfinished", type=float, help="those dispatched longer ago that did not finish"

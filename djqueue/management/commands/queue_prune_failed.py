@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 
 class Command(ForgetCommand):
     help = "Delete failed jobs that are old enough, without asking: for a scheduler such as cron."
+    examples = ("queue_prune_failed --hours 168", "queue_prune_failed --hours 24 --dry-run")
     verb = "prune"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--hours", type=float, default=168, help="those that failed longer ago (168: a week)"
+            "--hours",
+            type=float,
+            default=168,
+            help="those that failed longer ago (default: 168, a week)",
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be done")
 

@@ -6,6 +6,7 @@ from djqueue.drivers.base import Change, State
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_force
 from djqueue.management.output import Progress
+from djqueue.management.queue_names import mistyped
 from djqueue.operations import changes, results, selection
 from djqueue.operations.words import listed, number_of
 
@@ -15,22 +16,34 @@ if TYPE_CHECKING:
     from djqueue.operations.results import Target
 
 
-ONLY_STUCK = "A stuck job is one whose worker is gone."
+ONLY_STUCK = "A stuck job is one whose worker is gone. --now is for delayed jobs."
 
 
 class Command(QueueCommand):
-    help = "Put stuck jobs back to waiting: reserved ones whose worker is gone."
+    help = (
+        "Put stuck jobs back to waiting: reserved ones whose worker is gone. With --now, let "
+        "delayed jobs run now."
+    )
+    examples = (
+        "queue_release --stuck --queue mail --dry-run",
+        "queue_release 7c1f9e01 --now",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ids", nargs="*", metavar="ID")
+        parser.add_argument("ids", nargs="*", metavar="ID", help="at least six characters of an id")
         parser.add_argument("--stuck", action="store_true", help="every stuck job")
-        parser.add_argument("--connection", help="the default one for --stuck; any for ids")
+        parser.add_argument("--now", action="store_true", help="let delayed jobs run now")
+        parser.add_argument(
+            "--connection", help="where to look (default: all for ids, the default one for --stuck)"
+        )
         parser.add_argument("--queue", help="with --stuck: only this queue")
         add_force(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if bool(options["ids"]) == options["stuck"]:
             raise self.usage("Give ids, or --stuck.")
+        if options["now"] and options["stuck"]:
+            raise self.usage("--now is for delayed jobs: give their ids.")
         if options["ids"]:
             chosen = selection.choose(options["ids"], options["connection"])
             self._release(chosen.targets, options)
@@ -39,7 +52,8 @@ class Command(QueueCommand):
         found = selection.matching(options["connection"], options["queue"], [State.STUCK])
         targets = selection.targets(found)
         if not targets:
-            raise self.nothing_matched("No job is stuck. Nothing was changed.")
+            hint = mistyped(options["connection"], options["queue"])
+            raise self.nothing_matched(f"No job is stuck. Nothing was changed.{hint}")
         self._release(targets, options, ask=True)
 
     def _release(
@@ -51,8 +65,10 @@ class Command(QueueCommand):
             return
         if ask:
             self.confirm(f"{which}\nThis releases {number_of(len(targets), 'stuck job')}.", options)
+        what = Change.RUN_NOW if options["now"] else Change.RELEASE
         with Progress(len(targets)) as progress:
-            result = changes.change(Change.RELEASE, targets, progress)
+            result = changes.change(what, targets, progress)
         filters = {key: options[key] for key in ("connection", "queue")}
-        self.report("release", "Released", result, filters, by_id=not ask)
+        verb = "run now" if options["now"] else "release"
+        self.report(verb, "Released", result, filters, by_id=not ask)
         self.report_left(result, "released", {results.NOT_STUCK: ONLY_STUCK}, by_id=not ask)

@@ -8,6 +8,7 @@ from djqueue.management.base import QueueCommand
 
 class Command(QueueCommand):
     help = "Ask every worker to finish its jobs and stop, so that its supervisor restarts it."
+    examples = ("queue_restart", "queue_restart --skip-checks")
 
     def handle(self, *args: Any, **options: Any) -> None:
         controls.request_restart(by=self.operator())

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.dispatch import controls
 from djqueue.management.base import QueueCommand
+from djqueue.management.queue_names import unknown_queue
 from djqueue.operations.status import split_target
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 class Command(QueueCommand):
     help = "End the pause of a queue."
+    examples = ("queue_resume mail redis:slow", "queue_resume --all")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("queues", nargs="*", metavar="[connection:]queue")
@@ -39,3 +41,4 @@ class Command(QueueCommand):
             )
         else:
             self.stdout.write(f"{place} is resumed." if ended else f"{place} was not paused.")
+            self.remark("" if ended else unknown_queue(connection, queue))

@@ -7,6 +7,7 @@ from django.core.management.base import CommandError
 from djqueue.management.base import QueueCommand, printable_error
 from djqueue.management.options import add_failed_filters, add_force, failed_selection
 from djqueue.management.output import Progress
+from djqueue.management.queue_names import mistyped_failed
 from djqueue.operations import audit as auditing
 from djqueue.operations import failed_jobs
 from djqueue.operations.failed_jobs import ALL, Selection
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
 class Command(QueueCommand):
     help = (
         "Move failed jobs back to their queues, under the same ids. Attempts are counted from 0 "
-        "again, and a retry_until from the retry."
+        "again, and a retry_until from the retry. Ids act at once; all and filters ask first."
     )
+    examples = ("queue_retry 7c1f9e01", "queue_retry --name shop.SendReceipt --since 1h --dry-run")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ids", nargs="*", metavar="ID", help="ids, or the word all")
+        parser.add_argument(
+            "ids",
+            nargs="*",
+            metavar="ID",
+            help="at least six characters of an id, or the word all",
+        )
         add_failed_filters(parser, rows=True)
         add_force(parser)
 
@@ -43,7 +50,8 @@ class Command(QueueCommand):
             return
         count = failed_jobs.count(filters)
         if not count and filters != ALL:
-            raise self.nothing_matched("No failed job matched. Nothing was changed.")
+            hint = mistyped_failed(options["queue"])
+            raise self.nothing_matched(f"No failed job matched. Nothing was changed.{hint}")
         if not count:
             self.stdout.write("There are no failed jobs.")
             return

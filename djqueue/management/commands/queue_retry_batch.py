@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 class Command(QueueCommand):
     help = "Retry the members of batches that have failed. They run although it may be cancelled."
+    examples = ("queue_retry_batch 8c5aec13", "queue_retry_batch 8c5aec13 77fe0142")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("ids", nargs="+", metavar="ID", help="batches")

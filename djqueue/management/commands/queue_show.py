@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 
 class Command(QueueCommand):
-    help = "All about one job, queued or failed: arguments, earlier attempts, traceback."
+    help = "Show all about one job, queued or failed: arguments, earlier attempts, traceback."
+    examples = ("queue_show 7c1f9e01", "queue_show 7c1f9e01 --connection redis --json")
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "id", help="the dispatch's uuid, or six or more characters of its end or beginning"
         )
-        parser.add_argument("--connection", help="look there only")
+        parser.add_argument("--connection", help="look there only (default: every connection)")
         add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

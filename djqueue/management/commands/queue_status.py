@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 class Command(QueueCommand):
-    help = "Every queue with what it holds, its workers, and what is wrong with it."
+    help = "Show every queue with what it holds, its workers, and what is wrong with it."
+    examples = ("queue_status", "queue_status redis --json")
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("connection", nargs="?", help="only this connection")
+        parser.add_argument("connection", nargs="?", help="only this connection (default: all)")
         add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

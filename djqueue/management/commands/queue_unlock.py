@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue.dispatch.unique.held import held, unlock
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import add_json
+from djqueue.text.short_ids import short
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 class Command(QueueCommand):
     help = "Free the unique key of a job, or list the keys that jobs have."
+    examples = ("queue_unlock", "queue_unlock shop.Reindex:seoul")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key", nargs="?", help="without it, the keys are listed")
@@ -29,6 +31,8 @@ class Command(QueueCommand):
             for each in found:
                 self.json(each._asdict())
             return
+        if self.stdout.isatty():
+            found = [each._replace(job=short(each.job)) for each in found]
         self.rows(("key", "job", "connection", "queue"), found)
 
     def _unlock(self, key: str) -> None:

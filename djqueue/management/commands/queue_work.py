@@ -6,10 +6,11 @@ import os
 import sys
 import threading
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from djqueue.checks.deployment import sqlite_waits
 from djqueue.compat import stream_of
@@ -20,6 +21,7 @@ from djqueue.drivers.base import Capabilities, Driver
 from djqueue.errors import QueueError
 from djqueue.jobs import discovery
 from djqueue.management.checking import add_skip_checks, refuse_errors
+from djqueue.management.help import ManPage, describe
 from djqueue.management.options import USAGE, queue_names
 from djqueue.management.queue_names import unknown_queue
 from djqueue.text.masking import masked_text
@@ -38,33 +40,41 @@ _AS_TYPED = (
 
 
 class Command(BaseCommand):
-    help = "Run the jobs of a connection's queues. One line a job; Ctrl-C finishes the current job."
+    help = "Run jobs until stopped. Ctrl-C finishes the current jobs first; a second one ends them."
+    examples: ClassVar[Sequence[str]] = (
+        "queue_work database --queue high,default --workers 4",
+        "queue_work --stop-when-empty --tries 3 --timeout 300",
+    )
     requires_system_checks = ()  # workers start often; `check` has its own command
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """With examples at the end of the help."""
+        parser = super().create_parser(prog_name, subcommand, formatter_class=ManPage, **kwargs)
+        describe(parser, self.help, self.examples)
+        return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
-        add("connection", nargs="?", help="One of DJQUEUE['CONNECTIONS']; the default one.")
-        add("--queue", help="Queues, best first: high,default. The connection's own.")
-        add("--once", action="store_true", help="Run one job if one waits, and stop.")
-        add("--stop-when-empty", action="store_true", help="Stop when nothing waits.")
-        add("--sleep", type=float, default=3.0, help="Seconds between polls, without a wake-up.")
-        add("--tries", type=int, help="Attempts of a job that sets no tries; 0: no limit.")
-        add("--timeout", type=float, help="Seconds for a job that sets no timeout; 0: no limit.")
-        add("--backoff", help="Seconds before the next attempt, or a list: 10,60.")
-        add("--max-jobs", type=int, help="Stop after this many jobs.")
-        add("--max-time", type=float, help="Stop after this many seconds.")
-        add(
-            "--memory",
-            type=int,
-            help="Stop (code 12) if a child uses more MB than this after a job.",
-        )
-        add("--memory-kill", type=int, help="Kill a child that uses more MB than this in a job.")
-        add("--rest", type=float, default=0.0, help="Seconds of rest after each job.")
-        add("--grace", type=float, help="Seconds a job may go on after TERM; 30.")
-        add("--workers", help="Children; auto: one a core; 0: run jobs right here. One.")
-        add("--max-workers", type=int, help="The most children that --workers auto starts.")
-        add("--name", help="Name shown in listings.")
-        add("--json", action="store_true", help="One JSON object a line.")
+        add("connection", nargs="?", help="(default: the default connection)")
+        add("--queue", help="best first: high,default (default: the connection's own)")
+        add("--once", action="store_true", help="run one job if one waits, and stop")
+        add("--stop-when-empty", action="store_true", help="stop when nothing waits")
+        add("--sleep", type=float, default=3.0, help=_of("seconds between polls", 3))
+        add("--tries", type=int, help=_of("attempts of jobs that set no tries; 0: no limit", 1))
+        add("--timeout", type=float, help=_of("seconds for jobs that set none; 0: no limit", 60))
+        add("--backoff", help=_of("seconds before the next attempt, or a list: 10,60", 0))
+        add("--max-jobs", type=int, help=_of("stop after this many jobs"))
+        add("--max-time", type=float, help=_of("stop after this many seconds"))
+        stop = "stop with exit code 12 when a child uses more MB than this after a job"
+        add("--memory", type=int, help=_of(stop))
+        kill = "kill a child that uses more MB than this during a job"
+        add("--memory-kill", type=int, help=_of(kill))
+        add("--rest", type=float, default=0.0, help=_of("seconds of rest after each job", 0))
+        add("--grace", type=float, help=_of("seconds that a job may go on after TERM", 30))
+        add("--workers", help=_of("children; auto: one a core; 0: run jobs in this process", 1))
+        add("--max-workers", type=int, help=_of("the most children that --workers auto starts"))
+        add("--name", help="name shown in listings (default: host:pid)")
+        add("--json", action="store_true", help="one JSON object a line")
         add_skip_checks(parser)
 
     def handle(self, **given: Any) -> None:
@@ -176,6 +186,11 @@ class Command(BaseCommand):
                 f'Connection "{options.connection}" keeps no jobs, so there is nothing to work on.'
                 " Name another connection, or change DEFAULT in DJQUEUE."
             )
+
+
+def _of(text: str, default: float | None = None) -> str:
+    """Return the help of an option with its default."""
+    return f"{text} (default: {'no limit' if default is None else default})"
 
 
 def _have_streams() -> None:
