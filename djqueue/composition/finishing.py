@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from djqueue.composition.follower import BoundJobs
+from djqueue.composition.follower import BoundJobs, StopRequests
 from djqueue.composition.pushing import push
 from djqueue.composition.unique import UniqueKeys
 from djqueue.dispatch.connections import driver_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import Session
 
 
-_FOLLOWERS = (Results(), BoundJobs(), UniqueKeys())
+_FOLLOWERS = (Results(), BoundJobs(), UniqueKeys(), StopRequests())
 
 
 def finish_for(session: Session, connection: str, ask: Ask = ask_directly) -> Finish:

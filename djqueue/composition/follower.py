@@ -12,6 +12,7 @@ from djqueue.composition.batches.counting import Ends
 from djqueue.composition.chains import steps
 from djqueue.composition.chains.steps import Push
 from djqueue.conf import settings
+from djqueue.dispatch import controls
 from djqueue.dispatch.connections import queues
 from djqueue.errors import ConfigurationError
 from djqueue.payload.links import Links, links_of, may_be_linked, needs_guard, with_links
@@ -59,12 +60,30 @@ class BoundJobs:
 
     def _advance(self, alias: str, links: Links, end: End) -> list[Push]:
         """The next step of a chain; or what runs because it broke."""
+        if end.outcome.decision.action is Action.CANCEL:
+            steps.give_up(alias, [links.chain])
+            return []
         if _failed(end):
             gone = not self._keeps_failures or settings().failed_jobs is None
             return steps.break_off(alias, links.chain, for_good=gone)
         steps.add(alias, links.chain, end.outcome.passed_on)
         following = links._replace(step=links.step + 1, previous=previous_of(end), push="")
         return [_fitted(push) for push in steps.take_next(alias, links.chain, following)]
+
+
+class StopRequests:
+    """The request to stop a job goes with the job, which tells the operator that it was stopped."""
+
+    only_bound = True
+
+    def wants(self, end: End) -> bool:
+        """Whether the job was stopped."""
+        return end.outcome.decision.action is Action.CANCEL
+
+    def within(self, ends: Sequence[End], alias: str) -> list[Push]:
+        """Delete the rows of the requests."""
+        controls.forget_stops([end.id for end in ends])
+        return []
 
 
 def _failed(end: End) -> bool:

@@ -1,4 +1,5 @@
-"""What operators ask of workers: pausing queues, and restarting. Rows of `djqueue.models.Control`.
+"""What operators ask of workers: pausing queues, restarting, and stopping jobs that run. Rows of
+`djqueue.models.Control`.
 
 They are in SQL for every kind of connection, so that flushing a cache does not lose them. Times are
 the database's.
@@ -17,6 +18,7 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow, aware
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -25,19 +27,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVERY_QUEUE",
+    "STOP_FOR",
+    "Controls",
     "Pause",
+    "forget_stops",
     "is_paused",
     "pause",
     "paused_queues",
     "pauses",
     "read",
     "request_restart",
+    "request_stop",
     "resume",
+    "stops_left",
 ]
 
 EVERY_QUEUE = "*"
 _RESTART = "restart"
 _PAUSE = "pause:"
+_STOP = "stop:"
+STOP_FOR = timedelta(hours=1)
+"""Time after which a request to stop a job that no worker has followed is void."""
 
 
 class Pause(NamedTuple):
@@ -110,10 +120,20 @@ def pauses() -> list[Pause]:
     return sorted(found, key=lambda each: (each.connection, each.queue))
 
 
-def read(connection: str) -> tuple[set[str], int]:
-    """Return `paused_queues`, and a number that grows with each `request_restart`: a worker stops
-    when it has grown since the worker's start. One query, as workers ask every second.
-    """
+class Controls(NamedTuple):
+    """What workers of a connection are asked to do."""
+
+    paused: set[str]
+    """As `paused_queues` returns it."""
+    generation: int
+    """A number that grows with each `request_restart`: a worker stops when it has grown since the
+    worker's start."""
+    stops: frozenset[str]
+    """The ids of jobs to be stopped, on whatever connection they are."""
+
+
+def read(connection: str) -> Controls:
+    """Return the controls. One query, as workers ask every second."""
     start = f"{_PAUSE}{connection}:"
     alias = settings().databases[0]
     statement, values = _reading(alias, start)
@@ -121,7 +141,13 @@ def read(connection: str) -> tuple[set[str], int]:
         cursor.execute(statement, values)
         found = dict(cursor.fetchall())
     generation = found.pop(_RESTART, 0)
-    return {scope.removeprefix(start).removeprefix(_PAUSE) for scope in found}, generation
+    stops = frozenset(scope for scope in found if scope.startswith(_STOP))
+    paused = {scope.removeprefix(start).removeprefix(_PAUSE) for scope in found.keys() - stops}
+    return Controls(paused, generation, frozenset(map(_stopped, stops)))
+
+
+def _stopped(scope: str) -> str:
+    return scope.removeprefix(_STOP)
 
 
 @lru_cache(maxsize=8)
@@ -131,7 +157,8 @@ def _reading(alias: str, start: str) -> tuple[str, tuple[Any, ...]]:
     Compiled once: compiling takes longer than the query itself, and writes to memory that a worker
     shares with its children, which the kernel would then have to copy.
     """
-    wanted = Q(scope__startswith=start) | Q(scope__in=(_scope(None, None), _RESTART))
+    wanted = Q(scope__startswith=start) | Q(scope__startswith=_STOP)
+    wanted |= Q(scope__in=(_scope(None, None), _RESTART))
     live = Q(until=None) | Q(until__gt=UtcNow())
     rows = _controls().filter(wanted, live).values_list("scope", "value")
     compiled: tuple[str, tuple[Any, ...]] = rows.query.get_compiler(alias).as_sql()
@@ -146,6 +173,24 @@ def request_restart(by: str = "") -> None:
     )
     if not created:
         rows.filter(pk=row.pk).update(value=F("value") + 1, by=by[:255], updated_at=UtcNow())
+
+
+def request_stop(id: str, by: str = "") -> None:
+    """Ask the worker that runs job `id` to stop it. The end of the job deletes the request."""
+    until = ExpressionWrapper(UtcNow() + Value(STOP_FOR), output_field=DateTimeField())
+    values = {"until": until, "by": by[:255], "updated_at": UtcNow()}
+    _controls().update_or_create(scope=f"{_STOP}{id}", defaults=values)
+
+
+def stops_left(ids: Iterable[str]) -> set[str]:
+    """Return those of `ids` that are to be stopped, and that no worker has stopped yet."""
+    scopes = _controls().filter(scope__in=[f"{_STOP}{id}" for id in ids])
+    return set(map(_stopped, scopes.values_list("scope", flat=True)))
+
+
+def forget_stops(ids: Iterable[str]) -> None:
+    """Delete the requests to stop these jobs."""
+    _controls().filter(scope__in=[f"{_STOP}{id}" for id in ids]).delete()
 
 
 def _scope(connection: str | None, queue: str | None) -> str:

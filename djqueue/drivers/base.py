@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from djqueue.conf import ConnectionSettings
     from djqueue.conf.kinds import Option
+    from djqueue.drivers.types import Placement
 
 __all__ = [
     "FOREIGN",
@@ -202,9 +203,7 @@ class Inspector(ABC):
     def peek(
         self, queue: str, state: State, limit: int = 20, after: str | None = None
     ) -> list[StoredJob]:
-        """Return jobs of `queue` in `state`, next to run first; `after` is the id of the last one
-        seen.
-        """
+        """Return jobs of `queue` in `state`, next to run first, behind the one called `after`."""
         raise self._unsupported("peek")
 
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
@@ -231,9 +230,7 @@ class Inspector(ABC):
         return list({job.id: job for job in found}.values())[:limit]
 
     def heads(self, queue: str) -> list[StoredJob]:
-        """Return the next job in each state if a store cannot `peek` at more; no job from other
-        stores.
-        """
+        """Return the next job in each state, if a store cannot `peek` at more; else no job."""
         return []
 
     def change(self, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
@@ -278,6 +275,12 @@ class Inspector(ABC):
         number.
         """
         raise self._unsupported("remove")
+
+    def place(self, queue: str, ids: Sequence[str], to: Placement) -> set[str] | None:
+        """Move waiting and delayed jobs within the store, with all that it knows of them. Return
+        the ids of those that were moved; None: they have to leave the store for that.
+        """
+        return None
 
     def make_due(self, queue: str) -> int:
         """Make every delayed job of `queue` due at once, for tests. Return their number."""
@@ -384,9 +387,7 @@ class Driver(ABC):
 
     @property
     def window(self) -> int:
-        """The most jobs that a child is given at a time: the key WINDOW, of drivers that have
-        it.
-        """
+        """The most jobs that a child is given at a time: the key WINDOW, where drivers have it."""
         given = self.settings.options.get("WINDOW")
         usual = self.OPTIONS["WINDOW"].default if "WINDOW" in self.OPTIONS else 100
         return int(usual if given is None else given)

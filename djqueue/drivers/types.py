@@ -186,6 +186,15 @@ class Change(enum.Enum):
     """Delayed ones become due."""
 
 
+class Placement(NamedTuple):
+    """Where and when a waiting or delayed job is to run from now on. None leaves it as it is."""
+
+    queue: str | None = None
+    priority: int | None = None
+    delay: float | None = None
+    """Seconds from now, by the store's clock."""
+
+
 class WorkerIdentity(NamedTuple):
     """Who reserves. Made again at each start of a worker, and after a lease was lost."""
 

@@ -12,7 +12,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.errors import InvalidPayload
 from djqueue.payload.payload import Limits, decode, limits_of
 from djqueue.runner.conclude import conclude
-from djqueue.runner.decision import Ending
+from djqueue.runner.decision import CANCEL, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 from djqueue.runner.rules import Rules
 
@@ -95,6 +95,12 @@ def interrupted(
     ending = Ending.STOPPED if stopped else Ending.INTERRUPTED
     error = ErrorReport(f"{_ERRORS}WorkerLost", why, "")
     return _unseen(conclude(dead, ending, error, rules, time.time()))
+
+
+NEVER_BEGUN = Outcome(Ending.CANCELLED, CANCEL, passed_on={"cancelled": True})
+"""Of a job that an operator stopped while it waited for a child."""
+KILLED = NEVER_BEGUN._replace(unseen=True)
+"""Of a job that an operator stopped while it ran."""
 
 
 def stacks(dump: str) -> str:

@@ -117,5 +117,6 @@ def after(notice: object) -> Iterator[Notice]:
 
 
 def _is_gone(action: Action) -> bool:
-    """Return whether nothing is kept of a job that failed."""
-    return action is Action.FAIL and settings().failed_jobs is None
+    """Return whether nothing is kept of a job that was stopped, or that failed."""
+    failed = action is Action.FAIL and settings().failed_jobs is None
+    return failed or action is Action.CANCEL

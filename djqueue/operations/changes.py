@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import StoredJob
 
-__all__ = ["Progress", "change", "delete"]
+__all__ = ["Progress", "change", "delete", "details", "slices_of"]
 
 Progress = Callable[[int], object]
 """Called after each slice with how many jobs have been looked at."""
@@ -56,7 +56,7 @@ def change(
     """
     result = Result()
     seen = 0
-    for connection, queue, some in _slices(targets):
+    for connection, queue, some in slices_of(targets, SLICE):
         if result.stopped is None:
             result += _change(what, connection, queue, some)
         else:
@@ -66,14 +66,15 @@ def change(
     return result
 
 
-def _slices(targets: Sequence[Target]) -> list[tuple[str, str, list[Target]]]:
+def slices_of(targets: Sequence[Target], size: int) -> list[tuple[str, str, list[Target]]]:
+    """Return the jobs by connection and queue, at most `size` together."""
     by_queue: dict[tuple[str, str], list[Target]] = {}
     for target in targets:
         by_queue.setdefault((target.connection, target.queue), []).append(target)
     return [
         (connection, queue, some)
         for (connection, queue), every in by_queue.items()
-        for some in slices(every, SLICE)
+        for some in slices(every, size)
     ]
 
 
@@ -103,7 +104,7 @@ def _left(what: Change, target: Target, job: StoredJob | None) -> Left:
     """Return why a job was left, as its store describes it now."""
     if job is None:
         return Left(results.FINISHED, {}, target)
-    return Left(_reason(what, target, job), _details(job), target)
+    return Left(_reason(what, target, job), details(job), target)
 
 
 def _reason(what: Change, target: Target, job: StoredJob) -> Reason:
@@ -124,7 +125,8 @@ def _reason(what: Change, target: Target, job: StoredJob) -> Reason:
     return results.TAKEN_AGAIN if again else results.ALIVE_AGAIN
 
 
-def _details(job: StoredJob) -> Mapping[str, str]:
+def details(job: StoredJob) -> Mapping[str, str]:
+    """Return the values for the words of a `Reason`."""
     now = job.read_at or timezone.now()
     return {
         "worker": one_line(job.worker or "?"),

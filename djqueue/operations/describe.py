@@ -45,12 +45,14 @@ __all__ = [
     "describe_failed_job",
     "describe_job",
     "describe_queue",
+    "failed",
     "name_for_people",
     "options_of",
     "read_for_people",
     "readable",
     "remark_on",
     "show",
+    "stored",
 ]
 
 LONGEST_MESSAGE = 4_000
@@ -95,14 +97,16 @@ def show(text: str, connection: str | None = None) -> dict[str, Any]:
 
 
 def _look_in_stores(text: str, connection: str | None) -> dict[str, Any]:
-    return _stored(*selection.locate(text, connection))
+    keeper, job = selection.locate(text, connection)
+    return {**stored(keeper, job), **_result_of(job.id)}
 
 
 def _look_in_failed_jobs(text: str, connection: str | None) -> dict[str, Any]:
     try:
-        return _failed(failed_jobs.find(text))
+        row = failed_jobs.find(text)
     except Unsupported:
         raise JobNotFound("") from None
+    return {**failed(row), **_result_of(str(row.uuid))}
 
 
 def _look_in_results(text: str, connection: str | None) -> dict[str, Any]:
@@ -155,7 +159,8 @@ def describe_queue(one: QueueStatus) -> dict[str, Any]:
     }
 
 
-def _stored(connection: str, job: StoredJob) -> dict[str, Any]:
+def stored(connection: str, job: StoredJob) -> dict[str, Any]:
+    """Return everything about a stored job but its result."""
     return {
         **describe_job(connection, job),
         "priority": job.priority,
@@ -164,7 +169,6 @@ def _stored(connection: str, job: StoredJob) -> dict[str, Any]:
         **_unique_key(job),
         **_content(job.payload, job.name),
         "history": masked(history.read(job.history).attempts),
-        **_result_of(job.id),
     }
 
 
@@ -176,14 +180,14 @@ def _unique_key(job: StoredJob) -> dict[str, Any]:
     return {"unique_key": key.key, "has_unique_key": "yes" if has_key(job.id, key.key) else "no"}
 
 
-def _failed(row: FailedJob) -> dict[str, Any]:
+def failed(row: FailedJob) -> dict[str, Any]:
+    """Return everything about a failed job but its result."""
     return {
         **describe_failed_job(row),
         "state": "failed",
         **_content(row.payload, row.name),
         "history": masked(history.read(row.history).attempts),
         "exception": masked_text(row.exception),
-        **_result_of(str(row.uuid)),
     }
 
 

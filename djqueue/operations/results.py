@@ -28,6 +28,7 @@ __all__ = [
     "NOT_STUCK",
     "RETRIED",
     "RUNNING",
+    "STUCK",
     "TAKEN_AGAIN",
     "Left",
     "Reason",
@@ -90,6 +91,10 @@ NOT_RUNNING = Reason(
 NOT_STUCK = Reason(
     _("it is not stuck (now: %(state)s)."),
     _("they are not stuck."),
+)
+STUCK = Reason(
+    _("it is stuck: its worker is gone. Release it first."),
+    _("they are stuck: their workers are gone. Release them first."),
 )
 NOT_DELAYED = Reason(
     _("it is not delayed (now: %(state)s)."),

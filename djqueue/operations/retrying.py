@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobInstance
     from djqueue.models import FailedJob
 
-__all__ = ["Retried", "RetryStopped", "retry"]
+__all__ = ["Retried", "RetryStopped", "retry", "with_retry_until"]
 
 T = TypeVar("T")
 
@@ -294,13 +294,13 @@ def _delete(keys: Sequence[int]) -> int:
 
 
 def _outgoing(row: FailedJob) -> OutgoingJob:
-    text = _with_retry_until(row.payload, None)
+    text = with_retry_until(row.payload, None)
     job = OutgoingJob(str(row.uuid), row.queue, row.name, text, push_id=new_push_id())
     try:
         spec = registry.find(row.name)
     except UnknownJob:
         return job  # its queue may be read by other code than this
-    text = _with_retry_until(row.payload, _until(spec, row.payload))
+    text = with_retry_until(row.payload, _until(spec, row.payload))
     job = job._replace(payload=payload.with_limits(text, spec.limits), unique=_key(spec, text))
     # Those of the job's class: neither payload nor failed row says what using() said.
     return job._replace(
@@ -362,7 +362,7 @@ def _until(spec: JobSpec, text: str) -> float | None:
     return now + left if left > 0 else None
 
 
-def _with_retry_until(text: str, until: float | None) -> str:
+def with_retry_until(text: str, until: float | None) -> str:
     """Return the payload with this ``retry_until``. A damaged payload is returned unchanged, to
     fail again.
     """

@@ -121,6 +121,12 @@ def postpone_check(ids: Iterable[str | UUID], seconds: float) -> None:
         _table().filter(uuid__in=list(ids)).update(check_at=later)
 
 
+def moved(ids: Sequence[str], connection: str) -> None:
+    """Note on which connection the jobs called `ids` are now."""
+    with _translate_errors(f'database "{settings().payload_database}"'):
+        _table().filter(uuid__in=list(ids)).update(connection=connection)
+
+
 def remove(ids: Sequence[str]) -> None:
     """Delete the entries of `ids`. Ids without an entry are ignored."""
     known = settings().payloads

@@ -41,6 +41,8 @@ class Ending(enum.Enum):
     """A limit was reached."""
     LOST = "lost"
     """Another worker has the job, and what this attempt wrote was rolled back."""
+    CANCELLED = "cancelled"
+    """An operator stopped it."""
 
 
 class Action(enum.Enum):
@@ -50,6 +52,8 @@ class Action(enum.Enum):
     RETRY = "retry"
     FAIL = "fail"
     INTERRUPT = "interrupt"
+    CANCEL = "cancel"
+    """It goes, and what waits for its success goes with it."""
 
 
 class Facts(NamedTuple):
@@ -95,6 +99,7 @@ RETURNED, RELEASED, TIMED_OUT = Ending.RETURNED, Ending.RELEASED, Ending.TIMED_O
 LOST = Ending.LOST
 
 DONE, FAIL, INTERRUPT = map(Decision, (Action.DONE, Action.FAIL, Action.INTERRUPT))
+CANCEL = Decision(Action.CANCEL)
 _WITHOUT_LIMITS = Facts(attempt=1, tries=0)
 _ALWAYS = {
     Ending.RETURNED: DONE,
@@ -102,6 +107,7 @@ _ALWAYS = {
     Ending.LOST: DONE,
     Ending.FAILED: FAIL,
     Ending.EXHAUSTED: FAIL,
+    Ending.CANCELLED: CANCEL,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from djqueue.drivers.base import Reservation
 from djqueue.payload.payload import limits_of
@@ -162,6 +162,14 @@ class Buffer:
     def has_work_for(self, able: Sequence[Process], now: float) -> bool:
         """Return whether something can be handed out, or has to be given back."""
         return bool(self.jobs) or (bool(self.notices) and any(p.is_free(now) for p in able))
+
+    def take(self, ids: Collection[str]) -> list[Reservation]:
+        """Remove and return the jobs called `ids` that no child was given."""
+        taken = [job for job in self.jobs if job.id in ids]
+        for job in taken:
+            self.jobs.remove(job)
+            self._alone.discard(job.id)
+        return taken
 
     def drain(self) -> list[Reservation]:
         """Remove and return the jobs that no child was given: they go back to the store."""

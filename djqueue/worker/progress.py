@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from djqueue.worker.options import StopReason
 from djqueue.worker.schedule import NEVER
 
+PATIENCE_AT_END = 2.0
+"""Seconds that a call to the store may wait once the worker stops."""
 LAST_WORDS = 1.0
 """Seconds after the grace in which the store learns what was stopped; then others find it."""
 

@@ -17,6 +17,7 @@ from djqueue.conf import settings
 from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
+from djqueue.finish.deaths import NEVER_BEGUN
 from djqueue.finish.notices import after, notices_of
 from djqueue.jobs import registry
 from djqueue.runner.outcome import End
@@ -29,7 +30,7 @@ from djqueue.worker.events import Events
 from djqueue.worker.exchange import Exchanger
 from djqueue.worker.notices import WorkerStarted, WorkerStopping
 from djqueue.worker.options import StopReason, WorkerOptions
-from djqueue.worker.progress import LAST_WORDS, Progress
+from djqueue.worker.progress import LAST_WORDS, PATIENCE_AT_END, Progress
 from djqueue.worker.report.banner import goodbye
 from djqueue.worker.schedule import NEVER, Schedule, Timer
 from djqueue.worker.store import maintenance
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("djqueue.worker")
 
-PATIENCE_AT_END = 2.0
-"""Seconds that a call to the store may wait once the worker stops."""
 WATCH_EVERY, WATCH_IDLE_EVERY = 0.05, 1.0
 """Seconds between looks at what runs, while something runs and while nothing does."""
 SAMPLE_MEMORY_EVERY = 0.25
@@ -131,8 +130,7 @@ class Worker:
             self.schedule.set(timer, self._do(timer, now))
         self._start_children(now)
         self._hand_out(now)
-        # Lines are written before ends are stored: then a run that is repeated is explained, even
-        # if this process is killed in between.
+        # Lines before stored ends: a run that is repeated after a kill in between is explained.
         self.report.flush()
         room, queues = self._room(now), self.maintenance.open_queues()
         self._apply(self.exchanger.step(now, room, queues, busy=self.children.busy), now)
@@ -185,6 +183,9 @@ class Worker:
                         self.exchanger.look_now()
                 case maintenance.RestartRequested():
                     self.stop(StopReason.RESTART)
+                case maintenance.StopRequested(ids):
+                    self._apply(self.children.stop(ids), clock.now())
+                    self._ended([End(job, NEVER_BEGUN) for job in self.buffer.take(ids)])
                 case maintenance.JobsMayWait():
                     self.exchanger.look_now()
                 case maintenance.Recovered(job, outcome):
@@ -244,8 +245,7 @@ class Worker:
 
     def _start_children(self, now: float) -> None:
         """Replace exited children while the lease lasts; at the end only for a notice."""
-        wanted = self.progress.reason is None or bool(self.buffer.notices)
-        if wanted and now < self.store.lease.ends_at:
+        if (self.progress.reason is None or self.buffer.notices) and now < self.store.lease.ends_at:
             self.children.start_missing(now)
 
     def _hand_out(self, now: float) -> None:

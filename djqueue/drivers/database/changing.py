@@ -4,7 +4,8 @@ state that it is for, and with the reservation that the operator saw.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import F, Q
@@ -15,10 +16,11 @@ from djqueue.drivers.database.rows import IN_LINE, in_state, jobs, put_back
 from djqueue.drivers.types import Change, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from django.db.models import QuerySet
 
+    from djqueue.drivers.types import Placement
     from djqueue.models import QueuedJob
 
 
@@ -45,6 +47,30 @@ def change(alias: str, change: Change, queue: str, seen: Mapping[str, str]) -> s
                 if deletes or row == meant[row.pk]:
                     del meant[row.pk]
     return {row.id for row in meant.values()}
+
+
+def place(alias: str, queue: str, ids: Sequence[str], to: Placement) -> set[str]:
+    """Do as `Inspector.place`, in one transaction."""
+    new = dict[str, Any]()
+    if to.queue is not None:
+        new["queue"] = to.queue
+    if to.priority is not None:
+        new["priority"] = to.priority
+    if to.delay is not None:
+        new["available_at"] = UtcNow() + timedelta(seconds=max(to.delay, 0.0))
+    here = jobs(alias).filter(queue=queue, uuid__in=list(ids), reserved_by__isnull=True)
+    with transaction.atomic(using=alias):
+        _lock(here)
+        keys = dict(here.values_list("pk", "uuid"))
+        rows = jobs(alias).filter(pk__in=list(keys))
+        rows.update(**new)
+        if to.delay is not None and to.delay > 0:
+            rows.update(line=None)
+        elif to.delay is not None:
+            rows.update(line=IN_LINE)
+        elif to.priority is not None:
+            rows.filter(line__isnull=False).update(line=IN_LINE)
+    return set(map(str, keys.values()))
 
 
 class _Row(NamedTuple):

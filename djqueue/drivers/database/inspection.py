@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
     from djqueue.drivers.base import Capabilities
     from djqueue.drivers.database.calls import Calls
+    from djqueue.drivers.types import Placement
     from djqueue.models import QueuedJob
 
 
@@ -90,6 +91,10 @@ class DatabaseInspector(Inspector):
         """
         with self._calls.translate_errors():
             return put_back(self._jobs.filter(in_state(State.STUCK), queue=queue, uuid__in=ids))
+
+    def place(self, queue: str, ids: Sequence[str], to: Placement) -> set[str]:
+        with self._calls.translate_errors():
+            return changing.place(self._calls.alias, queue, ids, to)
 
     def make_due(self, queue: str) -> int:
         """Put delayed jobs in line at once, behind the waiting ones."""

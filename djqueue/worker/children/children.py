@@ -7,7 +7,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from djqueue.drivers import clock
@@ -28,6 +28,7 @@ from djqueue.worker.children.page import Reason, Slot, StatusPage
 from djqueue.worker.children.process import (
     STUCK_AFTER,
     Broken,
+    Cancelled,
     ChildState,
     Process,
     Stopped,
@@ -251,9 +252,7 @@ class Children:
     def held(self) -> Iterator[Reservation]:
         """Return every reservation that a child holds."""
         for process in self.processes:
-            for item in process.held.values():
-                if isinstance(item, WorkItem):
-                    yield item.reservation
+            yield from process.jobs()
 
     def running(self) -> list[str]:
         """Return the names of the jobs that run at this moment."""
@@ -299,6 +298,20 @@ class Children:
             for item in process.held.values():
                 if isinstance(item, WorkItem) and item.reservation.id in ids:
                     process.cancel(item)
+
+    def stop(self, ids: Collection[str]) -> list[Fact]:
+        """Kill the children that run the jobs called `ids`. What waits in them is taken back first,
+        so that no other job begins there meanwhile, and those of the jobs that wait are not begun.
+        """
+        facts: list[Fact] = []
+        for process in self.processes:
+            if any(job.id in ids for job in process.jobs()):
+                process.fill()
+                facts.append(_unbegun(process))
+                item = found[0] if (found := process.running()) else None
+                if isinstance(item, WorkItem) and item.reservation.id in ids:
+                    process.kill(Cancelled(item.number))
+        return facts
 
     # -- limits --------------------------------------------------------------------------------
 

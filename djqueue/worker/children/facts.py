@@ -10,7 +10,7 @@ from djqueue.runner.decision import LOST
 from djqueue.runner.outcome import End, Outcome
 from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.page import Reason
-from djqueue.worker.children.process import Broken, Process, Stopped, TooLarge
+from djqueue.worker.children.process import Broken, Cancelled, Process, Stopped, TooLarge
 from djqueue.worker.children.settings import ChildSettings
 from djqueue.worker.notices import Notice
 
@@ -68,7 +68,7 @@ def end_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings, now: fl
     if (running := exited.process.running()) and running[0] is item:
         outcome = outcome._replace(duration=now - running[1].since)
     if (said := exited.process.slot.reported()) and said.number == item.number:
-        outcome = outcome._replace(passed_on={"progress": said.progress})
+        outcome = outcome._replace(passed_on={**outcome.passed_on, "progress": said.progress})
     if exited.process.was_cancelled(item, outcome):
         outcome = outcome._replace(ending=LOST)
     return End(item.reservation, outcome)
@@ -85,6 +85,8 @@ def outcome_of(exited: ExitedChild, item: WorkItem, settings: ChildSettings) -> 
     match process.killed_for:
         case TooLarge(used, limit):
             return postmortem.grew(reservation, rules, used, limit)
+        case Cancelled(number) if number == item.number:
+            return postmortem.KILLED
         case Broken(why):
             return postmortem.interrupted(reservation, rules, why, stopped=False)
         case Stopped(why):

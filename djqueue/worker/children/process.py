@@ -77,7 +77,14 @@ class TooLarge(NamedTuple):
     limit: int
 
 
-KillReason = Stopped | Broken | TooLarge
+class Cancelled(NamedTuple):
+    """A child is killed because an operator stops the job that it runs."""
+
+    number: int
+    """That of the item."""
+
+
+KillReason = Stopped | Broken | TooLarge | Cancelled
 
 
 class Process:
@@ -255,6 +262,10 @@ class Process:
         """Return whether it will soon begin what it is given now."""
         running = self.slot.running() if self.takes_work else None
         return self.takes_work and (running is None or now - running.since <= STUCK_AFTER)
+
+    def jobs(self) -> list[Reservation]:
+        """Return the jobs that it holds."""
+        return [item.reservation for item in self.held.values() if isinstance(item, WorkItem)]
 
     def running(self) -> tuple[WorkItem | NoticeItem, Running] | None:
         """Return the item that runs at this moment, and since when."""

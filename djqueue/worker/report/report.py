@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SHOW_RUNNING_AFTER = 0.1
 """Seconds after which a job that still runs gets a line of its own."""
-_COLOURS = {"DONE": "32", "FAIL": "31", "RELEASED": "33", "RUNNING": "36"}
+_COLOURS = {"DONE": "32", "FAIL": "31", "RELEASED": "33", "RUNNING": "36", "CANCELLED": "33"}
 _LAST_WAIT = 0.5
 """Seconds that the last lines of a worker may wait for a reader."""
 _WRITE_AT_ONCE = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
@@ -294,6 +294,7 @@ _STATES = {
     Action.RETRY: "RELEASED",
     Action.INTERRUPT: "RELEASED",
     Action.FAIL: "FAIL",
+    Action.CANCEL: "CANCELLED",
 }
 
 

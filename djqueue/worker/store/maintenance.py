@@ -48,6 +48,12 @@ class RestartRequested(NamedTuple):
     """`queue_restart` was run since the worker started."""
 
 
+class StopRequested(NamedTuple):
+    """Operators want these jobs to be stopped, wherever they run."""
+
+    ids: frozenset[str]
+
+
 class JobsMayWait(NamedTuple):
     """Jobs were put in line that wake no worker."""
 
@@ -66,7 +72,7 @@ class ForChild(NamedTuple):
     notice: Upkeep
 
 
-Fact = PauseChanged | RestartRequested | JobsMayWait | Recovered | ForChild
+Fact = PauseChanged | RestartRequested | StopRequested | JobsMayWait | Recovered | ForChild
 
 
 class Done(NamedTuple):
@@ -118,15 +124,17 @@ class Maintenance:
         if not self._store.may_ask_sql(alias):
             return []
         try:
-            paused, generation = self._store.sql.ask(alias, lambda: controls.read(self._connection))
+            read = self._store.sql.ask(alias, lambda: controls.read(self._connection))
         except (QueueUnavailable, DatabaseError) as error:
             logger.info("The controls could not be read: %s", error)
             return []
-        changed = sorted(paused ^ self._paused)
-        facts: list[Fact] = [PauseChanged(queue, queue in paused) for queue in changed]
-        if self._generation not in (None, generation):
+        changed = sorted(read.paused ^ self._paused)
+        facts: list[Fact] = [PauseChanged(queue, queue in read.paused) for queue in changed]
+        if self._generation not in (None, read.generation):
             facts.append(RestartRequested())
-        self._paused, self._generation = paused, generation
+        if read.stops:
+            facts.append(StopRequested(read.stops))
+        self._paused, self._generation = read.paused, read.generation
         return facts
 
     def _promote(self, now: float, accepting: bool) -> Done:

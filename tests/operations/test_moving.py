@@ -1,0 +1,135 @@
+"""Moving jobs between queues, connections, priorities and times: nothing is lost, or run twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from djqueue import batch, chain, queues
+from djqueue.dispatch.outbox import outbox
+from djqueue.drivers.base import Change, State
+from djqueue.drivers.redis.driver import RedisDriver
+from djqueue.models import JobBatch, Outbox, QueuedJob
+from djqueue.operations import results, selection
+from djqueue.operations.verbs.moving import Destination, move
+from djqueue.payload import history
+from djqueue.testing import work
+from tests.app import jobs
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def targets(*dispatched):
+    return selection.choose([each.id for each in dispatched]).targets
+
+
+def test_in_the_database_a_job_keeps_all_that_is_known_of_it():
+    job = jobs.record.dispatch(1)
+    past = history.add(history.read(""), history.Entry(1, "raised", "OSError", "no"))
+    QueuedJob.objects.update(attempts=2, history=past)
+    (target,) = targets(job)
+    assert move([target], Destination(queue="slow", priority=7)).changed == [target]
+    (moved,) = queues["database"].peek("slow")
+    assert (moved.id, moved.attempts, moved.priority, moved.history) == (job.id, 2, 7, past)
+    assert QueuedJob.objects.get().line == -7
+
+
+def test_a_job_runs_later_or_sooner():
+    job = jobs.record.dispatch(1)
+    assert len(move(targets(job), Destination(delay=60)).changed) == 1
+    (later,) = queues["database"].peek(state="delayed")
+    assert 50 < (later.available_at - later.read_at).total_seconds() <= 60
+    assert len(move(targets(job), Destination(delay=0)).changed) == 1
+    assert [each.id for each in queues["database"].peek()] == [job.id]
+    assert work() == 1
+
+
+@pytest.mark.parametrize("there", ["database", "redis"])
+def test_a_job_goes_to_another_store_with_what_it_is_bound_to(redis, ledger, there):
+    here = "redis" if there == "database" else "database"
+    first = chain([jobs.record.using(connection=here).bind(n) for n in (1, 2)]).dispatch()
+    members = batch([jobs.record.using(connection=here).bind(3)]).dispatch()
+    (member,) = (job for job in queues[here].peek() if job.id != first.id)
+    result = move(selection.choose([first.id, member.id]).targets, Destination(there, "other", 5))
+    assert len(result.changed) == 2
+    assert queues[here].is_empty()
+    assert not Outbox.objects.filter(chain=None).exists()
+    assert {job.priority for job in queues[there].peek("other")} == {5}
+    assert work(there) == 2
+    assert work(here) == 1, "the next step waits where it was to run"
+    assert sorted(ledger.details("end")) == ["1", "2", "3"]
+    found = JobBatch.objects.get(pk=members.id)
+    assert (found.pending_jobs, found.failed_jobs) == (0, 0)
+
+
+def test_a_delayed_job_stays_delayed(redis):
+    job = jobs.record.using(delay=500).dispatch(1)
+    assert len(move(targets(job), Destination("redis")).changed) == 1
+    (moved,) = queues["redis"].peek(state=State.DELAYED)
+    assert 490 < (moved.available_at - moved.read_at).total_seconds() <= 500
+
+
+def test_a_job_may_go_away_and_come_back(redis, ledger):
+    job = jobs.record.using(connection="redis").dispatch(1)
+    for place in (Destination(queue="a"), Destination("database"), Destination("redis", "default")):
+        assert len(move(targets(job), place).changed) == 1
+    assert work("redis") == 1
+    assert ledger.details("end") == ["1"]
+
+
+def test_a_store_that_is_away_leaves_the_job_in_the_outbox(redis, ledger, monkeypatch):
+    job = jobs.record.dispatch(1)
+    with monkeypatch.context() as away:
+        away.setattr(RedisDriver, "push", _away)
+        assert len(move(targets(job), Destination("redis")).changed) == 1
+    assert not QueuedJob.objects.exists()
+    Outbox.objects.update(due_at="2020-01-01T00:00Z", taken_until=None)
+    assert outbox.replay() == 1
+    assert work("redis") == 1
+    assert ledger.details("end") == ["1"]
+
+
+def _away(self, jobs):
+    from djqueue.errors import QueueUnavailable
+
+    raise QueueUnavailable("The server is away.", ambiguous=False)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_process_that_dies_between_two_stores_loses_nothing(redis, ledger, monkeypatch, before):
+    job = jobs.record.using(connection="redis").dispatch(1)
+    change = type(queues["redis"].inspector).change
+
+    def die(self, what: Change, queue, seen):
+        if not before:
+            change(self, what, queue, seen)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(type(queues["redis"].inspector), "change", die)
+        with pytest.raises(KeyboardInterrupt):
+            move(targets(job), Destination("database"))
+    Outbox.objects.update(due_at="2020-01-01T00:00Z", taken_until=None)
+    assert outbox.replay() == 1
+    assert work("database") == 1
+    assert ledger.details("end") == ["1"]
+
+
+def test_what_a_worker_has_taken_stays_where_it_is(redis):
+    job = jobs.record.using(connection="redis").dispatch(1)
+    found = targets(job)
+    queues["redis"].driver.session().exchange([], ["default"], 1)
+    (left,) = move(found, Destination("database")).left
+    assert left.reason is results.RUNNING
+    assert not Outbox.objects.exists()
+    assert not QueuedJob.objects.exists()
+
+
+def test_what_cannot_be_moved_is_said_with_the_reason(redis):
+    waits = jobs.record.dispatch(1)
+    (left,) = move(targets(waits), Destination("sync")).left
+    assert left.why == 'Connection "sync" keeps no jobs. Name another one.'
+    (left,) = move(targets(waits), Destination("redsi")).left
+    assert 'Did you mean "redis"?' in left.why
+    found = targets(waits)
+    waits.cancel()
+    assert move(found, Destination(queue="b")).left[0].reason is results.FINISHED
