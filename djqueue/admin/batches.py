@@ -1,4 +1,4 @@
-"""Batches: how far they are, and on the page of one to cancel it, or to retry what failed."""
+"""Batches: how far they are, and on the page of one to cancel, to close or to retry it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from djqueue.admin.base import column
 from djqueue.admin.lists.words import moment, pill
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
+from djqueue.composition.ended import Turn
 from djqueue.conf import settings
 from djqueue.operations import batches, results
 from djqueue.operations.results import Left, Reason, Result, Target
@@ -36,11 +37,19 @@ _ID = re.compile(r"[0-9a-f-]{1,36}\Z")
 OVER = Reason(
     _("it is finished, or was cancelled before."), _("they are finished, or were cancelled before.")
 )
+CLOSED = Reason(
+    _("it takes no more members."),
+    _("they take no more members."),
+)
 NONE_FAILED = Reason(_("none of its jobs has failed."), _("none of their jobs has failed."))
 
 
 def _cancel(selection: Selection) -> Result:
     return _each(selection, lambda batch: bool(batch.cancel()), OVER)
+
+
+def _close(selection: Selection) -> Result:
+    return _each(selection, lambda batch: batches.close(batch.pk), CLOSED)
 
 
 def _retry(selection: Selection) -> Result:
@@ -76,6 +85,23 @@ CANCEL = Verb(
     question=_("Its jobs that wait end without being run. Those that run go on."),
     destructive=True,
 )
+CLOSE = Verb(
+    name="close",
+    label=_("Close"),
+    permissions=("djqueue.cancel_jobbatch",),
+    apply=_close,
+    commits=True,
+    wording=Wording(
+        plural("Closed %(count)d batch", "Closed %(count)d batches"),
+        plural("%(count)d batch was not closed", "%(count)d batches were not closed"),
+    ),
+    flag=CHANGE,
+    offered=lambda row: row.open_until is not None,
+    question=_(
+        "It takes no more members, and finishes when those that it has are settled. Close it only"
+        " if the process that dispatched it is gone."
+    ),
+)
 RETRY = Verb(
     name="retry",
     label=_("Retry failed jobs"),
@@ -97,7 +123,7 @@ RETRY = Verb(
 class JobBatchAdmin(OperatorAdmin):
     """Batches, newest first."""
 
-    verbs = (CANCEL, RETRY)
+    verbs = (CANCEL, CLOSE, RETRY)
     heavy_columns = ("failed_job_ids", "stored_options")
     list_display = ("batch", "status", "settled", "created", "finished")
     ordering = ("-created_at",)
@@ -166,6 +192,10 @@ class JobBatchAdmin(OperatorAdmin):
 def _state(row: Any) -> SafeString:
     if row.cancelled_at is not None:
         return pill("cancelled", gettext("Cancelled"))
+    if row.turn == Turn.WAITS:
+        return pill("delayed", gettext("Waits for its turn"))
+    if row.open_until is not None:
+        return pill("reserved", gettext("Open"))
     if not row.finished:
         return pill("reserved", gettext("In progress"))
     if row.failed_jobs:

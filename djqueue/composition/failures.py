@@ -9,24 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.composition.batches import counting
-from djqueue.composition.batches.counting import Ends
 from djqueue.composition.chains import steps
+from djqueue.composition.ended import Ended, How
+from djqueue.composition.following import follow
 from djqueue.composition.pushing import push
-from djqueue.composition.removing import free_keys
-from djqueue.conf import settings
+from djqueue.drivers import unique_keys
 from djqueue.drivers.base import OutgoingJob
 from djqueue.payload.links import batches_of, chains_of, links_of, may_be_linked
 from djqueue.results import rows as results
 
 if TYPE_CHECKING:
-    from djqueue.composition.chains.steps import Push
     from djqueue.drivers.base import Driver
     from djqueue.models import FailedJob
 
-__all__ = ["fail_again", "follow", "restore", "restore_results"]
+__all__ = ["fail_again", "restore", "restore_results", "write_failures"]
 
 
-def follow(
+def write_failures(
     alias: str, failed: Mapping[str, tuple[OutgoingJob, str]], driver_of: Callable[[str], Driver]
 ) -> None:
     """Write what follows from failures, by the ids of the jobs and with their errors, as a part of
@@ -34,30 +33,22 @@ def follow(
     """
     if alias != steps.store():
         return  # what is bound to others is written nowhere else
-    bound = {
-        id: (links_of(job.payload), error)
+    bound = [
+        (Ended(links_of(job.payload), How.FAILED, id), error)
         for id, (job, error) in sorted(failed.items())
         if may_be_linked(job.payload)
+    ]
+    contents = {
+        end.id: {"status": results.FAILED, "error": error}
+        for end, error in bound
+        if end.links.result
     }
-    results.end(
-        alias,
-        {
-            id: {"status": results.FAILED, "error": error}
-            for id, (links, error) in bound.items()
-            if links.result
-        },
-    )
-    free_keys(alias, [job.payload for job, _error in failed.values()])
-    called_for: list[Push] = []
-    for chain in sorted({links.chain for links, _ in bound.values()} - {""}):
-        called_for += steps.break_off(alias, chain, for_good=settings().failed_jobs is None)
-    members: dict[str, list[str]] = {}
-    for id, (links, _) in bound.items():
-        if links.batch:
-            members.setdefault(links.batch, []).append(id)
-    for batch, ids in sorted(members.items()):
-        called_for += counting.count(alias, Ends(batch, len(ids), ids))
-    push(alias, called_for, driver_of)
+    results.end(alias, contents)
+    keyed = [end for end, _ in bound if end.links.keyed]
+    if keyed:
+        keys = [end.links.unique for end in keyed]
+        unique_keys.free_all(alias, [end.id for end in keyed], keys)
+    push(alias, follow(alias, [end for end, _ in bound]), driver_of)
 
 
 def restore(alias: str, rows: Sequence[FailedJob]) -> None:

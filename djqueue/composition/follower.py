@@ -7,15 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from djqueue.composition.batches import counting
-from djqueue.composition.batches.counting import Ends
-from djqueue.composition.chains import steps
 from djqueue.composition.chains.steps import Push
-from djqueue.conf import settings
+from djqueue.composition.ended import Ended, How
+from djqueue.composition.following import follow
 from djqueue.dispatch import controls
 from djqueue.dispatch.connections import queues
 from djqueue.errors import ConfigurationError
-from djqueue.payload.links import Links, links_of, may_be_linked, needs_guard, with_links
+from djqueue.payload.links import links_of, may_be_linked, needs_guard, with_links
 from djqueue.runner.decision import Action
 from djqueue.runner.outcome import End
 
@@ -42,33 +40,8 @@ class BoundJobs:
 
     def within(self, ends: Sequence[End], alias: str) -> list[Push]:
         """Take the next step of each chain, or break it off; then count members of batches."""
-        linked = [(links_of(end.reservation.payload), end) for end in ends]
-        pushed: list[Push] = []
-        members: dict[str, list[End]] = {}
-        for links, end in sorted(linked, key=lambda each: each[0][:2]):
-            goes_on = False
-            if links.chain:
-                more = self._advance(alias, links, end)
-                goes_on = bool(more) and not _failed(end)
-                pushed += more
-            if links.batch and not goes_on:  # a chain counts once, at its end
-                members.setdefault(links.batch, []).append(end)
-        for batch, some in sorted(members.items()):
-            failed = [end.id for end in some if _failed(end)]
-            pushed += counting.count(alias, Ends(batch, len(some), failed))
-        return pushed
-
-    def _advance(self, alias: str, links: Links, end: End) -> list[Push]:
-        """The next step of a chain; or what runs because it broke."""
-        if end.outcome.decision.action is Action.CANCEL:
-            steps.give_up(alias, [links.chain])
-            return []
-        if _failed(end):
-            gone = not self._keeps_failures or settings().failed_jobs is None
-            return steps.break_off(alias, links.chain, for_good=gone)
-        steps.add(alias, links.chain, end.outcome.passed_on)
-        following = links._replace(step=links.step + 1, previous=previous_of(end), push="")
-        return [_fitted(push) for push in steps.take_next(alias, links.chain, following)]
+        pushed = follow(alias, list(map(_ended, ends)), keeps_failures=self._keeps_failures)
+        return list(map(_fitted, pushed))
 
 
 class StopRequests:
@@ -86,8 +59,13 @@ class StopRequests:
         return []
 
 
-def _failed(end: End) -> bool:
-    return end.outcome.decision.action is Action.FAIL
+def _ended(end: End) -> Ended:
+    how, passed_on = How.DONE, end.outcome.passed_on
+    if end.outcome.decision.action is Action.FAIL:
+        how = How.FAILED
+    elif end.outcome.decision.action is Action.CANCEL or passed_on.get("cancelled"):
+        how = How.GONE
+    return Ended(links_of(end.reservation.payload), how, end.id, previous_of(end), passed_on)
 
 
 def _fitted(push: Push) -> Push:

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from djqueue.composition.batches import counting
-from djqueue.composition.batches.counting import Ends
 from djqueue.composition.chains import steps
+from djqueue.composition.ended import Ended, How
+from djqueue.composition.following import follow
 from djqueue.composition.pushing import push
 from djqueue.conf import settings
 from djqueue.drivers import make_driver, parking, unique_keys
 from djqueue.drivers.base import Change, State
 from djqueue.errors import Unsupported
 from djqueue.finish.claims import is_first
-from djqueue.payload.links import batches_of, chains_of, links_of, may_be_linked
+from djqueue.payload.links import links_of, may_be_linked
 from djqueue.payload.parts import id_in
 from djqueue.payload.payload import decode
 from djqueue.results import rows as results
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import Driver, Inspector, StoredJob
 
-__all__ = ["change", "clear", "free_keys", "remove_stored", "remove_waiting"]
+__all__ = ["change", "clear", "remove_stored", "remove_waiting", "write_removal"]
 
 PAGE = 500
 
@@ -89,14 +90,6 @@ def clear(driver: Driver, queue: str) -> int:
     return cleared
 
 
-def free_keys(alias: str, payloads: Iterable[str]) -> None:
-    """Free the unique keys of removed jobs whose stores do not keep them."""
-    keyed = [text for text in payloads if links_of(text).keyed]
-    if keyed:
-        ids = [decode(text).id for text in keyed]
-        unique_keys.free_all(alias, ids, [links_of(text).unique for text in keyed])
-
-
 def _may_be_bound() -> bool:
     alias = steps.store()
     return steps.are_waiting(alias) or counting.are_pending(alias)
@@ -127,7 +120,7 @@ def _remove(
             if gone and not together and not driver.session().guards(alias):
                 # A worker that ends one of them at this moment does not count it again.
                 gone = [text for text in gone if is_first(alias, id_in(text), text)]
-            follow(alias, gone, partial(_driver, driver))
+            write_removal(alias, gone, partial(_driver, driver))
     return removed
 
 
@@ -139,19 +132,24 @@ def remove_waiting(driver: Driver, job: StoredJob) -> bool:
     with transaction.atomic(using=alias):
         if not parking.remove([job.id], driver.settings.name):
             return False
-        follow(alias, list(_linked([job]).values()), partial(_driver, driver))
+        write_removal(alias, list(_linked([job]).values()), partial(_driver, driver))
     return True
 
 
-def follow(alias: str, gone: Sequence[str], driver_of: Callable[[str], Driver]) -> None:
+def write_removal(
+    alias: str, gone: Sequence[str], driver_of: Callable[[str], Driver], batch: str = ""
+) -> None:
     """Write what the removal of jobs with these payloads means for those bound to them, as a part
-    of the open transaction of `alias`.
+    of the open transaction of `alias`. `batch`: all were members of it, damaged payloads too.
     """
-    results.cancelled(results.kept_among(gone))
-    free_keys(alias, gone)
-    steps.give_up(alias, chains_of(gone))
-    for batch, members in batches_of(gone).items():
-        push(alias, counting.count(alias, Ends(batch, members)), driver_of)
+    bound = [(text, links_of(text)) for text in gone if batch or may_be_linked(text)]
+    results.cancelled(sorted(filter(None, (id_in(text) for text, links in bound if links.result))))
+    keyed = [(decode(text).id, links.unique) for text, links in bound if links.keyed]
+    if keyed:
+        unique_keys.free_all(alias, [id for id, _ in keyed], [key for _, key in keyed])
+    ends = [Ended(links._replace(batch=links.batch or batch), How.GONE, "") for _, links in bound]
+    if ends:
+        push(alias, follow(alias, ends), driver_of)
 
 
 def _driver(here: Driver, connection: str) -> Driver:

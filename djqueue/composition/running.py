@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue import context
 from djqueue.composition.batches.asking import Cancelled, find
 from djqueue.composition.chains import steps
+from djqueue.composition.chains.staging import Places
 from djqueue.composition.chains.steps import store
 from djqueue.dispatch.dispatch import prepare_as
 from djqueue.drivers import unique_keys
@@ -39,7 +40,8 @@ def _count(chain: str) -> int:
 class RunningChain:
     """``current_job().chain``."""
 
-    def __init__(self, links: Links, count: Count) -> None:
+    def __init__(self, links: Links, count: Count, job: CurrentJob) -> None:
+        self._step = job
         self.id = links.chain
         self._count = count
         self.position = links.step
@@ -55,20 +57,25 @@ class RunningChain:
 
     def append(self, *jobs: JobInstance) -> None:
         """Add steps behind all others. They are stored with the success of this step, and dropped
-        with its failure.
+        with its failure. Raises `InvalidJob` where a worker would have to run one, as `chain` does.
         """
-        self.appended += map(_stored, jobs)
+        self.appended += map(self._stored, jobs)
 
     def prepend(self, *jobs: JobInstance) -> None:
         """Add steps that come directly after this one, in this order; stored as by `append`."""
-        self.prepended[:0] = map(_stored, jobs)
+        self.prepended[:0] = map(self._stored, jobs)
 
-
-def _stored(job: JobInstance) -> list[Any]:
-    moment = Moment(time_ns())
-    (id,) = moment.ids(1)
-    sendable = prepare_as(job, spec_of(job), moment, id, context.stored())
-    return [sendable.plan.connection, *sendable.outgoing]
+    def _stored(self, job: JobInstance) -> list[Any]:
+        moment = Moment(time_ns())
+        (id,) = moment.ids(1)
+        sendable = prepare_as(job, spec_of(job), moment, id, context.stored())
+        connection = sendable.plan.connection
+        if connection != self._step.connection:
+            places = Places()
+            places.add(self._step.connection, self._step.name)
+            places.go_on()
+            places.add(connection, sendable.outgoing.name)
+        return [connection, *sendable.outgoing]
 
 
 class Bound(KeepsResults):
@@ -98,7 +105,7 @@ class Bound(KeepsResults):
         if read.batch and not read.retried and self._cancelled.holds(read.batch):
             raise BatchCancelled(f"Batch {read.batch} is cancelled: {job.name} was not run.")
         if read.chain:
-            job.chain = RunningChain(read, self._count)
+            job.chain = RunningChain(read, self._count, job)
         if read.previous is not None:
             job.look_up_previous = lambda: _previous(read.previous)
         if read.unique and (finish := self._finish) is not None:

@@ -117,13 +117,14 @@ def prepare(job: JobInstance, spec: JobSpec) -> Sendable:
     return prepare_as(job, spec, moment, id, context.stored())
 
 
-def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str, carried: str) -> Sendable:
-    """Check and encode `job` for a dispatch at `moment` with `id`. Stores nothing. `carried` comes
-    from `djqueue.context.stored`.
+def prepare_as(
+    job: JobInstance, spec: JobSpec, moment: Moment, id: str, carried: str, batch: str = ""
+) -> Sendable:
+    """Check and encode `job` for a dispatch at `moment` with `id`, as a member of `batch` if one is
+    given. Stores nothing. `carried` comes from `djqueue.context.stored`.
     """
-    using = job._using
+    using, options = job._using, spec.options
     plan = plan_of(spec, using)
-    options = spec.options
     when, tags, until, shown = options.delay, options.tags, options.retry_until, ""
     if using:
         when, tags = using.get("delay", when), using.get("tags", tags)
@@ -156,6 +157,7 @@ def prepare_as(job: JobInstance, spec: JobSpec, moment: Moment, id: str, carried
         None
         if options.deduplication_id is None
         else text_for_job("deduplication_id", options.deduplication_id, job),
+        batch=batch,
     )
     return Sendable(outgoing, job, plan)
 

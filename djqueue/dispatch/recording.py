@@ -20,10 +20,10 @@ class Recorder(Protocol):
         """Keep `job` and return what the dispatch is to return."""
 
     def record_chain(
-        self, steps: Sequence[Sendable], on_failure: Sequence[Sendable]
+        self, steps: Sequence[Any], on_failure: Sequence[Sendable]
     ) -> DispatchedJob[Any]:
-        """Keep the steps of a chain, and the job that runs if one fails, if there is any; return
-        what the dispatch is to return.
+        """Keep the steps of a chain, each a `Sendable` or a batch, and the job that runs if one
+        fails, if there is any; return what the dispatch is to return.
         """
 
     def record_batch(self, name: str, members: Sequence[Any]) -> int:

@@ -25,7 +25,7 @@ from djqueue.errors import QueueUnavailable
 if TYPE_CHECKING:
     from djqueue.models import Outbox
 
-__all__ = ["clear", "count", "find", "insert", "park", "remove", "row"]
+__all__ = ["clear", "count", "find", "insert", "park", "remove", "remove_members", "row"]
 
 AT_ONCE = 50
 """Rows in a statement: SQLite may take 999 parameters."""
@@ -86,6 +86,7 @@ def row(
         push_id=job.push_id,
         reservation=reservation,
         taken_by=written_by,
+        batch_id=job.batch or None,
     )
 
 
@@ -135,6 +136,20 @@ def find(
 def remove(ids: Sequence[str], connection: str) -> int:
     """Delete jobs that `find` finds. Return their number."""
     return sum(map(delete_rows, _free(ids, connection)))
+
+
+def remove_members(alias: str, batch: str, limit: int) -> list[Outbox]:
+    """Delete up to `limit` members of a batch that are not being moved to their stores, as a part
+    of the open transaction of `alias`. Return their rows. Rows that others lock are left out.
+    """
+    from djqueue.models import Outbox
+
+    free = holding.free(Outbox.objects.using(alias).filter(batch_id=batch))
+    locked = free.order_by("pk").select_for_update(skip_locked=True)
+    found = list(locked[:limit])
+    if found:
+        delete_rows(Outbox.objects.using(alias).filter(pk__in=[row.pk for row in found]))
+    return found
 
 
 def _free(

@@ -60,6 +60,9 @@ class OutgoingJob(NamedTuple):
     (a retry of a failed job) is another run of it. Empty for the first push of all."""
     unique: UniqueKey | None = None
     """For `Driver.push_unique`: the job is not stored while another one has the key."""
+    batch: str = ""
+    """The batch that the job is a member of, unless it is retried: while it waits in SQL,
+    cancelling the batch removes it."""
 
     @property
     def push_name(self) -> str:

@@ -45,7 +45,12 @@ class Migration(migrations.Migration):
                 ("failed_at", models.DateTimeField(null=True)),
                 ("progress_at", models.DateTimeField(null=True)),
                 ("open_until", models.DateTimeField(null=True)),
+                ("upkeep_at", models.DateTimeField(null=True)),
                 ("depth", models.PositiveSmallIntegerField(default=0)),
+                ("chain", models.CharField(max_length=36, null=True)),
+                ("outer", models.CharField(max_length=36, null=True)),
+                ("links", models.TextField(default="")),
+                ("turn", models.CharField(default="", max_length=6)),
                 ("reason", models.CharField(default="", max_length=255)),
             ],
             options={
@@ -54,6 +59,11 @@ class Migration(migrations.Migration):
                 "db_table": "job_batches",
                 "indexes": [
                     models.Index(fields=["created_at"], name="djqueue_batches_created"),
+                    djqueue.indexes.IndexOfValues(
+                        fields=["upkeep_at"], name="djqueue_batches_upkeep"
+                    ),
+                    djqueue.indexes.IndexOfValues(fields=["chain"], name="djqueue_batches_chain"),
+                    djqueue.indexes.IndexOfValues(fields=["outer"], name="djqueue_batches_outer"),
                 ],
                 "permissions": (
                     ("cancel_jobbatch", "Can cancel batches"),
@@ -151,6 +161,9 @@ class Migration(migrations.Migration):
                     djqueue.indexes.IndexOfValues(
                         fields=["reserved_by"], name="djqueue_jobs_held"
                     ),
+                    djqueue.indexes.IndexOfValues(
+                        fields=["batch_id", "id"], name="djqueue_jobs_batch"
+                    ),
                 ],
             },
         ),
@@ -168,13 +181,17 @@ class Migration(migrations.Migration):
                 ("push_id", models.CharField(db_default="", max_length=36)),
                 ("cancelled", models.BooleanField(db_default=False)),
                 ("keep_until", models.DateTimeField(null=True)),
+                ("batch_id", models.CharField(max_length=36, null=True)),
             ],
             options={
                 "verbose_name": "run",
                 "verbose_name_plural": "runs",
                 "db_table": "djqueue_runs",
                 "default_permissions": (),
-                "indexes": [models.Index(fields=["updated_at"], name="djqueue_runs_updated")],
+                "indexes": [
+                    models.Index(fields=["updated_at"], name="djqueue_runs_updated"),
+                    djqueue.indexes.IndexOfValues(fields=["batch_id"], name="djqueue_runs_batch"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -199,6 +216,8 @@ class Migration(migrations.Migration):
                 ("chain", models.CharField(max_length=36, null=True)),
                 ("position", models.IntegerField(default=0)),
                 ("broken", models.BooleanField(default=False)),
+                ("batch_id", models.CharField(max_length=36, null=True)),
+                ("delay", models.FloatField(default=0)),
             ],
             options={
                 "verbose_name": "parked job",
@@ -211,6 +230,9 @@ class Migration(migrations.Migration):
                     ),
                     djqueue.indexes.IndexOfValues(
                         fields=["chain", "position"], name="djqueue_outbox_chain"
+                    ),
+                    djqueue.indexes.IndexOfValues(
+                        fields=["batch_id"], name="djqueue_outbox_batch"
                     ),
                 ],
                 "constraints": [

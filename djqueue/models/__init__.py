@@ -1,5 +1,5 @@
 """The tables. Models hold no behaviour but what `JobBatch` gives to users: the hot path is
-hand-written SQL in `djqueue.drivers`. Batches have a module of their own.
+hand-written SQL in `djqueue.drivers`. Batches and results have modules of their own.
 
 Everything that runs before the app registry is ready reaches these classes inside a function.
 """
@@ -11,11 +11,13 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.indexes import IndexOfValues
 from djqueue.models.batches import JobBatch
+from djqueue.models.results import JobResult
 
 __all__ = [
     "Control",
     "FailedJob",
     "JobBatch",
+    "JobResult",
     "Key",
     "Outbox",
     "Payload",
@@ -52,6 +54,8 @@ class QueuedJob(models.Model):
     history = models.TextField(default="")
     """What earlier attempts left, for the failed row: JSON, empty at first."""
     batch_id = models.CharField(max_length=36, null=True)
+    """The batch that the job is a member of, unless it is retried: cancelling the batch removes the
+    row while it waits."""
     push_id = models.CharField(max_length=36, db_default="")
     """The push that wrote the row, where it was not the job's first; see `OutgoingJob.push_id`."""
 
@@ -62,6 +66,7 @@ class QueuedJob(models.Model):
         indexes = (
             models.Index(fields=["queue", "line", "available_at", "id"], name="djqueue_jobs_line"),
             IndexOfValues(fields=["reserved_by"], name="djqueue_jobs_held"),
+            IndexOfValues(fields=["batch_id", "id"], name="djqueue_jobs_batch"),
         )
         permissions = (
             ("release_job", "Can release stuck jobs and run delayed ones now"),
@@ -196,13 +201,18 @@ class Run(models.Model):
     """The job was cancelled: it is not begun, and the outcome of a running one is ignored."""
     keep_until = models.DateTimeField(null=True)
     """Not pruned before, although the row is old: the job is due later than that."""
+    batch_id = models.CharField(max_length=36, null=True)
+    """Of a delayed member in another store: the batch whose cancelling removes it there."""
 
     class Meta:
         db_table = "djqueue_runs"
         default_permissions = ()
         verbose_name = _("run")
         verbose_name_plural = _("runs")
-        indexes = (models.Index(fields=["updated_at"], name="djqueue_runs_updated"),)
+        indexes = (
+            models.Index(fields=["updated_at"], name="djqueue_runs_updated"),
+            IndexOfValues(fields=["batch_id"], name="djqueue_runs_batch"),
+        )
 
     def __str__(self) -> str:
         return str(self.uuid)
@@ -243,6 +253,10 @@ class Outbox(models.Model):
     """The waiting step with the lowest is the next. `ON_FAILURE`: it runs if the chain breaks."""
     broken = models.BooleanField(default=False)
     """A step before it has failed: it waits until that step is retried."""
+    batch_id = models.CharField(max_length=36, null=True)
+    """As in `QueuedJob.batch_id`."""
+    delay = models.FloatField(default=0)
+    """Of a member that waits for the turn of its batch: seconds from then on."""
 
     class Meta:
         db_table = "djqueue_outbox"
@@ -252,6 +266,7 @@ class Outbox(models.Model):
         indexes = (
             models.Index(fields=["connection", "due_at", "id"], name="djqueue_outbox_due"),
             IndexOfValues(fields=["chain", "position"], name="djqueue_outbox_chain"),
+            IndexOfValues(fields=["batch_id"], name="djqueue_outbox_batch"),
         )
         constraints = (
             # The same push of a job, repeated, is one row.
@@ -283,44 +298,6 @@ class Key(models.Model):
 
     def __str__(self) -> str:
         return self.key
-
-
-class JobResult(models.Model):
-    """What is known of a job with ``store_result``: from its dispatch on, until some time after its
-    end.
-    """
-
-    id = models.UUIDField(_("id"), primary_key=True)
-    """The id of the job."""
-    name = models.CharField(_("job"), max_length=255)
-    queue = models.CharField(_("queue"), max_length=80)
-    connection = models.CharField(_("connection"), max_length=255)
-    status = models.CharField(_("status"), max_length=10, db_default="waiting")
-    """``waiting`` until the job has ended, then ``done``, ``failed`` or ``cancelled``."""
-    done = models.FloatField(_("done"), null=True)
-    """How far the job says that it has come. NULL: it has not said so."""
-    total = models.FloatField(_("total"), null=True)
-    message = models.CharField(_("message"), max_length=200, db_default="")
-    value = models.TextField(_("value"), null=True)
-    """JSON, as arguments are stored. NULL: None, or nothing that can be stored."""
-    error = models.TextField(_("error"), null=True)
-    """Why it failed; of a job that is done, why its value is not stored."""
-    owner = models.CharField(_("owner"), max_length=255, db_default="")
-    """The primary key of the user for whom it was dispatched; empty: no user."""
-    created_at = models.DateTimeField(_("created at"))
-    finished_at = models.DateTimeField(_("finished at"), null=True)
-    keep_until = models.DateTimeField()
-    """Pruning removes it then."""
-
-    class Meta:
-        db_table = "djqueue_results"
-        verbose_name = _("result")
-        verbose_name_plural = _("results")
-        default_permissions = ("view", "delete")
-        indexes = (models.Index(fields=["keep_until"], name="djqueue_results_keep"),)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.id}"
 
 
 class Slot(models.Model):

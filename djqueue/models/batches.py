@@ -10,6 +10,8 @@ from asgiref.sync import sync_to_async
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from djqueue.indexes import IndexOfValues
+
 
 class BatchVerbs(Protocol):
     """What can be done to a batch; see the methods of `JobBatch`."""
@@ -47,7 +49,19 @@ class JobBatch(models.Model):
     open_until = models.DateTimeField(null=True)
     """Members are still added: it cannot finish. After this time its dispatcher is taken for gone.
     NULL: all are in."""
+    upkeep_at = models.DateTimeField(null=True)
+    """When a worker is to look after it, by the database's clock: members that wait are removed
+    once it is cancelled, and go to their stores when its turn comes. NULL: nothing is to do."""
     depth = models.PositiveSmallIntegerField(default=0)
+    """How many batches it is inside of."""
+    chain = models.CharField(max_length=36, null=True)
+    """The chain that it is a step of."""
+    outer = models.CharField(max_length=36, null=True)
+    """The batch that this chain is a member of."""
+    links = models.TextField(default="")
+    """JSON: what it is bound to as a step, as in the payload of a job."""
+    turn = models.CharField(max_length=6, default="")
+    """Of a step: one of `djqueue.composition.ended.Turn`."""
     reason = models.CharField(max_length=255, default="")
     """Why it was cancelled."""
 
@@ -58,7 +72,12 @@ class JobBatch(models.Model):
         db_table = "job_batches"
         verbose_name = _("job batch")
         verbose_name_plural = _("job batches")
-        indexes = (models.Index(fields=["created_at"], name="djqueue_batches_created"),)
+        indexes = (
+            models.Index(fields=["created_at"], name="djqueue_batches_created"),
+            IndexOfValues(fields=["upkeep_at"], name="djqueue_batches_upkeep"),
+            IndexOfValues(fields=["chain"], name="djqueue_batches_chain"),
+            IndexOfValues(fields=["outer"], name="djqueue_batches_outer"),
+        )
         permissions = (
             ("cancel_jobbatch", "Can cancel batches"),
             ("retry_jobbatch", "Can retry the failed jobs of batches"),
@@ -107,8 +126,8 @@ class JobBatch(models.Model):
         return self.verbs.add(self, jobs)
 
     def cancel(self) -> bool:
-        """Cancel it: members that wait end without being run, and it finishes when all are
-        settled. Return whether it was neither cancelled nor finished.
+        """Cancel it: members that wait are removed, by this call for a second and then by a worker,
+        and it finishes when all are settled. Return whether it was neither cancelled nor finished.
         """
         return self.verbs.cancel(self)
 

@@ -14,11 +14,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
-from djqueue.composition.batches import counting
+from djqueue.composition import following
+from djqueue.composition.batches import counting, upkeep
 from djqueue.composition.batches.growing import Members
 from djqueue.composition.batches.publishing import Publishing, settle
 from djqueue.composition.batches.wishes import using_of
 from djqueue.composition.chains import steps
+from djqueue.composition.chains.staging import Places
+from djqueue.composition.ended import Turn
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.slices import slices
 from djqueue.errors import JobNotFound, QueueError
@@ -63,14 +66,14 @@ class Verbs:
     def add(self, batch: JobBatch, jobs: Iterable[Any]) -> int:
         """Add members, a slice at a time; how many."""
         added = self._added(batch.pk)
-        members = Members(batch.pk, using_of(batch))
+        members = Members(batch.pk, using_of(batch), Places(), batch.depth)
         count = 0
         for some in members.encoded(added.new(jobs)):
             if not members.store(some, partial(added.note, some.size)):
                 raise QueueError(
-                    f'Batch {batch.pk} ("{batch.name}") is finished or cancelled: it takes no'
-                    f" more members. {count or 'None'} of these {'was' if count == 1 else 'were'}"
-                    " added. Dispatch a batch of their own."
+                    f'Batch {batch.pk} ("{batch.name}") is finished or cancelled, or waits for its'
+                    f" turn in a chain: it takes no more members. {count or 'None'} of these"
+                    f" {'was' if count == 1 else 'were'} added. Dispatch a batch of their own."
                 ) from members.publishing.error
             added.number += some.size
             count += some.size
@@ -94,9 +97,7 @@ class Verbs:
 
     def cancel(self, batch: JobBatch) -> bool:
         """Cancel it."""
-        alias = steps.store()
-        with transaction.atomic(using=alias):
-            cancelled = counting.cancel(alias, batch.pk, "cancelled")
+        cancelled = upkeep.cancel(batch.pk)
         _refresh(batch)
         return cancelled
 
@@ -180,9 +181,13 @@ def listed(limit: int | None = None) -> Iterator[JobBatch]:
 
 
 def state(batch: JobBatch) -> str:
-    """Return ``open``, ``running``, ``cancelled``, ``failed`` or ``done``."""
+    """Return ``open``, ``waiting`` (for its turn in a chain), ``running``, ``cancelled``,
+    ``failed`` or ``done``.
+    """
     if batch.cancelled:
         return "cancelled"
+    if batch.turn == Turn.WAITS:
+        return "waiting"
     if not batch.finished:
         return "running" if batch.open_until is None else "open"
     return "failed" if batch.has_failures else "done"
@@ -248,5 +253,5 @@ def close_forgotten() -> int:
 
 def _close(alias: str, id: str) -> None:
     publishing = Publishing(alias)
-    publishing.add([settle(alias, partial(counting.close, alias, id))])
+    publishing.add([settle(alias, partial(following.close, alias, id))])
     publishing.raise_first()

@@ -17,7 +17,7 @@ from djqueue.payload.payload import encode_more
 
 __all__ = ["KEEPS_RESULT", "LINKS_BEFORE", "LINKS_MARK", "NO_LINKS", "Links", "batches_of"]
 __all__ += ["chains_of", "links_of", "may_be_linked", "needs_guard", "read_links", "with_links"]
-__all__ += ["with_step"]
+__all__ += ["stored_links", "with_step"]
 
 LINKS_MARK = ',"links":{'
 """What a payload with links contains."""
@@ -132,7 +132,7 @@ def batches_of(payloads: Iterable[str]) -> dict[str, int]:
 
 def with_links(text: str, links: Links) -> str:
     """Return `text` with these links in place of its own; a damaged payload as it is."""
-    part, more = find_part(text, "links"), encode_more(links=_stored(links))
+    part, more = find_part(text, "links"), encode_more(links=stored_links(links))
     start = after_sent(text) if part is None else part.start
     if start < 0:
         return text
@@ -146,5 +146,6 @@ def with_step(text: str, links: Links) -> str:
     return with_links(text, links._replace(result=may_be_linked(text) and links_of(text).result))
 
 
-def _stored(links: Links) -> dict[str, Any]:
+def stored_links(links: Links) -> dict[str, Any]:
+    """Return links as a JSON object, without those that are absent."""
     return {name: value for name, value in links._asdict().items() if value}

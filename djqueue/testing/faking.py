@@ -6,11 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from djqueue.composition.chains.beginning import EncodedChain
+from djqueue.composition.chains.staging import BatchStep
+from djqueue.dispatch.dispatched import DispatchedJob
 from djqueue.dispatch.inline import run_here
 from djqueue.dispatch.recording import recorders
 from djqueue.jobs.function import JobFunction
 from djqueue.jobs.job import Job
-from djqueue.testing.bound import RecordedBatch, RecordedSteps, shown
+from djqueue.testing.bound import (
+    RecordedBatch,
+    RecordedSteps,
+    first_jobs,
+    recorded_in,
+    shown,
+)
 from djqueue.testing.decorating import decorated
 from djqueue.testing.nearest import nearest
 from djqueue.testing.recorded import Recorded, RecordedJob
@@ -18,7 +26,7 @@ from djqueue.testing.recorded import Recorded, RecordedJob
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from djqueue.dispatch.dispatched import DispatchedJob
+    from djqueue.composition.chains.beginning import Step
     from djqueue.dispatch.outgoing import Sendable
 
 __all__ = ["FakeQueue", "fake_queue"]
@@ -76,12 +84,36 @@ class FakeQueue:
         self._results[_class_of(job)] = value
 
     def record_chain(
-        self, steps: Sequence[Sendable], on_failure: Sequence[Sendable]
+        self, steps: Sequence[Step], on_failure: Sequence[Sendable]
     ) -> DispatchedJob[Any]:
         """Take a dispatch of a chain. Called by `Chain.dispatch`."""
+        chain = self._chain(steps, on_failure)
+        self.chains.append(chain)
+        first = steps[0]
+        if not isinstance(first, BatchStep):
+            return self.record(first)
+        recorded = next(recorded_in(chain.steps), None)
+        if recorded is None:
+            return DispatchedJob(first.id)
+        self.recorded.append(recorded)
+        self._pending[recorded.id] = recorded
+        return RecordedJob(recorded, self._pending, self._results)
+
+    def _chain(self, steps: Sequence[Step], on_failure: Sequence[Sendable]) -> RecordedSteps:
         alert = Recorded.of(on_failure[0]) if on_failure else None
-        self.chains.append(RecordedSteps([Recorded.of(each) for each in steps], alert))
-        return self.record(steps[0])
+        return RecordedSteps(list(map(self._step, steps)), alert)
+
+    def _step(self, step: Step) -> Recorded | RecordedBatch:
+        if not isinstance(step, BatchStep):
+            return Recorded.of(step)
+        members = [
+            self._chain(each.steps, each.on_failure)
+            if isinstance(each, EncodedChain)
+            else Recorded.of(each)
+            for each in step.batch.encoded(step)
+        ]
+        self.batches.append(RecordedBatch(step.batch.name, first_jobs(members)))
+        return RecordedBatch(step.batch.name, members)
 
     def record_batch(self, name: str, members: Sequence[Any]) -> int:
         """Take a dispatch of a batch. Called by `Batch.dispatch`."""
@@ -105,7 +137,7 @@ class FakeQueue:
         with recorders.opened(self):
             while self._pending:
                 recorded = self._pending.pop(next(iter(self._pending)))
-                chain = next((each for each in self.chains if each.steps[0] == recorded), None)
+                chain = next((each for each in self.chains if each.id == recorded.id), None)
                 if chain is not None:
                     count += chain.run()
                     continue
@@ -154,9 +186,9 @@ class FakeQueue:
             lines = nearest("", [], [], self.recorded)
             raise AssertionError(f"{jobs} dispatched.\n{lines}")
 
-    def assert_chained(self, steps: Sequence[Wanted | Job]) -> None:
+    def assert_chained(self, steps: Sequence[Wanted | Job | Sequence[Wanted | Job]]) -> None:
         """Fail unless a chain of exactly these steps was dispatched: jobs, or their classes or
-        functions.
+        functions; for a batch a list of such.
         """
         __tracebackhide__ = True
         if not any(each.fits(steps) for each in self.chains):
@@ -179,7 +211,8 @@ class FakeQueue:
         """
         __tracebackhide__ = True
         for batch in self.batches:
-            fits = [each for each in batch.members if where is None or where(each.job)]
+            jobs = recorded_in(batch.members)
+            fits = [each for each in jobs if where is None or where(each.job)]
             if name in (None, batch.name) and (fits if count is None else len(fits) == count):
                 return
         wanted = f' called "{name}"' if name is not None else ""
@@ -229,7 +262,9 @@ def _class_of(job: object) -> type[Job]:
     raise TypeError(f"{job!r:.200} is neither a job class nor a function decorated with @job.")
 
 
-def _step(job: Wanted | Job) -> str:
+def _step(job: Wanted | Job | Sequence[Wanted | Job]) -> str:
+    if isinstance(job, (list, tuple)):
+        return f"a batch of {', '.join(map(_step, job))}"
     return repr(job) if isinstance(job, Job) else _class_of(job).__name__
 
 

@@ -96,6 +96,11 @@ class Buffer:
         self._alone |= {reservation.id for reservation in taken if goes_alone(reservation)}
         self.notices.extendleft(reversed(list(notices)))
 
+    def add_notice(self, notice: Notice) -> None:
+        """Add what the clock asks for, unless it waits already: no child may be free for hours."""
+        if notice not in self.notices:
+            self.notices.append(notice)
+
     def hand_out_notices(self, processes: Sequence[Process], now: float) -> None:
         """Hand out the notices, each to the emptiest child. They need no reservation. While all
         children run long jobs, notices wait here.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import DatabaseError
 
+from djqueue.composition.batches import upkeep
 from djqueue.composition.finishing import finish_for
 from djqueue.composition.running import Bound
 from djqueue.conf import settings
@@ -31,7 +32,7 @@ from djqueue.runner.attempt import Attempt
 from djqueue.runner.cleanup.reset import connections_after
 from djqueue.runner.outcome import End, Outcome
 from djqueue.runner.runner import Runner
-from djqueue.worker.notices import carry_out
+from djqueue.worker.notices import LookAfterBatches, carry_out
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.store.keeper import Keeper
 
@@ -93,6 +94,8 @@ class InlineWorker:
 
     def _step(self) -> bool:
         reservations = self._ask(self._reserve)
+        while not reservations and _looked_after_batches():
+            reservations = self._ask(self._reserve)
         for reservation in reservations:
             self._run(reservation)
         orphans = self._ask(self._orphans)
@@ -171,6 +174,17 @@ class InlineWorker:
             return StopReason.EMPTY
         time.sleep(self.options.sleep)
         return None
+
+
+def _looked_after_batches() -> bool:
+    """Do what is due for batches. Return whether anything was."""
+    try:
+        is_due = upkeep.is_due()
+    except DatabaseError:
+        return False  # it is away
+    if is_due:
+        carry_out(LookAfterBatches())
+    return is_due
 
 
 class LeasedInlineWorker(InlineWorker):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
+from djqueue.composition.batches import upkeep as batch_upkeep
 from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
 from djqueue.finish.notices import (
@@ -54,7 +55,12 @@ class ReplayOutbox:
     """Move what is late in the outbox to other stores."""
 
 
-Upkeep = RemovePayloads | FreeSlots | Prune | ReplayOutbox
+@dataclass(frozen=True)
+class LookAfterBatches:
+    """Remove waiting members of cancelled batches."""
+
+
+Upkeep = RemovePayloads | FreeSlots | Prune | ReplayOutbox | LookAfterBatches
 Notice = Announcement | WorkerStarted | WorkerStopping | Upkeep
 
 
@@ -70,6 +76,8 @@ def carry_out(upkeep: Upkeep) -> None:
             store().leave_for([(upkeep.job, upkeep.run)], max(0.0, since))
         elif isinstance(upkeep, ReplayOutbox):
             outbox.replay()
+        elif isinstance(upkeep, LookAfterBatches):
+            batch_upkeep.look_after()
         else:
             pruning.prune()
             prune_payloads()
@@ -81,6 +89,7 @@ _FAILED: dict[type, str] = {
     RemovePayloads: "Large arguments of finished jobs could not be removed: %s",
     FreeSlots: "Slots of limits could not be given back; they come back by themselves: %s",
     Prune: "Pruning failed: %s",
+    LookAfterBatches: "Members of cancelled batches could not be removed: %s",
     ReplayOutbox: "What is due in the outbox could not be moved to its store: %s",
 }
 
@@ -111,3 +120,5 @@ def what_it_is(notice: Notice) -> str:
             return "The store of limits"
         case ReplayOutbox():
             return "The outbox"
+        case LookAfterBatches():
+            return "The upkeep of batches"

@@ -27,6 +27,8 @@ class Timer(enum.Enum):
     REPLAY_OUTBOX = enum.auto()
     REPLAY_ELSEWHERE = enum.auto()
     """Have a child push what is late in the outbox of stores that no worker reads."""
+    BATCHES = enum.auto()
+    """Have a child look after batches."""
     SHOW = enum.auto()
     """Renew the row by which operators see the worker."""
     PRUNE = enum.auto()
@@ -61,6 +63,7 @@ class Schedule:
             {
                 **dict.fromkeys((Timer.READ_CONTROLS, Timer.PROMOTE, Timer.WATCH, Timer.SHOW), now),
                 **dict.fromkeys((Timer.REPLAY_OUTBOX, Timer.REPLAY_ELSEWHERE), now),
+                Timer.BATCHES: now,
                 Timer.SAMPLE_MEMORY: now if options.memory_kill else NEVER,
                 Timer.MAX_TIME: now + options.max_time if options.max_time else NEVER,
                 Timer.RECOVER: now + recover_after,

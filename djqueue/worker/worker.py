@@ -191,7 +191,7 @@ class Worker:
                 case maintenance.Recovered(job, outcome):
                     self._ended([End(job, outcome)])
                 case maintenance.ForChild(notice):
-                    self.buffer.notices.append(notice)
+                    self.buffer.add_notice(notice)
 
     def _apply(self, news: Iterable[facts.Fact | exchange.Fact], now: float) -> None:  # noqa: C901 - one case a fact
         """Apply what children and the store have reported, in order."""

@@ -2,8 +2,10 @@
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone
 
 from djqueue import batch
+from djqueue.models import JobBatch
 from djqueue.testing import work
 from tests.admin.support import BATCHES, client
 from tests.composition import jobs
@@ -35,6 +37,16 @@ def test_a_batch_is_cancelled_after_a_question(row):
     assert row.cancelled
     assert LogEntry.objects.count() == 1
     assert "was cancelled before" in act(browser, row, "cancel", confirmed="1")
+
+
+def test_an_open_batch_is_closed_after_a_question(row):
+    browser = client("cancel_jobbatch")
+    assert f"{row.pk}/act/close/" not in browser.get(f"{BATCHES}{row.pk}/change/").content.decode()
+    JobBatch.objects.filter(pk=row.pk).update(open_until=timezone.now())
+    assert f"{row.pk}/act/close/" in browser.get(f"{BATCHES}{row.pk}/change/").content.decode()
+    assert "dispatched it is gone" in act(browser, row, "close")
+    assert "Closed 1 batch." in act(browser, row, "close", confirmed="1")
+    assert "takes no more members" in act(browser, row, "close", confirmed="1")
 
 
 def test_the_failed_jobs_are_retried(row):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import time_ns
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from djqueue import context
+from djqueue.composition import following
 from djqueue.composition.batches import counting
 from djqueue.composition.batches.growing import Member, Members
 from djqueue.composition.batches.publishing import settle
@@ -25,22 +26,27 @@ from djqueue.composition.batches.wishes import (
     stored_using,
 )
 from djqueue.composition.chains import steps
-from djqueue.composition.chains.chain import with_options
+from djqueue.composition.chains.chain import with_options, without_delay
+from djqueue.composition.chains.staging import Place, Places, Stageable
 from djqueue.composition.chains.steps import ON_FAILURE, Waiting
+from djqueue.composition.ended import Turn
 from djqueue.conf import did_you_mean
 from djqueue.dispatch.commits import open_aliases, when_all_commit
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.recording import recorders
+from djqueue.errors import InvalidJob
 from djqueue.jobs.definition.options import checked_overrides
 from djqueue.jobs.definition.spec import spec_of
 from djqueue.payload.ids import Moment, new_id
+from djqueue.payload.links import stored_links
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from djqueue.composition.batches.growing import Slice
     from djqueue.composition.batches.publishing import Publish
+    from djqueue.composition.chains.staging import BatchStep
     from djqueue.jobs.definition.options import Overrides
     from djqueue.jobs.definition.spec import JobInstance
     from djqueue.models import JobBatch
@@ -50,14 +56,14 @@ __all__ = ["Batch", "batch"]
 Callbacks = Mapping[int, "JobInstance | None"]
 
 
-class Batch:
+class Batch(Stageable):
     """Members, and jobs for what becomes of them. `dispatch` queues the members as they come."""
 
     def __init__(
         self, members: Iterable[Member], name: str, wishes: Mapping[str, Any], callbacks: Callbacks
     ) -> None:
         self._members = members
-        self._name = name
+        self.name = name
         self._wishes = wishes
         self._callbacks = {at: job for at, job in callbacks.items() if job is not None}
         self._using: Mapping[str, Any] = MappingProxyType({})
@@ -80,24 +86,15 @@ class Batch:
         In a transaction nothing runs before the commit; if it is not only that of the batches, the
         encoded members wait in memory until then.
         """
-        from djqueue.models import JobBatch
-
         refuse_event_loop("dispatch()", "await adispatch()")
         moment = Moment(time_ns())
-        id, *ids = moment.ids(len(self._callbacks) + 1)
-        wishes = (
-            {**self._wishes, "using": stored_using(self._using)} if self._using else self._wishes
-        )
-        options = json.dumps(wishes) if wishes else ""
-        row = JobBatch(id=id, name=self._name, created_at=timezone.now(), stored_options=options)
-        members = Members(id, self._using)
-        waiting = [
-            self._encoded(job, moment, own, at)
-            for (at, job), own in zip(self._callbacks.items(), ids, strict=True)
-        ]
+        (id,) = moment.ids(1)
+        row = self._row(id)
+        waiting = self._waiting(moment)
+        members = Members(id, self._using, Places(behind=_places(waiting)))
         if (recorder := recorders.innermost) is not None:
             row.total_jobs = row.pending_jobs = recorder.record_batch(
-                self._name, [members.encode(each, moment, new_id()) for each in self._members]
+                self.name, [members.encode(each, moment, new_id()) for each in self._members]
             )
             return row
         others = [alias for alias in open_aliases() if alias != steps.store()]
@@ -115,36 +112,95 @@ class Batch:
         dispatched: JobBatch = await sync_to_async(self.dispatch)()
         return dispatched
 
+    def below(self, using: Mapping[str, Any]) -> Self:
+        """Return a copy with these options too, where it has none of its own."""
+        configured = copy.copy(self)
+        configured._using = {**using, **self._using}
+        return configured
+
+    def stage(self, step: BatchStep, places: Places) -> None:
+        """Write it, and its members, a slice at a time. An exception of the iterable is raised."""
+        row, links = self._row(step.id), step.links
+        row.turn, row.chain, row.outer = Turn.WAITS, links.chain, links.batch or None
+        row.depth, row.links = step.depth, json.dumps(stored_links(links))
+        waiting = self._waiting(Moment(time_ns()))
+        inside = places.inside(_places(waiting))
+        members = Members(step.id, self._using, inside, step.depth, waits=True)
+        _write(row, waiting)
+        for some in members.encoded(self._members):
+            members.store(some, lambda alias: counting.keep_open(alias, step.id))
+        places.take(inside)
+
+    def encoded(self, step: BatchStep) -> Iterator[Any]:
+        """Return its members, each a `Sendable` or an encoded chain. Stores nothing."""
+        members = Members(step.id, self._using, Places(), step.depth)
+        moment = Moment(time_ns())
+        return (members.encode(each, moment, new_id()) for each in self._members)
+
+    def _row(self, id: str) -> JobBatch:
+        from djqueue.models import JobBatch
+
+        wishes = dict(self._wishes)
+        if self._using:
+            wishes["using"] = stored_using(self._using)
+        options = json.dumps(wishes) if wishes else ""
+        return JobBatch(id=id, name=self.name, created_at=timezone.now(), stored_options=options)
+
+    def _waiting(self, moment: Moment) -> list[Waiting]:
+        """Return the rows of the jobs that it may call for."""
+        ids = moment.ids(len(self._callbacks))
+        called = zip(self._callbacks.items(), ids, strict=True)
+        return [self._encoded(job, moment, id, at) for (at, job), id in called]
+
     def _encoded(self, job: JobInstance, moment: Moment, id: str, position: int) -> Waiting:
-        using = {name: value for name, value in self._using.items() if name != "delay"}
-        job = with_options(job, using)
+        job = with_options(job, without_delay(self._using))
         sendable = prepare_as(job, spec_of(job), moment, id, context.stored())
         sendable = shrunk(sendable, is_copied=position in counting.COPIED)
         return Waiting(sendable.plan.connection, sendable.outgoing, position)
+
+
+def _places(waiting: Sequence[Waiting]) -> list[Place]:
+    return [Place(connection, job.name) for connection, job, _ in waiting]
+
+
+def _write(row: JobBatch, waiting: Sequence[Waiting]) -> None:
+    alias = steps.store()
+    with transaction.atomic(using=alias):
+        row.save(using=alias, force_insert=True)
+        counting.keep_open(alias, row.pk)
+        steps.write(alias, row.pk, waiting)
 
 
 def _begin(
     row: JobBatch, waiting: list[Waiting], members: Members, slices: Iterator[Slice]
 ) -> None:
     """Store the batch and its members. Errors of members that ran here are raised at the end."""
-    alias, id = steps.store(), row.pk
-    with transaction.atomic(using=alias):
-        row.save(using=alias, force_insert=True)
-        counting.keep_open(alias, id)
-        steps.write(alias, id, waiting)
+    id = row.pk
+    _write(row, waiting)
     try:
         for some in slices:
             if not members.store(some, lambda alias: counting.keep_open(alias, id)):
                 break  # it was cancelled meanwhile
         if members.discarded:
-            _cancel(id, "its jobs are thrown away")
+            _cancel(id, counting.THROWN_AWAY)
+    except InvalidJob:
+        if members.stored:
+            _break_off(id, members, "its dispatch was refused")
+        else:  # nothing is there that it could be about
+            steps.give_up(steps.store(), [id])
+            row.delete(using=steps.store())
+        raise
     except BaseException as error:
-        with suppress(DatabaseError):  # a worker closes the batch an hour later
-            _cancel(id, reason_of(error))
-            members.publishing.add([_closed(id)])
+        _break_off(id, members, reason_of(error))
         raise
     members.publishing.add([_closed(id)])
     members.publishing.raise_first()
+
+
+def _break_off(id: str, members: Members, reason: str) -> None:
+    with suppress(DatabaseError):  # a worker closes the batch an hour later
+        _cancel(id, reason)
+        members.publishing.add([_closed(id)])
 
 
 def _cancel(id: str, reason: str) -> None:
@@ -153,7 +209,7 @@ def _cancel(id: str, reason: str) -> None:
 
 
 def _closed(id: str) -> Publish:
-    return settle(steps.store(), lambda: counting.close(steps.store(), id))
+    return settle(steps.store(), lambda: following.close(steps.store(), id))
 
 
 class Wishes(TypedDict, total=False):

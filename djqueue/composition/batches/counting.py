@@ -7,7 +7,8 @@ columns, so each job is called for once in the life of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,9 +16,10 @@ from django.db.models import Case, F, Q, When
 
 from djqueue.composition.chains import steps
 from djqueue.composition.chains.steps import ON_FAILURE, Push
+from djqueue.composition.ended import Ended, How, Turn
 from djqueue.databases.now import UtcNow
 from djqueue.payload.ids import new_id
-from djqueue.payload.links import Links, with_step
+from djqueue.payload.links import Links, read_links, with_step
 from djqueue.payload.parts import with_id
 from djqueue.results import rows as results
 
@@ -36,6 +38,18 @@ OPEN_FOR = 3600.0
 PROGRESS_EVERY = 1.0
 """Seconds between two jobs of ``on_progress``."""
 GONE = "its dispatcher is gone"
+THROWN_AWAY = "its jobs are thrown away"
+
+
+class Counted(NamedTuple):
+    """What follows from a change of a batch."""
+
+    pushed: list[Push]
+    """The jobs to push."""
+    ended: Sequence[Ended] = ()
+    """Its own end, where it is a step of a chain."""
+    more: bool = False
+    """Members wait for their turn, and may go now."""
 
 
 class Ends(NamedTuple):
@@ -47,11 +61,12 @@ class Ends(NamedTuple):
     """The ids of those that have failed; they are among the settled ones."""
 
 
-def grow(alias: str, batch: str, count: int) -> bool:
-    """Count in new members. Return False, and count nothing, if the batch is cancelled or
-    finished.
+def grow(alias: str, batch: str, count: int, *, waits: bool = False) -> bool:
+    """Count in new members, which wait for the turn of their batch if it `waits` for it itself.
+    Return False, and count nothing, if it is not so, or the batch is cancelled or finished.
     """
-    still = rows(alias).filter(pk=batch, cancelled_at=None).exclude(_over())
+    still = rows(alias).filter(Q(turn=Turn.WAITS) if waits else ~Q(turn=Turn.WAITS))
+    still = still.filter(pk=batch, cancelled_at=None).exclude(_over())
     return bool(
         still.update(
             total_jobs=F("total_jobs") + count,
@@ -65,27 +80,41 @@ def keep_open(alias: str, batch: str) -> None:
     rows(alias).filter(pk=batch).update(open_until=UtcNow() + timedelta(seconds=OPEN_FOR))
 
 
-def close(alias: str, batch: str) -> list[Push]:
-    """All members are in. Returns jobs to push, as `count`."""
+def close(alias: str, batch: str) -> None:
+    """All members are in."""
     rows(alias).filter(pk=batch).update(open_until=None)
-    return count(alias, Ends(batch, 0))
 
 
 def cancel(alias: str, batch: str, reason: str = "") -> bool:
-    """Cancel a batch that is neither cancelled nor finished; whether that was so."""
+    """Cancel a batch that is neither cancelled nor finished; whether that was so. Its members that
+    wait are removed afterwards: see `djqueue.composition.batches.upkeep`.
+    """
     running = rows(alias).filter(pk=batch, cancelled_at=None).exclude(_over())
-    return bool(running.update(cancelled_at=UtcNow(), reason=reason[:255]))
+    return bool(running.update(cancelled_at=UtcNow(), upkeep_at=UtcNow(), reason=reason[:255]))
 
 
 def reopen(alias: str, batch: str, members: int = 1) -> None:
-    """Failed members are retried."""
-    rows(alias).filter(pk=batch).update(
-        pending_jobs=F("pending_jobs") + members, failed_jobs=F("failed_jobs") - members
-    )
+    """Failed members are retried. A batch that has failed as a step of a chain has its turn again,
+    and a batch that has counted that chain waits for it again.
+    """
+    here = rows(alias).filter(pk=batch)
+    here.update(pending_jobs=F("pending_jobs") + members, failed_jobs=F("failed_jobs") - members)
+    text = here.filter(turn=Turn.FAILED).values_list("links", flat=True).first()
+    if text is not None:
+        here.update(turn=Turn.RUNS)
+        links = read_links(json.loads(text))
+        steps.restore(alias, [links.chain])
+        if links.batch:
+            reopen(alias, links.batch)
 
 
-def count(alias: str, ends: Ends) -> list[Push]:
-    """Count ends of members. Returns the jobs to push, each behind the name of its connection."""
+def depths(alias: str, batches: Iterable[str]) -> dict[str, int]:
+    """Return how deep batches are, by their ids."""
+    return dict(rows(alias).filter(pk__in=list(batches)).values_list("pk", "depth"))
+
+
+def count(alias: str, ends: Ends) -> Counted:
+    """Count ends of members, and return what follows from that."""
     batch, settled, failed = ends
     if settled:
         rows(alias).filter(pk=batch).update(
@@ -97,13 +126,24 @@ def count(alias: str, ends: Ends) -> list[Push]:
         )
     row = rows(alias).filter(pk=batch).first()
     if row is None:
-        return []
+        return Counted([])
     pushed = _failures(alias, row, failed) if failed else []
-    if row.pending_jobs == 0 and row.open_until is None:
-        return [*pushed, *_finish(alias, row)]
+    waits = row.turn == Turn.WAITS and row.cancelled_at is None
+    if row.pending_jobs == 0 and row.open_until is None and not waits:
+        pushed += _finish(alias, row)
+        return Counted(pushed, _as_step(alias, batch) if row.turn == Turn.RUNS else ())
     if settled and _wants(row, "on_progress") and _may_tell_progress(alias, batch):
         pushed += _copy(alias, batch, ON_PROGRESS)
-    return pushed
+    return Counted(pushed)
+
+
+def _as_step(alias: str, batch: str) -> list[Ended]:
+    """Return the end of a batch that has finished, as a step of a chain."""
+    row = rows(alias).get(pk=batch)
+    how = How.DONE if not row.cancelled else How.FAILED if row.failed_jobs else How.GONE
+    turn = Turn.FAILED if how is How.FAILED else Turn.OVER
+    rows(alias).filter(pk=batch).update(turn=turn)
+    return [Ended(read_links(json.loads(row.links)), how, batch)]
 
 
 def _failures(alias: str, row: JobBatch, failed: Sequence[str]) -> list[Push]:

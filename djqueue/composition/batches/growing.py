@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import transaction
 
 from djqueue import context
-from djqueue.composition.batches import counting
+from djqueue.composition import following
+from djqueue.composition.batches import counting, elsewhere
 from djqueue.composition.batches.counting import Ends
 from djqueue.composition.batches.publishing import Publishing, run_all, settle
 from djqueue.composition.chains import steps
-from djqueue.composition.chains.beginning import EncodedChain
+from djqueue.composition.chains.beginning import EncodedChain, waiting_batch
 from djqueue.composition.chains.chain import Chain, with_options
+from djqueue.composition.chains.staging import BatchStep, Places
+from djqueue.composition.chains.steps import MEMBER, Waiting
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as
 from djqueue.dispatch.large import shrunk
@@ -57,9 +60,25 @@ class Slice(NamedTuple):
 class Members:
     """The members that one call adds to a batch."""
 
-    def __init__(self, batch: str, using: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        batch: str,
+        using: Mapping[str, Any],
+        places: Places,
+        depth: int = 0,
+        *,
+        waits: bool = False,
+    ) -> None:
+        """`places`: what may run before and behind them. `depth`: how many batches `batch` is
+        inside of. `waits`: it is a step of a chain, and they wait for its turn.
+        """
         self._batch = batch
         self._using = using
+        self._places = places
+        self._depth = depth
+        self._waits = waits
+        self.stored = False
+        """Some are stored."""
         self.discarded = False
         """Some went to a connection that throws jobs away."""
         self.publishing = Publishing(steps.store())
@@ -78,10 +97,13 @@ class Members:
             for member, id in zip(some, moment.ids(len(some)), strict=True):
                 first = self.encode(member, moment, id)
                 if isinstance(first, EncodedChain):
-                    chain = first.shrunk()
+                    chain = first.prepared(self._places)
                     chains.append(chain)
+                    if isinstance(chain.first, BatchStep):
+                        continue
                     first = chain.first
                 else:
+                    self._places.add(first.plan.connection, first.outgoing.name)
                     first = shrunk(first)
                 jobs.setdefault(first.plan.connection, []).append(first.outgoing)
                 if first.plan.keeps_result:
@@ -91,13 +113,14 @@ class Members:
     def encode(self, member: Member, moment: Moment, id: str) -> Sendable | EncodedChain:
         """Check and encode one member, of any size."""
         if isinstance(member, Chain):
-            return member.below(self._using).encoded(Links(batch=self._batch))
+            links = Links(batch=self._batch)
+            return member.below(self._using).encoded(links, self._depth + 1)
         spec = spec_of(member)
         job = with_options(member, self._using)
-        sendable = prepare_as(job, spec, moment, id, self._carried)
+        sendable = prepare_as(job, spec, moment, id, self._carried, self._batch)
         if not sendable.plan.keeps_result:
             return sendable
-        sendable = prepare_as(job, spec, moment, id, self._context)
+        sendable = prepare_as(job, spec, moment, id, self._context, self._batch)
         payload = with_step(sendable.outgoing.payload, Links(batch=self._batch))
         return sendable._replace(outgoing=sendable.outgoing._replace(payload=payload))
 
@@ -108,17 +131,28 @@ class Members:
         """
         alias = steps.store()
         with transaction.atomic(using=alias):
-            if not counting.grow(alias, self._batch, some.size):
+            if not counting.grow(alias, self._batch, some.size, waits=self._waits):
                 return False
             also(alias)
-            results.write_kept(alias, some.kept)
             for chain in some.chains:
                 chain.write_waiting(alias)
-            publish = [
-                self._store(alias, connection, jobs) for connection, jobs in some.jobs.items()
-            ]
+            batches = [c.first for c in some.chains if isinstance(c.first, BatchStep)]
+            if self._waits:
+                self._write(alias, some, batches)
+                publish = []
+            else:
+                results.write_kept(alias, some.kept)
+                publish = [self._store(alias, *each) for each in some.jobs.items()]
+                publish += [settle(alias, partial(following.begin, alias, b.id)) for b in batches]
+        self.stored = True
         self.publishing.add(publish)
         return True
+
+    def _write(self, alias: str, some: Slice, batches: Sequence[BatchStep]) -> None:
+        """Write members that wait for the turn of their batch."""
+        rows = [waiting_batch(each, MEMBER) for each in batches]
+        rows += [Waiting(name, job, MEMBER) for name, jobs in some.jobs.items() for job in jobs]
+        steps.write(alias, self._batch, rows)
 
     def _store(self, alias: str, connection: str, jobs: Sequence[OutgoingJob]) -> Publish:
         """Store jobs as far as that is done in SQL. Returns what is left to do."""
@@ -131,7 +165,9 @@ class Members:
         if driver.capabilities.discards:
             self.discarded = True
             steps.throw_away(alias, [job.payload for job in jobs])
-            return settle(alias, lambda: counting.count(alias, Ends(self._batch, len(jobs))))
+            ends = Ends(self._batch, len(jobs))
+            return settle(alias, partial(following.count, alias, ends))
+        elsewhere.note(alias, driver, jobs)
         written = Written(alias, connection)
         written.write(jobs)
         return partial(_move, written, connection, jobs)

@@ -13,9 +13,10 @@ from asgiref.sync import sync_to_async
 from djqueue import context
 from djqueue.composition.chains.beginning import Beginning, EncodedChain
 from djqueue.composition.chains.dispatched import DispatchedChain
-from djqueue.dispatch.connections import queues
+from djqueue.composition.chains.staging import BatchStep, Places, Stageable
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.recording import recorders
+from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import InvalidJob
 from djqueue.jobs.definition.options import checked_overrides
 from djqueue.jobs.definition.spec import spec_of
@@ -25,23 +26,26 @@ from djqueue.payload.links import NO_LINKS, Links, with_step
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from djqueue.composition.chains.beginning import Step
+    from djqueue.composition.chains.steps import Push
     from djqueue.dispatch.dispatched import DispatchedJob
     from djqueue.dispatch.outgoing import Sendable
     from djqueue.jobs.definition.options import Overrides
     from djqueue.jobs.definition.spec import JobInstance
 
-__all__ = ["Chain", "chain", "with_options"]
+__all__ = ["Chain", "chain", "with_options", "without_delay"]
 
 
 class Chain:
     """Jobs in order. `dispatch` queues the first; each other one when the one before it is done."""
 
-    def __init__(self, jobs: Iterable[JobInstance]) -> None:
-        self._steps: tuple[JobInstance, ...] = tuple(jobs)
+    def __init__(self, jobs: Iterable[JobInstance | Stageable]) -> None:
+        self._steps: tuple[JobInstance | Stageable, ...] = tuple(jobs)
         self._alert: JobInstance | None = None
         self._using: Mapping[str, Any] = MappingProxyType({})
         for job in self._steps:
-            spec_of(job)
+            if not isinstance(job, Stageable):
+                spec_of(job)
 
     def on_failure(self, job: JobInstance) -> Self:
         """Return a copy that runs `job` once, at the first failure of a step."""
@@ -65,11 +69,10 @@ class Chain:
         encoded = self.encoded()
         if (recorder := recorders.innermost) is not None:
             return recorder.record_chain(encoded.steps, encoded.on_failure)
-        encoded = encoded.shrunk()
+        encoded = encoded.prepared()
         beginning = Beginning(encoded)
         beginning.begin()
-        members = [(each.plan.connection, each.outgoing) for each in encoded.steps]
-        return DispatchedChain(encoded.id, members, beginning)
+        return DispatchedChain(encoded.id, list(map(_member, encoded.steps)), beginning)
 
     async def adispatch(self) -> DispatchedJob[Any]:
         """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
@@ -82,47 +85,52 @@ class Chain:
         configured._using = {**using, **self._using}
         return configured
 
-    def encoded(self, links: Links = NO_LINKS) -> EncodedChain:
-        """Check and encode the steps for a dispatch at this moment. Stores nothing."""
+    def encoded(self, links: Links = NO_LINKS, depth: int = 0) -> EncodedChain:
+        """Check and encode the steps for a dispatch at this moment; of a batch that is a step the
+        members are taken later. Stores nothing. `depth`: how many batches it is inside of.
+        """
         if not self._steps:
             raise InvalidJob("A chain needs at least one job. Nothing was queued.")
         moment = Moment(time_ns())
         chain_id, *ids = moment.ids(len(self._steps) + 2)
         carried = context.stored()
-        jobs = (*self._steps, *(() if self._alert is None else (self._alert,)))
-        ready = [
-            prepare_as(self._with_options(job, is_first=not at), spec_of(job), moment, id, carried)
-            for at, (job, id) in enumerate(zip(jobs, ids, strict=False))
-        ]
-        first, *others = ready[: len(self._steps)]
-        payload = with_step(first.outgoing.payload, links._replace(chain=chain_id, step=1))
-        first = first._replace(outgoing=first.outgoing._replace(payload=payload))
-        on_failure = ready[len(self._steps) :]
-        _refuse_in_worker([first, *others], on_failure)
-        return EncodedChain(chain_id, [first, *others], on_failure)
+        links = links._replace(chain=chain_id)
+        ready: list[Step] = []
+        for at, (job, id) in enumerate(zip(self._steps, ids, strict=False), 1):
+            using = self._using if at == 1 else without_delay(self._using)
+            if isinstance(job, Stageable):
+                step = links._replace(step=at)
+                ready.append(BatchStep(job.below(using), id, step, depth))
+            else:
+                own = with_options(job, using)
+                ready.append(prepare_as(own, spec_of(job), moment, id, carried))
+        first = ready[0]
+        if not isinstance(first, BatchStep):
+            payload = with_step(first.outgoing.payload, links._replace(step=1))
+            outgoing = first.outgoing._replace(payload=payload, batch=links.batch)
+            ready[0] = first._replace(outgoing=outgoing)
+        on_failure = []
+        if (alert := self._alert) is not None:
+            own = with_options(alert, without_delay(self._using))
+            on_failure = [prepare_as(own, spec_of(alert), moment, ids[-1], carried)]
+        _refuse_in_worker(ready, on_failure)
+        return EncodedChain(chain_id, ready, on_failure)
 
-    def _with_options(self, job: JobInstance, *, is_first: bool) -> JobInstance:
-        given = {name: value for name, value in self._using.items() if is_first or name != "delay"}
-        return with_options(job, given)
+
+def _member(step: Step) -> Push:
+    """Return a step as `DispatchedChain` knows it; a batch has no connection."""
+    if isinstance(step, BatchStep):
+        return "", OutgoingJob(step.id, "", step.batch.name, "")
+    return step.plan.connection, step.outgoing
 
 
-def _refuse_in_worker(steps: Sequence[Sendable], on_failure: Sequence[Sendable]) -> None:
-    """Refuse a job that runs in the process that queues it, behind one that a worker runs: the
-    worker, which runs no code of the project, would be that process.
-    """
-    before: Sendable | None = None
+def _refuse_in_worker(steps: Sequence[Step], on_failure: Sequence[Sendable]) -> None:
+    """Refuse what `Places` refuses, as far as it is known now: members of batches are not."""
+    places = Places()
     for each in (*steps, *on_failure):
-        capabilities = queues[each.plan.connection].driver.capabilities
-        if capabilities.inline and before is not None:
-            raise InvalidJob(
-                f'{each.outgoing.name} is for connection "{each.plan.connection}", which runs jobs'
-                f" in the process that queues them, but comes in its chain after"
-                f' {before.outgoing.name} on "{before.plan.connection}", which a worker runs. Give'
-                " both the same connection, as chain(…).using(connection=…) does. Nothing was"
-                " queued."
-            )
-        if capabilities.keeps_jobs:
-            before = each
+        if not isinstance(each, BatchStep):
+            places.add(each.plan.connection, each.outgoing.name)
+            places.go_on()
 
 
 def with_options(job: JobInstance, using: Mapping[str, Any]) -> JobInstance:
@@ -134,6 +142,13 @@ def with_options(job: JobInstance, using: Mapping[str, Any]) -> JobInstance:
     return configured
 
 
-def chain(jobs: Iterable[JobInstance]) -> Chain:
-    """Bind `jobs` into a chain: ``chain([Fetch(url), Parse(), Save()]).dispatch()``."""
+def without_delay(using: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options but for the delay, which is for what begins at once."""
+    return {name: value for name, value in using.items() if name != "delay"}
+
+
+def chain(jobs: Iterable[JobInstance | Stageable]) -> Chain:
+    """Bind `jobs` into a chain: ``chain([Fetch(url), Parse(), Save()]).dispatch()``. A step may be
+    a batch: the next one begins when the batch has finished, unless it was cancelled.
+    """
     return Chain(jobs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from djqueue.composition.batches import upkeep
 from djqueue.composition.chains import steps
 from djqueue.dispatch.dispatched import DispatchedJob
 
@@ -40,5 +41,7 @@ class DispatchedChain(DispatchedJob[Any]):
         begun = [each for each in self._members if each[1] not in waiting]
         if not withdrawn and begun:  # the last of these is the one whose turn it is
             connection, id, queue = begun[-1]
+            if not connection:
+                return upkeep.cancel(id) or removed > 0
             return DispatchedJob(id, connection, queue).cancel() or removed > 0
         return withdrawn or removed > 0

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 from django.db.models import Max, Min, Q
+from django.db.models.functions import Coalesce
 
 from djqueue.compat import delete_rows
+from djqueue.composition.ended import Turn
 from djqueue.conf import settings
+from djqueue.databases.now import UtcNow
 from djqueue.drivers import driver_class, parking
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import ConfigurationError
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 ON_FAILURE = 2**31 - 1
 """The position of the job that runs once, if a step fails."""
+MEMBER = -(2**31)
+"""The position of members of a batch that wait for its turn. Their rows name the batch as their
+chain."""
 
 Push = tuple[str, OutgoingJob]
 """A job, behind the name of its connection."""
@@ -48,11 +54,14 @@ def store() -> str:
 
 
 def write(alias: str, chain: str, steps: Sequence[Waiting]) -> None:
-    """Write steps of a chain that wait, as a part of the open transaction of `alias`."""
+    """Write steps of a chain that wait, as a part of the open transaction of `alias`; or what waits
+    of a batch.
+    """
     rows = []
     for connection, job, position in steps:
         row = parking.row(connection, job, parked=False)
         row.due_at, row.chain, row.position = None, chain, position
+        row.delay = job.delay if position == MEMBER else 0.0
         rows.append(row)
     if rows:
         results.write_kept(alias, ((connection, job) for connection, job, _ in steps))
@@ -78,31 +87,54 @@ def add(alias: str, chain: str, passed_on: PassedOn) -> None:
     )
 
 
-def take_next(alias: str, chain: str, links: Links) -> list[Push]:
-    """Remove the next step of a chain from those that wait, and return it, bound by `links`. None:
-    it was the last, or is for a connection that throws jobs away, and all that waits goes as well.
+def take_next(alias: str, chain: str) -> Outbox | None:
+    """Remove the next step of a chain from those that wait, and return its row. None: it was the
+    last, or is for a connection that throws jobs away, and all that waits goes as well.
     """
     row = _steps(alias, chain).select_for_update().order_by("position").first()
-    if row is None or _discards(row.connection):
+    if row is None or discards(row.connection):
         _delete(waiting(alias, chain))
-        return []
-    return [_taken(alias, row, with_step(row.payload, links))]
+        return None
+    delete_rows(waiting(alias, chain).filter(pk=row.pk))
+    return row
+
+
+def bound(row: Outbox, links: Links) -> Push:
+    """Return the job of a step, bound by `links`."""
+    return as_push(row, with_step(row.payload, links), "" if links.retried else links.batch)
+
+
+def take_members(alias: str, batch: str, limit: int) -> list[Outbox]:
+    """Remove up to `limit` members of a batch from those that wait for its turn, and return their
+    rows.
+    """
+    waits = waiting(alias, batch).filter(position=MEMBER).order_by("pk")
+    rows = list(waits.select_for_update()[:limit])
+    if rows:
+        delete_rows(waiting(alias, batch).filter(pk__in=[row.pk for row in rows]))
+    return rows
+
+
+def is_batch(row: Outbox) -> bool:
+    """Return whether a row that waits stands for a batch, whose id is its uuid."""
+    return not row.connection
 
 
 def look_at(alias: str, group: str, position: int) -> list[Push]:
     """Return the job that waits at a position, if there is one that is not thrown away."""
     rows = waiting(alias, group).filter(position=position)
-    return [(r.connection, _job(r, r.payload)) for r in rows if not _discards(r.connection)]
+    return [as_push(row, row.payload) for row in rows if not discards(row.connection)]
 
 
 def take_at(alias: str, group: str, position: int) -> list[Push]:
     """Remove the job that waits at a position, if there is one, and return it, unless it is thrown
     away.
     """
-    rows = waiting(alias, group).filter(position=position).select_for_update()
-    taken = [_taken(alias, row, row.payload) for row in rows]
-    throw_away(alias, [job.payload for connection, job in taken if _discards(connection)])
-    return [push for push in taken if not _discards(push[0])]
+    rows = list(waiting(alias, group).filter(position=position).select_for_update())
+    for row in rows:
+        delete_rows(waiting(alias, group).filter(pk=row.pk))
+    throw_away(alias, [row.payload for row in rows if discards(row.connection)])
+    return [as_push(row, row.payload) for row in rows if not discards(row.connection)]
 
 
 def throw_away(alias: str, payloads: Sequence[str]) -> None:
@@ -111,7 +143,10 @@ def throw_away(alias: str, payloads: Sequence[str]) -> None:
     give_up(alias, chains_of(payloads))
 
 
-def _discards(connection: str) -> bool:
+def discards(connection: str) -> bool:
+    """Return whether a connection throws jobs away."""
+    if not connection:
+        return False  # of a batch each member has its own
     try:
         return driver_class(settings().connection(connection)).capabilities.discards
     except ConfigurationError:
@@ -198,26 +233,52 @@ def _steps(alias: str, chain: str) -> QuerySet[Outbox]:
 
 def _delete(rows: QuerySet[Outbox]) -> int:
     """Delete steps that will not run: where their results are kept, these are cancelled."""
-    payloads = list(rows.filter(payload__contains=LINKS_MARK).values_list("payload", flat=True))
-    results.cancelled(results.kept_among(payloads))
-    return delete_rows(rows)
+    read = rows.filter(Q(payload__contains=LINKS_MARK) | Q(connection=""))
+    found = list(read.values_list("connection", "uuid", "payload"))
+    results.cancelled(results.kept_among(payload for _, _, payload in found))
+    deleted = delete_rows(rows)
+    if batches := [str(id) for connection, id, _ in found if not connection]:
+        give_up_batches(rows.db, batches)
+    return deleted
 
 
-def _taken(alias: str, row: Outbox, payload: str) -> Push:
-    assert row.chain is not None  # noqa: S101 - it was found by that
-    delete_rows(waiting(alias, row.chain).filter(pk=row.pk))
-    return row.connection, _job(row, payload)
+def give_up_batches(alias: str, batches: Sequence[str]) -> None:
+    """The turn of these batches will not come: they call for nothing, and a worker removes their
+    members.
+    """
+    from djqueue.models import JobBatch, Outbox
+
+    _delete(Outbox.objects.using(alias).filter(chain__in=batches).exclude(position=MEMBER))
+    JobBatch.objects.using(alias).filter(pk__in=batches, turn=Turn.WAITS).update(
+        turn=Turn.OVER,
+        open_until=None,
+        cancelled_at=Coalesce("cancelled_at", UtcNow()),
+        reason="its chain has ended",
+        upkeep_at=UtcNow(),
+    )
+    chains = JobBatch.objects.using(alias).filter(pk__in=batches).values_list("chain", flat=True)
+    give_up(alias, sorted(filter(None, chains)))
 
 
-def _job(row: Outbox, payload: str) -> OutgoingJob:
-    return OutgoingJob(
+def close_batches(alias: str, batches: Sequence[str]) -> None:
+    """All members of these batches are in, and wait for their turn."""
+    from djqueue.models import JobBatch
+
+    JobBatch.objects.using(alias).filter(pk__in=batches).update(open_until=None)
+
+
+def as_push(row: Outbox, payload: str, batch: str = "") -> Push:
+    """Return the job of a row that waits, behind its connection, as a member of `batch`."""
+    return row.connection, OutgoingJob(
         str(row.uuid),
         row.queue,
         row.name,
         payload,
-        0.0,
+        row.delay,
         row.priority,
         row.message_group,
         row.deduplication_id,
         row.push_id,
+        None,
+        batch,
     )

@@ -270,7 +270,7 @@ def _give_up(
         left = [each for each in taken if each.job.id in mine]
         _fail(connection, left, refused)
         given_up = {each.job.id: (each.job, refused[each.job.id].message) for each in left}
-        failures.follow(alias, given_up, driver_of)
+        failures.write_failures(alias, given_up, driver_of)
 
 
 def _fail(connection: str, taken: Sequence[Taken], refused: Mapping[str, ErrorReport]) -> None:

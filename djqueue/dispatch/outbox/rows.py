@@ -146,5 +146,6 @@ def _taken(row: Outbox) -> Taken:
         row.deduplication_id,
         row.push_id,
         key_in(row.payload),
+        row.batch_id or "",
     )
     return Taken(job, row.reservation)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import DatabaseError
 
+from djqueue.composition.batches import upkeep
 from djqueue.conf import settings
 from djqueue.dispatch import controls
 from djqueue.dispatch.outbox import outbox
@@ -19,7 +20,7 @@ from djqueue.errors import QueueUnavailable
 from djqueue.finish import deaths as postmortem
 from djqueue.runner.outcome import Outcome
 from djqueue.runner.rules import Rules
-from djqueue.worker.notices import Prune, ReplayOutbox, Upkeep
+from djqueue.worker.notices import LookAfterBatches, Prune, ReplayOutbox, Upkeep
 from djqueue.worker.schedule import NEVER, Timer
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ PROMOTE_AT_LEAST = 1.0
 REPLAY_EVERY = 1.0
 REPLAY_ELSEWHERE_EVERY = 10.0
 """Seconds between two replays of the outbox of stores that have no workers."""
+LOOK_AFTER_EVERY = 1.0
+"""Seconds between two looks for batches that are to be looked after."""
 PRUNE_EVERY = 3600.0
 RECOVER_SLICE = 100
 
@@ -115,6 +118,8 @@ class Maintenance:
                 return self._replay(now, accepting)
             case Timer.REPLAY_ELSEWHERE:
                 return self._replay_elsewhere(now, accepting)
+            case Timer.BATCHES:
+                return self._look_after_batches(now, accepting)
             case Timer.SHOW:
                 return Done(self._store.show())
         return Done(now + PRUNE_EVERY, [ForChild(Prune())])
@@ -187,6 +192,18 @@ class Maintenance:
         if accepting and self._may_replay() and self._store.others_need_replay():
             return Done(now + REPLAY_ELSEWHERE_EVERY, [ForChild(ReplayOutbox())])
         return Done(now + REPLAY_EVERY)
+
+    def _look_after_batches(self, now: float, accepting: bool) -> Done:
+        """Let a child do what is left to do for batches."""
+        alias, again = settings().shared_database, now + LOOK_AFTER_EVERY
+        if not accepting or not self._store.may_ask_sql(alias):
+            return Done(again)
+        try:
+            is_due = self._store.sql.ask(alias, upkeep.is_due)
+        except (QueueUnavailable, DatabaseError) as error:
+            logger.info("It is not known whether there are batches to look after: %s", error)
+            return Done(again)
+        return Done(again, [ForChild(LookAfterBatches())] if is_due else ())
 
     def _may_replay(self) -> bool:
         return self._store.may_ask() and self._store.may_ask_sql(settings().databases[0])

@@ -8,13 +8,14 @@ from djqueue.drivers.base import OutgoingJob
 
 
 def lines(jobs: Sequence[OutgoingJob]) -> str:
-    """Return rows in COPY's text format."""
-    text = "".join(map(_line, jobs))
+    """Return rows in COPY's text format; of jobs of a batch with its id at the end."""
+    line, tabs = (_member_line, 10) if jobs[0].batch else (_line, 9)
+    text = "".join(map(line, jobs))
     # A payload is JSON on one line: there is nothing to escape but backslashes, hardly ever.
-    if text.count("\t") == 9 * len(jobs) and text.count("\n") == len(jobs) and "\r" not in text:
+    if text.count("\t") == tabs * len(jobs) and text.count("\n") == len(jobs) and "\r" not in text:
         return text.replace("\\", "\\\\")
     return "".join(
-        _line(
+        line(
             job._replace(
                 queue=_escape(job.queue), name=_escape(job.name), payload=_escape(job.payload)
             )
@@ -26,6 +27,10 @@ def lines(jobs: Sequence[OutgoingJob]) -> str:
 def _line(job: OutgoingJob) -> str:
     id, queue, name, payload, _, priority, *_ = job
     return f"{queue}\t{name}\t{payload}\t{id}\t{priority}\t{-priority}\t0\t0\t0\t\n"
+
+
+def _member_line(job: OutgoingJob) -> str:
+    return f"{_line(job)[:-1]}\t{job.batch}\n"
 
 
 def _escape(text: str) -> str:

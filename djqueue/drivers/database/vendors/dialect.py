@@ -63,11 +63,13 @@ class Kind(NamedTuple):
     delayed: bool
     again: bool
     """It is not the first push of the job."""
+    member: bool
+    """It is a member of a batch."""
 
     @classmethod
     def of(cls, job: OutgoingJob) -> Kind:
         """Return the kind of `job`."""
-        return cls(bool(job.delay), bool(job.push_id))
+        return cls(bool(job.delay), bool(job.push_id), bool(job.batch))
 
 
 class Holder(NamedTuple):
@@ -91,7 +93,7 @@ class Dialect(ABC):
     replace_duplicate: ClassVar[str] = (
         "ON CONFLICT (uuid) DO UPDATE SET "
         + ", ".join(f"{column} = excluded.{column}" for column in PUSHED)
-        + ", reserved_at = NULL, reserved_until = NULL, reserved_by = NULL"
+        + ", reserved_at = NULL, reserved_until = NULL, reserved_by = NULL, batch_id = NULL"
         ", reservation = jobs.reservation + 1 WHERE jobs.push_id <> excluded.push_id"
     )
     """The clause that puts another push of a job in the place of what is there: a worker that holds
@@ -197,6 +199,8 @@ class Dialect(ABC):
         duplicate = cls.ignore_duplicate
         if kind.again:
             columns, row, duplicate = f"{columns}, push_id", f"{row}, %s", cls.replace_duplicate
+        if kind.member:
+            columns, row = f"{columns}, batch_id", f"{row}, %s"
         rows = ", ".join([f"({row})"] * count)
         return f"INSERT INTO jobs ({columns}) VALUES {rows} {duplicate}"
 
@@ -204,7 +208,9 @@ class Dialect(ABC):
         values: tuple[Any, ...]
         values = (job.queue, job.name, job.payload, self.encode_uuid(job.id), job.priority)
         values += (job.delay, None) if kind.delayed else (-job.priority,)
-        return (*values, job.push_id) if kind.again else values
+        if kind.again:
+            values = (*values, job.push_id)
+        return (*values, job.batch) if kind.member else values
 
     # -- settle and reserve --------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class MysqlDialect(Dialect):
                 ("reserved_at", "NULL"),
                 ("reserved_until", "NULL"),
                 ("reserved_by", "NULL"),
+                ("batch_id", "NULL"),
                 *((column, f"VALUES({column})") for column in PUSHED),
             )
         )

@@ -79,10 +79,13 @@ class PostgresDialect(Dialect):
         return f"WITH pushed AS ({insert}) {_WAKE}" if count == 1 else insert
 
     def push_many(self, jobs: Sequence[OutgoingJob]) -> None:
-        """Push by COPY if nothing is delayed. COPY cannot skip a duplicate: then rows are
-        inserted.
+        """Push by COPY if nothing is delayed, and all are of one batch or of none. COPY cannot skip
+        a duplicate: then rows are inserted.
         """
-        copyable = len(jobs) >= COPY_FROM and not any(job.delay or job.push_id for job in jobs)
+        batch = jobs[0].batch
+        copyable = len(jobs) >= COPY_FROM and not any(
+            job.delay or job.push_id or job.batch != batch for job in jobs
+        )
         if not copyable or not hasattr(self._raw_connection(), "pgconn"):
             return super().push_many(jobs)
         try:
@@ -103,7 +106,8 @@ class PostgresDialect(Dialect):
     def _copy(self, jobs: Sequence[OutgoingJob]) -> None:
         columns = "queue, name, payload, uuid, priority, line, attempts, reservation"
         with self.connection.cursor() as cursor:
-            statement = f"COPY jobs ({columns}, interruptions, history) FROM STDIN"
+            columns += ", interruptions, history"
+            statement = f"COPY jobs ({columns}{', batch_id' * bool(jobs[0].batch)}) FROM STDIN"
             # Django's cursor wraps no errors here.
             with self.connection.wrap_database_errors, cursor.copy(statement) as copy:
                 copy.write(lines(jobs))

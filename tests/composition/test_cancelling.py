@@ -1,0 +1,138 @@
+"""The members of a cancelled batch that wait are removed, whatever they wait for."""
+
+import pytest
+from django.db import connection as database
+
+from djqueue import batch, chain, queues
+from djqueue.composition.batches import upkeep
+from djqueue.drivers.base import OutgoingJob
+from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob, Run
+from djqueue.operations.retrying import retry
+from djqueue.testing import work
+from tests.composition import jobs
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def ran():
+    jobs.ran.clear()
+    return jobs.ran
+
+
+def of(row):
+    row.refresh_from_db()
+    return (row.total_jobs, row.pending_jobs, row.failed_jobs, row.finished)
+
+
+def due(row):
+    JobBatch.objects.filter(pk=row.pk).update(upkeep_at=row.created_at)
+
+
+def test_the_call_removes_what_waits_or_is_delayed(ran):
+    members = [jobs.number.bind(1), jobs.number.using(delay=3600).bind(2)]
+    row = batch(members, on_finish=jobs.notes.bind("on_finish")).dispatch()
+    assert row.cancel()
+    assert of(row) == (2, 0, 0, True)
+    assert QueuedJob.objects.get().name == "composition.notes"
+    work()
+    assert ran == [("on_finish", row.pk, 100)]
+
+
+def test_other_batches_keep_their_members():
+    first, second = (batch([jobs.number.bind(1)] * 3).dispatch() for _ in range(2))
+    queues["database"].driver.push(
+        [OutgoingJob(f"{at}" * 8 + "-0000-0000-0000-000000000000", "q", "a", "{}") for at in (1, 2)]
+    )
+    first.cancel()
+    assert of(first) == (3, 0, 0, True)
+    assert of(second) == (3, 3, 0, False)
+    assert QueuedJob.objects.count() == 5
+
+
+def test_what_is_too_much_for_the_call_is_left_to_a_worker(ran, monkeypatch):
+    monkeypatch.setattr(upkeep, "SLICE", 2)
+    monkeypatch.setattr(upkeep, "BUDGET", 0.0)
+    row = batch(jobs.number.bind(i) for i in range(7)).dispatch()
+    row.cancel()
+    assert of(row) == (7, 5, 0, False)
+    assert upkeep.is_due()
+    monkeypatch.setattr(upkeep, "BUDGET", 10.0)
+    upkeep.look_after()
+    assert of(row) == (7, 0, 0, True)
+    assert not upkeep.is_due()
+    assert row.upkeep_at is None
+
+
+def test_the_first_failure_removes_the_rest(ran):
+    row = batch([jobs.breaks.bind(), *(jobs.number.using(delay=60).bind(i) for i in range(3))])
+    row = row.dispatch()
+    work()
+    assert of(row) == (4, 0, 1, True)
+    assert ran == ["breaks"]
+
+
+def test_a_worker_removes_what_was_put_back_since(ran):
+    row = batch([jobs.number.bind(1), jobs.number.bind(2)]).dispatch()
+    (held,) = queues["database"].driver.session().exchange((), ["default"], 1).reservations
+    row.cancel()
+    assert of(row) == (2, 1, 0, False)
+    assert not upkeep.is_due()  # not yet
+    QueuedJob.objects.filter(uuid=held.id).update(reserved_by=None, reserved_until=None)
+    due(row)
+    upkeep.look_after()
+    assert of(row) == (2, 0, 0, True)
+
+
+def test_chains_results_and_kept_members_go_with_it(ran):
+    kept = jobs.adds.bind(1, 2)
+    row = batch([chain([jobs.number.bind(1), jobs.number.bind(2)]), kept]).dispatch()
+    row.cancel()
+    assert of(row) == (2, 0, 0, True)
+    assert not Outbox.objects.exists()
+    assert JobResult.objects.get().status == "cancelled"
+
+
+def test_a_retried_member_stays(ran):
+    row = batch([jobs.once_broken.bind(), jobs.number.bind(2)]).dispatch()
+    work()
+    assert of(row) == (2, 0, 1, True)
+    retry()
+    due(row)
+    upkeep.look_after()
+    assert QueuedJob.objects.get().batch_id is None
+    work()
+    assert "mended" in ran
+    assert of(row) == (2, 0, 0, True)
+    assert not FailedJob.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delayed_members_in_another_store_are_removed(ran, redis_connection):
+    members = [jobs.number.using(delay=3600).bind(1), jobs.number.bind(2)]
+    row = batch(members).using(connection=redis_connection).dispatch()
+    assert Run.objects.get().batch_id == row.pk
+    row.cancel()
+    assert of(row) == (2, 1, 0, False)
+    work(redis_connection)
+    assert of(row) == (2, 0, 0, True)
+    assert ran == []
+    assert queues[redis_connection].size() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_members_on_their_way_are_removed(ran, redis_connection, monkeypatch):
+    monkeypatch.setattr("djqueue.composition.batches.growing._move", lambda *_: None)
+    row = batch([jobs.number.bind(1)] * 3).using(connection=redis_connection).dispatch()
+    assert Outbox.objects.filter(batch_id=row.pk).count() == 3
+    row.cancel()
+    assert of(row) == (3, 0, 0, True)
+    assert not Outbox.objects.exists()
+
+
+def test_a_slice_finds_its_rows_by_an_index(django_assert_max_num_queries):
+    row = batch(jobs.number.bind(i) for i in range(1_200)).dispatch()
+    with django_assert_max_num_queries(60):
+        row.cancel()
+    assert of(row) == (1_200, 0, 0, True)
+    assert database.vendor
