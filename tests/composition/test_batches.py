@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from djqueue import batch, chain, exponential, queues
-from djqueue.composition.batches import asking, counting
+from djqueue.composition.batches import asking, counting, growing
 from djqueue.drivers.redis.driver import RedisDriver
 from djqueue.errors import InvalidJob, NotSerializable, QueueError, QueueUnavailable
 from djqueue.models import FailedJob, JobBatch, Outbox, QueuedJob
@@ -255,9 +255,11 @@ def test_options_are_read_by_members(ran):
     assert row.options == {"week": 34}
 
 
-def test_an_exception_of_the_iterable_cancels_the_batch(ran):
+def test_an_exception_of_the_iterable_cancels_the_batch(ran, monkeypatch):
+    monkeypatch.setattr(growing, "SLICE", 5)
+
     def members():
-        yield from (jobs.number.bind(i) for i in range(500))
+        yield from (jobs.number.bind(i) for i in range(5))
         raise ZeroDivisionError("no more")
 
     with pytest.raises(ZeroDivisionError):
@@ -266,7 +268,7 @@ def test_an_exception_of_the_iterable_cancels_the_batch(ran):
     assert row.cancelled
     assert "no more" in row.reason
     work()
-    assert of(row) == (500, 0, 0, 100, True)
+    assert of(row) == (5, 0, 0, 100, True)
 
 
 def test_a_batch_whose_dispatcher_is_gone_is_closed(ran):

@@ -6,6 +6,7 @@ import pytest
 from django.db import transaction
 
 from djqueue import batch, chain
+from djqueue.composition.batches import growing
 from djqueue.dispatch.inline import after_response
 from djqueue.models import JobBatch, JobResult, Outbox
 from djqueue.testing import work
@@ -47,19 +48,25 @@ def of(row):
     return (row.total_jobs, row.pending_jobs, row.failed_jobs, row.cancelled, row.finished)
 
 
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch):
+    """Members are stored five at a time."""
+    monkeypatch.setattr(growing, "SLICE", 5)
+
+
 def members():
     """More than a slice; the first one fails."""
     yield jobs.breaks.bind()
-    yield from (jobs.number.bind(value) for value in range(501))
+    yield from (jobs.number.bind(value) for value in range(6))
 
 
 def test_a_member_that_fails_keeps_no_other_from_running_where_that_is_allowed(ran):
     with pytest.raises(ValueError, match="broken"):
         batch(members(), allow_failures=True, on_finish=jobs.notes.bind("on_finish")).dispatch()
     row = JobBatch.objects.get()
-    assert of(row) == (502, 0, 1, False, True)
+    assert of(row) == (7, 0, 1, False, True)
     assert ran[-1] == ("on_finish", row.pk, 100)
-    assert len(ran) == 503
+    assert len(ran) == 8
 
 
 def test_the_same_in_a_transaction_whose_commit_is_disturbed_by_no_error(ran, caplog):
@@ -69,7 +76,7 @@ def test_the_same_in_a_transaction_whose_commit_is_disturbed_by_no_error(ran, ca
         batch([jobs.number.bind(600)]).dispatch()
         assert not ran
     assert [of(row)[:4] for row in JobBatch.objects.order_by("pk")] == [
-        (502, 0, 1, False),
+        (7, 0, 1, False),
         (1, 0, 0, False),
     ]
     assert ran[-1] == (600, None)
@@ -102,7 +109,7 @@ def test_an_error_of_the_iterable_is_raised_rather_than_that_of_a_member():
     with pytest.raises(ZeroDivisionError):
         batch(broken(), allow_failures=True).dispatch()
     row = JobBatch.objects.get()
-    assert of(row) == (500, 0, 1, True, True)
+    assert of(row) == (5, 0, 1, True, True)
     assert row.reason == "its dispatch broke off: no more"
 
 
