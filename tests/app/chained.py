@@ -53,6 +53,13 @@ def member(batch: int, number: int, seconds: float = 0.0) -> None:
     write("end", f"{batch}.{number}")
 
 
+@job(name="app.atomic_member", tries=20, max_interruptions=50, atomic=True)
+def atomic_member(batch: int, number: int) -> None:
+    """The same, with a row in the transaction that ends the job."""
+    write("begin", f"{batch}.{number}")
+    Note.objects.create(text=f"{batch}.{number}")
+
+
 @job(name="app.failing_member", tries=1, max_interruptions=50)
 def failing_member(batch: int, number: int) -> None:
     """One that fails, for good."""

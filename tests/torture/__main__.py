@@ -17,6 +17,7 @@ from tests.torture.sizes import (
     ATOMIC,
     BATCHES,
     CHAINS,
+    CRASHES,
     JOBS,
     KILLS,
     NOOPS,
@@ -45,6 +46,9 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=100, help="Processes to kill in each run.")
     parser.add_argument("--rounds", type=int, default=20, help="Pairs of troubles in each run.")
+    parser.add_argument(
+        "--crashes", type=int, default=20, help="Kills at each step of finishing (-k crashes)."
+    )
     parser.add_argument("--seed", type=int, default=1, help="Of the troubles and of the kills.")
     parser.add_argument("-k", default="", help="Only the tests whose name matches.")
     options = parser.parse_args()
@@ -60,6 +64,7 @@ def main() -> int:
             ATOMIC: jobs // 4,
             CHAINS: jobs // 100,
             BATCHES: jobs // 400,
+            CRASHES: options.crashes,
             NOOPS: jobs,
             WINDOWS: 1000,
             ROUNDS: options.rounds,
@@ -73,10 +78,12 @@ def _run(place: str, sizes: Mapping[str, int], only: str) -> int:
     env = {**os.environ, **{name: str(size) for name, size in sizes.items()}}
     if place in VENDORS:
         env["DJQUEUE_TEST_DB"] = place
-        files = ["tests/worker/test_kills.py", "tests/worker/test_windows.py", TROUBLES]
+        names = ("kills", "crashes", "chains", "results", "windows")
+        files = [*(f"tests/worker/test_{name}.py" for name in names), TROUBLES]
     else:
         env[STORE] = place
-        files = ["tests/worker/test_store_kills.py", TROUBLES]
+        names = ("kills", "crashes", "chains", "results")
+        files = [*(f"tests/worker/test_store_{name}.py" for name in names), TROUBLES]
     line = [sys.executable, "-m", "pytest", "-s", "-q", "--no-header", "--timeout=0"]
     return subprocess.run([*line, *files, "-k", only], env=env, check=False).returncode
 
