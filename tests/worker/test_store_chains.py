@@ -49,6 +49,21 @@ def test_a_chain_that_broke_is_taken_up_at_once(store):
     assert not Outbox.objects.exists()
 
 
+def test_a_member_that_failed_runs_again_at_once(store):
+    jobs.ran.clear()
+    row = batch([jobs.once_broken.bind(), jobs.number.bind(2)], allow_failures=True).dispatch()
+    assert work() == 2
+    row.refresh_from_db()
+    assert (row.pending_jobs, row.failed_jobs) == (0, 1)
+    retry()
+    row.refresh_from_db()
+    assert (row.pending_jobs, row.failed_jobs) == (1, 0)
+    assert work() == 1
+    row.refresh_from_db()
+    assert (row.pending_jobs, row.failed_jobs) == (0, 0)
+    assert sorted(map(str, jobs.ran)) == ["(2, None)", "broken", "mended"]
+
+
 @pytest.mark.parametrize("member", [jobs.number, jobs.atomic], ids=["plain", "atomic"])
 def test_each_member_is_counted_once(store, member):
     jobs.ran.clear()
