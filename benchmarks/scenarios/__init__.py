@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.arena import Arena
 from benchmarks.rounds import Table
-from benchmarks.scenarios import brokers, cost, depth, dispatching, draining, pickup
+from benchmarks.scenarios import bound, brokers, cost, depth, dispatching, draining, pickup
 
 Scenario = Callable[[Arena], list[Table]]
 
@@ -23,6 +23,13 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "cpu": cost.processor,
         "start": cost.start,
         "idle": cost.idle,
+        "batch": bound.batch,
+        "napping": bound.napping,
+        "fleet": bound.fleet,
+        "batching": bound.batching,
+        "chain": bound.chain,
+        "failing": bound.failing,
+        "results": bound.results,
     },
     "sqlite": {
         "dispatch": dispatching.sqlite,
@@ -52,6 +59,11 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "pickup": brokers.redis_pickup,
         "depth": brokers.redis_depth,
         "idle": cost.idle,
+        "batch": bound.batch,
+        "napping": bound.napping,
+        "batching": bound.batching,
+        "chord": bound.chord,
+        "chains": bound.chains,
     },
     "beanstalkd": {
         "dispatch": brokers.beanstalkd_dispatch,
