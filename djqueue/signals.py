@@ -3,9 +3,9 @@
     @receiver(job_failed)
     def tell_the_team(sender, job, error, **kwargs): ...
 
-The sender is the job's class; for signals of a worker, the worker's class. ``job`` has ``id``,
-``name``, ``queue``, ``connection`` and ``attempt``; ``error`` is an exception; ``delay`` and
-``duration`` are in seconds. An error in a receiver is logged and has no other effect. Receivers
+The sender is the job's class; for signals of a batch or a worker, the class of that. ``job`` has
+``id``, ``name``, ``queue``, ``connection`` and ``attempt``; ``error`` is an exception; ``delay``
+and ``duration`` are in seconds. An error in a receiver is logged and has no other effect. Receivers
 should accept ``**kwargs``: later versions may pass more.
 """
 
@@ -18,6 +18,7 @@ from django.dispatch import Signal
 
 __all__ = [
     "announce",
+    "batch_finished",
     "job_cancelled",
     "job_errored",
     "job_failed",
@@ -59,6 +60,10 @@ job_timed_out = Signal()
 
 job_cancelled = Signal()
 """A job was cancelled. ``job``."""
+
+batch_finished = Signal()
+"""No member of a batch is pending for the first time, and that is stored. ``batch``. The sender is
+`JobBatch`."""
 
 worker_started = Signal()
 """A worker is about to reserve its first job. ``worker``: its name, ``connection``, ``queues``."""

@@ -42,6 +42,7 @@ LAYERS: dict[str, list[str]] = {
         "composition.ended",
         "composition.batches.counting",
         "composition.batches.turns",
+        "composition.batches.announcing",
         "composition.batches.asking",
     ],
     "dispatch": ["dispatch"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from djqueue.composition.batches import counting
+from djqueue.composition.batches.announcing import announce_all
 from djqueue.composition.chains.steps import store
 from djqueue.composition.ended import Turn
 from djqueue.composition.follower import BoundJobs
@@ -67,6 +68,8 @@ def run(job: OutgoingJob, connection: str) -> None:
             with transaction.atomic(using=store()):
                 for follower in followers:
                     waiting.extend(follower.within([end], store()))
+    if batches - {""}:
+        announce_all(store())
     if first is not None:
         raise first
 

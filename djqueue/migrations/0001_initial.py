@@ -46,6 +46,7 @@ class Migration(migrations.Migration):
                 ("progress_at", models.DateTimeField(null=True)),
                 ("open_until", models.DateTimeField(null=True)),
                 ("upkeep_at", models.DateTimeField(null=True)),
+                ("announced", models.BooleanField(default=False)),
                 ("depth", models.PositiveSmallIntegerField(default=0)),
                 ("chain", models.CharField(max_length=36, null=True)),
                 ("outer", models.CharField(max_length=36, null=True)),

@@ -51,7 +51,10 @@ class JobBatch(models.Model):
     NULL: all are in."""
     upkeep_at = models.DateTimeField(null=True)
     """When a worker is to look after it, by the database's clock: members that wait are removed
-    once it is cancelled, and go to their stores when its turn comes. NULL: nothing is to do."""
+    once it is cancelled, and go to their stores when its turn comes; its end is announced. NULL:
+    nothing is to do."""
+    announced = models.BooleanField(default=False)
+    """The signal `batch_finished` was sent."""
     depth = models.PositiveSmallIntegerField(default=0)
     """How many batches it is inside of."""
     chain = models.CharField(max_length=36, null=True)

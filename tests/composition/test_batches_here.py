@@ -9,6 +9,7 @@ from djqueue import batch, chain
 from djqueue.composition.batches import growing
 from djqueue.dispatch.inline import after_response
 from djqueue.models import JobBatch, JobResult, Outbox
+from djqueue.signals import batch_finished
 from djqueue.testing import work
 from tests.composition import jobs
 
@@ -186,3 +187,26 @@ class TestNull:
         batch([jobs.number.bind(1)], on_finish=nowhere, on_success=nowhere).dispatch()
         assert JobResult.objects.count() == 2
         assert len(ran) == 1
+
+
+@pytest.mark.parametrize("driver", ["database", "sync", "deferred", "null"])
+def test_the_end_of_a_batch_is_announced_once(settings, driver):
+    settings.DJQUEUE = {"DEFAULT": driver, "CONNECTIONS": {driver: {"DRIVER": driver}}}
+    seen = []
+
+    def receive(sender, batch, **more):
+        seen.append((sender, batch.pk, batch.finished))
+
+    batch_finished.connect(receive)
+    try:
+        outer = batch([chain([batch([jobs.number.bind(1)])])]).dispatch()
+        others = [batch([jobs.number.bind(1)]).dispatch(), batch([]).dispatch()]
+        work()
+        work()
+    finally:
+        batch_finished.disconnect(receive)
+    if driver != "null":
+        assert outer.pk in [id for _, id, _ in seen]
+    assert {row.pk for row in others} <= {id for _, id, _ in seen}
+    assert len(seen) == JobBatch.objects.filter(finished_at__isnull=False).count() == 4
+    assert all(sender is JobBatch and finished for sender, _, finished in seen)

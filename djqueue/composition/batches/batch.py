@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -17,6 +18,7 @@ from django.utils import timezone
 from djqueue import context
 from djqueue.composition import following
 from djqueue.composition.batches import counting
+from djqueue.composition.batches.announcing import announce_all
 from djqueue.composition.batches.growing import Member, Members
 from djqueue.composition.batches.publishing import settle
 from djqueue.composition.batches.wishes import (
@@ -194,6 +196,8 @@ def _begin(
         _break_off(id, members, reason_of(error))
         raise
     members.publishing.add([_closed(id)])
+    if not members.has_worker:
+        members.publishing.add([partial(announce_all, steps.store())])
     members.publishing.raise_first()
 
 

@@ -163,7 +163,7 @@ def _finish(alias: str, row: JobBatch) -> list[Push]:
     """Nothing is pending: the first time the batch finishes, and at each time it may succeed."""
     batch, here = row.pk, rows(alias).filter(pk=row.pk)
     pushed: list[Push] = []
-    if here.filter(finished_at=None).update(finished_at=UtcNow()):
+    if here.filter(finished_at=None).update(finished_at=UtcNow(), upkeep_at=UtcNow()):
         if _wants(row, "on_progress"):
             pushed += _copy(alias, batch, ON_PROGRESS)
         pushed += _take(alias, batch, ON_FINISH)

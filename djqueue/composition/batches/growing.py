@@ -79,6 +79,8 @@ class Members:
         self._waits = waits
         self.stored = False
         """Some are stored."""
+        self.has_worker = False
+        """Some run on a worker."""
         self.discarded = False
         """Some went to a connection that throws jobs away."""
         self.publishing = Publishing(steps.store())
@@ -157,6 +159,7 @@ class Members:
     def _store(self, alias: str, connection: str, jobs: Sequence[OutgoingJob]) -> Publish:
         """Store jobs as far as that is done in SQL. Returns what is left to do."""
         driver = queues[connection].driver
+        self.has_worker |= driver.capabilities.keeps_jobs
         if driver.shares_transaction_with(alias):
             driver.push(jobs)
             return _nothing

@@ -1,5 +1,6 @@
-"""What is left to do after the row of a batch has changed: members of a cancelled batch that wait
-are removed, a slice at a time. Each slice is one transaction, which also counts what it removed.
+"""What is left to do after the row of a batch has changed. Members of a cancelled batch that wait
+are removed, and those of one whose turn it is go to their stores: a slice at a time, each in one
+transaction, which also counts what it removed. The end of a batch is announced.
 
 `upkeep_at` in the row says when there is something to do. The process that cancels a batch begins
 with it at once; what is left is done by a child of any worker. A batch is looked after by one of
@@ -21,6 +22,7 @@ from django.db.models import F
 
 from djqueue.composition import removing
 from djqueue.composition.batches import counting, elsewhere
+from djqueue.composition.batches.announcing import announce_one
 from djqueue.composition.batches.counting import Ends
 from djqueue.composition.batches.publishing import Publishing
 from djqueue.composition.chains import steps
@@ -63,8 +65,7 @@ def look_after() -> None:
     """Do what is due, for at most `BUDGET` seconds."""
     alias, end = steps.store(), time.monotonic() + BUDGET
     while (batch := _take(alias)) is not None:
-        is_done = _release(alias, batch, end) and _remove(alias, batch, end)
-        _let_go(alias, batch, is_done=is_done)
+        _look_after(alias, batch, end)
         if time.monotonic() > end:
             return
 
@@ -84,10 +85,19 @@ def cancel(batch: str) -> bool:
 def begin(batch: str) -> None:
     """Begin to remove the members of a batch that was cancelled. A worker does what is left."""
     try:
-        is_done = _remove(steps.store(), batch, time.monotonic() + BUDGET)
-        _let_go(steps.store(), batch, is_done=is_done)
+        _look_after(steps.store(), batch, time.monotonic() + BUDGET)
     except (QueueError, DatabaseError) as error:
         logger.info("Members of batch %s are left to a worker: %s", batch, error)
+
+
+def _look_after(alias: str, batch: str, end: float) -> None:
+    is_done = _release(alias, batch, end) and _remove(alias, batch, end)
+    empty = counting.rows(alias).filter(pk=batch, pending_jobs=0, finished_at=None)
+    if empty.exists():  # it was cancelled before it had members
+        with transaction.atomic(using=alias):
+            push(alias, count(alias, Ends(batch, 0)), driver_of)
+    announce_one(alias, batch)
+    _let_go(alias, batch, is_done=is_done)
 
 
 def _due(alias: str) -> QuerySet[JobBatch]:
@@ -103,16 +113,11 @@ def _take(alias: str) -> str | None:
 
 
 def _let_go(alias: str, batch: str, *, is_done: bool) -> None:
-    """Say when the batch is due again: each time later, as long as members of it run. One that was
-    cancelled before it had any finishes.
-    """
+    """Say when the batch is due again: each time later, as long as members of it run."""
     row = counting.rows(alias).filter(pk=batch).annotate(now=UtcNow()).first()
     if row is None:
         return
     at: UtcNow | CombinedExpression | None = None
-    if not row.pending_jobs and row.finished_at is None:
-        with transaction.atomic(using=alias):
-            push(alias, count(alias, Ends(batch, 0)), driver_of)
     if not is_done:
         at = UtcNow()
     elif row.pending_jobs and row.cancelled_at is not None:
