@@ -302,6 +302,9 @@ class Migration(migrations.Migration):
                 ("started_at", models.DateTimeField(verbose_name="started at")),
                 ("alive_until", models.DateTimeField(verbose_name="alive until")),
                 ("idle", models.BooleanField(default=False, verbose_name="idle")),
+                ("version", models.CharField(default="", max_length=50, verbose_name="version")),
+                ("memory", models.BigIntegerField(null=True, verbose_name="memory")),
+                ("running", models.TextField(default="")),
             ],
             options={
                 "verbose_name": "worker",

@@ -143,6 +143,12 @@ class Worker(models.Model):
     """The end of its lease, by the database's clock."""
     idle = models.BooleanField(_("idle"), default=False)
     """Asleep: a dispatch to one of its queues wakes it."""
+    version = models.CharField(_("version"), max_length=50, default="")
+    """Of djqueue."""
+    memory = models.BigIntegerField(_("memory"), null=True)
+    """Bytes that its processes occupy."""
+    running = models.TextField(default="")
+    """What it runs: JSON, a list of id, name, and since when, in seconds of the epoch."""
 
     class Meta:
         db_table = "djqueue_workers"

@@ -27,6 +27,7 @@ __all__ = [
     "QueueStatus",
     "Report",
     "alive",
+    "described",
     "monitor",
     "paused_for",
     "report",
@@ -187,10 +188,12 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
 
 
 def paused_for(one: QueueStatus) -> str:
-    """Return how long a queue is paused, as ``paused for another 24 min by anna: SMTP is down``."""
-    pause = one.pause
-    if pause is None:
-        return "paused"
+    """Return how long a queue is paused, as `described` does."""
+    return "paused" if one.pause is None else described(one.pause)
+
+
+def described(pause: controls.Pause) -> str:
+    """Return a pause as a text: ``paused for another 24 min by anna: SMTP is down``."""
     ends = ""
     if pause.until is not None:
         left = (pause.until - datetime.now(timezone.utc)).total_seconds()

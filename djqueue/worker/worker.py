@@ -49,7 +49,6 @@ WATCH_EVERY, WATCH_IDLE_EVERY = 0.05, 1.0
 """Seconds between looks at what runs, while something runs and while nothing does."""
 SAMPLE_MEMORY_EVERY = 0.25
 _GREW = "A child occupies %d MB after %s, above --memory %d."
-HOLD_LOST = "The connection that held it broke, and other workers may be given it."
 
 
 class Worker:
@@ -124,7 +123,7 @@ class Worker:
 
     def _turn(self, now: float) -> None:
         if self.store.session.lost_hold():
-            self.children.kill_all(HOLD_LOST)
+            self.children.kill_all(facts.HOLD_LOST)
         self._apply(self.exchanger.arrived(now), now)
         for timer in self.schedule.due(now, store=self.exchanger.awaited is None):
             self.schedule.set(timer, self._do(timer, now))
@@ -152,6 +151,8 @@ class Worker:
             case Timer.SAMPLE_MEMORY:
                 self.children.kill_larger_than(self.options.memory_kill << 20)
                 return now + SAMPLE_MEMORY_EVERY
+            case Timer.SHOW:
+                return self.store.show(self.children.activity(now))
             case Timer.MAX_TIME:
                 self.stop(StopReason.MAX_TIME)
                 return NEVER
@@ -176,9 +177,8 @@ class Worker:
     def _apply_maintenance(self, news: Iterable[maintenance.Fact]) -> None:
         for fact in news:
             match fact:
-                case maintenance.PauseChanged(queue, paused):
-                    word = "paused" if paused else "resumed"
-                    self.report.event("info", f"Queue {queue} is {word}.")
+                case maintenance.PauseChanged(_, paused):
+                    self.report.event("info", str(fact))
                     if not paused:
                         self.exchanger.look_now()
                 case maintenance.RestartRequested():

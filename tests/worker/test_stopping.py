@@ -5,6 +5,7 @@ from __future__ import annotations
 from djqueue import chain
 from djqueue.models import Control, FailedJob, Outbox, QueuedJob
 from djqueue.operations import results
+from djqueue.operations.reports.workers import workers
 from djqueue.operations.verbs import stopping
 from tests.app import jobs
 from tests.support import start_worker, wait_until
@@ -14,6 +15,10 @@ def test_a_job_is_stopped_what_waits_behind_it_goes_and_others_go_on(ledger, tra
     stuck = chain([jobs.record.bind(1, 60), jobs.record.bind(2)]).dispatch()
     with start_worker("--sleep", 0.2) as worker:
         wait_until(lambda: ledger.details("begin") == ["1"], what=worker.output)
+        (shown,) = wait_until(lambda: [each for each in workers() if each.running])
+        assert (shown.state, shown.running[0].id) == ("running", stuck.id)
+        assert shown.memory > 10 << 20
+        assert shown.version
         other = jobs.record.dispatch(3)
         found = stopping.choose([stuck.id[-8:], other.id])
         result = stopping.stop(found.targets[:1], by="anna", wait=30)

@@ -13,6 +13,7 @@ from djqueue.management import typed
 from djqueue.management.base import USAGE, QueueCommand
 from djqueue.management.options import add_json, duration
 from djqueue.management.queue_names import unknown_queue
+from djqueue.operations.reports.registered import RegisteredJob, registered_jobs
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -26,12 +27,13 @@ class Command(QueueCommand):
         "is its primary key, a date is in ISO 8601, a list or dict in JSON."
     )
     examples = (
+        "queue_dispatch --list",
         "queue_dispatch shop.SendReceipt order=42 --delay 10m",
         """queue_dispatch shop.SendReceipt --args '{"order": 42}' --sync""",
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="as in shop.SendReceipt")
+        parser.add_argument("name", nargs="?", help="as in shop.SendReceipt")
         parser.add_argument("arguments", nargs="*", metavar="argument=value")
         # Django keeps options["data"] for itself.
         parser.add_argument(
@@ -42,10 +44,16 @@ class Command(QueueCommand):
         parser.add_argument(
             "--delay", type=duration, help="seconds, or 30m, 12h, 7d (default: the job's own)"
         )
+        parser.add_argument("--list", action="store_true", help="list the jobs that there are")
         parser.add_argument("--sync", action="store_true", help="run it here, now")
         add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["list"]:
+            self._list(options)
+            return
+        if options["name"] is None:
+            raise self.usage("Name a job, or give --list.")
         job = self._job(options)
         given = {name: options[name] for name in ("connection", "queue", "delay")}
         job = job.using(**{name: value for name, value in given.items() if value is not None})
@@ -81,6 +89,19 @@ class Command(QueueCommand):
             return typed.from_texts(spec, dict(map(self._pair, options["arguments"])))
         except TypeError as error:
             raise CommandError(str(error), returncode=USAGE) from error
+
+    def _list(self, options: dict[str, Any]) -> None:
+        """List the registered jobs; those whose names contain the given one."""
+        named = (options["name"] or "").casefold()
+        found = [each for each in registered_jobs() if named in each.name.casefold()]
+        if options["json"]:
+            for each in found:
+                self.json(each._asdict())
+        elif self.stdout.isatty():
+            entries = ((each[:3], f"({each.arguments})  {each.place}") for each in found)
+            self.entries(RegisteredJob._fields[:3], entries)
+        else:
+            self.rows(RegisteredJob._fields, found)
 
     def _pair(self, text: str) -> tuple[str, str]:
         name, equals, value = text.partition("=")

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from djqueue.management.base import QueueCommand, printable_error
-from djqueue.management.options import add_json
+from djqueue.management.options import add_json, duration
+from djqueue.management.watching import watch
 from djqueue.operations.describe import describe_queue
 from djqueue.operations.status import paused_for, report
 from djqueue.operations.words import span
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.core.management.base import CommandParser
 
     from djqueue.operations.status import QueueStatus, Report
@@ -18,14 +21,28 @@ if TYPE_CHECKING:
 
 class Command(QueueCommand):
     help = "Show every queue with what it holds, its workers, and what is wrong with it."
-    examples = ("queue_status", "queue_status redis --json")
+    examples = ("queue_status redis --json", "queue_status --watch 5")
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("connection", nargs="?", help="only this connection (default: all)")
+        parser.add_argument(
+            "--watch",
+            type=duration,
+            nargs="?",
+            const=2.0,
+            metavar="SECONDS",
+            help="show it again and again, until Ctrl-C (default: every 2 seconds)",
+        )
         add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["watch"] is None:
+            self._show(options)
+        else:
+            watch(self, options["watch"], lambda: self._show(options))
+
+    def _show(self, options: Mapping[str, Any]) -> None:
         found = report(options["connection"])
         if options["json"]:
             for one in found.queues:

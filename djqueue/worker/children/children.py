@@ -39,6 +39,7 @@ from djqueue.worker.events import Events
 from djqueue.worker.machine import resident
 from djqueue.worker.notices import what_it_is
 from djqueue.worker.schedule import NEVER
+from djqueue.worker.store.presence import Activity
 from djqueue.worker.warden.link import Link
 from djqueue.worker.warden.warden import PARENT_TIME
 from djqueue.worker.warden.wardens import Wardens
@@ -248,6 +249,17 @@ class Children:
     def busy(self) -> bool:
         """Return whether a child holds anything."""
         return any(process.held for process in self.processes)
+
+    def activity(self, now: float) -> Activity:
+        """Return what runs, and the memory of this process and of all children."""
+        found = [(process.running(), process.pid) for process in self.processes]
+        running = [
+            (item.reservation.id, item.reservation.name, now - began.since)
+            for item, began in (each for each, _pid in found if each is not None)
+            if isinstance(item, WorkItem)
+        ]
+        pids = [os.getpid(), *(pid for _running, pid in found if pid)]
+        return Activity(running, sum(map(resident, pids)))
 
     def held(self) -> Iterator[Reservation]:
         """Return every reservation that a child holds."""

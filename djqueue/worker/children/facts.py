@@ -14,6 +14,8 @@ from djqueue.worker.children.process import Broken, Cancelled, Process, Stopped,
 from djqueue.worker.children.settings import ChildSettings
 from djqueue.worker.notices import Notice
 
+HOLD_LOST = "The connection that held it broke, and other workers may be given it."
+
 
 class Ended(NamedTuple):
     """Attempts of one child ended, in this order: it reported them, or did not survive them."""

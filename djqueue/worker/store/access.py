@@ -17,7 +17,7 @@ from djqueue.drivers.base import Reservation, WorkerIdentity
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.worker.schedule import NEVER
 from djqueue.worker.store.lease import Lease
-from djqueue.worker.store.presence import Presence
+from djqueue.worker.store.presence import Activity, Presence
 from djqueue.worker.store.sql import ParentSql
 from djqueue.worker.store.wakeup import StoreWakeup
 
@@ -64,9 +64,8 @@ class StoreAccess:
             options.name, socket.gethostname(), os.getpid(), options.queues, driver.lease
         )
         self.session = driver.session(identity)
-        self._presence = (
-            None if driver.shows_workers else Presence(self.sql, identity, options.connection)
-        )
+        alias = driver.settings.database if driver.shows_workers else None
+        self._presence = Presence(self.sql, identity, options.connection, alias)
         self._options = options
         self._selector = selector
         self._patience = driver.patience = driver.lease / 8
@@ -90,8 +89,7 @@ class StoreAccess:
         """
         try:
             self.wakeup.close()
-            if self._presence:
-                self._presence.leave()
+            self._presence.leave()
             if holds_nothing:
                 self.session.leave()
         except STORE_ERRORS as error:
@@ -182,11 +180,11 @@ class StoreAccess:
             self._look_at = self.now() + _LATE
         return found or []
 
-    def show(self) -> float:
-        """Renew the row by which operators see this worker, if the store has none. Return when to
-        do so again.
+    def show(self, activity: Activity) -> float:
+        """Write what this worker does into the row by which operators see it. Return when to do so
+        again.
         """
-        return self._presence.renew() if self._presence else NEVER
+        return self._presence.renew(activity)
 
     # -- SQL beside the jobs ---------------------------------------------------------------------
 

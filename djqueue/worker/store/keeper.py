@@ -7,6 +7,7 @@ its connection and all that is stored belong to this thread; the main thread ask
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from django.db import DatabaseError, connections
 from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueError
+from djqueue.worker.machine import resident
 from djqueue.worker.store.lease import Lease
-from djqueue.worker.store.presence import Presence
+from djqueue.worker.store.presence import Activity, Presence
 from djqueue.worker.store.sql import ParentSql
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ class Keeper:
         driver.patience = driver.lease / 8
         self.session = driver.session(identity)
         self.sql = ParentSql(driver)
-        self._presence = None if driver.shows_workers else Presence(self.sql, identity, connection)
+        alias = driver.settings.database if driver.shows_workers else None
+        self._presence = Presence(self.sql, identity, connection, alias)
         self._shown_until = 0.0
         self.held: dict[str, Reservation] = {}
         """What was reserved and is not settled."""
@@ -82,8 +85,7 @@ class Keeper:
 
     def _leave(self) -> None:
         try:
-            if self._presence:
-                self._presence.leave()
+            self._presence.leave()
             if self.lease and not self.held:
                 self.session.leave()
             self._driver.close()
@@ -121,5 +123,7 @@ class Keeper:
         for id in lost:
             if (gone := self.held.pop(id, None)) is not None:
                 logger.warning("%s %s was taken over while it runs here.", gone.name, gone.id)
-        if self._presence and clock.now() >= self._shown_until:
-            self._shown_until = self._presence.renew()
+        if clock.now() >= self._shown_until:
+            running = [(each.id, each.name, 0.0) for each in list(self.held.values())]
+            activity = Activity(running, resident(os.getpid()))
+            self._shown_until = self._presence.renew(activity)

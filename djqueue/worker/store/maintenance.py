@@ -1,5 +1,5 @@
 """What workers do for their queues by the clock: read the controls, put delayed jobs in line, take
-over from dead workers, move the outbox, show themselves, prune.
+over from dead workers, move the outbox, prune.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ class PauseChanged(NamedTuple):
 
     queue: str
     paused: bool
+
+    def __str__(self) -> str:
+        return f"Queue {self.queue} is {'paused' if self.paused else 'resumed'}."
 
 
 class RestartRequested(NamedTuple):
@@ -120,8 +123,6 @@ class Maintenance:
                 return self._replay_elsewhere(now, accepting)
             case Timer.BATCHES:
                 return self._look_after_batches(now, accepting)
-            case Timer.SHOW:
-                return Done(self._store.show())
         return Done(now + PRUNE_EVERY, [ForChild(Prune())])
 
     def _read_controls(self) -> list[Fact]:

@@ -1,15 +1,17 @@
-"""A row of `djqueue_workers` for workers of stores that write none themselves.
-
-There it says to operators who runs, and nothing else: no lease hangs on it, and SQL that is away
-keeps no such worker from its work.
+"""What the row of a worker in `djqueue_workers` says to operators; and the row itself, for workers
+of stores that write none. No lease hangs on this. SQL that is away keeps no worker from its work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import DatabaseError
 
@@ -33,19 +35,51 @@ KEEP_DEAD = 3600.0
 """Seconds that the row of a dead worker stays, for operators to see."""
 
 
+MOST_SHOWN = 20
+"""Running jobs that a row names."""
+
+
+class Activity(NamedTuple):
+    """What a worker is doing."""
+
+    running: Sequence[tuple[str, str, float]]
+    """Ids and names of jobs, and the seconds for which they have been running."""
+    memory: int
+    """Bytes that its processes occupy."""
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns that say so."""
+        now = time.time()
+        shown = [(id, name[:100], round(now - s, 1)) for id, name, s in self.running[:MOST_SHOWN]]
+        running = json.dumps(shown) if shown else ""
+        return {"running": running, "memory": self.memory or None, "version": _version()}
+
+
+@cache
+def _version() -> str:
+    try:
+        return metadata.version("djqueue")[:50]
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 class Presence:
     """The row of one worker."""
 
-    def __init__(self, sql: ParentSql, identity: WorkerIdentity, connection: str) -> None:
+    def __init__(
+        self, sql: ParentSql, identity: WorkerIdentity, connection: str, alias: str | None
+    ) -> None:
+        """`alias`: the database in which the store keeps the row, if it does."""
         self._sql = sql
         self._identity = identity
         self._connection = connection
-        self._alias = settings().job_database
+        self._is_own = alias is None
+        self._alias = alias or settings().job_database
         self._row: int | None = None
 
-    def renew(self) -> float:
-        """Record that the worker is alive. Return when to do so again."""
-        self._ask(self._renew)
+    def renew(self, activity: Activity) -> float:
+        """Record that the worker is alive, and what it does. Return when to do so again."""
+        self._ask(lambda: self._renew(activity) if self._is_own else self._tell(activity))
         return clock.now() + EVERY
 
     def leave(self) -> None:
@@ -58,9 +92,18 @@ class Presence:
         with suppress(QueueUnavailable, DatabaseError):
             self._sql.ask(self._alias, question)
 
-    def _renew(self) -> None:
-        until = UtcNow() + timedelta(seconds=ALIVE)
-        if self._row is None or not self._rows.filter(pk=self._row).update(alive_until=until):
+    def _tell(self, activity: Activity) -> None:
+        """Write into the row that the store keeps."""
+        worker = self._identity
+        mine = {"hostname": worker.hostname[:255], "pid": worker.pid}
+        rows = self._rows.filter(connection=self._connection, alive_until__gt=UtcNow(), **mine)
+        rows.update(**activity.columns())
+
+    def _renew(self, activity: Activity) -> None:
+        until, said = UtcNow() + timedelta(seconds=ALIVE), activity.columns()
+        if self._row is None or not self._rows.filter(pk=self._row).update(
+            alive_until=until, **said
+        ):
             worker = self._identity
             self._row = self._rows.create(
                 name=worker.name,
@@ -70,6 +113,7 @@ class Presence:
                 queues=",".join(worker.queues),
                 started_at=UtcNow(),
                 alive_until=until,
+                **said,
             ).pk
             long_dead = UtcNow() - timedelta(seconds=KEEP_DEAD)
             dead = self._rows.filter(connection=self._connection, alive_until__lt=long_dead)
