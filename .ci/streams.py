@@ -13,7 +13,8 @@ _WORKERS = "tests/worker"
 def streams(python: object, databases: Sequence[str], extra: Sequence[str] = ()) -> Iterator[Step]:
     """On the first database everything, on the others what can differ; what takes longest first.
 
-    Workers are apart: short streams leave no processor idle for long when the last one ends.
+    Workers are apart: short streams leave no processor idle for long when the last one ends. Tests
+    of workers wait for two thirds of their time, so that others run beside them.
     `extra` are pytest's own arguments; with some, each database is one run.
     """
     first, *others = databases
@@ -24,11 +25,10 @@ def streams(python: object, databases: Sequence[str], extra: Sequence[str] = ())
         return
     anywhere, here = ("-m", "not database"), ("-m", "database")
     yield _stream(python, "any database, workers", first, *anywhere, _WORKERS)
-    for database in (*others, first):
-        yield _stream(python, f"{database}, workers", database, *here, _WORKERS)
+    yield _stream(python, "any database", first, *anywhere, f"--ignore={_WORKERS}")
     for database in (*others, first):
         yield _stream(python, database, database, *here, f"--ignore={_WORKERS}")
-    yield _stream(python, "any database", first, *anywhere, f"--ignore={_WORKERS}")
+        yield _stream(python, f"{database}, workers", database, *here, _WORKERS)
 
 
 def _stream(python: object, name: str, database: str, *arguments: str) -> Step:
