@@ -34,7 +34,7 @@ def streams(python: object, databases: Sequence[str], extra: Sequence[str] = ())
 def _stream(python: object, name: str, database: str, *arguments: str) -> Step:
     # Tests marked `wallclock` start, starve and kill real processes: one that a busy machine held
     # up for too long is run once more, and the run says so.
-    command = [python, "-m", "pytest", "--rerun-show-tracebacks"]
+    command = [python, "-m", "pytest", "--rerun-show-tracebacks", "--durations=12"]
     if sys.stdout.isatty():
         command.append("--color=yes")
     # Without bytecode pytest would rewrite all tests in each stream, and each program that they
