@@ -23,9 +23,11 @@ from djqueue.composition.pushing import push
 from djqueue.conf import settings
 from djqueue.drivers import make_driver, parking, unique_keys
 from djqueue.drivers.base import Change, State
+from djqueue.drivers.waiting import WithParked
 from djqueue.errors import Unsupported
 from djqueue.finish.claims import is_first
-from djqueue.payload.links import links_of, may_be_linked
+from djqueue.jobs import registry
+from djqueue.payload.links import LINKS_MARK, links_of, may_be_linked
 from djqueue.payload.parts import id_in
 from djqueue.payload.payload import decode
 from djqueue.results import rows as results
@@ -35,13 +37,19 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import Driver, Inspector, StoredJob
 
-__all__ = ["change", "clear", "remove_stored", "remove_waiting", "write_removal"]
+__all__ = ["change", "clear", "inspector_of", "remove_stored", "remove_waiting", "write_removal"]
 
 PAGE = 500
 
 
 def change(driver: Driver, what: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
-    """`Inspector.change`, and the end of the chains of jobs that it removes."""
+    """`Inspector.change`, for parked jobs too, and the end of the chains of what it removes."""
+    parked = _change_parked(driver, what, seen) if _may_park(driver) else set()
+    seen = {id: reservation for id, reservation in seen.items() if id not in parked}
+    return parked | _change_stored(driver, what, queue, seen) if seen else parked
+
+
+def _change_stored(driver: Driver, what: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
     inspector = driver.inspector()
     if what not in (Change.DELETE, Change.DELETE_RUNNING):
         return inspector.change(what, queue, seen)
@@ -49,8 +57,36 @@ def change(driver: Driver, what: Change, queue: str, seen: Mapping[str, str]) ->
     return _remove(driver, linked, lambda: inspector.change(what, queue, seen))
 
 
+def _change_parked(driver: Driver, what: Change, ids: Iterable[str]) -> set[str]:
+    changed: set[str] = set()
+    for alias in settings().databases:
+        rows = parking.parked(alias, driver.settings.name).filter(uuid__in=parking.uuids(list(ids)))
+        for job in parking.described(rows):
+            deleted = what is Change.DELETE and remove_waiting(driver, job)
+            due = what is Change.RUN_NOW and parking.make_due(rows.filter(uuid=job.id))
+            changed.update([job.id] if deleted or due else ())
+    return changed
+
+
+def _may_park(driver: Driver) -> bool:
+    """Return whether jobs for a store may be parked in SQL."""
+    return driver.parks or (driver.capabilities.keeps_jobs and registry.debounces())
+
+
+def inspector_of(driver: Driver) -> Inspector:
+    """Return the inspector of a store, which sees the jobs that are parked for it, too."""
+    inspector = driver.inspector()
+    if driver.parks or driver.members or not _may_park(driver):
+        return inspector  # one that parks jobs itself sees them itself
+    return WithParked(inspector, steps.store())
+
+
 def remove_stored(driver: Driver, job: StoredJob) -> bool:
-    """Remove a job of a store, even while it runs. Return whether it was still there."""
+    """Remove a job of a store, even while it runs, or one that is parked for it. Return whether it
+    was still there.
+    """
+    if _may_park(driver) and remove_waiting(driver, job):
+        return True
     inspector = driver.inspector()
 
     def remove() -> list[str]:
@@ -84,10 +120,20 @@ def clear(driver: Driver, queue: str) -> int:
     alias = steps.store()
     alone = can.keeps_jobs and not driver.keeps_keys
     keys = unique_keys.unheld(alias, name, queue) if alone else {}
+    if _may_park(driver):
+        cleared += _clear_parked(driver, queue)
     cleared += inspector.clear(queue)
     if keys:
         unique_keys.free_all(alias, keys.values(), keys)
     return cleared
+
+
+def _clear_parked(driver: Driver, queue: str) -> int:
+    """Delete what is parked for a queue. Jobs whose results are kept are deleted one by one."""
+    alias, name = steps.store(), driver.settings.name
+    linked = parking.parked(alias, name, queue).filter(payload__contains=LINKS_MARK)
+    removed = sum(remove_waiting(driver, job) for job in parking.described(linked))
+    return removed + parking.clear(alias, name, queue)
 
 
 def _may_be_bound() -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
+
 from djqueue import context
 from djqueue.composition.batches.asking import Cancelled, find
 from djqueue.composition.chains import steps
@@ -15,7 +17,7 @@ from djqueue.dispatch.dispatch import prepare_as
 from djqueue.drivers import unique_keys
 from djqueue.errors import BatchCancelled, ResultNotStored
 from djqueue.jobs import registry
-from djqueue.jobs.definition.spec import spec_of
+from djqueue.jobs.definition.spec import spec_to_bind
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import Links, read_links
 from djqueue.results.running import KeepsResults
@@ -55,6 +57,11 @@ class RunningChain:
         added = len(self.appended) + len(self.prepended)
         return self.position + added + self._count(self.id)
 
+    async def alength(self) -> int:
+        """`length` for coroutines."""
+        length: int = await sync_to_async(lambda: self.length)()
+        return length
+
     def append(self, *jobs: JobInstance) -> None:
         """Add steps behind all others. They are stored with the success of this step, and dropped
         with its failure. Raises `InvalidJob` where a worker would have to run one, as `chain` does.
@@ -68,7 +75,7 @@ class RunningChain:
     def _stored(self, job: JobInstance) -> list[Any]:
         moment = Moment(time_ns())
         (id,) = moment.ids(1)
-        sendable = prepare_as(job, spec_of(job), moment, id, context.stored())
+        sendable = prepare_as(job, spec_to_bind(job), moment, id, context.stored())
         connection = sendable.plan.connection
         if connection != self._step.connection:
             places = Places()

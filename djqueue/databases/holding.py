@@ -42,9 +42,11 @@ def held(rows: QuerySet[Row], by: str) -> QuerySet[Row]:
     return rows.filter(taken_by=by)
 
 
-def take(rows: QuerySet[Any], by: str, seconds: float) -> int:
-    """Hold those of `rows` that are free for `by`. Return their number."""
-    return free(rows).update(taken_until=later(seconds), taken_by=by)
+def take(rows: QuerySet[Any], by: str, seconds: float, **also: Any) -> int:
+    """Hold those of `rows` that are free for `by`, and set the columns that `also` names. Return
+    their number.
+    """
+    return free(rows).update(taken_until=later(seconds), taken_by=by, **also)
 
 
 def release(rows: QuerySet[Any], by: str) -> None:

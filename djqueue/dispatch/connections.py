@@ -40,10 +40,10 @@ class QueueConnection:
         """The driver, made at the first use."""
         return make_driver(self.settings)
 
-    @cached_property
+    @property
     def inspector(self) -> Inspector:
         """The view of the store that operators use."""
-        return self.driver.inspector()
+        return removing.inspector_of(self.driver)
 
     def counts(self, queue: str | None = None) -> QueueCounts:
         """Return ``waiting delayed reserved oldest_at``; None for what the store does not know."""

@@ -20,6 +20,7 @@ from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatched import DispatchedJob
 from djqueue.dispatch.inline import run_here
 from djqueue.dispatch.large import shrink, store_bodies
+from djqueue.dispatch.outbox.debouncing import debounce, with_wish
 from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
 from djqueue.dispatch.route import plan_of
@@ -59,9 +60,11 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     sendable = prepare(job, spec)
     if sendable.plan.unique:
         sendable = with_key(sendable, spec)
+    elif sendable.plan.debounces:
+        return _debounced(with_wish(sendable, spec))
     outgoing, plan = sendable.outgoing, sendable.plan
     sent = sendable if len(outgoing.payload) <= plan.fits else shrink(sendable)
-    if (recorder := recorders.innermost) is not None:
+    if recorders.innermost is not None and (recorder := recorders.taking(job)) is not None:
         return recorder.record(sendable)
     aliases = aliases_to_wait_for(queues[plan.connection].driver) if plan.after_commit else ()
     if sent.body is not None:
@@ -82,6 +85,18 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     )
     when_all_commit(aliases, deferred.publish)
     return dispatched
+
+
+def _debounced(job: Sendable) -> DispatchedJob[Any]:
+    """Let a debounced job wait, or have it recorded."""
+    if (recorder := recorders.taking(job.instance)) is not None:
+        return recorder.record(job)
+    id, connection, queue = job.outgoing.id, job.plan.connection, job.outgoing.queue
+    sent = debounce([job])
+    if not sent.sent:
+        return DispatchedJob(id, connection, queue, created=None, deferred=sent)
+    existing = sent.holders.get(id)
+    return DispatchedJob(existing or id, connection, queue, existing=existing)
 
 
 @overload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -26,10 +26,9 @@ from djqueue.runner.current import CurrentJob
 from djqueue.signals import announce, job_cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from djqueue.dispatch.connections import QueueConnection
-    from djqueue.dispatch.sending import Deferred
     from djqueue.models import JobResult
 
 __all__ = ["DispatchedJob", "find"]
@@ -44,6 +43,21 @@ _STATUS = {
 }
 _LOOK_EVERY = 5.0
 """Seconds between two questions whether a job whose end is awaited is still there."""
+
+
+class Unsent(Protocol):
+    """Jobs that wait for a commit before they are sent."""
+
+    @property
+    def sent(self) -> bool:
+        """Whether they are sent."""
+
+    @property
+    def holders(self) -> Mapping[str, str]:
+        """When they are sent, for each that found another job with its key the id of that one."""
+
+    def discard(self, id: str) -> bool:
+        """Drop a job before it is sent. Return whether it was still waiting."""
 
 
 class _Found(NamedTuple):
@@ -64,7 +78,7 @@ class DispatchedJob(Generic[R]):
         *,
         created: bool | None = True,
         existing: str | None = None,
-        deferred: Deferred | None = None,
+        deferred: Unsent | None = None,
     ) -> None:
         self.id = id
         """A UUID, known before the commit. It never changes."""
@@ -76,8 +90,8 @@ class DispatchedJob(Generic[R]):
 
     @property
     def created(self) -> bool | None:
-        """Whether the dispatch created a job: not if a unique one was there already. None while it
-        waits for a commit.
+        """Whether the dispatch created a job: not if a unique one was there already, or if it has
+        replaced a debounced one. None while it waits for a commit.
         """
         if self._created is None and self._deferred is not None and self._deferred.sent:
             self._existing = self._deferred.holders.get(self.id)

@@ -12,6 +12,7 @@ from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.large import shrink, store_bodies
+from djqueue.dispatch.outbox.debouncing import debounce, with_wish
 from djqueue.dispatch.outgoing import Sendable
 from djqueue.dispatch.recording import recorders
 from djqueue.dispatch.sending import deferred_for, send, send_unannounced, send_with_results
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from djqueue.dispatch.outgoing import Plan
+    from djqueue.dispatch.recording import Recorder
     from djqueue.dispatch.sending import Deferred
     from djqueue.drivers.base import OutgoingJob
     from djqueue.jobs.definition.spec import JobInstance
@@ -38,7 +40,7 @@ MOST_DEFERRED = 10_000
 
 def dispatch_many(jobs: Iterable[JobInstance]) -> int:
     """Queue all of `jobs`, 1,000 at a time, and return their number, without the unique ones that
-    were there already.
+    were there already, and without debounced ones that have replaced others.
 
     Each chunk is taken from the iterable and checked as a whole before any of it is written.
     Earlier chunks stay queued when a later one is refused; wrap the call in ``atomic()`` for all or
@@ -109,15 +111,16 @@ def _listed(numbers: Sequence[int], most: int = 10) -> str:
 class _Group:
     """The jobs of a chunk that go to one connection, in order."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, recorder: Recorder | None) -> None:
         self._plan = plan
         driver = queues[plan.connection].driver
         self._aliases = aliases_to_wait_for(driver) if plan.after_commit else []
-        self._recorder = recorders.innermost
+        self._recorder = recorder
         self._keeps_all = bool(
             self._aliases
             or plan.inline
             or plan.unique
+            or plan.debounces
             or plan.keeps_result
             or self._recorder
             or job_queued.receivers
@@ -139,7 +142,8 @@ class _Group:
 
     def add(self, job: Sendable) -> None:
         """Add `job`, made small enough for the store."""
-        sent = job if len(job.outgoing.payload) <= job.plan.fits else shrink(job)
+        fits = len(job.outgoing.payload) <= job.plan.fits or job.plan.debounces
+        sent = job if fits else shrink(job)
         if self._keeps_all:
             self._jobs.append(sent if self._recorder is None else job)
             return
@@ -153,9 +157,9 @@ class _Group:
         """
         connection, inline = self._plan.connection, self._plan.inline
         if self._recorder is not None:
-            for job in self._jobs:
-                self._recorder.record(job)
-            return 0
+            return sum(self._recorder.record(job).created is False for job in self._jobs)
+        if self._plan.debounces:
+            return len(debounce(self._jobs).holders)
         ready = store_bodies(connection, self._jobs, waits=bool(self._aliases))
         if self._aliases:
             waiting.add(self._plan, self._aliases, ready)
@@ -202,6 +206,7 @@ def _by_connection(chunk: list[JobInstance], carried: str) -> Collection[_Group]
     """Take the jobs from `chunk` and encode them."""
     groups: dict[Any, _Group] = {}
     recorded = recorders.innermost is not None
+    recorder: Recorder | None = None
     moment = Moment(time_ns())
     plan, group = None, None
     chunk.reverse()
@@ -212,10 +217,13 @@ def _by_connection(chunk: list[JobInstance], carried: str) -> Collection[_Group]
         if group is None or sendable.plan is not plan:
             plan = sendable.plan
             # Recorded jobs are not sent: one group keeps their order.
-            kinds = (plan.after_commit, plan.inline, plan.unique, plan.keeps_result)
-            key = recorded or (plan.connection, *kinds)
-            group = groups.get(key) or groups.setdefault(key, _Group(plan))
+            recorder = recorders.taking(job) if recorded else None
+            kinds = (plan.after_commit, plan.unique, plan.keeps_result, plan.debounces)
+            key = recorder or (plan.connection, *kinds)
+            group = groups.get(key) or groups.setdefault(key, _Group(plan, recorder))
         if plan.unique:
             sendable = with_key(sendable, spec)
+        elif plan.debounces:
+            sendable = with_wish(sendable, spec)
         group.add(sendable)
     return groups.values()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import OutgoingJob
+    from djqueue.drivers.debounced import Wish
 
 __all__ = ["Plan", "Sendable", "Sizes"]
 
@@ -39,6 +40,8 @@ class Plan(NamedTuple):
     """Its jobs have a unique key."""
     keeps_result: bool = False
     """A row among the results is written together with the job."""
+    debounces: bool = False
+    """Its jobs wait in the outbox for another dispatch that replaces them."""
 
 
 class Sendable(NamedTuple):
@@ -49,3 +52,5 @@ class Sendable(NamedTuple):
     plan: Plan
     body: bytes | None = None
     """What `djqueue.dispatch.large.store_bodies` has to write before the push."""
+    wish: Wish | None = None
+    """Of a debounced job."""

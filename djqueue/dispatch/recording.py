@@ -16,6 +16,9 @@ __all__ = ["Recorder", "recorders"]
 class Recorder(Protocol):
     """Takes jobs that are checked and encoded, in place of the store."""
 
+    def takes(self, job: object) -> bool:
+        """Return whether it takes this job; others are dispatched as ever."""
+
     def record(self, job: Sendable) -> DispatchedJob[Any]:
         """Keep `job` and return what the dispatch is to return."""
 
@@ -35,11 +38,11 @@ class Recorders:
 
     def __init__(self) -> None:
         self.innermost: Recorder | None = None
-        """The recorder that takes every dispatch; None while nothing is recorded."""
+        """The recorder that is asked first; None while nothing is recorded."""
         self._open: list[Recorder] = []
 
     def open(self, recorder: Recorder) -> None:
-        """Send every dispatch to `recorder` from now on."""
+        """Send every dispatch that `recorder` takes to it from now on."""
         self._open.append(recorder)
         self.innermost = recorder
 
@@ -50,6 +53,17 @@ class Recorders:
                 del self._open[index]
                 break
         self.innermost = self._open[-1] if self._open else None
+
+    def taking(self, *jobs: object) -> Recorder | None:
+        """Return the recorder that takes at least one of `jobs`, which are dispatched together, if
+        there is one; of no jobs at all the innermost one.
+        """
+        if not jobs:
+            return self.innermost
+        for recorder in reversed(self._open):
+            if any(map(recorder.takes, jobs)):
+                return recorder
+        return None
 
     @contextmanager
     def opened(self, recorder: Recorder) -> Iterator[None]:

@@ -5,14 +5,14 @@ Any worker moves those that are due to their store: see `djqueue.dispatch.outbox
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import DatabaseError, connections
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
@@ -21,11 +21,13 @@ from djqueue.databases import holding
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import OutgoingJob, State, StoredJob
 from djqueue.errors import QueueUnavailable
+from djqueue.text import short_ids
 
 if TYPE_CHECKING:
     from djqueue.models import Outbox
 
-__all__ = ["clear", "count", "find", "insert", "park", "remove", "remove_members", "row"]
+__all__ = ["clear", "count", "described", "find", "insert", "make_due", "park", "parked", "remove"]
+__all__ += ["remove_members", "row", "search", "uuids"]
 
 AT_ONCE = 50
 """Rows in a statement: SQLite may take 999 parameters."""
@@ -111,26 +113,56 @@ def find(
     now = timezone.now()
     for rows in _free(ids, connection, aliases):
         for row in rows:
-            due = aware(row.due_at)
-            waits = row.parked and due is not None and due > now
-            yield (
-                row.connection,
-                StoredJob(
-                    str(row.uuid),
-                    row.queue,
-                    row.name,
-                    row.payload,
-                    State.DELAYED if waits else State.WAITING,
-                    0,
-                    0,
-                    row.priority,
-                    aware(row.created_at),
-                    due,
-                    None,
-                    None,
-                    None,
-                ),
-            )
+            yield row.connection, _stored(row, now)
+
+
+def parked(alias: str, connection: str, queue: str | None = None) -> QuerySet[Outbox]:
+    """Return the parked rows of a connection, or of one of its queues, that are not being moved to
+    their store.
+    """
+    from djqueue.models import Outbox
+
+    rows = Outbox.objects.using(alias).filter(connection=connection, parked=True, chain=None)
+    return holding.free(rows if queue is None else rows.filter(queue=queue))
+
+
+def described(rows: Iterable[Outbox]) -> list[StoredJob]:
+    """Return the jobs in these rows as operators see them."""
+    now = timezone.now()
+    return [_stored(row, now) for row in rows]
+
+
+def search(rows: QuerySet[Outbox], part: str) -> QuerySet[Outbox]:
+    """Return those of `rows` whose id begins or ends with `part`, as `Inspector.search` is given
+    it.
+    """
+    begin, end = short_ids.as_begin(part), short_ids.as_end(part)
+    return rows.filter(Q(uuid__startswith=begin) | Q(uuid__endswith=end)).order_by("pk")
+
+
+def make_due(rows: QuerySet[Outbox]) -> int:
+    """Let jobs run now that would run later. Return their number."""
+    return rows.filter(due_at__gt=UtcNow()).update(due_at=UtcNow())
+
+
+def _stored(row: Outbox, now: datetime) -> StoredJob:
+    due = aware(row.due_at)
+    waits = row.parked and due is not None and due > now
+    return StoredJob(
+        str(row.uuid),
+        row.queue,
+        row.name,
+        row.payload,
+        State.DELAYED if waits else State.WAITING,
+        0,
+        0,
+        row.priority,
+        aware(row.created_at),
+        due,
+        None,
+        None,
+        None,
+    )
 
 
 def remove(ids: Sequence[str], connection: str) -> int:
@@ -157,13 +189,13 @@ def _free(
 ) -> Iterator[QuerySet[Outbox]]:
     from djqueue.models import Outbox
 
-    uuids = _uuids(ids)
-    for each in (aliases or settings().databases) if uuids else ():
-        rows = holding.free(Outbox.objects.using(each).filter(uuid__in=uuids))
+    found = uuids(ids)
+    for each in (aliases or settings().databases) if found else ():
+        rows = holding.free(Outbox.objects.using(each).filter(uuid__in=found))
         yield rows if connection is None else rows.filter(connection=connection)
 
 
-def _uuids(ids: Sequence[str]) -> list[UUID]:
+def uuids(ids: Sequence[str]) -> list[UUID]:
     """Return those of `ids` that a job may have here."""
     found = []
     for id in ids:

@@ -14,10 +14,10 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import connections, transaction
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from djqueue.compat import delete_rows
+from djqueue.databases.locking import delete_unlocked
 from djqueue.databases.now import UtcNow
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.slices import slices
@@ -168,13 +168,7 @@ def free_all(alias: str, ids: Iterable[str], keys: Iterable[str]) -> None:
     """Take the keys from jobs that have ended. Leaves those that another transaction is about to
     give to others: `ended_elsewhere` knows that these have ended too.
     """
-    rows = table(alias).filter(key__in=sorted(set(keys)), job__in=list(ids))
-    if not connections[alias].features.has_select_for_update_skip_locked:
-        delete_rows(rows)
-        return
-    with transaction.atomic(using=alias):
-        free = rows.order_by("key").select_for_update(skip_locked=True)
-        delete_rows(table(alias).filter(key__in=list(free.values_list("key", flat=True))))
+    delete_unlocked(table(alias).filter(key__in=sorted(set(keys)), job__in=list(ids)))
 
 
 def taken(alias: str, connections_here: Sequence[str], key: str | None) -> Iterable[Key]:

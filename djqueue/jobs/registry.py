@@ -21,6 +21,7 @@ __all__ = [
     "Registry",
     "all",
     "class_of",
+    "debounces",
     "duplicates",
     "find",
     "register",
@@ -58,6 +59,7 @@ class Registry:
     def __init__(self) -> None:
         self._named: dict[str, list[JobSpec]] = {}
         self._aliased: dict[str, list[JobSpec]] = {}
+        self._debounced = 0
 
     def register(self, spec: JobSpec) -> None:
         """Add `spec`. It replaces a job with the same name and place, as after a reload."""
@@ -67,6 +69,7 @@ class Registry:
                 self._drop(known)
                 break
         self._named.setdefault(spec.name, []).append(spec)
+        self._debounced += spec.options.debounce is not None
         for alias in spec.aliases:
             self._aliased.setdefault(alias, []).append(spec)
 
@@ -95,6 +98,10 @@ class Registry:
         near = f' Did you mean "{same[0]}"?' if same else did_you_mean(name, known)
         return near or " Jobs are found in each app's jobs.py, and in what that imports."
 
+    def debounces(self) -> bool:
+        """Return whether any job is debounced."""
+        return self._debounced > 0
+
     def all(self) -> list[JobSpec]:
         """Return all jobs, sorted by name."""
         return [self._named[name][0] for name in sorted(self._named)]
@@ -116,6 +123,7 @@ class Registry:
 
     def _drop(self, spec: JobSpec) -> None:
         _remove(self._named, spec.name, spec)
+        self._debounced -= spec.options.debounce is not None
         for alias in spec.aliases:
             _remove(self._aliased, alias, spec)
 
@@ -131,6 +139,7 @@ def _remove(index: dict[str, list[JobSpec]], name: str, spec: JobSpec) -> None:
 _jobs = Registry()
 register = _jobs.register
 class_of = _jobs.class_of
+debounces = _jobs.debounces
 find = _jobs.find
 all = _jobs.all  # noqa: A001 - always read as registry.all
 duplicates = _jobs.duplicates

@@ -219,6 +219,7 @@ class Migration(migrations.Migration):
                 ("broken", models.BooleanField(default=False)),
                 ("batch_id", models.CharField(max_length=36, null=True)),
                 ("delay", models.FloatField(default=0)),
+                ("debounced", models.BooleanField(db_default=False)),
             ],
             options={
                 "verbose_name": "parked job",
@@ -335,6 +336,23 @@ class Migration(migrations.Migration):
                 "verbose_name": "unique key",
                 "verbose_name_plural": "unique keys",
                 "db_table": "djqueue_keys",
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="Debounced",
+            fields=[
+                (
+                    "key",
+                    models.CharField(max_length=200, primary_key=True, serialize=False),
+                ),
+                ("job", models.UUIDField()),
+                ("asked_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "debounced key",
+                "verbose_name_plural": "debounced keys",
+                "db_table": "djqueue_debounced",
                 "default_permissions": (),
             },
         ),

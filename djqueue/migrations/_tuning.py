@@ -32,6 +32,7 @@ EXACT = {
     "Payload": ("connection",),
     "Slot": ("name",),
     "Key": ("key", "connection", "queue"),
+    "Debounced": ("key",),
     "JobResult": ("connection", "queue"),
 }
 """Columns that MySQL and MariaDB are to compare letter by letter: by themselves they take two names

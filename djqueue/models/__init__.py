@@ -11,10 +11,12 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.indexes import IndexOfValues
 from djqueue.models.batches import JobBatch
+from djqueue.models.keys import Debounced, Key
 from djqueue.models.results import JobResult
 
 __all__ = [
     "Control",
+    "Debounced",
     "FailedJob",
     "JobBatch",
     "JobResult",
@@ -263,6 +265,8 @@ class Outbox(models.Model):
     """As in `QueuedJob.batch_id`."""
     delay = models.FloatField(default=0)
     """Of a member that waits for the turn of its batch: seconds from then on."""
+    debounced = models.BooleanField(db_default=False)
+    """The next dispatch with its key replaces it: no worker has taken it yet."""
 
     class Meta:
         db_table = "djqueue_outbox"
@@ -283,27 +287,6 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.uuid}"
-
-
-class Key(models.Model):
-    """Which job has a unique key, or had it last: it has the key as long as it is in its store."""
-
-    key = models.CharField(_("unique key"), max_length=200, primary_key=True)
-    job = models.UUIDField(_("job"))
-    connection = models.CharField(_("connection"), max_length=255)
-    queue = models.CharField(_("queue"), max_length=80)
-    until = models.DateTimeField(_("until"), null=True)
-    """After this another job takes the key, by the database's clock; NULL: never."""
-    taken_at = models.DateTimeField(_("taken at"))
-
-    class Meta:
-        db_table = "djqueue_keys"
-        default_permissions = ()
-        verbose_name = _("unique key")
-        verbose_name_plural = _("unique keys")
-
-    def __str__(self) -> str:
-        return self.key
 
 
 class Slot(models.Model):

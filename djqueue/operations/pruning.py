@@ -14,7 +14,7 @@ from djqueue.compat import delete_rows
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
-from djqueue.drivers import unique_keys
+from djqueue.drivers import debounced, unique_keys
 from djqueue.errors import QueueUnavailable
 from djqueue.operations import batches, failed_jobs
 from djqueue.operations.payload_pruning import still_needed
@@ -42,7 +42,7 @@ SLICE = 500
 
 def prune(budget: float = BUDGET) -> bool:
     """Remove failed jobs and batches above the ages in the settings, old guard rows, ended pauses,
-    free slots of limits, free unique keys, old results, and outbox rows of connections that no
+    free slots of limits, keys that no job has, old results, and outbox rows of connections that no
     longer exist.
     Return False if `budget` ran out before all was removed.
     """
@@ -58,6 +58,8 @@ def prune(budget: float = BUDGET) -> bool:
         _delete(_old_guards(alias), end)
         _delete(_old_controls(alias), end)
         _delete(_freed_keys(alias), end)
+        while debounced.forget(alias, SLICE) == SLICE and time.monotonic() < end:
+            pass
     if known.limits.cache is None:
         _delete(_idle_slots(known.limit_database), end)
     _prune_results(end)

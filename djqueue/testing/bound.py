@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Sized
+from difflib import SequenceMatcher
 from typing import NamedTuple, TypeAlias
 
 from djqueue.composition.follower import previous_of
@@ -142,8 +143,14 @@ class RecordedBatch(NamedTuple):
         return f'"{self.name}" of {size}: {shown}{more}'
 
 
-def shown(what: str, recorded: Sequence[RecordedSteps | RecordedBatch]) -> str:
-    """Return lines about the chains or the batches that were dispatched."""
+def shown(what: str, recorded: Sequence[RecordedSteps | RecordedBatch], wanted: str = "") -> str:
+    """Return lines about the chains or the batches that were dispatched, those first that are most
+    like what was `wanted`.
+    """
     if not recorded:
         return f"No {what} was dispatched."
-    return "\n".join(["Dispatched:", *(f"  {each}" for each in recorded)])
+    lines = list(map(str, recorded))
+    if wanted:
+        lines.sort(key=lambda line: -SequenceMatcher(None, wanted, line).ratio())
+    title = "Dispatched, nearest first:" if wanted and len(lines) > 1 else "Dispatched:"
+    return "\n".join([title, *(f"  {each}" for each in lines)])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
 from djqueue.composition.chains.beginning import EncodedChain
 from djqueue.composition.chains.staging import BatchStep
@@ -21,10 +22,13 @@ from djqueue.testing.bound import (
 )
 from djqueue.testing.decorating import decorated
 from djqueue.testing.nearest import nearest
-from djqueue.testing.recorded import Recorded, RecordedJob
+from djqueue.testing.pending import Pending, RecordedJob
+from djqueue.testing.recorded import Recorded
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from typing_extensions import Unpack
 
     from djqueue.composition.chains.beginning import Step
     from djqueue.dispatch.outgoing import Sendable
@@ -36,20 +40,34 @@ Wanted = type[Job] | JobFunction[..., Any, Any]
 Where = Callable[[Any], object]
 
 
+class Place(TypedDict, total=False):
+    """Where and when a job was to run."""
+
+    queue: str | None
+    connection: str | None
+    delay: float | timedelta | None
+
+
 class FakeQueue:
-    """Every dispatch of the process while it is in use: on any connection, from any thread, before
+    """The dispatches of the process while it is in use: on any connection, from any thread, before
     the commit. Arguments are checked and encoded as they always are; nothing reaches a store.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, only: Iterable[Wanted] = (), except_: Iterable[Wanted] = ()) -> None:
+        """Raises `TypeError` for both together, and for what is neither a job class nor a job
+        function.
+        """
+        self._only = tuple(map(_class_of, only))
+        self._except = tuple(map(_class_of, except_))
+        if self._only and self._except:
+            raise TypeError("fake_queue() takes only= or except_=, not both.")
         self.recorded: list[Recorded] = []
         """Each dispatch with its connection, queue and delay, in order."""
         self.chains: list[RecordedSteps] = []
         """The chains among them, whose first steps are in `recorded`."""
-        self._results: dict[type, Any] = {}
         self.batches: list[RecordedBatch] = []
         """The batches among them, whose members are in `recorded`."""
-        self._pending: dict[str, Recorded] = {}
+        self._pending = Pending()
         """What `run` has not run yet."""
 
     # -- using it ------------------------------------------------------------------------------
@@ -68,20 +86,33 @@ class FakeQueue:
 
     def __call__(self, target: Decorated) -> Decorated:
         """Decorate a test function, or a class for each of its tests, with a fake of its own."""
-        return decorated(target, FakeQueue)
+        return decorated(target, lambda: FakeQueue(self._only, self._except))
+
+    def takes(self, job: object) -> bool:
+        """Return whether a job is recorded. Called by `dispatch`."""
+        if self._only:
+            return isinstance(job, self._only)
+        return not isinstance(job, self._except)
 
     def record(self, job: Sendable) -> DispatchedJob[Any]:
         """Take a dispatch. Called by `dispatch`."""
-        recorded = Recorded.of(job)
+        id = job.outgoing.id
+        if (holder := self._pending.holder(job)) is not None:
+            return RecordedJob(id, holder, self._pending, existing=holder.id)
+        replaced = self._pending.replaced(job)
+        recorded = Recorded.of(job, replaced)
+        self._pending.add(recorded, job)
+        if replaced is not None:
+            self.recorded[self.recorded.index(replaced)] = recorded
+            return RecordedJob(recorded.id, recorded, self._pending, existing=recorded.id)
         self.recorded.append(recorded)
-        self._pending[recorded.id] = recorded
-        return RecordedJob(recorded, self._pending, self._results)
+        return RecordedJob(id, recorded, self._pending)
 
     def result(self, job: Wanted, value: object) -> None:
         """Let ``result()`` of each dispatch of `job` return `value`, or raise it where it is an
         exception.
         """
-        self._results[_class_of(job)] = value
+        self._pending.results[_class_of(job)] = value
 
     def record_chain(
         self, steps: Sequence[Step], on_failure: Sequence[Sendable]
@@ -96,8 +127,8 @@ class FakeQueue:
         if recorded is None:
             return DispatchedJob(first.id)
         self.recorded.append(recorded)
-        self._pending[recorded.id] = recorded
-        return RecordedJob(recorded, self._pending, self._results)
+        self._pending.add(recorded)
+        return RecordedJob(recorded.id, recorded, self._pending)
 
     def _chain(self, steps: Sequence[Step], on_failure: Sequence[Sendable]) -> RecordedSteps:
         alert = Recorded.of(on_failure[0]) if on_failure else None
@@ -135,47 +166,62 @@ class FakeQueue:
         """
         count = 0
         with recorders.opened(self):
-            while self._pending:
-                recorded = self._pending.pop(next(iter(self._pending)))
-                chain = next((each for each in self.chains if each.id == recorded.id), None)
-                if chain is not None:
-                    count += chain.run()
-                    continue
-                count += 1
-                run_here(recorded.outgoing, recorded.connection)
+            while (recorded := self._pending.take()) is not None:
+                try:
+                    count += self._run(recorded)
+                finally:
+                    self._pending.ended(recorded)
         return count
+
+    def _run(self, recorded: Recorded) -> int:
+        chain = next((each for each in self.chains if each.id == recorded.id), None)
+        if chain is not None:
+            return chain.run()
+        run_here(recorded.outgoing, recorded.connection)
+        return 1
 
     # -- asking it -----------------------------------------------------------------------------
 
-    def dispatched(self, job: Wanted, where: Where | None = None) -> list[Any]:
+    def dispatched(
+        self, job: Wanted, where: Where | None = None, **place: Unpack[Place]
+    ) -> list[Any]:
         """The recorded jobs of a class (subclasses included) or of a ``@job`` function, in order;
-        those only for which ``where(job)`` is true.
+        those only for which ``where(job)`` is true, and those only that were for the `queue` and
+        the `connection`, `delay` seconds later.
         """
-        return [recorded.job for recorded in self._of(job) if where is None or where(recorded.job)]
+        return [recorded.job for recorded in self._matching(job, where, place)]
 
     def assert_dispatched(
-        self, job: Wanted, times: int | None = None, where: Where | None = None
+        self,
+        job: Wanted,
+        times: int | None = None,
+        where: Where | None = None,
+        **place: Unpack[Place],
     ) -> None:
-        """Fail unless `job` was dispatched: exactly `times` times, or at least once."""
+        """Fail unless `job` was dispatched: exactly `times` times, or at least once. `where`,
+        `queue`, `connection` and `delay` are as in `dispatched`.
+        """
         __tracebackhide__ = True
-        found = len(self.dispatched(job, where))
+        found = self._matching(job, where, place)
+        shown = _named(job, where, place)
         if times is None and not found:
+            raise AssertionError(f"{shown} was not dispatched.\n{self._nearest(job, found)}")
+        if times is not None and len(found) != times:
             raise AssertionError(
-                f"{_named(job, where)} was not dispatched.\n{self._nearest(job, where)}"
-            )
-        if times is not None and found != times:
-            raise AssertionError(
-                f"{_named(job, where)} was dispatched {_times(found)}, not {_times(times)}.\n"
-                f"{self._nearest(job, where)}"
+                f"{shown} was dispatched {_times(len(found))}, not {_times(times)}.\n"
+                f"{self._nearest(job, found)}"
             )
 
-    def assert_not_dispatched(self, job: Wanted, where: Where | None = None) -> None:
-        """Fail if `job` was dispatched."""
+    def assert_not_dispatched(
+        self, job: Wanted, where: Where | None = None, **place: Unpack[Place]
+    ) -> None:
+        """Fail if `job` was dispatched, as `dispatched` says."""
         __tracebackhide__ = True
-        found = len(self.dispatched(job, where))
+        found = self._matching(job, where, place)
         if found:
             raise AssertionError(
-                f"{_named(job, where)} was dispatched {_times(found)}.\n{self._nearest(job, where)}"
+                f"{_named(job, where, place)} was dispatched {_times(len(found))}.\n"
+                f"{self._nearest(job, found)}"
             )
 
     def assert_nothing_dispatched(self) -> None:
@@ -194,7 +240,7 @@ class FakeQueue:
         if not any(each.fits(steps) for each in self.chains):
             wanted = " → ".join(_step(each) for each in steps)
             raise AssertionError(
-                f"The chain {wanted} was not dispatched.\n{shown('chain', self.chains)}"
+                f"The chain {wanted} was not dispatched.\n{shown('chain', self.chains, wanted)}"
             )
 
     def assert_not_chained(self) -> None:
@@ -218,29 +264,39 @@ class FakeQueue:
         wanted = f' called "{name}"' if name is not None else ""
         members = "" if count is None else f" with {count} members"
         that = "" if where is None else ", where where= holds,"
+        near = f'"{name or ""}" of {count or ""}'
         raise AssertionError(
-            f"No batch{wanted}{members}{that} was dispatched.\n{shown('batch', self.batches)}"
+            f"No batch{wanted}{members}{that} was dispatched.\n{shown('batch', self.batches, near)}"
         )
 
     def _of(self, job: Wanted) -> Iterator[Recorded]:
         wanted = _class_of(job)
         return (recorded for recorded in self.recorded if isinstance(recorded.job, wanted))
 
-    def _nearest(self, job: Wanted, where: Where | None) -> str:
-        same = list(self._of(job))
-        matching = [each for each in same if where is None or where(each.job)]
-        return nearest(_class_of(job).__name__, matching, same, self.recorded)
+    def _matching(self, job: Wanted, where: Where | None, place: Place) -> list[Recorded]:
+        return [
+            each
+            for each in self._of(job)
+            if (where is None or where(each.job))
+            and all(getattr(each, name) == wanted for name, wanted in _given(place))
+        ]
+
+    def _nearest(self, job: Wanted, matching: Sequence[Recorded]) -> str:
+        return nearest(_class_of(job).__name__, matching, list(self._of(job)), self.recorded)
 
     def __repr__(self) -> str:
         return f"<FakeQueue: {len(self.recorded)} recorded>"
 
 
 @overload
-def fake_queue() -> FakeQueue: ...
+def fake_queue(*, only: Iterable[Wanted] = (), except_: Iterable[Wanted] = ()) -> FakeQueue: ...
 @overload
 def fake_queue(target: Decorated) -> Decorated: ...
-def fake_queue(target: Any = None) -> Any:
-    """Record jobs instead of running them.
+def fake_queue(
+    target: Any = None, *, only: Iterable[Wanted] = (), except_: Iterable[Wanted] = ()
+) -> Any:
+    """Record jobs instead of running them: those of the classes or functions in `only`, or all but
+    those in `except_`. The others are dispatched as ever.
 
         with fake_queue() as queue:
             register(user)
@@ -248,7 +304,8 @@ def fake_queue(target: Any = None) -> Any:
 
     Also a decorator, which gives the fake to the argument that a call lacks, and a pytest fixture.
     """
-    return FakeQueue() if target is None else FakeQueue()(target)
+    fake = FakeQueue(only, except_)
+    return fake if target is None else fake(target)
 
 
 def _class_of(job: object) -> type[Job]:
@@ -268,9 +325,20 @@ def _step(job: Wanted | Job | Sequence[Wanted | Job]) -> str:
     return repr(job) if isinstance(job, Job) else _class_of(job).__name__
 
 
-def _named(job: Wanted, where: Where | None) -> str:
+def _named(job: Wanted, where: Where | None, place: Place) -> str:
     name = _class_of(job).__name__
-    return name if where is None else f"{name}, where where= holds,"
+    said = "".join(f" {key}={value!r}" for key, value in _given(place))
+    return f"{name}{said}" if where is None else f"{name}{said}, where where= holds,"
+
+
+def _given(place: Place) -> list[tuple[str, object]]:
+    """Return what is named in `place`; a delay in seconds."""
+    if unknown := sorted(place.keys() - Place.__annotations__.keys()):
+        raise TypeError(f"An assertion of fake_queue() does not take {unknown[0]!r}.")
+    given: dict[str, object] = {k: v for k, v in place.items() if v is not None}
+    if isinstance(delay := place.get("delay"), timedelta):
+        given["delay"] = delay.total_seconds()
+    return list(given.items())
 
 
 def _times(number: int) -> str:

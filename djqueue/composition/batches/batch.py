@@ -28,7 +28,7 @@ from djqueue.composition.batches.wishes import (
     stored_using,
 )
 from djqueue.composition.chains import steps
-from djqueue.composition.chains.chain import with_options, without_delay
+from djqueue.composition.chains.chain import Chain, with_options, without_delay
 from djqueue.composition.chains.staging import Place, Places, Stageable
 from djqueue.composition.chains.steps import ON_FAILURE, Waiting
 from djqueue.composition.ended import Turn
@@ -39,7 +39,7 @@ from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.recording import recorders
 from djqueue.errors import InvalidJob
 from djqueue.jobs.definition.options import checked_overrides
-from djqueue.jobs.definition.spec import spec_of
+from djqueue.jobs.definition.spec import spec_of, spec_to_bind
 from djqueue.payload.ids import Moment, new_id
 from djqueue.payload.links import stored_links
 
@@ -70,7 +70,7 @@ class Batch(Stageable):
         self._callbacks = {at: job for at, job in callbacks.items() if job is not None}
         self._using: Mapping[str, Any] = MappingProxyType({})
         for job in self._callbacks.values():
-            spec_of(job)
+            spec_to_bind(job)
 
     def using(self, **overrides: Unpack[Overrides]) -> Self:
         """Return a copy whose members and callbacks have these options, where they have none of
@@ -94,10 +94,10 @@ class Batch(Stageable):
         row = self._row(id)
         waiting = self._waiting(moment)
         members = Members(id, self._using, Places(behind=_places(waiting)))
-        if (recorder := recorders.innermost) is not None:
-            row.total_jobs = row.pending_jobs = recorder.record_batch(
-                self.name, [members.encode(each, moment, new_id()) for each in self._members]
-            )
+        recorder = recorders.innermost and recorders.taking(*self.jobs())
+        if recorder is not None:
+            encoded = [members.encode(each, moment, new_id()) for each in self._members]
+            row.total_jobs = row.pending_jobs = recorder.record_batch(self.name, encoded)
             return row
         others = [alias for alias in open_aliases() if alias != steps.store()]
         if others:
@@ -138,6 +138,12 @@ class Batch(Stageable):
         members = Members(step.id, self._using, Places(), step.depth)
         moment = Moment(time_ns())
         return (members.encode(each, moment, new_id()) for each in self._members)
+
+    def jobs(self) -> Iterator[JobInstance]:
+        """Return its jobs, and those of chains among its members. Takes all from the iterable."""
+        self._members = list(self._members)
+        for each in self._members:
+            yield from each.jobs() if isinstance(each, Chain) else (each,)
 
     def _row(self, id: str) -> JobBatch:
         from djqueue.models import JobBatch

@@ -25,7 +25,7 @@ from djqueue.dispatch.dispatch import prepare_as
 from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.drivers.slices import slices
-from djqueue.jobs.definition.spec import JobInstance, spec_of
+from djqueue.jobs.definition.spec import JobInstance, spec_to_bind
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import Links, with_step
 from djqueue.payload.payload import encode_more
@@ -117,7 +117,7 @@ class Members:
         if isinstance(member, Chain):
             links = Links(batch=self._batch)
             return member.below(self._using).encoded(links, self._depth + 1)
-        spec = spec_of(member)
+        spec = spec_to_bind(member)
         job = with_options(member, self._using)
         sendable = prepare_as(job, spec, moment, id, self._carried, self._batch)
         if not sendable.plan.keeps_result:

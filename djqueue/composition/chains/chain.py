@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from djqueue.dispatch.recording import recorders
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import InvalidJob
 from djqueue.jobs.definition.options import checked_overrides
-from djqueue.jobs.definition.spec import spec_of
+from djqueue.jobs.definition.spec import spec_of, spec_to_bind
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import NO_LINKS, Links, with_step
 
@@ -45,11 +45,11 @@ class Chain:
         self._using: Mapping[str, Any] = MappingProxyType({})
         for job in self._steps:
             if not isinstance(job, Stageable):
-                spec_of(job)
+                spec_to_bind(job)
 
     def on_failure(self, job: JobInstance) -> Self:
         """Return a copy that runs `job` once, at the first failure of a step."""
-        spec_of(job)
+        spec_to_bind(job)
         configured = copy.copy(self)
         configured._alert = job
         return configured
@@ -67,7 +67,8 @@ class Chain:
         """Queue the chain. Returns its first step, whose ``cancel()`` ends the chain."""
         refuse_event_loop("dispatch()", "await adispatch()")
         encoded = self.encoded()
-        if (recorder := recorders.innermost) is not None:
+        recorder = recorders.innermost and recorders.taking(*self.jobs())
+        if recorder is not None:
             return recorder.record_chain(encoded.steps, encoded.on_failure)
         encoded = encoded.prepared()
         beginning = Beginning(encoded)
@@ -78,6 +79,13 @@ class Chain:
         """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
         dispatched: DispatchedJob[Any] = await sync_to_async(self.dispatch)()
         return dispatched
+
+    def jobs(self) -> Iterator[JobInstance]:
+        """Return its jobs, those of batches among its steps and the one for a failure."""
+        for each in self._steps:
+            yield from each.jobs() if isinstance(each, Stageable) else (each,)
+        if self._alert is not None:
+            yield self._alert
 
     def below(self, using: Mapping[str, Any]) -> Self:
         """Return a copy with these options too, where it has none of its own."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from djqueue.drivers.base import Capabilities
+    from djqueue.jobs.definition.spec import JobInstance
 
 __all__ = ["BatchStep", "Place", "Places", "Stageable"]
 
@@ -26,6 +27,10 @@ class Stageable(ABC):
     @abstractmethod
     def below(self, using: Mapping[str, Any]) -> Self:
         """Return a copy with these options too, where it has none of its own."""
+
+    @abstractmethod
+    def jobs(self) -> Iterator[JobInstance]:
+        """Return the jobs that it consists of."""
 
     @abstractmethod
     def encoded(self, step: BatchStep) -> Iterator[Any]:

@@ -35,6 +35,7 @@ from djqueue.drivers import driver_class, unique_keys
 from djqueue.drivers.base import Reservation, RunHere
 from djqueue.errors import QueueError
 from djqueue.finish import failed
+from djqueue.jobs import registry
 from djqueue.runner.outcome import ErrorReport
 from djqueue.text.masking import masked_text
 
@@ -71,17 +72,20 @@ FORGOTTEN = 7 * 86_400.0
 
 
 class _InUse:
-    """Whether any connection `may_have_rows`; computed once for each version of the settings."""
+    """Whether any connection `may_have_rows`; computed once for each version of the settings and
+    for the first debounced job of the code.
+    """
 
     def __init__(self) -> None:
-        self._known: tuple[Settings | None, bool] = (None, False)
+        self._known: tuple[Settings | None, bool, bool] = (None, False, False)
 
     def __call__(self) -> bool:
         """Return whether any connection `may_have_rows`."""
-        known = settings()
-        if self._known[0] is not known:
-            self._known = (known, any(map(may_have_rows, known.connections.values())))
-        return self._known[1]
+        known, debounces = settings(), registry.debounces()
+        if self._known[0] is not known or self._known[1] is not debounces:
+            found = any(map(may_have_rows, known.connections.values()))
+            self._known = (known, debounces, found)
+        return self._known[2]
 
 
 in_use = _InUse()
@@ -97,7 +101,7 @@ def may_have_rows(connection: ConnectionSettings) -> bool:
             return True
         # What follows from jobs may be on its way to a store that is not the database of that.
         here = connection.jobs_in_sql and connection.database == settings().shared_database
-        return driver.capabilities.keeps_jobs and not here
+        return driver.capabilities.keeps_jobs and (registry.debounces() or not here)
     except QueueError:
         return False  # its client library is not installed, so nothing here pushes to it
 
@@ -236,6 +240,8 @@ def move(
     refused jobs become failed jobs, unique jobs whose keys others have are dropped, and the other
     rows are free again. With the error `RunHere` the others stay held.
     """
+    if driver.shares_transaction_with(alias) and _move_together(alias, by, taken, driver):
+        return Pushed(frozenset(each.job.id for each in taken))
     moved = push(driver, [each.job for each in taken], PATIENCE)
     outbox_rows.gone(alias, by, moved.stored)
     if moved.refused:
@@ -246,6 +252,22 @@ def move(
         over = moved.stored | moved.refused.keys() | moved.kept_out.keys()
         outbox_rows.put_back(alias, by, [e.job.id for e in taken if e.job.id not in over])
     return moved
+
+
+def _move_together(alias: str, by: str, taken: Sequence[Taken], driver: Driver) -> bool:
+    """Move jobs to their store in the transaction that deletes their rows, so that none runs twice
+    where this process dies in between. Return False, having changed nothing, if that cannot be done
+    for all of them.
+    """
+    if any(each.job.unique is not None for each in taken):
+        return False
+    try:
+        with transaction.atomic(using=alias):
+            mine = outbox_rows.give_up(alias, by, [each.job.id for each in taken])
+            driver.push([each.job for each in taken if each.job.id in mine])
+    except Exception:  # noqa: BLE001 - `push` meets it again, and finds out which job it is about
+        return False
+    return True
 
 
 # -- what can never be moved -----------------------------------------------------------------------

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.db import transaction
 from django.db.models import QuerySet
 
-from djqueue.databases import holding
+from djqueue.databases import holding, locking
 from djqueue.databases.holding import later
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.unique.keys import key_in
@@ -81,7 +82,7 @@ def take_due(alias: str, by: str, connection: str, limit: int) -> list[Taken]:
     """Take up to `limit` due rows of a connection for `by`, and return them."""
     ready = due(alias, connection).order_by("due_at", "id")
     keys = list(ready.values_list("pk", flat=True)[:limit])
-    if not keys or not holding.take(_due(alias, connection).filter(pk__in=keys), by, HOLD):
+    if not keys or not _hold(alias, _due(alias, connection).filter(pk__in=keys), by):
         return []
     held = list(holding.held(table(alias).filter(pk__in=keys), by).order_by("due_at", "id"))
     mine = {row.uuid: row for row in reversed(held)}
@@ -89,6 +90,17 @@ def take_due(alias: str, by: str, connection: str, limit: int) -> list[Taken]:
         twice = [row.pk for row in held if mine[row.uuid] is not row]
         holding.release(table(alias).filter(pk__in=twice), by)
     return [_taken(row) for row in reversed(mine.values())]
+
+
+def _hold(alias: str, rows: QuerySet[Outbox], by: str) -> int:
+    """Hold those of `rows` that are free for `by`. Return their number. Rows that are locked are
+    left alone: a debounced job, by the transaction of a dispatch that replaces it.
+    """
+    if not locking.passes_over(alias):
+        return holding.take(rows, by, HOLD, debounced=False)
+    with transaction.atomic(using=alias):
+        mine = rows.filter(pk__in=locking.unlocked(holding.free(rows)))
+        return holding.take(mine, by, HOLD, debounced=False)
 
 
 def gone(alias: str, by: str, ids: Iterable[str]) -> None:

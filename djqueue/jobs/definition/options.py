@@ -87,6 +87,8 @@ class OptionKeywords(Overrides, total=False):
     unique: bool | None
     unique_for: float | None
     unique_until_start: bool | None
+    debounce: float | None
+    max_wait: float | None
 
 
 # -- kinds -----------------------------------------------------------------------------------------
@@ -214,6 +216,10 @@ class Options:
     """Seconds after which another dispatch takes the key; None: never."""
     unique_until_start: bool = _option(FLAG, False)
     """Whether the key is free as soon as ``handle()`` begins."""
+    debounce: float | None = _option(DURATION)
+    """Seconds for which the job waits for another dispatch that replaces it."""
+    max_wait: float | None = _option(DURATION)
+    """Seconds after the first of such dispatches by which the job runs; None: no limit."""
 
     def limits(self) -> Limits:
         """Return the options that are stored in the payload."""

@@ -18,7 +18,7 @@ from djqueue import arguments
 from djqueue.conf import did_you_mean
 from djqueue.errors import InvalidJob, InvalidPayload
 from djqueue.jobs.definition.options import checked
-from djqueue.jobs.definition.uniqueness import key_of_arguments, key_of_id
+from djqueue.jobs.definition.uniqueness import key_of_arguments, key_of_id, key_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from djqueue.payload.backoff import Backoff, Exponential
     from djqueue.payload.payload import Limits
 
-__all__ = ["Handles", "JobInstance", "JobSpec", "call_repr", "spec_of"]
+__all__ = ["Handles", "JobInstance", "JobSpec", "call_repr", "spec_of", "spec_to_bind"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -90,7 +90,8 @@ class JobInstance:
 
     def unique_id(self) -> str | int | UUID:
         """Return what tells apart jobs of this class that may be queued at the same time. Called at
-        the dispatch of a job with ``unique=True``; without it, its arguments do.
+        the dispatch of a job with ``unique=True``, where without it the arguments do; and with
+        ``debounce``, where without it all jobs of the class are one.
         """
         raise NotImplementedError
 
@@ -293,6 +294,14 @@ class JobSpec:
             return key_of_id(self.name, job.unique_id())
         return key_of_arguments(self.name, self.encode(job))
 
+    def debounce_key(self, job: JobInstance) -> str:
+        """Return the key of which one job waits at a time: the name, and what ``unique_id()`` says
+        where there is one. Raises `InvalidJob`.
+        """
+        if "unique_id" in self.per_instance:
+            return key_of_id(self.name, job.unique_id())
+        return key_of_name(self.name)
+
     def _computed(self, name: str, value: Any) -> Any:
         return checked({name: value}, f"{self.name}.{name}()")[name]
 
@@ -311,6 +320,18 @@ class JobSpec:
 
 async def _finish(coroutine: Coroutine[Any, Any, Any]) -> None:
     await coroutine
+
+
+def spec_to_bind(job: object) -> JobSpec:
+    """Do as `spec_of` for a job of a chain or a batch. Raises `InvalidJob` for a debounced one."""
+    spec = spec_of(job)
+    if spec.options.debounce is not None:
+        raise InvalidJob(
+            f"{spec.name} is debounced, so another dispatch may take its place: it can be no part "
+            "of a chain or a batch. Make a job without debounce= that does the same, or let the "
+            "last step dispatch this one. Nothing was queued."
+        )
+    return spec
 
 
 def spec_of(job: object) -> JobSpec:

@@ -1,0 +1,94 @@
+"""What operators see of a store, with the jobs that are parked for it in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+
+from djqueue.drivers import parking
+from djqueue.drivers.base import Change, Inspector, State
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from djqueue.drivers.base import QueueCounts, StoredJob
+    from djqueue.models import Outbox
+
+__all__ = ["WithParked"]
+
+
+class WithParked(Inspector):
+    """Another inspector, and the parked jobs beside its delayed ones. It changes the store alone:
+    what is done to parked jobs is up to `djqueue.composition.removing`.
+    """
+
+    def __init__(self, store: Inspector, alias: str) -> None:
+        super().__init__(store.settings, store.capabilities)
+        self._store = store
+        self._alias = alias
+
+    def counts(self, queue: str) -> QueueCounts:
+        counts, parked = self._store.counts(queue), self._rows(queue).count()
+        return counts._replace(delayed=(counts.delayed or 0) + parked) if parked else counts
+
+    def queues(self) -> list[str]:
+        names = self._rows().order_by("queue").values_list("queue", flat=True)
+        return sorted({*self._store.queues(), *names.distinct()})
+
+    def peek(
+        self, queue: str, state: State, limit: int = 20, after: str | None = None
+    ) -> list[StoredJob]:
+        """Return jobs of the store, and after its delayed ones the parked ones."""
+        if state is not State.DELAYED:
+            return self._store.peek(queue, state, limit, after)
+        rows = self._rows(queue).order_by("due_at", "id")
+        last = None if after is None else rows.filter(uuid__in=parking.uuids([after])).first()
+        found = []
+        if last is None:
+            found = self._store.peek(queue, state, limit, after)
+        else:
+            rows = rows.filter(Q(due_at__gt=last.due_at) | Q(due_at=last.due_at, pk__gt=last.pk))
+        return [*found, *parking.described(rows[: limit - len(found)])]
+
+    def find(self, ids: Sequence[str]) -> list[StoredJob]:
+        found = parking.described(self._rows().filter(uuid__in=parking.uuids(ids)))
+        here = {job.id for job in found}
+        left = [id for id in ids if id not in here]
+        return [*found, *self._store.find(left)] if left else found
+
+    def search(self, part: str, limit: int = 20) -> list[StoredJob]:
+        parked = parking.search(self._rows(), part)[:limit]
+        return [*parking.described(parked), *self._store.search(part, limit)][:limit]
+
+    def heads(self, queue: str) -> list[StoredJob]:
+        return self._store.heads(queue)
+
+    def make_due(self, queue: str) -> int:
+        parked = parking.make_due(self._rows(queue))
+        return parked + self._store.make_due(queue)
+
+    def unique_keys(self, queue: str) -> Mapping[str, str]:
+        return self._store.unique_keys(queue)
+
+    def change(self, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
+        return self._store.change(change, queue, seen)
+
+    def remove(self, queue: str, ids: Sequence[str], *, even_running: bool = False) -> int:
+        return self._store.remove(queue, ids, even_running=even_running)
+
+    def cancel(self, id: str, *, unseen: bool) -> bool:
+        return self._store.cancel(id, unseen=unseen)
+
+    def release(self, queue: str, ids: Sequence[str]) -> int:
+        return self._store.release(queue, ids)
+
+    def clear(self, queue: str) -> int:
+        return self._store.clear(queue)
+
+    def warnings(self) -> list[str]:
+        return self._store.warnings()
+
+    def _rows(self, queue: str | None = None) -> QuerySet[Outbox]:
+        return parking.parked(self._alias, self.settings.name, queue)
