@@ -1,4 +1,4 @@
-"""The admin: jobs, failed jobs, batches, results and workers.
+"""The admin: jobs, parked jobs, failed jobs, batches, results and workers.
 
 Importing this registers them with the project's ``admin.site``; a project with a site of its own
 registers the same classes with that one.
@@ -11,15 +11,18 @@ from __future__ import annotations
 from django.contrib import admin
 
 from djqueue.admin.batches import JobBatchAdmin
+from djqueue.admin.bound.waiting import OutboxAdmin
 from djqueue.admin.failed import FailedJobAdmin
 from djqueue.admin.jobs import QueuedJobAdmin
 from djqueue.admin.results import JobResultAdmin
 from djqueue.admin.workers import WorkerAdmin
-from djqueue.models import FailedJob, JobBatch, JobResult, QueuedJob, Worker
+from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob, Worker
 
-__all__ = ["FailedJobAdmin", "JobBatchAdmin", "JobResultAdmin", "QueuedJobAdmin", "WorkerAdmin"]
+__all__ = ["FailedJobAdmin", "JobBatchAdmin", "JobResultAdmin", "OutboxAdmin", "QueuedJobAdmin"]
+__all__ += ["WorkerAdmin"]
 
 admin.site.register(QueuedJob, QueuedJobAdmin)
+admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(FailedJob, FailedJobAdmin)
 admin.site.register(JobBatch, JobBatchAdmin)
 admin.site.register(JobResult, JobResultAdmin)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import changes, stores
 from djqueue.admin.base import column, named
+from djqueue.admin.bound.facts import chain_facts
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents, name_fact
 from djqueue.admin.lists.filters import FailedConnectionFilter, FailedQueueFilter, FailedWhenFilter
 from djqueue.admin.lists.search import condition
@@ -193,6 +194,7 @@ class FailedJobAdmin(OperatorAdmin):
                 (_("Attempts"), row.attempts),
                 (_("Failed at"), moment(row.failed_at, now, full=True)),
                 (_("Row"), row.pk),
+                *chain_facts(row.payload),
             ],
             "traceback": text.lines(masked_text(row.exception)) if readable else "",
             "exceptions_visible": readable,

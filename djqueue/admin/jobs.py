@@ -13,6 +13,8 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import changes, stores
 from djqueue.admin.base import column, named
+from djqueue.admin.bound.facts import chain_facts, held_back_fact, key_facts
+from djqueue.admin.bound.verbs import END_CHAIN, UNLOCK
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents, name_fact
 from djqueue.admin.lists import queue_names, store_jobs
 from djqueue.admin.lists.filters import CONNECTION, QueueFilter, StateFilter, StoreFilter
@@ -24,8 +26,6 @@ from djqueue.admin.lists.words import NOTHING, moment, state_pill
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
 from djqueue.compat import kept_filters
-from djqueue.dispatch.unique.held import has_key
-from djqueue.dispatch.unique.keys import key_in
 from djqueue.drivers.base import Change, State
 from djqueue.errors import QueueError
 from djqueue.operations.selection import EVERY_STATE
@@ -110,7 +110,7 @@ RUN_NOW = Verb(
 class QueuedJobAdmin(OperatorAdmin):
     """Jobs, newest first."""
 
-    verbs = (RUN_NOW, RELEASE, DELETE, FORCE_DELETE)
+    verbs = (RUN_NOW, RELEASE, UNLOCK, END_CHAIN, DELETE, FORCE_DELETE)
     heavy_columns = ("payload", "history")
     list_display = ("job", "queue_name", "status", "tried", "created")
     list_filter = (StoreFilter, StateFilter, QueueFilter)
@@ -293,19 +293,23 @@ class QueuedJobAdmin(OperatorAdmin):
         visible = request.user.has_perm(VISIBLE)
         readable = request.user.has_perm(EXCEPTIONS_VISIBLE)
         shown = contents(row.payload, self.admin_site.name, visible=visible, name=row.name)
+        held = held_back_fact(row, visible=readable)
+        before = attempts(row.history, visible=readable)
         return {
             **super().detail(request, row),
             "pill": _pill(row),
             "explanation": _EXPLANATIONS.get(row.state, ""),
             "facts": [
                 *name_fact(shown),
+                *held,
                 *_facts(row, self.connection(request)),
-                *(_key_fact(row) if visible else ()),
+                *(key_facts(row) if visible else ()),
+                *chain_facts(row.payload),
             ],
             "contents": shown,
             "values_visible": visible,
             "exceptions_visible": readable,
-            "attempts": attempts(row.history, visible=readable),
+            "attempts": before[:-1] if held else before,  # to be held back is no attempt
         }
 
 
@@ -326,17 +330,6 @@ def _pill(row: Any) -> SafeString:
     state = State(row.state)
     held = state in (State.RESERVED, State.STUCK)
     return state_pill(state, row.reserved_at if held else row.available_at, row.now)
-
-
-def _key_fact(row: Any) -> list[tuple[Any, Any]]:
-    """Return the key of a unique job, and whether the job has it."""
-    key = key_in(row.payload)
-    if key is None:
-        return []
-    words = (
-        _("%s, held by this job") if has_key(str(row.uuid), key.key) else _("%s, not held any more")
-    )
-    return [(_("Unique key"), words % text.one_line(key.key))]
 
 
 def _facts(row: Any, connection: str | None) -> list[tuple[Any, Any]]:

@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Q
 
-from djqueue.dispatch.unique.held import has_key
+from djqueue.composition.chains import steps
+from djqueue.conf import settings
+from djqueue.dispatch.unique.held import holders_of
 from djqueue.dispatch.unique.keys import key_in
+from djqueue.drivers import debounced
+from djqueue.drivers.base import State
 from djqueue.errors import (
     InvalidPayload,
     JobNotFound,
@@ -28,6 +32,7 @@ from djqueue.payload.backoff import Exponential
 from djqueue.payload.packing import TooLong
 from djqueue.payload.store import unpacked
 from djqueue.results import asking, rows
+from djqueue.runner.decision import Ending
 from djqueue.text import short_ids as ids
 from djqueue.text.masking import MASK, masked, masked_text
 from djqueue.text.printable import one_line
@@ -46,6 +51,7 @@ __all__ = [
     "describe_job",
     "describe_queue",
     "failed",
+    "held_back",
     "name_for_people",
     "options_of",
     "read_for_people",
@@ -166,18 +172,67 @@ def stored(connection: str, job: StoredJob) -> dict[str, Any]:
         "priority": job.priority,
         "interruptions": job.interruptions,
         "worker": job.worker,
-        **_unique_key(job),
+        **_keys(job),
+        **_chain(job.payload),
         **_content(job.payload, job.name),
-        "history": masked(history.read(job.history).attempts),
+        **_past(job),
     }
 
 
-def _unique_key(job: StoredJob) -> dict[str, Any]:
-    """Return the key of a unique job, and whether the job still has it."""
-    key = key_in(job.payload)
-    if key is None:
+def _keys(job: StoredJob) -> dict[str, Any]:
+    """Return the key of a unique job, whether the job still has it and which one has; and the key
+    of a debounced job that waits.
+    """
+    keys: dict[str, Any] = {}
+    if (key := key_in(job.payload)) is not None:
+        holders = holders_of(key.key)
+        mine = job.id in holders
+        keys = {"unique_key": key.key, "has_unique_key": "yes" if mine else "no"}
+        keys |= {"held_by": holders} if holders and not mine else {}
+    if registry.debounces():
+        debounce = debounced.key_of(settings().shared_database, job.id)
+        keys |= {"debounce_key": debounce} if debounce else {}
+    return keys
+
+
+def _chain(text: str) -> dict[str, Any]:
+    """Return where a step stands in its chain, and what waits behind it."""
+    chain = steps.chain_of(text)
+    if chain is None:
         return {}
-    return {"unique_key": key.key, "has_unique_key": "yes" if has_key(job.id, key.key) else "no"}
+    what = " (broken: they wait until it is retried)" if chain.broken else ""
+    return {
+        "chain": chain.id,
+        "step": f"{chain.position} of {chain.length}",
+        "next_steps": [f"{step.name} {ids.short(step.id)}{what}" for step in chain.waiting],
+        "on_failure": chain.on_failure,
+    }
+
+
+class HeldBack(NamedTuple):
+    """Why a job waits that a limit has held back."""
+
+    until: datetime | None
+    why: str
+    """The message of the limit, with its name."""
+
+
+def held_back(job_history: str, state: State, until: datetime | None) -> HeldBack | None:
+    """Return why a job with that history is delayed, if a limit has held it back."""
+    past = history.read(job_history).attempts
+    if state is not State.DELAYED or not past or past[-1].get("kind") != Ending.HELD_BACK.value:
+        return None
+    return HeldBack(until, str(past[-1].get("message", "")))
+
+
+def _past(job: StoredJob) -> dict[str, Any]:
+    """Return the earlier attempts, and why a limit holds the job back, which is no attempt."""
+    attempts = masked(history.read(job.history).attempts)
+    held = held_back(job.history, job.state, job.available_at)
+    if held is None:
+        return {"history": attempts}
+    until = f" until {held.until:%Y-%m-%d %H:%M:%S %Z}" if held.until else ""
+    return {"held_back": f"{masked_text(held.why)} Held back{until}.", "history": attempts[:-1]}
 
 
 def failed(row: FailedJob) -> dict[str, Any]:
@@ -185,6 +240,7 @@ def failed(row: FailedJob) -> dict[str, Any]:
     return {
         **describe_failed_job(row),
         "state": "failed",
+        **_chain(row.payload),
         **_content(row.payload, row.name),
         "history": masked(history.read(row.history).attempts),
         "exception": masked_text(row.exception),

@@ -24,6 +24,7 @@ FAILED = "/admin/djqueue/failedjob/"
 WORKERS = "/admin/djqueue/worker/"
 BATCHES = "/admin/djqueue/jobbatch/"
 RESULTS = "/admin/djqueue/jobresult/"
+PARKED = "/admin/djqueue/outbox/"
 
 
 def text_of(name: str, arguments: dict[str, Any], **options: Any) -> str:

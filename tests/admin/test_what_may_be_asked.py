@@ -8,12 +8,20 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.test import Client
 
-from djqueue.admin import FailedJobAdmin, JobBatchAdmin, JobResultAdmin, QueuedJobAdmin, WorkerAdmin
-from djqueue.models import FailedJob, JobBatch, JobResult, QueuedJob, Worker
+from djqueue.admin import (
+    FailedJobAdmin,
+    JobBatchAdmin,
+    JobResultAdmin,
+    OutboxAdmin,
+    QueuedJobAdmin,
+    WorkerAdmin,
+)
+from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob, Worker
 from tests.admin.support import (
     BATCHES,
     FAILED,
     JOBS,
+    PARKED,
     RESULTS,
     WORKERS,
     client,
@@ -31,6 +39,7 @@ SCREENS: dict[str, tuple[type[models.Model], type[admin.ModelAdmin]]] = {
     WORKERS: (Worker, WorkerAdmin),
     BATCHES: (JobBatch, JobBatchAdmin),
     RESULTS: (JobResult, JobResultAdmin),
+    PARKED: (Outbox, OutboxAdmin),
 }
 LOOKUPS = ("", "__exact", "__contains", "__regex", "__gt", "__startswith", "__in", "__isnull")
 

@@ -21,7 +21,7 @@ from djqueue.databases.now import UtcNow
 from djqueue.drivers import driver_class, parking
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import ConfigurationError
-from djqueue.payload.links import LINKS_MARK, Links, chains_of, with_step
+from djqueue.payload.links import LINKS_MARK, Links, chains_of, links_of, may_be_linked, with_step
 from djqueue.results import rows as results
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ ON_FAILURE = 2**31 - 1
 MEMBER = -(2**31)
 """The position of members of a batch that wait for its turn. Their rows name the batch as their
 chain."""
+
+MOST_SHOWN = 50
+"""Steps that wait which operators are shown; of others the number."""
 
 Push = tuple[str, OutgoingJob]
 """A job, behind the name of its connection."""
@@ -218,6 +221,54 @@ def are_waiting(alias: str) -> bool:
 def count(alias: str, chain: str) -> int:
     """Return the number of steps that wait."""
     return _steps(alias, chain).count()
+
+
+class WaitingStep(NamedTuple):
+    """A step that waits for its turn."""
+
+    id: str
+    name: str
+    connection: str
+    queue: str
+
+
+class ChainOf(NamedTuple):
+    """The chain of a job."""
+
+    id: str
+    position: int
+    """The number of the job among its steps, from 1."""
+    length: int
+    """The steps that ran, the job, and those that wait."""
+    waiting: Sequence[WaitingStep]
+    """The next of those that wait, in order."""
+    on_failure: str
+    """The name of the job that runs if a step fails; empty if there is none, or if it was called
+    for."""
+    broken: bool
+    """Those that wait do so until a failed step is retried."""
+
+
+def chain_of(payload: str) -> ChainOf | None:
+    """Return the chain of which a job with this payload is a step; None where it is of none."""
+    if not may_be_linked(payload) or not (links := links_of(payload)).chain:
+        return None
+    rows = waiting(store(), links.chain).order_by("position")
+    rows = rows.only("uuid", "name", "connection", "queue", "position", "broken")
+    others = rows.exclude(position=ON_FAILURE)
+    found = [
+        WaitingStep(str(row.uuid), row.name, row.connection, row.queue)
+        for row in others[:MOST_SHOWN]
+    ]
+    alert = rows.filter(position=ON_FAILURE).first()
+    return ChainOf(
+        links.chain,
+        links.step,
+        links.step + (len(found) if len(found) < MOST_SHOWN else others.count()),
+        found,
+        "" if alert is None else alert.name,
+        others.filter(broken=True).exists(),
+    )
 
 
 def waiting(alias: str, chain: str) -> QuerySet[Outbox]:

@@ -12,7 +12,7 @@ from djqueue.errors import QueueError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Held", "has_key", "held", "unlock"]
+__all__ = ["Held", "held", "holders_of", "unlock"]
 
 
 class Held(NamedTuple):
@@ -40,12 +40,12 @@ def held(key: str | None = None) -> Iterator[Held]:
                     yield Held(each, job, name, queue)
 
 
-def has_key(id: str, key: str) -> bool:
-    """Return whether job `id` has the key, as far as the stores that answer know."""
+def holders_of(key: str) -> list[str]:
+    """Return the ids of the jobs that have the key, as far as the stores that answer know."""
     try:
-        return any(each.job == id for each in held(key))
+        return sorted({each.job for each in held(key)})
     except QueueError:
-        return False
+        return []
 
 
 def unlock(one: Held) -> bool:

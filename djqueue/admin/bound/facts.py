@@ -1,0 +1,75 @@
+"""What the page of a job says of its unique key, its chain and the limit that holds it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils import formats, timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from djqueue.composition.chains.steps import chain_of
+from djqueue.conf import settings
+from djqueue.databases.now import aware
+from djqueue.dispatch.unique.held import holders_of
+from djqueue.dispatch.unique.keys import key_in
+from djqueue.drivers import debounced
+from djqueue.drivers.base import State
+from djqueue.jobs import registry
+from djqueue.operations.describe import held_back
+from djqueue.text import printable as text
+from djqueue.text import short_ids as ids
+from djqueue.text.masking import masked_text
+
+__all__ = ["chain_facts", "held_back_fact", "key_facts"]
+
+if TYPE_CHECKING:
+    from djqueue.compat import LazyText
+
+Facts = list[tuple["LazyText | str", object]]
+
+
+def key_facts(row: Any) -> Facts:
+    """Return the key of a unique job, and which job has it; the key of a debounced job."""
+    facts: Facts = []
+    if (key := key_in(row.payload)) is not None:
+        holders = holders_of(key.key)
+        if str(row.uuid) in holders:
+            words = gettext("%s, held by this job")
+        elif holders:
+            words = gettext("%s, held by job {}").format(", ".join(map(text.one_line, holders)))
+        else:
+            words = gettext("%s, not held any more")
+        facts.append((_("Unique key"), words % text.one_line(key.key)))
+    if registry.debounces():
+        waits = debounced.key_of(settings().shared_database, str(row.uuid))
+        facts += [(_("Debounced, key"), text.one_line(waits))] if waits else []
+    return facts
+
+
+def chain_facts(payload: str) -> Facts:
+    """Return where a step stands in its chain, and what waits behind it."""
+    chain = chain_of(payload)
+    if chain is None:
+        return []
+    place = gettext("step %(position)d of %(length)d") % chain._asdict()
+    facts: Facts = [(_("Chain"), f"{place}, {chain.id}")]
+    shown = ", ".join(f"{step.name} {ids.short(step.id)}" for step in chain.waiting)
+    if shown:
+        label = _("Broken: next, after a retry") if chain.broken else _("Next steps")
+        more = chain.length - chain.position - len(chain.waiting)
+        shown += gettext(", and %d more") % more if more > 0 else ""
+        facts.append((label, text.one_line(shown, 10_000)))
+    if chain.on_failure:
+        facts.append((_("If a step fails"), text.one_line(chain.on_failure)))
+    return facts
+
+
+def held_back_fact(row: Any, *, visible: bool) -> Facts:
+    """Return until when a limit holds the job back, and which limit it is if that is `visible`."""
+    held = held_back(row.history, State(row.state), aware(row.available_at))
+    if held is None or held.until is None:
+        return []
+    until = formats.date_format(timezone.localtime(held.until), "DATETIME_FORMAT")
+    words = gettext("until %s") % until
+    return [(_("Held back"), f"{words}. {text.one_line(masked_text(held.why)) if visible else ''}")]
