@@ -175,6 +175,14 @@ class CurrentJob:
         """
         return getattr(self, "_look_up_batch", _nothing)()
 
+    async def aprevious(self) -> Any:
+        """`previous` for coroutines: a model in it is fetched."""
+        return await sync_to_async(self.look_up_previous)()
+
+    async def abatch(self) -> Any:
+        """`batch` for coroutines."""
+        return await sync_to_async(lambda: self.batch)()
+
     # -- what is seldom set: a job without it costs nothing ------------------------------------
 
     @property
