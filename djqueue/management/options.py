@@ -30,6 +30,7 @@ __all__ = [
     "failed_selection",
     "limit_of",
     "moment_ago",
+    "pace",
     "queue_names",
     "row_range",
     "seconds_ahead",
@@ -77,6 +78,26 @@ def seconds_ahead(text: str) -> float:
         return duration(text)
     moment = timezone.make_aware(found) if timezone.is_naive(found) else found
     return max((moment - timezone.now()).total_seconds(), 0.0)
+
+
+def pace(text: str) -> float:
+    """A rate as in ``10/s``, ``100/m``, ``600/h``, as seconds between two of them; a duration over
+    which all are spread, as in ``10m``, as a negative number.
+    """
+    number, slash, unit = text.partition("/")
+    if not slash:
+        return -duration(text)
+    try:
+        rate = float(number)
+    except ValueError:
+        rate = 0.0
+    seconds = _UNITS.get(unit.strip() or "?", 0)
+    if not (rate > 0 and math.isfinite(rate) and seconds):
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not a rate: write a number a second, minute or hour, as in 10/s, or a '
+            "duration over which all are spread, as in 10m."
+        )
+    return seconds / rate
 
 
 def row_range(text: str) -> tuple[int, int]:

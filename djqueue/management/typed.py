@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobSpec
     from djqueue.jobs.job import Job
 
-__all__ = ["from_json", "from_texts"]
+__all__ = ["from_json", "from_texts", "values_of"]
 
 
 class _UnfitError(Exception):
@@ -54,18 +54,26 @@ def from_json(spec: JobSpec, given: Mapping[str, Any]) -> Job:
 
 def _make(spec: JobSpec, given: Mapping[str, Any], read: Callable[[Any, Any], Any]) -> Job:
     annotations = spec.job_class._annotations()
-    for name in given:
-        if name not in annotations:
-            raise TypeError(
-                f'{spec.name} takes no argument "{name}".{did_you_mean(name, annotations)} '
-                f"{_takes(spec, annotations)} Nothing was queued."
-            )
+    _refuse_unknown(spec, given)
     missing = sorted(spec.job_class._required() - set(given), key=list(annotations).index)
     if missing:
         raise TypeError(
             f"{spec.name} needs {', '.join(missing)}. {_takes(spec, annotations)} "
             "Nothing was queued."
         )
+    return cast("Job", spec.job_class._from_arguments(_read(spec, given, read)))
+
+
+def values_of(spec: JobSpec, given: Mapping[str, str]) -> dict[str, Any]:
+    """Some arguments that were typed, as in ``order=42``, as values. Raises TypeError."""
+    _refuse_unknown(spec, given)
+    return _read(spec, given, _of_text)
+
+
+def _read(
+    spec: JobSpec, given: Mapping[str, Any], read: Callable[[Any, Any], Any]
+) -> dict[str, Any]:
+    annotations = spec.job_class._annotations()
     values = {}
     for name, value in given.items():
         try:
@@ -74,7 +82,17 @@ def _make(spec: JobSpec, given: Mapping[str, Any], read: Callable[[Any, Any], An
             raise TypeError(
                 f'{spec.name}: argument "{name}" {error}. Nothing was queued.'
             ) from None
-    return cast("Job", spec.job_class._from_arguments(values))
+    return values
+
+
+def _refuse_unknown(spec: JobSpec, given: Mapping[str, Any]) -> None:
+    annotations = spec.job_class._annotations()
+    for name in given:
+        if name not in annotations:
+            raise TypeError(
+                f'{spec.name} takes no argument "{name}".{did_you_mean(name, annotations)} '
+                f"{_takes(spec, annotations)} Nothing was queued."
+            )
 
 
 def _takes(spec: JobSpec, annotations: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django.db import transaction
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobInstance
     from djqueue.models import FailedJob
 
-__all__ = ["Retried", "RetryStopped", "retry", "with_retry_until"]
+__all__ = ["How", "Retried", "RetryStopped", "retry", "with_retry_until"]
 
 T = TypeVar("T")
 
@@ -85,10 +86,24 @@ class RetryStopped(QueueUnavailable):
         self.so_far = so_far
 
 
+@dataclass(frozen=True)
+class How:
+    """How failed jobs are retried. As they are and at once, if nothing is given."""
+
+    pace: float = 0.0
+    """Seconds between the times at which two of them become due."""
+    payloads: Mapping[int, str] = field(default_factory=dict)
+    """Other payloads for some, by the number of their row: see `with_arguments`."""
+
+
+AS_THEY_ARE = How()
+
+
 def retry(
     selection: failed_jobs.Selection = failed_jobs.ALL,
     on_progress: Callable[[int], object] = lambda done: None,
     on_moved: Callable[[Iterable[int]], object] = lambda keys: None,
+    how: How = AS_THEY_ARE,
 ) -> Retried:
     """Move the failed jobs that match back to their queues, oldest first.
 
@@ -105,7 +120,7 @@ def retry(
             if reason is not None:
                 refused[reason] = refused.get(reason, 0) + len(rows)
                 continue
-            ready = _ready(rows, refused)
+            ready = _ready(rows, refused, how, seen)
             done = _move(queues[connection].driver, ready)
             moved += done.moved
             gone += done.gone
@@ -145,15 +160,16 @@ class _RefusedError(Exception):
 
 
 def _ready(
-    rows: Sequence[FailedJob], refused: dict[str, int]
+    rows: Sequence[FailedJob], refused: dict[str, int], how: How, before: int
 ) -> list[tuple[FailedJob, OutgoingJob]]:
     """Return the job to push for each row, made before anything is deleted. A row for which the
     project's own code raises is counted in `refused`, and does not hold up the others.
     """
     ready = []
-    for row in rows:
+    for place, row in enumerate(rows, before):
+        row.payload = how.payloads.get(row.pk, row.payload)
         try:
-            ready.append((row, _outgoing(row)))
+            ready.append((row, _outgoing(row)._replace(delay=how.pace * place)))
         except _RefusedError as error:
             refused[str(error)] = refused.get(str(error), 0) + 1
     return ready

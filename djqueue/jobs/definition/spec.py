@@ -207,6 +207,11 @@ class JobSpec:
             name: codec.encode(values[name], where) for name, (codec, where) in self._codecs.items()
         }
 
+    def encode_argument(self, name: str, value: Any) -> Any:
+        """Return the value of one argument as a JSON value. Raises `NotSerializable`."""
+        codec, where = self._codecs[name]
+        return codec.encode(value, where)
+
     def load(self, stored: Mapping[str, Any]) -> JobInstance:
         """Return the job with these arguments; models are fetched from the database.
 

@@ -1,20 +1,28 @@
 from __future__ import annotations
 
+import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from djqueue.jobs import registry
 from djqueue.management.base import QueueCommand, printable_error
-from djqueue.management.options import add_failed_filters, add_force, failed_selection
+from djqueue.management.options import USAGE, add_failed_filters, add_force, failed_selection, pace
 from djqueue.management.output import Progress
 from djqueue.management.queue_names import mistyped_failed
+from djqueue.management.typed import values_of
 from djqueue.operations import audit as auditing
 from djqueue.operations import failed_jobs
 from djqueue.operations.failed_jobs import ALL, Selection
-from djqueue.operations.retrying import retry
-from djqueue.operations.words import number_of
+from djqueue.operations.retrying import How, retry
+from djqueue.operations.verbs.editing import edited
+from djqueue.operations.words import number_of, span
+from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.core.management.base import CommandParser
 
 
@@ -23,7 +31,10 @@ class Command(QueueCommand):
         "Move failed jobs back to their queues, under the same ids. Attempts are counted from 0 "
         "again, and a retry_until from the retry. Ids act at once; all and filters ask first."
     )
-    examples = ("queue_retry 7c1f9e01", "queue_retry --name shop.SendReceipt --since 1h --dry-run")
+    examples = (
+        "queue_retry --name shop.SendReceipt --since 1h --spread 10/s --dry-run",
+        "queue_retry 7c1f9e01 --set copies=2",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -33,6 +44,19 @@ class Command(QueueCommand):
             help="at least six characters of an id, or the word all",
         )
         add_failed_filters(parser, rows=True)
+        parser.add_argument(
+            "--spread",
+            type=pace,
+            metavar="RATE",
+            help="a rate as in 10/s, or a duration over which all are spread, as in 10m "
+            "(default: all at once)",
+        )
+        parser.add_argument(
+            "--set",
+            action="append",
+            metavar="ARGUMENT=VALUE",
+            help="another value for an argument, for one id (default: as it is)",
+        )
         add_force(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,6 +66,9 @@ class Command(QueueCommand):
             raise self.usage("Give ids, or the word all, or filters such as --queue: one of them.")
         if not ids and filters == ALL:
             raise self.usage("Say what to retry: ids, the word all, or filters such as --queue.")
+        if options["set"]:
+            self._edit(ids, options)
+            return
         if by_id:
             found = failed_jobs.resolve(ids)
             known = len(found.selection.ids or ())
@@ -60,7 +87,36 @@ class Command(QueueCommand):
             self.confirm(f"{which}\nThis retries {number_of(count, 'failed job')}.", options)
         self._retry(filters, count, options)
 
-    def _retry(self, selection: Selection, count: int, options: dict[str, Any]) -> None:
+    def _edit(self, ids: list[str], options: dict[str, Any]) -> None:
+        """Retry one failed job with other arguments."""
+        if len(ids) != 1 or ids == ["all"]:
+            raise self.usage("--set is for one id.")
+        row = failed_jobs.find(ids[0])
+        given = dict(map(self._pair, options["set"]))
+        try:
+            new = edited(row, values_of(registry.find(row.name), given))
+        except TypeError as error:
+            raise CommandError(str(error), returncode=USAGE) from error
+        for name, (before, now) in new.changes.items():
+            self.stdout.write(f"{name}: {_written(before)} → {_written(now)}")
+        if not new.changes:
+            self.remark("The arguments are the same as before.")
+        selection = Selection(ids=(str(row.uuid),))
+        self._retry(selection, 1, options, {row.pk: new.payload})
+
+    def _pair(self, text: str) -> tuple[str, str]:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise self.usage(f'"{text}" is not written as argument=value. Nothing was changed.')
+        return name, value
+
+    def _retry(
+        self,
+        selection: Selection,
+        count: int,
+        options: dict[str, Any],
+        payloads: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         if not count:
             return
         which = failed_jobs.named(selection)
@@ -68,12 +124,15 @@ class Command(QueueCommand):
             self.stdout.write(f"{number_of(count, 'failed job')} would be retried.\n    {which}")
             return
         ids = failed_jobs.some_ids(selection, auditing.MOST_IDS)
+        pace = options["spread"] or 0.0
+        how = How(pace if pace >= 0 else -pace / count, payloads)
         with Progress(count) as progress:
-            done = retry(selection, progress)
+            done = retry(selection, progress, how=how)
         kept = done.gone + sum(done.refused.values())
         self.audit("retry", done.moved, kept=kept, filters=selection.described(), ids=ids)
         named = f"\n    {which}" if done.moved == count else ""
-        self.stdout.write(f"Retried {number_of(done.moved, 'job')}.{named}")
+        over = f" The last one is due in {span(how.pace * (count - 1))}." if how.pace else ""
+        self.stdout.write(f"Retried {number_of(done.moved, 'job')}.{over}{named}")
         if done.gone:
             self.stderr.write(
                 f"{number_of(done.gone, 'job')} had been retried or forgotten by another operator."
@@ -85,3 +144,7 @@ class Command(QueueCommand):
                     for reason, number in done.refused.items()
                 )
             )
+
+
+def _written(value: Any) -> str:
+    return one_line(json.dumps(value, ensure_ascii=False), 200)

@@ -1,0 +1,117 @@
+"""Is it well? For probes: each check has a name, and says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from typing import NamedTuple
+
+from django.db import DatabaseError, connections
+from django.db.migrations.loader import MigrationLoader
+
+from djqueue.conf import settings
+from djqueue.dispatch.connections import queues
+from djqueue.dispatch.outbox import outbox
+from djqueue.errors import QueueError
+from djqueue.operations.reports.workers import workers
+from djqueue.operations.status import report
+from djqueue.text.masking import masked_text
+from djqueue.text.printable import one_line
+
+__all__ = ["Check", "deep", "live", "ready"]
+
+
+class Check(NamedTuple):
+    """What was looked at."""
+
+    name: str
+    ok: bool
+    text: str = ""
+    """What is wrong, and what to do; of a check that is well, what was seen."""
+
+
+def live(host: str | None = None) -> list[Check]:
+    """Return whether a worker of this machine, or of `host`, is alive: it renews its lease, and its
+    process is there.
+    """
+    here = socket.gethostname()
+    host = here if host is None else host
+    try:
+        found = [each for each in workers() if each.hostname == host]
+    except (QueueError, DatabaseError) as error:
+        return [Check("workers", ok=False, text=_said(error))]
+    alive = [each for each in found if each.alive and (host != here or _is_there(each.pid))]
+    if alive:
+        return [Check("workers", ok=True, text=", ".join(each.name for each in alive))]
+    lost = "Its workers have not renewed their leases" if found else "No worker runs there"
+    return [Check("workers", ok=False, text=f"Host {host}: {lost}. Start one with queue_work.")]
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+def ready(connection: str | None = None) -> list[Check]:
+    """Return whether the databases have all tables, and the stores answer."""
+    checks = [_migrated(alias) for alias in settings().databases]
+    names = list(queues) if connection is None else [queues[connection].name]
+    return [*checks, *map(_answers, names)]
+
+
+def _migrated(alias: str) -> Check:
+    name = f"database {alias}"
+    try:
+        loader = MigrationLoader(connections[alias])
+    except DatabaseError as error:
+        return Check(name, ok=False, text=_said(error))
+    known = {key for key in loader.disk_migrations if key[0] == "djqueue"}
+    missing = known - set(loader.applied_migrations)
+    if not missing:
+        return Check(name, ok=True)
+    return Check(
+        name,
+        ok=False,
+        text=f"Migrations are missing: {', '.join(sorted(each for _app, each in missing))}. Run "
+        f"python manage.py migrate djqueue --database {alias}",
+    )
+
+
+def _answers(connection: str) -> Check:
+    name = f"connection {connection}"
+    try:
+        asked = queues[connection]
+        for member in asked.members:
+            queues[member].inspector.counts(queues[member].settings.queue)
+    except (QueueError, DatabaseError) as error:
+        return Check(name, ok=False, text=_said(error))
+    return Check(name, ok=True)
+
+
+def deep(connection: str | None = None) -> list[Check]:
+    """Return what `ready` does, and whether all queues are read, no job's worker is gone, and no
+    job is late on its way from the outbox to its store.
+    """
+    checks = ready(connection)
+    if not all(each.ok for each in checks):
+        return checks
+    found = report(connection)
+    wrong = [str(each) for each in found.problems] + found.unreachable
+    checks += [Check("queues", ok=False, text=text) for text in wrong]
+    if not wrong:
+        checks.append(Check("queues", ok=True, text=f"{len(found.queues)} queues"))
+    late = False
+    with suppress(QueueError, DatabaseError):
+        late = outbox.late("")
+    text = "Jobs in the outbox are late on their way to their stores: no worker moves them."
+    return [*checks, Check("outbox", ok=not late, text=text if late else "")]
+
+
+def _said(error: Exception) -> str:
+    return one_line(masked_text(str(error)))

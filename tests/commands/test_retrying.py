@@ -1,0 +1,141 @@
+"""queue_retry with a pace and with other arguments; queue_health."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from djqueue import queues
+from djqueue.management.options import pace
+from djqueue.models import FailedJob, QueuedJob, Worker
+from djqueue.payload import payload
+from djqueue.testing import work
+from tests.commands.jobs import Send
+
+pytestmark = pytest.mark.django_db(databases=["default", "queue"])
+ARGUMENTS = {"number": 3, "text": "x", "note": None, "loud": False}
+
+
+def due_in():
+    rows = QueuedJob.objects.order_by("available_at")
+    return [round((row.available_at - row.created_at).total_seconds()) for row in rows]
+
+
+# -- --spread ------------------------------------------------------------------------------------
+
+
+def test_a_rate_spreads_the_retried_jobs(run, fail):
+    for _ in range(4):
+        fail()
+    done = run("queue_retry", "all", "--spread", "6/m", "--force")
+    assert done.out.startswith("Retried 4 jobs. The last one is due in 30 s.")
+    assert due_in() == [0, 10, 20, 30]
+    assert queues["database"].counts().waiting == 1
+
+
+def test_a_duration_is_divided_among_them(run, fail):
+    for _ in range(4):
+        fail()
+    assert run("queue_retry", "--queue", "default", "--spread", "2m", "--force").code == 0
+    assert due_in() == [0, 30, 60, 90]
+
+
+@pytest.mark.parametrize("text", ["10/x", "/s", "-1/s", "0/s", "nan/s", "soon"])
+def test_what_is_no_pace(text):
+    with pytest.raises(Exception, match="is not a"):
+        pace(text)
+
+
+# -- --set ---------------------------------------------------------------------------------------
+
+
+def test_a_job_is_retried_with_another_argument(run, fail):
+    id = fail(**ARGUMENTS)
+    done = run("queue_retry", id, "--set", "number=4", "--set", "text=y z")
+    assert done.out.startswith('number: 3 → 4\ntext: "x" → "y z"\nRetried 1 job.')
+    read = payload.decode(QueuedJob.objects.get().payload)
+    assert (read.id, read.arguments) == (id, {**ARGUMENTS, "number": 4, "text": "y z"})
+    assert work(queue="mail") == 0, "it goes to the queue that it failed in"
+    assert work() == 1
+    assert not FailedJob.objects.exists()
+
+
+def test_what_the_job_does_not_take_is_refused_and_nothing_changes(run, fail):
+    id = fail(**ARGUMENTS)
+    for given, code, said in [
+        ("nubmer=4", 2, 'Did you mean "number"?'),
+        ("number=four", 2, 'argument "number" is "four", which is not a valid int'),
+        ("number", 2, "is not written as argument=value"),
+        ("note=77", 2, "there is no app.Note of that key"),
+    ]:
+        done = run("queue_retry", id, "--set", given)
+        assert (done.code, said in done.err) == (code, True), done.err
+    assert run("queue_retry", "all", "--set", "number=4", "--force").code == 2
+    assert FailedJob.objects.filter(uuid=id).exists()
+    assert not QueuedJob.objects.exists()
+
+
+def test_an_argument_that_the_code_needs_by_now_can_be_given(run, fail):
+    id = fail(text="x", gone=1)
+    assert "lacks" in run("queue_retry", id, "--set", "text=y").err
+    done = run("queue_retry", id, "--set", "number=1")
+    assert done.code == 0, done.err
+    assert payload.decode(QueuedJob.objects.get().payload).arguments == {"number": 1, "text": "x"}
+    assert work() == 1
+
+
+def test_the_difference_is_shown_without_secrets_and_without_a_retry(run, fail):
+    id = fail(name="test.commands.Shown", order=1, password="old-secret")
+    done = run("queue_retry", id, "--set", "password=new-secret", "--set", "order=2", "--dry-run")
+    assert "order: 1 → 2" in done.lines
+    assert "secret" not in done.out
+    assert "1 failed job would be retried" in done.out
+    assert FailedJob.objects.count() == 1
+
+
+# -- queue_health --------------------------------------------------------------------------------
+
+
+def test_ready_is_when_tables_and_stores_are_there(run, settings):
+    done = run("queue_health")
+    assert (done.code, done.lines[0]) == (0, "OK  database default")
+    assert "OK  connection memory" in done.lines
+    known = settings.DJQUEUE
+    away = {"DRIVER": "redis", "URL": "redis://127.0.0.1:1/0"}
+    settings.DJQUEUE = {**known, "CONNECTIONS": {**known["CONNECTIONS"], "away": away}}
+    done = run("queue_health", "--ready", "--json")
+    assert done.code == 4
+    (found,) = done.objects
+    assert not found["ok"]
+    assert [each["name"] for each in found["checks"] if not each["ok"]] == ["connection away"]
+    assert run("queue_health", "database").code == 0
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'djqueue'")
+    assert "Migrations are missing: 0001_initial." in run("queue_health", "database").err
+
+
+def test_deep_is_when_nothing_is_wrong_with_the_queues(run):
+    assert run("queue_health", "database", "--deep").code == 0
+    Send(1).dispatch()
+    done = run("queue_health", "database", "--deep")
+    assert done.code == 4
+    assert "queues: database:mail holds 1 job" in done.err
+
+
+def test_live_is_when_a_worker_of_this_machine_is_alive(run):
+    assert run("queue_health", "--live").code == 4
+    now = timezone.now()
+    worker = Worker.objects.create(
+        name="w", hostname=socket.gethostname(), pid=os.getpid(), connection="database",
+        queues="mail", started_at=now, alive_until=now + timedelta(hours=1),
+    )  # fmt: skip
+    assert run("queue_health", "--live").out == "OK  workers: w\n"
+    assert run("queue_health", "--live", "--host", "web-7").code == 4
+    Worker.objects.filter(pk=worker.pk).update(pid=2**22 + 1)
+    assert run("queue_health", "--live").code == 4
+    assert run("queue_health", "--live", "--deep").code == 2
