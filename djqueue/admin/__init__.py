@@ -1,4 +1,4 @@
-"""The admin: jobs, parked jobs, failed jobs, batches, results and workers.
+"""The admin: the overview, jobs, parked jobs, failed jobs, batches, results and workers.
 
 Importing this registers them with the project's ``admin.site``; a project with a site of its own
 registers the same classes with that one.
@@ -14,13 +14,22 @@ from djqueue.admin.batches import JobBatchAdmin
 from djqueue.admin.bound.waiting import OutboxAdmin
 from djqueue.admin.failed import FailedJobAdmin
 from djqueue.admin.jobs import QueuedJobAdmin
+from djqueue.admin.overview.page import OverviewAdmin
 from djqueue.admin.results import JobResultAdmin
 from djqueue.admin.workers import WorkerAdmin
-from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob, Worker
+from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, Overview, QueuedJob, Worker
 
-__all__ = ["FailedJobAdmin", "JobBatchAdmin", "JobResultAdmin", "OutboxAdmin", "QueuedJobAdmin"]
-__all__ += ["WorkerAdmin"]
+__all__ = [
+    "FailedJobAdmin",
+    "JobBatchAdmin",
+    "JobResultAdmin",
+    "OutboxAdmin",
+    "OverviewAdmin",
+    "QueuedJobAdmin",
+    "WorkerAdmin",
+]
 
+admin.site.register(Overview, OverviewAdmin)
 admin.site.register(QueuedJob, QueuedJobAdmin)
 admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(FailedJob, FailedJobAdmin)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.contrib.admin.models import LogEntry
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import router
 
@@ -67,6 +67,21 @@ def is_about(entry: LogEntry, place: Mapping[str, str]) -> bool:
     """
     recorded = {key: str(where) for key, where in details(entry).items() if key in _PLACES}
     return not recorded or recorded == place
+
+
+def note(
+    request: HttpRequest, model: type[Model], verb: str, label: str, details: Mapping[str, Any]
+) -> None:
+    """Record an act that is about no row, as pausing a queue. `label` says what it was about."""
+    about: dict[str, Any] = {
+        "user_id": request.user.pk,
+        "content_type_id": ContentType.objects.get_for_model(model, for_concrete_model=False).pk,
+    }
+    message = json.dumps({"verb": verb, **details})
+    LogEntry.objects.using(log_alias()).create(
+        **about, action_flag=CHANGE, object_repr=one_line(label, 200), change_message=message
+    )
+    auditing.record(request.user.get_username(), verb, 1, filters={"queues": label, **details})
 
 
 class Record:

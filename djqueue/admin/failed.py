@@ -17,7 +17,12 @@ from djqueue.admin import changes, stores
 from djqueue.admin.base import column, named
 from djqueue.admin.bound.facts import chain_facts
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents, name_fact
-from djqueue.admin.lists.filters import FailedConnectionFilter, FailedQueueFilter, FailedWhenFilter
+from djqueue.admin.lists.filters import (
+    FailedConnectionFilter,
+    FailedGroupFilter,
+    FailedQueueFilter,
+    FailedWhenFilter,
+)
 from djqueue.admin.lists.search import condition
 from djqueue.admin.lists.words import moment, pill
 from djqueue.admin.operator import OperatorAdmin, Verb
@@ -72,7 +77,7 @@ class FailedJobAdmin(OperatorAdmin):
     verbs = (RETRY, FORGET)
     heavy_columns = ("payload", "exception", "history")
     list_display = ("job", "error", "queue_name", "tried", "failed")
-    list_filter = (FailedWhenFilter, FailedConnectionFilter, FailedQueueFilter)
+    list_filter = (FailedGroupFilter, FailedWhenFilter, FailedConnectionFilter, FailedQueueFilter)
     # What is searched is up to `search`; Django wants to see a name here to draw the box.
     search_fields = ("name",)
     search_help_text = _(

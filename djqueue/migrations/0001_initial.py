@@ -29,6 +29,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Overview",
+            fields=[],
+            options={
+                "verbose_name": "overview",
+                "verbose_name_plural": " Overview",
+                "permissions": (("pause_queue", "Can pause and resume queues"),),
+                "proxy": True,
+                "default_permissions": ("view",),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("djqueue.control",),
+        ),
+        migrations.CreateModel(
             name="JobBatch",
             fields=[
                 ("id", models.CharField(max_length=36, primary_key=True, serialize=False)),

@@ -1,5 +1,6 @@
 """The tables. Models hold no behaviour but what `JobBatch` gives to users: the hot path is
-hand-written SQL in `djqueue.drivers`. Batches and results have modules of their own.
+hand-written SQL in `djqueue.drivers`. Batches, controls, keys and results have modules of
+their own.
 
 Everything that runs before the app registry is ready reaches these classes inside a function.
 """
@@ -11,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.indexes import IndexOfValues
 from djqueue.models.batches import JobBatch
+from djqueue.models.controls import Control, Overview
 from djqueue.models.keys import Debounced, Key
 from djqueue.models.results import JobResult
 
@@ -22,6 +24,7 @@ __all__ = [
     "JobResult",
     "Key",
     "Outbox",
+    "Overview",
     "Payload",
     "QueuedJob",
     "Run",
@@ -160,30 +163,6 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class Control(models.Model):
-    """What operators ask of workers: paused queues, and restarts."""
-
-    id = models.BigAutoField(primary_key=True)
-    scope = models.CharField(max_length=200, unique=True)
-    """``restart``, ``pause:*`` or ``pause:<connection>:<queue>``."""
-    value = models.BigIntegerField(default=0)
-    """For ``restart`` a number that only grows: a worker that sees another one than at its start
-    stops."""
-    until = models.DateTimeField(null=True)
-    reason = models.CharField(max_length=255, default="")
-    by = models.CharField(max_length=255, default="")
-    updated_at = models.DateTimeField()
-
-    class Meta:
-        db_table = "djqueue_controls"
-        default_permissions = ()
-        verbose_name = _("control")
-        verbose_name_plural = _("controls")
-
-    def __str__(self) -> str:
-        return self.scope
 
 
 class Run(models.Model):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue.conf import settings
@@ -11,6 +13,7 @@ from djqueue.dispatch import controls
 from djqueue.dispatch.connections import QueueConnection, members, queues
 from djqueue.drivers.base import QueueCounts, State
 from djqueue.errors import QueueError
+from djqueue.operations.reports.deadlines import in_thread
 from djqueue.operations.words import number_of, span
 from djqueue.signals import announce, queue_busy
 from djqueue.text.masking import masked_text
@@ -69,6 +72,10 @@ class Problem(NamedTuple):
 
     text: str
     remedy: str
+    connection: str = ""
+    queue: str = ""
+    state: State | None = None
+    """The state of the jobs that it is about; None: any."""
 
     def __str__(self) -> str:
         return f"{self.text} {self.remedy}"
@@ -92,22 +99,33 @@ class Busy(NamedTuple):
     """Which thresholds are exceeded: ``max``, ``max_age``."""
 
 
-def report(connection: str | None = None) -> Report:
-    """Return the state of every queue of one connection, or of all connections that keep jobs."""
-    found: list[QueueStatus] = []
-    workers: list[Worker] = []
+def report(connection: str | None = None, *, within: float | None = None) -> Report:
+    """Return the state of every queue of one connection, or of all connections that keep jobs.
+
+    With `within`, stores that are no database are asked at the same time, and each has that many
+    seconds to answer.
+    """
+    asked: list[_Asked] = []
     unreachable = []
     for name in _asked(connection):
         try:
-            asked = queues[name]
-            capabilities = asked.driver.capabilities
+            capabilities = queues[name].driver.capabilities
             if connection is not None or not (capabilities.inline or capabilities.discards):
-                living = alive(asked)
-                found += _statuses(asked, living)
-                workers += living
+                asked.append(_ask(name, within))
         except QueueError as error:
-            unreachable.append(f"Connection {name} could not be asked. {error}")
+            unreachable.append(_unreachable(name, error))
+    found: list[QueueStatus] = []
+    for each in asked:
+        try:
+            found += _statuses(each)
+        except QueueError as error:
+            unreachable.append(_unreachable(each.connection, error))
+    workers = [worker for each in asked for worker in each.workers]
     return Report(found, workers, [each for one in found for each in _problems(one)], unreachable)
+
+
+def _unreachable(connection: str, error: QueueError) -> str:
+    return f"Connection {connection} could not be asked. {error}"
 
 
 def _asked(connection: str | None) -> list[str]:
@@ -123,25 +141,64 @@ def _asked(connection: str | None) -> list[str]:
     return list(found)
 
 
-def _statuses(asked: QueueConnection, workers: Sequence[Worker]) -> list[QueueStatus]:
-    read = [queue for worker in workers for queue in worker.queues.split(",")]
+class _Held(NamedTuple):
+    """What a store says of a queue."""
+
+    counts: QueueCounts
+    stuck: int
+
+
+class _Asked(NamedTuple):
+    """A connection whose store is being asked, and what SQL says of it."""
+
+    connection: str
+    workers: Sequence[Worker]
+    pauses: Mapping[str, controls.Pause]
+    answer: Callable[[], Mapping[str, _Held]]
+    """Return what the store holds, by queue. Raises `QueueError`."""
+
+
+def _ask(name: str, within: float | None) -> _Asked:
+    asked = queues[name]
+    living = alive(asked)
     paused = {
         each.queue: each
         for each in controls.pauses()
-        if each.connection in (controls.EVERY_QUEUE, asked.name)
+        if each.connection in (controls.EVERY_QUEUE, name)
     }
-    every = paused.pop(controls.EVERY_QUEUE, None)
+    known = {*_read_by(living), *paused} - {controls.EVERY_QUEUE}
+    look = partial(_held, name, frozenset(known))
+    if within is not None and not asked.settings.jobs_in_sql:
+        return _Asked(name, living, paused, in_thread(look, name, within))
+    return _Asked(name, living, paused, look)
+
+
+def _held(name: str, known: frozenset[str]) -> Mapping[str, _Held]:
+    asked = queues[name]
+    return {
+        queue: _Held(asked.inspector.counts(queue), _stuck(asked, queue))
+        for queue in sorted({*asked.inspector.queues(), *known})
+    }
+
+
+def _read_by(workers: Iterable[Worker]) -> list[str]:
+    return [queue for worker in workers for queue in worker.queues.split(",")]
+
+
+def _statuses(asked: _Asked) -> list[QueueStatus]:
+    read = _read_by(asked.workers)
+    every = asked.pauses.get(controls.EVERY_QUEUE)
     return [
         QueueStatus(
-            connection=asked.name,
+            connection=asked.connection,
             queue=queue,
-            counts=asked.inspector.counts(queue),
-            paused=every is not None or queue in paused,
+            counts=held.counts,
+            paused=every is not None or queue in asked.pauses,
             workers=read.count(queue),
-            stuck=_stuck(asked, queue),
-            pause=paused.get(queue, every),
+            stuck=held.stuck,
+            pause=asked.pauses.get(queue, every),
         )
-        for queue in sorted({*asked.inspector.queues(), *read, *paused})
+        for queue, held in asked.answer().items()
     ]
 
 
@@ -169,12 +226,16 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
         yield Problem(
             f"{place} holds {number_of(held, 'job')} and is {paused_for(one)}.",
             f"Let workers go on with: python manage.py queue_resume {place}",
+            one.connection,
+            one.queue,
         )
     elif held and one.workers == 0:
         waits = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
         yield Problem(
             f"{place} holds {number_of(held, 'job')}{waits}, and no worker reads it.",
             f"Start one: python manage.py queue_work {one.connection} --queue {one.queue}",
+            one.connection,
+            one.queue,
         )
     if one.stuck:
         remedy = (
@@ -184,7 +245,8 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
             f" python manage.py queue_release --stuck --queue {one.queue}"
             f" --connection {one.connection}"
         )
-        yield Problem(f"{place} has {number_of(one.stuck, 'job')} whose worker is gone.", remedy)
+        text = f"{place} has {number_of(one.stuck, 'job')} whose worker is gone."
+        yield Problem(text, remedy, one.connection, one.queue, State.STUCK)
 
 
 def paused_for(one: QueueStatus) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -17,14 +16,10 @@ from djqueue.errors import JobFailed
 from djqueue.runner.decision import DONE, Action, Decision, Ending
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import lines
+from djqueue.text.tracebacks import is_library
 
 MESSAGE_LIMIT = 1000
 TRACEBACK_LIMIT = 64 * 1024
-_LIBRARY = (
-    f"{os.sep}site-packages{os.sep}",
-    f"{os.sep}lib{os.sep}python",
-    f"{os.sep}djqueue{os.sep}",
-)
 
 
 class ErrorReport(NamedTuple):
@@ -224,7 +219,7 @@ def _place(trace: TracebackType | None) -> str:
     while trace is not None:
         code = trace.tb_frame.f_code
         last = f"{Path(code.co_filename).name}:{code.co_name}"
-        if not any(part in code.co_filename for part in _LIBRARY):
+        if not is_library(code.co_filename):
             own = last
         trace = trace.tb_next
     return own or last

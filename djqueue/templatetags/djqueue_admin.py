@@ -21,6 +21,15 @@ def djqueue_style(context: template.Context, path: str) -> SafeString:
     The nonce is that of Django's ``csp`` context processor or of django-csp; Django has a tag of
     its own for this from version 6.1 only.
     """
+    return format_html('<link rel="stylesheet" href="{}"{}>', static(path), _nonce(context))
+
+
+@register.simple_tag(takes_context=True)
+def djqueue_script(context: template.Context, path: str) -> SafeString:
+    """A script of ours, with the request's nonce as `djqueue_style` has it."""
+    return format_html('<script src="{}" defer{}></script>', static(path), _nonce(context))
+
+
+def _nonce(context: template.Context) -> SafeString | str:
     nonce = context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", "")
-    attribute = format_html(' nonce="{}"', nonce) if nonce else ""
-    return format_html('<link rel="stylesheet" href="{}"{}>', static(path), attribute)
+    return format_html(' nonce="{}"', nonce) if nonce else ""

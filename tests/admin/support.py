@@ -25,6 +25,7 @@ WORKERS = "/admin/djqueue/worker/"
 BATCHES = "/admin/djqueue/jobbatch/"
 RESULTS = "/admin/djqueue/jobresult/"
 PARKED = "/admin/djqueue/outbox/"
+OVERVIEW = "/admin/djqueue/overview/"
 
 
 def text_of(name: str, arguments: dict[str, Any], **options: Any) -> str:
@@ -127,7 +128,7 @@ def operator(*permissions: str, view: bool = True) -> User:
     codes = [*permissions]
     if view:
         codes += ["view_queuedjob", "view_failedjob", "view_worker", "view_jobbatch"]
-        codes += ["view_exception", "view_jobresult"]
+        codes += ["view_exception", "view_jobresult", "view_overview"]
     found = Permission.objects.filter(content_type__app_label="djqueue", codename__in=codes)
     assert found.count() == len(set(codes)), codes
     user.user_permissions.set(found)

@@ -20,6 +20,7 @@ from tests.admin.support import (  # noqa: E402
     BATCHES,
     FAILED,
     JOBS,
+    OVERVIEW,
     RESULTS,
     WORKERS,
     delayed,
@@ -229,6 +230,7 @@ ELSEWHERE = {
 def test_every_page_fits_the_screen_and_can_be_read(operator):
     rows = _fill()
     pages = {
+        "overview": OVERVIEW,
         "jobs": JOBS,
         "no-jobs": f"{JOBS}?queue=nothing",
         "job": f"{JOBS}{rows['stuck'].pk}/change/",

@@ -157,6 +157,27 @@ class FailedWhenFilter(SimpleListFilter):
         return queryset
 
 
+class FailedGroupFilter(SimpleListFilter):
+    """Failures of one job with one exception class at one place of the code. Links choose it; the
+    list offers to leave it.
+    """
+
+    title = _("group")
+    parameter_name = "group"
+    NONE = "none"
+    """The value for rows that are in no group."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """Return the chosen group alone."""
+        chosen = request.GET.get(self.parameter_name)
+        return [(chosen, text.one_line(chosen, 8))] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of that group."""
+        value = self.value()
+        return _named(queryset, "fingerprint", "" if value == self.NONE else value)
+
+
 class DatabaseFilter(SimpleListFilter):
     """Which database's table is shown; only there when connections keep jobs in several."""
 
