@@ -77,7 +77,8 @@ class Keys:
                 break
             with transaction():
                 taken = self._take(wanted, {key: holder.id for key, holder in holders.items()})
-                push([job for key, job in wanted.items() if key in taken])
+                if taken:
+                    push([job for key, job in wanted.items() if key in taken])
             left = {key: job for key, job in wanted.items() if key not in taken}
             if not left:
                 break
