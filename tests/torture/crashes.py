@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -173,6 +174,8 @@ class Place:
 
     def _keep_working(self) -> None:
         if self._worker is None or not self._worker.is_running:
+            if self._worker is not None:
+                assert self._worker.wait() == -signal.SIGKILL, self._worker.output
             self._stack.close()
             variables = {VARIABLE: self._folder.name, **_SETTINGS}
             line = start_worker(self._connection, "--sleep", 0.1, **variables)

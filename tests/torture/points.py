@@ -28,7 +28,7 @@ EVERYWHERE = {
     "followed": "djqueue.finish.followed:FollowedEnds.within",
     "failed row": "djqueue.finish.follower:FailedRows.within",
     "result": "djqueue.results.running:Results.within",
-    "chain": "djqueue.composition.follower:BoundJobs._advance",
+    "chain": "djqueue.composition.chains.steps:take_next",
     "batch": "djqueue.composition.batches.counting:count",
     "chains and batches": "djqueue.composition.follower:BoundJobs.within",
     "pushed": "djqueue.composition.pushing:push",
