@@ -75,7 +75,7 @@ def left() -> list[str]:
 
 
 def test_a_duplicate_holds_up_nothing(ledger):
-    with start_worker() as worker:
+    with start_worker("--sleep", 0.1) as worker:
         once.dispatch(0)
         wait_until(lambda: not left())  # on SQLite the worker has switched WAL on by now
         first = once.dispatch(1, seconds=1)
