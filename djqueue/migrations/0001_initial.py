@@ -61,6 +61,7 @@ class Migration(migrations.Migration):
                 ("open_until", models.DateTimeField(null=True)),
                 ("upkeep_at", models.DateTimeField(null=True)),
                 ("announced", models.BooleanField(default=False)),
+                ("swept_to", models.BigIntegerField(default=0)),
                 ("depth", models.PositiveSmallIntegerField(default=0)),
                 ("chain", models.CharField(max_length=36, null=True)),
                 ("outer", models.CharField(max_length=36, null=True)),
@@ -176,7 +177,7 @@ class Migration(migrations.Migration):
                     djqueue.indexes.IndexOfValues(
                         fields=["reserved_by"], name="djqueue_jobs_held"
                     ),
-                    djqueue.indexes.IndexOfValues(
+                    djqueue.indexes.PartialIndex(
                         fields=["batch_id", "id"], name="djqueue_jobs_batch"
                     ),
                 ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from djqueue.indexes import IndexOfValues
+from djqueue.indexes import IndexOfValues, PartialIndex
 from djqueue.models.batches import JobBatch
 from djqueue.models.controls import Control, Overview
 from djqueue.models.keys import Debounced, Key
@@ -71,7 +71,7 @@ class QueuedJob(models.Model):
         indexes = (
             models.Index(fields=["queue", "line", "available_at", "id"], name="djqueue_jobs_line"),
             IndexOfValues(fields=["reserved_by"], name="djqueue_jobs_held"),
-            IndexOfValues(fields=["batch_id", "id"], name="djqueue_jobs_batch"),
+            PartialIndex(fields=["batch_id", "id"], name="djqueue_jobs_batch"),
         )
         permissions = (
             ("release_job", "Can release stuck jobs and run delayed ones now"),

@@ -55,6 +55,9 @@ class JobBatch(models.Model):
     nothing is to do."""
     announced = models.BooleanField(default=False)
     """The signal `batch_finished` was sent."""
+    swept_to = models.BigIntegerField(default=0)
+    """On MySQL and MariaDB, where no index finds the members in `jobs`: the number of the row up to
+    which those that waited were removed; at first that of the newest row at the dispatch."""
     depth = models.PositiveSmallIntegerField(default=0)
     """How many batches it is inside of."""
     chain = models.CharField(max_length=36, null=True)

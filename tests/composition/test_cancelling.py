@@ -78,10 +78,13 @@ def test_a_worker_removes_what_was_put_back_since(ran):
     row.cancel()
     assert of(row) == (2, 1, 0, False)
     assert not upkeep.is_due()  # not yet
-    QueuedJob.objects.filter(uuid=held.id).update(reserved_by=None, reserved_until=None)
+    QueuedJob.objects.filter(uuid=held.id).update(reserved_by=None, reserved_until=None, line=0)
     due(row)
     upkeep.look_after()
+    if not database.features.supports_partial_indexes:
+        assert work() == 1  # nothing finds it there
     assert of(row) == (2, 0, 0, True)
+    assert ran == []
 
 
 def test_chains_results_and_kept_members_go_with_it(ran):

@@ -21,6 +21,7 @@ from djqueue.composition.batches import counting
 from djqueue.composition.batches.announcing import announce_all
 from djqueue.composition.batches.growing import Member, Members
 from djqueue.composition.batches.publishing import settle
+from djqueue.composition.batches.upkeep import newest_row
 from djqueue.composition.batches.wishes import (
     checked_name,
     checked_options,
@@ -174,6 +175,7 @@ def _places(waiting: Sequence[Waiting]) -> list[Place]:
 def _write(row: JobBatch, waiting: Sequence[Waiting]) -> None:
     alias = steps.store()
     with transaction.atomic(using=alias):
+        row.swept_to = newest_row(alias)
         row.save(using=alias, force_insert=True)
         counting.keep_open(alias, row.pk)
         steps.write(alias, row.pk, waiting)

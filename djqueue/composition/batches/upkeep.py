@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from djqueue.models import JobBatch
 
-__all__ = ["begin", "cancel", "is_due", "look_after"]
+__all__ = ["begin", "cancel", "is_due", "look_after", "newest_row"]
 
 logger = logging.getLogger("djqueue")
 
@@ -174,19 +174,33 @@ def _from_store(alias: str, batch: str) -> Iterator[int]:
     """Remove a slice of the jobs table. Yields the number of each slice."""
     from djqueue.drivers.database import members  # loaded where jobs are in a database
 
-    own = (each for each in settings().connections.values() if each.jobs_in_sql)
-    if all(each.database != alias for each in own):
+    if not _has_jobs(alias):
         return
-    last = 0
+    rows = counting.rows(alias).filter(pk=batch)
+    last = rows.values_list("swept_to", flat=True).first() or 0
     while True:
         with transaction.atomic(using=alias):
             _lock_all(alias, batch)
-            found = members.remove_waiting(alias, batch, last, SLICE)
-            removing.write_removal(alias, list(found.values()), driver_of, batch)
-        if not found:
+            removed = members.remove_waiting(alias, batch, last, SLICE)
+            removing.write_removal(alias, removed.payloads, driver_of, batch)
+            if not members.is_indexed(alias):
+                rows.update(swept_to=removed.last)
+        if removed.is_end:
             return
-        last = max(found)
-        yield len(found)
+        last = removed.last
+        yield len(removed.payloads)
+
+
+def newest_row(alias: str) -> int:
+    """Return the row of the jobs table behind which the members of a new batch will be."""
+    from djqueue.drivers.database import members  # loaded where jobs are in a database
+
+    return 0 if members.is_indexed(alias) or not _has_jobs(alias) else members.newest(alias)
+
+
+def _has_jobs(alias: str) -> bool:
+    own = (each for each in settings().connections.values() if each.jobs_in_sql)
+    return any(each.database == alias for each in own)
 
 
 def _from_outbox(alias: str, batch: str) -> Iterator[int]:
