@@ -49,8 +49,6 @@ __all__ = [
 
 SLICE = 100
 """Batches that are deleted together."""
-RUNS = 1_000
-"""Runs of jobs that add members whose number is known. A process runs far fewer at a time."""
 FINISHED = Q(finished_at__isnull=False, pending_jobs=0)
 UNFINISHED = Q(finished_at=None) | Q(pending_jobs__gt=0)
 CANCELLED = Q(cancelled_at__isnull=False)
@@ -58,10 +56,6 @@ CANCELLED = Q(cancelled_at__isnull=False)
 
 class Verbs:
     """The methods of `JobBatch`."""
-
-    def __init__(self) -> None:
-        self._running: dict[tuple[str, str], _Added] = {}
-        """By the run of a job, and the batch."""
 
     def add(self, batch: JobBatch, jobs: Iterable[Any]) -> int:
         """Add members, a slice at a time; how many."""
@@ -86,13 +80,9 @@ class Verbs:
         job = current_job(None)
         if job is None:
             return _Added(None)
-        run = (job.run_id, batch)
-        added = self._running.pop(run, None)
+        added: _Added | None = job.kept.get(batch)
         if added is None:
-            added = _Added(uuids.uuid5(uuids.UUID(job.id), f"add {batch}"))
-        self._running[run] = added  # the latest stands last
-        for old in list(self._running)[:-RUNS]:
-            self._running.pop(old, None)
+            added = job.kept[batch] = _Added(uuids.uuid5(uuids.UUID(job.id), f"add {batch}"))
         return added
 
     def cancel(self, batch: JobBatch) -> bool:
@@ -243,12 +233,14 @@ def close_forgotten() -> int:
     """Close and cancel batches whose dispatcher is gone. Return their number."""
     alias = steps.store()
     gone = counting.rows(alias).filter(open_until__lte=UtcNow())
-    ids = list(gone.values_list("pk", flat=True)[:100])
-    for id in ids:
+    found = list(gone.values_list("pk", "turn")[:100])
+    for id, turn in found:
         with transaction.atomic(using=alias):
+            if turn == Turn.WAITS:  # of a chain that was never written
+                steps.give_up_batches(alias, [id])
             counting.cancel(alias, id, counting.GONE)
         _close(alias, id)
-    return len(ids)
+    return len(found)
 
 
 def _close(alias: str, id: str) -> None:

@@ -59,6 +59,7 @@ class CurrentJob:
         "_free_key",
         "_interruptions",
         "_is_begun",
+        "_kept",
         "_look_up_batch",
         "_look_up_previous",
         "_report",
@@ -260,6 +261,13 @@ class CurrentJob:
         if not hasattr(self, "_run_id"):
             self._run_id = secrets.token_hex(8)
         return self._run_id
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What others keep for as long as this attempt runs, by names of their own."""
+        if not hasattr(self, "_kept"):
+            self._kept: dict[str, Any] = {}
+        return self._kept
 
     @property
     def is_cancelled(self) -> bool:

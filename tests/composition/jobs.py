@@ -61,6 +61,12 @@ def grows() -> None:
     ran.append(chain.length)
 
 
+@job(name="composition.appends_here")
+def appends_here() -> None:
+    """Add a step for the connection `here`."""
+    current_job().chain.append(number.using(connection="here").bind(1))
+
+
 @job(name="composition.once_broken")
 def once_broken() -> None:
     """Fail the first time."""

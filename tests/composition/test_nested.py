@@ -325,3 +325,26 @@ def test_a_fake_queue_records_and_runs_it(ran):
         assert queue.run() == 8
     assert values() == [0, 1, 2, 3, 4, 5, 6, 7]
     assert not JobBatch.objects.exists()
+
+
+def test_a_batch_of_a_chain_that_was_never_written_calls_for_nothing(ran):
+    chain([number(0), some(1, on_finish=jobs.notes.bind("on_finish"))]).dispatch()
+    row = inner()
+    Outbox.objects.filter(chain=row.chain).delete()
+    JobBatch.objects.update(open_until=row.created_at)
+    QueuedJob.objects.all().delete()
+    assert batches.close_forgotten() == 1
+    work()
+    row.refresh_from_db()
+    assert (row.finished, row.cancelled) == (True, True)
+    assert ran == []
+    assert nothing_is_left()
+
+
+def test_steps_that_a_worker_would_have_to_run_cannot_be_added(ran, settings):
+    settings.DJQUEUE = {
+        "CONNECTIONS": {"database": {"DRIVER": "database"}, "here": {"DRIVER": "sync"}}
+    }
+    chain([jobs.appends_here.bind()]).dispatch()
+    with pytest.raises(InvalidJob, match="which a worker runs"):
+        work(raise_errors=True)

@@ -19,6 +19,27 @@ if TYPE_CHECKING:
 Publish = Callable[[], None]
 
 
+class Errors:
+    """The first error of several things, all of which are done."""
+
+    def __init__(self) -> None:
+        self.first: BaseException | None = None
+
+    def keep(self, do: Callable[[], object]) -> None:
+        """Call `do`, and go on after its error: a job's may be `SystemExit` and its like."""
+        try:
+            do()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised when the rest is done
+            self.first = self.first or error
+
+    def raise_first(self) -> None:
+        """Raise the first error, if there was one."""
+        if self.first is not None:
+            raise self.first
+
+
 class Publishing:
     """Does what is left to do: at once, or after the commit of the transaction that is open. All of
     it is done, whatever goes wrong with a part.
@@ -27,8 +48,9 @@ class Publishing:
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self._later: list[Publish] = []
-        self.error: BaseException | None = None
-        """The first error of what was done."""
+        self._errors = Errors()
+        self.raise_first = self._errors.raise_first
+        """Raises the first error of what was done, if there was one."""
 
     def add(self, publish: Iterable[Publish]) -> None:
         """Add what is left to do after a change."""
@@ -39,19 +61,14 @@ class Publishing:
             when_all_commit([self._alias], self._publish_later)
         self._later += publish
 
-    def raise_first(self) -> None:
-        """Raise the first error of what was done, if there was one."""
-        if self.error is not None:
-            raise self.error
+    @property
+    def error(self) -> BaseException | None:
+        """The first error of what was done."""
+        return self._errors.first
 
     def _publish(self, publish: Iterable[Publish]) -> None:
         for each in publish:
-            try:
-                each()
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001 - that of a job that ran; the rest is done too
-                self.error = self.error or error
+            self._errors.keep(each)
 
     def _publish_later(self) -> None:
         self._publish(self._later)
@@ -71,13 +88,7 @@ def settle(alias: str, change: Callable[[], list[Push]]) -> Publish:
 
 def run_all(jobs: Sequence[Push]) -> None:
     """Run all of `jobs` in this process; then the first error is raised."""
-    first: BaseException | None = None
+    errors = Errors()
     for connection, job in jobs:
-        try:
-            inline.begin(job, connection)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the job's, SystemExit and its like included; the others still run
-            first = first or error
-    if first is not None:
-        raise first
+        errors.keep(partial(inline.begin, job, connection))
+    errors.raise_first()
