@@ -7,7 +7,7 @@ import pytest
 from djqueue.models import QueuedJob
 from tests.app import chained
 from tests.app.models import Note
-from tests.torture import batches, chains
+from tests.torture import batches, chains, nested
 from tests.torture.sizes import BATCHES, CHAINS, KILLS, SEED, size
 
 
@@ -27,4 +27,10 @@ def test_each_step_is_queued_once_when_processes_are_killed(ledger, job):
 def test_batches_are_exact_when_processes_are_killed(ledger):
     many, kills = size(BATCHES, 4), size(KILLS, 4)
     print(batches.run(ledger, batches=many, kills=kills, seed=size(SEED, 4)))
+    assert not QueuedJob.objects.exists()
+
+
+def test_batches_in_chains_are_exact_when_processes_are_killed(ledger):
+    many, kills = size(CHAINS, 4), size(KILLS, 3)
+    print(nested.run(ledger, chains=many, kills=kills, seed=size(SEED, 4)))
     assert not QueuedJob.objects.exists()

@@ -34,6 +34,7 @@ from djqueue.databases.now import UtcNow
 from djqueue.dispatch.connections import driver_of
 from djqueue.drivers import parking
 from djqueue.errors import QueueError
+from djqueue.signals import batch_finished
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -64,6 +65,8 @@ def is_due() -> bool:
 def look_after() -> None:
     """Do what is due, for at most `BUDGET` seconds."""
     alias, end = steps.store(), time.monotonic() + BUDGET
+    if not batch_finished.receivers:
+        _due(alias).filter(finished_at__isnull=False, pending_jobs=0).update(upkeep_at=None)
     while (batch := _take(alias)) is not None:
         _look_after(alias, batch, end)
         if time.monotonic() > end:

@@ -99,7 +99,7 @@ def _waiting(step: Step, position: int) -> Waiting:
 
 def waiting_batch(step: BatchStep, position: int) -> Waiting:
     """Return the row that stands for a batch until its turn."""
-    return Waiting("", OutgoingJob(step.id, "", step.batch.name, "{}"), position)
+    return Waiting("", OutgoingJob(step.id, "", step.batch.name or "batch", "{}"), position)
 
 
 class Beginning:
