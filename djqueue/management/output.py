@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import threading
 import time
 from datetime import datetime
 from itertools import chain, islice
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["Printable", "Progress", "json_line", "moment", "write_entries", "write_rows"]
+__all__ = ["Elapsed", "Printable", "Progress", "json_line", "moment", "write_entries", "write_rows"]
 
 T = TypeVar("T")
 
@@ -175,3 +176,35 @@ class Progress:
     ) -> None:
         if self._shown and self._terminal:
             sys.stderr.write("\r\x1b[K")
+
+
+class Elapsed:
+    """How long an operation has taken whose steps cannot be counted, on stderr: as `Progress`."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tell, name="djqueue-elapsed", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def _tell(self) -> None:
+        begun, terminal = time.monotonic(), sys.stderr.isatty()
+        pause = 2.0 if terminal else 10.0
+        while not self._over.wait(pause):
+            text = f"{time.monotonic() - begun:.0f} s"
+            sys.stderr.write(f"\r  {text}\x1b[K" if terminal else f"{text}\n")
+            sys.stderr.flush()
+            pause = min(pause, 1.0) if terminal else pause
+        if terminal and pause < 2:
+            sys.stderr.write("\r\x1b[K")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()

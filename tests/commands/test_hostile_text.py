@@ -52,6 +52,10 @@ def test_any_text_in_any_column_can_be_printed(run, text, stored):
         ["queue_forget", row.uuid, "--dry-run"],
         ["queue_delete", job.uuid, "--dry-run"],
         ["queue_status"],
+        ["queue_why", job.uuid],
+        ["queue_why", row.uuid],
+        ["queue_export", "jobs"],
+        ["queue_export", "failed"],
     ]
     for line in lines:
         for more in ([], ["--json"] if "--dry-run" not in line else ["--no-color"]):

@@ -10,7 +10,7 @@ import pytest
 
 from djqueue.management import output
 from djqueue.management.options import duration, row_range
-from djqueue.management.output import Progress
+from djqueue.management.output import Elapsed, Progress
 from tests.commands.conftest import Terminal
 
 
@@ -64,6 +64,16 @@ def test_a_pipe_gets_a_line_every_ten_seconds(monkeypatch, clock):
     lines = shown(monkeypatch, clock, io.StringIO()).splitlines()
     assert lines[0] == "20/200  10%"
     assert len(lines) == 10
+
+
+def test_what_cannot_be_counted_shows_how_long_it_takes(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    elapsed = Elapsed()
+    waits = iter([False, False, True])
+    monkeypatch.setattr(elapsed._over, "wait", lambda seconds: next(waits))
+    elapsed._tell()
+    assert stream.getvalue() == "\r  0 s\x1b[K" * 2 + "\r\x1b[K"
 
 
 def test_what_is_short_shows_nothing(monkeypatch):

@@ -280,15 +280,16 @@ def test_clear_spares_what_runs_and_asks_first(run, reserve):
     assert run("queue_clear", "--queue", "mail").code == 2
     assert "2 jobs would be deleted" in run("queue_clear", "--queue", "mail", "--dry-run").out
     done = run("queue_clear", "database", "--queue", "mail", "--force")
-    assert (done.code, done.out) == (0, "Deleted 2 jobs from database:mail.\n")
+    assert (done.code, done.lines[0]) == (0, "Deleted 2 jobs from database:mail.")
+    assert done.lines[1].count("test.commands.Send ") == 2, "what it has deleted"
     assert left() == {running, other}
 
 
 def test_clear_takes_several_queues_and_the_default_one(run):
     Send(1).dispatch()
     Empty().dispatch()
-    assert run("queue_clear", "--force").out == "Deleted 1 job from database:default.\n"
+    assert run("queue_clear", "--force").lines[0] == "Deleted 1 job from database:default."
     done = run("queue_clear", "--queue", "mail,default", "--force")
-    assert done.out == "Deleted 1 job from database:mail, database:default.\n"
+    assert done.lines[0] == "Deleted 1 job from database:mail, database:default."
     assert run("queue_clear").code == 0
     assert run("queue_clear", "--queue", "no queue", "--force").code == 1

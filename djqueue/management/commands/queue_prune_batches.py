@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from djqueue.management.base import QueueCommand
+from djqueue.management.output import Elapsed
 from djqueue.operations import batches
 from djqueue.operations.words import number_of
 
@@ -39,9 +40,10 @@ class Command(QueueCommand):
         if any(hours < 0 for hours in given.values()):
             raise self.usage("Hours are 0 or more.")
         now = timezone.now()
-        pruned = sum(
-            batches.prune(now - timedelta(hours=hours), STATES[name])
-            for name, hours in given.items()
-        )
+        with Elapsed():
+            pruned = sum(
+                batches.prune(now - timedelta(hours=hours), STATES[name])
+                for name, hours in given.items()
+            )
         self.audit("prune batches", pruned, filters=given)
         self.stdout.write(f"Deleted {number_of(pruned, 'batch')}.")
