@@ -27,6 +27,7 @@ from django.db import transaction
 from djqueue.compat import delete_rows
 from djqueue.composition import failures
 from djqueue.databases.holding import new_holder
+from djqueue.dispatch import controls
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import text_for_job
 from djqueue.dispatch.large import seconds_until_check
@@ -120,6 +121,7 @@ def retry(
             if reason is not None:
                 refused[reason] = refused.get(reason, 0) + len(rows)
                 continue
+            controls.forget_stops(str(row.uuid) for row in rows)  # they were about earlier runs
             ready = _ready(rows, refused, how, seen)
             done = _move(queues[connection].driver, ready)
             moved += done.moved

@@ -11,6 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from djqueue import queues
+from djqueue.dispatch import controls
 from djqueue.management.options import pace
 from djqueue.models import FailedJob, QueuedJob, Worker
 from djqueue.payload import payload
@@ -49,6 +50,13 @@ def test_a_duration_is_divided_among_them(run, fail):
 def test_what_is_no_pace(text):
     with pytest.raises(Exception, match="is not a"):
         pace(text)
+
+
+def test_a_request_to_stop_an_earlier_run_is_forgotten(run, fail):
+    id = fail()
+    controls.request_stop(id)
+    assert run("queue_retry", id).code == 0
+    assert controls.stops_left([id]) == set()
 
 
 # -- --set ---------------------------------------------------------------------------------------

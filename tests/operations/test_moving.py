@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from djqueue import batch, chain, queues
+from djqueue import batch, chain, job, queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import Change, State
 from djqueue.drivers.redis.driver import RedisDriver
+from djqueue.jobs import registry
 from djqueue.models import JobBatch, Outbox, QueuedJob
 from djqueue.operations import results, selection
 from djqueue.operations.verbs.moving import Destination, move
@@ -133,3 +134,16 @@ def test_what_cannot_be_moved_is_said_with_the_reason(redis):
     found = targets(waits)
     waits.cancel()
     assert move(found, Destination(queue="b")).left[0].reason is results.FINISHED
+
+
+def test_a_debounced_job_waits_where_it_is():
+    @job(name="moving.save", debounce=30)
+    def save(text: str) -> None:
+        """Do nothing."""
+
+    try:
+        sent = save.dispatch("x")
+        (left,) = move(targets(sent), Destination(queue="b")).left
+    finally:
+        registry.unregister("moving.save")
+    assert left.why == "it waits in SQL until it is due, and cannot be moved from there."

@@ -52,6 +52,10 @@ TOO_LARGE = Reason(
     _("its payload is larger than the %(most)s bytes that the connection takes."),
     _("their payloads are larger than the connection takes."),
 )
+PARKED = Reason(
+    _("it waits in SQL until it is due, and cannot be moved from there."),
+    _("they wait in SQL until they are due, and cannot be moved from there."),
+)
 MORE = 100
 """Characters by which a payload may grow on its way."""
 MOVES = (State.WAITING, State.DELAYED)
@@ -129,8 +133,11 @@ class _Moves:
     def move(self, meant: dict[str, Target]) -> Result:
         """Move the jobs that wait or are delayed, and say why the others were left."""
         found = {job.key or job.id: job for job in self._inspector.find(list(meant))}
-        left = [_left(target, found.get(id)) for id, target in meant.items()]
-        kept = [each for each in left if each is not None]
+        parked = self._parked([id for id in meant if id not in found])
+        kept = [Left(PARKED, {}, meant[id]) for id in parked]
+        others = {id: target for id, target in meant.items() if id not in parked}
+        left = [_left(target, found.get(id)) for id, target in others.items()]
+        kept += [each for each in left if each is not None]
         able = {id: job for id, job in found.items() if job.state in MOVES}
         moved = self._place(able) if self._stays_in_one_database else None
         if moved is None:
@@ -145,6 +152,13 @@ class _Moves:
         kept += [Left(results.CHANGED, details(job), meant[id]) for id, job in after.items()]
         kept += [Left(results.FINISHED, {}, meant[id]) for id in again if id not in after]
         return Result([meant[id] for id in meant if id in moved], kept)
+
+    def _parked(self, ids: Sequence[str]) -> set[str]:
+        """Return those of the jobs that are not in their store yet."""
+        if not ids:
+            return set()
+        here = queues[self._source.settings.name].inspector
+        return {job.key or job.id for job in here.find(ids)}
 
     @property
     def _most(self) -> str:
