@@ -19,6 +19,7 @@ from djqueue.operations.describe import options_of, read_for_people, remark_on
 from djqueue.payload import history, payload
 from djqueue.runner.decision import Ending
 from djqueue.text import printable as text
+from djqueue.text import tracebacks
 from djqueue.text.masking import MASK, is_secret, masked, masked_text
 
 if TYPE_CHECKING:
@@ -75,6 +76,19 @@ class Contents:
     """Empty where the class computes none, and for those who may not see values."""
     remark: str = ""
     """Why no worker would run it."""
+    tries: int | None = None
+    """The most attempts that it has; None if it does not say, 0 for no limit."""
+    sent: datetime | None = None
+    """The time of its dispatch."""
+
+
+class Frames(NamedTuple):
+    """A part of a traceback."""
+
+    text: str
+    frames: int
+    folded: bool
+    """It is code of libraries, between which the project's own stands."""
 
 
 class Attempt(NamedTuple):
@@ -112,6 +126,8 @@ def contents(stored: str, admin_site: str, *, visible: bool, name: str = "") -> 
         display_name=text.one_line(masked_text(read.display_name)) if visible else "",
         more=max(0, len(pairs) - MOST),
         remark=text.one_line(remark_on(read.head.name, name)) if name else "",
+        tries=read.head.limits.tries,
+        sent=datetime.fromtimestamp(read.sent, tz=timezone.utc) if read.sent else None,
     )
 
 
@@ -184,6 +200,19 @@ def _json(value: Any, *, cut: bool = True) -> str:
     # Indenting is slow, and what is deep becomes many times as long.
     shown = json.dumps(value, indent=2, ensure_ascii=False) if len(compact) < LARGEST else compact
     return text.lines(shown[:LARGEST] if cut else shown)
+
+
+def traceback(stored: str) -> list[Frames]:
+    """Return a stored traceback in parts, so that a page shows the project's own code and folds
+    the rest. Without code of its own nothing is folded.
+    """
+    found = tracebacks.parts(text.lines(masked_text(stored)))
+    has_own = any(part.frames and not part.library for part in found)
+    return [
+        Frames(part.text, part.frames, has_own and part.library)
+        for part in found
+        if part.text.strip()
+    ]
 
 
 def attempts(stored: str, *, visible: bool) -> list[Attempt]:

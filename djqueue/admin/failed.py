@@ -11,12 +11,22 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import BooleanField, Value
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import changes, stores
 from djqueue.admin.base import column, named
 from djqueue.admin.bound.facts import chain_facts
-from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents, name_fact
+from djqueue.admin.contents import (
+    EXCEPTIONS_VISIBLE,
+    VISIBLE,
+    Contents,
+    attempts,
+    contents,
+    name_fact,
+    traceback,
+)
+from djqueue.admin.lists import links
 from djqueue.admin.lists.filters import (
     FailedConnectionFilter,
     FailedGroupFilter,
@@ -28,6 +38,7 @@ from djqueue.admin.lists.words import moment, pill
 from djqueue.admin.operator import OperatorAdmin, Verb
 from djqueue.admin.outcome import Wording, plural
 from djqueue.conf import settings
+from djqueue.finish.failed import table
 from djqueue.text import printable as text
 from djqueue.text.masking import masked_text
 
@@ -67,6 +78,8 @@ FORGET = Verb(
     question=_("Without its record a failed job cannot be retried any more."),
     destructive=True,
 )
+MOST_ALIKE = 1_000
+"""Failed jobs of a group that its page counts."""
 SHORT = 100
 """Characters of an error in the list."""
 
@@ -196,17 +209,40 @@ class FailedJobAdmin(OperatorAdmin):
                 (_("Id"), row.uuid),
                 (_("Connection"), connection),
                 (_("Queue"), queue),
-                (_("Attempts"), row.attempts),
+                (_("Attempts"), _attempts(row, shown)),
+                (_("Dispatched"), moment(shown.sent, now, full=True)),
                 (_("Failed at"), moment(row.failed_at, now, full=True)),
                 (_("Row"), row.pk),
+                *_alike(row, self.admin_site.name),
                 *chain_facts(row.payload),
             ],
-            "traceback": text.lines(masked_text(row.exception)) if readable else "",
+            "traceback": traceback(row.exception) if readable else (),
             "exceptions_visible": readable,
             "contents": shown,
             "values_visible": visible,
             "attempts": attempts(row.history, visible=readable),
         }
+
+
+def _attempts(row: Any, shown: Contents) -> str:
+    """Return how often the job was begun, of how many tries."""
+    if not shown.tries:
+        return str(row.attempts)
+    return gettext("%(number)d of %(tries)d") % {"number": row.attempts, "tries": shown.tries}
+
+
+def _alike(row: Any, site: str) -> list[tuple[Any, Any]]:
+    """Return a link to the failed jobs of the same group, if there are others."""
+    if not row.fingerprint:
+        return []
+    others = table().filter(fingerprint=row.fingerprint).exclude(pk=row.pk)
+    count = others.values("pk")[: MOST_ALIKE + 1].count()
+    if not count:
+        return []
+    words = ngettext("%(count)s other", "%(count)s others", count)
+    number = f"{MOST_ALIKE:,}+" if count > MOST_ALIKE else f"{count:,}"
+    url = links.failed_jobs(site, group=row.fingerprint)
+    return [(_("Alike"), format_html('<a href="{}">{}</a>', url, words % {"count": number}))]
 
 
 def _message(row: Any) -> str:

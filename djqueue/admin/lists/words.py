@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from django.utils import formats, timezone
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
@@ -31,7 +31,7 @@ def moment(value: dt.datetime | None, now: dt.datetime, *, full: bool = False) -
     value = aware(value)
     if value is None:
         return NOTHING
-    exact = formats.date_format(timezone.localtime(value), "DATETIME_FORMAT")
+    exact = f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S %Z}".rstrip()
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(timespec="seconds"),

@@ -1,0 +1,70 @@
+"""The page of a failed job: the project's own code first, and what tells one from others."""
+
+from __future__ import annotations
+
+import pytest
+
+from djqueue.text import tracebacks
+from tests.admin.support import FAILED, client, failed, text_of
+from tests.admin.test_overview import TRACE
+
+pytestmark = [pytest.mark.django_db, pytest.mark.anywhere]
+
+
+def page(row, *permissions):
+    response = client(*permissions).get(f"{FAILED}{row.pk}/change/")
+    assert response.status_code == 200
+    return response
+
+
+def test_own_frames_are_shown_and_those_of_libraries_are_folded():
+    shown = page(failed(exception=TRACE)).context["traceback"]
+    assert [(part.folded, part.frames) for part in shown] == [
+        (False, 0),
+        (True, 1),
+        (False, 1),
+        (True, 1),
+        (False, 0),
+    ]
+    assert "shop/stock.py" in shown[2].text
+    assert "\n".join(part.text for part in shown) == TRACE.rstrip()
+
+
+def test_without_own_frames_nothing_is_folded():
+    trace = TRACE.replace("/srv/shop/", "/srv/lib/python3.12/")
+    assert not any(part.folded for part in page(failed(exception=trace)).context["traceback"])
+
+
+def test_the_place_of_a_traceback_is_its_last_own_frame():
+    assert tracebacks.place(TRACE) == "stock.py:fetch"
+    assert tracebacks.place(TRACE + "\nDuring handling…\n" + TRACE.replace("fetch", "load")) == (
+        "stock.py:load"
+    )
+    assert tracebacks.place("no traceback") == ""
+
+
+def test_the_traceback_stands_before_the_facts():
+    html = page(failed(exception=TRACE)).content.decode()
+    assert html.index("djq-traceback") < html.index('id="djq-facts"')
+
+
+def test_attempts_are_counted_of_the_tries():
+    row = failed(attempts=3, payload=text_of("shop.SendReceipt", {}, tries=3))
+    facts = {str(label): str(value) for label, value in page(row).context["facts"]}
+    assert facts["Attempts"] == "3 of 3"
+    assert "2026-09-" in facts["Dispatched"]
+
+
+def test_others_of_its_group_are_one_click_away():
+    row, other = failed(fingerprint="a" * 40), failed(fingerprint="a" * 40)
+    failed(fingerprint="b" * 40)
+    facts = {str(label): str(value) for label, value in page(row).context["facts"]}
+    assert "1 other" in facts["Alike"]
+    rows = client().get(FAILED, {"group": "a" * 40}).context["cl"].result_list
+    assert {each.pk for each in rows} == {row.pk, other.pk}
+
+
+def test_retry_is_the_button_that_shines():
+    html = page(failed(), "retry_failedjob", "delete_failedjob").content.decode()
+    assert html.index("djq-primary") < html.index("djq-danger")
+    assert 'value="retry" class="djq-primary"' in html
