@@ -5,8 +5,10 @@ still be replaced: replacing it and taking it are each one conditional UPDATE of
 dispatch is either in it or in the next one. The keys are not a column of the outbox, since every
 plain INSERT there would look for them.
 
-Locks are taken in one order, the row of a key and then that of its job, and workers pass over rows
-that are locked. So dispatches wait for those of the same key only, and no worker for a dispatch.
+Locks are taken in one order, the row of a key and then that of its job: also where there is nothing
+to replace, since MySQL and MariaDB may go on locking a row that was deleted meanwhile. Workers lock
+no row of a key, and pass over jobs that are locked. So dispatches wait for those of the same key
+only, and no worker for a dispatch.
 """
 
 from __future__ import annotations
@@ -21,11 +23,10 @@ from django.db.models.functions import Least
 from djqueue.databases.locking import delete_unlocked
 from djqueue.databases.now import UtcNow
 from djqueue.drivers import parking
-from djqueue.drivers.slices import slices
 from djqueue.payload.parts import with_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from django.db.models import QuerySet
@@ -34,10 +35,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import OutgoingJob
     from djqueue.models import Debounced, Outbox
 
-__all__ = ["Wish", "forget", "holders", "key_of", "put"]
-
-AT_ONCE = 500
-"""Keys in one statement: SQLite may take 999 parameters."""
+__all__ = ["Wish", "forget", "key_of", "put"]
 
 
 class Wish(NamedTuple):
@@ -50,30 +48,22 @@ class Wish(NamedTuple):
     """Seconds from the first one; None: no limit."""
 
 
-def holders(alias: str, keys: Iterable[str]) -> dict[str, str]:
-    """Return the jobs that the keys have, or had last. A plain read, which waits for nothing."""
-    found: dict[str, str] = {}
-    for some in slices(keys, AT_ONCE):
-        rows = _keys(alias).filter(key__in=some).values_list("key", "job")
-        found.update((key, str(job)) for key, job in rows)
-    return found
-
-
-def put(alias: str, connection: str, job: OutgoingJob, wish: Wish, found: str | None) -> str:
+def put(alias: str, connection: str, job: OutgoingJob, wish: Wish) -> str:
     """Let `job` wait, in place of the one that waits with its key, as a part of the open
-    transaction of `alias`. `found`: what `holders` has said of the key. Return the id of the one
-    that waits from now on: that of the replaced one, if there was one.
+    transaction of `alias`. Return the id of the one that waits from now on: that of the replaced
+    one, if there was one.
     """
-    if found is not None and _replace(alias, found, connection, job, wish):
-        return found
+    from djqueue.models import Outbox
+
     _lock(alias, wish.key, job.id)
-    now = holders(alias, [wish.key])[wish.key]
-    if now not in (found, job.id) and _replace(alias, now, connection, job, wish):
-        return now
-    _keys(alias).filter(key=wish.key).update(job=job.id)
+    before = str(_keys(alias).values_list("job", flat=True).get(key=wish.key))
+    if before != job.id:
+        if _waiting(alias, before).update(**_columns(before, connection, job, wish)):
+            return before
+        _keys(alias).filter(key=wish.key).update(job=job.id)
     row = parking.row(connection, job._replace(delay=wish.seconds), parked=True)
     row.debounced = True
-    parking.insert(alias, [row])
+    Outbox.objects.using(alias).bulk_create([row])
     return job.id
 
 
@@ -92,13 +82,6 @@ def _lock(alias: str, key: str, job: str) -> None:
         unique_fields=["key"] if names_target else None,
         update_fields=["asked_at"],
     )
-
-
-def _replace(alias: str, id: str, connection: str, job: OutgoingJob, wish: Wish) -> bool:
-    """Put `job` in the place of the one that waits under `id`. Return False if that one does not
-    wait any more.
-    """
-    return bool(_waiting(alias, id).update(**_columns(id, connection, job, wish)))
 
 
 def _columns(id: str, connection: str, job: OutgoingJob, wish: Wish) -> Mapping[str, Any]:

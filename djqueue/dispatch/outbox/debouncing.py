@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, transaction
 
 from djqueue.composition.chains import steps
-from djqueue.databases import locking
 from djqueue.dispatch.commits import open_aliases, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.large import shrunk
@@ -90,11 +89,9 @@ class Debouncing:
         last = {_key(job): job for job in self._jobs.values()}
         alias = steps.store()
         try:
-            # In SQLite a transaction that has read may write only if no other has written since.
-            found = debounced.holders(alias, last) if locking.passes_over(alias) else {}
             with transaction.atomic(using=alias):
                 # In one order, or two dispatches with several keys wait for each other.
-                waiting = {key: self._put(alias, last[key], found.get(key)) for key in sorted(last)}
+                waiting = {key: self._put(alias, last[key]) for key in sorted(last)}
         except DatabaseError as error:
             raise QueueUnavailable(
                 f'Database "{alias}" could not keep debounced jobs for connection '
@@ -105,10 +102,10 @@ class Debouncing:
         self.sent = True
         announce_queued(self._connection, [j for id, j in self._jobs.items() if id == ids[id]])
 
-    def _put(self, alias: str, job: Sendable, found: str | None) -> str:
+    def _put(self, alias: str, job: Sendable) -> str:
         """Write one job. Return the id of the one that waits from now on."""
         assert job.wish is not None  # noqa: S101 - `with_wish` was called
-        id = debounced.put(alias, self._connection, job.outgoing, job.wish, found)
+        id = debounced.put(alias, self._connection, job.outgoing, job.wish)
         if job.plan.keeps_result and id == job.outgoing.id:
             results.write(alias, self._connection, [job.outgoing], self._owner)
         elif job.plan.keeps_result:
