@@ -1,15 +1,22 @@
 """The members of a cancelled batch that wait are removed, whatever they wait for."""
 
+import threading
+
 import pytest
 from django.db import connection as database
+from django.db import transaction
 
 from djqueue import batch, chain, queues
+from djqueue.composition import removing
 from djqueue.composition.batches import upkeep
+from djqueue.dispatch.connections import driver_of
 from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.database import members
 from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob, Run
 from djqueue.operations.retrying import retry
 from djqueue.testing import work
 from tests.composition import jobs
+from tests.databases import vendor
 
 pytestmark = pytest.mark.django_db
 
@@ -139,3 +146,29 @@ def test_a_slice_finds_its_rows_by_an_index(django_assert_max_num_queries):
         row.cancel()
     assert of(row) == (1_200, 0, 0, True)
     assert database.vendor
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(vendor() == "sqlite", reason="SQLite has one lock for all that is written")
+def test_a_slice_holds_up_no_end_of_another_batch(ran):
+    cancelled, other = (batch([jobs.number.bind(i) for i in range(3)]).dispatch() for _ in range(2))
+    held, finished = threading.Event(), threading.Event()
+    in_time = []
+
+    def remove():
+        with transaction.atomic():
+            found = members.remove_waiting("default", cancelled.pk, 0, 500)
+            removing.write_removal("default", found.payloads, driver_of, cancelled.pk)
+            held.set()
+            in_time.append(finished.wait(20))
+        database.close()
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    assert held.wait(20)
+    assert work(max_jobs=3) == 3
+    finished.set()
+    thread.join()
+    assert in_time == [True]
+    assert of(other) == (3, 0, 0, True)
+    assert of(cancelled) == (3, 0, 0, True)
