@@ -79,7 +79,10 @@ class Exchanger:
         """Jobs that were reserved and not given back unbegun."""
         self._ask_at = 0.0
         self._flush_at: float | None = None
-        self._follow_at = 0.0
+        self._gathered_at = 0.0
+        """Until then ends from which something follows wait for others."""
+        self._may_follow_at = 0.0
+        """Not before then is it stored: its database is away."""
         self._in_line = False
         """A settlement has put something in line: the next answer may be short without meaning
         that the queue is empty."""
@@ -96,12 +99,17 @@ class Exchanger:
         if self._asked is None and store.may_ask() and store.now() < store.lease.ends_at:
             room = room if now >= self._ask_at else 0
             due = self._flush_at is not None and (now >= self._flush_at or not busy)
-            if not self.finish.followed or now < self._follow_at or self._store_followed():
+            may_follow = self.finish.followed and now >= self._follows_at(busy=busy)
+            if not may_follow or self._store_followed():
                 if room or (due and self.finish.settlements):
                     self._exchange(room, queues if room else (), now)
                 elif due:
                     self._flush_at = None  # what had ended has been stored by now
         return self._news()
+
+    def _follows_at(self, *, busy: bool) -> float:
+        """Return when what follows from ends is stored. An end waits a moment for others."""
+        return max(self._gathered_at, self._may_follow_at) if busy else self._may_follow_at
 
     def arrived(self, now: float) -> list[Fact]:
         """Take the answer to an exchange that was sent, if it has arrived."""
@@ -137,7 +145,7 @@ class Exchanger:
             self.finish.store_followed()
         except NotRecordedError as error:
             logger.info("%s", error)
-            self._follow_at = max(self._store.sql.open_at, self._store.now() + FIRST_PAUSE)
+            self._may_follow_at = max(self._store.sql.open_at, self._store.now() + FIRST_PAUSE)
             return True
         except STORE_ERRORS as error:
             self._store.failed(error)
@@ -230,8 +238,7 @@ class Exchanger:
         self.finish.add(ends)
         self._flush_soon()
         if self.finish.followed and not waited:  # others may end in a moment: one commit for all
-            later = self._store.now() + self._store.driver.FLUSH_AFTER
-            self._follow_at = max(self._follow_at, later)
+            self._gathered_at = self._store.now() + self._store.driver.FLUSH_AFTER
 
     def give_back(self, reservations: list[Reservation]) -> None:
         """Give back jobs that were reserved and never begun."""
@@ -307,7 +314,7 @@ class Exchanger:
         if self._flush_at is not None:
             due = self._flush_at if busy else now
         if self.finish.followed:
-            due = min(due, max(now, self._follow_at))
+            due = min(due, max(now, self._follows_at(busy=busy)))
         if room:
             due = min(due, self._ask_at)
         return max(due, self._store.opens_at)
