@@ -27,7 +27,7 @@ from tests.torture.points import VARIABLE, Armed, points_of
 STEPS, MEMBERS = 3, 5
 CALLED = {"on_failure": 1, "on_finish": 1, "on_success": 0, "each": 1}
 """How often a batch of which one member fails calls for each job."""
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds in which a process has to come to the armed point."""
 REST = 120.0
 """Seconds in which something has to change until nothing is left to do."""
