@@ -18,6 +18,7 @@ LAYERS: dict[str, list[str]] = {
         "payload",
         "arguments",
         "runner.decision",
+        "statistics.histogram",
     ],
     "models": ["models", "indexes", "routers", "migrations"],
     "databases": ["databases"],
@@ -48,7 +49,7 @@ LAYERS: dict[str, list[str]] = {
     "dispatch": ["dispatch"],
     "jobs": ["jobs"],
     "composition": ["composition"],
-    "operations": ["operations"],
+    "operations": ["operations", "statistics"],
     "worker": ["worker"],
     "edges": [
         "admin",

@@ -94,6 +94,7 @@ SETTINGS: Mapping[str, Any] = {
         "BATCHES": Option(7 * 86400, or_none(SECONDS)),
         "PAYLOADS": Option(15 * 86400, or_none(SECONDS)),
     },
+    "STATISTICS": Option(True, FLAG),
     "MASK": {"add": Option((), TEXTS), "remove": Option((), TEXTS)},
 }
 """All keys; a dict here is a dict of the setting."""
@@ -192,6 +193,7 @@ def read(raw: Any) -> Settings:
         prune_batches=_age(prune, "BATCHES"),
         prune_payloads=_age(prune, "PAYLOADS"),
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS")),
+        statistics=top.take("STATISTICS"),
         mask=(_names(mask, "add"), _names(mask, "remove")),
     )
     for section in (prune, mask, top):

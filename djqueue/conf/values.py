@@ -157,6 +157,8 @@ class Settings:
     """Seconds for which finished batches are kept."""
     prune_payloads: float | None = 15 * 86400.0
     """Seconds for which large arguments are kept where their job cannot be looked up."""
+    statistics: bool = True
+    """Whether workers count the ends of jobs, and how long these took."""
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Further names whose values are masked, and names whose values are not."""
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)

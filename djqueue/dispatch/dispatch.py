@@ -148,9 +148,9 @@ def prepare_as(
         shown = spec.display_name(job)
     delay = 0.0 if when is None else seconds_until(when, moment.seconds)
     more = encode_more(display_name=shown) + carried if shown else carried
-    if tags or until is not None:
+    if delay or tags or until is not None:
         last = None if until is None else moment.seconds + seconds_until(until, moment.seconds)
-        more += encode_more(retry_until=last, tags=tags)
+        more += encode_more(due=delay and moment.seconds + delay, retry_until=last, tags=tags)
     if plan.keeps_result:
         more = KEEPS_RESULT + more
     payload = encode(plan.head, id, moment.text, spec.encode(job), more)

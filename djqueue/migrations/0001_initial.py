@@ -403,5 +403,33 @@ class Migration(migrations.Migration):
                 "indexes": [models.Index(fields=["keep_until"], name="djqueue_results_keep")],
             },
         ),
+        migrations.CreateModel(
+            name="Minute",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("span", models.IntegerField()),
+                ("at", models.BigIntegerField()),
+                ("connection", models.CharField(max_length=255)),
+                ("queue", models.CharField(max_length=80)),
+                ("name", models.CharField(max_length=255)),
+                ("done", models.BigIntegerField(default=0)),
+                ("failed", models.BigIntegerField(default=0)),
+                ("released", models.BigIntegerField(default=0)),
+                *((f"runtime_{n}", models.BigIntegerField(default=0)) for n in range(16)),
+                *((f"wait_{n}", models.BigIntegerField(default=0)) for n in range(16)),
+            ],
+            options={
+                "verbose_name": "minute of statistics",
+                "verbose_name_plural": "minutes of statistics",
+                "db_table": "djqueue_minutes",
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=["span", "at", "connection", "queue", "name"],
+                        name="djqueue_minutes_key",
+                    ),
+                ],
+            },
+        ),
         migrations.RunPython(tune, migrations.RunPython.noop, atomic=False),
     ]

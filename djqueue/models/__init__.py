@@ -14,6 +14,7 @@ from djqueue.indexes import IndexOfValues, PartialIndex
 from djqueue.models.batches import JobBatch
 from djqueue.models.controls import Control, Overview
 from djqueue.models.keys import Debounced, Key
+from djqueue.models.minutes import Minute
 from djqueue.models.results import JobResult
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "JobBatch",
     "JobResult",
     "Key",
+    "Minute",
     "Outbox",
     "Overview",
     "Payload",

@@ -19,11 +19,12 @@ from djqueue.errors import QueueUnavailable
 from djqueue.operations import batches, failed_jobs
 from djqueue.operations.payload_pruning import still_needed
 from djqueue.results import rows
+from djqueue.statistics.writing import HOUR, MINUTE
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from djqueue.models import Control, JobResult, Key, Run, Slot
+    from djqueue.models import Control, JobResult, Key, Minute, Run, Slot
 
 __all__ = ["prune"]
 
@@ -38,12 +39,14 @@ KEY_AGE = 60.0
 BUDGET = 10.0
 """Seconds that one go may take. What is left is for the next one."""
 SLICE = 500
+MINUTES_FOR, HOURS_FOR = 90_000, 31 * 86400
+"""Seconds that statistics of single minutes (a day and an hour) and hours are kept."""
 
 
 def prune(budget: float = BUDGET) -> bool:
     """Remove failed jobs and batches above the ages in the settings, old guard rows, ended pauses,
-    free slots of limits, keys that no job has, old results, and outbox rows of connections that no
-    longer exist.
+    free slots of limits, keys that no job has, old results, old statistics, and outbox rows
+    of connections that no longer exist.
     Return False if `budget` ran out before all was removed.
     """
     end = time.monotonic() + budget
@@ -60,6 +63,7 @@ def prune(budget: float = BUDGET) -> bool:
         _delete(_freed_keys(alias), end)
         while debounced.forget(alias, SLICE) == SLICE and time.monotonic() < end:
             pass
+    _delete(_old_minutes(known.job_database), end)
     if known.limits.cache is None:
         _delete(_idle_slots(known.limit_database), end)
     _prune_results(end)
@@ -116,6 +120,16 @@ def _old_controls(alias: str) -> QuerySet[Control]:
     from djqueue.models import Control
 
     return Control.objects.using(alias).filter(until__lt=UtcNow() - timedelta(days=CONTROL_DAYS))
+
+
+def _old_minutes(alias: str) -> QuerySet[Minute]:
+    """Return the statistics of single minutes and hours that are too old. Totals stay."""
+    from djqueue.models import Minute
+
+    now = time.time()
+    minutes = Q(span=MINUTE, at__lt=now - MINUTES_FOR)
+    hours = Q(span=HOUR, at__lt=now - HOURS_FOR)
+    return Minute.objects.using(alias).filter(minutes | hours)
 
 
 def _freed_keys(alias: str) -> QuerySet[Key]:

@@ -52,6 +52,7 @@ from djqueue.payload.links import (
     with_links,
 )
 from djqueue.payload.packing import is_stored
+from djqueue.payload.waiting import with_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -109,9 +110,8 @@ def retry(
     """Move the failed jobs that match back to their queues, oldest first.
 
     `on_progress` is called after each slice, with the number of rows that have been looked at, and
-    `on_moved` with the numbers of the rows that this call has moved.
-    When a store cannot be reached nothing more is tried: `RetryStopped` says how many were moved
-    before, and the rest are as they were.
+    `on_moved` with the numbers of the rows that this call has moved. When a store cannot be reached
+    nothing more is tried: `RetryStopped` says how many were moved before.
     """
     moved = gone = seen = 0
     refused: dict[str, int] = {}
@@ -336,7 +336,7 @@ def _as_pushed(job: OutgoingJob, push_id: str) -> OutgoingJob:
     """The job as this push of it. One that is bound to others has the push in its payload too: its
     guard row tells a retry from a job that only came again.
     """
-    text = job.payload
+    text = with_due(job.payload, time.time() + job.delay)
     if may_be_linked(text):
         text = with_links(text, links_of(text)._replace(push=push_id, retried=True))
     return job._replace(push_id=push_id, payload=text)

@@ -32,6 +32,7 @@ class Timer(enum.Enum):
     SHOW = enum.auto()
     """Renew the row by which operators see the worker."""
     PRUNE = enum.auto()
+    WRITE_STATISTICS = enum.auto()
     WATCH = enum.auto()
     """Look at what runs."""
     SAMPLE_MEMORY = enum.auto()
@@ -68,6 +69,7 @@ class Schedule:
                 Timer.MAX_TIME: now + options.max_time if options.max_time else NEVER,
                 Timer.RECOVER: now + recover_after,
                 Timer.PRUNE: now + random.uniform(60, 300),
+                Timer.WRITE_STATISTICS: now + random.uniform(5, 60),
             }
         )
 

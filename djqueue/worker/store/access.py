@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import DatabaseError
 
+from djqueue.conf import settings
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation, WorkerIdentity
@@ -19,6 +20,7 @@ from djqueue.worker.schedule import NEVER
 from djqueue.worker.store.lease import Lease
 from djqueue.worker.store.presence import Activity, Presence
 from djqueue.worker.store.sql import ParentSql
+from djqueue.worker.store.statistics import WRITE_EVERY, Statistics
 from djqueue.worker.store.wakeup import StoreWakeup
 
 if TYPE_CHECKING:
@@ -66,6 +68,9 @@ class StoreAccess:
         self.session = driver.session(identity)
         alias = driver.settings.database if driver.shows_workers else None
         self._presence = Presence(self.sql, identity, options.connection, alias)
+        self.statistics = (
+            Statistics(self.sql, options.connection) if settings().statistics else None
+        )
         self._options = options
         self._selector = selector
         self._patience = driver.patience = driver.lease / 8
@@ -92,6 +97,7 @@ class StoreAccess:
             self._presence.leave()
             if holds_nothing:
                 self.session.leave()
+            self.write_statistics()
         except STORE_ERRORS as error:
             logger.warning("The worker could not say goodbye to the store: %s", error)
 
@@ -185,6 +191,14 @@ class StoreAccess:
         again.
         """
         return self._presence.renew(activity)
+
+    def write_statistics(self) -> float:
+        """Write down what was counted since the last time. Return when to do so again."""
+        if self.statistics is None:
+            return NEVER
+        if self.may_ask_sql(settings().job_database):
+            self.statistics.write()
+        return self.now() + WRITE_EVERY
 
     # -- SQL beside the jobs ---------------------------------------------------------------------
 

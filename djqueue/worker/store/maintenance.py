@@ -1,5 +1,5 @@
 """What workers do for their queues by the clock: read the controls, put delayed jobs in line, take
-over from dead workers, move the outbox, prune.
+over from dead workers, move the outbox, write statistics, prune.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ class Maintenance:
                 return self._replay_elsewhere(now, accepting)
             case Timer.BATCHES:
                 return self._look_after_batches(now, accepting)
+            case Timer.WRITE_STATISTICS:
+                return Done(self._store.write_statistics())
         return Done(now + PRUNE_EVERY, [ForChild(Prune())])
 
     def _read_controls(self) -> list[Fact]:

@@ -1,0 +1,139 @@
+"""What the counts of workers say: over the last hour, the last day, or since the first job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db.models import Sum
+
+from djqueue.conf import settings
+from djqueue.operations.words import span
+from djqueue.statistics.histogram import COUNTS, RUNTIMES, WAITS, Times, times
+from djqueue.statistics.writing import EVER, HOUR, MINUTE
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from djqueue.models import Minute
+
+__all__ = ["DAY", "LAST_HOUR", "JobStatistics", "Numbers", "by_minute", "of_jobs", "of_queues"]
+__all__ += ["since_ever"]
+
+LAST_HOUR, DAY = 3600, 86400
+
+
+class Numbers(NamedTuple):
+    """Ends of attempts, by minute."""
+
+    at: datetime
+    done: int
+    failed: int
+    released: int
+
+
+class JobStatistics(NamedTuple):
+    """What is known of a job in a queue, or of all jobs of a queue."""
+
+    connection: str
+    queue: str
+    name: str
+    """The job's; empty for a whole queue."""
+    done: int
+    failed: int
+    released: int
+    """Attempts that were followed by another."""
+    runtime: Times
+    """Of attempts that were done."""
+    wait: Times
+    """Of a random sample: from the dispatch, or the end of its delay, to the start."""
+    runtimes: Sequence[int]
+    """The counts of the histogram's buckets."""
+    waits: Sequence[int]
+
+    @property
+    def usually(self) -> str:
+        """Return how long it takes, as ``usually takes 4 s``; an empty text if unknown."""
+        if self.runtime.p50 is None:
+            return ""
+        return f"usually takes {span(self.runtime.p50) if self.runtime.p50 >= 1 else 'under 1 s'}"
+
+
+def of_jobs(
+    seconds: int = LAST_HOUR, connection: str | None = None, queue: str | None = None
+) -> list[JobStatistics]:
+    """Return the statistics of each job in each queue over the last `seconds`, of one connection
+    or queue, or of all. Above an hour they are of whole hours, the present one included.
+    """
+    return _added_up(_last(seconds, connection, queue), "connection", "queue", "name")
+
+
+def of_queues(
+    seconds: int = LAST_HOUR, connection: str | None = None, queue: str | None = None
+) -> list[JobStatistics]:
+    """Do as `of_jobs` for whole queues."""
+    return _added_up(_last(seconds, connection, queue), "connection", "queue")
+
+
+def since_ever() -> list[JobStatistics]:
+    """Return the statistics of each job in each queue since the first one."""
+    return _added_up(_rows().filter(span=EVER, at=0), "connection", "queue", "name")
+
+
+def by_minute(
+    seconds: int = LAST_HOUR, connection: str | None = None, queue: str | None = None
+) -> list[Numbers]:
+    """Return what ended in each minute of the last `seconds`, up to a day, in order. Minutes in
+    which nothing ended are left out.
+    """
+    rows = _of(_rows().filter(span=MINUTE, at__gt=time.time() - seconds), connection, queue)
+    found = rows.values_list("at").annotate(*map(Sum, ("done", "failed", "released")))
+    return [
+        Numbers(datetime.fromtimestamp(at, timezone.utc), *numbers)
+        for at, *numbers in found.order_by("at")
+    ]
+
+
+def _last(seconds: int, connection: str | None, queue: str | None) -> QuerySet[Minute]:
+    span = MINUTE if seconds <= LAST_HOUR else HOUR
+    return _of(_rows().filter(span=span, at__gt=time.time() - seconds), connection, queue)
+
+
+def _of(rows: QuerySet[Minute], connection: str | None, queue: str | None) -> QuerySet[Minute]:
+    if connection is not None:
+        rows = rows.filter(connection=connection)
+    return rows if queue is None else rows.filter(queue=queue)
+
+
+def _added_up(rows: QuerySet[Minute], *by: str) -> list[JobStatistics]:
+    sums = {f"all_{each}": Sum(each) for each in COUNTS}
+    found = rows.values(*by).annotate(**sums).order_by(*by)
+    return [_statistics_of(row) for row in found]
+
+
+def _statistics_of(row: dict[str, Any]) -> JobStatistics:
+    def summed(columns: Sequence[str]) -> list[int]:
+        return [int(row[f"all_{each}"]) for each in columns]
+
+    done, failed, released = summed(("done", "failed", "released"))
+    runtimes, waits = summed(RUNTIMES), summed(WAITS)
+    return JobStatistics(
+        row["connection"],
+        row["queue"],
+        row.get("name", ""),
+        done,
+        failed,
+        released,
+        times(runtimes),
+        times(waits),
+        runtimes,
+        waits,
+    )
+
+
+def _rows() -> QuerySet[Minute]:
+    from djqueue.models import Minute
+
+    return Minute.objects.using(settings().job_database)
