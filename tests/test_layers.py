@@ -49,7 +49,7 @@ LAYERS: dict[str, list[str]] = {
     "dispatch": ["dispatch"],
     "jobs": ["jobs"],
     "composition": ["composition"],
-    "operations": ["operations", "statistics"],
+    "operations": ["operations", "statistics", "notify"],
     "worker": ["worker"],
     "edges": [
         "admin",

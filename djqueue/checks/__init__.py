@@ -16,6 +16,7 @@ from djqueue.checks.connections import check_connections
 from djqueue.checks.databases import check_databases
 from djqueue.checks.deployment import check_deployment
 from djqueue.checks.jobs import check_jobs
+from djqueue.checks.notify import check_notify
 from djqueue.checks.routing import check_routing
 from djqueue.checks.setting import check_setting
 from djqueue.checks.tables import check_tables
@@ -35,6 +36,7 @@ def register() -> None:
         check_routing,
         check_jobs,
         check_around,
+        check_notify,
     ):
         checks.register(check, TAG)
     # Not with djqueue's tag: checks with that tag must not connect to anything.
@@ -54,5 +56,6 @@ def errors(connection: str | None = None) -> list[checks.CheckMessage]:
         *check_databases(),
         *check_jobs(),
         *check_around(),
+        *check_notify(),
     ]
     return [each for each in found if each.is_serious() and not each.is_silenced()]

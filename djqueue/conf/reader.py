@@ -26,6 +26,7 @@ from djqueue.conf.kinds import (
 from djqueue.conf.values import (
     ConnectionSettings,
     LimitSettings,
+    NotifySettings,
     PayloadSettings,
     Problem,
     ResultSettings,
@@ -95,6 +96,12 @@ SETTINGS: Mapping[str, Any] = {
         "PAYLOADS": Option(15 * 86400, or_none(SECONDS)),
     },
     "STATISTICS": Option(True, FLAG),
+    "NOTIFY": Option((), TEXTS),
+    "NOTIFY_WHEN": {
+        "WAIT": Option(NotifySettings.wait, DURATION),
+        "FAILURES": Option(NotifySettings.failures, whole(1, of="jobs")),
+        "PAUSE": Option(NotifySettings.pause, DURATION),
+    },
     "MASK": {"add": Option((), TEXTS), "remove": Option((), TEXTS)},
 }
 """All keys; a dict here is a dict of the setting."""
@@ -154,10 +161,7 @@ NOT_HERE: Mapping[str, str] = {
     "GUARD": "Remove it: guard rows are always kept. Without them a job may run twice at once, and "
     "its attempts are not counted.",
     **dict.fromkeys(
-        (
-            *("CLOSURE_KEYS", "COMMANDS", "NOTIFY"),
-            "KEEP_DONE",
-        ),
+        ("CLOSURE_KEYS", "COMMANDS", "KEEP_DONE"),
         "Remove it: this version of djqueue does not use it, so it has no effect.",
     ),
 }
@@ -193,6 +197,7 @@ def read(raw: Any) -> Settings:
         prune_batches=_age(prune, "BATCHES"),
         prune_payloads=_age(prune, "PAYLOADS"),
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS")),
+        notify=_notify(top),
         statistics=top.take("STATISTICS"),
         mask=(_names(mask, "add"), _names(mask, "remove")),
     )
@@ -274,6 +279,13 @@ def _limits(top: Section) -> LimitSettings:
         )
     section.refuse_others()
     return limits
+
+
+def _notify(top: Section) -> NotifySettings:
+    section = top.section("NOTIFY_WHEN")
+    section.refuse_others()
+    wait, failures, pause = map(section.take, section.options)
+    return NotifySettings(tuple(top.take("NOTIFY")), float(wait), failures, float(pause))
 
 
 def _routes(top: Section) -> dict[str, Route]:

@@ -134,6 +134,20 @@ class ResultSettings:
 
 
 @dataclass(frozen=True)
+class NotifySettings:
+    """Who hears of what is wrong, and from when on it is."""
+
+    receivers: tuple[str, ...] = ()
+    """``mail``, URLs, and dotted paths of functions; empty: nothing is looked for."""
+    wait: float = 300.0
+    """Seconds for which the oldest job of a queue may wait."""
+    failures: int = 20
+    """Failed jobs within five minutes that are a burst."""
+    pause: float = 3600.0
+    """Seconds after which a pause counts as forgotten."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """The whole setting. Durations are in seconds."""
 
@@ -157,6 +171,7 @@ class Settings:
     """Seconds for which finished batches are kept."""
     prune_payloads: float | None = 15 * 86400.0
     """Seconds for which large arguments are kept where their job cannot be looked up."""
+    notify: NotifySettings = NotifySettings()
     statistics: bool = True
     """Whether workers count the ends of jobs, and how long these took."""
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())

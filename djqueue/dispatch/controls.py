@@ -33,6 +33,7 @@ __all__ = [
     "forget_stops",
     "is_paused",
     "pause",
+    "paused_for_long",
     "paused_queues",
     "pauses",
     "read",
@@ -130,6 +131,19 @@ class Controls(NamedTuple):
     worker's start."""
     stops: frozenset[str]
     """The ids of jobs to be stopped, on whatever connection they are."""
+
+
+def paused_for_long(seconds: float) -> list[Pause]:
+    """Return the pauses in force that began more than `seconds` ago."""
+    before = UtcNow() - timedelta(seconds=seconds)
+    old = set(_paused().filter(updated_at__lt=before).values_list("scope", flat=True))
+    return [each for each in pauses() if _scope_of(each) in old]
+
+
+def _scope_of(pause: Pause) -> str:
+    if pause.connection == EVERY_QUEUE:
+        return f"{_PAUSE}{EVERY_QUEUE}"
+    return f"{_PAUSE}{pause.connection}:{pause.queue}"
 
 
 def read(connection: str) -> Controls:

@@ -431,5 +431,24 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="Incident",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("key", models.CharField(max_length=200, unique=True)),
+                ("text", models.TextField(default="")),
+                ("begun_at", models.DateTimeField()),
+                ("seen_at", models.DateTimeField()),
+                ("said_at", models.DateTimeField(null=True)),
+                ("taken_until", models.DateTimeField(null=True)),
+                ("taken_by", models.CharField(default="", max_length=36)),
+            ],
+            options={
+                "verbose_name": "incident",
+                "verbose_name_plural": "incidents",
+                "db_table": "djqueue_incidents",
+                "default_permissions": (),
+            },
+        ),
         migrations.RunPython(tune, migrations.RunPython.noop, atomic=False),
     ]

@@ -34,6 +34,7 @@ EXACT = {
     "Key": ("key", "connection", "queue"),
     "Debounced": ("key",),
     "JobResult": ("connection", "queue"),
+    "Incident": ("key",),
     "Minute": ("connection", "queue", "name"),
 }
 """Columns that MySQL and MariaDB are to compare letter by letter: by themselves they take two names

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from djqueue.indexes import IndexOfValues, PartialIndex
 from djqueue.models.batches import JobBatch
 from djqueue.models.controls import Control, Overview
+from djqueue.models.incidents import Incident
 from djqueue.models.keys import Debounced, Key
 from djqueue.models.minutes import Minute
 from djqueue.models.results import JobResult
@@ -21,6 +22,7 @@ __all__ = [
     "Control",
     "Debounced",
     "FailedJob",
+    "Incident",
     "JobBatch",
     "JobResult",
     "Key",

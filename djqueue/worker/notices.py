@@ -23,6 +23,7 @@ from djqueue.finish.notices import (
     Succeeded,
 )
 from djqueue.limits.store import store
+from djqueue.notify import watch
 from djqueue.operations import pruning
 from djqueue.operations.payload_pruning import prune_payloads
 from djqueue.payload import store as payload_store
@@ -60,7 +61,12 @@ class LookAfterBatches:
     """Remove waiting members of cancelled batches."""
 
 
-Upkeep = RemovePayloads | FreeSlots | Prune | ReplayOutbox | LookAfterBatches
+@dataclass(frozen=True)
+class Notify:
+    """Look for what is wrong, and say it to those in ``NOTIFY``."""
+
+
+Upkeep = RemovePayloads | FreeSlots | Prune | ReplayOutbox | LookAfterBatches | Notify
 Notice = Announcement | WorkerStarted | WorkerStopping | Upkeep
 
 
@@ -78,6 +84,8 @@ def carry_out(upkeep: Upkeep) -> None:
             outbox.replay()
         elif isinstance(upkeep, LookAfterBatches):
             batch_upkeep.look_after()
+        elif isinstance(upkeep, Notify):
+            watch.look()
         else:
             pruning.prune()
             prune_payloads()
@@ -90,6 +98,7 @@ _FAILED: dict[type, str] = {
     FreeSlots: "Slots of limits could not be given back; they come back by themselves: %s",
     Prune: "Pruning failed: %s",
     LookAfterBatches: "Members of cancelled batches could not be removed: %s",
+    Notify: "What is wrong could not be looked for: %s",
     ReplayOutbox: "What is due in the outbox could not be moved to its store: %s",
 }
 
@@ -122,3 +131,5 @@ def what_it_is(notice: Notice) -> str:
             return "The outbox"
         case LookAfterBatches():
             return "The upkeep of batches"
+        case Notify():
+            return "A receiver in DJQUEUE['NOTIFY']"

@@ -33,6 +33,8 @@ class Timer(enum.Enum):
     """Renew the row by which operators see the worker."""
     PRUNE = enum.auto()
     WRITE_STATISTICS = enum.auto()
+    NOTIFY = enum.auto()
+    """Have a child look for what is wrong, and say it."""
     WATCH = enum.auto()
     """Look at what runs."""
     SAMPLE_MEMORY = enum.auto()
@@ -69,6 +71,7 @@ class Schedule:
                 Timer.MAX_TIME: now + options.max_time if options.max_time else NEVER,
                 Timer.RECOVER: now + recover_after,
                 Timer.PRUNE: now + random.uniform(60, 300),
+                Timer.NOTIFY: now + random.uniform(1, 10),
                 Timer.WRITE_STATISTICS: now + random.uniform(5, 60),
             }
         )

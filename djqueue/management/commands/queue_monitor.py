@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.management.base import OVER, QueueCommand
+from djqueue.conf import settings
+from djqueue.management.base import OVER, QueueCommand, printable_error
 from djqueue.management.options import add_json, duration
 from djqueue.management.queue_names import unknown_queue
+from djqueue.notify import watch
 from djqueue.operations.describe import describe_queue
 from djqueue.operations.status import monitor
 from djqueue.operations.words import number_of, span
@@ -29,16 +31,26 @@ class Command(QueueCommand):
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("queues", help="as in redis:default,database:mail")
+        parser.add_argument(
+            "queues", nargs="?", default="", help="as in redis:default,database:mail"
+        )
         parser.add_argument(
             "--max", type=int, default=1000, help="alert when this many jobs wait (default: 1000)"
         )
         parser.add_argument(
             "--max-age", type=duration, help="alert when one has waited this long: 300, 5m"
         )
+        parser.add_argument(
+            "--notify",
+            action="store_true",
+            help="look for all that is wrong, and say what is new to those in the setting NOTIFY",
+        )
         add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["notify"]:
+            self._notify(options)
+            return
         targets = [each for each in options["queues"].split(",") if each]
         if not targets:
             raise self.usage("Name the queues to look at, as in redis:default,database:mail.")
@@ -56,6 +68,17 @@ class Command(QueueCommand):
         over = [each for each in found if each.over]
         if over:
             raise CommandError("\n".join(map(_alert, over)), returncode=OVER)
+
+    def _notify(self, options: dict[str, Any]) -> None:
+        if not settings().notify.receivers:
+            raise self.usage('DJQUEUE["NOTIFY"] names no one, so there is no one to notify.')
+        found = watch.look(elected=True)
+        for each in found:
+            if options["json"]:
+                self.json(each._asdict())
+        if found:
+            texts = [printable_error(each.text) for each in found]
+            raise CommandError("\n".join(texts), returncode=OVER)
 
 
 def _row(busy: Busy) -> tuple[object, ...]:

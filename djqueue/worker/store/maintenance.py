@@ -18,9 +18,10 @@ from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
 from djqueue.finish import deaths as postmortem
+from djqueue.notify import watch
 from djqueue.runner.outcome import Outcome
 from djqueue.runner.rules import Rules
-from djqueue.worker.notices import LookAfterBatches, Prune, ReplayOutbox, Upkeep
+from djqueue.worker.notices import LookAfterBatches, Notify, Prune, ReplayOutbox, Upkeep
 from djqueue.worker.schedule import NEVER, Timer
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ class Done(NamedTuple):
     facts: Sequence[Fact] = ()
 
 
+_NEVER = Done(NEVER)
+
+
 class Maintenance:
     """One worker's share of it. The last known controls hold while their database is away."""
 
@@ -97,6 +101,7 @@ class Maintenance:
         self._connection = options.connection
         self._queues = options.queues
         self._rules = rules
+        self._notifies = bool(settings().notify.receivers)
         self._paused: set[str] = set()
         self._generation: int | None = None
 
@@ -123,6 +128,8 @@ class Maintenance:
                 return self._replay_elsewhere(now, accepting)
             case Timer.BATCHES:
                 return self._look_after_batches(now, accepting)
+            case Timer.NOTIFY:
+                return Done(now + watch.EVERY, [ForChild(Notify())]) if self._notifies else _NEVER
             case Timer.WRITE_STATISTICS:
                 return Done(self._store.write_statistics())
         return Done(now + PRUNE_EVERY, [ForChild(Prune())])
