@@ -162,7 +162,6 @@ def test_what_is_no_dict_is_a_problem_and_no_traceback(raw):
 @pytest.mark.parametrize(
     "raw",
     [
-        {"NOTIFY": ["shop.alerts"]},
         {"CLOSURE_KEYS": ["hush"]},
         {"COMMANDS": ["send_reports"]},
     ],

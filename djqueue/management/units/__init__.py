@@ -1,0 +1,1 @@
+"""Units that run workers: for supervisor, systemd, Docker and Kubernetes."""
