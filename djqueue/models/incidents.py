@@ -14,6 +14,7 @@ class Incident(models.Model):
 
     WATCH = "watch"
 
+    id = models.BigAutoField(primary_key=True)
     key = models.CharField(max_length=200, unique=True)
     """Equal as long as it is the same incident: ``waits:<connection>:<queue>`` and the like."""
     text = models.TextField(default="")
