@@ -94,8 +94,8 @@ class FailedJobAdmin(OperatorAdmin):
     # What is searched is up to `search`; Django wants to see a name here to draw the box.
     search_fields = ("name",)
     search_help_text = _(
-        "Id, or a part of it · job:shop.SendMail · queue:mail · exc:TimeoutError · a part of the"
-        " message"
+        "Id, or a part of it · job:shop.SendMail · queue:mail · exc:TimeoutError · batch:ID ·"
+        " a part of the message"
     )
     ordering = ("-id",)
     actions = ("retry_jobs", "forget_jobs")

@@ -76,12 +76,12 @@ class WorkerAdmin(ReadOnlyAdmin):
         """Return its queues in the order in which it asks them."""
         return _queues(row)
 
-    @column(_("life"))
+    @column(_("status"))
     def life(self, row: Any) -> SafeString:
         """Return whether it is alive, which it is while its lease lasts."""
         return _life(row)
 
-    @column(_("doing"))
+    @column(_("activity"))
     def doing(self, row: Any) -> SafeString | str:
         """Return whether it is idle or busy; for a lost worker, the jobs that it left behind."""
         return _doing(row)
@@ -100,9 +100,9 @@ class WorkerAdmin(ReadOnlyAdmin):
                 (_("Queues"), _queues(row)),
                 (_("Host"), text.one_line(row.hostname)),
                 (_("Process"), row.pid),
-                (_("Doing"), _doing(row)),
+                (_("Activity"), _doing(row)),
                 (_("Started"), moment(row.started_at, row.now, full=True)),
-                (_("Its lease lasts until"), moment(row.alive_until, row.now, full=True)),
+                (_("Lease ends"), moment(row.alive_until, row.now, full=True)),
             ],
         }
 
@@ -115,7 +115,7 @@ def _life(row: Any) -> SafeString:
     silent = since(row.alive_until, row.now)
     if silent <= 0:
         return pill("alive", gettext("Alive"))
-    text = gettext("Lost · lease over for %(span)s") % {"span": span(silent)}
+    text = gettext("Lost · lease expired %(span)s ago") % {"span": span(silent)}
     return pill("lost", text)
 
 

@@ -21,6 +21,7 @@ from tests.admin.support import FAILED, act, client, exists, failed, logged, pre
 pytestmark = pytest.mark.django_db
 
 ALL = ("retry_failedjob", "delete_failedjob")
+BATCH = "01a213e8-0000-7000-8000-00000000beef"
 
 
 def _names(**query: str) -> list[str]:
@@ -68,11 +69,13 @@ def test_filters():
         ("exc:*Error", ["shop.Mail"]),
         ("refused", ["shop.Mail"]),
         ("job:Pdf", ["shop.Pdf"]),
+        (f"batch:{BATCH}", ["shop.Pdf"]),
+        ("batch:another", []),
     ],
 )
 def test_search(search, found):
     failed("shop.Mail", exception_class="OSError", exception_message="Connection refused")
-    failed("shop.Pdf")
+    failed("shop.Pdf", batch_id=BATCH)
     assert _names(q=search) == found
 
 

@@ -222,7 +222,7 @@ def test_workers_are_alive_or_lost_idle_or_busy():
     reserve(waiting(), busy)
     reserve(waiting(), lost)
     page = client().get(WORKERS).content.decode()
-    for text in ("Alive", "Busy · 1 job", "Idle", "Lost · lease over for 3 h", "held 1 job"):
+    for text in ("Alive", "Busy · 1 job", "Idle", "Lost · lease expired 3 h ago", "held 1 job"):
         assert text in page
     assert "high, default" in page
     assert "4211" in _page(busy)

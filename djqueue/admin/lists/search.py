@@ -28,7 +28,8 @@ LONGEST = 200
 
 def condition(text: str, free: str = "name", *, exceptions: bool = False) -> Q:
     """Return the condition that all words of a search make. Words without a qualifier are looked
-    for in ids, in names and in the column `free`; with `exceptions` ``exc:`` is a qualifier too.
+    for in ids, in names and in the column `free`; with `exceptions` ``exc:`` and ``batch:`` are
+    qualifiers too.
     """
     words = _words(text)[:MOST_WORDS] if len(text) <= LONGEST and "\0" not in text else None
     if words is None:
@@ -52,6 +53,8 @@ def _word(word: str, free: str, *, exceptions: bool) -> Q:
             return Q(queue=value)
         if qualifier == "exc" and exceptions:
             return _named("exception_class", value)
+        if qualifier == "batch" and exceptions:
+            return Q(batch_id=value.casefold())
         if qualifier == "id":
             return _id(value)
     if _is_id(word):  # nothing else is meant, and an id has an index
