@@ -16,6 +16,7 @@ from django.utils import timezone
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.database import DatabaseDriver
 from djqueue.models import FailedJob, QueuedJob
+from djqueue.payload.payload import decode
 from tests.admin.support import FAILED, act, client, exists, failed, logged, press, said, text_of
 
 pytestmark = pytest.mark.django_db
@@ -113,7 +114,8 @@ def test_a_retried_job_is_in_its_queue_again():
         "Retried 1 job. It is back in its queue, and its attempts are counted from the beginning."
     ]
     job = QueuedJob.objects.get()
-    assert (job.uuid, job.queue, job.attempts, job.payload) == (row.uuid, "mail", 0, row.payload)
+    assert (job.uuid, job.queue, job.attempts) == (row.uuid, "mail", 0)
+    assert decode(job.payload) == decode(row.payload)
 
 
 def test_of_two_operators_who_retry_the_same_job_one_does():
