@@ -23,9 +23,9 @@ from djqueue.composition.pushing import push
 from djqueue.conf import settings
 from djqueue.drivers import make_driver, parking, unique_keys
 from djqueue.drivers.base import Change, State
+from djqueue.drivers.guard.ends import write_ends
 from djqueue.drivers.waiting import WithParked
 from djqueue.errors import Unsupported
-from djqueue.finish.claims import is_first
 from djqueue.jobs import registry
 from djqueue.payload.links import LINKS_MARK, links_of, may_be_linked
 from djqueue.payload.parts import id_in
@@ -165,7 +165,8 @@ def _remove(
             gone = [text for id, text in linked.items() if id in removed]
             if gone and not together and not driver.session().guards(alias):
                 # A worker that ends one of them at this moment does not count it again.
-                gone = [text for text in gone if is_first(alias, id_in(text), text)]
+                first = write_ends(alias, {id_in(text): text for text in gone})
+                gone = [text for text in gone if id_in(text) in first]
             write_removal(alias, gone, partial(_driver, driver))
     return removed
 

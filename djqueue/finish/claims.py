@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from djqueue.drivers.guard.ends import EndRow
+from djqueue.drivers.guard.ends import write_ends
 from djqueue.payload.links import links_of
 from djqueue.runner.outcome import End
 
@@ -21,7 +21,8 @@ def claim(session: Session, alias: str, ends: Sequence[End]) -> list[End]:
     """Note in the open transaction of `alias` that jobs have ended; those that had not before."""
     if session.guards(alias):
         return [end for end in ends if session.confirm_end(end.reservation, over=True)]
-    return [end for end in ends if is_first(alias, end.id, end.reservation.payload)]
+    first = write_ends(alias, {end.id: end.reservation.payload for end in ends})
+    return [end for end in ends if end.id in first]
 
 
 def ended(session: Session, alias: str, reservations: Sequence[Reservation]) -> list[Reservation]:
@@ -34,10 +35,3 @@ def ended(session: Session, alias: str, reservations: Sequence[Reservation]) -> 
     rows = Run.objects.using(alias).filter(uuid__in=list(pushes), ended=True)
     found = {str(id) for id, push in rows.values_list("uuid", "push_id") if pushes[str(id)] == push}
     return [each for each in reservations if each.id in found]
-
-
-def is_first(alias: str, job: str, payload: str) -> bool:
-    """Note in the open transaction of `alias` that a job has ended. Return whether it had not
-    before, since its latest push.
-    """
-    return EndRow(alias, job, payload).write()

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from djqueue.payload.parts import after_sent, find_part
@@ -76,7 +77,14 @@ def needs_guard(text: str) -> bool:
 
 
 def links_of(text: str) -> Links:
-    """Return the links of a payload; none where it is damaged."""
+    """Return the links of a payload; none where it is damaged. What follows from an end asks for
+    them again and again: those of the latest short payloads are kept.
+    """
+    return _read(text) if len(text) <= _SHORT else _read.__wrapped__(text)
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> Links:
     part = find_part(text, "links")
     if part is None:
         return NO_LINKS
@@ -113,6 +121,8 @@ def _key(value: object) -> str:
 
 
 _MOST_STEPS = 1 << 31
+_SHORT = 4096
+"""Characters of the longest payload whose links are kept in memory."""
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
 

@@ -1,12 +1,12 @@
-"""The row of a job that has ended, for stores that keep no guard rows.
+"""The rows of jobs that have ended, for stores that keep no guard rows.
 
-It belongs to one push of the job: a retry takes it over.
+Each belongs to one push of its job: a retry takes it over.
 """
 
 from __future__ import annotations
 
 import uuid as uuids
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 
@@ -14,6 +14,8 @@ from djqueue.databases.now import UtcNow
 from djqueue.payload.links import links_of, may_be_linked
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.db.models import QuerySet
 
     from djqueue.models import Run
@@ -38,19 +40,25 @@ class EndRow:
         """Note in the open transaction that the job has ended. Return False if that is noted
         already. Waits for a transaction that notes it at the same time.
         """
-        from djqueue.models import Run
-
-        values = {"ended": True, "push_id": self._push, "updated_at": UtcNow()}
         if not self._rows.exists():
             try:
                 with transaction.atomic(using=self._alias):
-                    Run.objects.using(self._alias).create(uuid=self._id, **values)
+                    self.as_row().save(using=self._alias, force_insert=True)
             except IntegrityError:
                 pass  # it has been written this moment
             else:
                 self._is_new = True
                 return True
-        return self._rows.exclude(push_id=self._push, ended=True).update(**values) == 1
+        return self._rows.exclude(push_id=self._push, ended=True).update(**self._values()) == 1
+
+    def as_row(self) -> Run:
+        """Return the row, which is not stored."""
+        from djqueue.models import Run
+
+        return Run(uuid=self._id, **self._values())
+
+    def _values(self) -> dict[str, Any]:
+        return {"ended": True, "push_id": self._push, "updated_at": UtcNow()}
 
     def take_back(self) -> None:
         """Undo what `write` has done in the same transaction: the job has not ended."""
@@ -62,6 +70,25 @@ class EndRow:
     def exists(self) -> bool:
         """Return whether it is noted that the job has ended."""
         return self._rows.filter(push_id=self._push, ended=True).exists()
+
+
+def write_ends(alias: str, payloads: Mapping[str, str]) -> set[str]:
+    """Do as `EndRow.write` for many jobs, whose payloads are given by their ids. Return the ids of
+    those whose end was not noted before.
+    """
+    from djqueue.models import Run
+
+    rows = Run.objects.using(alias)
+    ids = sorted(payloads)  # the order in which the rows are locked
+    known = set(map(str, rows.filter(pk__in=ids).values_list("pk", flat=True)))
+    new = [EndRow(alias, id, payloads[id]) for id in ids if id not in known]
+    try:
+        with transaction.atomic(using=alias):
+            rows.bulk_create(each.as_row() for each in new)
+    except IntegrityError:
+        known.update(ids)  # one of them has been written this moment
+    again = [id for id in ids if id in known and EndRow(alias, id, payloads[id]).write()]
+    return {id for id in ids if id not in known}.union(again)
 
 
 class CommittedRow(EndRow):

@@ -214,13 +214,17 @@ class _Moves:
         return moved
 
     def _outgoing(self, job: StoredJob) -> OutgoingJob:
-        to, push, text = self._to, new_push_id(), job.payload
+        to, push, text, batch = self._to, new_push_id(), job.payload, ""
         if may_be_linked(text):
-            text = with_links(text, links_of(text)._replace(push=push))
+            links = links_of(text)
+            text = with_links(text, links._replace(push=push))
+            batch = "" if links.retried else links.batch
         delay = _delay(job) if to.delay is None else max(to.delay, 0.0)
         priority = job.priority if to.priority is None else to.priority
         queue = to.queue or job.queue
-        return OutgoingJob(job.id, queue, job.name, text, delay, priority, push_id=push)
+        return OutgoingJob(
+            job.id, queue, job.name, text, delay, priority, push_id=push, batch=batch
+        )
 
     def _rename(self, ids: Sequence[str]) -> None:
         """Let the rows beside the jobs say where these are."""
