@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.db import connections
+
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
@@ -82,6 +84,8 @@ def is_pruned(key: str) -> bool:
 
     kind, _, place = key.partition(":")
     alias, _, row = place.rpartition(":")
+    if kind == "worker" and alias not in connections:
+        return True  # the alias has another name now
     return kind == "worker" and not Worker.objects.using(alias).filter(pk=row).exists()
 
 
@@ -96,7 +100,7 @@ def _long_waits(seen: Report) -> Iterator[Found]:
                 f"{span(one.oldest)}: {reads}. Start one: python manage.py queue_work "
                 f"{one.connection} --queue {one.queue}"
             )
-            yield Found(f"waits:{place}", text)
+            yield Found(f"waits:{place}"[:200], text)
 
 
 def _failures() -> Iterator[Found]:

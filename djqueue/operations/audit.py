@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def record(
         verb,
         changed,
         kept,
-        one_line(where) or "id",
+        one_line(masked_text(where)) or "id",
         named or "ids not known",
         more,
     )

@@ -100,7 +100,9 @@ class Taken(NamedTuple):
 def _columns(what: str, bucket: int) -> Iterable[str]:
     if what == _WAIT:
         return (f"wait_{bucket}",)
-    column = _COLUMNS[what]
+    column = _COLUMNS.get(what)
+    if column is None:  # an operator stopped it: that says nothing of the job
+        return ()
     return (column, f"runtime_{bucket}") if column == "done" else (column,)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from django.db import connections
+from django.db import connections, transaction
 
 from djqueue.databases.sql import run
+from djqueue.drivers.slices import slices
 from djqueue.statistics.histogram import COUNTS
 
 if TYPE_CHECKING:
@@ -29,15 +30,16 @@ def write(alias: str, connection: str, counts: Sequence[Counts], now: float) -> 
     where it is unknown whether it was carried out.
     """
     database = connections[alias]
-    for start in range(0, len(counts), SLICE):
-        values: list[str] = []
-        params: list[str] = []
-        for span in SPANS:
-            at = int(now) // span * span if span else 0
-            for queue, name, numbers in counts[start : start + SLICE]:
-                values.append(f"({span}, {at}, %s, %s, %s, {', '.join(map(str, numbers))})")
-                params += (connection, queue, name)
-        run(database, _statement(database, ", ".join(values)), params)
+    with transaction.atomic(using=alias):
+        for some in slices(counts, SLICE):
+            values: list[str] = []
+            params: list[str] = []
+            for span in SPANS:
+                at = int(now) // span * span if span else 0
+                for queue, name, numbers in some:
+                    values.append(f"({span}, {at}, %s, %s, %s, {', '.join(map(str, numbers))})")
+                    params += (connection, queue, name)
+            run(database, _statement(database, ", ".join(values)), params)
 
 
 def _statement(database: BaseDatabaseWrapper, values: str) -> str:

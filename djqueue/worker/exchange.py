@@ -10,6 +10,7 @@ from djqueue.composition.finishing import finish_for
 from djqueue.databases.errors import is_refusal
 from djqueue.drivers.base import REMOVE, Answer, Exchange, Reservation, Settlement, Verdict
 from djqueue.errors import QueueUnavailable
+from djqueue.finish.deaths import NEVER_BEGUN
 from djqueue.finish.followed import NotRecordedError
 from djqueue.runner.outcome import End
 from djqueue.worker.schedule import NEVER
@@ -247,6 +248,12 @@ class Exchanger:
         self.begun -= len(reservations)
         self.finish.give_back(reservations)
         self._flush_soon()
+
+    def stopped(self, reservations: Iterable[Reservation]) -> list[End]:
+        """Return the ends of jobs that an operator stopped before they were begun."""
+        ends = [End(each, NEVER_BEGUN) for each in reservations]
+        self.begun -= len(ends)
+        return ends
 
     def take_in(self, reservations: list[Reservation]) -> None:
         """Give back the jobs that the store holds for this worker because of answers that never

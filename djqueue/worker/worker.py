@@ -17,7 +17,6 @@ from djqueue.conf import settings
 from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
-from djqueue.finish.deaths import NEVER_BEGUN
 from djqueue.finish.notices import after, notices_of
 from djqueue.jobs import registry
 from djqueue.runner.outcome import End
@@ -185,7 +184,7 @@ class Worker:
                     self.stop(StopReason.RESTART)
                 case maintenance.StopRequested(ids):
                     self._apply(self.children.stop(ids), clock.now())
-                    self._ended([End(job, NEVER_BEGUN) for job in self.buffer.take(ids)])
+                    self._ended(self.exchanger.stopped(self.buffer.take(ids)))
                 case maintenance.JobsMayWait():
                     self.exchanger.look_now()
                 case maintenance.Recovered(job, outcome):

@@ -149,6 +149,15 @@ def test_a_pause_says_for_how_long_why_and_by_whom():
     assert "Resume" not in html  # this account may not
 
 
+def test_secrets_in_the_reason_of_a_pause_are_masked(caplog):
+    with caplog.at_level("INFO", "djqueue.audit"):
+        span = {"reason": "password=hunter2", "span": "900"}
+        client("pause_queue").post(f"{OVERVIEW}pause/", span)
+    assert [pause.reason for pause in controls.pauses()] == ["password=hunter2"]
+    assert "hunter2" not in page().content.decode()
+    assert "hunter2" not in caplog.text
+
+
 def test_a_queue_is_paused_and_resumed():
     waiting(queue="mail")
     browser = client("pause_queue")

@@ -8,7 +8,7 @@ from threading import Barrier, Event, Thread
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from djqueue import Job, batch, chain, current_job, dispatch_many, find, job, queues
 from djqueue.databases.now import UtcNow
@@ -118,6 +118,22 @@ def test_one_that_was_taken_is_not_replaced(save, ran):
     assert second.id != first.id
     assert work(delayed=True) == 2
     assert ran == ["a", "b"]
+
+
+def test_a_move_whose_answer_is_lost_is_not_repeated_at_once(save, monkeypatch):
+    """It may have been committed, and the job may have run."""
+    save.dispatch("a")
+    Outbox.objects.update(due_at=UtcNow())
+    with monkeypatch.context() as patched:
+
+        def lost(*arguments):
+            raise OperationalError("the connection broke")
+
+        patched.setattr(outbox.outbox_rows, "give_up", lost)
+        assert outbox.replay() == 0
+    assert not QueuedJob.objects.exists()
+    assert outbox.replay() == 0, "it is held for a while"
+    assert Outbox.objects.get().taken_until is not None
 
 
 def test_options_of_the_last_one_count(save):

@@ -11,7 +11,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
 from djqueue.models import Minute
 from djqueue.operations.pruning import prune
-from djqueue.runner.decision import DONE, FAIL, RETURNED, Action, Decision, Ending
+from djqueue.runner.decision import CANCEL, DONE, FAIL, RETURNED, Action, Decision, Ending
 from djqueue.runner.outcome import End, Outcome
 from djqueue.statistics import reading
 from djqueue.statistics.histogram import BOUNDS, COUNTS, times
@@ -41,6 +41,9 @@ def done(seconds=0.0):
 
 FAILED = Outcome(Ending.RAISED, FAIL)
 RELEASED = Outcome(Ending.RAISED, Decision(Action.RETRY, 5))
+
+
+STOPPED = Outcome(Ending.CANCELLED, CANCEL)
 
 
 def counted(tally):
@@ -158,6 +161,16 @@ def test_counts_are_kept_only_where_they_were_certainly_not_written(error, kept)
     statistics.add([end(done())])
     statistics.write()
     assert bool(statistics._tally.take().counts) is kept
+
+
+def test_whatever_becomes_of_a_job_can_be_written():
+    """A job that an operator stopped counts as nothing."""
+    tally = Tally()
+    tally.add([end(Outcome(Ending.RAISED, Decision(action))) for action in Action], NOW)
+    tally.add([end(STOPPED, queue="stopped", attempt=2)], NOW)
+    found = counted(tally)
+    assert found["default", "shop.Pack"].items() >= {"done": 1, "failed": 1, "released": 2}.items()
+    assert found["stopped", "shop.Pack"] == {}
 
 
 @pytest.mark.usefixtures("ledger")

@@ -11,7 +11,7 @@ from djqueue.conf import settings as current
 from djqueue.drivers import clock, make_driver
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
-from djqueue.runner.decision import DONE, RETURNED
+from djqueue.runner.decision import DONE, RETURNED, Ending
 from djqueue.runner.outcome import End, Outcome
 from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.page import Running
@@ -40,6 +40,13 @@ def test_what_was_stored_is_known_before_that_nothing_is_there(exchanger):
     facts = exchanger.step(clock.now(), 1, ["default"], busy=False)
     assert facts == [Got([]), Stored([End(JOB, SUCCESS)]), NothingThere()]
     assert list(map(type, facts)) == [Got, Stored, NothingThere]
+
+
+def test_jobs_that_were_stopped_before_they_began_leave_room_for_others(exchanger):
+    exchanger.begun = 3
+    (end,) = exchanger.stopped([JOB])
+    assert end.outcome.ending is Ending.CANCELLED
+    assert exchanger.begun == 2
 
 
 class Refusing(Empty):

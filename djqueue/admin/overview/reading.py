@@ -139,7 +139,9 @@ def look(site: str, user: User) -> Overview:
     sees_failed = user.has_perm("djqueue.view_failedjob")  # type: ignore[union-attr]
     failed = _failures(site) if sees_failed and settings().failed_jobs else _NO_FAILURES
     late = parked.parked()
-    pauses = controls.pauses()
+    pauses = [
+        each._replace(reason=text.one_line(masked_text(each.reason))) for each in controls.pauses()
+    ]
     groups = [_group(each, site, now) for each in failed.groups]
     return Overview(
         at=now,

@@ -21,10 +21,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import DataError, transaction
+from django.db import DatabaseError, DataError, transaction
 
 from djqueue.composition import failures
 from djqueue.conf import ConnectionSettings, Settings, settings
+from djqueue.databases.errors import may_have_committed
 from djqueue.databases.holding import new_holder
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.connections import driver_of, queues
@@ -33,7 +34,7 @@ from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.dispatch.outbox.rows import AGAIN, GRACE, HOLD, Taken
 from djqueue.drivers import driver_class, unique_keys
 from djqueue.drivers.base import Reservation, RunHere
-from djqueue.errors import QueueError
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.finish import failed
 from djqueue.jobs import registry
 from djqueue.runner.outcome import ErrorReport
@@ -119,11 +120,10 @@ def alias_for(connection: str, aliases: Sequence[str]) -> str | None:
 
 def late(own: str) -> bool:
     """Return whether jobs for other connections than `own` are overdue: no worker took them."""
-    missed = UtcNow() - timedelta(seconds=GRACE)
-    return any(
-        outbox_rows.table(alias).filter(due_at__lte=missed).exclude(connection=own).exists()
-        for alias in settings().databases
-    )
+    known = settings()
+    others = [name for name in known.connections if name != own]  # one look into the index for each
+    missed = {"connection__in": others, "due_at__lte": UtcNow() - timedelta(seconds=GRACE)}
+    return any(outbox_rows.table(alias).filter(**missed).exists() for alias in known.databases)
 
 
 class Written:
@@ -240,8 +240,11 @@ def move(
     refused jobs become failed jobs, unique jobs whose keys others have are dropped, and the other
     rows are free again. With the error `RunHere` the others stay held.
     """
-    if driver.shares_transaction_with(alias) and _move_together(alias, by, taken, driver):
-        return Pushed(frozenset(each.job.id for each in taken))
+    try:
+        if driver.shares_transaction_with(alias) and _move_together(alias, by, taken, driver):
+            return Pushed(frozenset(each.job.id for each in taken))
+    except QueueUnavailable as error:
+        return Pushed(error=error)  # the rows are gone, or held for `HOLD` seconds
     moved = push(driver, [each.job for each in taken], PATIENCE)
     outbox_rows.gone(alias, by, moved.stored)
     if moved.refused:
@@ -257,7 +260,7 @@ def move(
 def _move_together(alias: str, by: str, taken: Sequence[Taken], driver: Driver) -> bool:
     """Move jobs to their store in the transaction that deletes their rows, so that none runs twice
     where this process dies in between. Return False, having changed nothing, if that cannot be done
-    for all of them.
+    for all of them. Raises `QueueUnavailable` if the answer to the commit is lost.
     """
     if any(each.job.unique is not None for each in taken):
         return False
@@ -265,7 +268,9 @@ def _move_together(alias: str, by: str, taken: Sequence[Taken], driver: Driver) 
         with transaction.atomic(using=alias):
             mine = outbox_rows.give_up(alias, by, [each.job.id for each in taken])
             driver.push([each.job for each in taken if each.job.id in mine])
-    except Exception:  # noqa: BLE001 - `push` meets it again, and finds out which job it is about
+    except Exception as error:  # `push` meets it again, and finds out which job it is about
+        if isinstance(error, DatabaseError) and may_have_committed(error):
+            raise QueueUnavailable(str(error), ambiguous=True) from error
         return False
     return True
 
