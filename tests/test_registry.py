@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 
 import pytest
 
 from djqueue.errors import UnknownJob
+from djqueue.jobs.definition.options import Options
 from djqueue.jobs.registry import Registry
 
 
@@ -17,6 +18,7 @@ class Spec:
     name: str
     job_class: type
     aliases: tuple[str, ...] = ()
+    options: Options = field(default_factory=Options)
 
 
 @pytest.fixture

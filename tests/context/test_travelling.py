@@ -324,12 +324,12 @@ def test_a_context_of_another_kind_is_a_damaged_payload():
 
 
 def test_a_retry_with_a_limit_in_time_keeps_the_place_of_the_context():
-    from djqueue.operations.retrying import _with_retry_until
+    from djqueue.operations.retrying import with_retry_until
 
     kept = {"values": {"a": 1}}
     text = encode(HEAD, "1", 1.0, {}, encode_more(context=kept, retry_until=time.time()))
-    assert json.loads(context_text(_with_retry_until(text, 5.0))) == kept
-    assert decode(_with_retry_until(text, 5.0)).retry_until == 5.0
+    assert json.loads(context_text(with_retry_until(text, 5.0))) == kept
+    assert decode(with_retry_until(text, 5.0)).retry_until == 5.0
 
 
 def test_it_can_be_imported_before_django_is_set_up():
