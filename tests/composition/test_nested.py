@@ -161,6 +161,19 @@ def test_cancelling_the_outer_batch_cancels_the_inner_one(ran):
     assert nothing_is_left()
 
 
+def test_cancelling_a_batch_removes_members_that_begin_with_a_batch(ran, monkeypatch):
+    monkeypatch.setattr(turns, "FIRST", 1)
+    members = [number(0), chain([some(1, 2), number(3)]), chain([some(4), number(5)])]
+    chain([batch(members), number(6)]).dispatch()
+    (outer,) = JobBatch.objects.filter(outer=None)
+    outer.cancel()
+    work()
+    assert [row.pending_jobs for row in JobBatch.objects.all()] == [0, 0, 0]
+    assert all(row.finished for row in JobBatch.objects.all())
+    assert ran == []
+    assert nothing_is_left()
+
+
 def test_a_batch_whose_turn_never_comes_calls_for_nothing(ran, monkeypatch):
     wishes = {name: jobs.notes.bind(name) for name in ("on_finish", "on_failure", "on_success")}
     row = batch([chain([number(1), some(2, 3, **wishes)])]).dispatch()

@@ -152,7 +152,7 @@ class Members:
 
     def _write(self, alias: str, some: Slice, batches: Sequence[BatchStep]) -> None:
         """Write members that wait for the turn of their batch."""
-        rows = [waiting_batch(each, MEMBER) for each in batches]
+        rows = [waiting_batch(each, MEMBER, self._batch) for each in batches]
         rows += [Waiting(name, job, MEMBER) for name, jobs in some.jobs.items() for job in jobs]
         steps.write(alias, self._batch, rows)
 

@@ -97,9 +97,10 @@ def _waiting(step: Step, position: int) -> Waiting:
     return Waiting(step.plan.connection, step.outgoing, position)
 
 
-def waiting_batch(step: BatchStep, position: int) -> Waiting:
-    """Return the row that stands for a batch until its turn."""
-    return Waiting("", OutgoingJob(step.id, "", step.batch.name or "batch", "{}"), position)
+def waiting_batch(step: BatchStep, position: int, outer: str = "") -> Waiting:
+    """Return the row that stands for a batch until its turn, as a member of the batch `outer`."""
+    job = OutgoingJob(step.id, "", step.batch.name or "batch", "{}", batch=outer)
+    return Waiting("", job, position)
 
 
 class Beginning:
