@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import Driver, Inspector, StoredJob
 
-__all__ = ["change", "clear", "inspector_of", "remove_stored", "remove_waiting", "write_removal"]
+__all__ = ["change", "clear", "inspector_of", "remove_member", "remove_stored", "remove_waiting"]
+__all__ += ["write_removal"]
 
 PAGE = 500
 
@@ -180,6 +181,24 @@ def remove_waiting(driver: Driver, job: StoredJob) -> bool:
         if not parking.remove([job.id], driver.settings.name):
             return False
         write_removal(alias, list(_linked([job]).values()), partial(_driver, driver))
+    return True
+
+
+def remove_member(alias: str, id: str, driver_of: Callable[[str], Driver]) -> bool:
+    """Remove a member that waits for the turn of its batch, or the first step of one that is a
+    chain. Return whether there was one.
+    """
+    row = steps.find_member(alias, id)
+    if row is None:
+        return False
+    batch = str(row.chain)
+    with transaction.atomic(using=alias):
+        counting.lock(alias, batch)  # before the member, as at the turn of the batch
+        if not steps.take_member(alias, row):
+            return False
+        if steps.is_batch(row):
+            steps.give_up_batches(alias, [id])
+        write_removal(alias, [row.payload], driver_of, batch)
     return True
 
 

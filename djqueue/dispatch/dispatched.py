@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from djqueue.composition import removing
 from djqueue.composition.chains import steps
 from djqueue.conf import settings
-from djqueue.dispatch.connections import queues
+from djqueue.dispatch.connections import driver_of, queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import parking
 from djqueue.drivers.base import State, StoredJob
@@ -203,7 +203,8 @@ class DispatchedJob(Generic[R]):
 
     def _remove(self, found: _Found, connection: str) -> bool:
         if found.in_outbox:
-            if steps.give_up_with(steps.store(), [found.job.id]):
+            alias, id = steps.store(), found.job.id
+            if removing.remove_member(alias, id, driver_of) or steps.give_up_with(alias, [id]):
                 return True
             if removing.remove_waiting(queues[connection].driver, found.job):
                 return True

@@ -3,10 +3,10 @@
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from djqueue import chain, job
+from djqueue import batch, chain, job
 from djqueue.dispatch.unique.held import held
 from djqueue.jobs import registry
-from djqueue.models import FailedJob, Outbox, QueuedJob
+from djqueue.models import FailedJob, JobBatch, Outbox, QueuedJob
 from djqueue.testing import work
 from tests.admin.support import FAILED, JOBS, PARKED, client
 from tests.composition import jobs, unique_jobs
@@ -115,6 +115,15 @@ class TestParked:
         assert "Deleted 1 job." in act(browser, PARKED, row, "delete", confirmed="1")
         assert not Outbox.objects.exists()
         assert work() == 1
+
+    def test_a_member_that_waits_for_its_batch_goes_alone(self):
+        members = batch([jobs.number.bind(1), jobs.number.bind(2)])
+        chain([jobs.total.bind(), members, jobs.total.bind()]).dispatch()
+        row = Outbox.objects.order_by("position").first()
+        browser = client("delete_queuedjob")
+        assert "Deleted 1 job." in act(browser, PARKED, row, "delete", confirmed="1")
+        assert Outbox.objects.count() == 3
+        assert JobBatch.objects.get().pending_jobs == 1
 
     def test_who_may_not_is_refused(self, debounced_job):
         debounced_job.dispatch("a")

@@ -3,7 +3,7 @@
 import pytest
 from django.db import transaction
 
-from djqueue import batch, chain, queues
+from djqueue import batch, chain, find, queues
 from djqueue.composition.batches import turns, upkeep
 from djqueue.errors import InvalidJob
 from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob
@@ -181,6 +181,22 @@ def test_a_batch_whose_turn_never_comes_calls_for_nothing(ran, monkeypatch):
     work()
     assert ran == []
     assert (inner().turn, inner().finished, inner().cancelled) == ("over", True, True)
+    assert nothing_is_left()
+
+
+def test_a_member_that_waits_for_the_turn_may_be_cancelled_alone(ran):
+    members = [number(1), chain([number(2), number(3)]), chain([some(4), number(5)]), number(6)]
+    chain([number(0), batch(members), number(7)]).dispatch()
+    (outer,) = JobBatch.objects.filter(outer=None)
+    assert outer.total_jobs == 4
+    for row in Outbox.objects.filter(chain=outer.pk).order_by("pk")[:3]:
+        assert find(str(row.uuid)).cancel()
+        assert not find(str(row.uuid)).cancel()
+    outer.refresh_from_db()
+    assert (outer.pending_jobs, outer.turn) == (1, "waits")
+    work()
+    assert [values()[0], values()[-1], len(ran)] == [0, 7, 3]
+    assert all(row.finished for row in JobBatch.objects.all())
     assert nothing_is_left()
 
 

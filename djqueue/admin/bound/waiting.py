@@ -22,7 +22,7 @@ from djqueue.composition import removing
 from djqueue.composition.chains import steps
 from djqueue.conf import settings
 from djqueue.databases.now import aware
-from djqueue.dispatch.connections import queues
+from djqueue.dispatch.connections import driver_of, queues
 from djqueue.drivers import parking
 from djqueue.errors import QueueError
 from djqueue.models import Outbox
@@ -68,7 +68,9 @@ def _rows(selection: Selection) -> QuerySet[Outbox]:
 
 def _delete(alias: str, row: Outbox) -> bool:
     if row.chain is not None:
-        return steps.give_up_with(alias, [str(row.uuid)]) > 0
+        id = str(row.uuid)
+        was_member = removing.remove_member(alias, id, driver_of)
+        return was_member or steps.give_up_with(alias, [id]) > 0
     (job,) = parking.described([row])
     return removing.remove_waiting(queues[row.connection].driver, job)
 

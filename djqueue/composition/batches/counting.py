@@ -75,6 +75,13 @@ def grow(alias: str, batch: str, count: int, *, waits: bool = False) -> bool:
     )
 
 
+def lock(alias: str, batch: str) -> None:
+    """Lock the row of a batch for the rest of the transaction, by a write: on SQLite one that reads
+    first fails when another connection writes in between.
+    """
+    rows(alias).filter(pk=batch).update(depth=F("depth"))
+
+
 def keep_open(alias: str, batch: str) -> None:
     """Put off the time after which an open batch has no dispatcher."""
     rows(alias).filter(pk=batch).update(open_until=UtcNow() + timedelta(seconds=OPEN_FOR))

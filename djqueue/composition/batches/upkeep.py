@@ -18,7 +18,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, transaction
-from django.db.models import F
 
 from djqueue.composition import removing
 from djqueue.composition.batches import counting, elsewhere
@@ -221,8 +220,6 @@ def _from_outbox(alias: str, batch: str) -> Iterator[int]:
 
 
 def _lock_all(alias: str, batch: str) -> None:
-    """Let the transaction begin with a write on SQLite: one that reads first fails when another
-    connection writes in between.
-    """
+    """Let the transaction begin with a write where rows have no locks of their own."""
     if not connections[alias].features.has_select_for_update:
-        counting.rows(alias).filter(pk=batch).update(depth=F("depth"))
+        counting.lock(alias, batch)

@@ -118,6 +118,20 @@ def take_members(alias: str, batch: str, limit: int) -> list[Outbox]:
     return rows
 
 
+def find_member(alias: str, id: str) -> Outbox | None:
+    """Return the row of a member that waits for the turn of its batch."""
+    from djqueue.models import Outbox
+
+    return Outbox.objects.using(alias).filter(uuid=id, position=MEMBER).first()
+
+
+def take_member(alias: str, row: Outbox) -> bool:
+    """Remove the row of a member. Return whether it was still there."""
+    from djqueue.models import Outbox
+
+    return delete_rows(Outbox.objects.using(alias).filter(pk=row.pk)) > 0
+
+
 def is_batch(row: Outbox) -> bool:
     """Return whether a row that waits stands for a batch, whose id is its uuid."""
     return not row.connection
@@ -187,12 +201,13 @@ def give_up(alias: str, chains: Sequence[str]) -> int:
 
 def give_up_with(alias: str, ids: Sequence[str]) -> int:
     """Delete all that waits in the chains of which jobs with these ids are steps that wait. Of
-    those that run because of a failure, or for a batch, delete them alone. Return the number of
-    rows.
+    those that run because of a failure, or for a batch, delete them alone. Members of batches stay.
+    Return the number of rows.
     """
     from djqueue.models import JobBatch, Outbox
 
     rows = Outbox.objects.using(alias).filter(uuid__in=ids, chain__isnull=False)
+    rows = rows.exclude(position=MEMBER)
     groups = {str(chain) for chain in rows.values_list("chain", flat=True)}
     batches = set(JobBatch.objects.using(alias).filter(pk__in=groups).values_list("pk", flat=True))
     alone = rows.filter(Q(position=ON_FAILURE) | Q(chain__in=batches))
