@@ -71,6 +71,15 @@ def test_what_is_too_much_for_the_call_is_left_to_a_worker(ran, monkeypatch):
     assert row.upkeep_at is None
 
 
+def test_what_becomes_due_meanwhile_is_looked_after_again(monkeypatch):
+    row = batch([jobs.number.bind(1), jobs.number.bind(2)]).dispatch()
+    due(row)
+    monkeypatch.setattr(upkeep, "announce_one", lambda alias, id: upkeep.counting.cancel(alias, id))
+    upkeep.look_after()
+    assert of(row) == (2, 0, 0, True)
+    assert row.upkeep_at is None
+
+
 def test_the_first_failure_removes_the_rest(ran):
     row = batch([jobs.breaks.bind(), *(jobs.number.using(delay=60).bind(i) for i in range(3))])
     row = row.dispatch()

@@ -86,8 +86,10 @@ def cancel(batch: str) -> bool:
 
 def begin(batch: str) -> None:
     """Begin to remove the members of a batch that was cancelled. A worker does what is left."""
+    alias = steps.store()
     try:
-        _look_after(steps.store(), batch, time.monotonic() + BUDGET)
+        if _hold(alias, batch):
+            _look_after(alias, batch, time.monotonic() + BUDGET)
     except (QueueError, DatabaseError) as error:
         logger.info("Members of batch %s are left to a worker: %s", batch, error)
 
@@ -109,13 +111,22 @@ def _due(alias: str) -> QuerySet[JobBatch]:
 def _take(alias: str) -> str | None:
     """Hold a batch that is due. Return its id; None if there is none."""
     for id in _due(alias).order_by("upkeep_at").values_list("pk", flat=True)[:10]:
-        if _due(alias).filter(pk=id).update(upkeep_at=UtcNow() + timedelta(seconds=HOLD)):
+        if _hold(alias, id):
             return id
     return None
 
 
+def _hold(alias: str, batch: str) -> bool:
+    """Hold a batch if it is due. Return whether it was."""
+    until = UtcNow() + timedelta(seconds=HOLD)
+    return _due(alias).filter(pk=batch).update(upkeep_at=until) > 0
+
+
 def _let_go(alias: str, batch: str, *, is_done: bool) -> None:
-    """Say when the batch is due again: each time later, as long as members of it run."""
+    """Say when the batch is due again: each time later, as long as members of it run. One that
+    has become due since it was held stays so, because it has finished, too: it is looked at once
+    more.
+    """
     row = counting.rows(alias).filter(pk=batch).annotate(now=UtcNow()).first()
     if row is None:
         return
@@ -125,7 +136,7 @@ def _let_go(alias: str, batch: str, *, is_done: bool) -> None:
     elif row.pending_jobs and row.cancelled_at is not None:
         age = (row.now - row.cancelled_at).total_seconds()
         at = UtcNow() + timedelta(seconds=min(max(age, AGAIN), MOST))
-    counting.rows(alias).filter(pk=batch).update(upkeep_at=at)
+    counting.rows(alias).filter(pk=batch).exclude(upkeep_at__lte=UtcNow()).update(upkeep_at=at)
 
 
 def _remove(alias: str, batch: str, end: float) -> bool:
