@@ -5,12 +5,12 @@ reached their store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.composition.batches import counting
 from djqueue.composition.chains import steps
-from djqueue.composition.ended import Ended, How
+from djqueue.composition.ended import Ended, How, Turn
 from djqueue.composition.following import follow
 from djqueue.composition.pushing import push
 from djqueue.drivers import unique_keys
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
     from djqueue.models import FailedJob
 
-__all__ = ["fail_again", "restore", "restore_results", "write_failures"]
+__all__ = ["fail_again", "give_up", "restore", "restore_results", "write_failures"]
 
 
 def write_failures(
@@ -73,6 +73,36 @@ def restore_results(alias: str, rows: Sequence[FailedJob]) -> None:
             for row in gone
         ),
     )
+
+
+def give_up(alias: str, payloads: Sequence[str]) -> None:
+    """Failed jobs with these payloads were deleted: the chains end that only a retry of them could
+    have taken up again. A part of the open transaction of `alias`.
+    """
+    steps.give_up(alias, chains_of(payloads))
+    batches = set(batches_of(payloads))
+    while batches:
+        batches = _end_broken(alias, batches)
+
+
+def _end_broken(alias: str, batches: Collection[str]) -> set[str]:
+    """End the chains that broke at these batches, where no failed member is left to be retried.
+    Return the batches that these chains are members of.
+    """
+    from djqueue.models import FailedJob
+
+    failed = counting.rows(alias).filter(turn=Turn.FAILED)
+    locked = failed.filter(pk__in=batches).order_by("pk").select_for_update()
+    found = {id: (chain, outer) for id, chain, outer in locked.values_list("pk", "chain", "outer")}
+    if not found:
+        return set()
+    jobs = FailedJob.objects.using(alias).filter(batch_id__in=found).order_by()
+    inner = failed.filter(outer__in=found)
+    left = {*jobs.values_list("batch_id", flat=True), *inner.values_list("outer", flat=True)}
+    ended = found.keys() - left
+    failed.filter(pk__in=ended).update(turn=Turn.OVER)
+    steps.give_up(alias, sorted(str(found[id][0]) for id in ended))
+    return {outer for id in ended if (outer := found[id][1])}
 
 
 def fail_again(alias: str, rows: Sequence[FailedJob]) -> None:

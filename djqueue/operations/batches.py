@@ -213,18 +213,21 @@ def close(id: str) -> bool:
 
 def prune(before: datetime, state: Q = FINISHED) -> int:
     """Delete batches in `state` that were dispatched, and if they are finished finished, before a
-    moment, with the jobs that they have not called for. Return their number. Their members and
-    failed jobs stay.
+    moment, with the jobs that they have not called for, and what waits behind them in a chain.
+    Return their number. Their members and failed jobs stay.
     """
     alias = steps.store()
     old = Q(finished_at__lt=before) | Q(finished_at=None, created_at__lt=before)
     deleted = 0
-    found = list(counting.rows(alias).filter(state, old).values_list("pk", flat=True))
-    for some in slices(found, SLICE):
+    every = list(counting.rows(alias).filter(state, old).values_list("pk", flat=True))
+    for some in slices(every, SLICE):
         with transaction.atomic(using=alias):
             rows = counting.rows(alias).filter(state, old, pk__in=some)
-            ids = list(rows.select_for_update().values_list("pk", flat=True))
-            steps.give_up(alias, ids)
+            found = list(rows.select_for_update().values_list("pk", "turn", "chain"))
+            ids = [id for id, _, _ in found]
+            # The chains that go on only when such a batch has finished, or its jobs are retried.
+            ended = [str(chain) for _, turn, chain in found if turn in (Turn.RUNS, Turn.FAILED)]
+            steps.give_up(alias, [*ids, *ended])
             deleted += delete_rows(counting.rows(alias).filter(pk__in=ids))
     return deleted
 

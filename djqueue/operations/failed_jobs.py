@@ -17,14 +17,14 @@ from django.db.models.functions import Substr
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
-from djqueue.composition.chains import steps
+from djqueue.composition import failures
 from djqueue.databases import holding
 from djqueue.errors import JobNotFound
 from djqueue.finish.failed import store, table
 from djqueue.payload import packing
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id, push_id_for
-from djqueue.payload.links import LINKS_MARK, chains_of
+from djqueue.payload.links import LINKS_MARK
 from djqueue.payload.parts import BEGINNING
 from djqueue.text import short_ids as ids
 from djqueue.text.printable import one_line
@@ -264,12 +264,12 @@ def forget(
 
 
 def _delete(rows: QuerySet[FailedJob]) -> int:
-    """Delete failed jobs, and what waits behind those that are steps of chains; how many jobs."""
+    """Delete failed jobs, and what waits for a retry of them alone; how many jobs."""
     with transaction.atomic(using=store()):
         linked = rows.filter(payload__contains=LINKS_MARK).select_for_update()
-        chains = chains_of(linked.values_list("payload", flat=True))
+        payloads = list(linked.values_list("payload", flat=True))
         deleted = delete_rows(rows)
-        steps.give_up(store(), chains)
+        failures.give_up(store(), payloads)
     return deleted
 
 

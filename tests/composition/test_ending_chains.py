@@ -1,12 +1,18 @@
 """A chain ends with a step that is cancelled, deleted or cleared; nothing of it stays."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
-from djqueue import chain, find, queues
-from djqueue.models import JobResult, Outbox, QueuedJob
+from djqueue import batch, chain, find, queues
+from djqueue.models import FailedJob, JobResult, Outbox, QueuedJob
+from djqueue.operations import batches
 from djqueue.operations.changes import delete
+from djqueue.operations.failed_jobs import Selection, forget
 from djqueue.operations.results import Target
+from djqueue.payload.ids import new_id
 from djqueue.testing import work
 from tests.composition import jobs
 
@@ -109,6 +115,40 @@ def test_a_chain_that_waits_for_a_commit_is_cancelled(redis_connection):
     assert queues[redis_connection].size() == 1
     assert dispatched.cancel()
     assert queues[redis_connection].size() == 0
+    assert is_gone()
+
+
+def broken_at_a_batch(member):
+    chain([batch([member]), jobs.number.bind(2)]).dispatch()
+    work()
+    assert Outbox.objects.filter(broken=True).exists()
+
+
+def inner_chain():
+    return chain([batch([jobs.breaks.bind()]), jobs.number.bind(1)])
+
+
+@pytest.mark.parametrize("member", [jobs.breaks.bind, inner_chain])
+def test_the_last_failed_member_that_is_forgotten_ends_the_chain(member):
+    broken_at_a_batch(member())
+    assert forget() == 1
+    assert is_gone()
+
+
+def test_one_that_is_left_may_still_be_retried():
+    broken_at_a_batch(jobs.breaks.bind())
+    row = FailedJob.objects.get()
+    first, row.pk, row.uuid = row.uuid, None, new_id()
+    row.save(force_insert=True)
+    assert forget(Selection(ids=(str(first),))) == 1
+    assert not is_gone()
+    assert forget() == 1
+    assert is_gone()
+
+
+def test_a_pruned_batch_ends_the_chain_that_broke_at_it():
+    broken_at_a_batch(jobs.breaks.bind())
+    assert batches.prune(timezone.now() + timedelta(hours=1)) == 1
     assert is_gone()
 
 
