@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
@@ -236,14 +236,17 @@ def close_forgotten() -> int:
     """Close and cancel batches whose dispatcher is gone. Return their number."""
     alias = steps.store()
     gone = counting.rows(alias).filter(open_until__lte=UtcNow())
-    found = list(gone.values_list("pk", "turn")[:100])
-    for id, turn in found:
+    closed = 0
+    for id, turn in list(gone.values_list("pk", "turn")[:100]):
         with transaction.atomic(using=alias):
+            if not gone.filter(pk=id).update(depth=F("depth")):
+                continue  # its dispatcher has come back since
             if turn == Turn.WAITS:  # of a chain that was never written
                 steps.give_up_batches(alias, [id])
             counting.cancel(alias, id, counting.GONE)
         _close(alias, id)
-    return len(found)
+        closed += 1
+    return closed
 
 
 def _close(alias: str, id: str) -> None:

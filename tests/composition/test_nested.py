@@ -1,10 +1,13 @@
 """Batches as steps of chains, chains as members of batches, and so on."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
 from djqueue import batch, chain, find, queues
-from djqueue.composition.batches import turns, upkeep
+from djqueue.composition.batches import growing, turns, upkeep
 from djqueue.errors import InvalidJob
 from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob
 from djqueue.operations import batches
@@ -368,6 +371,31 @@ def test_a_batch_of_a_chain_that_was_never_written_calls_for_nothing(ran):
     assert (row.finished, row.cancelled) == (True, True)
     assert ran == []
     assert nothing_is_left()
+
+
+def test_a_slice_keeps_all_open_that_its_dispatcher_stages(monkeypatch):
+    def members():
+        yield number(1)
+        JobBatch.objects.update(open_until=timezone.now())
+        yield number(2)
+        kept.append(JobBatch.objects.filter(open_until__gt=timezone.now()).count())
+
+    monkeypatch.setattr(growing, "SLICE", 1)
+    kept = []
+    batch([chain([some(1), batch(members())])]).dispatch()
+    assert kept == [3]
+    assert JobBatch.objects.filter(open_until=None).count() == 3
+
+
+def test_a_batch_that_is_kept_open_meanwhile_is_not_forgotten(monkeypatch):
+    def close(alias, id):
+        JobBatch.objects.exclude(pk=id).update(open_until=timezone.now() + timedelta(hours=1))
+
+    rows = [batch([]).dispatch() for _ in range(2)]
+    JobBatch.objects.update(open_until=rows[0].created_at, finished_at=None)
+    monkeypatch.setattr(batches, "_close", close)
+    assert batches.close_forgotten() == 1
+    assert JobBatch.objects.filter(cancelled_at=None).count() == 1
 
 
 def test_steps_that_a_worker_would_have_to_run_cannot_be_added(ran, settings):

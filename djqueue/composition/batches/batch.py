@@ -131,7 +131,7 @@ class Batch(Stageable):
         members = Members(step.id, self._using, inside, step.depth, waits=True)
         _write(row, waiting)
         for some in members.encoded(self._members):
-            members.store(some, lambda alias: counting.keep_open(alias, step.id))
+            members.store(some, lambda alias: counting.keep_staged_open(alias, step.id))
         places.take(inside)
 
     def encoded(self, step: BatchStep) -> Iterator[Any]:

@@ -87,6 +87,20 @@ def keep_open(alias: str, batch: str) -> None:
     rows(alias).filter(pk=batch).update(open_until=UtcNow() + timedelta(seconds=OPEN_FOR))
 
 
+def keep_staged_open(alias: str, batch: str) -> None:
+    """Do so for a batch that is a step of a chain, the other batches of the chain, and those that
+    the chain is inside of: as far as they are open.
+    """
+    inside: str | None = batch
+    while inside is not None:
+        found = rows(alias).filter(pk=inside).values_list("chain", "outer").first()
+        chain, outer = found or (None, None)
+        staged = Q(pk=inside) if chain is None else Q(pk=inside) | Q(chain=chain)
+        still = rows(alias).filter(staged, open_until__isnull=False)
+        still.update(open_until=UtcNow() + timedelta(seconds=OPEN_FOR))
+        inside = outer
+
+
 def close(alias: str, batch: str) -> None:
     """All members are in."""
     rows(alias).filter(pk=batch).update(open_until=None)
