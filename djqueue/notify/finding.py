@@ -13,7 +13,7 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
 from djqueue.operations import failed_jobs
-from djqueue.operations.status import Report, report
+from djqueue.operations.status import Report, report, resume_command
 from djqueue.operations.words import number_of, span
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
@@ -135,9 +135,8 @@ def _forgotten_pauses() -> Iterator[Found]:
         place = "Every queue" if everything else f"{each.connection}:{each.queue}"
         by = f" by {one_line(each.by)}" if each.by else ""
         why = f" ({one_line(masked_text(each.reason))})" if each.reason else ""
-        command = "queue_resume --all" if everything else f"queue_resume {place}"
         text = (
             f"{place} is paused{by}{why} for more than {span(settings().notify.pause)}. Let workers"
-            f" go on with: python manage.py {command}"
+            f" go on with: {resume_command(each)}"
         )
         yield Found(f"pause:{place}", text)

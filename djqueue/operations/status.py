@@ -34,6 +34,7 @@ __all__ = [
     "monitor",
     "paused_for",
     "report",
+    "resume_command",
     "split_target",
 ]
 
@@ -196,7 +197,8 @@ def _statuses(asked: _Asked) -> list[QueueStatus]:
             paused=every is not None or queue in asked.pauses,
             workers=read.count(queue),
             stuck=held.stuck,
-            pause=asked.pauses.get(queue, every),
+            # That of every queue first: as long as it lasts, the queue's own cannot be ended alone.
+            pause=every or asked.pauses.get(queue),
         )
         for queue, held in asked.answer().items()
     ]
@@ -222,10 +224,10 @@ def alive(asked: QueueConnection) -> list[Worker]:
 def _problems(one: QueueStatus) -> Iterable[Problem]:
     place = f"{one.connection}:{one.queue}"
     held = (one.counts.waiting or 0) + (one.counts.delayed or 0)
-    if one.paused and held:
+    if one.pause is not None and held:
         yield Problem(
             f"{place} holds {number_of(held, 'job')} and is {paused_for(one)}.",
-            f"Let workers go on with: python manage.py queue_resume {place}",
+            f"Let workers go on with: {resume_command(one.pause)}",
             one.connection,
             one.queue,
         )
@@ -263,6 +265,13 @@ def described(pause: controls.Pause) -> str:
     by = f" by {one_line(pause.by)}" if pause.by else ""
     why = f": {one_line(masked_text(pause.reason))}" if pause.reason else ""
     return f"paused{ends}{by}{why}"
+
+
+def resume_command(pause: controls.Pause) -> str:
+    """Return the command that ends a pause. That of every queue ends with all others."""
+    everything = pause.connection == controls.EVERY_QUEUE
+    what = "--all" if everything else f"{pause.connection}:{pause.queue}"
+    return f"python manage.py queue_resume {what}"
 
 
 def monitor(

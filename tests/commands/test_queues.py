@@ -237,6 +237,17 @@ def test_everything_is_paused_and_resumed(run):
     assert run("queue_resume", "--all").out == "No queue was paused.\n"
 
 
+def test_the_remedy_ends_the_pause_of_every_queue_too(run):
+    job = Send(1).dispatch()
+    controls.pause("database", "mail", reason="SMTP is down")
+    assert "queue_resume database:mail" in run("queue_why", job.id).out
+    controls.pause()
+    for done in (run("queue_status"), run("queue_why", job.id)):
+        assert "python manage.py queue_resume --all" in done.out
+    run("queue_resume", "--all")
+    assert "queue_resume" not in run("queue_status").out + run("queue_why", job.id).out
+
+
 @pytest.mark.parametrize("command", ["queue_pause", "queue_resume"])
 def test_queues_or_all_have_to_be_named(run, command):
     assert run(command).code == 2

@@ -86,7 +86,10 @@ def _stored(connection: str, job: StoredJob, now: datetime) -> tuple[str, str]:
             else f"{_start(connection, job.queue)} It takes the job over."
         )
     if (paused := _pause(connection, job.queue)) is not None:
-        return f"{place} is {paused}.", f"To resume it: python manage.py queue_resume {place}"
+        return (
+            f"{place} is {status.described(paused)}.",
+            f"To resume it: {status.resume_command(paused)}",
+        )
     if job.state is State.DELAYED:
         return _delayed(job, now)
     if remark := remark_on(job.name, job.name):
@@ -137,12 +140,12 @@ def _readers(connection: str, queue: str) -> int:
     return sum(queue in worker.queues.split(",") for worker in alive)
 
 
-def _pause(connection: str, queue: str) -> str | None:
-    """Return how long a queue is paused, why and by whom; None if it is not."""
+def _pause(connection: str, queue: str) -> controls.Pause | None:
+    """Return the pause of a queue, that of every queue first; None if it is not paused."""
     for each in controls.pauses():
         everywhere = each.connection == controls.EVERY_QUEUE
         if everywhere or (each.connection, each.queue) == (connection, queue):
-            return status.described(each)
+            return each
     return None
 
 
