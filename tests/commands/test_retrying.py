@@ -143,7 +143,26 @@ def test_live_is_when_a_worker_of_this_machine_is_alive(run):
         queues="mail", started_at=now, alive_until=now + timedelta(hours=1),
     )  # fmt: skip
     assert run("queue_health", "--live").out == "OK  workers: w\n"
-    assert run("queue_health", "--live", "--host", "web-7").code == 4
+    assert run("queue_health", "database", "--live").code == 0
+    assert "No worker runs on host web-7." in run("queue_health", "--live", "--host", "web-7").err
     Worker.objects.filter(pk=worker.pk).update(pid=2**22 + 1)
-    assert run("queue_health", "--live").code == 4
+    assert "are gone. Start one" in run("queue_health", "--live").err
+    Worker.objects.filter(pk=worker.pk).update(alive_until=now - timedelta(seconds=1))
+    assert "have not renewed their leases" in run("queue_health", "--live").err
     assert run("queue_health", "--live", "--deep").code == 2
+
+
+def test_live_asks_for_workers_of_the_connection_that_is_named(run, settings):
+    now, ours = timezone.now(), settings.DJQUEUE
+    member = {"DRIVER": "failover", "CONNECTIONS": ["database", "memory"]}
+    settings.DJQUEUE = {**ours, "CONNECTIONS": {**ours["CONNECTIONS"], "resilient": member}}
+    Worker.objects.create(
+        name="w", hostname=socket.gethostname(), pid=os.getpid(), connection="memory",
+        queues="mail", started_at=now, alive_until=now + timedelta(hours=1),
+    )  # fmt: skip
+    assert run("queue_health", "memory", "--live").code == 0
+    assert run("queue_health", "resilient", "--live").code == 0
+    done = run("queue_health", "database", "--live")
+    assert done.code == 4
+    assert "No worker of connection database runs" in done.err
+    assert run("queue_health", "nowhere", "--live").code == 1

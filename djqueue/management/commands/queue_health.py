@@ -35,7 +35,7 @@ class Command(QueueCommand):
         if sum(options[each] for each in ("live", "ready", "deep")) > 1:
             raise self.usage("Give one of --live, --ready and --deep.")
         if options["live"]:
-            checks = health.live(options["host"])
+            checks = health.live(options["connection"], options["host"])
         elif options["deep"]:
             checks = health.deep(options["connection"])
         else:

@@ -16,6 +16,7 @@ from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
 from djqueue.operations.reports.workers import workers
 from djqueue.operations.status import report
+from djqueue.operations.words import number_of
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 
@@ -31,21 +32,29 @@ class Check(NamedTuple):
     """What is wrong, and what to do; of a check that is well, what was seen."""
 
 
-def live(host: str | None = None) -> list[Check]:
+def live(connection: str | None = None, host: str | None = None) -> list[Check]:
     """Return whether a worker of this machine, or of `host`, is alive: it renews its lease, and its
-    process is there.
+    process is there. With a `connection`, one that runs its jobs. Raises `UnknownConnection`.
     """
+    if connection is not None:
+        settings().connection(connection)
     here = socket.gethostname()
     host = here if host is None else host
     try:
-        found = [each for each in workers() if each.hostname == host]
+        found = [each for each in workers(connection) if each.hostname == host]
     except (QueueError, DatabaseError) as error:
         return [Check("workers", ok=False, text=_said(error))]
     alive = [each for each in found if each.alive and (host != here or _is_there(each.pid))]
     if alive:
         return [Check("workers", ok=True, text=", ".join(each.name for each in alive))]
-    lost = "Its workers have not renewed their leases" if found else "No worker runs there"
-    return [Check("workers", ok=False, text=f"Host {host}: {lost}. Start one with queue_work.")]
+    of = "" if connection is None else f" of connection {connection}"
+    text = f"No worker{of} runs on host {host}."
+    if any(each.alive for each in found):
+        text = f"The processes of the workers{of} on host {host} are gone."
+    elif found:
+        text = f"The workers{of} on host {host} have not renewed their leases."
+    start = f"python manage.py queue_work{f' {connection}' if connection else ''}"
+    return [Check("workers", ok=False, text=f"{text} Start one: {start}")]
 
 
 def _is_there(pid: int) -> bool:
@@ -105,7 +114,7 @@ def deep(connection: str | None = None) -> list[Check]:
     wrong = [str(each) for each in found.problems] + found.unreachable
     checks += [Check("queues", ok=False, text=text) for text in wrong]
     if not wrong:
-        checks.append(Check("queues", ok=True, text=f"{len(found.queues)} queues"))
+        checks.append(Check("queues", ok=True, text=number_of(len(found.queues), "queue")))
     late = False
     with suppress(QueueError, DatabaseError):
         late = outbox.late("")

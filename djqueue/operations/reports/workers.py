@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow, aware
+from djqueue.dispatch.connections import members
 
 if TYPE_CHECKING:
     from djqueue.models import Worker
@@ -46,18 +47,17 @@ class WorkerFacts(NamedTuple):
 
 
 def workers(connection: str | None = None) -> list[WorkerFacts]:
-    """Return the workers of a connection, or of all: living ones first. Lost ones are known for an
-    hour. Raises `UnknownConnection`.
+    """Return the workers of a connection, or of all: living ones first. Where a connection passes
+    its jobs on, those of its members. Lost ones are known for an hour. Raises `UnknownConnection`.
     """
     from djqueue.models import Worker
 
-    if connection is not None:
-        settings().connection(connection)
+    names = None if connection is None else members(connection)
     found: dict[tuple[object, ...], WorkerFacts] = {}
     for alias in settings().databases:
         rows = Worker.objects.using(alias).annotate(now=UtcNow())
-        if connection is not None:
-            rows = rows.filter(connection=connection)
+        if names is not None:
+            rows = rows.filter(connection__in=names)
         for row in rows.order_by("connection", "name", "id"):
             facts = _facts(row, row.now)
             found.setdefault((row.hostname, row.pid, row.connection, row.started_at), facts)
