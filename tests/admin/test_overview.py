@@ -238,9 +238,13 @@ def test_parked_jobs_that_are_late_are_a_problem():
     Outbox.objects.create(
         **values, uuid="1" * 32, created_at=Now(), due_at=Now() + timedelta(hours=1), parked=True
     )
+    Outbox.objects.create(**values, uuid="2" * 32, created_at=Now(), chain="a batch")
+    Outbox.objects.create(  # a batch that is a step of a chain
+        **{**values, "connection": ""}, uuid="3" * 32, created_at=Now(), chain="a chain"
+    )
     response = page()
     [parked] = response.context["overview"].parked
-    assert (parked.later, parked.late, parked.in_chains) == (1, 1, 0)
+    assert (parked.later, parked.late, parked.bound) == (1, 1, 1)
     assert problems(response) == ["1 parked job of cache is not in its store yet, due 1 h ago."]
 
 

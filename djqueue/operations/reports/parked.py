@@ -22,8 +22,8 @@ class Parked(NamedTuple):
     connection: str
     later: int
     """Those that are due later than their store can delay them."""
-    in_chains: int
-    """Those that wait for their turn in a chain."""
+    bound: int
+    """Those that wait for their turn: steps of chains, members and callbacks of batches."""
     late: int
     """Those that have been due for a while: no worker has moved them to their store."""
     next_due: datetime | None
@@ -37,17 +37,18 @@ def parked() -> list[Parked]:
     found: dict[str, Parked] = {}
     late = Q(due_at__lt=UtcNow() - LATE)
     for alias in settings().databases:
-        rows = Outbox.objects.using(alias).order_by().values_list("connection")
+        jobs = Outbox.objects.using(alias).exclude(connection="")  # a batch that is a step has none
+        rows = jobs.order_by().values_list("connection")
         counted = rows.annotate(
             later=Count("pk", filter=Q(due_at__isnull=False) & ~late),
-            in_chains=Count("pk", filter=Q(due_at=None)),
+            bound=Count("pk", filter=Q(due_at=None)),
             late=Count("pk", filter=late),
             next_due=Min("due_at", filter=~late),
             late_since=Min("due_at", filter=late),
         )
         for row in counted:
-            connection, later, in_chains, late_ones, due, since = row
-            one = Parked(connection, later, in_chains, late_ones, aware(due), aware(since))
+            connection, later, bound, late_ones, due, since = row
+            one = Parked(connection, later, bound, late_ones, aware(due), aware(since))
             known = found.get(one.connection)
             found[one.connection] = _both(known, one) if known else one
     return [found[name] for name in sorted(found)]
@@ -59,7 +60,7 @@ def _both(one: Parked, other: Parked) -> Parked:
     return Parked(
         one.connection,
         one.later + other.later,
-        one.in_chains + other.in_chains,
+        one.bound + other.bound,
         one.late + other.late,
         min(due, default=None),
         min(since, default=None),
