@@ -9,15 +9,15 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from djqueue import chain, queues
+from djqueue import batch, chain, queues
 from djqueue.dispatch import controls
 from djqueue.management import watching
-from djqueue.models import FailedJob, Outbox, QueuedJob, Worker
+from djqueue.models import FailedJob, JobBatch, Outbox, QueuedJob, Worker
 from djqueue.operations.reports.why import why
 from djqueue.payload import history
 from djqueue.testing import work
 from djqueue.text.short_ids import short
-from tests.commands.jobs import Send, Shown
+from tests.commands.jobs import Hasty, Send, Shown
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 
@@ -88,7 +88,13 @@ def test_a_waiting_job_says_what_it_waits_for(run, worker):
     assert done.lines[0] == "No worker reads database:mail."
     assert done.lines[1] == "    Start one: python manage.py queue_work database --queue mail"
     worker()
-    assert "1 worker reads database:mail, and 1 job wait" in run("queue_why", id).out
+    assert (
+        run("queue_why", id)
+        .lines[0]
+        .endswith(
+            "It has been waiting for 0 s: 1 worker reads database:mail, which has 1 waiting job."
+        )
+    )
     controls.pause("database", "mail", for_=1800, reason="SMTP is down", by="anna")
     done = run("queue_why", id)
     assert done.lines[0].startswith(
@@ -123,7 +129,9 @@ def test_a_job_that_has_a_worker_or_had_one_says_which(reserve, worker):
     assert why(job.id).answer == "It is running: worker web-1:42 took it just now."
     Worker.objects.update(alive_until=timezone.now() - timedelta(minutes=1))
     assert why(job.id).answer == "Its worker web-1:42 is gone."
-    assert "queue_work database --queue mail" in why(job.id).remedy
+    assert why(job.id).remedy == (
+        "A worker takes the job over. Start one: python manage.py queue_work database --queue mail"
+    )
 
 
 def test_a_job_without_code_says_so(worker):
@@ -150,6 +158,27 @@ def test_a_step_of_a_chain_says_what_it_waits_for():
     )
     assert why(str(failed.uuid)).answer.startswith(
         "It failed just now, at attempt 1. ValueError: no"
+    )
+    failed.delete()
+    assert why(str(second.uuid)).remedy == "Find that step: python manage.py queue_failed"
+
+
+def test_what_waits_for_a_batch_says_so(run):
+    chain([Send(1), batch([Send(2)], on_success=Send(3))]).dispatch()
+    inner = JobBatch.objects.get()
+    member, callback = Outbox.objects.filter(chain=inner.pk).order_by("position")
+    assert why(str(member.uuid)).answer == (
+        f"It is a member of batch {inner.pk}, whose turn in its chain has not come."
+    )
+    assert why(str(callback.uuid)).answer == f"Batch {inner.pk} calls for it when its time comes."
+    assert why(str(callback.uuid)).remedy.endswith(f"manage.py queue_batches {inner.pk}")
+    assert run("queue_why", inner.pk).code == 3  # it is no job
+
+
+def test_a_debounced_job_says_that_another_may_come(worker):
+    worker()
+    assert why(Hasty().dispatch().id).answer == (
+        "It is debounced: it runs in 4 min, unless another dispatch with its key comes first."
     )
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils import timezone
 
-from djqueue.composition.chains.steps import ON_FAILURE
+from djqueue.composition.chains.steps import MEMBER, ON_FAILURE
 from djqueue.conf import settings
 from djqueue.databases.now import aware
 from djqueue.dispatch import controls
 from djqueue.dispatch.connections import queues
+from djqueue.drivers import debounced
 from djqueue.drivers.base import State
 from djqueue.errors import JobNotFound, Unsupported
 from djqueue.operations import failed_jobs, selection, status
@@ -83,7 +84,7 @@ def _stored(connection: str, job: StoredJob, now: datetime) -> tuple[str, str]:
         return f"Its worker {one_line(job.worker or '?')} is gone.", (
             "A worker that reads its queue takes it over within seconds."
             if readers
-            else f"{_start(connection, job.queue)} It takes the job over."
+            else f"A worker takes the job over. {_start(connection, job.queue)}"
         )
     if (paused := _pause(connection, job.queue)) is not None:
         return (
@@ -117,16 +118,24 @@ def _delayed(job: StoredJob, now: datetime) -> tuple[str, str]:
         tries = limits_of(job.payload).tries
         of = f" of {tries}" if tries else ""
         return f"Attempt {job.attempts}{of} has failed; the next one is due{due}. {said}", sooner
+    if debounced.key_of(settings().shared_database, job.id):
+        return _debounced(due), sooner
     return f"It is delayed: it is due{due}.", sooner
+
+
+def _debounced(due: str) -> str:
+    return f"It is debounced: it runs{due}, unless another dispatch with its key comes first."
 
 
 def _waits(connection: str, job: StoredJob, readers: int, now: datetime) -> tuple[str, str]:
     counts = queues[connection].inspector.counts(job.queue)
-    waited = "" if job.available_at is None else f", since {span(_seconds(job.available_at, now))}"
-    ahead = f"{number_of(counts.waiting or 1, 'job')} wait there"
+    waits = "It waits for its turn"
+    if job.available_at is not None:
+        waits = f"It has been waiting for {span(_seconds(job.available_at, now))}"
+    held = number_of(counts.waiting or 1, "waiting job")
     who = "1 worker reads" if readers == 1 else f"{readers} workers read"
     return (
-        f"It waits for its turn{waited}: {who} {connection}:{job.queue}, and {ahead}.",
+        f"{waits}: {who} {connection}:{job.queue}, which has {held}.",
         f"More workers run it sooner. {_start(connection, job.queue)}",
     )
 
@@ -173,7 +182,8 @@ def _rows(alias: str, part: str) -> list[Outbox]:
     from djqueue.models import Outbox
 
     like = Q(uuid__startswith=short_ids.as_begin(part)) | Q(uuid__endswith=short_ids.as_end(part))
-    return list(Outbox.objects.using(alias).filter(like)[:1])
+    jobs = Outbox.objects.using(alias).exclude(connection="")  # a batch that is a step has none
+    return list(jobs.filter(like)[:1])
 
 
 def _parked(alias: str, row: Outbox) -> tuple[str, str]:
@@ -186,6 +196,8 @@ def _parked(alias: str, row: Outbox) -> tuple[str, str]:
         return _step(alias, row)
     now, due = timezone.now(), aware(row.due_at)
     if row.parked and due is not None and due > now:
+        if row.debounced:
+            return _debounced(f" {relative(due, now)}"), ""
         return f"It is delayed: it is due {relative(due, now)}, and waits in SQL until then.", ""
     return (
         f'It is on its way to connection "{row.connection}".',
@@ -198,13 +210,17 @@ def _step(alias: str, row: Outbox) -> tuple[str, str]:
     from djqueue.models import JobBatch, Outbox
 
     if JobBatch.objects.using(alias).filter(pk=row.chain).exists():
-        return f"It waits for batch {row.chain}.", f"python manage.py queue_batches {row.chain}"
+        look = f"To see the batch: python manage.py queue_batches {row.chain}"
+        if row.position == MEMBER:
+            text = f"It is a member of batch {row.chain}, whose turn in its chain has not come."
+            return text, look
+        return f"Batch {row.chain} calls for it when its time comes.", look
     if row.position == ON_FAILURE:
         return "It runs if a step of its chain fails.", ""
     if row.broken:
         return (
             "A step of its chain before it has failed.",
-            f"Retry that step: {_failed_step(row.chain)}",
+            _failed_step(row.chain),
         )
     before = Outbox.objects.using(alias).filter(chain=row.chain, position__lt=row.position)
     steps = before.exclude(position=ON_FAILURE).count()
@@ -212,17 +228,20 @@ def _step(alias: str, row: Outbox) -> tuple[str, str]:
 
 
 def _failed_step(chain: str | None) -> str:
-    """Return the command that retries the failed step of a chain, as far as that is found."""
+    """Return how to retry the failed step of a chain; how to find it, if it is not among those that
+    failed last.
+    """
     from djqueue.payload.links import LINKS_MARK
 
+    find = "Find that step: python manage.py queue_failed"
     try:
         rows = failed_jobs.table().filter(payload__contains=LINKS_MARK).order_by("-id")[:500]
     except Unsupported:
-        return "python manage.py queue_failed"
+        return find
     for row in rows:
         if links_of(row.payload).chain == chain:
-            return f"python manage.py queue_retry {short_ids.short(row.uuid)}"
-    return "python manage.py queue_failed"
+            return f"Retry that step: python manage.py queue_retry {short_ids.short(row.uuid)}"
+    return find
 
 
 # -- ended -----------------------------------------------------------------------------------------
