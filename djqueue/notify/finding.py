@@ -123,8 +123,9 @@ def _failures() -> Iterator[Found]:
 def _poison(names: Iterable[str]) -> Iterator[Found]:
     for name, often in Counter(names).items():
         text = (
-            f"{number_of(often, 'job')} called {one_line(name)} ended the worker each time and "
-            f"failed. Look: python manage.py queue_failed --name {one_line(name)}"
+            f"{number_of(often, 'job')} called {one_line(name)} failed because the process or the "
+            "worker died at each attempt. Look: python manage.py queue_failed --name "
+            f"{one_line(name)}"
         )
         yield Found(f"poison:{name}"[:200], text)
 

@@ -67,7 +67,8 @@ class Verbs:
                 raise QueueError(
                     f'Batch {batch.pk} ("{batch.name}") is finished or cancelled, or waits for its'
                     f" turn in a chain: it takes no more members. {count or 'None'} of these"
-                    f" {'was' if count == 1 else 'were'} added. Dispatch a batch of their own."
+                    f" {'was' if count == 1 else 'were'} added."
+                    f" Dispatch {'the others' if count else 'them'} as a batch of their own."
                 ) from members.publishing.error
             added.number += some.size
             count += some.size

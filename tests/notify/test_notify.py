@@ -133,7 +133,7 @@ def test_long_waits_poison_and_forgotten_pauses_are_said(told, settings):
     waits, poison, pause = message.problems
     assert "default has 1 waiting job" in waits
     assert "queue_work database --queue default" in waits
-    assert "1 job called shop.Pack ended the worker each time" in poison
+    assert "1 job called shop.Pack failed because the process or the worker died" in poison
     assert "database:mail is paused by anna (SMTP is down)" in pause
     controls.resume()
     watch.look(elected=True)

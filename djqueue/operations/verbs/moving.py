@@ -45,8 +45,14 @@ AT_ONCE = 100
 """Jobs that are moved together to another store: within the seconds for which their rows in the
 outbox belong to this process."""
 HAS_KEY = Reason(
-    _("it is unique, and its store keeps its key with its queue: delete it and dispatch it."),
-    _("they are unique, and their store keeps their keys with the queue."),
+    _(
+        "it is unique, and a unique job can be moved within one database only: delete it, and "
+        "dispatch it again."
+    ),
+    _(
+        "they are unique, and unique jobs can be moved within one database only: delete them, and "
+        "dispatch them again."
+    ),
 )
 TOO_LARGE = Reason(
     _("its payload is larger than the %(most)s bytes that the connection takes."),
