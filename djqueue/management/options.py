@@ -12,6 +12,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from djqueue.drivers.base import State
 from djqueue.operations.failed_jobs import Selection
 
 if TYPE_CHECKING:
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 __all__ = [
+    "AN_ID",
     "USAGE",
     "add_failed_filters",
     "add_force",
     "add_ids",
     "add_json",
     "add_limit",
+    "add_state",
     "duration",
     "failed_selection",
     "limit_of",
@@ -38,6 +41,9 @@ __all__ = [
 
 USAGE = 2
 """The exit code for wrong usage, and for a question without a terminal."""
+
+AN_ID = "an id, or at least six characters of its end or beginning"
+"""The help of every argument that is an id."""
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)\Z")
@@ -127,9 +133,14 @@ def queue_names(text: str | None) -> list[str]:
 
 def add_ids(parser: CommandParser, *, where: bool = True) -> None:
     """Ids of stored jobs; with `where` also ``--connection``, to look there only."""
-    parser.add_argument("ids", nargs="+", metavar="ID", help="at least six characters of an id")
+    parser.add_argument("ids", nargs="+", metavar="ID", help=AN_ID)
     if where:
         parser.add_argument("--connection", help="look there only (default: every connection)")
+
+
+def add_state(parser: CommandParser, what: str) -> None:
+    """``--state``; `what` says which jobs it leaves."""
+    parser.add_argument("--state", choices=[state.value for state in State], help=what)
 
 
 def add_json(parser: CommandParser) -> None:

@@ -57,6 +57,7 @@ def test_an_open_batch_is_closed(run):
     row = dispatched(jobs.number.bind(1))
     JobBatch.objects.update(open_until=row.created_at)
     work()
+    assert run("queue_batches", row.pk, "--close", "--cancel").code == 2
     assert run("queue_batches", row.pk, "--close").out.startswith("Closed 1 batch.")
     row.refresh_from_db()
     assert row.finished

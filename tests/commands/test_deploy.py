@@ -93,7 +93,7 @@ def test_kubernetes():
 
 
 def test_what_cannot_be_run_is_refused():
-    with pytest.raises(CommandError, match="--workers is at least 1"):
+    with pytest.raises(CommandError, match="--workers must be 1 or more"):
         printed("docker", workers=0)
     with pytest.raises(CommandError, match="queue"):
         printed("docker", queue="a b")

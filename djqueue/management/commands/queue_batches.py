@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from djqueue.management.base import QueueCommand
-from djqueue.management.options import add_json, add_limit, limit_of
+from djqueue.management.options import AN_ID, add_json, add_limit, limit_of
 from djqueue.operations import batches
 from djqueue.operations.words import number_of, relative
 from djqueue.text.short_ids import short
@@ -24,20 +24,29 @@ SHORT = ("created", "name", "state", "progress", "pending", "failed", "id")
 
 class Command(QueueCommand):
     help = "List the batches, newest first; or show, cancel or close one of them."
-    examples = ("queue_batches --limit 10", "queue_batches 8c5aec13 --cancel")
+    examples = (
+        "queue_batches --limit 10",
+        "queue_batches 8c5aec13 --cancel",
+        "queue_batches 8c5aec13 --close",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("id", nargs="?", metavar="ID", help="one batch")
+        parser.add_argument("id", nargs="?", metavar="ID", help=f"one batch: {AN_ID}")
         parser.add_argument(
             "--cancel", action="store_true", help="end its waiting members without running them"
         )
         parser.add_argument(
-            "--close", action="store_true", help="take no more members: its dispatcher is gone"
+            "--close",
+            action="store_true",
+            help="let it take no more members, since its dispatcher is gone: it finishes when "
+            "those that are in have ended. After an hour a worker closes and cancels such a batch",
         )
         add_limit(parser)
         add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["cancel"] and options["close"]:
+            raise self.usage("Give one of --cancel and --close.")
         if options["id"] is None:
             if options["cancel"] or options["close"]:
                 raise self.usage("Say which batch: --cancel and --close take its id.")

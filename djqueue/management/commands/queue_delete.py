@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.drivers.base import State
 from djqueue.management.base import QueueCommand
-from djqueue.management.options import add_force
+from djqueue.management.options import AN_ID, add_force, add_state
 from djqueue.management.output import Progress
 from djqueue.management.queue_names import mistyped
 from djqueue.operations import changes, results, selection
@@ -30,12 +30,12 @@ class Command(QueueCommand):
     examples = ("queue_delete 7c1f9e01", "queue_delete --queue mail --state stuck --dry-run")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ids", nargs="*", metavar="ID", help="at least six characters of an id")
+        parser.add_argument("ids", nargs="*", metavar="ID", help=AN_ID)
         parser.add_argument(
             "--connection", help="where to look (default: all for ids, the default one for filters)"
         )
         parser.add_argument("--queue", help="every job of this queue")
-        parser.add_argument("--state", choices=[state.value for state in State])
+        add_state(parser, "every job in this state")
         parser.add_argument("--name", help="every job of this stored name")
         parser.add_argument(
             "--even-running",

@@ -32,17 +32,26 @@ class Command(QueueCommand):
         parser.add_argument("kind", choices=sorted(UNITS), help="what is to run the workers")
         parser.add_argument("connection", nargs="?", help="the connection (default: the default)")
         parser.add_argument("--queue", help="queues, best first (default: the connection's)")
-        parser.add_argument("--workers", type=int, default=4, help="children of a worker (4)")
-        parser.add_argument("--processes", type=int, default=1, help="workers (1)")
-        parser.add_argument("--memory", type=int, default=500, help="MB of a child (500)")
-        parser.add_argument("--grace", type=int, default=30, help="seconds to stop in (30)")
-        parser.add_argument("--name", help="names the units (default: the project's directory)")
-        parser.add_argument("--user", default="www-data", help="who runs them (www-data)")
+        parser.add_argument(
+            "--workers", type=int, default=4, help="children of a worker (default: 4)"
+        )
+        parser.add_argument("--processes", type=int, default=1, help="workers (default: 1)")
+        parser.add_argument("--memory", type=int, default=500, help="MB of a child (default: 500)")
+        parser.add_argument(
+            "--grace",
+            type=int,
+            default=30,
+            help="seconds in which running jobs may end (default: 30)",
+        )
+        parser.add_argument(
+            "--name", help="the name of the units (default: the project's directory)"
+        )
+        parser.add_argument("--user", default="www-data", help="who runs them (default: www-data)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         for name in ("workers", "processes", "memory", "grace"):
             if options[name] < 1:
-                raise self.usage(f"--{name} is at least 1.")
+                raise self.usage(f"--{name} must be 1 or more.")
         asked = queues[options["connection"]]
         names = options["queue"] or asked.settings.queue
         for each in names.split(","):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.drivers.base import State
 from djqueue.management.base import QueueCommand
-from djqueue.management.options import add_failed_filters, failed_selection
+from djqueue.management.options import add_failed_filters, add_state, failed_selection
 from djqueue.management.output import Progress
 from djqueue.operations import failed_jobs
 from djqueue.operations.reports import exporting
@@ -28,12 +28,16 @@ class Command(QueueCommand):
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("what", choices=["failed", "jobs"])
-        add_failed_filters(parser)
-        parser.add_argument("--connection", help="of jobs (default: the default connection)")
-        parser.add_argument("--state", choices=[state.value for state in State], help="of jobs")
         parser.add_argument(
-            "--json", action="store_true", help="one JSON object a line (always so)"
+            "what", choices=["failed", "jobs"], help="failed jobs, or jobs in a store"
+        )
+        add_failed_filters(parser)
+        parser.add_argument(
+            "--connection", help="with jobs: where to look (default: the default connection)"
+        )
+        add_state(parser, "with jobs: only those in this state")
+        parser.add_argument(
+            "--json", action="store_true", help="one JSON object a line: the only format"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

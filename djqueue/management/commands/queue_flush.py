@@ -17,7 +17,9 @@ class Command(ForgetCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--hours", type=float, help="only those that failed longer ago (default: all)"
+            "--hours",
+            type=float,
+            help="only those that failed more than this many hours ago (default: all)",
         )
         add_force(parser)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from djqueue.management.forgetting import ForgetCommand
-from djqueue.management.options import add_failed_filters, add_force, failed_selection
+from djqueue.management.options import AN_ID, add_failed_filters, add_force, failed_selection
 from djqueue.management.queue_names import mistyped_failed
 from djqueue.operations import failed_jobs
 from djqueue.operations.failed_jobs import ALL
@@ -22,7 +22,7 @@ class Command(ForgetCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ids", nargs="*", metavar="ID", help="at least six characters of an id")
+        parser.add_argument("ids", nargs="*", metavar="ID", help=AN_ID)
         add_failed_filters(parser, rows=True)
         add_force(parser)
 

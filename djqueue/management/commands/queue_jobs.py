@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from djqueue.drivers.base import State
 from djqueue.management.base import QueueCommand
-from djqueue.management.options import add_json, add_limit, limit_of
+from djqueue.management.options import add_json, add_limit, add_state, limit_of
 from djqueue.management.queue_names import mistyped
 from djqueue.operations.reports.listing import (
     arguments_line,
@@ -40,7 +40,7 @@ class Command(QueueCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("connection", nargs="?", help="(default: the default connection)")
         parser.add_argument("--queue", help="only this queue")
-        parser.add_argument("--state", choices=[state.value for state in State])
+        add_state(parser, "only jobs in this state")
         parser.add_argument("--name", help="only this job, by its stored name")
         add_limit(parser)
         add_json(parser)

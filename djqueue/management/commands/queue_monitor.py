@@ -27,6 +27,7 @@ class Command(QueueCommand):
     examples = (
         "queue_monitor redis:default,database:mail --max 1000 --max-age 5m",
         "queue_monitor mail --max 100 --json",
+        "queue_monitor --notify",
     )
     changes = False
 
@@ -43,7 +44,8 @@ class Command(QueueCommand):
         parser.add_argument(
             "--notify",
             action="store_true",
-            help="look for all that is wrong, and say what is new to those in the setting NOTIFY",
+            help="look for the problems that NOTIFY is about, send what is new, and end with 4 "
+            "while there is one",
         )
         add_json(parser)
 
@@ -71,7 +73,7 @@ class Command(QueueCommand):
 
     def _notify(self, options: dict[str, Any]) -> None:
         if not settings().notify.receivers:
-            raise self.usage('DJQUEUE["NOTIFY"] names no one, so there is no one to notify.')
+            raise self.usage('DJQUEUE["NOTIFY"] is empty: name in it who is to be notified.')
         found = watch.look(elected=True)
         for each in found:
             if options["json"]:

@@ -26,13 +26,22 @@ class Command(QueueCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--hours", type=float, default=24, help="those that finished longer ago (default: 24)"
+            "--hours",
+            type=float,
+            default=24,
+            help="those that finished more than this many hours ago (default: 24)",
         )
         parser.add_argument(
-            "--unfinished", type=float, help="those dispatched longer ago that did not finish"
+            "--unfinished",
+            type=float,
+            help="also those that have not finished, and were dispatched more than this many hours "
+            "ago",
         )
         parser.add_argument(
-            "--cancelled", type=float, help="those cancelled ones dispatched longer ago"
+            "--cancelled",
+            type=float,
+            help="also those that are cancelled, and finished or, if they have not, were "
+            "dispatched more than this many hours ago",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -19,7 +19,7 @@ class Command(ForgetCommand):
             "--hours",
             type=float,
             default=168,
-            help="those that failed longer ago (default: 168, a week)",
+            help="those that failed more than this many hours ago (default: 168, a week)",
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be done")
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.drivers.base import Change, State
 from djqueue.management.base import QueueCommand
-from djqueue.management.options import add_force
+from djqueue.management.options import AN_ID, add_force
 from djqueue.management.output import Progress
 from djqueue.management.queue_names import mistyped
 from djqueue.operations import changes, results, selection
@@ -30,7 +30,7 @@ class Command(QueueCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ids", nargs="*", metavar="ID", help="at least six characters of an id")
+        parser.add_argument("ids", nargs="*", metavar="ID", help=AN_ID)
         parser.add_argument("--stuck", action="store_true", help="every stuck job")
         parser.add_argument("--now", action="store_true", help="let delayed jobs run now")
         parser.add_argument(

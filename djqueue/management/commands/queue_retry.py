@@ -8,7 +8,14 @@ from django.core.management.base import CommandError
 
 from djqueue.jobs import registry
 from djqueue.management.base import QueueCommand, printable_error
-from djqueue.management.options import USAGE, add_failed_filters, add_force, failed_selection, pace
+from djqueue.management.options import (
+    AN_ID,
+    USAGE,
+    add_failed_filters,
+    add_force,
+    failed_selection,
+    pace,
+)
 from djqueue.management.output import Progress
 from djqueue.management.queue_names import mistyped_failed
 from djqueue.management.typed import values_of
@@ -41,7 +48,7 @@ class Command(QueueCommand):
             "ids",
             nargs="*",
             metavar="ID",
-            help="at least six characters of an id, or the word all",
+            help=f"{AN_ID}; or the word all",
         )
         add_failed_filters(parser, rows=True)
         parser.add_argument(

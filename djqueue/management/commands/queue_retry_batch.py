@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from djqueue.management.base import QueueCommand
+from djqueue.management.options import AN_ID
 from djqueue.operations import batches
 from djqueue.operations.words import number_of
 
@@ -15,7 +16,7 @@ class Command(QueueCommand):
     examples = ("queue_retry_batch 8c5aec13", "queue_retry_batch 8c5aec13 77fe0142")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ids", nargs="+", metavar="ID", help="batches")
+        parser.add_argument("ids", nargs="+", metavar="ID", help=AN_ID)
 
     def handle(self, *args: Any, **options: Any) -> None:
         for batch in [batches.find(each) for each in options["ids"]]:

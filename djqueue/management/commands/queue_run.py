@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 
 from djqueue.drivers.base import Change
 from djqueue.management.base import QueueCommand
+from djqueue.management.options import AN_ID
 from djqueue.operations import changes
 from djqueue.operations.results import Target
 from djqueue.operations.verbs import running
@@ -29,7 +30,7 @@ class Command(QueueCommand):
     examples = ("queue_run 7c1f9e01 --copy", "queue_run 7c1f9e01 --here --pdb")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("id", metavar="ID", help="at least six characters of an id")
+        parser.add_argument("id", metavar="ID", help=AN_ID)
         parser.add_argument("--connection", help="look there only (default: every connection)")
         parser.add_argument("--copy", action="store_true", help="dispatch it again, as another job")
         parser.add_argument("--here", action="store_true", help="run it in this process")

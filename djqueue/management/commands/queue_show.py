@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from djqueue.management.base import QueueCommand
-from djqueue.management.options import add_json
+from djqueue.management.options import AN_ID, add_json
 from djqueue.management.output import moment
 from djqueue.operations.describe import show
 from djqueue.text.printable import indented, one_line
@@ -20,9 +20,7 @@ class Command(QueueCommand):
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "id", help="the dispatch's uuid, or six or more characters of its end or beginning"
-        )
+        parser.add_argument("id", metavar="ID", help=AN_ID)
         parser.add_argument("--connection", help="look there only (default: every connection)")
         add_json(parser)
 

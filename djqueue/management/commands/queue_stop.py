@@ -17,7 +17,7 @@ WAITS = "queue_delete deletes a job that waits."
 class Command(QueueCommand):
     help = (
         "Stop running jobs: their workers kill them, with all programs that they started. They "
-        "end as cancelled: nothing retries them, and what waits behind them in a chain goes."
+        "end as cancelled: nothing retries them, and the steps behind them in a chain are deleted."
     )
     examples = ("queue_stop 7c1f9e01", "queue_stop 7c1f9e01 77fe0142 --wait 30")
 

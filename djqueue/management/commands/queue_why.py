@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from djqueue.management.base import QueueCommand
-from djqueue.management.options import add_json
+from djqueue.management.options import AN_ID, add_json
 from djqueue.operations.reports.why import why
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ class Command(QueueCommand):
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("id", metavar="ID", help="at least six characters of an id")
+        parser.add_argument("id", metavar="ID", help=AN_ID)
         parser.add_argument("--connection", help="look there only (default: every connection)")
         add_json(parser)
 
