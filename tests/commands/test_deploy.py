@@ -77,7 +77,7 @@ def test_docker():
     assert arguments(json.loads(lines["CMD"].removeprefix("CMD "))) == ARGUMENTS
     _, health = lines["HEALTHCHECK"].split(" CMD ")
     assert json.loads(health)[-2:] == ["queue_health", "--live"]
-    assert "--stop-timeout 50" in text
+    assert "--restart always --stop-timeout 50" in text
 
 
 def test_kubernetes():
@@ -90,6 +90,12 @@ def test_kubernetes():
     assert pod["containers"][0]["resources"]["limits"]["memory"] == "800Mi"
     job = notify["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert job["containers"][0]["command"][-1] == "--notify"
+
+
+@pytest.mark.parametrize("kind", ["supervisor", "systemd", "docker"])
+def test_a_unit_has_the_monitor_in_a_comment(kind):
+    (line,) = [line for line in printed(kind, **OPTIONS).splitlines() if "--notify" in line]
+    assert re.match(r"[;#] \* \* \* \* \* (cd|docker) ", line)
 
 
 def test_what_cannot_be_run_is_refused():

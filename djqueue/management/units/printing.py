@@ -11,6 +11,13 @@ from djqueue.management.units.deployment import Deployment
 __all__ = ["UNITS"]
 
 
+def _in_crontab(it: Deployment) -> str:
+    """Return the line of a crontab that looks for problems, once a minute."""
+    command = it.command("queue_monitor", "--notify")
+    line = f"cd {shlex.quote(it.directory)} && {command}"
+    return "* * * * * " + line.replace("%", r"\%")  # cron ends a command at a bare one
+
+
 def _supervisor(it: Deployment) -> str:
     return f"""\
 ; /etc/supervisor/conf.d/{it.name}-worker.conf
@@ -36,7 +43,7 @@ stdout_logfile=/var/log/{it.name}-worker.log
 
 ; Is it well?       {it.command("queue_health", "--deep")}
 ; With NOTIFY, in a crontab, for when no worker is left:
-; * * * * * cd {shlex.quote(it.directory)} && {it.command("queue_monitor", "--notify")}
+; {_in_crontab(it)}
 """
 
 
@@ -45,6 +52,8 @@ def _systemd(it: Deployment) -> str:
 # /etc/systemd/system/{it.name}-worker@.service
 # systemctl enable --now {" ".join(f"{it.name}-worker@{n}" for n in range(1, it.processes + 1))}
 # Is it well?  {it.command("queue_health", "--deep")}
+# With NOTIFY, in a crontab, for when no worker is left:
+# {_in_crontab(it)}
 [Unit]
 Description=Jobs of {it.name}, worker %i
 After=network-online.target
@@ -72,9 +81,12 @@ WantedBy=multi-user.target
 def _docker(it: Deployment) -> str:
     command = _json_list(["python", "manage.py", *it.arguments])
     health = _json_list(["python", "manage.py", "queue_health", "--live"])
+    options = f"--restart always --stop-timeout {it.stop_after} --memory {it.memory_of_all}m"
     return f"""\
 # The last lines of a Dockerfile that installs the project. In exec form the worker gets signals.
-# docker run --stop-timeout {it.stop_after} --memory {it.memory_of_all}m {it.name}-worker
+# docker run {options} {it.name}-worker
+# With NOTIFY, in a crontab, for when no worker is left:
+# * * * * * docker run --rm {it.name}-worker python manage.py queue_monitor --notify
 ENV DJANGO_SETTINGS_MODULE={it.settings} PYTHONUNBUFFERED=1
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=60s --timeout=20s --start-period=30s CMD {health}
