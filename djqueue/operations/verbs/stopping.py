@@ -8,7 +8,7 @@ the job was stopped, and one that is left behind a job that has ended means that
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import StoredJob
 
-__all__ = ["Seen", "choose", "stop"]
+__all__ = ["choose", "stop"]
 
 LOOK_EVERY = 0.2
 WAIT = 10.0
@@ -41,14 +41,7 @@ NOT_ANSWERED = Reason(
 )
 
 
-class Seen(NamedTuple):
-    """Jobs that ids stand for."""
-
-    targets: list[Target]
-    unknown: list[JobNotFound]
-
-
-def choose(texts: Sequence[str], connection: str | None = None) -> Seen:
+def choose(texts: Sequence[str], connection: str | None = None) -> selection.Selected:
     """Return the jobs that ids, or parts of ids, name. A store that cannot look up a job may have
     any that is named by its whole id.
     """
@@ -63,7 +56,7 @@ def choose(texts: Sequence[str], connection: str | None = None) -> Seen:
                 targets.append(Target(silent[0], "", short_ids.as_begin(part)))
             else:
                 unknown.append(error)
-    return Seen(list(dict.fromkeys(targets)), unknown)
+    return selection.Selected(list(dict.fromkeys(targets)), unknown)
 
 
 def _silent(connection: str | None) -> list[str]:
