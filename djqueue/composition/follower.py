@@ -23,7 +23,8 @@ MOST = 1 << 20
 
 class BoundJobs:
     """The next step exists if and only if the one before succeeded, or was deleted or skipped; a
-    batch counts each member once. Chains are locked first, then batches, in the order of their ids.
+    batch counts each member once. Chains are locked first, in the order of their ids, then batches,
+    the deepest first.
     """
 
     only_bound = True

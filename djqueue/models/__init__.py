@@ -1,6 +1,6 @@
 """The tables. Models hold no behaviour but what `JobBatch` gives to users: the hot path is
-hand-written SQL in `djqueue.drivers`. Batches, controls, keys and results have modules of
-their own.
+hand-written SQL in `djqueue.drivers`. Batches, controls, incidents, keys, minutes of statistics
+and results have modules of their own.
 
 Everything that runs before the app registry is ready reaches these classes inside a function.
 """
@@ -211,7 +211,7 @@ class Run(models.Model):
 
 class Outbox(models.Model):
     """A job that is not in its store yet: due later than that store can delay it, waiting for the
-    commit of the transaction that dispatched it, or for its turn in a chain.
+    commit of the transaction that dispatched it, or for its turn in a chain or a batch.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -225,7 +225,7 @@ class Outbox(models.Model):
     deduplication_id = models.CharField(max_length=128, null=True)
     due_at = models.DateTimeField(_("due at"), null=True)
     """When any worker may move it to its store, by the database's clock. NULL: it waits for its
-    turn in a chain."""
+    turn in a chain or a batch."""
     created_at = models.DateTimeField(_("created at"))
     parked = models.BooleanField(default=False)
     """It waits for its time, because its store cannot; False: it was written by the transaction
@@ -239,7 +239,8 @@ class Outbox(models.Model):
     taken_by = models.CharField(max_length=36, default="")
     """Who took the row last; at first, who wrote it."""
     chain = models.CharField(max_length=36, null=True)
-    """The chain that it is a waiting step of; NULL for all other jobs."""
+    """The chain that it is a waiting step of, or the batch whose member or callback it is; NULL for
+    all other jobs."""
     position = models.IntegerField(default=0)
     """The waiting step with the lowest is the next. `ON_FAILURE`: it runs if the chain breaks."""
     broken = models.BooleanField(default=False)

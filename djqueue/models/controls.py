@@ -10,11 +10,11 @@ __all__ = ["Control", "Overview"]
 
 
 class Control(models.Model):
-    """What operators ask of workers: paused queues, and restarts."""
+    """Paused queues, restarts, and jobs that are to be stopped."""
 
     id = models.BigAutoField(primary_key=True)
     scope = models.CharField(max_length=200, unique=True)
-    """``restart``, ``pause:*`` or ``pause:<connection>:<queue>``."""
+    """``restart``, ``pause:*``, ``pause:<connection>:<queue>`` or ``stop:<id of a job>``."""
     value = models.BigIntegerField(default=0)
     """For ``restart`` a number that only grows: a worker that sees another one than at its start
     stops."""

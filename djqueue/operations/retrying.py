@@ -95,7 +95,7 @@ class How:
     pace: float = 0.0
     """Seconds between the times at which two of them become due."""
     payloads: Mapping[int, str] = field(default_factory=dict)
-    """Other payloads for some, by the number of their row: see `with_arguments`."""
+    """Other payloads for some, by the number of their row, as `verbs.editing.edited` makes them."""
 
 
 AS_THEY_ARE = How()
