@@ -3,9 +3,10 @@
     @receiver(job_failed)
     def tell_the_team(sender, job, error, **kwargs): ...
 
-The sender is the job's class; for signals of a batch or a worker, the class of that. ``job`` has
-``id``, ``name``, ``queue``, ``connection`` and ``attempt``; ``error`` is an exception; ``delay``
-and ``duration`` are in seconds. An error in a receiver is logged and has no other effect. Receivers
+The sender is the job's class, or None where no running code has it. That of `batch_finished` is
+`JobBatch`; those of signals of workers and queues are classes of djqueue. ``job`` has ``id``,
+``name``, ``queue``, ``connection`` and ``attempt``; ``error`` is an exception; ``delay`` and
+``duration`` are in seconds. An error in a receiver is logged and has no other effect. Receivers
 should accept ``**kwargs``: later versions may pass more.
 """
 
