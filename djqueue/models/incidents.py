@@ -1,4 +1,4 @@
-"""The table of incidents: what is wrong, and whether those in ``NOTIFY`` have heard of it."""
+"""The table of incidents: what is wrong, and whether those in ``NOTIFY`` were notified of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Incident(models.Model):
-    """Something that is wrong, until it is right again and that has been said.
+    """Something that is wrong, until it has ended and a message about that was sent.
 
     The row `WATCH` is none: its `seen_at` is the time of the last look, and the worker that moves
     it on has the next one.

@@ -52,7 +52,7 @@ def _aliases() -> list[str]:
 
 
 def _lost_workers() -> Iterator[Found]:
-    """Find workers that ended without taking leave and were not replaced."""
+    """Find workers whose lease has expired, and that no other one has replaced."""
     from djqueue.models import Worker
 
     for alias in _aliases():
