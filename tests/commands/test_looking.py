@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import timedelta
 
@@ -88,12 +89,9 @@ def test_a_waiting_job_says_what_it_waits_for(run, worker):
     assert done.lines[0] == "No worker reads database:mail."
     assert done.lines[1] == "    Start one: python manage.py queue_work database --queue mail"
     worker()
-    assert (
-        run("queue_why", id)
-        .lines[0]
-        .endswith(
-            "It has been waiting for 0 s: 1 worker reads database:mail, which has 1 waiting job."
-        )
+    assert re.fullmatch(
+        r"It has been waiting for \d+ s: 1 worker reads database:mail, which has 1 waiting job\.",
+        run("queue_why", id).lines[0],
     )
     controls.pause("database", "mail", for_=1800, reason="SMTP is down", by="anna")
     done = run("queue_why", id)

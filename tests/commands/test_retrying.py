@@ -166,3 +166,6 @@ def test_live_asks_for_workers_of_the_connection_that_is_named(run, settings):
     assert done.code == 4
     assert "No worker of connection database runs" in done.err
     assert run("queue_health", "nowhere", "--live").code == 1
+    Worker.objects.all().delete()
+    done = run("queue_health", "resilient", "--live")
+    assert "Start one: python manage.py queue_work database or queue_work memory" in done.err

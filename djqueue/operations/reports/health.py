@@ -11,7 +11,7 @@ from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 
 from djqueue.conf import settings
-from djqueue.dispatch.connections import queues
+from djqueue.dispatch.connections import members, queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
 from djqueue.operations.reports.workers import workers
@@ -53,7 +53,8 @@ def live(connection: str | None = None, host: str | None = None) -> list[Check]:
         text = f"The processes of the workers{of} on host {host} are gone."
     elif found:
         text = f"The workers{of} on host {host} have not renewed their leases."
-    start = f"python manage.py queue_work{f' {connection}' if connection else ''}"
+    names = [""] if connection is None else [f" {name}" for name in members(connection)]
+    start = f"python manage.py {' or '.join(f'queue_work{name}' for name in names)}"
     return [Check("workers", ok=False, text=f"{text} Start one: {start}")]
 
 
