@@ -79,10 +79,3 @@ class Empty(Job, name="test.commands.Empty"):
 
     def handle(self) -> None:
         pass
-
-
-class Hasty(Job, name="test.commands.Hasty", queue="mail", debounce=300):
-    """A debounced job."""
-
-    def handle(self) -> None:
-        pass

@@ -10,15 +10,16 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from djqueue import batch, chain, queues
+from djqueue import batch, chain, job, queues
 from djqueue.dispatch import controls
+from djqueue.jobs import registry
 from djqueue.management import watching
 from djqueue.models import FailedJob, JobBatch, Outbox, QueuedJob, Worker
 from djqueue.operations.reports.why import why
 from djqueue.payload import history
 from djqueue.testing import work
 from djqueue.text.short_ids import short
-from tests.commands.jobs import Hasty, Send, Shown
+from tests.commands.jobs import Send, Shown
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 
@@ -174,10 +175,17 @@ def test_what_waits_for_a_batch_says_so(run):
 
 
 def test_a_debounced_job_says_that_another_may_come(worker):
+    @job(name="looking.hasty", queue="mail", debounce=300)
+    def hasty() -> None:
+        """Do nothing."""
+
     worker()
-    assert why(Hasty().dispatch().id).answer == (
-        "It is debounced: it runs in 4 min, unless another dispatch with its key comes first."
-    )
+    try:
+        assert why(hasty.dispatch().id).answer == (
+            "It is debounced: it runs in 4 min, unless another dispatch with its key comes first."
+        )
+    finally:
+        registry.unregister("looking.hasty")
 
 
 def test_a_job_for_an_unknown_connection_says_so(run):

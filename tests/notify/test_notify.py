@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+import django
 import pytest
 from aiosmtpd.controller import Controller
 from django.core.management import call_command
@@ -46,10 +47,16 @@ def mails(settings):
     box = Mailbox()
     server = Controller(box, hostname="127.0.0.1", port=free_port())
     server.start()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST = "127.0.0.1"
-    settings.EMAIL_PORT = server.port
-    settings.ADMINS = [("Ada", "ada@example.com")]
+    backend = "django.core.mail.backends.smtp.EmailBackend"
+    if django.VERSION >= (6, 1):
+        options = {"host": "127.0.0.1", "port": server.port}
+        settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}
+    else:
+        settings.EMAIL_BACKEND = backend
+        settings.EMAIL_HOST = "127.0.0.1"
+        settings.EMAIL_PORT = server.port
+    named = django.VERSION < (6, 0)
+    settings.ADMINS = [("Ada", "ada@example.com") if named else "ada@example.com"]
     settings.DJQUEUE = {"NOTIFY": ["mail"]}
     yield box.mails
     server.stop()
