@@ -8,7 +8,8 @@ from __future__ import annotations
 import uuid as uuids
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
+from django.db.models import F
 
 from djqueue.databases.now import UtcNow
 from djqueue.payload.links import links_of, may_be_linked
@@ -80,6 +81,9 @@ def write_ends(alias: str, payloads: Mapping[str, str]) -> set[str]:
 
     rows = Run.objects.using(alias)
     ids = sorted(payloads)  # the order in which the rows are locked
+    if not connections[alias].features.has_select_for_update:
+        # SQLite refuses a write after a read if another connection has written in between.
+        rows.filter(pk__in=ids[:1]).update(ended=F("ended"))
     known = set(map(str, rows.filter(pk__in=ids).values_list("pk", flat=True)))
     new = [EndRow(alias, id, payloads[id]) for id in ids if id not in known]
     try:
