@@ -50,7 +50,7 @@ class Found(NamedTuple):
 
 
 QUICK = (
-    "tests/dispatch",
+    "tests/dispatch/test_dispatching.py",
     "tests/jobs",
     "tests/runner",
     "tests/drivers/test_database.py",

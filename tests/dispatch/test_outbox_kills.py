@@ -16,6 +16,7 @@ from djqueue import queues
 from djqueue.dispatch.outbox.outbox import HOLD
 from djqueue.models import Outbox
 from tests.app.models import Note
+from tests.databases import vendor
 from tests.ledger import Ledger, kept
 from tests.support import ROOT, environment, start_worker, wait_until
 from tests.torture.sizes import KILLS, size
@@ -56,6 +57,7 @@ def dispatch_until_killed(first: int, seconds: float) -> None:
         process.send_signal(signal.SIGKILL)
 
 
+@pytest.mark.skipif(size(KILLS, 0) == 0 and vendor() == "mariadb", reason="twice is enough")
 def test_nothing_is_lost_when_dispatchers_are_killed(settings, redis_aof_server):
     connection = {
         "DRIVER": "redis",
