@@ -5,6 +5,7 @@ job that a worker took or ended meanwhile is left alone, and the result says why
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import StoredJob
 
-__all__ = ["Progress", "change", "delete", "details", "slices_of"]
+__all__ = ["Progress", "by_slices", "change", "delete", "details"]
 
 Progress = Callable[[int], object]
 """Called after each slice with how many jobs have been looked at."""
@@ -54,11 +55,23 @@ def change(
     """Apply `what` to the jobs. `DELETE_RUNNING` and `RELEASE` are for one attempt only, the one
     that `Target.seen` names. A store that does not answer is asked for no further jobs.
     """
+    return by_slices(targets, SLICE, partial(_change, what), on_progress)
+
+
+def by_slices(
+    targets: Sequence[Target],
+    size: int,
+    act: Callable[[str, str, Sequence[Target]], Result],
+    on_progress: Progress,
+) -> Result:
+    """Call `act` with the jobs of one connection and queue, at most `size` together, until a store
+    does not answer. Return what came of all of them.
+    """
     result = Result()
     seen = 0
-    for connection, queue, some in slices_of(targets, SLICE):
+    for connection, queue, some in _slices_of(targets, size):
         if result.stopped is None:
-            result += _change(what, connection, queue, some)
+            result += act(connection, queue, some)
         else:
             result += Result((), [Left(result.stopped, {}, each) for each in some], result.stopped)
         seen += len(some)
@@ -66,7 +79,7 @@ def change(
     return result
 
 
-def slices_of(targets: Sequence[Target], size: int) -> list[tuple[str, str, list[Target]]]:
+def _slices_of(targets: Sequence[Target], size: int) -> list[tuple[str, str, list[Target]]]:
     """Return the jobs by connection and queue, at most `size` together."""
     by_queue: dict[tuple[str, str], list[Target]] = {}
     for target in targets:

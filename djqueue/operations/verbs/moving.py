@@ -12,6 +12,7 @@ a batch counts it once. Its attempts are counted from 0 again in another store.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
@@ -26,7 +27,7 @@ from djqueue.drivers.base import Change, OutgoingJob, State
 from djqueue.drivers.types import Placement
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.operations import results
-from djqueue.operations.changes import details, slices_of
+from djqueue.operations.changes import by_slices, details
 from djqueue.operations.results import Left, Reason, Result, Target
 from djqueue.operations.words import since
 from djqueue.payload import store as payload_store
@@ -83,19 +84,10 @@ def move(
     on_progress: Callable[[int], object] = lambda done: None,
 ) -> Result:
     """Move waiting and delayed jobs. A store that does not answer is asked for no further jobs."""
-    result = Result()
-    seen = 0
-    for connection, queue, some in slices_of(targets, AT_ONCE):
-        if result.stopped is None:
-            result += _moved(connection, queue, some, to)
-        else:
-            result += Result((), [Left(result.stopped, {}, each) for each in some], result.stopped)
-        seen += len(some)
-        on_progress(seen)
-    return result
+    return by_slices(targets, AT_ONCE, partial(_moved, to), on_progress)
 
 
-def _moved(connection: str, queue: str, some: Sequence[Target], to: Destination) -> Result:
+def _moved(to: Destination, connection: str, queue: str, some: Sequence[Target]) -> Result:
     """Move jobs of one queue."""
     try:
         source = queues[connection].driver
