@@ -2,7 +2,8 @@
 `djqueue.models.Control`.
 
 They are in SQL for every kind of connection, so that flushing a cache does not lose them. Times are
-the database's.
+the database's. Requests to stop a job are in the database of what follows from its end, which
+deletes them; everything else is in the first database.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ __all__ = [
     "request_restart",
     "request_stop",
     "resume",
+    "stops",
     "stops_left",
 ]
 
@@ -130,7 +132,8 @@ class Controls(NamedTuple):
     """A number that grows with each `request_restart`: a worker stops when it has grown since the
     worker's start."""
     stops: frozenset[str]
-    """The ids of jobs to be stopped, on whatever connection they are."""
+    """The ids of jobs to be stopped, on whatever connection they are; see `stops` where requests
+    are in another database."""
 
 
 def paused_for_long(seconds: float) -> list[Pause]:
@@ -193,18 +196,24 @@ def request_stop(id: str, by: str = "") -> None:
     """Ask the worker that runs job `id` to stop it. The end of the job deletes the request."""
     until = ExpressionWrapper(UtcNow() + Value(STOP_FOR), output_field=DateTimeField())
     values = {"until": until, "by": by[:255], "updated_at": UtcNow()}
-    _controls().update_or_create(scope=f"{_STOP}{id}", defaults=values)
+    _requests().update_or_create(scope=f"{_STOP}{id}", defaults=values)
+
+
+def stops() -> frozenset[str]:
+    """Return the ids of all jobs to be stopped."""
+    found = _requests().filter(scope__startswith=_STOP, until__gt=UtcNow())
+    return frozenset(map(_stopped, found.values_list("scope", flat=True)))
 
 
 def stops_left(ids: Iterable[str]) -> set[str]:
     """Return those of `ids` that are to be stopped, and that no worker has stopped yet."""
-    scopes = _controls().filter(scope__in=[f"{_STOP}{id}" for id in ids])
+    scopes = _requests().filter(scope__in=[f"{_STOP}{id}" for id in ids])
     return set(map(_stopped, scopes.values_list("scope", flat=True)))
 
 
 def forget_stops(ids: Iterable[str]) -> None:
     """Delete the requests to stop these jobs."""
-    _controls().filter(scope__in=[f"{_STOP}{id}" for id in ids]).delete()
+    _requests().filter(scope__in=[f"{_STOP}{id}" for id in ids]).delete()
 
 
 def _scope(connection: str | None, queue: str | None) -> str:
@@ -218,6 +227,10 @@ def _controls() -> QuerySet[Control]:
     from djqueue.models import Control
 
     return Control.objects.using(settings().databases[0])
+
+
+def _requests() -> QuerySet[Control]:
+    return _controls().using(settings().shared_database)
 
 
 def _paused() -> QuerySet[Control]:

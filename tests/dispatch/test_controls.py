@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from djqueue import queues
+from djqueue.composition.follower import StopRequests
 from djqueue.dispatch import controls
+from djqueue.drivers.base import Reservation
 from djqueue.errors import UnknownConnection
+from djqueue.finish.deaths import KILLED
 from djqueue.models import Control
+from djqueue.runner.outcome import End
 
 pytestmark = pytest.mark.django_db
 
@@ -72,6 +78,22 @@ def test_a_connection_pauses_its_own_queues():
     assert (connection.is_paused("mail"), connection.is_paused()) == (True, True)
     assert (connection.resume("mail"), connection.resume("mail")) == (True, False)
     assert connection.is_paused()
+
+
+@pytest.mark.django_db(databases=["default", "queue"])
+def test_a_request_to_stop_goes_with_the_transaction_of_what_follows_from_the_end(settings):
+    database = {"DRIVER": "database", "DATABASE": "queue"}
+    settings.DJQUEUE = {"CONNECTIONS": {"database": database}, "BATCHES": {"DATABASE": "default"}}
+    controls.request_stop("a")
+    controls.pause("database")
+    assert controls.stops() == {"a"}
+    end = End(Reservation("a", "default", "test", "{}", 1, 0, "", None), KILLED)
+    with contextlib.suppress(ZeroDivisionError), transaction.atomic(using="default"):
+        StopRequests().within([end], "default")
+        assert controls.stops_left(["a"]) == set()
+        raise ZeroDivisionError
+    assert controls.stops_left(["a"]) == {"a"}
+    assert controls.is_paused("database", "default")
 
 
 def test_an_unknown_connection_is_refused():

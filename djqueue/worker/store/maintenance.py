@@ -140,6 +140,8 @@ class Maintenance:
             return []
         try:
             read = self._store.sql.ask(alias, lambda: controls.read(self._connection))
+            if (shared := settings().shared_database) != alias:
+                read = read._replace(stops=self._store.sql.ask(shared, controls.stops))
         except (QueueUnavailable, DatabaseError) as error:
             logger.info("The controls could not be read: %s", error)
             return []
