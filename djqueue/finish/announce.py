@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from djqueue.finish.notices import Announcement, Failed, Succeeded
+from djqueue.finish.notices import Announcement, Cancelled, Failed, Succeeded
 from djqueue.runner.current import CurrentJob
 from djqueue.runner.outcome import exception_of
 from djqueue.runner.telling import Teller
@@ -19,6 +19,10 @@ def announce(
         for id, name, queue, attempt, duration, carried in notice.jobs:
             job = CurrentJob(id, name, queue, connection, attempt)
             teller.succeeded(job, duration, carried)
+        return False
+    if isinstance(notice, Cancelled):
+        job = CurrentJob(notice.id, notice.name, notice.queue, connection, notice.attempt)
+        teller.cancelled(job, notice.context)
         return False
     error = raised
     if error is None and notice.error is not None:

@@ -56,6 +56,19 @@ class Released(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Cancelled:
+    """A job was stopped by an operator."""
+
+    id: str
+    name: str
+    queue: str
+    attempt: int
+    """The one that was stopped, or that would have been the next."""
+    context: str
+    """As that of `Done`."""
+
+
+@dataclass(frozen=True)
 class RemovePayloads:
     """Jobs have ended, and their large arguments can be removed from the payload store."""
 
@@ -72,7 +85,7 @@ class FreeSlots:
     """When that was seen, by the monotonic clock: what the job has taken since then it keeps."""
 
 
-Announcement = Succeeded | Failed | Released
+Announcement = Succeeded | Failed | Released | Cancelled
 Notice = Announcement | RemovePayloads | FreeSlots
 
 AT_ONCE = 20
@@ -89,7 +102,10 @@ def notices_of(ends: Iterable[End]) -> Iterator[Notice]:
         if not is_done and (outcome.unseen or outcome.ending is TIMED_OUT):
             run = reservation.attempt + reservation.interruptions
             yield FreeSlots(reservation.id, run, time.monotonic())
-        if outcome.awaited:
+        if action is Action.CANCEL:
+            id, queue, name, payload, attempt, *_ = reservation
+            yield Cancelled(id, name, queue, attempt, context_text(payload))
+        elif outcome.awaited:
             if is_done:
                 id, queue, name, payload, attempt, *_ = reservation
                 carried = context_text(payload)

@@ -36,6 +36,10 @@ class Teller:
         """Announce that a job is done. `carried` is the JSON of its context."""
         contextvars.copy_context().run(self._succeeded, job, duration, carried)
 
+    def cancelled(self, job: CurrentJob, carried: str) -> None:
+        """Announce that an operator has stopped a job. `carried` is the JSON of its context."""
+        contextvars.copy_context().run(self._cancelled, job, carried)
+
     def released(
         self,
         reservation: Reservation,
@@ -75,6 +79,10 @@ class Teller:
         signals.announce(
             signals.job_succeeded, registry.class_of(job.name), job=job, duration=duration
         )
+
+    def _cancelled(self, job: CurrentJob, carried: str) -> None:
+        _enter(job, carried)
+        signals.announce(signals.job_cancelled, registry.class_of(job.name), job=job)
 
     def _failed(self, reservation: Reservation, error: BaseException, unseen: bool) -> None:
         job = CurrentJob.of(reservation, self._connection)

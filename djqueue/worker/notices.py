@@ -13,9 +13,11 @@ from django.db import DatabaseError
 
 from djqueue.composition.batches import upkeep as batch_upkeep
 from djqueue.dispatch.outbox import outbox
+from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueError
 from djqueue.finish.notices import (
     Announcement,
+    Cancelled,
     Failed,
     FreeSlots,
     Released,
@@ -117,8 +119,8 @@ def what_it_is(notice: Notice) -> str:
     match notice:
         case Succeeded(jobs):
             return f"A receiver of a signal about {jobs[0].name}"
-        case Released(reservation):
-            return f"A receiver of a signal about {reservation.name}"
+        case Cancelled(name=name) | Released(Reservation(name=name)):
+            return f"A receiver of a signal about {name}"
         case Failed(reservation):
             return f"{reservation.name}.failed()"
         case WorkerStarted() | WorkerStopping():

@@ -164,7 +164,7 @@ def hear(signal: Any, what: str) -> None:
     """Note who sent `signal`, and about which job."""
 
     def receive(sender: Any, job: Any, **given: Any) -> None:
-        if job.name.startswith(("app.hangs", "app.dies_once")):
+        if job.name.startswith(("app.hangs", "app.dies_once", "app.never_interrupted")):
             told = {key: given[key] for key in ("delay", "duration") if key in given}
             write(what, [getattr(sender, "__name__", None), job.connection, job.attempt, told])
 
@@ -173,6 +173,7 @@ def hear(signal: Any, what: str) -> None:
 
 hear(signals.job_timed_out, "timed out")
 hear(signals.job_released, "released")
+hear(signals.job_cancelled, "cancelled")
 
 
 @job(name="app.heard_done")

@@ -12,7 +12,7 @@ import pytest
 from djqueue import queues
 from djqueue.conf import settings as djqueue_settings
 from djqueue.drivers import clock, make_driver
-from djqueue.finish.notices import Done, Failed, Released, Succeeded
+from djqueue.finish.notices import Cancelled, Done, Failed, Released, Succeeded
 from djqueue.models import FailedJob
 from djqueue.runner.cleanup.stray_fork import StrayFork
 from djqueue.runner.outcome import ErrorReport
@@ -117,6 +117,7 @@ def test_each_success_of_a_notice_has_the_time_of_one():
     assert time_for(Succeeded((done,)), teller, 60.0) == 60
     assert time_for(Succeeded((done,) * 20), teller, 60.0) == 1200
     assert time_for(Prune(), teller, 60.0) == 60
+    assert time_for(Cancelled("a", "app.record", "default", 1, ""), teller, 60.0) == 60
     assert time_for(Failed(job, ErrorReport("ValueError", "no", "")), teller, 60.0) == 7
     assert time_for(Released(job, None, 0.0), teller, 60.0) == 7
 

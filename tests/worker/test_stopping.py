@@ -7,14 +7,14 @@ from djqueue.models import Control, FailedJob, Outbox, QueuedJob
 from djqueue.operations import results
 from djqueue.operations.reports.workers import workers
 from djqueue.operations.verbs import stopping
-from tests.app import jobs
+from tests.app import jobs, untidy
 from tests.support import start_worker, wait_until
 
 
 def test_a_job_is_stopped_what_waits_behind_it_goes_and_others_go_on(ledger, transactional_db):
-    stuck = chain([jobs.record.bind(1, 60), jobs.record.bind(2)]).dispatch()
+    stuck = chain([untidy.never_interrupted.bind(), jobs.record.bind(2)]).dispatch()
     with start_worker("--sleep", 0.2) as worker:
-        wait_until(lambda: ledger.details("begin") == ["1"], what=worker.output)
+        wait_until(lambda: ledger.lines("begin"), what=worker.output)
         (shown,) = wait_until(lambda: [each for each in workers() if each.running])
         assert (shown.state, shown.running[0].id) == ("running", stuck.id)
         assert shown.memory > 10 << 20
@@ -25,8 +25,10 @@ def test_a_job_is_stopped_what_waits_behind_it_goes_and_others_go_on(ledger, tra
         assert [target.id for target in result.changed] == [stuck.id]
         wait_until(lambda: ledger.details("end") == ["3"], what=worker.output)
         wait_until(lambda: not QueuedJob.objects.exists())
+        told = wait_until(lambda: ledger.details("cancelled"), what=worker.output)
         assert f"{stuck.id}  default  1  CANCELLED" in worker.output
-    assert ledger.details("begin") == ["1", "3"]
+    assert told == ["['never_interrupted', 'database', 1, {}]"], "by the worker, once"
+    assert len(ledger.lines("begin")) == 2
     assert not Outbox.objects.exists()
     assert not FailedJob.objects.exists()
     assert not Control.objects.exists()

@@ -16,12 +16,9 @@ from djqueue.dispatch import controls
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import State
 from djqueue.errors import JobNotFound, QueueError
-from djqueue.jobs import registry
 from djqueue.operations import results, selection
 from djqueue.operations.changes import details
 from djqueue.operations.results import Left, Reason, Result, Target
-from djqueue.runner.current import CurrentJob
-from djqueue.signals import announce, job_cancelled
 from djqueue.text import short_ids
 
 if TYPE_CHECKING:
@@ -97,8 +94,6 @@ def _wait_for(
         waiting = controls.stops_left(left)
         stopped = [left.pop(id) for id in list(left) if id not in waiting]
         result += Result(stopped)
-        for target in stopped:
-            _announce(target)
         over = time.monotonic() > until
         for id, target in list(left.items()):
             kept = _not_running(target) or (Left(NOT_ANSWERED, {}, target) if over else None)
@@ -128,9 +123,3 @@ def _not_running(target: Target) -> Left | None:
     if job.state is State.RESERVED:
         return None
     return Left(results.NOT_RUNNING, details(job), target)
-
-
-def _announce(target: Target) -> None:
-    name = target.name
-    job = CurrentJob(target.id[-36:], name, target.queue, target.connection, 0)
-    announce(job_cancelled, registry.class_of(name) if name else None, job=job)

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from djqueue.drivers.base import Reservation
-from djqueue.finish.notices import Done, Failed, Released, Succeeded
+from djqueue.finish.notices import Cancelled, Done, Failed, Released, Succeeded
 from djqueue.runner.decision import DONE, RETURNED, Action, Decision, Ending
 from djqueue.runner.outcome import ErrorReport, Outcome
 from djqueue.worker.notices import Notice, Upkeep, WorkerStarted, WorkerStopping
@@ -113,7 +113,7 @@ class WindowReader:
         return b"".join(chunks)
 
 
-_Plain = WorkerStarted | WorkerStopping | Upkeep
+_Plain = WorkerStarted | WorkerStopping | Upkeep | Cancelled
 _PLAIN_NOTICES: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(_Plain)}
 """Notices whose fields cross the channel as they are, by the names of their classes."""
 

@@ -28,7 +28,7 @@ from djqueue.conf import settings
 from djqueue.drivers import clock, make_driver
 from djqueue.finish.announce import announce
 from djqueue.finish.finish import Finish
-from djqueue.finish.notices import Failed, Released, Succeeded
+from djqueue.finish.notices import Cancelled, Failed, Released, Succeeded
 from djqueue.runner.cleanup.reset import close_what_is_old, connections_after
 from djqueue.runner.cleanup.surroundings import Surroundings
 from djqueue.runner.current import Watch
@@ -236,7 +236,7 @@ class Child:
                 self._worker_signal(signals.worker_started)
             case WorkerStopping(reason):
                 self._worker_signal(signals.worker_stopping, reason=reason)
-            case Succeeded() | Failed() | Released():
+            case Succeeded() | Failed() | Released() | Cancelled():
                 spoilt = announce(notice, self._runner.teller, self._settings.connection)
                 self._clean_up(what_it_is(notice))
             case _:
