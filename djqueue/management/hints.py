@@ -15,6 +15,7 @@ from django.db import DatabaseError
 
 from djqueue.errors import QueueError
 from djqueue.operations import status
+from djqueue.text import shell
 
 
 def install() -> None:
@@ -41,7 +42,7 @@ def unread() -> str:
             count = (
                 "1 job waits" if queue.counts.waiting == 1 else f"{queue.counts.waiting} jobs wait"
             )
-            command = f"python manage.py queue_work {queue.connection} --queue {queue.queue}"
+            command = shell.manage("queue_work", queue.connection, "--queue", queue.queue)
             return (
                 f"djqueue: {count} on {queue.connection}:{queue.queue} and no worker reads it. Run"
                 f" `{command}` in another terminal."

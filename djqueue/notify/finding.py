@@ -15,6 +15,7 @@ from djqueue.dispatch import controls
 from djqueue.operations import failed_jobs
 from djqueue.operations.status import Report, report, resume_command
 from djqueue.operations.words import number_of, span
+from djqueue.text import shell
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 
@@ -97,8 +98,8 @@ def _long_waits(seen: Report) -> Iterator[Found]:
             reads = "no worker reads it" if one.workers == 0 else "its workers are too few"
             text = (
                 f"{place} has {number_of(one.counts.waiting or 0, 'waiting job')}, the oldest for "
-                f"{span(one.oldest)}: {reads}. Start one: python manage.py queue_work "
-                f"{one.connection} --queue {one.queue}"
+                f"{span(one.oldest)}: {reads}. Start one: "
+                f"{shell.manage('queue_work', one.connection, '--queue', one.queue)}"
             )
             yield Found(f"waits:{place}"[:200], text)
 
@@ -124,8 +125,7 @@ def _poison(names: Iterable[str]) -> Iterator[Found]:
     for name, often in Counter(names).items():
         text = (
             f"{number_of(often, 'job')} called {one_line(name)} failed because the process or the "
-            "worker died at each attempt. Look: python manage.py queue_failed --name "
-            f"{one_line(name)}"
+            f"worker died at each attempt. Look: {shell.manage('queue_failed', '--name', name)}"
         )
         yield Found(f"poison:{name}"[:200], text)
 

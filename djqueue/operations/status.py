@@ -16,6 +16,7 @@ from djqueue.errors import QueueError
 from djqueue.operations.reports.deadlines import in_thread
 from djqueue.operations.words import number_of, span
 from djqueue.signals import announce, queue_busy
+from djqueue.text import shell
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 
@@ -235,17 +236,17 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
         waits = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
         yield Problem(
             f"{place} holds {number_of(held, 'job')}{waits}, and no worker reads it.",
-            f"Start one: python manage.py queue_work {one.connection} --queue {one.queue}",
+            f"Start one: {shell.manage('queue_work', one.connection, '--queue', one.queue)}",
             one.connection,
             one.queue,
         )
     if one.stuck:
+        where = "--queue", one.queue, "--connection", one.connection
+        release = shell.manage("queue_release", "--stuck", *where)
         remedy = (
             "A worker that reads it takes them over within seconds."
             if one.workers
-            else "Start a worker, which takes them over, or put them back by hand:"
-            f" python manage.py queue_release --stuck --queue {one.queue}"
-            f" --connection {one.connection}"
+            else f"Start a worker, which takes them over, or put them back by hand: {release}"
         )
         text = f"{place} has {number_of(one.stuck, 'job')} whose worker is gone."
         yield Problem(text, remedy, one.connection, one.queue, State.STUCK)
@@ -271,7 +272,7 @@ def resume_command(pause: controls.Pause) -> str:
     """Return the command that ends a pause. That of every queue ends with all others."""
     everything = pause.connection == controls.EVERY_QUEUE
     what = "--all" if everything else f"{pause.connection}:{pause.queue}"
-    return f"python manage.py queue_resume {what}"
+    return shell.manage("queue_resume", what)
 
 
 def monitor(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import uuid
 
 import pytest
@@ -94,6 +95,14 @@ def test_no_line_is_forged(run):
         assert done.code == 0, done.err
         assert not [each for each in done.lines if each.startswith("id: forged")]
         assert not unfit(done.out + done.err, "\n\t")
+
+
+def test_a_name_in_a_command_to_copy_is_one_word(run):
+    queue = "mail; reboot $(id)"
+    job = waiting(queue=queue, name="test.commands.Send")
+    for line in (["queue_status"], ["queue_why", job.uuid]):
+        (command,) = (each for each in run(*line).lines if "queue_work" in each)
+        assert shlex.split(command)[-1] == queue
 
 
 def test_a_stream_that_lacks_a_character_gets_it_spelled_out(run, monkeypatch):

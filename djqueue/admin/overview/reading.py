@@ -22,6 +22,7 @@ from djqueue.operations.reports.parked import Parked
 from djqueue.operations.status import QueueStatus
 from djqueue.operations.words import relative, span
 from djqueue.text import printable as text
+from djqueue.text import shell
 from djqueue.text.masking import masked_text
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _late(one: Parked, now: datetime) -> Problem:
     ago = relative(one.late_since or now, now)
     values = {"count": one.late, "connection": text.one_line(one.connection), "ago": ago}
     remedy = gettext("A worker of the connection moves them. Start one: %(command)s")
-    command = f"python manage.py queue_work {text.one_line(one.connection)}"
+    command = shell.manage("queue_work", one.connection)
     return Problem(template % values, remedy % {"command": command})
 
 

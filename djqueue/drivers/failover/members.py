@@ -8,6 +8,7 @@ from djqueue.conf import Settings, settings
 from djqueue.drivers import driver_class, make_driver
 from djqueue.drivers.base import Capabilities, Feature
 from djqueue.errors import ConfigurationError
+from djqueue.text import shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,12 +79,13 @@ def worker_hint(connection: ConnectionSettings, members: Sequence[Driver]) -> st
     one.
     """
 
-    def arguments(member: ConnectionSettings) -> str:
+    def command(member: ConnectionSettings) -> str:
         own = member.queue == connection.queue
-        return member.name if own else f"{member.name} --queue {connection.queue}"
+        queue = () if own else ("--queue", connection.queue)
+        return shell.words("queue_work", member.name, *queue)
 
     names = " or ".join(member.settings.name for member in members)
-    commands = " and ".join(f"`queue_work {arguments(member.settings)}`" for member in members)
+    commands = " and ".join(f"`{command(member.settings)}`" for member in members)
     return (
         f'Connection "{connection.name}" keeps no jobs itself: it passes them on to {names}. '
         f"Run workers for each of them: {commands}."

@@ -12,6 +12,7 @@ from djqueue.notify import watch
 from djqueue.operations.describe import describe_queue
 from djqueue.operations.status import monitor
 from djqueue.operations.words import number_of, span
+from djqueue.text import shell
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -101,5 +102,5 @@ def _alert(busy: Busy) -> str:
     oldest = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
     return (
         f"{one.connection}:{one.queue} has {waiting}{oldest}: start more workers with "
-        f"python manage.py queue_work {one.connection} --queue {one.queue}"
+        f"{shell.manage('queue_work', one.connection, '--queue', one.queue)}"
     )

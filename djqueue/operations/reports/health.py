@@ -17,6 +17,7 @@ from djqueue.errors import QueueError
 from djqueue.operations.reports.workers import workers
 from djqueue.operations.status import report
 from djqueue.operations.words import number_of
+from djqueue.text import shell
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 
@@ -53,8 +54,8 @@ def live(connection: str | None = None, host: str | None = None) -> list[Check]:
         text = f"The processes of the workers{of} on host {host} are gone."
     elif found:
         text = f"The workers{of} on host {host} have not renewed their leases."
-    names = [""] if connection is None else [f" {name}" for name in members(connection)]
-    start = f"python manage.py {' or '.join(f'queue_work{name}' for name in names)}"
+    names = [[]] if connection is None else [[name] for name in members(connection)]
+    start = f"python manage.py {' or '.join(shell.words('queue_work', *name) for name in names)}"
     return [Check("workers", ok=False, text=f"{text} Start one: {start}")]
 
 

@@ -21,7 +21,7 @@ from djqueue.payload import history
 from djqueue.payload.links import links_of
 from djqueue.payload.payload import limits_of
 from djqueue.results import asking, rows
-from djqueue.text import short_ids
+from djqueue.text import shell, short_ids
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 
@@ -78,7 +78,7 @@ def _stored(connection: str, job: StoredJob, now: datetime) -> tuple[str, str]:
         taken = f" {relative(job.reserved_at, now)}" if job.reserved_at else ""
         return (
             f"It is running: worker {one_line(job.worker or '?')} took it{taken}.",
-            f"To stop it: python manage.py queue_stop {short_ids.short(job.id)}",
+            f"To stop it: {shell.manage('queue_stop', short_ids.short(job.id))}",
         )
     if job.state is State.STUCK:
         return f"Its worker {one_line(job.worker or '?')} is gone.", (
@@ -102,7 +102,7 @@ def _stored(connection: str, job: StoredJob, now: datetime) -> tuple[str, str]:
 
 def _delayed(job: StoredJob, now: datetime) -> tuple[str, str]:
     due = "" if job.available_at is None else f" {relative(job.available_at, now)}"
-    sooner = f"To run it now: python manage.py queue_release {short_ids.short(job.id)} --now"
+    sooner = f"To run it now: {shell.manage('queue_release', short_ids.short(job.id), '--now')}"
     past = history.read(job.history)
     last = past.attempts[-1] if past.attempts else {}
     said = one_line(masked_text(f"{last.get('class')}: {last.get('message')}"), SHOWN)
@@ -159,7 +159,7 @@ def _pause(connection: str, queue: str) -> controls.Pause | None:
 
 
 def _start(connection: str, queue: str) -> str:
-    return f"Start one: python manage.py queue_work {connection} --queue {queue}"
+    return f"Start one: {shell.manage('queue_work', connection, '--queue', queue)}"
 
 
 # -- in the outbox ---------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def _parked(alias: str, row: Outbox) -> tuple[str, str]:
         return f"It is delayed: it is due {relative(due, now)}, and waits in SQL until then.", ""
     return (
         f'It is on its way to connection "{row.connection}".',
-        f"A worker of that connection moves it there: queue_work {row.connection}",
+        f"A worker of that connection moves it there: {shell.manage('queue_work', row.connection)}",
     )
 
 
@@ -210,7 +210,7 @@ def _step(alias: str, row: Outbox) -> tuple[str, str]:
     from djqueue.models import JobBatch, Outbox
 
     if JobBatch.objects.using(alias).filter(pk=row.chain).exists():
-        look = f"To see the batch: python manage.py queue_batches {row.chain}"
+        look = f"To see the batch: {shell.manage('queue_batches', str(row.chain))}"
         if row.position == MEMBER:
             text = f"It is a member of batch {row.chain}, whose turn in its chain has not come."
             return text, look
@@ -240,7 +240,7 @@ def _failed_step(chain: str | None) -> str:
         return find
     for row in rows:
         if links_of(row.payload).chain == chain:
-            return f"Retry that step: python manage.py queue_retry {short_ids.short(row.uuid)}"
+            return f"Retry that step: {shell.manage('queue_retry', short_ids.short(row.uuid))}"
     return find
 
 
@@ -260,7 +260,7 @@ def _of_failed(text: str) -> Why | None:
         row.name,
         "failed",
         f"It failed {when}, at attempt {row.attempts}. {one_line(message, SHOWN)}",
-        f"To retry it: python manage.py queue_retry {short_ids.short(id)}",
+        f"To retry it: {shell.manage('queue_retry', short_ids.short(id))}",
     )
 
 
