@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.base import column
 from djqueue.admin.lists.words import moment, pill
-from djqueue.admin.operator import OperatorAdmin, Verb
+from djqueue.admin.operator import OperatorAdmin
 from djqueue.admin.outcome import Wording, plural
+from djqueue.admin.verbs.verb import Verb
 from djqueue.composition.ended import Turn
 from djqueue.conf import settings
 from djqueue.operations import batches, results

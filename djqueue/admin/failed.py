@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.admin.models import CHANGE, DELETION
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import BooleanField, Value
 from django.utils import timezone
@@ -14,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from djqueue.admin import changes, stores
+from djqueue.admin import stores
 from djqueue.admin.base import column, named
 from djqueue.admin.bound.facts import chain_facts
 from djqueue.admin.contents import (
@@ -35,8 +34,8 @@ from djqueue.admin.lists.filters import (
 )
 from djqueue.admin.lists.search import condition
 from djqueue.admin.lists.words import moment, pill
-from djqueue.admin.operator import OperatorAdmin, Verb
-from djqueue.admin.outcome import Wording, plural
+from djqueue.admin.operator import OperatorAdmin
+from djqueue.admin.verbs.failed import COPY, FORGET, RETRY, SPREAD
 from djqueue.conf import settings
 from djqueue.finish.failed import table
 from djqueue.text import printable as text
@@ -47,37 +46,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
-RETRY = Verb(
-    name="retry",
-    label=_("Retry"),
-    permissions=("djqueue.retry_failedjob",),
-    apply=changes.retry,
-    commits=True,
-    wording=Wording(
-        plural("Retried %(count)d job", "Retried %(count)d jobs"),
-        plural("%(count)d job was not retried", "%(count)d jobs were not retried"),
-        plural(
-            "It is back in its queue, and its attempts are counted from the beginning.",
-            "They are back in their queues, and their attempts are counted from the beginning.",
-        ),
-    ),
-    flag=CHANGE,
-)
-FORGET = Verb(
-    name="forget",
-    label=_("Forget"),
-    permissions=("djqueue.delete_failedjob",),
-    apply=changes.forget,
-    wording=Wording(
-        plural("Forgot %(count)d failed job", "Forgot %(count)d failed jobs"),
-        plural(
-            "%(count)d failed job was not forgotten", "%(count)d failed jobs were not forgotten"
-        ),
-    ),
-    flag=DELETION,
-    question=_("Without its record a failed job cannot be retried any more."),
-    destructive=True,
-)
 MOST_ALIKE = 1_000
 """Failed jobs of a group that its page counts."""
 SHORT = 100
@@ -87,7 +55,7 @@ SHORT = 100
 class FailedJobAdmin(OperatorAdmin):
     """Failed jobs, newest first."""
 
-    verbs = (RETRY, FORGET)
+    verbs = (RETRY, SPREAD, COPY, FORGET)
     heavy_columns = ("payload", "exception", "history")
     list_display = ("job", "error", "queue_name", "tried", "failed")
     list_filter = (FailedGroupFilter, FailedWhenFilter, FailedConnectionFilter, FailedQueueFilter)
@@ -98,7 +66,6 @@ class FailedJobAdmin(OperatorAdmin):
         " a part of the message"
     )
     ordering = ("-id",)
-    actions = ("retry_jobs", "forget_jobs")
 
     def databases(self) -> Mapping[str, Sequence[str]]:
         """Return the database that failed jobs are kept in."""
@@ -164,26 +131,6 @@ class FailedJobAdmin(OperatorAdmin):
     def failed(self, row: Any) -> SafeString | str:
         """Return the time of the failure."""
         return moment(row.failed_at, timezone.now())
-
-    # -- actions -------------------------------------------------------------------------------
-
-    def has_retry_jobs_permission(self, request: HttpRequest) -> bool:
-        """Return whether the list's menu offers it."""
-        return RETRY.allowed(request)
-
-    def has_forget_jobs_permission(self, request: HttpRequest) -> bool:
-        """Return whether the list's menu offers it."""
-        return FORGET.allowed(request)
-
-    @admin.action(description=_("Retry selected failed jobs"), permissions=["retry_jobs"])
-    def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Move the selected jobs back to their queues."""
-        return self.run(request, queryset, RETRY)
-
-    @admin.action(description=_("Forget selected failed jobs"), permissions=["forget_jobs"])
-    def forget_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Delete the records of the selected jobs."""
-        return self.run(request, queryset, FORGET)
 
     # -- the page of a failed job --------------------------------------------------------------
 

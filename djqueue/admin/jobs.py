@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, DELETION
 from django.utils.html import format_html
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from djqueue.admin import changes, stores
+from djqueue.admin import stores
 from djqueue.admin.base import column, named
 from djqueue.admin.bound.facts import chain_facts, held_back_fact, key_facts
 from djqueue.admin.bound.verbs import END_CHAIN, UNLOCK
@@ -23,10 +21,19 @@ from djqueue.admin.lists.selection import stored_key
 from djqueue.admin.lists.states import with_state
 from djqueue.admin.lists.store_jobs import StoreChangeList, StoreRows
 from djqueue.admin.lists.words import NOTHING, moment, state_pill
-from djqueue.admin.operator import OperatorAdmin, Verb
-from djqueue.admin.outcome import Wording, plural
+from djqueue.admin.operator import OperatorAdmin
+from djqueue.admin.verbs.jobs import (
+    CHANGE_IT,
+    COPY,
+    DELETE,
+    FORCE_DELETE,
+    MOVE,
+    RELEASE,
+    RUN_NOW,
+    STOP,
+)
 from djqueue.compat import kept_filters
-from djqueue.drivers.base import Change, State
+from djqueue.drivers.base import State
 from djqueue.errors import QueueError
 from djqueue.operations.selection import EVERY_STATE
 from djqueue.text import printable as text
@@ -40,77 +47,11 @@ if TYPE_CHECKING:
 
     from djqueue.admin.lists.selection import Key
 
-_NOT_DELETED = plural("%(count)d job was not deleted", "%(count)d jobs were not deleted")
-
-DELETE = Verb(
-    name="delete",
-    label=_("Delete"),
-    permissions=("djqueue.delete_queuedjob",),
-    apply=changes.changer(Change.DELETE),
-    wording=Wording(
-        plural("Deleted %(count)d job", "Deleted %(count)d jobs"),
-        _NOT_DELETED,
-        hints=changes.HINTS,
-    ),
-    flag=DELETION,
-    offered=lambda job: job.state != State.RESERVED.value,
-    destructive=True,
-)
-FORCE_DELETE = Verb(
-    name="force_delete",
-    label=_("Delete even though running"),
-    permissions=("djqueue.delete_queuedjob", "djqueue.force_delete_job"),
-    apply=changes.changer(Change.DELETE_RUNNING),
-    wording=Wording(
-        plural("Deleted %(count)d running job", "Deleted %(count)d running jobs"),
-        _NOT_DELETED,
-        lambda count: gettext(
-            "The attempt that runs goes on; its result is ignored and it is not retried."
-        ),
-        hints=changes.HINTS,
-    ),
-    flag=DELETION,
-    offered=lambda job: job.state == State.RESERVED.value,
-    question=_(
-        "This removes the job from the queue only. The worker keeps executing the current attempt"
-        " to its end; its result is ignored, and it is not retried."
-    ),
-    destructive=True,
-    compares=True,
-)
-RELEASE = Verb(
-    name="release",
-    label=_("Release"),
-    permissions=("djqueue.release_job",),
-    apply=changes.changer(Change.RELEASE),
-    wording=Wording(
-        plural("Released %(count)d stuck job", "Released %(count)d stuck jobs"),
-        plural("%(count)d job was not released", "%(count)d jobs were not released"),
-        lambda count: gettext("The next free worker takes over."),
-        hints=changes.HINTS,
-    ),
-    flag=CHANGE,
-    offered=lambda job: job.state == State.STUCK.value,
-    compares=True,
-)
-RUN_NOW = Verb(
-    name="run_now",
-    label=_("Run now"),
-    permissions=("djqueue.release_job",),
-    apply=changes.changer(Change.RUN_NOW),
-    wording=Wording(
-        plural("%(count)d delayed job may run now", "%(count)d delayed jobs may run now"),
-        plural("%(count)d job was left as it is", "%(count)d jobs were left as they are"),
-    ),
-    flag=CHANGE,
-    offered=lambda job: job.state == State.DELAYED.value,
-)
-
 
 class QueuedJobAdmin(OperatorAdmin):
     """Jobs, newest first."""
 
-    verbs = (RUN_NOW, RELEASE, UNLOCK, END_CHAIN, DELETE, FORCE_DELETE)
+    verbs = (RUN_NOW, RELEASE, CHANGE_IT, MOVE, COPY, UNLOCK, END_CHAIN, STOP, DELETE, FORCE_DELETE)
     heavy_columns = ("payload", "history")
     list_display = ("job", "queue_name", "status", "tried", "created")
     list_filter = (StoreFilter, StateFilter, QueueFilter)
@@ -118,7 +59,6 @@ class QueuedJobAdmin(OperatorAdmin):
     search_fields = ("name",)
     search_help_text = _("Id, or a part of it · job:shop.SendMail · queue:mail · a part of a name")
     ordering = ("-id",)
-    actions = ("delete_jobs", "release_jobs", "run_jobs_now", "force_delete_jobs")
 
     def databases(self) -> Mapping[str, Sequence[str]]:
         """Return the databases that connections keep jobs in."""
@@ -242,43 +182,6 @@ class QueuedJobAdmin(OperatorAdmin):
         """Return the time of its dispatch. Row numbers are in that order, and have an index."""
         return moment(row.created_at, row.now)
 
-    # -- actions -------------------------------------------------------------------------------
-
-    def has_delete_jobs_permission(self, request: HttpRequest) -> bool:
-        """Return whether the list's menu offers it."""
-        return DELETE.allowed(request)
-
-    def has_force_delete_jobs_permission(self, request: HttpRequest) -> bool:
-        """Return whether the list's menu offers it."""
-        return FORCE_DELETE.allowed(request)
-
-    def has_release_jobs_permission(self, request: HttpRequest) -> bool:
-        """Return whether the list's menu offers it."""
-        return RELEASE.allowed(request)
-
-    @admin.action(description=_("Delete selected jobs"), permissions=["delete_jobs"])
-    def delete_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Delete the selected waiting, delayed and stuck jobs."""
-        return self.run(request, queryset, DELETE)
-
-    @admin.action(
-        description=_("Delete selected jobs even though running"),
-        permissions=["force_delete_jobs"],
-    )
-    def force_delete_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Delete the selected running jobs, after a confirmation."""
-        return self.run(request, queryset, FORCE_DELETE)
-
-    @admin.action(description=_("Release selected stuck jobs"), permissions=["release_jobs"])
-    def release_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Put the selected stuck jobs back to waiting."""
-        return self.run(request, queryset, RELEASE)
-
-    @admin.action(description=_("Run selected delayed jobs now"), permissions=["release_jobs"])
-    def run_jobs_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Let the selected delayed jobs run without waiting for their time."""
-        return self.run(request, queryset, RUN_NOW)
-
     # -- the page of a job ---------------------------------------------------------------------
 
     def summary(self, row: Any) -> SafeString:
@@ -320,8 +223,8 @@ _EXPLANATIONS = {
         " delete it here."
     ),
     State.RESERVED.value: _(
-        "A worker is running this job. It can be deleted from the queue, but the attempt that runs"
-        " goes on to its end."
+        "A worker is running this job. Stopping it kills the attempt; deleting it from the queue"
+        " lets the attempt go on to its end."
     ),
 }
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -25,17 +24,20 @@ from django.views.decorators.http import require_POST
 from djqueue.admin import audit
 from djqueue.admin.base import Page, ReadOnlyAdmin
 from djqueue.admin.lists.selection import Key, Selection, number, seen_in
-from djqueue.admin.outcome import Wording, tell
+from djqueue.admin.outcome import tell
+from djqueue.admin.verbs.verb import action_of
 from djqueue.drivers.slices import slices
 from djqueue.operations.results import Left, Result
 from djqueue.text import printable as text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.contrib.admin.models import LogEntry
     from django.db.models import QuerySet
     from django.utils.safestring import SafeString
 
-    from djqueue.compat import LazyText
+    from djqueue.admin.verbs.verb import Verb
 
 SLICE = 500
 """Rows that one transaction of an action holds."""
@@ -45,42 +47,6 @@ AT_MOST = 10_000
 """Rows that one request acts on."""
 SHOWN = 100
 """Rows that a question names."""
-
-
-@dataclass(frozen=True)
-class Verb:
-    """Something that operators do to rows."""
-
-    name: str
-    label: LazyText
-    """On the button of a row's page."""
-    permissions: tuple[str, ...]
-    """All of them are needed."""
-    apply: Callable[[Selection], Result]
-    wording: Wording
-    flag: int
-    """As in the admin's log."""
-    offered: Callable[[Any], bool] = lambda row: True
-    """Whether a row's page has the button, given the row."""
-    question: LazyText | None = None
-    """What to know before it is done."""
-    destructive: bool = False
-    """It cannot be undone: asked about always, not only for all rows."""
-    compares: bool = False
-    """It is for the very attempts that the operator saw."""
-    commits: bool = False
-    """It commits by itself, since a store is changed in between: a transaction around it would undo
-    what is on record about that.
-    """
-
-    @property
-    def asks(self) -> bool:
-        """Return whether selected rows need a confirmation."""
-        return self.destructive or self.question is not None
-
-    def allowed(self, request: HttpRequest) -> bool:
-        """Return whether the user may do it."""
-        return request.user.has_perms(self.permissions)
 
 
 class HistoryLine(NamedTuple):
@@ -103,6 +69,16 @@ class OperatorAdmin(ReadOnlyAdmin):
 
     verbs: ClassVar[Sequence[Verb]] = ()
     bulk_permission = "djqueue.bulk_operations"
+
+    def __init_subclass__(cls) -> None:
+        """Offer the verbs in the list's menu to those who have their permissions."""
+        super().__init_subclass__()
+        listed = [verb for verb in cls.verbs if verb.action is not None]
+        if listed and "actions" not in vars(cls):
+            cls.actions = [action_of(verb) for verb in listed]
+            for verb in listed:
+                assert verb.action is not None  # noqa: S101 - see above
+                setattr(cls, f"has_{verb.action.name}_permission", _allowed(verb))
 
     def seen(self, row: Any) -> str:
         """Return the value of a row that a form carries, for the statement that changes the row to
@@ -136,11 +112,16 @@ class OperatorAdmin(ReadOnlyAdmin):
         result = Result()
         log = audit.Record(request, self.model, verb.flag, verb.name, selection.place, scope)
         every = list(slices(selection.keys, SLICE))
+        total, by = len(selection.keys), request.user.get_username()
         for at, keys in enumerate(every):
-            part = verb.apply(selection._replace(keys=keys)) if verb.commits else None
+            some = selection._replace(keys=keys, by=by, total=total, before=at * SLICE)
+            part = verb.apply(some) if verb.commits else None
             with transaction.atomic(using=audit.log_alias()):
-                part = part or verb.apply(selection._replace(keys=keys))
-                log.add(part.changed, len(part.left), alone=len(every) == 1)
+                part = part or verb.apply(some)
+                lasting = [each for each in part.left if each.reason is verb.lasting]
+                asked = [each.target for each in lasting if each.target is not None]
+                changed = [*part.changed, *asked]
+                log.add(changed, len(part.left) - len(asked), alone=len(every) == 1)
             result += part
             if part.stopped is not None:
                 rest = sum(map(len, every[at + 1 :]))
@@ -169,13 +150,14 @@ class OperatorAdmin(ReadOnlyAdmin):
             )
             self.message_user(request, refusal % {"limit": AT_ONCE}, messages.ERROR)
             return None
-        if (across or verb.asks) and "confirmed" not in request.POST:
-            return self._ask(request, verb, selection, across=across)
+        form = verb.answers(request)
+        if (across or verb.asks) and not _answered(request, form):
+            return self._ask(request, verb, selection, form, across=across)
         scope: dict[str, Any] = {}
         if across:
             chosen = {name: text.one_line(value, 200) for name, value in request.GET.items()}
             scope = {"filter": chosen or "all", "newest": _newest(selection)}
-        return self.perform(request, verb, selection, scope)
+        return self.perform(request, verb, _with_values(selection, form), scope)
 
     def _too_many(self, request: HttpRequest, count: int) -> bool:
         return count > AT_ONCE and not request.user.has_perm(self.bulk_permission)
@@ -212,6 +194,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         request: HttpRequest,
         verb: Verb,
         selection: Selection,
+        form: forms.Form | None,
         *,
         across: bool = False,
         on_page: bool = False,
@@ -223,8 +206,9 @@ class OperatorAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": verb.label,
+            "title": str(verb.label).removesuffix("…"),
             "question": verb.question or "",
+            "form": form,
             "verb": verb,
             "wording": verb.wording,
             "rows": [(text.one_line(row), self.summary(row)) for row in named],
@@ -282,9 +266,10 @@ class OperatorAdmin(ReadOnlyAdmin):
         if not (self.has_view_permission(request) and found.allowed(request)):
             raise PermissionDenied
         selection = self._selection(request, [key])
-        if found.asks and "confirmed" not in request.POST:
-            return self._ask(request, found, selection, on_page=True)
-        self.perform(request, found, selection, {})
+        form = found.answers(request)
+        if found.asks and not _answered(request, form):
+            return self._ask(request, found, selection, form, on_page=True)
+        self.perform(request, found, _with_values(selection, form), {})
         return HttpResponseRedirect(self._where_now(request, key))
 
     def _where_now(self, request: HttpRequest, key: Key | None) -> str:
@@ -326,6 +311,23 @@ class OperatorAdmin(ReadOnlyAdmin):
             "draws_buttons": apps.is_installed("grappelli"),
             "seen": f"{row.pk}:{self.seen(row)}",
         }
+
+
+def _allowed(verb: Verb) -> Callable[[Any, HttpRequest], bool]:
+    def allowed(self: Any, request: HttpRequest) -> bool:
+        """Return whether the list's menu offers the verb."""
+        return verb.allowed(request)
+
+    return allowed
+
+
+def _answered(request: HttpRequest, form: forms.Form | None) -> bool:
+    """Return whether the operator has confirmed, with values that can be used if any are asked."""
+    return "confirmed" in request.POST and (form is None or form.is_valid())
+
+
+def _with_values(selection: Selection, form: forms.Form | None) -> Selection:
+    return selection if form is None else selection._replace(values=form.cleaned_data)
 
 
 def _in_order(key: Key) -> tuple[int, str]:

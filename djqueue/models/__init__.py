@@ -80,6 +80,7 @@ class QueuedJob(models.Model):
         permissions = (
             ("release_job", "Can release stuck jobs and run delayed ones now"),
             ("force_delete_job", "Can delete jobs that are running"),
+            ("stop_job", "Can stop jobs that are running"),
             ("view_payload", "Can see arguments and payloads"),
             ("bulk_operations", "Can act on more than 1,000 jobs at once"),
         )

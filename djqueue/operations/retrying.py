@@ -45,12 +45,7 @@ from djqueue.operations import failed_jobs
 from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id
-from djqueue.payload.links import (
-    links_of,
-    may_be_linked,
-    needs_guard,
-    with_links,
-)
+from djqueue.payload.links import links_of, may_be_linked, needs_guard, with_links
 from djqueue.payload.packing import is_stored
 from djqueue.payload.waiting import with_due
 
@@ -96,6 +91,8 @@ class How:
     """Seconds between the times at which two of them become due."""
     payloads: Mapping[int, str] = field(default_factory=dict)
     """Other payloads for some, by the number of their row, as `verbs.editing.edited` makes them."""
+    first: int = 0
+    """How many of the same spread were retried before."""
 
 
 AS_THEY_ARE = How()
@@ -122,7 +119,7 @@ def retry(
                 refused[reason] = refused.get(reason, 0) + len(rows)
                 continue
             controls.forget_stops(str(row.uuid) for row in rows)  # they were about earlier runs
-            ready = _ready(rows, refused, how, seen)
+            ready = _ready(rows, refused, how, how.first + seen)
             done = _move(queues[connection].driver, ready)
             moved += done.moved
             gone += done.gone

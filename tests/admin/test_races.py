@@ -11,8 +11,8 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from djqueue.admin import changes
 from djqueue.admin.lists.selection import Selection
+from djqueue.admin.verbs import stored
 from djqueue.drivers.base import Change
 from djqueue.drivers.database import changing
 from djqueue.models import QueuedJob, Worker
@@ -66,7 +66,7 @@ def test_the_statement_itself_compares_once_more(make, meanwhile, change, monkey
         return found
 
     monkeypatch.setattr(changing, "_read", read_before)
-    verb = changes.changer(change)
+    verb = stored.changer(change)
     result = verb(Selection("default", [row.pk], {row.pk: str(row.reservation)}))
     assert list(result.changed) == []
     assert [left.target and left.target.row for left in result.left] == [row.pk]

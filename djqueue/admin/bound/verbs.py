@@ -9,8 +9,8 @@ from django.contrib.admin.models import CHANGE
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.lists.selection import stored_key
-from djqueue.admin.operator import Verb
 from djqueue.admin.outcome import Wording, plural
+from djqueue.admin.verbs.verb import Verb
 from djqueue.composition.chains import steps
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.unique.held import held, holders_of, unlock

@@ -16,8 +16,9 @@ from djqueue.admin.base import column, named
 from djqueue.admin.bound.facts import key_facts
 from djqueue.admin.contents import VISIBLE, contents, name_fact
 from djqueue.admin.lists.words import moment, pill
-from djqueue.admin.operator import OperatorAdmin, Verb
+from djqueue.admin.operator import OperatorAdmin
 from djqueue.admin.outcome import Wording, plural
+from djqueue.admin.verbs.verb import Verb
 from djqueue.composition import removing
 from djqueue.composition.chains import steps
 from djqueue.conf import settings

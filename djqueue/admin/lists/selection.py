@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -29,6 +29,14 @@ class Selection(NamedTuple):
     """Whether more rows match than one request acts on."""
     connection: str | None = None
     """The connection whose store has the jobs; None for rows of the database `alias`."""
+    values: Mapping[str, Any] = {}
+    """What the operator has filled in, where the verb asks for something."""
+    by: str = ""
+    """The operator's name."""
+    total: int = 0
+    """How many rows the act is for; `keys` are a slice of them."""
+    before: int = 0
+    """How many rows the slices before had."""
 
     @property
     def place(self) -> Mapping[str, str]:

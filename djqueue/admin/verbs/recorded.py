@@ -1,4 +1,4 @@
-"""What the screens let operators do: from the rows that a form selects to the result of an act."""
+"""From the failed jobs that a form selects to what `djqueue.operations` does to them."""
 
 from __future__ import annotations
 
@@ -8,86 +8,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import connections, transaction
 from django.db.models import F
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
-from djqueue.admin import audit, stores
-from djqueue.admin.lists.selection import key_of, stored_key
-from djqueue.dispatch.connections import queues
-from djqueue.drivers.base import Change
-from djqueue.drivers.database.rows import jobs
-from djqueue.errors import QueueError, QueueUnavailable
-from djqueue.operations import changes as operations
+from djqueue.admin import audit
+from djqueue.admin.verbs.stored import copied
+from djqueue.errors import QueueUnavailable
 from djqueue.operations import failed_jobs, results
 from djqueue.operations.results import Left, Reason, Result, Target
+from djqueue.operations.retrying import AS_THEY_ARE, How
 from djqueue.operations.retrying import retry as move_back
+from djqueue.operations.verbs.running import Found
 from djqueue.operations.words import relative
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from djqueue.admin.lists.selection import Key, Selection
-    from djqueue.compat import LazyText
+    from djqueue.admin.lists.selection import Selection
     from djqueue.models import FailedJob
 
-HINTS: Mapping[Reason, LazyText] = {
-    results.RUNNING: _("Wait for the end, or use “Delete even though running”."),
-    results.TAKEN_AGAIN: _("Look at the list once more."),
-    results.NOT_SEEN: _("Look at the list once more."),
-    results.NOT_RUNNING: _("Use “Delete”."),
-}
-"""What to do about a job that was left, for some reasons."""
-
-NO_CONNECTION = Reason(
-    _("no connection keeps its jobs in that database any more."),
-    _("no connection keeps its jobs in that database any more."),
-)
-
-
-def changer(change: Change) -> Callable[[Selection], Result]:
-    """Return a function that applies `change` to the jobs that a form selects."""
-
-    def apply(selection: Selection) -> Result:
-        try:
-            targets = _targets(selection)
-        except QueueError as error:
-            reason = Reason(str(error), str(error))
-            return Result((), [Left(reason)] * len(selection.keys), reason)
-        gone = [Left(results.FINISHED) for key in selection.keys if key not in targets]
-        if targets and selection.connection is None and not _connection(selection.alias):
-            return Result((), [*gone, *(Left(NO_CONNECTION) for _key in targets)])
-        return Result((), gone) + operations.change(change, list(targets.values()))
-
-    return apply
-
-
-def _targets(selection: Selection) -> dict[Key, Target]:
-    """Return the selected jobs that still exist."""
-    if selection.connection is not None:
-        return _stored(selection, selection.connection)
-    connection = _connection(selection.alias)
-    rows = jobs(selection.alias).filter(pk__in=selection.keys).order_by("pk")
-    return {
-        pk: Target(connection, queue, str(uuid), name, pk, selection.seen.get(pk))
-        for pk, queue, uuid, name in rows.values_list("pk", "queue", "uuid", "name")
-    }
-
-
-def _stored(selection: Selection, connection: str) -> dict[Key, Target]:
-    names = [name for key in selection.keys if (name := stored_key(str(key))) is not None]
-    found: dict[Key, Target] = {}
-    for job in queues[connection].inspector.find(names):
-        name = job.key or job.id
-        seen = selection.seen.get(key_of(name)) or None  # "" of a job that no worker held
-        found[key_of(name)] = Target(connection, job.queue, name, job.name, None, seen)
-    return found
-
-
-def _connection(alias: str) -> str:
-    """Return a connection whose jobs are in that database; an empty text if there is none."""
-    return next(iter(stores.with_jobs().get(alias, ())), "")
-
-
-# -- failed jobs -----------------------------------------------------------------------------------
+__all__ = ["copy", "forget", "retry"]
 
 _BY = {"retry": results.RETRIED, "forget": results.FORGOTTEN}
 
@@ -98,13 +36,33 @@ def retry(selection: Selection) -> Result:
     """
     rows = _named(_table(selection).filter(pk__in=selection.keys).order_by("pk"))
     moved: set[int] = set()
-    left = _retry(_selection(rows), moved.update) if rows else _Rest()
+    left = _retry(_selection(rows), moved.update, _how(selection)) if rows else _Rest()
     there = _there(selection, rows)
     why = results.BEING_RETRIED if left.stopped is None else left.stopped
     kept = [*left.kept, *[Left(why)] * (len(there - moved) - len(left.kept))]
     gone = [key for key in _numbers(selection) if key not in moved and key not in there]
     changed = [_target(row) for pk, row in rows.items() if pk in moved]
     return Result(changed, _missing(gone, selection.alias) + kept, left.stopped)
+
+
+def _how(selection: Selection) -> How:
+    pace = selection.values.get("pace")
+    if pace is None:
+        return AS_THEY_ARE
+    every = pace if pace >= 0 else -pace / max(selection.total, 1)
+    return How(every, first=selection.before)
+
+
+def copy(selection: Selection) -> Result:
+    """Dispatch a copy of each job. The failed ones stay as they are."""
+    rows = _table(selection).filter(pk__in=selection.keys).order_by("pk")
+    there = {row.pk: row for row in rows.defer("exception", "history")}
+    gone = [key for key in _numbers(selection) if key not in there]
+    jobs = [
+        (_target(row), Found(str(row.uuid), row.name, row.connection, row.queue, row.payload, True))
+        for row in there.values()
+    ]
+    return Result((), _missing(gone, selection.alias)) + copied(jobs)
 
 
 def forget(selection: Selection) -> Result:
@@ -145,9 +103,11 @@ class _Rest(NamedTuple):
     """Why it went no further."""
 
 
-def _retry(selection: failed_jobs.Selection, moved: Callable[[Iterable[int]], object]) -> _Rest:
+def _retry(
+    selection: failed_jobs.Selection, moved: Callable[[Iterable[int]], object], how: How
+) -> _Rest:
     try:
-        done = move_back(selection, on_moved=moved)
+        done = move_back(selection, on_moved=moved, how=how)
     except QueueUnavailable as error:
         # What had been moved before stays moved, and is logged. The message gives the
         # reason alone, not the number of this slice.
