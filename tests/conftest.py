@@ -166,6 +166,18 @@ def _forget_content_types(**_: object) -> None:
     ContentType.objects.clear_cache()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unhurried():
+    """Let what this process does for a cancelled batch be done at once, however slow the machine
+    is. What is left to workers when time is up has tests of its own.
+    """
+    from djqueue.composition.batches import upkeep
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upkeep, "BUDGET", 60.0)
+        yield
+
+
 @pytest.fixture
 def permissions(transactional_db):
     """Content types and permissions, in a test that commits; others find them there."""
