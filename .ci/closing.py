@@ -88,6 +88,7 @@ class Closing:
             for number, word in re.findall(r"(\d+) ([a-z]+)", last[1]):
                 self.counts[_SINGULAR.get(word, word)] += int(number)
         code = running.wait()
+        print(f"--- {running.name}: {running.took:.0f} s", flush=True)
         if code:
             self.failed.append(f"{running.name} (exit code {code})")
 
@@ -114,6 +115,7 @@ class _Running:
         self.name = step.name
         self.process: subprocess.Popen[str] | None = None
         self.cancelled = False
+        self.took = 0.0
         self._slots = slots
         self._printed: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, args=(step, own_group), daemon=True).start()
@@ -123,6 +125,7 @@ class _Running:
             if self.cancelled:
                 self._printed.put(None)
                 return
+            started = time.monotonic()
             try:
                 self.process = subprocess.Popen(
                     list(map(str, step.command)),
@@ -139,6 +142,7 @@ class _Running:
             for line in self.process.stdout or ():
                 self._printed.put(line)
             self.process.wait()
+            self.took = time.monotonic() - started
         self._printed.put(None)
 
     def wait(self) -> int:

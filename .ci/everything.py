@@ -1,8 +1,9 @@
 """Everything that must pass before a release, on a machine where nothing was installed by hand.
 
-1. ``make check``, while the environments of what follows are made.
+1. ``make check``.
 2. What ``make test`` runs, on the oldest Python and Django, and on the newest: the streams of both
    share the processors, so that none is idle while the last stream of the first pair ends.
+   Scenarios (tests marked so) run on the newest pair alone.
 3. ``make test`` itself beside them, with a quick suite (SQLite), on a pair between them.
 
 Ends with pytest's closing line, all runs added up, and exit code 1 if anything failed.
@@ -14,7 +15,6 @@ import itertools
 import os
 import shlex
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +38,8 @@ class Pair(NamedTuple):
     databases: str = "sqlite,postgresql,mariadb"
     only: tuple[str, ...] = ()
     """What to run of the suite; all of it, if empty."""
+    scenarios: bool = False
+    """Whether scenarios are run as well."""
 
 
 class Found(NamedTuple):
@@ -59,7 +61,7 @@ QUICK = (
 
 PAIRS = (
     Pair("5.2", ("3.10",)),
-    Pair("6.1", ("3.14", "3.13")),
+    Pair("6.1", ("3.14", "3.13"), scenarios=True),
     Pair("6.0", ("3.12",), databases="sqlite", only=QUICK),
 )
 
@@ -68,16 +70,12 @@ def main() -> int:
     os.chdir(ROOT)
     os.environ.setdefault("CI", "true")
     closing = Closing()
-    deadline = time.monotonic() + BUDGET
-
-    def run(*steps: Step, at_once: int | None = None) -> None:
-        closing.run(*steps, timeout=max(1.0, deadline - time.monotonic()), at_once=at_once)
-
     pairs = list(found())
     if not pairs:
         closing.failed.append("no pair of Python and Django could be tested")
-    run(Step("make check", make("--keep-going", "check")), *environments(pairs))
-    run(*alternating([list(steps(each)) for each in pairs]), at_once=AT_ONCE)
+    check = Step("make check", make("--keep-going", "check"))
+    groups = [[check], *(list(steps(each)) for each in pairs)]
+    closing.run(*alternating(groups), timeout=BUDGET, at_once=AT_ONCE)
     return closing.show()
 
 
@@ -89,9 +87,12 @@ def steps(each: Found) -> Iterator[Step]:
         given = {**each.variables, "DATABASES": databases, "ARGS": " ".join(each.pair.only)}
         yield Step(f"make test, {name}: {databases}", make("test", **given))
         return
+    # Each stream makes the environment, or waits for the one that does.
+    prepare = shlex.join(make("services", "test-venv", **each.variables))
     python = ROOT / each.variables["VENV"] / "bin" / "python"
-    for stream in streams(python, databases.split(",")):
-        yield stream._replace(name=f"{name}: {stream.name}")
+    for stream in streams(python, databases.split(","), scenarios=each.pair.scenarios):
+        command = f"{prepare} && exec {shlex.join(map(str, stream.command))}"
+        yield stream._replace(name=f"{name}: {stream.name}", command=["sh", "-c", command])
 
 
 def alternating(groups: list[list[Step]]) -> Iterator[Step]:
@@ -111,13 +112,6 @@ def found() -> Iterator[Found]:
         version, path = python
         venv = f".venv-{version}-{pair.django}"
         yield Found(pair, version, {"PYTHON": path, "VENV": venv, "DJANGO": pair.django})
-
-
-def environments(pairs: list[Found]) -> Iterator[Step]:
-    """A step that makes the environments of all pairs, one after another."""
-    commands = [shlex.join(make("services", "test-venv", **each.variables)) for each in pairs]
-    if commands:
-        yield Step("environments", ["sh", "-c", " && ".join(commands)])
 
 
 def make(*arguments: str, **variables: str) -> list[str]:

@@ -10,11 +10,18 @@ from closing import Step
 _WORKERS = "tests/worker"
 
 
-def streams(python: object, databases: Sequence[str], extra: Sequence[str] = ()) -> Iterator[Step]:
+def streams(
+    python: object,
+    databases: Sequence[str],
+    extra: Sequence[str] = (),
+    *,
+    scenarios: bool = True,
+) -> Iterator[Step]:
     """On the first database everything, on the others what can differ; what takes longest first.
 
     Workers are apart: short streams leave no processor idle for long when the last one ends. Tests
-    of workers wait for two thirds of their time, so that others run beside them.
+    of workers wait for two thirds of their time, so that others run beside them. Tests marked
+    `scenario` are left out where `scenarios` is false.
     `extra` are pytest's own arguments; with some, each database is one run.
     """
     first, *others = databases
@@ -23,7 +30,8 @@ def streams(python: object, databases: Sequence[str], extra: Sequence[str] = ())
         for database in others:
             yield _stream(python, database, database, "-m", "database", *extra)
         return
-    anywhere, here = ("-m", "not database"), ("-m", "database")
+    which = "" if scenarios else " and not scenario"
+    anywhere, here = ("-m", f"not database{which}"), ("-m", f"database{which}")
     yield _stream(python, "any database, workers", first, *anywhere, _WORKERS)
     yield _stream(python, "any database", first, *anywhere, f"--ignore={_WORKERS}")
     for database in (*others, first):

@@ -22,7 +22,7 @@ from djqueue.runner.outcome import ErrorReport
 from tests.half import HalfDriver
 from tests.support import ROOT, environment
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.scenario, pytest.mark.django_db(transaction=True)]
 
 HALF = {"DRIVER": "tests.half.HalfDriver", "OUTBOX": True}
 DJQUEUE = {"DEFAULT": "half", "CONNECTIONS": {"half": HALF}}

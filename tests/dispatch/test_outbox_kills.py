@@ -22,6 +22,7 @@ from tests.support import ROOT, environment, start_worker, wait_until
 from tests.torture.sizes import KILLS, size
 
 pytestmark = [
+    pytest.mark.scenario,
     pytest.mark.redis,
     pytest.mark.database,  # whose rows have to outlive the kills
     pytest.mark.django_db(transaction=True),

@@ -30,6 +30,7 @@ from tests.faces import database
 from tests.services.proxy import Mode, Proxy
 
 pytestmark = [
+    pytest.mark.scenario,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(databases.vendor() == "sqlite", reason="it has no server"),
 ]

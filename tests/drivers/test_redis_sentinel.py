@@ -16,7 +16,7 @@ from tests.faces import Faces
 from tests.services import Redis, Server, programs
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.redis, pytest.mark.slow]
+pytestmark = [pytest.mark.scenario, pytest.mark.redis, pytest.mark.slow]
 
 
 class Sentinel(Server):

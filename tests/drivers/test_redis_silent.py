@@ -15,7 +15,7 @@ from tests.services import Redis, RedisCluster
 from tests.services.proxy import Mode
 from tests.support import wait_until
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.scenario, pytest.mark.redis]
 
 QUEUES = tuple(f"q{number}" for number in range(10))
 PATIENCE = 0.2

@@ -17,7 +17,7 @@ from tests.app import jobs
 from tests.services import RedisCluster
 from tests.support import start_worker, wait_until
 
-pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.scenario, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.services import Aws
 from tests.services.aws import Act, Fault, Refusal
 from tests.support import start_worker, wait_until
 
-pytestmark = [pytest.mark.sqs, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.scenario, pytest.mark.sqs, pytest.mark.django_db(transaction=True)]
 
 GONE = Refusal("com.amazonaws.sqs#QueueDoesNotExist")
 DENIED = Refusal("AccessDeniedException", 403)

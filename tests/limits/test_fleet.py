@@ -23,7 +23,7 @@ SECONDS = size("DJQUEUE_LIMIT_SECONDS", 4)
 ALLOW, EVERY = 10, 1.0
 LINE = ("--workers", 4, "--sleep", 0.1)
 
-pytestmark = pytest.mark.wallclock
+pytestmark = [pytest.mark.scenario, pytest.mark.wallclock]
 
 
 @pytest.fixture

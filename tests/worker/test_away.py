@@ -18,6 +18,8 @@ from tests.support import WorkerProcess, start_worker, wait_until
 from tests.worker import buggy
 from tests.worker.stores import connection_to
 
+pytestmark = pytest.mark.scenario
+
 FEW = pytest.mark.parametrize("proxy", ["postgresql", "redis"], indirect=True)
 """What the worker's parent does by itself: two stores show it."""
 LEASE = 6

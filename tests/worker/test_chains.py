@@ -11,6 +11,8 @@ from tests.databases import vendor
 from tests.torture import batches, chains, nested
 from tests.torture.sizes import BATCHES, CHAINS, KILLS, SEED, size
 
+pytestmark = pytest.mark.scenario
+
 
 @pytest.mark.parametrize("job", [chained.step, chained.atomic_step], ids=["plain", "atomic"])
 def test_each_step_is_queued_once_when_processes_are_killed(ledger, job):

@@ -9,6 +9,8 @@ from tests.torture import crashes
 from tests.torture.kills import LEASE
 from tests.torture.sizes import CRASHES, SEED, size
 
+pytestmark = pytest.mark.scenario
+
 few = size(CRASHES, 1)
 
 

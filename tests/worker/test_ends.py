@@ -19,6 +19,8 @@ from tests.services import Proxy
 from tests.services.proxy import Mode
 from tests.support import WorkerProcess, start_worker, wait_until
 
+pytestmark = pytest.mark.scenario
+
 GRACE = 1.0
 SLOW = 0.7
 """Seconds that a busy machine may add."""

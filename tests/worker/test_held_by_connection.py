@@ -15,6 +15,7 @@ from tests.support import start_worker, wait_until
 from tests.torture.troubles import together
 
 pytestmark = [
+    pytest.mark.scenario,
     pytest.mark.beanstalkd,
     pytest.mark.skipif(databases.vendor() != "sqlite", reason="once is enough"),
 ]

@@ -12,6 +12,8 @@ from tests.support import start_worker
 from tests.torture import kills
 from tests.torture.sizes import ATOMIC, JOBS, KILLS, NOOPS, SEED, size
 
+pytestmark = pytest.mark.scenario
+
 SETTINGS = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": kills.LEASE}}}
 
 

@@ -14,7 +14,7 @@ from tests.app import jobs
 from tests.ledger import Ledger
 from tests.support import WorkerProcess, start_worker, wait_until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
+pytestmark = [pytest.mark.scenario, pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
 
 @contextlib.contextmanager

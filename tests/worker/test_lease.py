@@ -16,6 +16,8 @@ from tests.app import jobs
 from tests.app.models import Note
 from tests.support import start_worker, wait_until
 
+pytestmark = pytest.mark.scenario
+
 SHORT_LEASE = {"CONNECTIONS": {"database": {"DRIVER": "database", "RETRY_AFTER": 3}}}
 
 

@@ -18,6 +18,7 @@ from tests.faces import database
 from tests.support import start_worker, wait_until
 
 pytestmark = [
+    pytest.mark.scenario,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(databases.vendor() != "sqlite", reason="others have no such lock"),
 ]

@@ -23,6 +23,8 @@ from tests.ledger import Ledger
 from tests.services import MariaDB, PostgreSQL, Proxy
 from tests.support import WorkerProcess, start_worker, wait_until
 
+pytestmark = pytest.mark.scenario
+
 SECONDS = float(os.environ.get("DJQUEUE_TEST_OUTAGE", "3"))
 """How long a server is maltreated."""
 RESUMED = 5.0

@@ -58,6 +58,7 @@ def test_a_worker_without_children_keeps_results_too():
     assert failed.status == "waiting"
 
 
+@pytest.mark.scenario
 def test_a_killed_child_leaves_a_job_that_gets_its_result_later(tmp_path, ledger):
     until = tmp_path / "go"
     dispatched = keeping.counts_up.using(tries=3).dispatch(str(until), 5)
@@ -77,5 +78,6 @@ def test_the_statement_of_a_worker_is_about_many_jobs():
     assert (one.progress, two.progress) == ((1, 4, 25, "é"), (0.5, 0, 100, ""))
 
 
+@pytest.mark.scenario
 def test_no_result_is_missing_when_processes_are_killed():
     print(results.run(jobs=size(JOBS, 300), kills=size(KILLS, 6), seed=size(SEED, 4)))

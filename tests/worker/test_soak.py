@@ -37,6 +37,7 @@ def sample(pids: list[int]) -> Sample:
     return Sample({pid: resident(pid) for pid in pids}, descriptors)
 
 
+@pytest.mark.scenario
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")

@@ -21,6 +21,8 @@ from tests.services.proxy import Mode
 from tests.support import start_worker, wait_until
 from tests.worker.stores import connection_to
 
+pytestmark = pytest.mark.scenario
+
 STORES = ["redis", "sqs", "beanstalkd"]
 
 

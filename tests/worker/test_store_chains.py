@@ -21,6 +21,7 @@ from tests.torture import batches, chains
 from tests.torture.sizes import BATCHES, CHAINS, KILLS, SEED, size
 
 
+@pytest.mark.scenario
 @pytest.mark.parametrize("step", [chained.step, chained.atomic_step], ids=["plain", "atomic"])
 def test_each_step_is_queued_once_when_processes_are_killed(store, ledger, step):
     many, kills = size(CHAINS, 4 if step is chained.step else 2), size(KILLS, 4)
@@ -30,6 +31,7 @@ def test_each_step_is_queued_once_when_processes_are_killed(store, ledger, step)
     print(f"{store}: {count}")
 
 
+@pytest.mark.scenario
 def test_batches_are_exact_when_processes_are_killed(store, ledger):
     many, kills = size(BATCHES, 4), size(KILLS, 4)
     seed = size(SEED, 4)

@@ -7,6 +7,8 @@ import pytest
 from tests.torture import crashes
 from tests.torture.sizes import CRASHES, SEED, size
 
+pytestmark = pytest.mark.scenario
+
 few = size(CRASHES, 0)
 
 

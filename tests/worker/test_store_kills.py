@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from djqueue.models import FailedJob, Run
 from tests.app import jobs
 from tests.app.models import Note
 from tests.ledger import Ledger
 from tests.torture import kills
 from tests.torture.sizes import ATOMIC, JOBS, KILLS, SEED, size
+
+pytestmark = pytest.mark.scenario
 
 FEW = {"sqs": 80}
 """Jobs of a run in the suite: moto takes a second for every hundred."""

@@ -14,6 +14,8 @@ from tests import services
 from tests.app import jobs
 from tests.support import start_worker, wait_until
 
+pytestmark = pytest.mark.scenario
+
 JOBS = int(os.environ.get("DJQUEUE_TEST_OUTAGE_JOBS", "800"))
 AWAY = float(os.environ.get("DJQUEUE_TEST_OUTAGE", "1"))
 RESUMED = 5.0

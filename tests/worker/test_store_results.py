@@ -65,6 +65,7 @@ def test_progress_is_seen_while_the_job_runs(store, tmp_path):
         assert dispatched.result(timeout=20) == 1000
 
 
+@pytest.mark.scenario
 def test_no_result_is_missing_when_processes_are_killed(store):
     many = size(JOBS, 60 if store == "sqs" else 200)
     print(results.run(jobs=many, kills=size(KILLS, 4), seed=size(SEED, 4), connection="store"))

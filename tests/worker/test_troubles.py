@@ -18,7 +18,7 @@ from tests.torture import troubles
 from tests.torture.sizes import ROUNDS, SEED, STORE, size
 from tests.torture.troubles import Scene
 
-pytestmark = pytest.mark.wallclock
+pytestmark = [pytest.mark.scenario, pytest.mark.wallclock]
 
 LEASE = 3.0
 

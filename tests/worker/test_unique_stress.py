@@ -22,7 +22,7 @@ from tests.support import wait_until
 from tests.torture import kills
 from tests.torture.sizes import KILLS, UNIQUE, size
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.scenario, pytest.mark.django_db(transaction=True)]
 
 DISPATCHERS, TIMES = 4, size(UNIQUE, 60)
 KEYS = 10 if TIMES == 60 else 50

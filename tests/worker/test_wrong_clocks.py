@@ -18,6 +18,7 @@ from tests.services.clock import IS_POSSIBLE, Clock, clocks
 from tests.support import start_worker, wait_until
 
 pytestmark = [
+    pytest.mark.scenario,
     pytest.mark.skipif(not IS_POSSIBLE, reason="needs Linux, Python 3.11 and a C compiler"),
     pytest.mark.skipif(databases.vendor() != "sqlite", reason="has servers of its own"),
 ]
