@@ -8,6 +8,7 @@ from contextlib import suppress
 from djqueue.composition.chains.steps import Push
 from djqueue.drivers import parking
 from djqueue.drivers.base import Driver, OutgoingJob
+from djqueue.drivers.types import OutboxRow
 from djqueue.errors import ConfigurationError
 
 
@@ -26,4 +27,4 @@ def push(alias: str, jobs: Sequence[Push], driver_of: Callable[[str], Driver]) -
         if driver is not None and driver.shares_transaction_with(alias):
             driver.push(some)
         else:
-            parking.insert(alias, [parking.row(connection, job, parked=False) for job in some])
+            parking.insert(alias, [OutboxRow(connection, job) for job in some])

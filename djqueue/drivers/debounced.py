@@ -23,6 +23,7 @@ from django.db.models.functions import Least
 from djqueue.databases.locking import delete_unlocked
 from djqueue.databases.now import UtcNow
 from djqueue.drivers import parking
+from djqueue.drivers.types import OutboxRow
 from djqueue.payload.parts import with_id
 
 if TYPE_CHECKING:
@@ -53,17 +54,14 @@ def put(alias: str, connection: str, job: OutgoingJob, wish: Wish) -> str:
     transaction of `alias`. Return the id of the one that waits from now on: that of the replaced
     one, if there was one.
     """
-    from djqueue.models import Outbox
-
     _lock(alias, wish.key, job.id)
     before = str(_keys(alias).values_list("job", flat=True).get(key=wish.key))
     if before != job.id:
         if _waiting(alias, before).update(**_columns(before, connection, job, wish)):
             return before
         _keys(alias).filter(key=wish.key).update(job=job.id)
-    row = parking.row(connection, job._replace(delay=wish.seconds), parked=True)
-    row.debounced = True
-    Outbox.objects.using(alias).bulk_create([row])
+    waits = job._replace(delay=wish.seconds)
+    parking.insert(alias, [OutboxRow(connection, waits, parked=True, debounced=True)])
     return job.id
 
 

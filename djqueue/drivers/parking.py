@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -20,6 +20,7 @@ from djqueue.conf import settings
 from djqueue.databases import holding
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import OutgoingJob, State, StoredJob
+from djqueue.drivers.types import OutboxRow
 from djqueue.errors import QueueUnavailable
 from djqueue.text import short_ids
 
@@ -27,69 +28,26 @@ if TYPE_CHECKING:
     from djqueue.models import Outbox
 
 __all__ = ["clear", "count", "described", "find", "insert", "make_due", "park", "parked", "remove"]
-__all__ += ["remove_members", "row", "search", "uuids"]
-
-AT_ONCE = 50
-"""Rows in a statement: SQLite may take 999 parameters."""
+__all__ += ["remove_members", "search", "uuids"]
 
 
 def park(alias: str, connection: str, jobs: Sequence[OutgoingJob], reservation: int = 0) -> None:
     """Keep `jobs` until their delay ends, by the database's clock, as a part of an open transaction
     on the alias. The same push of a job, released by the same `reservation`, is kept once.
     """
-    insert(alias, [row(connection, job, parked=True, reservation=reservation) for job in jobs])
+    insert(alias, [OutboxRow(connection, job, True, reservation) for job in jobs])
 
 
-def insert(alias: str, rows: Sequence[Outbox]) -> None:
+def insert(alias: str, rows: Sequence[OutboxRow]) -> None:
     """Write rows. A row that exists already stays unchanged."""
-    from djqueue.models import Outbox
+    from djqueue.drivers.database import outbox
 
-    # MySQL checks every unique key, and cannot be restricted to one.
-    names_target = connections[alias].features.supports_update_conflicts_with_target
-    key = ["uuid", "push_id", "parked", "reservation"]
     try:
-        Outbox.objects.using(alias).bulk_create(
-            rows,
-            batch_size=AT_ONCE,
-            # Not `ignore_conflicts`: MySQL would ignore also what does not fit a column.
-            update_conflicts=True,
-            unique_fields=key if names_target else None,
-            update_fields=["uuid"],
-        )
+        outbox.write(alias, rows)
     except DatabaseError as error:
         raise QueueUnavailable(
             f'Database "{alias}" could not keep jobs for connection "{rows[0].connection}": {error}'
         ) from error
-
-
-def row(
-    connection: str,
-    job: OutgoingJob,
-    *,
-    parked: bool,
-    reservation: int = 0,
-    written_by: str = "",
-) -> Outbox:
-    """Return a row for `job`, due when its delay ends."""
-    from djqueue.models import Outbox
-
-    return Outbox(
-        connection=connection,
-        queue=job.queue,
-        uuid=job.id,
-        name=job.name,
-        payload=job.payload,
-        priority=job.priority,
-        message_group=job.message_group,
-        deduplication_id=job.deduplication_id,
-        due_at=UtcNow() + timedelta(seconds=job.delay),
-        created_at=UtcNow(),
-        parked=parked,
-        push_id=job.push_id,
-        reservation=reservation,
-        taken_by=written_by,
-        batch_id=job.batch or None,
-    )
 
 
 def count(alias: str, connection: str, queue: str) -> int:

@@ -70,6 +70,24 @@ class OutgoingJob(NamedTuple):
         return self.push_id or self.id
 
 
+class OutboxRow(NamedTuple):
+    """A row of the outbox that is to be written."""
+
+    connection: str
+    """That of the store that is to get the job."""
+    job: OutgoingJob
+    """It is due there when its delay ends."""
+    parked: bool = False
+    """As `Outbox.parked`, as are those that follow."""
+    reservation: int = 0
+    taken_by: str = ""
+    chain: str | None = None
+    """With one the job waits for its turn, and is not due."""
+    position: int = 0
+    delay: float = 0.0
+    debounced: bool = False
+
+
 class Reservation(NamedTuple):
     """A job that a worker holds for a while."""
 

@@ -20,6 +20,7 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.drivers import driver_class, parking
 from djqueue.drivers.base import OutgoingJob
+from djqueue.drivers.types import OutboxRow
 from djqueue.errors import ConfigurationError
 from djqueue.payload.links import LINKS_MARK, Links, chains_of, links_of, may_be_linked, with_step
 from djqueue.results import rows as results
@@ -60,15 +61,20 @@ def write(alias: str, chain: str, steps: Sequence[Waiting]) -> None:
     """Write steps of a chain that wait, as a part of the open transaction of `alias`; or what waits
     of a batch.
     """
-    rows = []
-    for connection, job, position in steps:
-        row = parking.row(connection, job, parked=False)
-        row.due_at, row.chain, row.position = None, chain, position
-        row.delay = job.delay if position == MEMBER else 0.0
-        rows.append(row)
-    if rows:
-        results.write_kept(alias, ((connection, job) for connection, job, _ in steps))
-        parking.insert(alias, rows)
+    if not steps:
+        return
+    results.write_kept(alias, ((connection, job) for connection, job, _ in steps))
+    rows = [
+        OutboxRow(
+            connection,
+            job,
+            chain=chain,
+            position=position,
+            delay=job.delay if position == MEMBER else 0.0,
+        )
+        for connection, job, position in steps
+    ]
+    parking.insert(alias, rows)
 
 
 def add(alias: str, chain: str, passed_on: PassedOn) -> None:

@@ -21,6 +21,7 @@ from djqueue.dispatch.unique.keys import key_in
 from djqueue.drivers import parking
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.slices import slices
+from djqueue.drivers.types import OutboxRow
 
 if TYPE_CHECKING:
     from djqueue.models import Outbox
@@ -56,7 +57,7 @@ def write(
     rows = []
     for job in jobs:
         waits = job if parked else job._replace(delay=max(job.delay, GRACE))
-        rows.append(parking.row(connection, waits, parked=parked, written_by=by))
+        rows.append(OutboxRow(connection, waits, parked, taken_by=by))
     if rows:
         parking.insert(alias, rows)
 

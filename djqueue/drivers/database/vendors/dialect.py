@@ -179,7 +179,7 @@ class Dialect(ABC):
         """Insert in multi-row statements, in order."""
         with self.transaction():
             for kind, some in _runs(jobs):
-                for chunk in _chunks(some):
+                for chunk in chunks(some):
                     values = [value for job in chunk for value in self._insert_values(job, kind)]
                     self.run(self._insert(kind, len(chunk)), values)
 
@@ -358,7 +358,7 @@ def _runs(jobs: Sequence[OutgoingJob]) -> Iterator[tuple[Kind, list[OutgoingJob]
         yield kind, list({job.id: job for job in some}.values()) if kind.again else some
 
 
-def _chunks(jobs: Sequence[OutgoingJob]) -> Iterator[Sequence[OutgoingJob]]:
+def chunks(jobs: Sequence[OutgoingJob]) -> Iterator[Sequence[OutgoingJob]]:
     """Return parts of `CHUNK` jobs and `CHUNK_LENGTH` characters at most, or of one job."""
     chunk: list[OutgoingJob] = []
     length = 0

@@ -1,0 +1,79 @@
+"""Rows of the outbox, as they are written: by hand, since the ORM would take longer over them than
+the database.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import transaction
+
+from djqueue.drivers.database.calls import make_dialect
+from djqueue.drivers.database.vendors.dialect import LONGEST_DELAY, chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from djqueue.drivers.database.vendors.dialect import Dialect
+    from djqueue.drivers.types import OutboxRow
+
+__all__ = ["write"]
+
+COLUMNS = (
+    "uuid, connection, queue, name, payload, priority, message_group, deduplication_id, push_id,"
+    " batch_id, parked, reservation, taken_by, chain, position, delay, debounced, broken, due_at,"
+    " created_at"
+)
+KEPT = "ON CONFLICT (uuid, push_id, parked, reservation) DO NOTHING"
+KEPT_BY_MYSQL = "ON DUPLICATE KEY UPDATE uuid = uuid"
+"""Not `INSERT IGNORE`: that would ignore also what does not fit a column."""
+
+
+def write(alias: str, rows: Sequence[OutboxRow]) -> None:
+    """Write rows. One that exists already stays unchanged."""
+    dialect = make_dialect(alias)
+    # All or none, as a part of an open transaction too.
+    whole = transaction.atomic(using=alias, savepoint=False)
+    with whole, dialect.connection.cursor() as cursor:
+        if dialect.connection.vendor == "sqlite":
+            cursor.executemany(_insert(dialect, 1), [_values(dialect, row) for row in rows])
+            return
+        left = iter(rows)
+        for some in chunks([row.job for row in rows]):
+            part = islice(left, len(some))
+            values = [value for row in part for value in _values(dialect, row)]
+            cursor.execute(_insert(dialect, len(some)), values)
+
+
+def _insert(dialect: Dialect, count: int) -> str:
+    row = f"({'%s, ' * 18}{dialect.later}, {dialect.now})"
+    kept = KEPT_BY_MYSQL if dialect.connection.vendor == "mysql" else KEPT
+    return f"INSERT INTO djqueue_outbox ({COLUMNS}) VALUES {', '.join([row] * count)} {kept}"
+
+
+def _values(dialect: Dialect, row: OutboxRow) -> tuple[Any, ...]:
+    connection, job, parked, reservation, taken_by, chain, position, delay, debounced = row
+    id, queue, name, payload, due_in, priority, group, deduplication_id, push_id, _, batch = job
+    return (
+        dialect.encode_uuid(str(UUID(id))),
+        connection,
+        queue,
+        name,
+        payload,
+        priority,
+        group,
+        deduplication_id,
+        push_id,
+        batch or None,
+        parked,
+        reservation,
+        taken_by,
+        chain,
+        position,
+        delay,
+        debounced,
+        False,  # broken
+        None if chain is not None else min(due_in, LONGEST_DELAY),
+    )
