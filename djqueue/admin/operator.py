@@ -23,6 +23,7 @@ from django.views.decorators.http import require_POST
 
 from djqueue.admin import audit
 from djqueue.admin.base import Page, ReadOnlyAdmin
+from djqueue.admin.bulk import pages
 from djqueue.admin.lists.selection import Key, Selection, number, seen_in
 from djqueue.admin.outcome import tell
 from djqueue.admin.verbs.verb import action_of
@@ -107,7 +108,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         """Apply the verb in slices, and report. Each slice is one transaction with its part of the
         log if the verb allows that. `scope` is what chose the rows, for the log.
         """
-        if not verb.allowed(request) or self._too_many(request, len(selection.keys)):
+        if not verb.allowed(request) or self.is_too_many(request, len(selection.keys)):
             raise PermissionDenied
         result = Result()
         log = audit.Record(request, self.model, verb.flag, verb.name, selection.place, scope)
@@ -142,15 +143,13 @@ class OperatorAdmin(ReadOnlyAdmin):
         # Of another store's list only rows that the form names: none is offered "all".
         everything = forms.BooleanField().to_python(request.POST.get("select_across"))
         across = everything and self.connection(request) is None
-        selection = self._all_of(request, queryset) if across else self._selected(request)
-        if self._too_many(request, len(selection.keys)):
-            refusal = gettext(
-                "Nothing was changed: more than %(limit)d rows match, and your account may act on"
-                " %(limit)d at once. Narrow the list with a filter or the search."
-            )
-            self.message_user(request, refusal % {"limit": AT_ONCE}, messages.ERROR)
-            return None
         form = verb.answers(request)
+        if across and verb.in_steps:
+            return pages.act_on_all(self, request, verb, form)
+        selection = self._all_of(request, queryset) if across else self._selected(request)
+        if self.is_too_many(request, len(selection.keys)):
+            self.refuse(request)
+            return None
         if (across or verb.asks) and not _answered(request, form):
             return self._ask(request, verb, selection, form, across=across)
         scope: dict[str, Any] = {}
@@ -159,8 +158,20 @@ class OperatorAdmin(ReadOnlyAdmin):
             scope = {"filter": chosen or "all", "newest": _newest(selection)}
         return self.perform(request, verb, _with_values(selection, form), scope)
 
-    def _too_many(self, request: HttpRequest, count: int) -> bool:
-        return count > AT_ONCE and not request.user.has_perm(self.bulk_permission)
+    def is_too_many(self, request: HttpRequest, count: int | None) -> bool:
+        """Return whether the user may not act on that many rows. None: on a number that is not
+        known.
+        """
+        few = count is not None and count <= AT_ONCE
+        return not few and not request.user.has_perm(self.bulk_permission)
+
+    def refuse(self, request: HttpRequest) -> None:
+        """Say that the user may not act on that many rows."""
+        refusal = gettext(
+            "Nothing was changed: more than %(limit)d rows match, and your account may act on"
+            " %(limit)d at once. Narrow the list with a filter or the search."
+        )
+        self.message_user(request, refusal % {"limit": AT_ONCE}, messages.ERROR)
 
     def _selected(self, request: HttpRequest) -> Selection:
         # Not the action's queryset: that has the list's filters, and would hide a row that has
@@ -249,8 +260,14 @@ class OperatorAdmin(ReadOnlyAdmin):
         failed jobs back whose jobs are in another store already.
         """
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
+        bulk = f"{self.opts.app_label}_{self.opts.model_name}_bulk"
         view = self.admin_site.admin_view(self.act_view)
-        urls = [path("<str:pk>/act/<str:verb>/", view, name=name), *super().get_urls()]
+        urls = [
+            path("<str:pk>/act/<str:verb>/", view, name=name),
+            path("all/<str:verb>/", self.admin_site.admin_view(self.all_view), name=f"{name}_all"),
+            path("bulk/<int:pk>/", self.admin_site.admin_view(self.bulk_view), name=bulk),
+            *super().get_urls(),
+        ]
         for url in urls:
             for alias in connections:
                 url.callback = transaction.non_atomic_requests(alias)(url.callback)
@@ -271,6 +288,34 @@ class OperatorAdmin(ReadOnlyAdmin):
             return self._ask(request, found, selection, form, on_page=True)
         self.perform(request, found, _with_values(selection, form), {})
         return HttpResponseRedirect(self._where_now(request, key))
+
+    @method_decorator(require_POST)
+    def all_view(self, request: HttpRequest, verb: str) -> HttpResponse:
+        """Handle a button below a list, which is for everything that matches."""
+        found = next((each for each in self.verbs if each.name == verb and each.in_steps), None)
+        if found is None:
+            raise Http404
+        if not (self.has_view_permission(request) and found.allowed(request)):
+            raise PermissionDenied
+        return pages.act_on_all(self, request, found, found.answers(request)) or (
+            HttpResponseRedirect(pages.list_url(self, request.GET.urlencode()))
+        )
+
+    def bulk_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Return the page of an act on everything that matched; a POST does its next step."""
+        return pages.view(self, request, pk)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Return the list, with buttons for everything that matches."""
+        response = super().changelist_view(request, extra_context)
+        context = response.context_data if isinstance(response, Page) else None
+        if context is not None and "cl" in context:
+            may = [verb for verb in self.verbs if verb.for_all and verb.allowed(request)]
+            context["for_all"] = may if pages.can_act_on_all(context["cl"]) else []
+            context["unfinished"] = pages.unfinished(self, request) if self.verbs else []
+        return response
 
     def _where_now(self, request: HttpRequest, key: Key | None) -> str:
         """Return the address of the row's page if it still exists, else that of the list."""

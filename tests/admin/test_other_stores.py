@@ -10,6 +10,7 @@ import boto3
 import pytest
 from django.test import override_settings
 
+from djqueue.admin.bulk import bulk
 from djqueue.admin.lists.search import Wanted
 from djqueue.admin.lists.selection import key_of
 from djqueue.dispatch.connections import queues
@@ -99,6 +100,10 @@ class Screen:
         """What the list shows, by name."""
         page = self.browser.get(JOBS, {"connection": "elsewhere", **filters})
         return {row.name: row for row in page.context["cl"].result_list}
+
+    def list(self):
+        """All that the list shows."""
+        return list(self.browser.get(self.url).context["cl"].result_list)
 
     def text(self):
         return self.browser.get(self.url).content.decode()
@@ -349,3 +354,48 @@ def test_any_id_of_a_store_fits_in_a_form(name):
     from djqueue.admin.lists.selection import stored_key
 
     assert stored_key(key_of(name)) == name
+
+
+def test_all_that_match_on_redis_are_deleted_in_steps(redis, monkeypatch):
+    monkeypatch.setattr(bulk, "SLICE", 2)
+    monkeypatch.setattr(bulk, "STEP", 0.0)
+    push(redis, "shop.Kept")
+    reserve(redis)
+    for number in range(5):
+        push(redis, "shop.Gone", delay=60.0 if number > 2 else 0.0)
+        push(redis, "shop.Other")
+    screen = Screen(*ALL, "bulk_operations")
+    query = "?connection=elsewhere&q=job:shop.Gone"
+    assert "all/delete/" in screen.text()
+    question = screen.browser.post(f"{JOBS}all/delete/{query}")
+    assert "All jobs that match" in question.content.decode()
+    response = screen.browser.post(f"{JOBS}all/delete/{query}", {"confirmed": "yes"})
+    push(redis, "shop.Gone", delay=3600.0)
+    for _ in range(20):
+        if "/bulk/" not in response.url:
+            break
+        response = screen.browser.post(response.url.partition("?")[0])
+    assert said(response) == "Deleted 5 jobs."
+    names = sorted(row.name for row in screen.list())
+    assert names == ["shop.Gone", "shop.Kept", *["shop.Other"] * 5]
+    [entry] = logged()
+    assert json.loads(entry.change_message)["connection"] == "elsewhere"
+
+
+def test_all_of_redis_are_counted_and_those_that_run_are_left(redis):
+    for _ in range(3):
+        push(redis)
+    reserve(redis)
+    screen = Screen(*ALL, "bulk_operations")
+    url = f"{JOBS}all/delete/?connection=elsewhere"
+    assert "3 jobs" in screen.browser.post(url).content.decode()
+    screen.browser.post(url, {"confirmed": "yes"})
+    assert len(there(redis)) == 1
+    [entry] = logged()
+    recorded = json.loads(entry.change_message)
+    assert (recorded["changed"], recorded["skipped"], recorded["matched"]) == (2, 1, 3)
+
+
+def test_where_a_store_lists_nothing_all_is_not_offered(beanstalkd):
+    push(beanstalkd)
+    assert "all/delete/" not in Screen(*ALL).text()

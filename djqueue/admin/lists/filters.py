@@ -148,12 +148,15 @@ class FailedWhenFilter(SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of that span, by the database's clock."""
+        """Return the rows of that span, by the database's clock; of an act on everything that
+        matches, those at its beginning.
+        """
         value = self.value()
+        now = getattr(request, "djqueue_began", None) or UtcNow()
         if value in self.SPANS:
-            return queryset.filter(failed_at__gte=UtcNow() - self.SPANS[value][1])
+            return queryset.filter(failed_at__gte=now - self.SPANS[value][1])
         if value == "older":
-            return queryset.filter(failed_at__lt=UtcNow() - self.SPANS["7d"][1])
+            return queryset.filter(failed_at__lt=now - self.SPANS["7d"][1])
         return queryset
 
 

@@ -98,6 +98,11 @@ class StoreRows:
         """
         return self
 
+    @property
+    def can_list(self) -> bool:
+        """Return whether the store lists its jobs."""
+        return queues[self.connection].inspector.capabilities.why_not("peek") is None
+
     def page(self, start: int, stop: int) -> tuple[list[QueuedJob], int]:
         """Return rows from `start` to `stop`, and the number of all rows as far as it is known."""
         try:

@@ -30,6 +30,7 @@ RETRY = Verb(
     ),
     flag=CHANGE,
     action=Action("retry_jobs", _("Retry selected failed jobs")),
+    for_all=True,
     primary=True,
 )
 SPREAD = replace(
@@ -40,6 +41,7 @@ SPREAD = replace(
     question=_("They come back to their queues one by one, oldest first."),
     form=SpreadForm,
     primary=False,
+    for_all=False,
 )
 COPY = replace(jobs.COPY, apply=recorded.copy, flag=ADDITION)
 FORGET = Verb(
@@ -55,6 +57,7 @@ FORGET = Verb(
     ),
     flag=DELETION,
     action=Action("forget_jobs", _("Forget selected failed jobs")),
+    for_all=True,
     question=_("Without its record a failed job cannot be retried any more."),
     destructive=True,
 )

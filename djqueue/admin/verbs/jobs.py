@@ -49,6 +49,7 @@ DELETE = Verb(
     ),
     flag=DELETION,
     action=Action("delete_jobs", _("Delete selected jobs")),
+    for_all=True,
     offered=lambda job: job.state != State.RESERVED.value,
     destructive=True,
 )
@@ -103,6 +104,7 @@ RUN_NOW = Verb(
     ),
     flag=CHANGE,
     action=Action("run_jobs_now", _("Run selected delayed jobs now")),
+    for_all=True,
     primary=True,
     offered=lambda job: job.state == State.DELAYED.value,
 )

@@ -55,6 +55,8 @@ class Verb:
     """It is what most operators come for: its button stands out."""
     compares: bool = False
     """It is for the very attempts that the operator saw."""
+    for_all: bool = False
+    """The list has a button that does it to everything that matches."""
     commits: bool = False
     """It commits by itself, since a store is changed in between: a transaction around it would undo
     what is on record about that.
@@ -66,6 +68,11 @@ class Verb:
     def asks(self) -> bool:
         """Return whether selected rows need a confirmation."""
         return self.destructive or self.question is not None or self.form is not None
+
+    @property
+    def in_steps(self) -> bool:
+        """Return whether it can be done to any number of rows, step by step."""
+        return self.action is not None and not self.compares and self.lasting is None
 
     def allowed(self, request: HttpRequest) -> bool:
         """Return whether the user may do it."""

@@ -68,4 +68,9 @@
   }
 
   document.querySelectorAll("[data-djq-live]").forEach(begin);
+  // An act in steps goes on by itself; "Pause" leads to the same page without this.
+  document.querySelectorAll("form[data-djq-continue]").forEach(form => {
+    const timer = setTimeout(() => form.submit(), 300);
+    document.querySelectorAll("a").forEach(link => link.addEventListener("click", () => clearTimeout(timer)));
+  });
 })();
