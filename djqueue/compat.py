@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
     from contextlib import _GeneratorContextManager
+    from datetime import datetime
     from typing import TextIO
 
     from django.core.management.base import OutputWrapper
@@ -186,6 +187,22 @@ def forget_transaction(connection: BaseDatabaseWrapper) -> None:
     connection.needs_rollback = False
     connection.run_on_commit = []
     connection.closed_in_transaction = False
+
+
+def read_time(connection: BaseDatabaseWrapper, value: Any) -> datetime | None:
+    """Return a time that a cursor of `connection` gave, as the ORM returns it. SQLite gives texts,
+    MySQL times without a zone.
+
+    Nothing public converts a value of a statement that is not the ORM's. Without it, the statement
+    has to be.
+    """
+    from django.db.models import DateTimeField, Value
+
+    column = Value(None, output_field=DateTimeField())
+    for convert in connection.ops.get_db_converters(column):
+        value = convert(value, column, connection)
+    read: datetime | None = value
+    return read
 
 
 def stream_of(output: OutputWrapper) -> TextIO:

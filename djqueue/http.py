@@ -1,10 +1,11 @@
-"""Jobs and requests: the context that jobs have of the request that dispatches them, and the view
-of a job's result.
+"""Jobs and requests: the context that jobs have of the request that dispatches them, and the views
+of a job's result and of the metrics.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -12,13 +13,25 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.db import DatabaseError, connections
+from django.db.transaction import non_atomic_requests
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseForbidden,
+    JsonResponse,
+)
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
+from djqueue.conf import settings
 from djqueue.context import request_scope
 from djqueue.dispatch.dispatched import find
 from djqueue.errors import QueueError
+from djqueue.metrics.exposition import CONTENT_TYPE, exposition
+from djqueue.metrics.families import families
 from djqueue.results import asking
 from djqueue.results.asking import JobStatus, plain
 
@@ -27,8 +40,14 @@ if TYPE_CHECKING:
 
     from djqueue.models import JobResult
 
-__all__ = ["ContextMiddleware", "result"]
+__all__ = ["ContextMiddleware", "metrics", "result"]
 
+logger = logging.getLogger("djqueue.metrics")
+
+_NO_METRICS = (
+    'Send DJQUEUE["METRICS_TOKEN"] in the header "Authorization: Bearer …", or log in as a user '
+    "who may see the overview.\n"
+)
 _FIT = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 
 
@@ -107,3 +126,32 @@ def _status_of(row: JobResult) -> JobStatus:
         return find(str(row.id), row.connection).status
     except QueueError:
         return JobStatus.WAITING if row.done is None else JobStatus.RUNNING
+
+
+@require_safe
+@cache_control(private=True, no_store=True)
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer with the state of all queues in the text format of Prometheus: to those who send
+    ``DJQUEUE["METRICS_TOKEN"]`` as a bearer token, and to users who may see the overview.
+    """
+    if not _may_see_metrics(request):
+        return HttpResponseForbidden(_NO_METRICS, content_type="text/plain; charset=utf-8")
+    try:
+        return HttpResponse(exposition(families()), content_type=CONTENT_TYPE)
+    except DatabaseError as error:
+        logger.warning("The metrics could not be read: %s", error)
+        text = "The database does not answer.\n"
+        return HttpResponse(text, status=503, content_type="text/plain; charset=utf-8")
+
+
+for _alias in connections:
+    non_atomic_requests(_alias)(metrics)
+
+
+def _may_see_metrics(request: HttpRequest) -> bool:
+    token = settings().metrics_token
+    kind, _, given = request.headers.get("Authorization", "").partition(" ")
+    if token and kind.lower() == "bearer" and constant_time_compare(given.strip(), token):
+        return True
+    user = getattr(request, "user", None)
+    return user is not None and user.has_perm("djqueue.view_overview")

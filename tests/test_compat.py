@@ -28,6 +28,7 @@ from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 
 from djqueue import compat
+from djqueue.models import Control
 from tests.imports import modules
 
 DOCUMENTED = {
@@ -78,6 +79,17 @@ def _private(node):
     elif isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
     return [name for name in names if name.startswith("_") and not name.startswith("__")]
+
+
+@pytest.mark.django_db
+def test_a_time_of_a_cursor_is_read_as_the_orm_reads_it():
+    moment = timezone.now()
+    control = Control.objects.create(scope="x", updated_at=moment)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT updated_at FROM djqueue_controls WHERE id = %s", [control.pk])
+        ((value,),) = cursor.fetchall()
+    assert compat.read_time(connection, value) == moment
+    assert compat.read_time(connection, None) is None
 
 
 # -- Python ----------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ LAYERS: dict[str, list[str]] = {
     "dispatch": ["dispatch"],
     "jobs": ["jobs"],
     "composition": ["composition"],
-    "operations": ["operations", "statistics", "notify"],
+    "operations": ["operations", "statistics", "notify", "metrics"],
     "worker": ["worker"],
     "edges": [
         "admin",

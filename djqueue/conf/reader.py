@@ -70,6 +70,13 @@ KEYS = Kind(
     secret=True,
 )
 
+TOKEN = Kind(
+    "a text of 16 characters or more without spaces",
+    lambda value: isinstance(value, str) and len(value) >= 16 and len(value.split()) == 1,
+    remedy="Make one with secrets.token_urlsafe()",
+    secret=True,
+)
+
 SETTINGS: Mapping[str, Any] = {
     "DEFAULT": Option("database", TEXT),
     "CONNECTIONS": Option(DEFAULT_CONNECTIONS, DICT),
@@ -96,6 +103,7 @@ SETTINGS: Mapping[str, Any] = {
         "PAYLOADS": Option(15 * 86400, or_none(SECONDS)),
     },
     "STATISTICS": Option(True, FLAG),
+    "METRICS_TOKEN": Option(None, or_none(TOKEN)),
     "NOTIFY": Option((), TEXTS),
     "NOTIFY_WHEN": {
         "WAIT": Option(NotifySettings.wait, DURATION),
@@ -199,6 +207,7 @@ def read(raw: Any) -> Settings:
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS")),
         notify=_notify(top),
         statistics=top.take("STATISTICS"),
+        metrics_token=top.take("METRICS_TOKEN"),
         mask=(_names(mask, "add"), _names(mask, "remove")),
     )
     for section in (prune, mask, top):

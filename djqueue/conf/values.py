@@ -174,6 +174,8 @@ class Settings:
     notify: NotifySettings = NotifySettings()
     statistics: bool = True
     """Whether workers count the ends of jobs, and how long these took."""
+    metrics_token: str | None = field(default=None, repr=False)
+    """Who shows it may read the metrics; None: only users who may see the overview."""
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Further names whose values are masked, and names whose values are not."""
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)

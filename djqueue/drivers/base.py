@@ -12,7 +12,7 @@ write that finds another number changes nothing and reports the id as lost.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from djqueue.drivers.types import (
@@ -20,6 +20,7 @@ from djqueue.drivers.types import (
     REMOVE,
     Answer,
     Capabilities,
+    Census,
     Change,
     Exchange,
     Feature,
@@ -44,30 +45,10 @@ if TYPE_CHECKING:
     from djqueue.conf.kinds import Option
     from djqueue.drivers.types import Placement
 
-__all__ = [
-    "FOREIGN",
-    "REMOVE",
-    "SEARCH_PAGE",
-    "Answer",
-    "Capabilities",
-    "Change",
-    "Driver",
-    "Exchange",
-    "Feature",
-    "Inspector",
-    "OutgoingJob",
-    "Promotion",
-    "QueueCounts",
-    "Reservation",
-    "RunHere",
-    "Session",
-    "Settlement",
-    "State",
-    "StoredJob",
-    "Verdict",
-    "Wakeup",
-    "WorkerIdentity",
-]
+__all__ = ["FOREIGN", "REMOVE", "SEARCH_PAGE", "Answer", "Capabilities", "Change", "Driver"]
+__all__ += ["Exchange", "Feature", "Inspector", "OutgoingJob", "Promotion", "QueueCounts"]
+__all__ += ["Reservation", "RunHere", "Session", "Settlement", "State", "StoredJob", "Verdict"]
+__all__ += ["Wakeup", "WorkerIdentity"]
 
 SEARCH_PAGE = 500
 """Jobs that `Inspector.search` looks at in one go."""
@@ -199,6 +180,18 @@ class Inspector(ABC):
     def queues(self) -> list[str]:
         """Return the names of the queues that hold something, sorted; else the configured one."""
         return [self.settings.queue]
+
+    def census(self, known: Iterable[str], at_most: int | None = None) -> Mapping[str, Census]:
+        """Return what each queue holds that is `known` or is among `queues`. With `at_most` a store
+        that would have to count jobs one by one need not count further in any state.
+        """
+        every = sorted({*self.queues(), *known})
+        return {queue: Census(self.counts(queue), self._stuck(queue)) for queue in every}
+
+    def _stuck(self, queue: str, at_most: int = 1000) -> int:
+        if self.capabilities.why_not("peek"):
+            return 0
+        return len(self.peek(queue, State.STUCK, at_most))
 
     def peek(
         self, queue: str, state: State, limit: int = 20, after: str | None = None

@@ -165,6 +165,14 @@ class QueueCounts(NamedTuple):
     """When the waiting job that waits longest became available (aware)."""
 
 
+class Census(NamedTuple):
+    """What a queue holds, and what is wrong with it."""
+
+    counts: QueueCounts
+    stuck: int
+    """Reserved jobs whose worker is gone. 0 where the store cannot tell."""
+
+
 class StoredJob(NamedTuple):
     """A job as an operator sees it."""
 

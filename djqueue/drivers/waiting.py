@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
+from djqueue.databases import counting
 from djqueue.drivers import parking
 from djqueue.drivers.base import Change, Inspector, State
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from djqueue.drivers.base import QueueCounts, StoredJob
+    from djqueue.drivers.types import Census
     from djqueue.models import Outbox
 
 __all__ = ["WithParked"]
@@ -30,12 +32,24 @@ class WithParked(Inspector):
         self._alias = alias
 
     def counts(self, queue: str) -> QueueCounts:
-        counts, parked = self._store.counts(queue), self._rows(queue).count()
-        return counts._replace(delayed=(counts.delayed or 0) + parked) if parked else counts
+        return _with(self._store.counts(queue), self._rows(queue).count())
 
     def queues(self) -> list[str]:
-        names = self._rows().order_by("queue").values_list("queue", flat=True)
-        return sorted({*self._store.queues(), *names.distinct()})
+        return sorted({*self._store.queues(), *self._queues()})
+
+    def _queues(self) -> Iterable[str]:
+        return self._rows().order_by("queue").values_list("queue", flat=True).distinct()
+
+    def census(self, known: Iterable[str], at_most: int | None = None) -> Mapping[str, Census]:
+        if at_most is None:
+            return super().census(known)
+        held = self._store.census({*known, *self._queues()}, at_most)
+        asked = [counting.number(self._rows(queue), at_most) for queue in held]
+        parked = counting.answers(self._alias, asked)
+        return {
+            queue: each._replace(counts=_with(each.counts, number))
+            for (queue, each), number in zip(held.items(), parked, strict=True)
+        }
 
     def peek(
         self, queue: str, state: State, limit: int = 20, after: str | None = None
@@ -92,3 +106,7 @@ class WithParked(Inspector):
 
     def _rows(self, queue: str | None = None) -> QuerySet[Outbox]:
         return parking.parked(self._alias, self.settings.name, queue)
+
+
+def _with(counts: QueueCounts, parked: int) -> QueueCounts:
+    return counts._replace(delayed=(counts.delayed or 0) + parked) if parked else counts

@@ -23,6 +23,7 @@ from djqueue.text.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from djqueue.drivers.types import Census
     from djqueue.models import Worker
 
 __all__ = [
@@ -101,19 +102,23 @@ class Busy(NamedTuple):
     """Which thresholds are exceeded: ``max``, ``max_age``."""
 
 
-def report(connection: str | None = None, *, within: float | None = None) -> Report:
+def report(
+    connection: str | None = None, *, within: float | None = None, at_most: int | None = None
+) -> Report:
     """Return the state of every queue of one connection, or of all connections that keep jobs.
 
     With `within`, stores that are no database are asked at the same time, and each has that many
-    seconds to answer.
+    seconds to answer. With `at_most`, no more jobs than that are counted one by one in any state of
+    a queue, so that it is fast however many there are.
     """
+    pauses = controls.pauses()
     asked: list[_Asked] = []
     unreachable = []
     for name in _asked(connection):
         try:
             capabilities = queues[name].driver.capabilities
             if connection is not None or not (capabilities.inline or capabilities.discards):
-                asked.append(_ask(name, within))
+                asked.append(_ask(name, pauses, within, at_most))
         except QueueError as error:
             unreachable.append(_unreachable(name, error))
     found: list[QueueStatus] = []
@@ -143,44 +148,33 @@ def _asked(connection: str | None) -> list[str]:
     return list(found)
 
 
-class _Held(NamedTuple):
-    """What a store says of a queue."""
-
-    counts: QueueCounts
-    stuck: int
-
-
 class _Asked(NamedTuple):
     """A connection whose store is being asked, and what SQL says of it."""
 
     connection: str
     workers: Sequence[Worker]
     pauses: Mapping[str, controls.Pause]
-    answer: Callable[[], Mapping[str, _Held]]
+    answer: Callable[[], Mapping[str, Census]]
     """Return what the store holds, by queue. Raises `QueueError`."""
 
 
-def _ask(name: str, within: float | None) -> _Asked:
+def _ask(
+    name: str, pauses: Iterable[controls.Pause], within: float | None, at_most: int | None
+) -> _Asked:
     asked = queues[name]
     living = alive(asked)
     paused = {
-        each.queue: each
-        for each in controls.pauses()
-        if each.connection in (controls.EVERY_QUEUE, name)
+        each.queue: each for each in pauses if each.connection in (controls.EVERY_QUEUE, name)
     }
     known = {*_read_by(living), *paused} - {controls.EVERY_QUEUE}
-    look = partial(_held, name, frozenset(known))
+    look = partial(_census, name, known, at_most)
     if within is not None and not asked.settings.jobs_in_sql:
         return _Asked(name, living, paused, in_thread(look, name, within))
     return _Asked(name, living, paused, look)
 
 
-def _held(name: str, known: frozenset[str]) -> Mapping[str, _Held]:
-    asked = queues[name]
-    return {
-        queue: _Held(asked.inspector.counts(queue), _stuck(asked, queue))
-        for queue in sorted({*asked.inspector.queues(), *known})
-    }
+def _census(name: str, known: Iterable[str], at_most: int | None) -> Mapping[str, Census]:
+    return queues[name].inspector.census(known, at_most)  # of this thread
 
 
 def _read_by(workers: Iterable[Worker]) -> list[str]:
@@ -203,12 +197,6 @@ def _statuses(asked: _Asked) -> list[QueueStatus]:
         )
         for queue, held in asked.answer().items()
     ]
-
-
-def _stuck(asked: QueueConnection, queue: str, at_most: int = 1000) -> int:
-    if asked.driver.capabilities.why_not("peek"):
-        return 0
-    return len(asked.inspector.peek(queue, State.STUCK, at_most))
 
 
 def alive(asked: QueueConnection) -> list[Worker]:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db.models import Sum
+from django.db.models import Case, F, Subquery, Sum, Value, When
+from django.db.models.functions import Coalesce
 
 from djqueue.conf import settings
 from djqueue.operations.words import span
 from djqueue.statistics.histogram import COUNTS, RUNTIMES, WAITS, Times, times
+from djqueue.statistics.tally import OTHER
 from djqueue.statistics.writing import EVER, HOUR, MINUTE
 
 if TYPE_CHECKING:
@@ -77,9 +79,17 @@ def of_queues(
     return _added_up(_last(seconds, connection, queue), "connection", "queue")
 
 
-def since_ever() -> list[JobStatistics]:
-    """Return the statistics of each job in each queue since the first one."""
-    return _added_up(_rows().filter(span=EVER, at=0), "connection", "queue", "name")
+def since_ever(most: int | None = None) -> list[JobStatistics]:
+    """Return the statistics of each job in each queue since the first one. With `most`, only of
+    that many, which are always the same; the others of a queue are summed up as `OTHER`.
+    """
+    rows = _rows().filter(span=EVER, at=0)
+    if most is not None:
+        behind = rows.order_by("pk").values("pk")[most : most + 1]
+        begin = Coalesce(Subquery(behind), 2**63 - 1)
+        job = Case(When(pk__lt=begin, then=F("name")), default=Value(OTHER))
+        return _added_up(rows.annotate(job=job), "connection", "queue", "job")
+    return _added_up(rows, "connection", "queue", "name")
 
 
 def by_minute(
@@ -122,7 +132,7 @@ def _statistics_of(row: dict[str, Any]) -> JobStatistics:
     return JobStatistics(
         row["connection"],
         row["queue"],
-        row.get("name", ""),
+        row.get("name", row.get("job", "")),
         done,
         failed,
         released,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.db.models import Q, QuerySet
@@ -11,6 +11,7 @@ from djqueue.compat import delete_rows
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import Change, Inspector, QueueCounts, State, StoredJob
 from djqueue.drivers.database import changing
+from djqueue.drivers.database.census import census
 from djqueue.drivers.database.rows import IN_LINE, ORDER, behind, describe, in_state, jobs, put_back
 from djqueue.text import short_ids
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
     from djqueue.drivers.base import Capabilities
     from djqueue.drivers.database.calls import Calls
-    from djqueue.drivers.types import Placement
+    from djqueue.drivers.types import Census, Placement
     from djqueue.models import QueuedJob
 
 
@@ -51,6 +52,12 @@ class DatabaseInspector(Inspector):
         with self._calls.translate_errors():
             names = self._jobs.order_by("queue").values_list("queue", flat=True)
             return sorted({self.settings.queue, *names.distinct()})
+
+    def census(self, known: Iterable[str], at_most: int | None = None) -> Mapping[str, Census]:
+        if at_most is None:
+            return super().census(known)
+        with self._calls.translate_errors():
+            return census(self._calls.alias, {self.settings.queue, *known}, at_most)
 
     def peek(
         self, queue: str, state: State, limit: int = 20, after: str | None = None

@@ -1,0 +1,142 @@
+"""What all queues of a jobs table hold, read in three statements whose cost does not grow with the
+table: names and oldest jobs by jumping along the index, and numbers up to a limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from django.db import connections
+from django.db.models import Count
+
+from djqueue.compat import read_time
+from djqueue.databases import counting
+from djqueue.databases.counting import Scalar
+from djqueue.databases.now import UtcNow, aware
+from djqueue.databases.sql import rows as rows_of
+from djqueue.drivers.base import QueueCounts, State
+from djqueue.drivers.database.rows import in_state, jobs
+from djqueue.drivers.slices import slices
+from djqueue.drivers.types import Census
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from djqueue.models import QueuedJob
+
+__all__ = ["census"]
+
+SLICE = 80
+"""Queues in a statement: fewer parameters than SQLite has ever refused."""
+
+_NAMES = """
+WITH RECURSIVE names(queue) AS (
+    SELECT MIN(queue) FROM jobs
+    UNION ALL
+    SELECT (SELECT MIN(jobs.queue) FROM jobs WHERE jobs.queue > names.queue)
+    FROM names WHERE names.queue IS NOT NULL
+)
+SELECT queue FROM names WHERE queue IS NOT NULL
+"""
+_OLDEST = """(
+    WITH RECURSIVE priorities(line) AS (
+        SELECT (SELECT jobs.line FROM jobs WHERE jobs.queue = %s AND jobs.line IS NOT NULL
+                ORDER BY jobs.line LIMIT 1)
+        UNION ALL
+        SELECT (SELECT jobs.line FROM jobs WHERE jobs.queue = %s AND jobs.line > priorities.line
+                ORDER BY jobs.line LIMIT 1)
+        FROM priorities WHERE priorities.line IS NOT NULL
+    )
+    SELECT MIN((SELECT jobs.available_at FROM jobs
+                WHERE jobs.queue = %s AND jobs.line = priorities.line
+                ORDER BY jobs.available_at LIMIT 1))
+    FROM priorities WHERE priorities.line IS NOT NULL
+)"""
+_HEAD = """(
+    SELECT available_at FROM jobs WHERE queue = %s AND line = %s ORDER BY available_at LIMIT 1
+)"""
+
+
+def census(alias: str, known: Iterable[str], at_most: int) -> Mapping[str, Census]:
+    """Return what each queue holds that is `known` or has rows, counted up to `at_most`."""
+    database, held, lines = connections[alias], _held(alias), _lines(alias)
+    found = {}
+    for some in slices(sorted({*known, *held, *lines}), SLICE):
+        asked = [
+            scalar
+            for queue in some
+            for scalar in (*_numbers(alias, queue, at_most), *_oldest(alias, queue, lines))
+        ]
+        answers = iter(counting.answers(alias, asked))
+        for queue in some:
+            in_line, due, delayed, *times = (next(answers) for _ in range(5))
+            reserved, stuck = held.get(queue, (0, 0))
+            read = [aware(read_time(database, each)) for each in times]
+            oldest = min((each for each in read if each is not None), default=None)
+            waiting = min(in_line + due, at_most)
+            found[queue] = Census(QueueCounts(waiting, delayed, reserved, oldest), stuck)
+    return found
+
+
+def _held(alias: str) -> dict[str, tuple[int, int]]:
+    """Return the numbers of reserved and stuck jobs, by queue. Workers hold a bounded number."""
+    rows = jobs(alias).filter(reserved_by__isnull=False).order_by()
+    # By holder first, which is the order of the index that has only what is held.
+    held = rows.values("reserved_by", "queue").annotate(
+        reserved=Count("pk"), stuck=Count("pk", filter=in_state(State.STUCK))
+    )
+    found: dict[str, tuple[int, int]] = {}
+    for each in held:
+        reserved, stuck = found.get(each["queue"], (0, 0))
+        found[each["queue"]] = reserved + each["reserved"], stuck + each["stuck"]
+    return found
+
+
+def _lines(alias: str) -> dict[str, list[int]]:
+    """Return the queues that have rows. On MySQL and MariaDB, which do not seek by a value of an
+    outer query but jump from group to group, with the lines in each.
+    """
+    if not _by_groups(alias):
+        return {name: [] for (name,) in rows_of(connections[alias], _NAMES)}
+    pairs = jobs(alias).order_by().values_list("queue", "line").distinct()
+    found: dict[str, list[int]] = {}
+    for queue, line in pairs:
+        found.setdefault(queue, []).extend([] if line is None else [line])
+    return found
+
+
+def _by_groups(alias: str) -> bool:
+    return connections[alias].vendor == "mysql"
+
+
+def _due(alias: str, queue: str) -> QuerySet[QueuedJob]:
+    return _apart(alias, queue).filter(available_at__lte=UtcNow())
+
+
+def _apart(alias: str, queue: str) -> QuerySet[QueuedJob]:
+    return _here(alias, queue).filter(line__isnull=True, reserved_by__isnull=True)
+
+
+def _here(alias: str, queue: str) -> QuerySet[QueuedJob]:
+    rows = jobs(alias).filter(queue=queue)
+    # In the order of the index, PostgreSQL uses no other; MariaDB would sort.
+    return rows if _by_groups(alias) else rows.order_by("queue", "line", "available_at")
+
+
+def _numbers(alias: str, queue: str, at_most: int) -> list[Scalar]:
+    """Return the numbers of rows in line, due but not in line, and delayed."""
+    delayed = _apart(alias, queue).filter(available_at__gt=UtcNow())
+    in_line = _here(alias, queue).filter(line__isnull=False)
+    return [counting.number(r, at_most) for r in (in_line, _due(alias, queue), delayed)]
+
+
+def _oldest(alias: str, queue: str, lines: Mapping[str, Sequence[int]]) -> list[Scalar]:
+    """Return the times since when rows are in line, and due but not in line."""
+    due = _due(alias, queue).order_by("queue", "line", "available_at").values("available_at")[:1]
+    if not _by_groups(alias):
+        return [Scalar(_OLDEST, (queue,) * 3), counting.first(due)]
+    own = lines.get(queue, ())
+    heads = " UNION ALL ".join(["SELECT NULL AS since", *[f"SELECT {_HEAD}"] * len(own)])
+    params = tuple(param for line in own for param in (queue, line))
+    return [Scalar(f"(SELECT MIN(since) FROM ({heads}) AS heads)", params), counting.first(due)]
