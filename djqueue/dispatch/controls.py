@@ -129,8 +129,8 @@ class Controls(NamedTuple):
     paused: set[str]
     """As `paused_queues` returns it."""
     generation: int
-    """A number that grows with each `request_restart`: a worker stops when it has grown since the
-    worker's start."""
+    """A number that grows with each `request_restart` for the worker: it stops when the number has
+    grown since its start."""
     stops: frozenset[str]
     """The ids of jobs to be stopped, on whatever connection they are; see `stops` where requests
     are in another database."""
@@ -149,15 +149,17 @@ def _scope_of(pause: Pause) -> str:
     return f"{_PAUSE}{pause.connection}:{pause.queue}"
 
 
-def read(connection: str) -> Controls:
-    """Return the controls. One query, as workers ask every second."""
+def read(connection: str, worker: str = "") -> Controls:
+    """Return the controls of a connection's worker, which is named by its host and process. One
+    query, as workers ask every second.
+    """
     start = f"{_PAUSE}{connection}:"
     alias = settings().databases[0]
-    statement, values = _reading(alias, start)
+    statement, values = _reading(alias, start, _restart_of(worker))
     with connections[alias].cursor() as cursor:
         cursor.execute(statement, values)
         found = dict(cursor.fetchall())
-    generation = found.pop(_RESTART, 0)
+    generation = found.pop(_RESTART, 0) + found.pop(_restart_of(worker), 0)
     stops = frozenset(scope for scope in found if scope.startswith(_STOP))
     paused = {scope.removeprefix(start).removeprefix(_PAUSE) for scope in found.keys() - stops}
     return Controls(paused, generation, frozenset(map(_stopped, stops)))
@@ -168,28 +170,37 @@ def _stopped(scope: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _reading(alias: str, start: str) -> tuple[str, tuple[Any, ...]]:
+def _reading(alias: str, start: str, restart: str) -> tuple[str, tuple[Any, ...]]:
     """Return the statement and the parameters of `read`.
 
     Compiled once: compiling takes longer than the query itself, and writes to memory that a worker
     shares with its children, which the kernel would then have to copy.
     """
     wanted = Q(scope__startswith=start) | Q(scope__startswith=_STOP)
-    wanted |= Q(scope__in=(_scope(None, None), _RESTART))
+    wanted |= Q(scope__in=(_scope(None, None), _RESTART, restart))
     live = Q(until=None) | Q(until__gt=UtcNow())
     rows = _controls().filter(wanted, live).values_list("scope", "value")
     compiled: tuple[str, tuple[Any, ...]] = rows.query.get_compiler(alias).as_sql()
     return compiled
 
 
-def request_restart(by: str = "") -> None:
-    """Ask every worker on every machine to stop when its jobs have ended."""
+def request_restart(by: str = "", worker: str = "") -> None:
+    """Ask every worker on every machine to stop when its jobs have ended; or one, which is named by
+    its host and process.
+    """
     rows = _controls()
-    row, created = rows.get_or_create(
-        scope=_RESTART, defaults={"value": 1, "by": by[:255], "updated_at": UtcNow()}
-    )
+    # That of one worker is void after an hour: its process is long gone by then.
+    until = ExpressionWrapper(UtcNow() + Value(STOP_FOR), output_field=DateTimeField())
+    values: dict[str, Any] = {"by": by[:255], "updated_at": UtcNow()}
+    values |= {"until": until} if worker else {}
+    scope = _restart_of(worker) if worker else _RESTART
+    row, created = rows.get_or_create(scope=scope, defaults={"value": 1, **values})
     if not created:
-        rows.filter(pk=row.pk).update(value=F("value") + 1, by=by[:255], updated_at=UtcNow())
+        rows.filter(pk=row.pk).update(value=F("value") + 1, **values)
+
+
+def _restart_of(worker: str) -> str:
+    return f"{_RESTART}:{worker}"[:200]
 
 
 def request_stop(id: str, by: str = "") -> None:

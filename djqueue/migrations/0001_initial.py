@@ -327,6 +327,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "worker",
                 "verbose_name_plural": "workers",
                 "db_table": "djqueue_workers",
+                "permissions": (("restart_worker", "Can restart workers"),),
                 "indexes": [models.Index(fields=["alive_until"], name="djqueue_workers_alive")],
             },
         ),

@@ -165,6 +165,7 @@ class Worker(models.Model):
         verbose_name = _("worker")
         verbose_name_plural = _("workers")
         indexes = (models.Index(fields=["alive_until"], name="djqueue_workers_alive"),)
+        permissions = (("restart_worker", "Can restart workers"),)
 
     def __str__(self) -> str:
         return self.name

@@ -7,7 +7,9 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
+from django.db.models.functions import Now
 
 from djqueue import queues
 from djqueue.composition.follower import StopRequests
@@ -106,3 +108,18 @@ def test_a_restart_raises_the_generation():
     controls.request_restart()
     controls.request_restart(by="ann")
     assert (before, controls.read("database")[1]) == (0, 2)
+
+
+def test_a_restart_of_one_worker_is_no_other_s_business():
+    controls.request_restart()
+    controls.request_restart(by="ann", worker="web-1:7")
+    controls.request_restart(worker="web-1:7")
+    assert controls.read("database", "web-1:7").generation == 3
+    assert controls.read("database", "web-1:70").generation == 1
+    Control.objects.filter(scope="restart:web-1:7").update(until=Now() - timedelta(seconds=1))
+    assert controls.read("database", "web-1:7").generation == 1
+
+
+def test_queue_restart_asks_every_worker():
+    call_command("queue_restart")
+    assert controls.read("database", "web-1:7").generation == 1

@@ -142,11 +142,13 @@ def test_a_paused_queue_is_left_alone_until_it_is_resumed(ledger):
         wait_until(lambda: ledger.lines("end"), timeout=5)
 
 
-def test_a_restart_ends_an_idle_worker_within_three_seconds(ledger):
+def test_a_restart_ends_the_named_worker_within_three_seconds(ledger):
     with start_worker("--sleep", 30) as worker:
         wait_until(lambda: Worker.objects.exists())
         time.sleep(0.5)
-        run_command("queue_restart", check=True)
+        Worker.objects.update(name="alone")
+        assert run_command("queue_restart", "other").returncode != 0
+        run_command("queue_restart", "alone", check=True)
         assert worker.wait(3) == 0
         assert "queue_restart" in worker.output
 

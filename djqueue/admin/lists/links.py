@@ -28,15 +28,19 @@ def listed(site: str, model: str, filters: Mapping[str, str]) -> str:
     return f"{url}?{query.urlencode()}" if query else url
 
 
-def jobs(site: str, connection: str, queue: str = "", state: State | None = None) -> str:
-    """Return the address of the jobs of a connection, of one queue or state if given."""
+def jobs(
+    site: str, connection: str, queue: str = "", state: State | None = None, q: str = ""
+) -> str:
+    """Return the address of the jobs of a connection: of one queue or state, or those that a search
+    for `q` finds, if given.
+    """
     known = settings().connections.get(connection)
     if known is None or known.jobs_in_sql:
         where = {DATABASE: known.database if known else ""}
     else:
         where = {CONNECTION: connection}
     word = "" if state is None else "running" if state is State.RESERVED else state.value
-    return listed(site, "queuedjob", {**where, "queue": queue, "state": word})
+    return listed(site, "queuedjob", {**where, "queue": queue, "state": word, "q": q})
 
 
 def failed_jobs(site: str, **filters: str) -> str:

@@ -13,7 +13,7 @@ from djqueue.dispatch.connections import members
 if TYPE_CHECKING:
     from djqueue.models import Worker
 
-__all__ = ["RunningJob", "WorkerFacts", "workers"]
+__all__ = ["RunningJob", "WorkerFacts", "running_jobs", "workers"]
 
 
 class RunningJob(NamedTuple):
@@ -68,7 +68,7 @@ def _facts(row: Worker, now: datetime) -> WorkerFacts:
     until, started = aware(row.alive_until), aware(row.started_at)
     assert until is not None and started is not None  # noqa: S101, PT018 - no NULL there
     alive = until > (aware(now) or now)
-    running = _running(row.running)
+    running = running_jobs(row.running)
     state = ("running" if running else "idle") if alive else "lost"
     return WorkerFacts(
         row.name,
@@ -86,7 +86,7 @@ def _facts(row: Worker, now: datetime) -> WorkerFacts:
     )
 
 
-def _running(text: str) -> list[RunningJob]:
+def running_jobs(text: str) -> list[RunningJob]:
     """Return the jobs that a worker has reported; none where the text is damaged."""
     try:
         found = json.loads(text) if text else []

@@ -51,6 +51,8 @@ class StoreAccess:
     lease: Lease
     wakeup: StoreWakeup
     """Both from `join` on."""
+    worker: str
+    """Its host and process, by which requests name it."""
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class StoreAccess:
         identity = WorkerIdentity(
             options.name, socket.gethostname(), os.getpid(), options.queues, driver.lease
         )
+        self.worker = f"{identity.hostname}:{identity.pid}"
         self.session = driver.session(identity)
         alias = driver.settings.database if driver.shows_workers else None
         self._presence = Presence(self.sql, identity, options.connection, alias)

@@ -139,7 +139,8 @@ class Maintenance:
         if not self._store.may_ask_sql(alias):
             return []
         try:
-            read = self._store.sql.ask(alias, lambda: controls.read(self._connection))
+            asked = (self._connection, self._store.worker)
+            read = self._store.sql.ask(alias, lambda: controls.read(*asked))
             if (shared := settings().shared_database) != alias:
                 read = read._replace(stops=self._store.sql.ask(shared, controls.stops))
         except (QueueUnavailable, DatabaseError) as error:
@@ -147,7 +148,8 @@ class Maintenance:
             return []
         changed = sorted(read.paused ^ self._paused)
         facts: list[Fact] = [PauseChanged(queue, queue in read.paused) for queue in changed]
-        if self._generation not in (None, read.generation):
+        # It is less when a request for this worker alone has become void.
+        if self._generation is not None and read.generation > self._generation:
             facts.append(RestartRequested())
         if read.stops:
             facts.append(StopRequested(read.stops))
