@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from djqueue.drivers.sockets import silence
+from djqueue.drivers.beanstalkd.sockets import silence
 from djqueue.errors import QueueUnavailable
 
 MOST_AT_ONCE = 1000
