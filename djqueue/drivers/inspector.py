@@ -15,7 +15,7 @@ from djqueue.drivers.types import (
     State,
     StoredJob,
 )
-from djqueue.errors import Unsupported
+from djqueue.errors import QueueUnavailable, Unsupported
 
 if TYPE_CHECKING:
     from djqueue.conf import ConnectionSettings
@@ -90,12 +90,19 @@ class Inspector(ABC):
         return []
 
     def change(self, change: Change, queue: str, seen: Mapping[str, str]) -> set[str]:
-        """Apply `change` to those of the jobs that are in a state for it, and return their ids."""
-        changed = set()
-        for job in self.find(list(seen)):
-            name = job.key or job.id
-            if seen[name] in ("", job.reservation) and self._change(change, queue, job):
-                changed.add(name)
+        """Apply `change` to those of the jobs that are in a state for it, and return their ids.
+        `QueueUnavailable` is ambiguous if some may have been changed before.
+        """
+        changed: set[str] = set()
+        found = self.find(list(seen))
+        try:
+            for job in found:
+                name = job.key or job.id
+                if seen[name] in ("", job.reservation) and self._change(change, queue, job):
+                    changed.add(name)
+        except QueueUnavailable as error:
+            error.ambiguous |= bool(changed)
+            raise
         return changed
 
     def _change(self, change: Change, queue: str, job: StoredJob) -> bool:

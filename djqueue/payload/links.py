@@ -18,10 +18,12 @@ from djqueue.payload.payload import encode_more
 
 __all__ = ["KEEPS_RESULT", "LINKS_BEFORE", "LINKS_MARK", "NO_LINKS", "Links", "batches_of"]
 __all__ += ["chains_of", "links_of", "may_be_linked", "needs_guard", "read_links", "with_links"]
-__all__ += ["stored_links", "with_step"]
+__all__ += ["MOVED_MARK", "stored_links", "with_step"]
 
 LINKS_MARK = ',"links":{'
 """What a payload with links contains."""
+MOVED_MARK = '"moved":"'
+"""What a payload contains whose links have `Links.moved`, and few others."""
 LINKS_BEFORE = 4096 + 200
 """No links begin behind this character: a head is no longer than 4,096."""
 
@@ -54,6 +56,9 @@ class Links(NamedTuple):
     retried: bool = False
     """It, or an earlier step of its chain, has failed and was retried: it runs although its batch
     may be cancelled."""
+    moved: str = ""
+    """The push that follows `push` when the job has left the outbox, on its way from a store that
+    may still have it."""
 
 
 NO_LINKS = Links()
@@ -109,6 +114,7 @@ def read_links(found: Mapping[str, Any]) -> Links:
         keyed=get("keyed") is True,
         once=get("once") is True,
         retried=get("retried") is True,
+        moved=_id(get("moved")),
     )
 
 

@@ -8,6 +8,7 @@ from djqueue import batch, chain, job, queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers.base import Change, State
 from djqueue.drivers.redis.driver import RedisDriver
+from djqueue.errors import QueueUnavailable
 from djqueue.jobs import registry
 from djqueue.models import JobBatch, Outbox, QueuedJob
 from djqueue.operations import results, selection
@@ -90,8 +91,6 @@ def test_a_store_that_is_away_leaves_the_job_in_the_outbox(redis, ledger, monkey
 
 
 def _away(self, jobs):
-    from djqueue.errors import QueueUnavailable
-
     raise QueueUnavailable("The server is away.", ambiguous=False)
 
 
@@ -113,6 +112,45 @@ def test_a_process_that_dies_between_two_stores_loses_nothing(redis, ledger, mon
     assert outbox.replay() == 1
     assert work("database") == 1
     assert ledger.details("end") == ["1"]
+
+
+@pytest.mark.parametrize("ran_there", [True, False])
+@pytest.mark.parametrize("to", [Destination("database"), Destination(queue="other")])
+def test_a_bound_job_that_is_in_both_stores_runs_and_counts_once(
+    redis, ledger, monkeypatch, ran_there, to
+):
+    row = batch([jobs.record.using(connection="redis").bind(n) for n in (1, 2)]).dispatch()
+    moved = queues["redis"].peek()[0]
+    with monkeypatch.context() as silent:
+        silent.setattr(type(queues["redis"].inspector), "change", _silent)
+        (left,) = move(selection.choose([moved.id]).targets, to).left
+    assert "no answer" in left.why
+    if ran_there:
+        assert work("redis") == 2
+    Outbox.objects.update(due_at="2020-01-01T00:00Z", taken_until=None)
+    outbox.replay()
+    assert not Outbox.objects.exists()
+    for connection in ("database", "redis"):
+        work(connection)
+    assert sorted(ledger.details("end")) == ["1", "2"]
+    row.refresh_from_db()
+    assert (row.pending_jobs, row.failed_jobs, row.finished) == (0, 0, True)
+    assert queues["redis"].is_empty("other")
+
+
+def _silent(self, what, queue, seen):
+    raise QueueUnavailable("There was no answer.")
+
+
+def test_nothing_is_moved_if_the_store_did_not_hear_of_it(redis, monkeypatch):
+    job = jobs.record.using(connection="redis").dispatch(1)
+
+    def away(self, what, queue, seen):
+        raise QueueUnavailable("It is away.", ambiguous=False)
+
+    monkeypatch.setattr(type(queues["redis"].inspector), "change", away)
+    assert len(move(targets(job), Destination("database")).left) == 1
+    assert not Outbox.objects.exists()
 
 
 def test_what_a_worker_has_taken_stays_where_it_is(redis):

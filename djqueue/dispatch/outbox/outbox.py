@@ -30,6 +30,7 @@ from djqueue.databases.holding import new_holder
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.connections import driver_of, queues
 from djqueue.dispatch.outbox import rows as outbox_rows
+from djqueue.dispatch.outbox.moved import end_earlier_pushes
 from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.dispatch.outbox.rows import AGAIN, GRACE, HOLD, Taken
 from djqueue.drivers import driver_class, unique_keys
@@ -240,6 +241,7 @@ def move(
     refused jobs become failed jobs, unique jobs whose keys others have are dropped, and the other
     rows are free again. With the error `RunHere` the others stay held.
     """
+    taken = end_earlier_pushes(alias, by, taken)
     try:
         if driver.shares_transaction_with(alias) and _move_together(alias, by, taken, driver):
             return Pushed(frozenset(each.job.id for each in taken))

@@ -8,10 +8,10 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from djqueue.databases import holding, locking
@@ -121,6 +121,23 @@ def give_up(alias: str, by: str, ids: Iterable[str]) -> set[str]:
         holding.delete(table(alias).filter(uuid__in=mine), by)
         deleted.update(map(str, mine))
     return deleted
+
+
+def lock(alias: str, by: str, ids: Iterable[str]) -> set[str]:
+    """Lock rows that `by` holds until the end of the transaction. Return the ids of their jobs."""
+    mine: set[str] = set()
+    for some in slices(ids, AT_ONCE):
+        rows = holding.held(table(alias).filter(uuid__in=some), by)
+        if not connections[alias].features.has_select_for_update:
+            rows.update(taken_by=by)  # SQLite locks by a write only
+        mine.update(map(str, rows.select_for_update().values_list("uuid", flat=True)))
+    return mine
+
+
+def rewrite(alias: str, by: str, payloads: Mapping[str, str]) -> None:
+    """Write other payloads, by the ids of the jobs, into rows that `by` holds."""
+    for id, payload in payloads.items():
+        holding.held(table(alias).filter(uuid=id), by).update(payload=payload)
 
 
 def put_back(alias: str, by: str, ids: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from djqueue.drivers.redis import codec, scripts
 from djqueue.drivers.redis.servers import server
 from djqueue.drivers.redis.servers.calls import BYTES, MOST, always
 from djqueue.drivers.slices import slices
+from djqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,7 +91,11 @@ class RedisInspector(Inspector):
         seen = 0
         while seen < len(jobs):
             arguments = (BYTES, which, *_with_tokens(jobs[seen : seen + MOST]))
-            gone, looked_at = self._calls.run(scripts.REMOVE, queue, arguments)
+            try:
+                gone, looked_at = self._calls.run(scripts.REMOVE, queue, arguments)
+            except QueueUnavailable as error:
+                error.ambiguous |= bool(removed)
+                raise
             removed.update(map(_text, gone))
             seen += looked_at
         return removed

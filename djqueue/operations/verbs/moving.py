@@ -4,7 +4,8 @@ Within one database a move is one transaction, and keeps all that is known of a 
 another store the row of the job goes in the transaction that writes it to the outbox, and from
 there it is pushed. A store that is no database is asked to remove the job while the row in the
 outbox is held: so at any moment the job is in one of the two. If this process dies between these
-two steps, it is in both, and runs twice.
+two steps, or gets no answer, the job may be in both, and run twice. Not one whose end is written in
+SQL: see `djqueue.dispatch.outbox.moved`.
 
 A job keeps its id, its arguments and what it is bound to: a step of a chain goes on being one, and
 a batch counts it once. Its attempts are counted from 0 again in another store.
@@ -21,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
+from djqueue.dispatch.outbox.moved import on_its_way
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.drivers import unique_keys
 from djqueue.drivers.base import Change, OutgoingJob, State
@@ -203,20 +205,31 @@ class _Moves:
         self, written: Written, seen: dict[str, str], jobs: dict[str, StoredJob]
     ) -> set[str]:
         """Remove jobs from a store that is no database. What a worker has taken meanwhile leaves
-        the outbox again. If the store does not answer, nothing does: it may have removed them.
+        the outbox again, and all if the store removed none. If it is not known what it removed,
+        nothing does.
         """
-        moved = self._inspector.change(Change.DELETE, self._queue, seen)
-        for id, job in jobs.items():
-            if id not in moved:
-                written.withdraw(job.id)
+        stopped: QueueUnavailable | None = None
+        try:
+            moved = self._inspector.change(Change.DELETE, self._queue, seen)
+        except QueueUnavailable as error:
+            if error.ambiguous:
+                raise
+            moved, stopped = set(), error
+        for id in jobs.keys() - moved:
+            written.withdraw(jobs[id].id)
+        if stopped is not None:
+            raise stopped
         return moved
 
     def _outgoing(self, job: StoredJob) -> OutgoingJob:
         to, push, text, batch = self._to, new_push_id(), job.payload, ""
         if may_be_linked(text):
             links = links_of(text)
-            text = with_links(text, links._replace(push=push))
             batch = "" if links.retried else links.batch
+            if self._source.settings.jobs_in_sql:
+                text = with_links(text, links._replace(push=push))
+            else:
+                text = on_its_way(text, push)
         delay = _delay(job) if to.delay is None else max(to.delay, 0.0)
         priority = job.priority if to.priority is None else to.priority
         queue = to.queue or job.queue
