@@ -15,7 +15,8 @@ from djqueue.composition.following import follow
 from djqueue.composition.pushing import push
 from djqueue.drivers import unique_keys
 from djqueue.drivers.base import OutgoingJob
-from djqueue.payload.links import batches_of, chains_of, links_of, may_be_linked
+from djqueue.drivers.guard.ends import write_ends
+from djqueue.payload.links import batches_of, chains_of, links_of, may_be_linked, needs_guard
 from djqueue.results import rows as results
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ def write_failures(
     """
     if alias != steps.store():
         return  # what is bound to others is written nowhere else
+    guarded = {id: job.payload for id, (job, _) in failed.items() if needs_guard(job.payload)}
+    ended_before = guarded.keys() - write_ends(alias, guarded) if guarded else set()
     bound = [
         (Ended(links_of(job.payload), How.FAILED, id), error)
         for id, (job, error) in sorted(failed.items())
-        if may_be_linked(job.payload)
+        if may_be_linked(job.payload) and id not in ended_before
     ]
     contents = {
         end.id: {"status": results.FAILED, "error": error}

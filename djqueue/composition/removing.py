@@ -27,7 +27,7 @@ from djqueue.drivers.guard.ends import write_ends
 from djqueue.drivers.waiting import WithParked
 from djqueue.errors import Unsupported
 from djqueue.jobs import registry
-from djqueue.payload.links import LINKS_MARK, links_of, may_be_linked
+from djqueue.payload.links import LINKS_MARK, links_of, may_be_linked, needs_guard
 from djqueue.payload.parts import id_in
 from djqueue.payload.payload import decode
 from djqueue.results import rows as results
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from djqueue.drivers.base import Driver, Inspector, StoredJob
+    from djqueue.models import Outbox
+    from djqueue.payload.links import Links
 
 __all__ = ["change", "clear", "inspector_of", "remove_member", "remove_stored", "remove_waiting"]
-__all__ += ["write_removal"]
+__all__ += ["write_lost", "write_removal", "write_removals"]
 
 PAGE = 500
 
@@ -165,9 +167,7 @@ def _remove(
         with transaction.atomic(using=alias):
             gone = [text for id, text in linked.items() if id in removed]
             if gone and not together and not driver.session().guards(alias):
-                # A worker that ends one of them at this moment does not count it again.
-                first = write_ends(alias, {id_in(text): text for text in gone})
-                gone = [text for text in gone if id_in(text) in first]
+                gone = _not_ended(alias, {id_in(text): text for text in gone})
             write_removal(alias, gone, partial(_driver, driver))
     return removed
 
@@ -180,8 +180,29 @@ def remove_waiting(driver: Driver, job: StoredJob) -> bool:
     with transaction.atomic(using=alias):
         if not parking.remove([job.id], driver.settings.name):
             return False
-        write_removal(alias, list(_linked([job]).values()), partial(_driver, driver))
+        gone = list(_linked([job]).values())
+        if needs_guard(job.payload):
+            gone = _not_ended(alias, {job.id: job.payload})
+        write_removal(alias, gone, partial(_driver, driver))
     return True
+
+
+def write_removals(
+    alias: str, rows: Sequence[Outbox], driver_of: Callable[[str], Driver], batch: str
+) -> None:
+    """Do as `write_removal` for members of a batch that were removed from the outbox."""
+    # What waits for its turn was in no store. Of the others a store may have a copy.
+    sent = {str(row.uuid): row.payload for row in rows if row.chain is None}
+    waiting = [row.payload for row in rows if row.chain is not None]
+    write_removal(alias, [*waiting, *_not_ended(alias, sent)], driver_of, batch)
+
+
+def _not_ended(alias: str, payloads: Mapping[str, str]) -> list[str]:
+    """Note that jobs have ended, in the open transaction of `alias`. Return the payloads of those
+    of which that was not known. A worker that has one of them, or gets a copy, counts it no more.
+    """
+    first = write_ends(alias, payloads) if payloads else set()
+    return [text for id, text in payloads.items() if id in first]
 
 
 def remove_member(alias: str, id: str, driver_of: Callable[[str], Driver]) -> bool:
@@ -216,6 +237,13 @@ def write_removal(
     ends = [Ended(links._replace(batch=links.batch or batch), How.GONE, "") for _, links in bound]
     if ends:
         push(alias, follow(alias, ends), driver_of)
+
+
+def write_lost(alias: str, lost: Mapping[str, Links], driver_of: Callable[[str], Driver]) -> None:
+    """Do as `write_removal` for jobs of which only the ids and the links are known."""
+    results.cancelled(sorted(lost))
+    ends = [Ended(links, How.GONE, "") for links in lost.values()]
+    push(alias, follow(alias, ends), driver_of)
 
 
 def _driver(here: Driver, connection: str) -> Driver:

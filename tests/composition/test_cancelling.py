@@ -10,7 +10,8 @@ from djqueue import batch, chain, queues
 from djqueue.composition import removing
 from djqueue.composition.batches import upkeep
 from djqueue.dispatch.connections import driver_of
-from djqueue.drivers.base import OutgoingJob
+from djqueue.dispatch.outbox import rows as outbox_rows
+from djqueue.drivers.base import Change, OutgoingJob, Settlement, State, Verdict
 from djqueue.drivers.database import members
 from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob, Run
 from djqueue.operations.retrying import retry
@@ -137,6 +138,55 @@ def test_delayed_members_in_another_store_are_removed(ran, redis_connection):
     assert of(row) == (2, 0, 0, True)
     assert ran == []
     assert queues[redis_connection].size() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_member_that_has_left_its_store_uncounted_is_counted_once(ran, redis_connection):
+    later, last = (jobs.number.using(delay=seconds) for seconds in (3600, 7200))
+    members = [later.bind(1), chain([later.bind(2), later.bind(3)]), last.bind(4)]
+    row = batch(members).using(connection=redis_connection).dispatch()
+    inspector = queues[redis_connection].inspector
+    *gone, kept = [job.id for job in inspector.peek("default", State.DELAYED)]
+    assert inspector.remove("default", gone) == 2  # by a process that died after that
+    inspector.change(Change.RUN_NOW, "default", {kept: ""})
+    session = queues[redis_connection].driver.session()
+    (held,) = session.exchange((), ["default"], 1).reservations
+    row.cancel()
+    due(row)
+    upkeep.look_after()
+    assert of(row) == (3, 1, 0, False), "one is held"
+    assert not Outbox.objects.exists()
+    session.exchange([Settlement(held, Verdict.RELEASE)], (), 0)
+    work(redis_connection)
+    assert of(row) == (3, 0, 0, True)
+    assert ran == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_member_whose_row_is_held_is_on_its_way(redis_connection, monkeypatch):
+    monkeypatch.setattr("djqueue.composition.batches.growing._move", lambda *_: None)
+    later = jobs.number.using(delay=3600, connection=redis_connection)
+    row = batch([later.bind(1)]).dispatch()
+    Outbox.objects.update(taken_until="2100-01-01T00:00Z")
+    row.cancel()
+    assert of(row) == (1, 1, 0, False)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_member_in_the_outbox_and_in_its_store_is_counted_once(
+    ran, redis_connection, monkeypatch
+):
+    with monkeypatch.context() as dying:
+        dying.setattr(outbox_rows, "gone", lambda *_: None)
+        row = batch([jobs.number.bind(1)]).using(connection=redis_connection).dispatch()
+    kept = row.add([jobs.number.using(connection="database").bind(2)])
+    Outbox.objects.update(taken_until=None)
+    QueuedJob.objects.update(reserved_by=1)
+    row.cancel()
+    assert (kept, of(row)) == (1, (2, 1, 0, False))
+    work(redis_connection)
+    assert of(row) == (2, 1, 0, False)
+    assert queues[redis_connection].is_empty()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.db import connections
 from django.db.models import Case, F, Q, When
 
 from djqueue.composition.chains import steps
@@ -80,6 +81,12 @@ def lock(alias: str, batch: str) -> None:
     first fails when another connection writes in between.
     """
     rows(alias).filter(pk=batch).update(depth=F("depth"))
+
+
+def lock_all(alias: str, batch: str) -> None:
+    """Let the transaction begin with a write where rows have no locks of their own."""
+    if not connections[alias].features.has_select_for_update:
+        lock(alias, batch)
 
 
 def keep_open(alias: str, batch: str) -> None:

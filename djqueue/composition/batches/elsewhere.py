@@ -5,19 +5,28 @@ end without being run when their turn comes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from django.db import transaction
+
 from djqueue.composition import removing
+from djqueue.composition.batches import counting
+from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
-from djqueue.dispatch.connections import queues
+from djqueue.dispatch.connections import driver_of, queues
 from djqueue.drivers.base import Change, State
+from djqueue.payload.links import Links, links_of, read_links, stored_links
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from djqueue.dispatch.connections import QueueConnection
     from djqueue.drivers.base import Driver, OutgoingJob, StoredJob
+    from djqueue.models import Run
 
 __all__ = ["note", "remove"]
 
@@ -39,29 +48,45 @@ def note(alias: str, driver: Driver, jobs: Sequence[OutgoingJob]) -> None:
                 updated_at=UtcNow(),
                 keep_until=UtcNow() + timedelta(seconds=job.delay),
                 push_id="",
+                history=_kept_of(job),
             )
             for job in delayed
         ]
         Run.objects.using(alias).bulk_create(rows, batch_size=PAGE // 5)
 
 
+def _kept_of(job: OutgoingJob) -> str:
+    """Return the links of a step of a chain; nothing for a job that is a member and no more."""
+    links = links_of(job.payload)
+    return json.dumps(stored_links(links)) if links.chain else ""
+
+
 def remove(alias: str, batch: str) -> Iterator[int]:
     """Remove the members of a batch that wait in other stores, a page at a time. Yields the number
     of each page.
     """
-    from djqueue.models import Run
-
-    rows = Run.objects.using(alias).filter(batch_id=batch, ended=False).order_by("uuid")
-    left = rows
+    left = _on_record(alias).filter(batch_id=batch).order_by("uuid")
     while page := [str(id) for id in left.values_list("uuid", flat=True)[:PAGE]]:
-        yield sum(_remove(connection, page) for connection in _stores(alias))
-        left = rows.filter(uuid__gt=page[-1])
+        yield _remove(alias, batch, page)
+        left = left.filter(uuid__gt=page[-1])
 
 
-def _remove(connection: QueueConnection, ids: Sequence[str]) -> int:
-    waiting = [
-        job for job in connection.inspector.find(ids) if job.state in (State.WAITING, State.DELAYED)
-    ]
+def _remove(alias: str, batch: str, ids: Sequence[str]) -> int:
+    """Remove those members that wait, and end those that are nowhere: a process may have died when
+    it had removed them from their store, and a store may have lost them.
+    """
+    # The outbox is asked before the stores, as jobs go from there to them; and a worker notes the
+    # end of a job before it removes it from its store.
+    removed, lost = 0, set(ids) - _in_outbox(ids)
+    for connection in _stores(alias):
+        found = connection.inspector.find(ids)
+        lost -= {job.id for job in found}
+        removed += _remove_waiting(connection, found)
+    return removed + _end_lost(alias, batch, lost)
+
+
+def _remove_waiting(connection: QueueConnection, found: Sequence[StoredJob]) -> int:
+    waiting = [job for job in found if job.state in (State.WAITING, State.DELAYED)]
     waiting.sort(key=_queue)
     return sum(
         len(
@@ -71,6 +96,37 @@ def _remove(connection: QueueConnection, ids: Sequence[str]) -> int:
         )
         for queue, some in groupby(waiting, key=_queue)
     )
+
+
+def _in_outbox(ids: Sequence[str]) -> set[str]:
+    from djqueue.models import Outbox
+
+    rows = (Outbox.objects.using(each).filter(uuid__in=ids) for each in settings().databases)
+    return {str(id) for each in rows for id in each.values_list("uuid", flat=True)}
+
+
+def _end_lost(alias: str, batch: str, ids: Collection[str]) -> int:
+    """End the members with these ids, unless that is noted by now. Return their number."""
+    if not ids:
+        return 0
+    with transaction.atomic(using=alias):
+        counting.lock_all(alias, batch)
+        rows = _on_record(alias).filter(pk__in=ids)
+        locked = rows.order_by("uuid").select_for_update().values_list("uuid", "history")
+        lost = {str(id): _links(text, batch) for id, text in locked}
+        rows.filter(pk__in=list(lost)).update(ended=True, updated_at=UtcNow())
+        removing.write_lost(alias, lost, driver_of)
+    return len(lost)
+
+
+def _links(text: str, batch: str) -> Links:
+    return read_links(json.loads(text)) if text else Links(batch=batch)
+
+
+def _on_record(alias: str) -> QuerySet[Run]:
+    from djqueue.models import Run
+
+    return Run.objects.using(alias).filter(ended=False)
 
 
 def _queue(job: StoredJob) -> str:

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, transaction
 
 from djqueue.composition import removing
 from djqueue.composition.batches import counting, elsewhere
@@ -175,7 +175,7 @@ def _release(alias: str, batch: str, end: float) -> bool:
     more = True
     while more:
         with transaction.atomic(using=alias):
-            _lock_all(alias, batch)
+            counting.lock_all(alias, batch)
             pushed, more = release(alias, batch, SLICE)
             push(alias, pushed, driver_of)
         if more and time.monotonic() > end:
@@ -193,7 +193,7 @@ def _from_store(alias: str, batch: str) -> Iterator[int]:
     last = rows.values_list("swept_to", flat=True).first() or 0
     while True:
         with transaction.atomic(using=alias):
-            _lock_all(alias, batch)
+            counting.lock_all(alias, batch)
             removed = members.remove_waiting(alias, batch, last, SLICE)
             removing.write_removal(alias, removed.payloads, driver_of, batch)
             if not members.is_indexed(alias):
@@ -220,17 +220,11 @@ def _from_outbox(alias: str, batch: str) -> Iterator[int]:
     """Do the same with members on their way to other stores, or that wait for its turn."""
     while True:
         with transaction.atomic(using=alias):
-            _lock_all(alias, batch)
+            counting.lock_all(alias, batch)
             gone = parking.remove_members(alias, batch, SLICE)
             if inner := [str(row.uuid) for row in gone if steps.is_batch(row)]:
                 steps.give_up_batches(alias, inner)
-            removing.write_removal(alias, [row.payload for row in gone], driver_of, batch)
+            removing.write_removals(alias, gone, driver_of, batch)
         if not gone:
             return
         yield len(gone)
-
-
-def _lock_all(alias: str, batch: str) -> None:
-    """Let the transaction begin with a write where rows have no locks of their own."""
-    if not connections[alias].features.has_select_for_update:
-        counting.lock(alias, batch)
