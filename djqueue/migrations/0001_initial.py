@@ -62,6 +62,7 @@ class Migration(migrations.Migration):
                 ("upkeep_at", models.DateTimeField(null=True)),
                 ("announced", models.BooleanField(default=False)),
                 ("swept_to", models.BigIntegerField(default=0)),
+                ("left_from", models.BigIntegerField(null=True)),
                 ("depth", models.PositiveSmallIntegerField(default=0)),
                 ("chain", models.CharField(max_length=36, null=True)),
                 ("outer", models.CharField(max_length=36, null=True)),

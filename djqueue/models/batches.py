@@ -58,6 +58,9 @@ class JobBatch(models.Model):
     swept_to = models.BigIntegerField(default=0)
     """On MySQL and MariaDB, where no index finds the members in `jobs`: the number of the row up to
     which those that waited were removed; at first that of the newest row at the dispatch."""
+    left_from = models.BigIntegerField(null=True)
+    """There: the number of the first row that this sweep has left, as a worker held the member. The
+    next sweep begins with it."""
     depth = models.PositiveSmallIntegerField(default=0)
     """How many batches it is inside of."""
     chain = models.CharField(max_length=36, null=True)

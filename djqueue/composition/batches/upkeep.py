@@ -18,6 +18,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, transaction
+from django.db.models import F
 
 from djqueue.composition import removing
 from djqueue.composition.batches import counting, elsewhere
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.db.models.expressions import CombinedExpression
 
+    from djqueue.drivers.database.members import Removed
     from djqueue.models import JobBatch
 
 __all__ = ["begin", "cancel", "is_due", "look_after", "newest_row"]
@@ -197,11 +199,24 @@ def _from_store(alias: str, batch: str) -> Iterator[int]:
             removed = members.remove_waiting(alias, batch, last, SLICE)
             removing.write_removal(alias, removed.payloads, driver_of, batch)
             if not members.is_indexed(alias):
-                rows.update(swept_to=removed.last)
+                _note_sweep(rows, removed)
         if removed.is_end:
             return
         last = removed.last
         yield len(removed.payloads)
+
+
+def _note_sweep(rows: QuerySet[JobBatch], removed: Removed) -> None:
+    """Say how far a sweep of the jobs table has come. At its end say where the next one begins: a
+    worker may put back what it held.
+    """
+    if removed.left is not None:
+        rows.filter(left_from=None).update(left_from=removed.left)
+    rows.update(swept_to=removed.last)
+    if removed.is_end:
+        left = rows.filter(left_from__isnull=False)
+        left.update(swept_to=F("left_from") - 1)
+        left.update(left_from=None)
 
 
 def newest_row(alias: str) -> int:

@@ -34,6 +34,9 @@ class Removed(NamedTuple):
     """The number of the last row that was looked at."""
     is_end: bool
     """There is none behind it."""
+    left: int | None = None
+    """The number of the first member among these rows that a worker holds or locks; None where an
+    index finds the members, so that all are looked at again."""
 
 
 def is_indexed(alias: str) -> bool:
@@ -61,7 +64,8 @@ def remove_waiting(alias: str, batch: str, after: int, limit: int) -> Removed:
     ids = [id for id, named in read if named == batch]
     last = ids[limit - 1] if len(ids) > limit else max((id for id, _ in read), default=after)
     found = _delete(alias, jobs(alias).filter(id__in=ids[:limit], batch_id=batch), limit)
-    return Removed(list(found.values()), last, not read)
+    left = min(set(ids[:limit]) - found.keys(), default=None)
+    return Removed(list(found.values()), last, not read, left)
 
 
 def _delete(alias: str, rows: QuerySet[QueuedJob], limit: int) -> dict[int, str]:
