@@ -22,7 +22,8 @@ class Turn:
     WAITS = "waits"
     RUNS = "runs"
     FAILED = "failed"
-    """The chain broke at it, and is taken up again when its failed members are retried."""
+    """The chain broke at it, and is taken up again when its failed members are retried. Without
+    any of them left its turn has passed."""
     OVER = "over"
 
 
@@ -47,6 +48,8 @@ class Ended(NamedTuple):
     """What it leaves to the next step: its name and its value, as it is stored."""
     passed_on: PassedOn = _NOTHING
     """Of a job: the steps that it has added to its chain are among it."""
+    for_good: bool = False
+    """Of a batch that has failed: no failed member is left to be retried."""
 
     @classmethod
     def of(cls, payload: str, how: How, id: str) -> Ended:

@@ -92,18 +92,18 @@ def _end_broken(alias: str, batches: Collection[str]) -> set[str]:
     """End the chains that broke at these batches, where no failed member is left to be retried.
     Return the batches that these chains are members of.
     """
-    from djqueue.models import FailedJob
-
-    failed = counting.rows(alias).filter(turn=Turn.FAILED)
-    locked = failed.filter(pk__in=batches).order_by("pk").select_for_update()
-    found = {id: (chain, outer) for id, chain, outer in locked.values_list("pk", "chain", "outer")}
+    # One that finishes at this moment either waits, and finds what is left then, or has failed.
+    steps_of_chains = counting.rows(alias).filter(turn__in=(Turn.RUNS, Turn.FAILED))
+    locked = steps_of_chains.filter(pk__in=batches).order_by("pk").select_for_update()
+    found = {
+        id: (chain, outer)
+        for id, chain, outer, turn in locked.values_list("pk", "chain", "outer", "turn")
+        if turn == Turn.FAILED
+    }
     if not found:
         return set()
-    jobs = FailedJob.objects.using(alias).filter(batch_id__in=found).order_by()
-    inner = failed.filter(outer__in=found)
-    left = {*jobs.values_list("batch_id", flat=True), *inner.values_list("outer", flat=True)}
-    ended = found.keys() - left
-    failed.filter(pk__in=ended).update(turn=Turn.OVER)
+    ended = found.keys() - counting.retryable(alias, found)
+    counting.rows(alias).filter(pk__in=ended).update(turn=Turn.OVER)
     steps.give_up(alias, sorted(str(found[id][0]) for id in ended))
     return {outer for id in ended if (outer := found[id][1])}
 

@@ -111,7 +111,8 @@ class _Levels:
         alias, links = self._alias, end.links
         if end.how is not How.DONE:
             if end.how is How.FAILED:
-                self._pushed += steps.break_off(alias, links.chain, for_good=self._for_good)
+                for_good = self._for_good or end.for_good
+                self._pushed += steps.break_off(alias, links.chain, for_good=for_good)
             return False
         steps.add(alias, links.chain, end.passed_on)
         row = steps.take_next(alias, links.chain)

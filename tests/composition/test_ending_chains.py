@@ -7,11 +7,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from djqueue import batch, chain, find, queues
-from djqueue.models import FailedJob, JobResult, Outbox, QueuedJob
+from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob
 from djqueue.operations import batches
 from djqueue.operations.changes import delete
 from djqueue.operations.failed_jobs import Selection, forget
 from djqueue.operations.results import Target
+from djqueue.operations.retrying import retry
 from djqueue.payload.ids import new_id
 from djqueue.testing import work
 from tests.composition import jobs
@@ -143,6 +144,31 @@ def test_one_that_is_left_may_still_be_retried():
     assert forget(Selection(ids=(str(first),))) == 1
     assert not is_gone()
     assert forget() == 1
+    assert is_gone()
+
+
+def test_a_member_that_is_forgotten_before_its_batch_has_finished_ends_the_chain_then():
+    alert = jobs.alert.bind("failed")
+    chain([batch([jobs.breaks.bind(), jobs.number.bind(1)]), jobs.number.bind(2)]).on_failure(
+        alert
+    ).dispatch()
+    assert work(max_jobs=1) == 1
+    assert forget() == 1
+    assert not is_gone(), "the batch has not finished"
+    work()
+    assert is_gone()
+    assert jobs.ran[-1] == "failed"
+
+
+def test_one_of_two_that_is_forgotten_ends_the_chain_when_the_other_has_succeeded():
+    broken_at_a_batch(jobs.once_broken.bind())
+    row = FailedJob.objects.get()
+    row.pk, row.uuid = None, new_id()
+    row.save(force_insert=True)
+    JobBatch.objects.update(failed_jobs=2)
+    assert forget(Selection(ids=(str(row.uuid),))) == 1
+    retry()
+    work()
     assert is_gone()
 
 

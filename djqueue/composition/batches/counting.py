@@ -8,7 +8,7 @@ columns, so each job is called for once in the life of a batch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -169,9 +169,22 @@ def _as_step(alias: str, batch: str) -> list[Ended]:
     """Return the end of a batch that has finished, as a step of a chain."""
     row = rows(alias).get(pk=batch)
     how = How.DONE if not row.cancelled else How.FAILED if row.failed_jobs else How.GONE
-    turn = Turn.FAILED if how is How.FAILED else Turn.OVER
+    turn = Turn.FAILED if how is How.FAILED and retryable(alias, [batch]) else Turn.OVER
     rows(alias).filter(pk=batch).update(turn=turn)
-    return [Ended(read_links(json.loads(row.links)), how, batch)]
+    links, for_good = read_links(json.loads(row.links)), turn == Turn.OVER
+    return [Ended(links, how, batch, for_good=for_good)]
+
+
+def retryable(alias: str, batches: Collection[str]) -> set[str]:
+    """Return those of `batches` of which a failed member is left to be retried, or one of a batch
+    inside of them.
+    """
+    from djqueue.models import FailedJob
+
+    jobs = FailedJob.objects.using(alias).filter(batch_id__in=batches).order_by()
+    inner = rows(alias).filter(turn=Turn.FAILED, outer__in=batches)
+    found = {*jobs.values_list("batch_id", flat=True), *inner.values_list("outer", flat=True)}
+    return {batch for batch in found if batch is not None}
 
 
 def _failures(alias: str, row: JobBatch, failed: Sequence[str]) -> list[Push]:
