@@ -32,6 +32,8 @@ class WorkerOptions:
     workers: int = 1
     """Children; 0 runs the jobs in this process."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    heartbeat: str = ""
+    """The path of a file whose time says that the worker's loop turns."""
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where an option's value comes from, for the banner."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 from djqueue.worker.options import StopReason
@@ -33,6 +34,16 @@ class Progress:
     def accepting(self) -> bool:
         """Whether new jobs are wanted."""
         return self.reason is None and not self.paused
+
+    def pause_by(self, number: signal.Signals) -> str:
+        """Begin or end a pause if the signal asks for it. Return what to say about it, if any."""
+        if number is signal.SIGUSR2:
+            self.paused = True
+            return "Paused by SIGUSR2; SIGCONT resumes."
+        if number is signal.SIGCONT and self.paused:
+            self.paused = False
+            return "Resumed by SIGCONT."
+        return ""
 
     def may_begin(self, now: float) -> bool:
         """Whether a job may be begun now."""

@@ -31,6 +31,7 @@ from djqueue.worker.notices import WorkerStarted, WorkerStopping
 from djqueue.worker.options import StopReason, WorkerOptions
 from djqueue.worker.progress import LAST_WORDS, PATIENCE_AT_END, Progress
 from djqueue.worker.report.banner import goodbye
+from djqueue.worker.report.life import SignsOfLife
 from djqueue.worker.schedule import NEVER, Schedule, Timer
 from djqueue.worker.store import maintenance
 from djqueue.worker.store.access import FIRST_PAUSE, LONGEST_PAUSE, StoreAccess
@@ -59,6 +60,7 @@ class Worker:
         self.report = report
         self.progress = Progress(started=clock.now())
         self.events = Events()
+        self.life = SignsOfLife(options.heartbeat)
         self.store = StoreAccess(driver, options, self.events.selector)
         rules = options.rules(settings().unknown_job_grace)
         self.maintenance = Maintenance(self.store, options, rules)
@@ -102,6 +104,7 @@ class Worker:
                 if pause == FIRST_PAUSE:
                     logger.warning("%s Waiting until it answers.", error)
                 self.report.flush()
+                self.life.waits()
                 self._hear(self.events.pause(pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
@@ -165,6 +168,7 @@ class Worker:
         self.exchanger.store_progress(self.children.processes, now)
         self._apply(self.children.take_back_behind_long_jobs(now), now)
         self.report.still_running(self.children.processes, now)
+        self.life.show(self.progress)
         if self.progress.end_at is not None and now >= self.progress.end_at:
             self.store.be_brief(LAST_WORDS / 2)
         return now + (WATCH_EVERY if self.children.busy else WATCH_IDLE_EVERY)
@@ -322,6 +326,7 @@ class Worker:
         if self.progress.reason is not None:
             return
         self.progress.reason = reason
+        self.life.show(self.progress)
         # The warden may have heard a signal some time before we did.
         self.progress.end_at = end = self.children.page.stop_at or clock.now() + self.options.grace
         if reason is not StopReason.SIGNAL:  # the warden has heard those itself
@@ -340,12 +345,8 @@ class Worker:
                 self.progress.end_at = clock.now()
                 self.store.be_brief(LAST_WORDS / 2, self.progress.end_at)
                 self.children.kill_all(f"It was stopped by a second {number.name}.")
-        elif number is signal.SIGUSR2:
-            self.progress.paused = True
-            self.report.event("info", "Paused by SIGUSR2; SIGCONT resumes.")
-        elif number is signal.SIGCONT and self.progress.paused:
-            self.progress.paused = False
-            self.report.event("info", "Resumed by SIGCONT.")
+        elif said := self.progress.pause_by(number):
+            self.report.event("info", said)
         elif number is signal.SIGCHLD:
             self.children.wardens.reap_orphans()
 

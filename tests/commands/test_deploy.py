@@ -59,6 +59,7 @@ def test_systemd(tmp_path):
     text = printed("systemd", **OPTIONS, user="root")
     assert "TimeoutStopSec=50" in text
     assert "MemoryMax=800M" in text
+    assert "Type=notify\nWatchdogSec=60\n" in text
     path = tmp_path / "my-shop-worker@.service"
     path.write_text(text)
     done = subprocess.run(
@@ -86,7 +87,11 @@ def test_kubernetes():
     assert workers["spec"]["replicas"] == 3
     pod = workers["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == 50
-    assert arguments(pod["containers"][0]["command"]) == ARGUMENTS
+    (container,) = pod["containers"]
+    heartbeat = "/tmp/worker-heartbeat"
+    assert arguments(container["command"]) == [*ARGUMENTS, "--heartbeat", heartbeat]
+    probe = container["livenessProbe"]["exec"]["command"]
+    assert probe == ["sh", "-c", f'test -n "$(find {heartbeat} -mmin -1)"']
     assert pod["containers"][0]["resources"]["limits"]["memory"] == "800Mi"
     job = notify["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert job["containers"][0]["command"][-1] == "--notify"

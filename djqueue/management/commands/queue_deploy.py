@@ -70,5 +70,6 @@ class Command(QueueCommand):
             processes=options["processes"],
             memory=options["memory"],
             grace=options["grace"],
+            lease=asked.driver.lease,
         )
         self.stdout.write(UNITS[options["kind"]](it), ending="")

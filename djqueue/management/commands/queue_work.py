@@ -34,7 +34,8 @@ from djqueue.worker.report.report import Lines, logged_in
 from djqueue.worker.worker import Worker
 
 _AS_TYPED = (
-    *("tries", "timeout", "grace", "max_jobs", "max_time", "memory", "memory_kill", "name"),
+    *("tries", "timeout", "grace", "max_jobs", "max_time", "memory", "memory_kill"),
+    *("name", "heartbeat"),
 )
 """Options that are used as they were typed, and have the default of `WorkerOptions` otherwise."""
 
@@ -74,6 +75,7 @@ class Command(BaseCommand):
         add("--workers", help=_of("children; auto: one a core; 0: run jobs in this process", 1))
         add("--max-workers", type=int, help=_of("the most children that --workers auto starts"))
         add("--name", help="name shown in listings (default: host:pid)")
+        add("--heartbeat", metavar="FILE", help="touch this file every 5 s, for probes")
         add("--json", action="store_true", help="one JSON object a line")
         add_skip_checks(parser)
 

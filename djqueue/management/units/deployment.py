@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ class Deployment(NamedTuple):
     memory: int
     """MB of a child."""
     grace: int
+    lease: float
 
     @property
     def arguments(self) -> list[str]:
@@ -43,6 +45,13 @@ class Deployment(NamedTuple):
     def stop_after(self) -> int:
         """Return the seconds after which a supervisor may kill a worker that does not stop."""
         return self.grace + TO_END
+
+    @property
+    def watchdog(self) -> int:
+        """Return the seconds without a sign of life after which systemd may kill a worker: more
+        than one call to a store may take, which is an eighth of the lease.
+        """
+        return max(60, math.ceil(self.lease / 2))
 
     @property
     def memory_of_all(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Mapping
 from string import Template
@@ -9,6 +10,10 @@ from string import Template
 from djqueue.management.units.deployment import Deployment
 
 __all__ = ["UNITS"]
+
+
+HEARTBEAT = "/tmp/worker-heartbeat"  # noqa: S108 - of a container
+"""The file that a worker touches in a container."""
 
 
 def _in_crontab(it: Deployment) -> str:
@@ -60,6 +65,9 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
+# It is started when it reads its queues. If its loop hangs, it is killed and started again.
+Type=notify
+WatchdogSec={it.watchdog}
 User={it.user}
 WorkingDirectory={it.directory.replace("%", "%%")}
 Environment=DJANGO_SETTINGS_MODULE={it.settings} PYTHONUNBUFFERED=1
@@ -117,8 +125,12 @@ spec:
           resources:
             requests: {memory: "${memory_of_all}Mi"}
             limits: {memory: "${memory_of_all}Mi"}
-          # No liveness probe: it would restart all workers when the database is away for a moment.
-          # A worker that cannot go on ends by itself.
+          # The worker's loop turns. This asks no database: if one is away, all workers wait for it,
+          # and to restart them would not help.
+          livenessProbe:
+            exec: {command: $alive}
+            initialDelaySeconds: 60
+            periodSeconds: 30
           readinessProbe:
             exec: {command: $ready}
             periodSeconds: 60
@@ -152,7 +164,10 @@ def _kubernetes(it: Deployment) -> str:
         processes=it.processes,
         stop_after=it.stop_after,
         memory_of_all=it.memory_of_all,
-        command=_json_list(["python", "manage.py", *it.arguments]),
+        command=_json_list(["python", "manage.py", *it.arguments, "--heartbeat", HEARTBEAT]),
+        alive=_json_list(
+            ["sh", "-c", f'test -n "$(find {HEARTBEAT} -mmin -{math.ceil(it.watchdog / 60)})"']
+        ),
         ready=_json_list(["python", "manage.py", "queue_health", "--ready"]),
         notify=_json_list(["python", "manage.py", "queue_monitor", "--notify"]),
         env=f'[{{name: DJANGO_SETTINGS_MODULE, value: "{it.settings}"}}]',
