@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture `fake_queue`. Loading it needs no Django."""
+"""The pytest plugin: the fixtures `fake_queue` and `fake_events`. Loading it needs no Django."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from djqueue.testing import FakeQueue
+    from djqueue.testing import FakeEvents, FakeQueue
 
 
 @pytest.fixture
@@ -18,3 +18,12 @@ def fake_queue() -> Iterator[FakeQueue]:
 
     with testing.fake_queue() as queue:
         yield queue
+
+
+@pytest.fixture
+def fake_events() -> Iterator[FakeEvents]:
+    """Events of the test are recorded instead of fired; see djqueue.testing."""
+    from djqueue import testing
+
+    with testing.fake_events() as events:
+        yield events

@@ -49,6 +49,7 @@ LAYERS: dict[str, list[str]] = {
     "dispatch": ["dispatch"],
     "jobs": ["jobs"],
     "composition": ["composition"],
+    "events": ["events"],
     "operations": ["operations", "statistics", "notify", "metrics"],
     "worker": ["worker"],
     "edges": [

@@ -1,7 +1,7 @@
 """Helpers for the tests of projects and of drivers. Importing this needs no settings.
 
-`fake_queue` records jobs instead of running them, `work` runs what waits as a worker would, and
-`DriverContract` is the suite that every driver passes.
+`fake_queue` records jobs instead of running them, `fake_events` does so with events, `work` runs
+what waits as a worker would, and `DriverContract` is the suite that every driver passes.
 
 Not here: the tests of djqueue itself.
 """
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from djqueue.testing.contract import DriverContract
+    from djqueue.testing.events import FakeEvents, fake_events
     from djqueue.testing.faking import FakeQueue, fake_queue
     from djqueue.testing.middleware import MiddlewareRun, run_middleware
     from djqueue.testing.working import work
 
 __all__ = [
     "DriverContract",
+    "FakeEvents",
     "FakeQueue",
     "MiddlewareRun",
+    "fake_events",
     "fake_queue",
     "run_middleware",
     "work",
@@ -28,8 +31,10 @@ __all__ = [
 
 _HOMES = {
     "DriverContract": "djqueue.testing.contract",
+    "FakeEvents": "djqueue.testing.events",
     "FakeQueue": "djqueue.testing.faking",
     "MiddlewareRun": "djqueue.testing.middleware",
+    "fake_events": "djqueue.testing.events",
     "fake_queue": "djqueue.testing.faking",
     "run_middleware": "djqueue.testing.middleware",
     "work": "djqueue.testing.working",

@@ -21,7 +21,7 @@ from djqueue.testing.bound import (
     shown,
 )
 from djqueue.testing.decorating import decorated
-from djqueue.testing.nearest import nearest
+from djqueue.testing.nearest import nearest, times_in_words
 from djqueue.testing.pending import Pending, RecordedJob
 from djqueue.testing.recorded import Recorded
 
@@ -86,7 +86,7 @@ class FakeQueue:
 
     def __call__(self, target: Decorated) -> Decorated:
         """Decorate a test function, or a class for each of its tests, with a fake of its own."""
-        return decorated(target, lambda: FakeQueue(self._only, self._except))
+        return decorated(target, lambda: FakeQueue(self._only, self._except), "fake_queue")
 
     def takes(self, job: object) -> bool:
         """Return whether a job is recorded. Called by `dispatch`."""
@@ -208,7 +208,8 @@ class FakeQueue:
             raise AssertionError(f"{shown} was not dispatched.\n{self._nearest(job, found)}")
         if times is not None and len(found) != times:
             raise AssertionError(
-                f"{shown} was dispatched {_times(len(found))}, not {_times(times)}.\n"
+                f"{shown} was dispatched {times_in_words(len(found))}, not "
+                f"{times_in_words(times)}.\n"
                 f"{self._nearest(job, found)}"
             )
 
@@ -220,7 +221,7 @@ class FakeQueue:
         found = self._matching(job, where, place)
         if found:
             raise AssertionError(
-                f"{_named(job, where, place)} was dispatched {_times(len(found))}.\n"
+                f"{_named(job, where, place)} was dispatched {times_in_words(len(found))}.\n"
                 f"{self._nearest(job, found)}"
             )
 
@@ -339,7 +340,3 @@ def _given(place: Place) -> list[tuple[str, object]]:
     if isinstance(delay := place.get("delay"), timedelta):
         given["delay"] = delay.total_seconds()
     return list(given.items())
-
-
-def _times(number: int) -> str:
-    return {0: "not at all", 1: "once", 2: "twice"}.get(number, f"{number} times")

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 
 from djqueue.testing.recorded import Recorded
 
-__all__ = ["nearest"]
+__all__ = ["nearest", "times_in_words"]
 
 MOST_SHOWN = 10
 
@@ -44,3 +44,8 @@ def _lines(title: str, shown: Sequence[Recorded]) -> str:
 
 def _dispatches(number: int) -> str:
     return "1 dispatch" if number == 1 else f"{number} dispatches"
+
+
+def times_in_words(number: int) -> str:
+    """Return "once", "3 times" and the like."""
+    return {0: "not at all", 1: "once", 2: "twice"}.get(number, f"{number} times")

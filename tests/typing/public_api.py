@@ -32,6 +32,7 @@ from djqueue import (
     queues,
 )
 from djqueue.drivers.base import QueueCounts, StoredJob
+from djqueue.events import Event, Listener, event, listen
 from djqueue.limits import LimitReached, define, funnel, throttle
 from djqueue.middleware import RateLimited, Release, Skip, ThrottlesExceptions, WithoutOverlapping
 from djqueue.models import JobBatch
@@ -325,3 +326,52 @@ throttle("api", 5, every="1")  # type: ignore[arg-type]  # pyright: ignore[repor
 funnel("reports", limit="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 RateLimited(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Around().using(retry_on=OSError)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+# -- events -----------------------------------------------------------------------------------
+
+
+class Shipped(Event):
+    order: int
+    via: str = "post"
+
+
+class Lost(Event):
+    order: int
+
+
+Shipped(1, via="sea")
+Shipped()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@listen(Shipped, queued=True, queue="mail")
+def hears(happened: Shipped) -> str:
+    return happened.via
+
+
+@listen(Shipped, Lost)
+def hears_both(happened: Shipped | Lost) -> None: ...
+
+
+@listen("shop.*")
+def hears_all(happened: Event) -> None: ...
+
+
+@listen(Shipped)
+async def hears_async(happened: Shipped, gateway: Gateway = Inject(get_gateway)) -> None: ...
+
+
+@listen(Lost)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+def hears_another(happened: Shipped) -> None: ...
+
+
+listen(Shipped, colour="red")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+assert_type(hears(Shipped(1)), str)
+assert_type(event(Shipped(1)), list[Any])
+event(Shipped)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Noting(Listener, event=Shipped, queue="mail", tries=3):
+    def handle(self, event: Shipped) -> None: ...

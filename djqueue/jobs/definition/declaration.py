@@ -21,7 +21,7 @@ from djqueue.jobs.inject import injected, markers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["declare", "refuse_generator"]
+__all__ = ["PLAIN_METHODS", "declare", "read_again", "refuse_generator"]
 
 OPTION_METHODS = frozenset({"backoff", "middleware", "retry_until", "tags"})
 """Options that a method of the same name may compute for each instance."""
@@ -56,6 +56,12 @@ def declare(cls: type[JobInstance], root: type[JobInstance], keywords: Mapping[s
     if not _is_abstract(cls):
         cls._spec = _make_spec(cls, root, options, where)
         registry.register(cls._spec)
+
+
+def read_again(job_class: type[JobInstance]) -> None:
+    """Let the annotations of a job be read once more: what they name has changed."""
+    if job_class._spec is not None:
+        vars(job_class._spec).pop("_codecs", None)
 
 
 def _refuse_fields(

@@ -1,0 +1,30 @@
+"""Events that wait for the end of a block of `defer`."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from djqueue.events.base import Event
+
+__all__ = ["Deferred", "deferred"]
+
+
+class Deferred:
+    """The events that were fired in a block of `defer`."""
+
+    def __init__(self, kinds: tuple[type[Event], ...]) -> None:
+        self.kinds = kinds
+        self.events: list[Event] = []
+
+    def take(self, given: Event) -> bool:
+        """Keep an event if it is of those that wait. Return whether it is."""
+        if self.kinds and not isinstance(given, self.kinds):
+            return False
+        self.events.append(given)
+        return True
+
+
+deferred: ContextVar[Deferred | None] = ContextVar("djqueue_deferred_events", default=None)
+"""The innermost block that runs."""

@@ -1,0 +1,111 @@
+"""Queued listeners: each is a job whose argument is the event."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
+from typing import Any, ClassVar, Union, cast
+
+from djqueue.events.base import Event, all_events
+from djqueue.events.registry import registrations
+from djqueue.jobs.definition.declaration import PLAIN_METHODS
+from djqueue.jobs.inject import injected
+from djqueue.jobs.job import Job
+
+__all__ = ["ListenerJob", "of_class", "of_function", "queue_it"]
+
+_CHOOSING = {"queue_for": "queue", "connection_for": "connection", "delay_for": "delay"}
+"""Methods of a listener that choose an option for each event."""
+
+
+class ListenerJob(Job):
+    """The base of the jobs of queued listeners."""
+
+    event: Event
+    _events: ClassVar[Callable[[], Any]]
+
+    @classmethod
+    def _annotations(cls) -> Mapping[str, Any]:
+        return {"event": _kinds(cls)}
+
+
+def _kinds(job_class: type[Job]) -> Any:
+    """Return the union of the classes of events that a listener gets: a payload chooses among
+    these alone.
+    """
+    own = [each for each in registrations() if each.job_class is job_class]
+    found = [kind for kind in all_events() if any(each.takes(kind) for each in own)]
+    return Union[tuple(dict.fromkeys(found))] if found else Event  # noqa: UP007 - of as many
+
+
+def of_function(function: Callable[..., Any], options: Mapping[str, Any]) -> type[ListenerJob]:
+    """Return the class of the jobs of a function, or of a method of a subscriber."""
+    call = injected(function)
+
+    def handle(self: ListenerJob) -> Any:
+        return call(self.event)
+
+    async def handle_async(self: ListenerJob) -> Any:
+        return await call(self.event)
+
+    body = {"handle": handle_async if iscoroutinefunction(function) else handle}
+    name = function.__qualname__.rpartition("<locals>.")[2]
+    return _make(function, name, options, body)
+
+
+def of_class(listener: type[Any], options: Mapping[str, Any]) -> type[ListenerJob]:
+    """Return the class of the jobs of a `Listener`. Its methods take the event."""
+    call: Any = injected(listener.handle)
+
+    def handle(self: ListenerJob) -> Any:
+        return call(listener(), self.event)
+
+    async def handle_async(self: ListenerJob) -> Any:
+        return await call(listener(), self.event)
+
+    body: dict[str, Any] = {
+        "handle": handle_async if iscoroutinefunction(listener.handle) else handle
+    }
+    if hasattr(listener, "failed"):
+        body["failed"] = lambda self, error: cast("Any", listener()).failed(self.event, error)
+    for name in PLAIN_METHODS:
+        if hasattr(listener, name):
+            body[name] = _passing_event(listener, name)
+    return _make(listener, listener.__name__, options, body)
+
+
+def _passing_event(listener: type[Any], name: str) -> Callable[[ListenerJob], Any]:
+    def method(self: ListenerJob) -> Any:
+        return getattr(listener(), name)(self.event)
+
+    method.__name__ = name
+    return method
+
+
+def _make(
+    listener: Any, name: str, options: Mapping[str, Any], body: Mapping[str, Any]
+) -> type[ListenerJob]:
+    more = {
+        "__module__": listener.__module__,
+        "__qualname__": listener.__qualname__,
+        "__doc__": listener.__doc__,
+    }
+    made = types.new_class(
+        name, (ListenerJob,), dict(options), lambda namespace: namespace.update({**body, **more})
+    )
+    return cast("type[ListenerJob]", made)
+
+
+def queue_it(job_class: type[ListenerJob], listener: Any) -> Callable[[Event], None]:
+    """Return what queues a job of `listener` for an event."""
+    chooses = [(name, option) for name, option in _CHOOSING.items() if hasattr(listener, name)]
+
+    def call(given: Event) -> None:
+        job: Any = job_class(given)
+        if chooses:
+            own = listener()
+            job = job.using(**{option: getattr(own, name)(given) for name, option in chooses})
+        job.dispatch()
+
+    return call
