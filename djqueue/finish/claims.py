@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from djqueue.drivers.guard.ends import write_ends
+from djqueue.drivers.guard.table import AT_ONCE, Table
+from djqueue.drivers.slices import slices
 from djqueue.payload.links import links_of
 from djqueue.runner.outcome import End
 
@@ -29,9 +31,7 @@ def ended(session: Session, alias: str, reservations: Sequence[Reservation]) -> 
     """Those of the jobs that have ended before, and are only not removed from their store yet."""
     if session.guards(alias):
         return []  # it asks its guard rows itself, before a job is begun
-    from djqueue.models import Run
-
-    pushes = {each.id: links_of(each.payload).push for each in reservations}
-    rows = Run.objects.using(alias).filter(uuid__in=list(pushes), ended=True)
-    found = {str(id) for id, push in rows.values_list("uuid", "push_id") if pushes[str(id)] == push}
-    return [each for each in reservations if each.id in found]
+    found: dict[str, str] = {}
+    for some in slices([each.id for each in reservations], AT_ONCE):
+        found |= Table(alias).ended(some)
+    return [each for each in reservations if found.get(each.id) == links_of(each.payload).push]

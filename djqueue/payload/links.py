@@ -88,12 +88,18 @@ def links_of(text: str) -> Links:
     return _read(text) if len(text) <= _SHORT else _read.__wrapped__(text)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)  # more than a worker holds at once
 def _read(text: str) -> Links:
     part = find_part(text, "links")
     if part is None:
         return NO_LINKS
-    found = json.loads(text[part.value : part.end])
+    links = text[part.value : part.end]
+    return _parse(links) if len(links) <= _SHORT_LINKS else _parse.__wrapped__(links)
+
+
+@lru_cache(maxsize=64)  # those of all members of a batch are the same
+def _parse(text: str) -> Links:
+    found = json.loads(text)
     return read_links(found) if isinstance(found, dict) else NO_LINKS
 
 
@@ -129,6 +135,7 @@ def _key(value: object) -> str:
 _MOST_STEPS = 1 << 31
 _SHORT = 4096
 """Characters of the longest payload whose links are kept in memory."""
+_SHORT_LINKS = 200
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
 

@@ -189,7 +189,7 @@ def _begin(
     _write(row, waiting)
     try:
         for some in slices:
-            if not members.store(some, lambda alias: counting.keep_open(alias, id)):
+            if not members.store(some, stays_open=True):
                 break  # it was cancelled meanwhile
         if members.discarded:
             _cancel(id, counting.THROWN_AWAY)

@@ -13,11 +13,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections
-from django.db.models import Case, F, Q, When
+from django.db.models import F, Q
 
 from djqueue.composition.chains import steps
 from djqueue.composition.chains.steps import ON_FAILURE, Push
 from djqueue.composition.ended import Ended, How, Turn
+from djqueue.databases import sql as statements
 from djqueue.databases.now import UtcNow
 from djqueue.payload.ids import new_id
 from djqueue.payload.links import Links, read_links, with_step
@@ -62,18 +63,19 @@ class Ends(NamedTuple):
     """The ids of those that have failed; they are among the settled ones."""
 
 
-def grow(alias: str, batch: str, count: int, *, waits: bool = False) -> bool:
+def grow(
+    alias: str, batch: str, count: int, *, waits: bool = False, stays_open: bool = False
+) -> bool:
     """Count in new members, which wait for the turn of their batch if it `waits` for it itself.
     Return False, and count nothing, if it is not so, or the batch is cancelled or finished.
+    `stays_open`: its dispatcher has more; do as `keep_open`.
     """
     still = rows(alias).filter(Q(turn=Turn.WAITS) if waits else ~Q(turn=Turn.WAITS))
     still = still.filter(pk=batch, cancelled_at=None).exclude(_over())
-    return bool(
-        still.update(
-            total_jobs=F("total_jobs") + count,
-            pending_jobs=F("pending_jobs") + count,
-        )
-    )
+    more = {"total_jobs": F("total_jobs") + count, "pending_jobs": F("pending_jobs") + count}
+    if stays_open:
+        more["open_until"] = UtcNow() + timedelta(seconds=OPEN_FOR)
+    return bool(still.update(**more))
 
 
 def lock(alias: str, batch: str) -> None:
@@ -144,25 +146,61 @@ def depths(alias: str, batches: Iterable[str]) -> dict[str, int]:
 def count(alias: str, ends: Ends) -> Counted:
     """Count ends of members, and return what follows from that."""
     batch, settled, failed = ends
-    if settled:
-        rows(alias).filter(pk=batch).update(
-            # Never below 0: no database takes that, and the job would run again and again.
-            pending_jobs=Case(
-                When(pending_jobs__gte=settled, then=F("pending_jobs") - settled), default=0
-            ),
-            failed_jobs=F("failed_jobs") + len(failed),
-        )
-    row = rows(alias).filter(pk=batch).first()
-    if row is None:
+    state = _subtract(alias, batch, settled, len(failed))
+    if state is None:
         return Counted([])
-    pushed = _failures(alias, row, failed) if failed else []
-    waits = row.turn == Turn.WAITS and row.cancelled_at is None
-    if row.pending_jobs == 0 and row.open_until is None and not waits:
-        pushed += _finish(alias, row)
-        return Counted(pushed, _as_step(alias, batch) if row.turn == Turn.RUNS else ())
-    if settled and _wants(row, "on_progress") and _may_tell_progress(alias, batch):
+    pushed = _failures(alias, batch, state, failed) if failed else []
+    waits = state.turn == Turn.WAITS and not state.is_cancelled
+    if state.pending == 0 and not state.is_open and not waits:
+        pushed += _finish(alias, batch, state)
+        return Counted(pushed, _as_step(alias, batch) if state.turn == Turn.RUNS else ())
+    if settled and state.wants("on_progress") and _may_tell_progress(alias, batch):
         pushed += _copy(alias, batch, ON_PROGRESS)
     return Counted(pushed)
+
+
+class _State(NamedTuple):
+    """What the row of a batch says about what follows."""
+
+    pending: int
+    is_open: bool
+    is_cancelled: bool
+    turn: str
+    options: str
+
+    def wants(self, name: str) -> bool:
+        """Return whether the batch was given this."""
+        from djqueue.models import JobBatch
+
+        return bool(JobBatch(stored_options=self.options).wishes().get(name))
+
+
+_STATE = "pending_jobs, open_until IS NOT NULL, cancelled_at IS NOT NULL, turn, options"
+"""Its columns, in order."""
+
+
+def _subtract(alias: str, batch: str, settled: int, failed: int) -> _State | None:
+    """Count members out. Return the state after that; None if there is no such batch. By hand: each
+    end of members comes here.
+    """
+    connection = connections[alias]
+    returns = connection.vendor != "mysql"
+    found: Sequence[Any] = ()
+    if settled:
+        # Never below 0: no database takes that, and the job would run again and again.
+        sql = (
+            "UPDATE job_batches SET pending_jobs = CASE WHEN pending_jobs < %s THEN 0"
+            " ELSE pending_jobs - %s END, failed_jobs = failed_jobs + %s WHERE id = %s"
+        )
+        values = [settled, settled, failed, batch]
+        if returns:
+            found = statements.rows(connection, f"{sql} RETURNING {_STATE}", values)
+        else:
+            statements.run(connection, sql, values)
+    if not (settled and returns):
+        sql = f"SELECT {_STATE} FROM job_batches WHERE id = %s"
+        found = statements.rows(connection, sql, [batch])
+    return _State(*found[0]) if found else None
 
 
 def _as_step(alias: str, batch: str) -> list[Ended]:
@@ -187,25 +225,24 @@ def retryable(alias: str, batches: Collection[str]) -> set[str]:
     return {batch for batch in found if batch is not None}
 
 
-def _failures(alias: str, row: JobBatch, failed: Sequence[str]) -> list[Push]:
+def _failures(alias: str, batch: str, state: _State, failed: Sequence[str]) -> list[Push]:
     pushed: list[Push] = []
-    allowed = _wants(row, "allow_failures")
-    if rows(alias).filter(pk=row.pk, failed_at=None).update(failed_at=UtcNow()):
-        if not allowed:
-            cancel(alias, row.pk, "a member failed")
-        pushed += _take(alias, row.pk, ON_FAILURE)
-    if _wants(row, "on_each_failure"):
+    if rows(alias).filter(pk=batch, failed_at=None).update(failed_at=UtcNow()):
+        if not state.wants("allow_failures"):
+            cancel(alias, batch, "a member failed")
+        pushed += _take(alias, batch, ON_FAILURE)
+    if state.wants("on_each_failure"):
         for id in failed:
-            pushed += _copy(alias, row.pk, ON_EACH_FAILURE, {"name": "", "value": id})
+            pushed += _copy(alias, batch, ON_EACH_FAILURE, {"name": "", "value": id})
     return pushed
 
 
-def _finish(alias: str, row: JobBatch) -> list[Push]:
+def _finish(alias: str, batch: str, state: _State) -> list[Push]:
     """Nothing is pending: the first time the batch finishes, and at each time it may succeed."""
-    batch, here = row.pk, rows(alias).filter(pk=row.pk)
+    here = rows(alias).filter(pk=batch)
     pushed: list[Push] = []
     if here.filter(finished_at=None).update(finished_at=UtcNow(), upkeep_at=UtcNow()):
-        if _wants(row, "on_progress"):
+        if state.wants("on_progress"):
             pushed += _copy(alias, batch, ON_PROGRESS)
         pushed += _take(alias, batch, ON_FINISH)
     done = here.filter(failed_jobs=0, cancelled_at=None, succeeded_at=None)
@@ -217,10 +254,6 @@ def _finish(alias: str, row: JobBatch) -> list[Push]:
 def _may_tell_progress(alias: str, batch: str) -> bool:
     due = Q(progress_at=None) | Q(progress_at__lte=UtcNow() - timedelta(seconds=PROGRESS_EVERY))
     return bool(rows(alias).filter(due, pk=batch).update(progress_at=UtcNow()))
-
-
-def _wants(row: JobBatch, name: str) -> bool:
-    return bool(row.wishes().get(name))
 
 
 def _take(alias: str, batch: str, position: int) -> list[Push]:

@@ -126,14 +126,22 @@ class Members:
         payload = with_step(sendable.outgoing.payload, Links(batch=self._batch))
         return sendable._replace(outgoing=sendable.outgoing._replace(payload=payload))
 
-    def store(self, some: Slice, also: Callable[[str], object] = lambda alias: None) -> bool:
+    def store(
+        self,
+        some: Slice,
+        also: Callable[[str], object] = lambda alias: None,
+        *,
+        stays_open: bool = False,
+    ) -> bool:
         """Count members in and store them, in one transaction, in which `also` is called; after it
         they are pushed where they are in another store, or run: their errors are in `publishing`.
-        False, and nothing is stored, if the batch takes no more.
+        False, and nothing is stored, if the batch takes no more. `stays_open`: see
+        `counting.grow`.
         """
         alias = steps.store()
         with transaction.atomic(using=alias):
-            if not counting.grow(alias, self._batch, some.size, waits=self._waits):
+            grow = partial(counting.grow, waits=self._waits, stays_open=stays_open)
+            if not grow(alias, self._batch, some.size):
                 return False
             also(alias)
             for chain in some.chains:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import uuid as uuids
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, connections, transaction
-from django.db.models import F
+from django.db import IntegrityError, transaction
 
 from djqueue.databases.now import UtcNow
+from djqueue.drivers.guard.table import AT_ONCE, Table
+from djqueue.drivers.slices import slices
 from djqueue.payload.links import links_of, may_be_linked
 
 if TYPE_CHECKING:
@@ -28,8 +29,13 @@ class EndRow:
     def __init__(self, alias: str, job: str, payload: str) -> None:
         self._alias = alias
         self._id = uuids.UUID(job)
-        self._push = links_of(payload).push if may_be_linked(payload) else ""
+        self.push = links_of(payload).push if may_be_linked(payload) else ""
         self._is_new = False
+
+    @property
+    def id(self) -> str:
+        """The id of the row."""
+        return str(self._id)
 
     @property
     def _rows(self) -> QuerySet[Run]:
@@ -44,22 +50,16 @@ class EndRow:
         if not self._rows.exists():
             try:
                 with transaction.atomic(using=self._alias):
-                    self.as_row().save(using=self._alias, force_insert=True)
+                    self._rows.create(uuid=self._id, **self._values())
             except IntegrityError:
                 pass  # it has been written this moment
             else:
                 self._is_new = True
                 return True
-        return self._rows.exclude(push_id=self._push, ended=True).update(**self._values()) == 1
-
-    def as_row(self) -> Run:
-        """Return the row, which is not stored."""
-        from djqueue.models import Run
-
-        return Run(uuid=self._id, **self._values())
+        return self._rows.exclude(push_id=self.push, ended=True).update(**self._values()) == 1
 
     def _values(self) -> dict[str, Any]:
-        return {"ended": True, "push_id": self._push, "updated_at": UtcNow()}
+        return {"ended": True, "push_id": self.push, "updated_at": UtcNow()}
 
     def take_back(self) -> None:
         """Undo what `write` has done in the same transaction: the job has not ended."""
@@ -70,29 +70,18 @@ class EndRow:
 
     def exists(self) -> bool:
         """Return whether it is noted that the job has ended."""
-        return self._rows.filter(push_id=self._push, ended=True).exists()
+        return self._rows.filter(push_id=self.push, ended=True).exists()
 
 
 def write_ends(alias: str, payloads: Mapping[str, str]) -> set[str]:
     """Do as `EndRow.write` for many jobs, whose payloads are given by their ids. Return the ids of
     those whose end was not noted before.
     """
-    from djqueue.models import Run
-
-    rows = Run.objects.using(alias)
-    ids = sorted(payloads)  # the order in which the rows are locked
-    if not connections[alias].features.has_select_for_update:
-        # SQLite refuses a write after a read if another connection has written in between.
-        rows.filter(pk__in=ids[:1]).update(ended=F("ended"))
-    known = set(map(str, rows.filter(pk__in=ids).values_list("pk", flat=True)))
-    new = [EndRow(alias, id, payloads[id]) for id in ids if id not in known]
-    try:
-        with transaction.atomic(using=alias):
-            rows.bulk_create(each.as_row() for each in new)
-    except IntegrityError:
-        known.update(ids)  # one of them has been written this moment
-    again = [id for id in ids if id in known and EndRow(alias, id, payloads[id]).write()]
-    return {id for id in ids if id not in known}.union(again)
+    rows = {id: EndRow(alias, id, payloads[id]) for id in sorted(payloads)}  # the order of locks
+    table, new = Table(alias), set[str]()
+    for some in slices(rows.values(), AT_ONCE):
+        new |= table.insert_ended({each.id: each.push for each in some})
+    return {id for id, row in rows.items() if row.id in new or row.write()}
 
 
 class CommittedRow(EndRow):
@@ -111,6 +100,6 @@ class CommittedRow(EndRow):
 
     def kept(self) -> str | None:
         """Return what `keep` has noted; None if the job has not ended."""
-        rows = self._rows.filter(push_id=self._push, ended=True)
+        rows = self._rows.filter(push_id=self.push, ended=True)
         text: str | None = rows.values_list("history", flat=True).first()
         return text

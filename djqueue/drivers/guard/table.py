@@ -1,17 +1,17 @@
-"""The table of guard rows: what every statement about it shares, and the three that each job costs.
+"""The table of guard rows: what every statement about it shares, and those that each job costs.
 
-Those three are written by hand, since the ORM would take longer over them than the database. All
-others use the ORM, in `djqueue.drivers.guard.guard` and `djqueue.drivers.guard.taking`.
+These are written by hand, since the ORM would take longer over them than the database. All others
+use the ORM, in `djqueue.drivers.guard.guard` and `djqueue.drivers.guard.taking`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from djqueue.databases import sql as statements
 from djqueue.databases.connection import bounded
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 AT_ONCE = 200
 """Rows in one statement. SQLite takes 999 parameters."""
 
+_INSERT = (
+    "INSERT INTO djqueue_runs (uuid, ended, reservation, held_as, attempts, interruptions, history,"
+    " updated_at, push_id)"
+)
 _UNAVAILABLE = 'The guard rows in database "{}" could not be read or written: {}'
 
 
@@ -99,15 +103,48 @@ class Table:
     def insert(self, jobs: Sequence[Delivery]) -> None:
         """Write a row for each of `jobs`, which is held for the first time."""
         row = f"(%s, %s, 1, %s, 1, 0, '', {self._now}, %s)"
-        sql = (
-            "INSERT INTO djqueue_runs (uuid, ended, reservation, held_as, attempts, interruptions,"
-            f" history, updated_at, push_id) VALUES {', '.join([row] * len(jobs))}"
-        )
+        sql = f"{_INSERT} VALUES {', '.join([row] * len(jobs))}"
         ids = self._stored([job.id for job in jobs])
         values: list[Any] = []
         for stored, job in zip(ids, jobs, strict=True):
             values += (stored, False, job.stored_as, job.push)
         statements.run(self.connection, sql, values)
+
+    def insert_ended(self, pushes: Mapping[str, str]) -> set[str]:
+        """Write rows of jobs that have ended, whose pushes are given by their ids, as a part of the
+        open transaction. Return the ids of those that had no row. Where a row appears at the same
+        time, MySQL and MariaDB write none.
+        """
+        ids = list(pushes)
+        skips = self.connection.features.supports_update_conflicts_with_target
+        if not skips:
+            known = set(self.existing(ids))
+            ids = [id for id in ids if id not in known]
+        if not ids:
+            return set()
+        stored = self._stored(ids)
+        row = f"(%s, %s, 0, '', 0, 0, '', {self._now}, %s)"
+        sql = f"{_INSERT} VALUES {', '.join([row] * len(stored))}"
+        values = [value for key, id in stored.items() for value in (key, True, pushes[id])]
+        if skips:
+            sql += " ON CONFLICT (uuid) DO NOTHING RETURNING uuid"
+            found = statements.rows(self.connection, sql, values)
+            return {stored[str(row[0])] for row in found}
+        try:
+            with transaction.atomic(using=self.alias):
+                statements.run(self.connection, sql, values)
+        except IntegrityError:
+            return set()
+        return set(ids)
+
+    def ended(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return those of `ids` that have ended, each with its push."""
+        stored = self._stored(ids)
+        sql = (
+            f"SELECT uuid, push_id FROM djqueue_runs WHERE uuid IN ({marks(stored)}) AND ended = %s"
+        )
+        found = statements.rows(self.connection, sql, [*stored, True])
+        return {stored[str(key)]: push for key, push in found if str(key) in stored}
 
     def delete(self, ids: Sequence[str], number: int) -> None:
         """Delete the rows of `ids` that have `number`."""
