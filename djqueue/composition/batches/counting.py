@@ -150,8 +150,8 @@ def count(alias: str, ends: Ends) -> Counted:
     if state is None:
         return Counted([])
     pushed = _failures(alias, batch, state, failed) if failed else []
-    waits = state.turn == Turn.WAITS and not state.is_cancelled
-    if state.pending == 0 and not state.is_open and not waits:
+    waits = state.turn == Turn.WAITS and state.cancelled_at is None
+    if state.pending == 0 and state.open_until is None and not waits:
         pushed += _finish(alias, batch, state)
         return Counted(pushed, _as_step(alias, batch) if state.turn == Turn.RUNS else ())
     if settled and state.wants("on_progress") and _may_tell_progress(alias, batch):
@@ -163,8 +163,9 @@ class _State(NamedTuple):
     """What the row of a batch says about what follows."""
 
     pending: int
-    is_open: bool
-    is_cancelled: bool
+    open_until: object
+    cancelled_at: object
+    """None, or as the database gives a time."""
     turn: str
     options: str
 
@@ -175,7 +176,7 @@ class _State(NamedTuple):
         return bool(JobBatch(stored_options=self.options).wishes().get(name))
 
 
-_STATE = "pending_jobs, open_until IS NOT NULL, cancelled_at IS NOT NULL, turn, options"
+_STATE = "pending_jobs, open_until, cancelled_at, turn, options"
 """Its columns, in order."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Max, Min, Q
 from django.db.models.functions import Coalesce
 
@@ -100,12 +100,30 @@ def take_next(alias: str, chain: str) -> Outbox | None:
     """Remove the next step of a chain from those that wait, and return its row. None: it was the
     last, or is for a connection that throws jobs away, and all that waits goes as well.
     """
-    row = _steps(alias, chain).select_for_update().order_by("position").first()
-    if row is None or discards(row.connection):
-        _delete(waiting(alias, chain))
-        return None
-    delete_rows(waiting(alias, chain).filter(pk=row.pk))
-    return row
+    row = _take_first(alias, chain)
+    if row is not None and not discards(row.connection):
+        return row
+    if row is not None:
+        results.cancelled(results.kept_among([row.payload]))
+    _delete(waiting(alias, chain))
+    return None
+
+
+def _take_first(alias: str, chain: str) -> Outbox | None:
+    from djqueue.models import Outbox
+
+    connection = connections[alias]
+    if connection.vendor == "mysql":  # it returns nothing of the rows that it deletes
+        row = _steps(alias, chain).select_for_update().order_by("position").first()
+        if row is not None:
+            delete_rows(waiting(alias, chain).filter(pk=row.pk))
+        return row
+    locked = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    sql = (
+        "DELETE FROM djqueue_outbox WHERE id = (SELECT id FROM djqueue_outbox WHERE chain = %s AND"
+        f" position <> %s ORDER BY position LIMIT 1{locked}) RETURNING *"
+    )
+    return next(iter(Outbox.objects.using(alias).raw(sql, [chain, ON_FAILURE])), None)
 
 
 def bound(row: Outbox, links: Links) -> Push:
