@@ -1,5 +1,5 @@
 """Jobs and requests: the context that jobs have of the request that dispatches them, and the views
-of a job's result and of the metrics.
+of a job's result, of the metrics and of health.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from djqueue.dispatch.dispatched import find
 from djqueue.errors import QueueError
 from djqueue.metrics.exposition import CONTENT_TYPE, exposition
 from djqueue.metrics.families import families
+from djqueue.operations.reports import health as reports
 from djqueue.results import asking
 from djqueue.results.asking import JobStatus, plain
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from djqueue.models import JobResult
 
-__all__ = ["ContextMiddleware", "metrics", "result"]
+__all__ = ["ContextMiddleware", "health", "metrics", "result"]
 
 logger = logging.getLogger("djqueue.metrics")
 
@@ -134,7 +135,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with the state of all queues in the text format of Prometheus: to those who send
     ``DJQUEUE["METRICS_TOKEN"]`` as a bearer token, and to users who may see the overview.
     """
-    if not _may_see_metrics(request):
+    if not _may_see_all(request):
         return HttpResponseForbidden(_NO_METRICS, content_type="text/plain; charset=utf-8")
     try:
         return HttpResponse(exposition(families()), content_type=CONTENT_TYPE)
@@ -144,14 +145,37 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponse(text, status=503, content_type="text/plain; charset=utf-8")
 
 
+@require_safe
+@cache_control(private=True, no_store=True)
+def health(request: HttpRequest) -> JsonResponse:
+    """Answer with 200 and ``{"ok": true}`` if the databases have their tables and the stores
+    answer, else with 503, for load balancers. Those who may read the metrics see each check, and
+    may ask for the checks of ``queue_health --deep`` with ``?deep``.
+    """
+    sees_all = _may_see_all(request)
+    deep = "deep" in request.GET
+    if deep and not sees_all:
+        return JsonResponse({"error": _NO_METRICS.strip()}, status=403)
+    checks = reports.deep() if deep else reports.ready()
+    ok = all(each.ok for each in checks)
+    answer: dict[str, object] = {"ok": ok}
+    if sees_all:
+        answer["checks"] = [each._asdict() for each in checks]
+    return JsonResponse(answer, status=200 if ok else 503)
+
+
 for _alias in connections:
-    non_atomic_requests(_alias)(metrics)
+    for _view in (metrics, health):
+        non_atomic_requests(_alias)(_view)
 
 
-def _may_see_metrics(request: HttpRequest) -> bool:
+def _may_see_all(request: HttpRequest) -> bool:
     token = settings().metrics_token
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
     if token and kind.lower() == "bearer" and constant_time_compare(given.strip(), token):
         return True
     user = getattr(request, "user", None)
-    return user is not None and user.has_perm("djqueue.view_overview")
+    try:
+        return user is not None and user.has_perm("djqueue.view_overview")
+    except DatabaseError:  # who it is cannot be asked
+        return False

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from djqueue.models import QueuedJob
 
-__all__ = ["census"]
+__all__ = ["census", "lines"]
 
 SLICE = 80
 """Queues in a statement: fewer parameters than SQLite has ever refused."""
@@ -60,14 +60,13 @@ _HEAD = """(
 
 def census(alias: str, known: Iterable[str], at_most: int) -> Mapping[str, Census]:
     """Return what each queue holds that is `known` or has rows, counted up to `at_most`."""
-    database, held, lines = connections[alias], _held(alias), _lines(alias)
+    database, held, names = connections[alias], _held(alias), lines(alias)
     found = {}
-    for some in slices(sorted({*known, *held, *lines}), SLICE):
-        asked = [
-            scalar
-            for queue in some
-            for scalar in (*_numbers(alias, queue, at_most), *_oldest(alias, queue, lines))
-        ]
+    for some in slices(sorted({*known, *held, *names}), SLICE):
+        asked: list[Scalar] = []
+        for queue in some:
+            asked += _numbers(alias, queue, at_most)
+            asked += _oldest(alias, queue, names.get(queue, ()))
         answers = iter(counting.answers(alias, asked))
         for queue in some:
             in_line, due, delayed, *times = (next(answers) for _ in range(5))
@@ -93,7 +92,7 @@ def _held(alias: str) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _lines(alias: str) -> dict[str, list[int]]:
+def lines(alias: str) -> dict[str, list[int]]:
     """Return the queues that have rows. On MySQL and MariaDB, which do not seek by a value of an
     outer query but jump from group to group, with the lines in each.
     """
@@ -131,12 +130,13 @@ def _numbers(alias: str, queue: str, at_most: int) -> list[Scalar]:
     return [counting.number(r, at_most) for r in (in_line, _due(alias, queue), delayed)]
 
 
-def _oldest(alias: str, queue: str, lines: Mapping[str, Sequence[int]]) -> list[Scalar]:
-    """Return the times since when rows are in line, and due but not in line."""
+def _oldest(alias: str, queue: str, own: Sequence[int]) -> list[Scalar]:
+    """Return the times since when rows are in line, in their `own` lines, and due but not in
+    line.
+    """
     due = _due(alias, queue).order_by("queue", "line", "available_at").values("available_at")[:1]
     if not _by_groups(alias):
         return [Scalar(_OLDEST, (queue,) * 3), counting.first(due)]
-    own = lines.get(queue, ())
     heads = " UNION ALL ".join(["SELECT NULL AS since", *[f"SELECT {_HEAD}"] * len(own)])
     params = tuple(param for line in own for param in (queue, line))
     return [Scalar(f"(SELECT MIN(since) FROM ({heads}) AS heads)", params), counting.first(due)]

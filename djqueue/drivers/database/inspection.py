@@ -11,7 +11,7 @@ from djqueue.compat import delete_rows
 from djqueue.databases.now import UtcNow, aware
 from djqueue.drivers.base import Change, Inspector, QueueCounts, State, StoredJob
 from djqueue.drivers.database import changing
-from djqueue.drivers.database.census import census
+from djqueue.drivers.database.census import census, lines
 from djqueue.drivers.database.rows import IN_LINE, ORDER, behind, describe, in_state, jobs, put_back
 from djqueue.text import short_ids
 
@@ -50,8 +50,7 @@ class DatabaseInspector(Inspector):
 
     def queues(self) -> list[str]:
         with self._calls.translate_errors():
-            names = self._jobs.order_by("queue").values_list("queue", flat=True)
-            return sorted({self.settings.queue, *names.distinct()})
+            return sorted({self.settings.queue, *lines(self._calls.alias)})
 
     def census(self, known: Iterable[str], at_most: int | None = None) -> Mapping[str, Census]:
         if at_most is None:

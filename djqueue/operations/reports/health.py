@@ -11,7 +11,7 @@ from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 
 from djqueue.conf import settings
-from djqueue.dispatch.connections import members, queues
+from djqueue.dispatch.connections import QueueConnection, members, queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
 from djqueue.operations.reports.workers import workers
@@ -99,10 +99,19 @@ def _answers(connection: str) -> Check:
     try:
         asked = queues[connection]
         for member in asked.members:
-            queues[member].inspector.counts(queues[member].settings.queue)
+            _look(queues[member])
     except (QueueError, DatabaseError) as error:
         return Check(name, ok=False, text=_said(error))
     return Check(name, ok=True)
+
+
+def _look(asked: QueueConnection) -> None:
+    """Ask the store something that is cheap however many jobs it has."""
+    queue = asked.settings.queue
+    if asked.settings.jobs_in_sql:
+        asked.inspector.census([queue], at_most=1)
+    else:
+        asked.inspector.counts(queue)
 
 
 def deep(connection: str | None = None) -> list[Check]:
