@@ -128,7 +128,9 @@ def report(
         except QueueError as error:
             unreachable.append(_unreachable(each.connection, error))
     workers = [worker for each in asked for worker in each.workers]
-    return Report(found, workers, [each for one in found for each in _problems(one)], unreachable)
+    return Report(
+        found, workers, [each for one in found for each in _problems(one, at_most)], unreachable
+    )
 
 
 def _unreachable(connection: str, error: QueueError) -> str:
@@ -210,12 +212,13 @@ def alive(asked: QueueConnection) -> list[Worker]:
     return list(rows.order_by("name", "id"))
 
 
-def _problems(one: QueueStatus) -> Iterable[Problem]:
+def _problems(one: QueueStatus, at_most: int | None) -> Iterable[Problem]:
     place = f"{one.connection}:{one.queue}"
     held = (one.counts.waiting or 0) + (one.counts.delayed or 0)
+    least = "at least " if held and at_most in (one.counts.waiting, one.counts.delayed) else ""
     if one.pause is not None and held:
         yield Problem(
-            f"{place} holds {number_of(held, 'job')} and is {paused_for(one)}.",
+            f"{place} holds {least}{number_of(held, 'job')} and is {paused_for(one)}.",
             f"Let workers go on with: {resume_command(one.pause)}",
             one.connection,
             one.queue,
@@ -223,7 +226,7 @@ def _problems(one: QueueStatus) -> Iterable[Problem]:
     elif held and one.workers == 0:
         waits = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
         yield Problem(
-            f"{place} holds {number_of(held, 'job')}{waits}, and no worker reads it.",
+            f"{place} holds {least}{number_of(held, 'job')}{waits}, and no worker reads it.",
             f"Start one: {shell.manage('queue_work', one.connection, '--queue', one.queue)}",
             one.connection,
             one.queue,

@@ -8,6 +8,8 @@ from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
 
+from djqueue.admin.overview.reading import counted
+
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
@@ -28,6 +30,12 @@ def djqueue_style(context: template.Context, path: str) -> SafeString:
 def djqueue_script(context: template.Context, path: str) -> SafeString:
     """A script of ours, with the request's nonce as `djqueue_style` has it."""
     return format_html('<script src="{}" defer{}></script>', static(path), _nonce(context))
+
+
+@register.filter
+def djqueue_counted(number: int) -> int | str:
+    """A number of the overview, as in ``10,000+`` where no more are counted."""
+    return counted(number)
 
 
 def _nonce(context: template.Context) -> SafeString | str:

@@ -10,9 +10,10 @@ from django.contrib.admin.models import LogEntry
 from django.db.models.functions import Now
 from django.test import override_settings
 
+from djqueue.admin.overview import reading
 from djqueue.dispatch import controls
-from djqueue.drivers.database.inspection import DatabaseInspector
 from djqueue.models import FailedJob, Outbox, QueuedJob
+from djqueue.operations import status
 from djqueue.operations.reports import deadlines
 from tests.admin.support import (
     OVERVIEW,
@@ -265,12 +266,28 @@ def test_hostile_names_are_text():
     assert "\x1b" not in html
 
 
-def test_counts_are_asked_once_for_each_queue(monkeypatch):
+def test_stores_are_asked_once_for_all_who_look_at_that_time(monkeypatch):
     asked = []
-    counts = DatabaseInspector.counts
-    monkeypatch.setattr(
-        DatabaseInspector, "counts", lambda self, queue: asked.append(queue) or counts(self, queue)
-    )
-    waiting(queue="mail")
-    page()
-    assert asked == ["default", "mail"]
+    report = status.report
+    monkeypatch.setattr(reading, "KEEP_FOR", 60.0)
+    monkeypatch.setattr(status, "report", lambda **how: asked.append(how) or report(**how))
+    failed("shop.Mail")
+    assert page().context["overview"].failed == 1
+    hidden = client("view_overview", view=False).get(OVERVIEW)
+    assert (hidden.context["overview"].failed, len(asked)) == (0, 1)
+    assert "shop.Mail" not in hidden.content.decode()
+    controls.pause("database", "mail")
+    assert [each.status.pause is None for each in page().context["overview"].queues][-1] is False
+    assert len(asked) == 2, "a pause shows at once"
+
+
+def test_what_is_too_much_to_count_is_said_so(monkeypatch):
+    monkeypatch.setattr(reading, "AT_MOST", 2)
+    for _ in range(4):
+        waiting(queue="mail")
+    values = {"connection": "cache", "queue": "mail", "name": "shop.Mail", "payload": "{}"}
+    for digit in "1234":
+        Outbox.objects.create(**values, uuid=digit * 32, created_at=Now(), chain="a chain")
+    response = page()
+    assert "database:mail holds at least 3 jobs" in problems(response)[0]
+    assert response.content.decode().count("2+</") == 2

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 
 from djqueue.admin.lists import links
+from djqueue.admin.overview.kept import Kept
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
@@ -30,13 +32,17 @@ if TYPE_CHECKING:
 
     User = AbstractBaseUser | AnonymousUser | PermissionsMixin
 
-__all__ = ["GROUPS", "WITHIN", "Overview", "Problem", "Queue", "look"]
+__all__ = ["GROUPS", "WITHIN", "Overview", "Problem", "Queue", "counted", "look"]
 
 WITHIN = 2.0
 """Seconds in which a store has to answer."""
 GROUPS = 10
 """Groups of failed jobs that the page shows."""
 HOUR = timedelta(hours=1)
+KEEP_FOR = 4.0
+"""Seconds for which a process shows the same answer to all who look."""
+AT_MOST = 10_000
+"""Jobs that are counted one by one in a state of a queue, or of a connection."""
 
 
 class Problem(NamedTuple):
@@ -133,16 +139,46 @@ class Overview(NamedTuple):
         return " · ".join(parts)
 
 
+def counted(number: int) -> int | str:
+    """Return a number as the page shows it, as in ``10,000+`` where no more are counted."""
+    if number != AT_MOST + 1:
+        return number
+    return f"{number_format(AT_MOST, use_l10n=True, force_grouping=True)}+"
+
+
+class _Failures(NamedTuple):
+    groups: Sequence[failures.Group]
+    number: int
+    more: int
+    capped: bool
+
+
+_NO_FAILURES = _Failures((), 0, 0, capped=False)
+
+
+class _Facts(NamedTuple):
+    """What every viewer may see."""
+
+    at: datetime
+    report: status.Report
+    parked: Sequence[Parked]
+
+
+_FACTS: Kept[_Facts] = Kept()
+_FAILED: Kept[_Failures] = Kept()
+
+
 def look(site: str, user: User) -> Overview:
-    """Ask every store. Failed jobs are shown to those who may see their list."""
-    now = timezone.now()
-    report = status.report(within=WITHIN)
+    """Ask every store, if that was not done a moment ago for another viewer. Failed jobs are shown
+    to those who may see their list. A pause shows at once.
+    """
+    found = controls.pauses()
+    now, report, late = _FACTS.get((settings(), found), KEEP_FOR, _facts)
     sees_failed = user.has_perm("djqueue.view_failedjob")  # type: ignore[union-attr]
-    failed = _failures(site) if sees_failed and settings().failed_jobs else _NO_FAILURES
-    late = parked.parked()
-    pauses = [
-        each._replace(reason=text.one_line(masked_text(each.reason))) for each in controls.pauses()
-    ]
+    failed = _NO_FAILURES
+    if sees_failed and settings().failed_jobs:
+        failed = _FAILED.get(settings(), KEEP_FOR, _failures)
+    pauses = [each._replace(reason=text.one_line(masked_text(each.reason))) for each in found]
     groups = [_group(each, site, now) for each in failed.groups]
     return Overview(
         at=now,
@@ -166,22 +202,17 @@ def look(site: str, user: User) -> Overview:
     )
 
 
-class _Failures(NamedTuple):
-    groups: Sequence[failures.Group]
-    number: int
-    more: int
-    capped: bool
+def _facts() -> _Facts:
+    report = status.report(within=WITHIN, at_most=AT_MOST + 1)
+    return _Facts(timezone.now(), report, parked.parked(AT_MOST + 1))
 
 
-_NO_FAILURES = _Failures((), 0, 0, capped=False)
-
-
-def _failures(site: str) -> _Failures:
+def _failures() -> _Failures:
     rows = table().filter(failed_at__gte=UtcNow() - HOUR)
     found = failures.groups(rows, GROUPS)
     count = sum(each.number for each in found.groups) if not found.more else None
     if count is None:
-        count = min(rows.count(), failures.AT_MOST)
+        count = rows.order_by().values("pk")[: failures.AT_MOST].count()
     return _Failures(found.groups, count, found.more, found.capped)
 
 
@@ -197,13 +228,13 @@ def _problem(problem: status.Problem, site: str) -> Problem:
 
 def _late(one: Parked, now: datetime) -> Problem:
     template = ngettext(
-        "%(count)d parked job of %(connection)s is not in its store yet, due %(ago)s.",
-        "%(count)d parked jobs of %(connection)s are not in their store yet, the first due"
+        "%(count)s parked job of %(connection)s is not in its store yet, due %(ago)s.",
+        "%(count)s parked jobs of %(connection)s are not in their store yet, the first due"
         " %(ago)s.",
         one.late,
     )
     ago = relative(one.late_since or now, now)
-    values = {"count": one.late, "connection": text.one_line(one.connection), "ago": ago}
+    values = {"count": counted(one.late), "connection": text.one_line(one.connection), "ago": ago}
     remedy = gettext("A worker of the connection moves them. Start one: %(command)s")
     command = shell.manage("queue_work", one.connection)
     return Problem(template % values, remedy % {"command": command})

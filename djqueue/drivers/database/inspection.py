@@ -58,6 +58,11 @@ class DatabaseInspector(Inspector):
         with self._calls.translate_errors():
             return census(self._calls.alias, {self.settings.queue, *known}, at_most)
 
+    def _stuck(self, queue: str, at_most: int = 1000) -> int:
+        with self._calls.translate_errors():
+            stuck = self._jobs.filter(in_state(State.STUCK), queue=queue)
+            return stuck.values("pk")[:at_most].count()
+
     def peek(
         self, queue: str, state: State, limit: int = 20, after: str | None = None
     ) -> list[StoredJob]:

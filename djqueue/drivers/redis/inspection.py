@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from djqueue.drivers.base import Change, Inspector
+from djqueue.drivers.base import Change, Inspector, State
 from djqueue.drivers.redis import codec, scripts
 from djqueue.drivers.redis.servers import server
 from djqueue.drivers.redis.servers.calls import BYTES, MOST, always
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from djqueue.conf import ConnectionSettings
-    from djqueue.drivers.base import Capabilities, QueueCounts, State, StoredJob
+    from djqueue.drivers.base import Capabilities, QueueCounts, StoredJob
     from djqueue.drivers.redis.servers.calls import Calls
 
 SLICE = 100
@@ -57,6 +57,11 @@ class RedisInspector(Inspector):
         found = list(zip(members[1::2], members[::2], strict=True))
         jobs = codec.describe(queue, *rows_of(self._calls, queue, found))
         return [job for job in jobs if job.state is state]
+
+    def _stuck(self, queue: str, at_most: int = 1000) -> int:
+        self._calls.begin()
+        arguments = (str(State.STUCK), at_most, b"")
+        return len(self._calls.run(scripts.PEEK, queue, arguments, again=True)) // 2
 
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
         self._calls.begin()

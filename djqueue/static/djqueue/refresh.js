@@ -18,7 +18,7 @@
     const said = document.querySelector("[data-djq-said]");
     const button = document.querySelector("[data-djq-pause]");
     const usual = Number(box.dataset.djqEvery) || 5;
-    let [wait, last, spoken, paused] = [usual, box.innerHTML, Date.now(), remembered()];
+    let [wait, away, last, spoken, paused] = [usual, false, box.innerHTML, Date.now(), remembered()];
 
     // Nothing moves under the hands of somebody who reads, types or chooses.
     const busy = () => paused || document.hidden || box.contains(document.activeElement)
@@ -36,6 +36,7 @@
 
     async function look() {
       if (!busy()) {
+        const began = performance.now();
         try {
           const answer = await fetch(box.dataset.djqLive, { credentials: "same-origin", cache: "no-store" });
           if (answer.redirected || answer.status === 403) {
@@ -43,10 +44,14 @@
             return;
           }
           if (!answer.ok) throw new Error(answer.status);
-          if (wait !== usual && said) said.textContent = "";
-          show(await answer.text());
-          wait = usual;
+          const text = await answer.text();
+          if (away && said) said.textContent = "";
+          show(text);
+          away = false;
+          // A server for which the answer is hard work has nine tenths of its time for others.
+          wait = Math.max(usual, (performance.now() - began) / 100);
         } catch {
+          away = true;
           wait = Math.min(wait * 2, SLOWEST);
           if (said) said.textContent = said.dataset.djqAway;
         }
