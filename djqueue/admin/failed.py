@@ -28,16 +28,17 @@ from djqueue.admin.contents import (
 from djqueue.admin.lists import links
 from djqueue.admin.lists.filters import (
     FailedConnectionFilter,
-    FailedGroupFilter,
     FailedQueueFilter,
     FailedWhenFilter,
 )
+from djqueue.admin.lists.groups import FailedExceptionFilter, FailedGroupFilter, FailedJobFilter
 from djqueue.admin.lists.search import condition
 from djqueue.admin.lists.words import moment, pill
 from djqueue.admin.operator import OperatorAdmin
 from djqueue.admin.verbs.failed import COPY, FORGET, RETRY, SPREAD
 from djqueue.conf import settings
 from djqueue.finish.failed import table
+from djqueue.operations.words import took
 from djqueue.text import printable as text
 from djqueue.text.masking import masked_text
 
@@ -58,7 +59,14 @@ class FailedJobAdmin(OperatorAdmin):
     verbs = (RETRY, SPREAD, COPY, FORGET)
     heavy_columns = ("payload", "exception", "history")
     list_display = ("job", "error", "queue_name", "tried", "failed")
-    list_filter = (FailedGroupFilter, FailedWhenFilter, FailedConnectionFilter, FailedQueueFilter)
+    list_filter = (
+        FailedGroupFilter,
+        FailedWhenFilter,
+        FailedJobFilter,
+        FailedExceptionFilter,
+        FailedConnectionFilter,
+        FailedQueueFilter,
+    )
     # What is searched is up to `search`; Django wants to see a name here to draw the box.
     search_fields = ("name",)
     search_help_text = _(
@@ -159,6 +167,7 @@ class FailedJobAdmin(OperatorAdmin):
                 (_("Attempts"), _attempts(row, shown)),
                 (_("Dispatched"), moment(shown.sent, now, full=True)),
                 (_("Failed at"), moment(row.failed_at, now, full=True)),
+                *_ran(row),
                 (_("Row"), row.pk),
                 *_alike(row, self.admin_site.name),
                 *chain_facts(row.payload),
@@ -176,6 +185,16 @@ def _attempts(row: Any, shown: Contents) -> str:
     if not shown.tries:
         return str(row.attempts)
     return gettext("%(number)d of %(tries)d") % {"number": row.attempts, "tries": shown.tries}
+
+
+def _ran(row: Any) -> list[tuple[Any, Any]]:
+    """Return how long the last attempt took, and where, as far as that is on record."""
+    facts: list[tuple[Any, Any]] = []
+    if row.duration is not None:
+        facts.append((_("Ran for"), took(row.duration)))
+    if row.host:
+        facts.append((_("Host"), text.one_line(row.host)))
+    return facts
 
 
 def _alike(row: Any, site: str) -> list[tuple[Any, Any]]:

@@ -6,6 +6,7 @@ A row has everything that running the job again needs. What operators do with th
 
 from __future__ import annotations
 
+import socket
 import uuid as uuids
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +67,8 @@ class GivenUp(NamedTuple):
     plain: bool = False
     """The row is made of ASCII alone, for a database that refused it as it is: its encoding may not
     have the characters. Payload and history still mean the same."""
+    duration: float | None = None
+    """Seconds of the last attempt; None where no attempt ended in this process's sight."""
 
 
 def record(connection: str, jobs: Sequence[GivenUp]) -> None:
@@ -100,6 +103,8 @@ def _row(alias: str, connection: str, job: GivenUp) -> FailedJob:
         history=fitting(text(job.history), alias),
         reservation=job.fence,
         batch_id=next(iter(batches_of([reservation.payload])), None),
+        host=text(socket.gethostname())[:255] if job.duration else "",
+        duration=job.duration or None,
     )
 
 

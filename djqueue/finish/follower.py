@@ -59,4 +59,5 @@ class FailedRows:
         reservation, outcome, plain = end
         assert outcome.error is not None  # noqa: S101 - a failure always has one
         history = reservation.history if outcome.history is None else outcome.history
-        return GivenUp(reservation, outcome.error, history, self._fence(reservation), plain)
+        fence = self._fence(reservation)
+        return GivenUp(reservation, outcome.error, history, fence, plain, outcome.duration)

@@ -115,6 +115,8 @@ class Migration(migrations.Migration):
                 ("taken_by", models.CharField(default="", max_length=36)),
                 ("push_id", models.CharField(default="", max_length=36)),
                 ("batch_id", models.CharField(max_length=36, null=True)),
+                ("host", models.CharField(default="", max_length=255, verbose_name="host")),
+                ("duration", models.FloatField(null=True, verbose_name="duration")),
             ],
             options={
                 "verbose_name": "failed job",

@@ -118,6 +118,10 @@ class FailedJob(models.Model):
     push_id = models.CharField(max_length=36, default="")
     """What the push is named after that moves it back: the same however often that is tried."""
     batch_id = models.CharField(max_length=36, null=True)
+    host = models.CharField(_("host"), max_length=255, default="")
+    """Where the last attempt ended, as far as that is known."""
+    duration = models.FloatField(_("duration"), null=True)
+    """Seconds of the last attempt, as far as they are known."""
 
     class Meta:
         db_table = "failed_jobs"

@@ -240,6 +240,8 @@ def failed(row: FailedJob) -> dict[str, Any]:
     return {
         **describe_failed_job(row),
         "state": "failed",
+        "host": row.host or None,
+        "duration": row.duration,
         **_chain(row.payload),
         **_content(row.payload, row.name),
         "history": masked(history.read(row.history).attempts),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from djqueue.compat import LazyText
 
-__all__ = ["STATES", "listed", "number_of", "relative", "since", "span"]
+__all__ = ["STATES", "listed", "number_of", "relative", "since", "span", "took"]
 
 STATES: dict[State, LazyText] = {
     State.WAITING: gettext_lazy("Waiting"),
@@ -38,6 +38,15 @@ def span(seconds: float) -> str:
     if whole < 2 * 86400:
         return pgettext("duration", "%(number)d h") % {"number": whole // 3600}
     return pgettext("duration", "%(number)d d") % {"number": whole // 86400}
+
+
+def took(seconds: float) -> str:
+    """Return how long something took: ``84 ms``, ``2.01 s``, or ``3 min``."""
+    if seconds < 1:
+        return pgettext("duration", "%(number)d ms") % {"number": round(seconds * 1000)}
+    if seconds < 60:
+        return pgettext("duration", "%(number).2f s") % {"number": seconds}
+    return span(seconds)
 
 
 def since(moment: dt.datetime, now: dt.datetime) -> float:

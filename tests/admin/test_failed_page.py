@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import socket
 
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from djqueue.models import FailedJob
+from djqueue.testing import work
 from djqueue.text import tracebacks
 from tests.admin.support import FAILED, client, failed, text_of
 from tests.admin.test_overview import TRACE
+from tests.app import jobs
 
 pytestmark = [pytest.mark.django_db, pytest.mark.anywhere]
 
@@ -68,3 +75,45 @@ def test_retry_is_the_button_that_shines():
     html = page(failed(), "retry_failedjob", "delete_failedjob").content.decode()
     assert html.index("djq-primary") < html.index("djq-danger")
     assert 'value="retry" class="djq-primary"' in html
+
+
+def test_where_and_how_long_the_last_attempt_ran_is_shown_where_it_is_known():
+    row = failed()
+    FailedJob.objects.filter(pk=row.pk).update(host="web-7", duration=2.014)
+    page = client().get(f"{FAILED}{row.pk}/change/").content.decode()
+    assert "web-7" in page
+    assert "2.01 s" in page
+    assert "Ran for" not in client().get(f"{FAILED}{failed().pk}/change/").content.decode()
+
+
+def test_a_failure_has_its_host_and_duration_on_record():
+    jobs.boom.dispatch("gone")
+    work()
+    row = FailedJob.objects.get()
+    assert row.host == socket.gethostname()
+    assert 0 < row.duration < 60
+
+
+def test_failed_jobs_are_chosen_by_group_job_and_exception():
+    mail = {"fingerprint": "a" * 40, "exception_class": "smtplib.SMTPException"}
+    for _ in range(3):
+        failed("shop.SendMail", **mail)
+    failed("shop.SendMail", fingerprint="b" * 40, exception_class="ValueError")
+    failed("shop.Pdf", fingerprint="c" * 40, exception_class="ValueError")
+    browser = client("retry_failedjob")
+    with CaptureQueriesContext(connection) as queries:
+        page = browser.get(FAILED).content.decode()
+    for label in ("SendMail · SMTPException (3)", "shop.SendMail (4)", "ValueError (2)"):
+        assert label in page
+    assert len([each for each in queries if "GROUP BY" in each["sql"]]) == 1
+    for query, names in (
+        ({"group": "a" * 40}, ["shop.SendMail"] * 3),
+        ({"job": "shop.Pdf"}, ["shop.Pdf"]),
+        ({"exception": "ValueError"}, ["shop.Pdf", "shop.SendMail"]),
+        ({"job": "no.such"}, []),
+    ):
+        shown = browser.get(FAILED, query)
+        assert sorted(row.name for row in shown.context["cl"].result_list) == names
+    group = browser.get(FAILED, {"group": "a" * 40}).content.decode()
+    assert "Retry: all 3 that match…" in group
+    assert browser.get(FAILED, {"group": "d" * 40, "job": "x\0y"}).status_code == 200

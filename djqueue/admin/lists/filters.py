@@ -34,7 +34,7 @@ LONGEST = 255
 Choices = list[tuple[Any, str]]
 
 
-def _named(queryset: QuerySet[Any], column: str, value: str | None) -> QuerySet[Any]:
+def named(queryset: QuerySet[Any], column: str, value: str | None) -> QuerySet[Any]:
     """Return the rows with that name; none for a name that no row can have and that some databases
     refuse.
     """
@@ -47,6 +47,15 @@ def _named(queryset: QuerySet[Any], column: str, value: str | None) -> QuerySet[
 
 def _is_utf8(value: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _connections(request: HttpRequest, model_admin: Any) -> list[str]:
+    """Return the connections of failed jobs. They are read once a request."""
+    found: list[str] | None = getattr(request, "djqueue_connections", None)
+    if found is None:
+        found = queue_names.connections_of_failed_jobs(model_admin.alias(request))
+        request.djqueue_connections = found  # type: ignore[attr-defined]
+    return found
 
 
 class StateFilter(SimpleListFilter):
@@ -98,7 +107,7 @@ class QueueFilter(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows of that queue."""
-        return _named(queryset, "queue", self.value())
+        return named(queryset, "queue", self.value())
 
 
 class FailedQueueFilter(QueueFilter):
@@ -108,8 +117,10 @@ class FailedQueueFilter(QueueFilter):
         """Return the queues of the chosen connection, or of all."""
         alias = model_admin.alias(request)
         connection = request.GET.get("connection")
-        usable = connection is None or ("\0" not in connection and _is_utf8(connection))
-        return queue_names.of_failed_jobs(alias, connection) if usable else []
+        if not connection:
+            return queue_names.of_failed_jobs(alias, _connections(request, model_admin))
+        usable = "\0" not in connection and _is_utf8(connection)
+        return queue_names.of_failed_jobs(alias, [connection]) if usable else []
 
 
 class FailedConnectionFilter(SimpleListFilter):
@@ -120,12 +131,12 @@ class FailedConnectionFilter(SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Return every connection that rows name, whether the settings know it or not."""
-        names = queue_names.connections_of_failed_jobs(model_admin.alias(request))
+        names = _connections(request, model_admin)
         return [(name, text.one_line(name, LONGEST)) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows of that connection."""
-        return _named(queryset, "connection", self.value())
+        return named(queryset, "connection", self.value())
 
 
 class FailedWhenFilter(SimpleListFilter):
@@ -158,27 +169,6 @@ class FailedWhenFilter(SimpleListFilter):
         if value == "older":
             return queryset.filter(failed_at__lt=now - self.SPANS["7d"][1])
         return queryset
-
-
-class FailedGroupFilter(SimpleListFilter):
-    """Failures of one job with one exception class at one place of the code. Links choose it; the
-    list offers to leave it.
-    """
-
-    title = _("group")
-    parameter_name = "group"
-    NONE = "none"
-    """The value for rows that are in no group."""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """Return the chosen group alone."""
-        chosen = request.GET.get(self.parameter_name)
-        return [(chosen, text.one_line(chosen, 8))] if chosen else []
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of that group."""
-        value = self.value()
-        return _named(queryset, "fingerprint", "" if value == self.NONE else value)
 
 
 class DatabaseFilter(SimpleListFilter):

@@ -52,10 +52,9 @@ def of_jobs(alias: str) -> list[str]:
     return _sorted([c.queue for c in stores if c.database == alias], _names(alias, _JOBS))
 
 
-def of_failed_jobs(alias: str, connection: str | None) -> list[str]:
-    """Return the names of the queues that have failed jobs, of one connection or of all."""
-    several = [connection] if connection else connections_of_failed_jobs(alias)
-    return _sorted(*(_names(alias, _FAILED_QUEUES, name, name) for name in several))
+def of_failed_jobs(alias: str, connections: Iterable[str]) -> list[str]:
+    """Return the names of the queues of these connections that have failed jobs."""
+    return _sorted(*(_names(alias, _FAILED_QUEUES, name, name) for name in connections))
 
 
 def connections_of_failed_jobs(alias: str) -> list[str]:

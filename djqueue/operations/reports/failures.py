@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from djqueue.models import FailedJob
 
-__all__ = ["AT_MOST", "Group", "Groups", "groups"]
+__all__ = ["AT_MOST", "Group", "Groups", "counted", "groups"]
 
 AT_MOST = 10_000
 """The newest failed jobs that are grouped."""
@@ -34,7 +34,7 @@ class Group(NamedTuple):
     first: datetime
     last: datetime
     place: str
-    """``file:function`` of the newest one; empty if its traceback names none."""
+    """``file:function`` of the newest one; empty if its traceback names none, or was not read."""
     newest: int
     """The number of the newest row."""
 
@@ -52,26 +52,39 @@ class Groups(NamedTuple):
 
 def groups(rows: QuerySet[FailedJob], at_most: int = 10) -> Groups:
     """Group failed jobs, at most the newest `AT_MOST` of `rows`."""
-    rows = rows.order_by()
+    rows, capped = _newest(rows)
+    found = _counted(rows)
+    shown = found[:at_most]
+    places = _places(rows, [group.newest for group in shown])
+    placed = [group._replace(place=places.get(group.newest, "")) for group in shown]
+    return Groups(placed, len(found) - len(shown), capped)
+
+
+def counted(rows: QuerySet[FailedJob]) -> list[Group]:
+    """Return all groups of the newest `AT_MOST` of `rows`, the largest first, without places."""
+    return _counted(_newest(rows)[0])
+
+
+def _newest(rows: QuerySet[FailedJob]) -> tuple[QuerySet[FailedJob], bool]:
+    """Return at most the newest `AT_MOST` of `rows`, and whether there are others."""
     oldest = rows.order_by("-failed_at").values_list("failed_at", flat=True)
     bound = oldest[AT_MOST : AT_MOST + 1].first()
-    if bound is not None:
-        rows = rows.filter(failed_at__gt=bound)
+    return (rows if bound is None else rows.filter(failed_at__gt=bound)), bound is not None
+
+
+def _counted(rows: QuerySet[FailedJob]) -> list[Group]:
     columns = ("fingerprint", "name", "exception_class")
-    counted = rows.values_list(*columns).annotate(
+    found = rows.order_by().values_list(*columns)
+    found = found.annotate(
         count=Count("pk"), first=Min("failed_at"), last=Max("failed_at"), newest=Max("pk")
     )
-    found = list(counted.order_by("-count", "-newest"))
-    shown = found[:at_most]
-    places = _places(rows, [row[-1] for row in shown])
-    described = [_group(row, places.get(row[-1], "")) for row in shown]
-    return Groups(described, len(found) - len(shown), bound is not None)
+    return list(map(_group, found.order_by("-count", "-newest")))
 
 
-def _group(row: tuple[Any, ...], place: str) -> Group:
+def _group(row: tuple[Any, ...]) -> Group:
     fingerprint, name, exception_class, number, first, last, newest = row
     moments = (aware(first) or first, aware(last) or last)
-    return Group(fingerprint, name, exception_class, number, *moments, place, newest)
+    return Group(fingerprint, name, exception_class, number, *moments, "", newest)
 
 
 def _places(rows: QuerySet[FailedJob], keys: list[int]) -> dict[int, str]:
