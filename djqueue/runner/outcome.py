@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import os
 import sys
-import traceback
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from djqueue.errors import JobFailed
 from djqueue.runner.decision import DONE, Action, Decision, Ending
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import lines
-from djqueue.text.tracebacks import is_library
+from djqueue.text.tracebacks import formatted, is_library
 
 MESSAGE_LIMIT = 1000
 TRACEBACK_LIMIT = 64 * 1024
@@ -191,7 +190,7 @@ def _message(error: BaseException) -> str:
 
 def _traceback(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        return formatted(error)
     except BaseException as broken:  # noqa: BLE001 - as above: causes and contexts are user objects too
         return (
             f"{type(error).__name__}: <its traceback could not be made: {type(broken).__name__}>\n"
@@ -215,11 +214,11 @@ def _clean(text: str, limit: int, *, keep_end: bool = False) -> str:
 
 
 def _place(trace: TracebackType | None) -> str:
-    own, last = "", ""
+    own = last = None
     while trace is not None:
-        code = trace.tb_frame.f_code
-        last = f"{Path(code.co_filename).name}:{code.co_name}"
-        if not is_library(code.co_filename):
+        last = trace.tb_frame.f_code
+        if not is_library(last.co_filename):
             own = last
         trace = trace.tb_next
-    return own or last
+    code = own or last
+    return f"{os.path.basename(code.co_filename)}:{code.co_name}" if code else ""  # noqa: PTH119

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["Part", "is_library", "parts", "place"]
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Part", "formatted", "is_library", "parts", "place"]
 
 _LIBRARY = (
     f"{os.sep}site-packages{os.sep}",
@@ -23,6 +29,49 @@ _HEAD = "Traceback (most recent call last):"
 def is_library(file: str) -> bool:
     """Return whether code belongs to Python, to an installed package or to djqueue."""
     return any(part in file for part in _LIBRARY)
+
+
+def formatted(error: BaseException) -> str:
+    """Return the traceback of an exception, as Python shows it. What the exceptions of a queue have
+    passed is often the same: where only that and their own words are to be shown, it is kept.
+    """
+    alone = error.__cause__ is None and error.__context__ is None
+    grouped = getattr(error, "exceptions", None) is not None
+    if error.__traceback__ is None or not alone or grouped or isinstance(error, _EXPLAINED):
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    last = traceback.format_exception_only(type(error), error)
+    return "".join([f"{_HEAD}\n", _passed(_Passed(error.__traceback__)), *last])
+
+
+_EXPLAINED = NameError, ImportError
+"""Python looks into their frames for the words that it adds."""
+
+
+class _Passed:
+    """Where an exception has passed. Equal for all that have passed the same."""
+
+    def __init__(self, trace: TracebackType) -> None:
+        self.trace: TracebackType | None = trace
+        """Removed once it is formatted: it has all variables of its frames."""
+        at: list[object] = []
+        left: TracebackType | None = trace
+        while left is not None:
+            code = left.tb_frame.f_code
+            at += code.co_filename, code.co_name, left.tb_lineno, left.tb_lasti
+            left = left.tb_next
+        self._at = tuple(at)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Passed) and self._at == other._at
+
+    def __hash__(self) -> int:
+        return hash(self._at)
+
+
+@lru_cache(maxsize=32)
+def _passed(places: _Passed) -> str:
+    trace, places.trace = places.trace, None
+    return "".join(traceback.format_tb(trace))
 
 
 @dataclass
