@@ -23,6 +23,7 @@ from djqueue.jobs.function import job
 from djqueue.jobs.inject import Inject
 from djqueue.jobs.job import Job, field
 from djqueue.payload.backoff import exponential
+from djqueue.receivers import queued_receiver
 from djqueue.runner.current import CurrentJob, current_job
 
 __version__ = "0.1.0"
@@ -45,5 +46,6 @@ __all__ = [
     "field",
     "find",
     "job",
+    "queued_receiver",
     "queues",
 ]

@@ -49,7 +49,7 @@ LAYERS: dict[str, list[str]] = {
     "dispatch": ["dispatch"],
     "jobs": ["jobs"],
     "composition": ["composition"],
-    "events": ["events"],
+    "events": ["events", "receivers"],
     "operations": ["operations", "statistics", "notify", "metrics"],
     "worker": ["worker"],
     "edges": [

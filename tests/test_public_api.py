@@ -25,6 +25,7 @@ NAMES = [
     "field",
     "find",
     "job",
+    "queued_receiver",
     "queues",
 ]
 

@@ -140,7 +140,7 @@ def listen(
             return
         job_class = None
         if _is_queued(queued, options, where):
-            job_class = queueing.of_function(function, options)
+            job_class = function.job_class = queueing.of_function(function, options)
         elif should_queue is not None:
             raise InvalidJob(f"{where}: should_queue= is for a queued listener: queued=True.")
         register(whats, function, job_class, options, should_queue)

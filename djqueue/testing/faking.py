@@ -11,7 +11,7 @@ from djqueue.composition.chains.staging import BatchStep
 from djqueue.dispatch.dispatched import DispatchedJob
 from djqueue.dispatch.inline import run_here
 from djqueue.dispatch.recording import recorders
-from djqueue.jobs.function import JobFunction
+from djqueue.events.listening import Listener
 from djqueue.jobs.job import Job
 from djqueue.testing.bound import (
     RecordedBatch,
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["FakeQueue", "fake_queue"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-Wanted = type[Job] | JobFunction[..., Any, Any]
+Wanted = type[Job] | type[Listener] | Callable[..., Any]
+"""A job class, or what has one: a job function, a queued listener or receiver."""
 Where = Callable[[Any], object]
 
 
@@ -310,10 +311,9 @@ def fake_queue(
 
 
 def _class_of(job: object) -> type[Job]:
-    if isinstance(job, JobFunction):
-        return job.job_class
-    if isinstance(job, type) and issubclass(job, Job):
-        return job
+    own = getattr(job, "job_class", job)
+    if isinstance(own, type) and issubclass(own, Job):
+        return own
     if isinstance(job, Job):
         name = type(job).__name__
         raise TypeError(f"{job!r} is one job: give its class, {name}, and say more with where=.")

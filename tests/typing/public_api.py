@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from django.db.models.signals import post_save
 from typing_extensions import assert_type
 
 from djqueue import (
@@ -29,6 +30,7 @@ from djqueue import (
     field,
     find,
     job,
+    queued_receiver,
     queues,
 )
 from djqueue.drivers.base import QueueCounts, StoredJob
@@ -375,3 +377,11 @@ event(Shipped)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 class Noting(Listener, event=Shipped, queue="mail", tries=3):
     def handle(self, event: Shipped) -> None: ...
+
+
+@queued_receiver(post_save, sender=JobBatch, queue="mail")
+def batch_saved(sender: type, instance: JobBatch, **kwargs: object) -> None: ...
+
+
+assert_type(batch_saved(JobBatch, JobBatch()), None)
+queued_receiver("post_save")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
