@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ContextMiddleware", "health", "metrics", "result"]
 
-logger = logging.getLogger("djqueue.metrics")
+logger = logging.getLogger("djqueue")
 
 _NO_METRICS = (
     'Send DJQUEUE["METRICS_TOKEN"] in the header "Authorization: Bearer …", or log in as a user '
