@@ -51,6 +51,8 @@ def check(output: str) -> None:
     assert len(invoices(output)) == 4, output
     assert "To demo@example.com: 312 time zones of zone1970.tab were imported." in output
     assert "312 time zones\n" in output
+    assert "Ada: 1 sent, 1500.00 EUR" in output
+    assert "Emil: " not in output
     assert "runserver" in output
 
 
@@ -92,11 +94,15 @@ table = ContentFile(b"AD\\t+4230+00131\\tEurope/Andorra\\n", name="few.tab")
 page = client.post("/import/", {"table": table}, follow=True).content.decode()
 [url] = re.findall('data-djqueue-url="([^"]+)"', page)
 print(client.get(url).json())
+from demo_project.shop.models import Customer, Order
+customer = Customer.objects.create(name="Ada", email="a@example.com", address="London")
+Order.objects.create(customer=customer, article="A lamp", total=45)
+print(client.get("/customers/").content.decode())
 print(Client(SERVER_NAME="localhost").get(url).status_code)
 """
 
 
-def test_its_page_shows_an_import_to_the_user_who_began_it(tmp_path):
+def test_its_pages_show_an_import_to_the_user_who_began_it_and_what_was_sent(tmp_path):
     environment = {
         **{key: value for key, value in os.environ.items() if "DJANGO" not in key},
         "DEMO_FOLDER": str(tmp_path / "demo"),
@@ -107,4 +113,5 @@ def test_its_page_shows_an_import_to_the_user_who_began_it(tmp_path):
     assert "'status': 'done'" in output
     assert "'value': 1" in output
     assert "'percent': 100" in output
+    assert "<tr><td>Ada</td><td>1</td><td>45.00</td></tr>" in output
     assert output.rstrip().endswith("404")

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from demo_project.shop.models import Customer, ExchangeRate, Invoice, Order, TimeZone, Upload
+from demo_project.shop.models import (
+    Customer,
+    CustomerSummary,
+    ExchangeRate,
+    Invoice,
+    Order,
+    TimeZone,
+    Upload,
+)
 
 
 @admin.register(Customer)
@@ -21,4 +29,4 @@ class TimeZoneAdmin(admin.ModelAdmin):
     search_fields = ["name", "countries"]
 
 
-admin.site.register([Invoice, Upload, ExchangeRate])
+admin.site.register([CustomerSummary, Invoice, Upload, ExchangeRate])

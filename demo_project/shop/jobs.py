@@ -10,9 +10,11 @@ from django.core.files.base import ContentFile
 from django.core.mail import send_mail
 
 from demo_project.shop import tables
+from demo_project.shop.events import OrderSent
 from demo_project.shop.invoices import render
 from demo_project.shop.models import Customer, ExchangeRate, Invoice, Order, TimeZone, Upload
 from djqueue import Job, current_job, job
+from djqueue.events import event
 
 
 class ImportTimeZones(Job, atomic=True, tries=3, store_result=True):
@@ -83,6 +85,7 @@ class BookParcel(Job):
         if not self.order.customer.address:
             raise ValueError(f"{self.order}: {self.order.customer} has no address")
         Order.objects.filter(pk=self.order.pk).update(status=Order.Status.SENT)
+        event(OrderSent(self.order))
 
     def failed(self, error: BaseException) -> None:
         Order.objects.filter(pk=self.order.pk).update(status=Order.Status.NEEDS_ATTENTION)

@@ -31,6 +31,17 @@ class Order(models.Model):
         return f"Order {self.pk}"
 
 
+class CustomerSummary(models.Model):
+    """What a page reads: how many orders were sent to a customer. A listener keeps it."""
+
+    customer = models.OneToOneField(Customer, on_delete=models.CASCADE)
+    orders = models.PositiveIntegerField()
+    total = models.DecimalField(max_digits=10, decimal_places=2)
+
+    def __str__(self) -> str:
+        return f"{self.customer}: {self.orders} sent, {self.total} EUR"
+
+
 class Invoice(models.Model):
     order = models.OneToOneField(Order, on_delete=models.CASCADE)
     file = models.FileField(upload_to="invoices")

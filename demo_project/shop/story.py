@@ -15,11 +15,19 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from demo_project.shop.jobs import ImportTimeZones, fetch_exchange_rate, send_registration_mail
-from demo_project.shop.models import Customer, ExchangeRate, Invoice, Order, TimeZone, Upload
+from demo_project.shop.models import (
+    Customer,
+    CustomerSummary,
+    ExchangeRate,
+    Invoice,
+    Order,
+    TimeZone,
+    Upload,
+)
 from djqueue import queues
 from djqueue.models import FailedJob
 
-QUEUES = ("default", "pdf", "mail")
+QUEUES = ("default", "pdf", "mail", "projections")
 CUSTOMERS = (
     ("Ada", "12 St James's Square, London"),
     ("Blaise", "Rue des Gras, Clermont-Ferrand"),
@@ -98,6 +106,8 @@ class Story:
             text = str(mail.get_payload()).strip().splitlines()[0]
             self._say(f"{shown(path, root)}  To {mail['To']}: {text}")
         self._say(f"{TimeZone.objects.count()} time zones")
+        for summary in CustomerSummary.objects.order_by("customer__name"):
+            self._say(str(summary))
         for rate in ExchangeRate.objects.all():
             self._say(f"{rate}, at the third attempt")
         for job in queues[None].peek("mail", "delayed"):

@@ -1,4 +1,4 @@
-"""A page on which a user imports a table, and sees how far that has come."""
+"""A page on which a user imports a table, and sees how far that has come; a page of customers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from django.shortcuts import redirect
 from django.views.generic import TemplateView
 
 from demo_project.shop.jobs import ImportTimeZones
-from demo_project.shop.models import Upload
+from demo_project.shop.models import CustomerSummary, Upload
+
+
+class CustomersPage(LoginRequiredMixin, TemplateView):
+    """What was sent to whom: read from the table that a queued listener keeps."""
+
+    template_name = "shop/customers.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        customers = CustomerSummary.objects.select_related("customer").order_by("customer__name")
+        return super().get_context_data(customers=customers, **kwargs)
 
 
 class ImportPage(LoginRequiredMixin, TemplateView):

@@ -88,6 +88,25 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="CustomerSummary",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("orders", models.PositiveIntegerField()),
+                ("total", models.DecimalField(decimal_places=2, max_digits=10)),
+                (
+                    "customer",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, to="shop.customer"
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
             name="Invoice",
             fields=[
                 (
