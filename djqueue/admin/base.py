@@ -12,11 +12,16 @@ from django.db.models import F
 from django.db.models.functions import Substr
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 
+from djqueue.admin.contents import VISIBLE
 from djqueue.admin.lists.filters import DATABASE
 from djqueue.admin.lists.paginator import CappedPaginator
+from djqueue.admin.lists.search import NEWEST, narrowed
+from djqueue.admin.lists.terms import OF_JOBS, Search
 from djqueue.compat import kept_filters
 from djqueue.operations.describe import LONGEST_SHOWN
 from djqueue.text import printable as text
@@ -97,12 +102,15 @@ class LightChangeList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         """Return the rows of the list, without `ReadOnlyAdmin.heavy_columns`."""
         rows = super().get_queryset(request, exclude_parameters)
+        self.notes = [*self.notes, *getattr(request, "djqueue_notes", ())]
         return rows.defer(*self.model_admin.heavy_columns)
 
 
 class ReadOnlyAdmin(_ModelAdmin):
     """Rows that only djqueue itself writes: nothing here is added, edited or deleted by form."""
 
+    search_words: ClassVar[Sequence[str]] = OF_JOBS
+    """The qualifiers that the search box knows."""
     heavy_columns: ClassVar[Sequence[str]] = ()
     """Texts that lists never load, and pages of one row only with the right permission."""
     paginator = CappedPaginator
@@ -157,6 +165,32 @@ class ReadOnlyAdmin(_ModelAdmin):
             setattr(row, name, getattr(row, f"{name}_begin") or "")
         found: Model = row
         return found
+
+    def searched_column(self, request: HttpRequest) -> str:
+        """Return the column in which words without a qualifier are looked for, beside id and
+        name.
+        """
+        return "name"
+
+    def search(self, request: HttpRequest, typed: str) -> Search:
+        """Return the search that a user has typed."""
+        return Search.read(typed, self.search_words, values=request.user.has_perm(VISIBLE))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows that match, and leave for the list why these are not all, or none."""
+        if not self.search_fields:
+            return super().get_search_results(request, queryset, search_term)
+        search = self.search(request, search_term)
+        rows, bounded = narrowed(queryset, search, self.searched_column(request))
+        notes = [search.error] if search.error else []
+        if bounded:
+            count = number_format(NEWEST, use_l10n=True, force_grouping=True)
+            words = gettext("Tags and arguments are looked for in the newest %(count)s rows only.")
+            notes.append(words % {"count": count})
+        request.djqueue_notes = notes  # type: ignore[attr-defined]
+        return rows, False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Allow the filters' own parameters and no column: a query by a column could reveal its

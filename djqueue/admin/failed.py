@@ -32,7 +32,7 @@ from djqueue.admin.lists.filters import (
     FailedWhenFilter,
 )
 from djqueue.admin.lists.groups import FailedExceptionFilter, FailedGroupFilter, FailedJobFilter
-from djqueue.admin.lists.search import condition
+from djqueue.admin.lists.terms import OF_FAILED
 from djqueue.admin.lists.words import moment, pill
 from djqueue.admin.operator import OperatorAdmin
 from djqueue.admin.verbs.failed import COPY, FORGET, RETRY, SPREAD
@@ -67,11 +67,12 @@ class FailedJobAdmin(OperatorAdmin):
         FailedConnectionFilter,
         FailedQueueFilter,
     )
+    search_words = OF_FAILED
     # What is searched is up to `search`; Django wants to see a name here to draw the box.
     search_fields = ("name",)
     search_help_text = _(
-        "Id, or a part of it · job:shop.SendMail · queue:mail · exc:TimeoutError · batch:ID ·"
-        " a part of the message"
+        "Id, or its end · job:shop.SendMail · queue:mail · exc:TimeoutError · arg:order=42 ·"
+        " tag:T · batch:ID · a part of the message"
     )
     ordering = ("-id",)
 
@@ -88,13 +89,9 @@ class FailedJobAdmin(OperatorAdmin):
         rows: QuerySet[Any] = super().get_queryset(request).annotate(message_visible=visible)
         return rows if settings().failed_jobs is not None else rows.none()
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Search by id, name, queue and exception class, and by message if the user may see it."""
-        visible = request.user.has_perm(EXCEPTIONS_VISIBLE)
-        free = "exception_message" if visible else "name"
-        return queryset.filter(condition(search_term, free, exceptions=True)), False
+    def searched_column(self, request: HttpRequest) -> str:
+        """Return the message, if the user may see it."""
+        return "exception_message" if request.user.has_perm(EXCEPTIONS_VISIBLE) else "name"
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

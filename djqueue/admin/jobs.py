@@ -16,7 +16,7 @@ from djqueue.admin.bound.verbs import END_CHAIN, UNLOCK
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents, name_fact
 from djqueue.admin.lists import queue_names, store_jobs
 from djqueue.admin.lists.filters import CONNECTION, QueueFilter, StateFilter, StoreFilter
-from djqueue.admin.lists.search import Wanted, condition
+from djqueue.admin.lists.search import Wanted
 from djqueue.admin.lists.selection import stored_key
 from djqueue.admin.lists.states import with_state
 from djqueue.admin.lists.store_jobs import StoreChangeList, StoreRows
@@ -57,7 +57,10 @@ class QueuedJobAdmin(OperatorAdmin):
     list_filter = (StoreFilter, StateFilter, QueueFilter)
     # What is searched is up to `search`; Django wants to see a name here to draw the box.
     search_fields = ("name",)
-    search_help_text = _("Id, or a part of it · job:shop.SendMail · queue:mail · a part of a name")
+    search_help_text = _(
+        "Id, or its end · job:shop.SendMail · queue:mail · arg:order=42 · tag:T · batch:ID ·"
+        " a part of a name"
+    )
     ordering = ("-id",)
 
     def databases(self) -> Mapping[str, Sequence[str]]:
@@ -88,7 +91,7 @@ class QueuedJobAdmin(OperatorAdmin):
             self.connection(request) or "",
             request.GET.get(QueueFilter.parameter_name) or None,
             EVERY_STATE if state is None else StateFilter.states(state),
-            Wanted(query),
+            Wanted(self.search(request, query)),
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -134,12 +137,6 @@ class QueuedJobAdmin(OperatorAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows with each job's state, by the database's clock."""
         return with_state(super().get_queryset(request))
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Search by id, name and queue."""
-        return queryset.filter(condition(search_term)), False
 
     def seen(self, row: Any) -> str:
         """Return the reservation, which changes with each worker that takes the job."""

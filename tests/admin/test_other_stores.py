@@ -13,6 +13,7 @@ from django.test import override_settings
 from djqueue.admin.bulk import bulk
 from djqueue.admin.lists.search import Wanted
 from djqueue.admin.lists.selection import key_of
+from djqueue.admin.lists.terms import OF_JOBS, Search
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import FOREIGN, OutgoingJob, State, StoredJob, WorkerIdentity
 from djqueue.drivers.beanstalkd.client import put
@@ -231,7 +232,8 @@ def test_a_running_job_is_deleted_in_the_attempt_that_was_seen(redis):
 def test_a_name_with_stars_fits_in_one_pass(wanted, name, fits):
     waiting = (State.WAITING, 0, 0, 0, None, None, None, None, None)
     job = StoredJob(str(uuid.uuid4()), "default", name, "{}", *waiting)
-    assert Wanted(f"job:{wanted}").fits(job) is fits
+    search = Search.read(f"job:{wanted}", OF_JOBS, values=False)
+    assert Wanted(search).fits(job) is fits
 
 
 def test_all_of_another_store_are_only_those_that_the_form_names(redis):

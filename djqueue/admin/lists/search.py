@@ -1,65 +1,87 @@
-"""The search box: ``8c1f…``, ``91``, ``job:shop.SendMail``, ``queue:mail``, or a part of a name."""
+"""The search box: ``8c1f…``, ``91``, ``job:shop.Mail``, ``arg:order=42``, or a part of a name."""
 
 from __future__ import annotations
 
+import json
 import re
-import shlex
 from functools import reduce
 from operator import and_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q
+from django.db.models import Q, Value
+from django.db.models.functions import StrIndex, Substr
 
+from djqueue.admin.lists.terms import SHORTEST_ID, Search, Term, part_of_id, values_of
+from djqueue.errors import InvalidPayload, QueueUnavailable
+from djqueue.operations.describe import read_for_people
+from djqueue.payload.links import links_of
 from djqueue.text import short_ids as ids
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from djqueue.drivers.base import StoredJob
 
-SHORTEST_ID = ids.SHORTEST
-"""Fewer hexadecimal digits are no part of an id but of a name."""
+__all__ = ["NEWEST", "Wanted", "narrowed"]
+
+NEWEST = 10_000
+"""Rows in whose payloads is searched: the newest ones that the filters leave."""
 MOST_STARS = 4
 """More of them would make a database try very many ways to fit a name."""
 _ROW = re.compile(r"[0-9]{1,18}\Z")
 _PART_OF_ID = re.compile(r"[0-9a-f-]{6,36}\Z")
-MOST_WORDS = 10
-LONGEST = 200
-"""Characters of a search. Nothing that is searched for is longer, and databases have limits."""
+_BEFORE_ARGUMENTS = 8192
+"""Characters of a payload in which tags are looked for: they stand before the arguments."""
+_IN_PAYLOAD = ("tag", "arg")
 
 
-def condition(text: str, free: str = "name", *, exceptions: bool = False) -> Q:
-    """Return the condition that all words of a search make. Words without a qualifier are looked
-    for in ids, in names and in the column `free`; with `exceptions` ``exc:`` and ``batch:`` are
-    qualifiers too.
+def narrowed(rows: QuerySet[Any], search: Search, free: str = "name") -> tuple[QuerySet[Any], bool]:
+    """Return the rows that all words match, and whether only the `NEWEST` were looked at. Words
+    without a qualifier are looked for in ids, in names and in the column `free`.
     """
-    words = _words(text)[:MOST_WORDS] if len(text) <= LONGEST and "\0" not in text else None
-    if words is None:
-        return Q(pk__in=())
-    return reduce(and_, (_word(word, free, exceptions=exceptions) for word in words), Q())
+    if search.error:
+        return rows.none(), False
+    plain = [each for each in search.terms if each.kind not in _IN_PAYLOAD]
+    rows = rows.filter(reduce(and_, (_condition(each, free) for each in plain), Q()))
+    inside = [each for each in search.terms if each.kind in _IN_PAYLOAD]
+    if not inside:
+        return rows, False
+    newest = rows.order_by("-pk").values_list("pk", flat=True)
+    bound = newest[NEWEST : NEWEST + 1].first()
+    arguments = StrIndex("payload", Value('"arguments":{'))
+    rows = rows.alias(
+        djqueue_head=Substr("payload", 1, _BEFORE_ARGUMENTS),
+        djqueue_arguments=Substr("payload", arguments),
+    )
+    rows = rows.filter(reduce(and_, map(_inside, inside), Q()))
+    return (rows if bound is None else rows.filter(pk__gt=bound)), bound is not None
 
 
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:  # a quotation mark that is never closed
-        return text.split()
+def _inside(term: Term) -> Q:
+    if term.kind == "tag":
+        tag = re.escape(json.dumps(term.value))
+        return Q(djqueue_head__regex=rf'"tags":\[("[^"]*",)*{tag}[],]')
+    name, _equals, given = term.value.partition("=")
+    values = "|".join(re.escape(text) for text in values_of(given))
+    # A value of its own; of a model instance, its key; of a date and the like, its text.
+    reference = r'(\{"\$":"[^"]*",("[a-z]+":"[^"]*",)*"[kv]":)?'
+    return Q(djqueue_arguments__regex=rf"{re.escape(json.dumps(name))}:{reference}({values})[,}}]")
 
 
-def _word(word: str, free: str, *, exceptions: bool) -> Q:
-    qualifier, colon, value = word.partition(":")
-    if colon and value:
-        if qualifier == "job":
-            return _named("name", value)
-        if qualifier == "queue":
-            return Q(queue=value)
-        if qualifier == "exc" and exceptions:
-            return _named("exception_class", value)
-        if qualifier == "batch" and exceptions:
-            return Q(batch_id=value.casefold())
-        if qualifier == "id":
-            return _id(value)
-    if _is_id(word):  # nothing else is meant, and an id has an index
-        return _id(word)
-    return _id(word) | Q(**{f"{free}__icontains": word}) | Q(name__icontains=word)
+def _condition(term: Term, free: str) -> Q:
+    kind, value = term
+    if kind == "job":
+        return _named("name", value)
+    if kind == "queue":
+        return Q(queue=value)
+    if kind == "exc":
+        return _named("exception_class", value)
+    if kind == "batch":
+        lower = value.casefold()
+        return Q(batch_id=lower) if len(lower) >= ids.LENGTH else Q(batch_id__endswith=lower)
+    if kind == "id" or part_of_id(term) is not None:  # an id has an index: nothing else is meant
+        return _id(value)
+    return _id(value) | Q(**{f"{free}__icontains": value}) | Q(name__icontains=value)
 
 
 def _named(column: str, value: str) -> Q:
@@ -70,11 +92,6 @@ def _named(column: str, value: str) -> Q:
         )
         return Q(**{f"{column}__iregex": rf"(^|\.){pattern}$"})
     return Q(**{f"{column}__iexact": value}) | Q(**{f"{column}__iendswith": f".{value}"})
-
-
-def _is_id(word: str) -> bool:
-    """Return whether a word is a whole id."""
-    return bool(_PART_OF_ID.match(word.casefold())) and len(word.replace("-", "")) == ids.LENGTH
 
 
 def _id(word: str) -> Q:
@@ -92,32 +109,50 @@ def _id(word: str) -> Q:
 class Wanted:
     """What a search leaves of jobs that are in no table, by the same words."""
 
-    def __init__(self, text: str) -> None:
-        usable = len(text) <= LONGEST and "\0" not in text
-        self._words = _words(text)[:MOST_WORDS] if usable else []
-        self.nothing = not usable
-        """No job fits."""
-        self.everything = usable and not self._words
+    def __init__(self, search: Search) -> None:
+        self._terms = search.terms
+        self.error = search.error
+        """Why no job fits; empty if some may."""
+        self.everything = not search.terms and not search.error
         """Every job fits."""
-        self.ids = [part for word in self._words if (part := _part(word)) is not None]
+        self.ids = [part for each in self._terms if (part := part_of_id(each)) is not None]
         """Ids, or parts of ids, as hexadecimal digits: to be looked for instead of listing."""
 
     def fits(self, job: StoredJob) -> bool:
         """Return whether all words match `job`."""
-        return all(self._fits(word, job) for word in self._words)
+        return not self.error and all(_fits(term, job) for term in self._terms)
 
-    def _fits(self, word: str, job: StoredJob) -> bool:
-        qualifier, colon, value = word.partition(":")
-        digits = job.id.replace("-", "")
-        if (part := _part(word)) is not None:
-            return digits.startswith(part) or digits.endswith(part)
-        if colon and value and qualifier == "queue":
-            return job.queue == value
-        if colon and value and qualifier == "job":
-            return _is_named(job.name, value)
-        folded = word.casefold()
-        in_id = len(folded) >= SHORTEST_ID and folded.replace("-", "") in digits
-        return in_id or folded in job.name.casefold()
+
+def _fits(term: Term, job: StoredJob) -> bool:
+    kind, value = term
+    digits = job.id.replace("-", "")
+    if (part := part_of_id(term)) is not None:
+        return digits.startswith(part) or digits.endswith(part)
+    if kind == "queue":
+        return job.queue == value
+    if kind == "job":
+        return _is_named(job.name, value)
+    if kind == "batch":
+        return bool(value) and links_of(job.payload).batch.endswith(value.casefold())
+    if kind in _IN_PAYLOAD:
+        return _has_inside(term, job.payload)
+    folded = value.casefold()
+    in_id = len(folded) >= SHORTEST_ID and folded.replace("-", "") in digits
+    return in_id or folded in job.name.casefold()
+
+
+def _has_inside(term: Term, payload: str) -> bool:
+    try:
+        read, _problem = read_for_people(payload)
+    except (InvalidPayload, QueueUnavailable):
+        return False
+    if term.kind == "tag":
+        return term.value in read.tags
+    name, _equals, given = term.value.partition("=")
+    value = read.arguments.get(name)
+    if isinstance(value, dict) and "$" in value:
+        value = value.get("k", value.get("v"))
+    return json.dumps(value) in values_of(given)
 
 
 def _is_named(name: str, value: str) -> bool:
@@ -132,14 +167,3 @@ def _is_named(name: str, value: str) -> bool:
             return False
         end = at + len(part)
     return text.endswith(last) and len(text) - len(last) >= end
-
-
-def _part(word: str) -> str | None:
-    """Return the digits of a word that can only be an id or a part of one."""
-    qualifier, _colon, value = word.partition(":")
-    given = value if qualifier == "id" else word
-    if not _PART_OF_ID.match(given.casefold()):
-        return None
-    digits = given.casefold().replace("-", "")
-    is_part = qualifier == "id" and SHORTEST_ID <= len(digits) <= ids.LENGTH
-    return digits if is_part or len(digits) == ids.LENGTH else None

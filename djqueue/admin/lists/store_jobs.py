@@ -115,7 +115,8 @@ class StoreRows:
 
     def _jobs(self) -> Iterator[StoredJob]:
         inspector = queues[self.connection].inspector
-        if self.wanted.nothing:
+        if self.wanted.error:
+            self.notes.append(self.wanted.error)
             return iter(())
         if self.wanted.ids:
             return self._fitting(self._by_id(inspector))
