@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +30,12 @@ def marks(values: Sized) -> str:
     return ", ".join(["%s"] * len(values))
 
 
-def encode_uuid(connection: BaseDatabaseWrapper, id: str) -> str:
-    """Return a uuid as the database of `connection` stores it."""
-    return id if connection.features.has_native_uuid_field else id.replace("-", "")
+def uuid_encoder(connection: BaseDatabaseWrapper) -> Callable[[str], str]:
+    """Return a function that returns a uuid as the database of `connection` stores it. To look
+    whether that has a type for them costs a tenth of a push.
+    """
+    return str if connection.features.has_native_uuid_field else _digits
+
+
+def _digits(id: str) -> str:
+    return id.replace("-", "")

@@ -127,7 +127,7 @@ class _Slots:
 
     def uuid(self, job: str | None) -> str | None:
         """Return the id of a job as this database stores it."""
-        return job and statements.encode_uuid(self._connection, job)
+        return job and statements.uuid_encoder(self._connection)(job)
 
     def take(self, rate: Rate) -> float | None:
         """As `DatabaseStore.take`."""

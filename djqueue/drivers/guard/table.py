@@ -154,8 +154,8 @@ class Table:
 
     def _stored(self, ids: Sequence[str]) -> dict[str, str]:
         """Return ids as this database stores them, with their usual spelling."""
-        connection = self.connection
-        return {statements.encode_uuid(connection, id): id for id in ids}
+        encode = statements.uuid_encoder(self.connection)
+        return {encode(id): id for id in ids}
 
     @cached_property
     def _now(self) -> str:

@@ -148,15 +148,9 @@ class Dialect(ABC):
                 yield
 
     @cached_property
-    def _has_uuids(self) -> bool:
-        """Whether the database has a type for them. Looked up once: each look costs a tenth of a
-        push.
-        """
-        return self.connection.features.has_native_uuid_field
-
-    def encode_uuid(self, id: str) -> str:
+    def encode_uuid(self) -> Callable[[str], str]:
         """Return a uuid as this database stores it."""
-        return id if self._has_uuids else id.replace("-", "")
+        return statements.uuid_encoder(self.connection)
 
     def repeat(self, action: Callable[[], Answered]) -> Answered:
         """What `action` returns. A vendor that undoes one of two transactions now and then tries
