@@ -20,8 +20,8 @@ from djqueue.admin.outcome import Wording, plural
 from djqueue.admin.verbs.verb import Verb
 from djqueue.composition.ended import Turn
 from djqueue.conf import settings
-from djqueue.operations import batches, results
-from djqueue.operations.results import Left, Reason, Result, Target
+from djqueue.operations import batches
+from djqueue.operations.results import Reason, Result, Target, one_by_one
 from djqueue.text import printable as text
 from djqueue.text import short_ids as ids
 
@@ -45,37 +45,22 @@ CLOSED = Reason(
 NONE_FAILED = Reason(_("none of its jobs has failed."), _("none of their jobs has failed."))
 
 
-def _cancel(selection: Selection) -> Result:
-    return _each(selection, lambda batch: bool(batch.cancel()), OVER)
+def _each(act: Callable[[JobBatch], bool], otherwise: Reason) -> Callable[[Selection], Result]:
+    """Return a function that does something to each batch; `act` says whether it changed it."""
 
+    def apply(selection: Selection) -> Result:
+        rows = filter(None, (batches.named(str(key)) for key in selection.keys))
+        found = ((Target("", "", row.pk, row.name), row) for row in rows)
+        return one_by_one(len(selection.keys), found, lambda _, row: act(row), otherwise)
 
-def _close(selection: Selection) -> Result:
-    return _each(selection, lambda batch: batches.close(batch.pk), CLOSED)
-
-
-def _retry(selection: Selection) -> Result:
-    return _each(selection, lambda batch: batch.retry_failed() > 0, NONE_FAILED)
-
-
-def _each(selection: Selection, act: Callable[[JobBatch], bool], otherwise: Reason) -> Result:
-    """Do something to each batch; it says whether it changed it."""
-    changed, left = [], []
-    for key in selection.keys:
-        batch = batches.named(str(key))
-        if batch is None:
-            left.append(Left(results.GONE))
-        elif act(batch):
-            changed.append(Target("", "", batch.pk, batch.name))
-        else:
-            left.append(Left(otherwise))
-    return Result(changed, left)
+    return apply
 
 
 CANCEL = Verb(
     name="cancel",
     label=_("Cancel"),
     permissions=("djqueue.cancel_jobbatch",),
-    apply=_cancel,
+    apply=_each(lambda batch: bool(batch.cancel()), OVER),
     commits=True,
     wording=Wording(
         plural("Cancelled %(count)d batch", "Cancelled %(count)d batches"),
@@ -90,7 +75,7 @@ CLOSE = Verb(
     name="close",
     label=_("Close"),
     permissions=("djqueue.cancel_jobbatch",),
-    apply=_close,
+    apply=_each(lambda batch: batches.close(batch.pk), CLOSED),
     commits=True,
     wording=Wording(
         plural("Closed %(count)d batch", "Closed %(count)d batches"),
@@ -107,7 +92,7 @@ RETRY = Verb(
     name="retry",
     label=_("Retry failed jobs"),
     permissions=("djqueue.retry_jobbatch",),
-    apply=_retry,
+    apply=_each(lambda batch: batch.retry_failed() > 0, NONE_FAILED),
     commits=True,
     wording=Wording(
         plural(

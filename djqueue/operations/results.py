@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django.utils.translation import gettext_lazy as _
 
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ __all__ = [
     "Reason",
     "Result",
     "Target",
+    "one_by_one",
 ]
+
+T = TypeVar("T")
 
 
 class Target(NamedTuple):
@@ -152,3 +156,35 @@ class Result:
 
     def __add__(self, other: Result) -> Result:
         return Result([*self.changed, *other.changed], [*self.left, *other.left], other.stopped)
+
+
+def one_by_one(
+    chosen: int,
+    found: Iterable[tuple[Target, T]],
+    act: Callable[[Target, T], bool],
+    otherwise: Reason,
+) -> Result:
+    """Call `act` for each that was `found` of those that were `chosen`; it says whether it changed
+    something, and if not the reason is `otherwise`. A store that does not answer is asked for no
+    further ones.
+    """
+    result, seen = Result(), 0
+    try:
+        for target, row in found:
+            result += _one(target, row, act, otherwise)
+            seen += 1
+    except QueueError as error:
+        reason = Reason(str(error), str(error))
+        return result + Result((), [Left(reason)] * (chosen - seen), reason)
+    return result + Result((), [Left(FINISHED)] * (chosen - seen))
+
+
+def _one(target: Target, row: T, act: Callable[[Target, T], bool], otherwise: Reason) -> Result:
+    try:
+        if act(target, row):
+            return Result([target])
+    except QueueUnavailable:
+        raise
+    except QueueError as error:
+        otherwise = Reason(str(error), str(error))
+    return Result((), [Left(otherwise, {}, target)])

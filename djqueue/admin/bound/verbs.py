@@ -16,8 +16,7 @@ from djqueue.dispatch.connections import queues
 from djqueue.dispatch.unique.held import held, holders_of, unlock
 from djqueue.dispatch.unique.keys import key_in
 from djqueue.drivers.database.rows import jobs
-from djqueue.errors import QueueError
-from djqueue.operations.results import Left, Reason, Result, Target
+from djqueue.operations.results import Reason, Result, Target, one_by_one
 from djqueue.payload.links import links_of
 
 if TYPE_CHECKING:
@@ -47,13 +46,7 @@ def _each(act: Callable[[Target, str], bool], otherwise: Reason) -> Callable[[Se
     """Return a function that does something to each job; `act` says whether it changed it."""
 
     def apply(selection: Selection) -> Result:
-        try:
-            done = [(target, act(target, payload)) for target, payload in _selected(selection)]
-        except QueueError as error:
-            reason = Reason(str(error), str(error))
-            return Result((), [Left(reason)] * len(selection.keys), reason)
-        changed = [target for target, is_changed in done if is_changed]
-        return Result(changed, [Left(otherwise)] * (len(selection.keys) - len(changed)))
+        return one_by_one(len(selection.keys), _selected(selection), act, otherwise)
 
     return apply
 

@@ -25,10 +25,9 @@ from djqueue.conf import settings
 from djqueue.databases.now import aware
 from djqueue.dispatch.connections import driver_of, queues
 from djqueue.drivers import parking
-from djqueue.errors import QueueError
 from djqueue.models import Outbox
 from djqueue.operations import results
-from djqueue.operations.results import Left, Reason, Result, Target
+from djqueue.operations.results import Reason, Result, Target, one_by_one
 from djqueue.text import printable as text
 
 if TYPE_CHECKING:
@@ -47,18 +46,12 @@ def _each(act: Callable[[str, Outbox], bool], otherwise: Reason) -> Callable[[Se
     """Return a function that does something to each row; `act` says whether it changed it."""
 
     def apply(selection: Selection) -> Result:
-        found = {row.pk: row for row in _rows(selection)}
-        result = Result((), [Left(results.GONE) for key in selection.keys if key not in found])
-        for row in found.values():
-            target = Target(row.connection, row.queue, str(row.uuid), row.name, row.pk)
-            try:
-                changed = act(selection.alias, row)
-            except QueueError as error:
-                result += Result((), [Left(Reason(str(error), str(error)), {}, target)])
-                continue
-            left = [] if changed else [Left(otherwise, {}, target)]
-            result += Result([target] if changed else (), left)
-        return result
+        found = (
+            (Target(row.connection, row.queue, str(row.uuid), row.name, row.pk), row)
+            for row in _rows(selection)
+        )
+        chosen = len(selection.keys)
+        return one_by_one(chosen, found, lambda _, row: act(selection.alias, row), otherwise)
 
     return apply
 
