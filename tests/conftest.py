@@ -15,6 +15,7 @@ from django.apps import apps
 from django.db.models.signals import post_migrate
 from django.test import TransactionTestCase
 
+from djqueue.jobs import registry
 from djqueue.runner.timer import AlarmTimer
 from djqueue.testing import DriverContract
 from tests import databases, services
@@ -176,6 +177,35 @@ def unhurried():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upkeep, "BUDGET", 60.0)
         yield
+
+
+def _jobs_of_tests() -> set[str]:
+    """Return the names of jobs that functions have declared, and of debounced ones, which change
+    how every other job is dispatched.
+    """
+    return {
+        spec.name
+        for spec in registry.all()
+        if "<locals>" in spec.job_class.__qualname__ or spec.options.debounce is not None
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_job_stays():
+    """Fail the last test of a module whose tests leave such jobs in the registry."""
+    before = _jobs_of_tests()
+    yield
+    left = _jobs_of_tests() - before
+    assert not left, f"jobs that tests have declared and not removed: {sorted(left)}"
+
+
+@pytest.fixture
+def own_jobs():
+    """Remove the jobs that a test declares when it ends."""
+    before = _jobs_of_tests()
+    yield
+    for name in _jobs_of_tests() - before:
+        registry.unregister(name)
 
 
 @pytest.fixture

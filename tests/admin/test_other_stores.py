@@ -50,6 +50,9 @@ def beanstalkd(beanstalkd_server):
     queue = f"admin-{uuid.uuid4().hex[:12]}"
     with connected(DRIVER="beanstalkd", QUEUE=queue, **options) as found:
         yield found
+        queues.close_all()  # what a session holds goes back
+        queues["elsewhere"].clear()
+        assert queues["elsewhere"].is_empty()
 
 
 def push(connection, name="shop.SendReceipt", delay=0.0, **arguments):

@@ -20,7 +20,7 @@ from djqueue.testing import work
 from tests.composition import unique_jobs
 from tests.composition.unique_jobs import Import, fails, for_a_while, sync, twice, until_start
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_jobs")]
 
 
 @pytest.fixture(autouse=True)

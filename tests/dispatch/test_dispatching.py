@@ -25,6 +25,8 @@ from djqueue.signals import job_queued
 from tests.app.models import Note
 from tests.dispatch.jobs import AfterCommit, Fail, NoteText, Optioned, Write, add, ran
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
+
 
 def test_dispatch_stores_a_payload_under_a_new_id(memory):
     before = time.time()

@@ -27,7 +27,10 @@ from djqueue.signals import job_queued
 from tests.app import jobs
 from tests.half import HalfDriver
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "queue"])
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "queue"]),
+    pytest.mark.usefixtures("own_jobs"),
+]
 
 
 class Numbered(Job, name="test.half.Numbered", message_group=lambda job: job.number):

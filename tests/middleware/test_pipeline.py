@@ -16,6 +16,8 @@ from djqueue.runner.decision import Action, Ending
 from tests.middleware import jobs
 from tests.middleware.jobs import AsyncNote, Chosen, Note
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
+
 
 def make(*middleware, handle=None, name="tests.middleware_made", **options):
     """A job with these around it."""

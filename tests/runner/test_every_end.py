@@ -26,6 +26,8 @@ from djqueue.testing import work
 from tests.app.models import Note
 from tests.runner.test_runner import reservation, run_held
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
+
 
 class OwnBaseException(BaseException):
     pass

@@ -21,6 +21,8 @@ from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
 from djqueue.runner.timer import Timer
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
+
 
 def reservation(bound: Any, attempt: int = 1, history: str = "") -> Reservation:
     outgoing = prepare(bound, bound._spec).outgoing

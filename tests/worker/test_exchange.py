@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import selectors
 
 import pytest
@@ -11,7 +12,7 @@ from djqueue.conf import settings as current
 from djqueue.drivers import clock, make_driver
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
-from djqueue.runner.decision import DONE, RETURNED, Ending
+from djqueue.runner.decision import DONE, RETURNED, Action, Decision, Ending
 from djqueue.runner.outcome import End, Outcome
 from djqueue.worker.children.channel import WorkItem
 from djqueue.worker.children.page import Running
@@ -64,6 +65,22 @@ def test_nothing_is_kept_of_an_end_that_the_store_refuses(exchanger):
     exchanger.step(clock.now(), 1, ["default"], busy=False)
     assert exchanger.is_done
     assert not exchanger.finish._ends
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_whatever_becomes_of_a_job_has_a_line(as_json):
+    out = io.StringIO()
+    report = Lines(OPTIONS, out, as_json=as_json, verbosity=1)
+    report._terminal = True
+    for action in Action:
+        end = End(JOB._replace(id=action.value), Outcome(Ending.RAISED, Decision(action)))
+        report.attempts_ended([end])
+        report.jobs_ended([end])
+    report.flush()
+    lines = out.getvalue().splitlines()
+    for action in Action:
+        id = f'"id": "{action.value}"' if as_json else f" {action.value} "
+        assert sum(id in line for line in lines) == 1
 
 
 def test_a_job_that_runs_for_long_is_not_remembered_after_it():
