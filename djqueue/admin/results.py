@@ -1,4 +1,4 @@
-"""What is kept of jobs with ``store_result``, to look at."""
+"""What is kept of jobs that have ended, to look at: results, and jobs that are done."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from djqueue.admin.base import ReadOnlyAdmin, column
+from djqueue.admin.base import ReadOnlyAdmin, column, named
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE
 from djqueue.admin.lists.words import NOTHING, moment, pill
 from djqueue.conf import settings
+from djqueue.operations.words import span
 from djqueue.results import asking, rows
 from djqueue.text import printable as text
 from djqueue.text import short_ids as ids
@@ -100,6 +101,65 @@ class JobResultAdmin(ReadOnlyAdmin):
                 (_("Error"), text.one_line(masked_text(row.error), LONG) if seen else MASK)
             )
         return {"pill": _ended(row), "facts": facts}
+
+
+class FinishedJobAdmin(ReadOnlyAdmin):
+    """Jobs that were done a short while ago, newest first."""
+
+    list_display = ("job", "place", "attempts", "took", "finished")
+    list_display_links = None
+    ordering = ("-id",)
+    actions = None
+
+    def databases(self) -> Mapping[str, Sequence[str]]:
+        """Return the database that they are kept in."""
+        alias = settings().job_database
+        return {alias: [alias]}
+
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """Return none where no jobs are kept, so that the admin does not name the list."""
+        return super().get_model_perms(request) if settings().keep_done else {}
+
+    @admin.display(description=_("job"))
+    def job(self, row: Any) -> SafeString:
+        """Return its name, and enough of its id to recognise it."""
+        return named(row)
+
+    @column(_("queue"))
+    def place(self, row: Any) -> SafeString:
+        """Return its queue, and the connection."""
+        return format_html(
+            '{} <span class="djq-under">{}</span>',
+            text.one_line(row.queue),
+            text.one_line(row.connection),
+        )
+
+    @column(_("took"))
+    def took(self, row: Any) -> str:
+        """Return how long its last attempt took."""
+        return span(row.duration)
+
+    @column(_("finished"))
+    def finished(self, row: Any) -> SafeString | str:
+        """Return the time of its end."""
+        return moment(row.finished_at, timezone.now())
+
+    def title(self, row: Any) -> str:
+        """Return the job's name and id."""
+        return text.one_line(row)
+
+    def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return all that is kept."""
+        facts = [
+            (_("Id"), row.uuid),
+            (_("Job"), text.one_line(row.name, 255)),
+            (_("Queue"), text.one_line(row.queue)),
+            (_("Connection"), text.one_line(row.connection)),
+            (_("Attempts"), row.attempts),
+            (_("Took"), span(row.duration)),
+            (_("Finished"), moment(row.finished_at, timezone.now(), full=True)),
+        ]
+        return {"pill": pill(*_ENDS["done"]), "facts": facts}
 
 
 LONG = 2_000

@@ -103,6 +103,7 @@ SETTINGS: Mapping[str, Any] = {
         "PAYLOADS": Option(15 * 86400, or_none(SECONDS)),
     },
     "STATISTICS": Option(True, FLAG),
+    "KEEP_DONE": Option(0, SECONDS),
     "METRICS_TOKEN": Option(None, or_none(TOKEN)),
     "NOTIFY": Option((), TEXTS),
     "NOTIFY_WHEN": {
@@ -169,7 +170,7 @@ NOT_HERE: Mapping[str, str] = {
     "GUARD": "Remove it: guard rows are always kept. Without them a job may run twice at once, and "
     "its attempts are not counted.",
     **dict.fromkeys(
-        ("CLOSURE_KEYS", "COMMANDS", "KEEP_DONE"),
+        ("CLOSURE_KEYS", "COMMANDS"),
         "Remove it: this version of djqueue does not use it, so it has no effect.",
     ),
 }
@@ -207,6 +208,7 @@ def read(raw: Any) -> Settings:
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS")),
         notify=_notify(top),
         statistics=top.take("STATISTICS"),
+        keep_done=float(top.take("KEEP_DONE")),
         metrics_token=top.take("METRICS_TOKEN"),
         mask=(_names(mask, "add"), _names(mask, "remove")),
     )

@@ -174,6 +174,8 @@ class Settings:
     notify: NotifySettings = NotifySettings()
     statistics: bool = True
     """Whether workers count the ends of jobs, and how long these took."""
+    keep_done: float = 0.0
+    """Seconds for which jobs that are done are listed; 0: they are not."""
     metrics_token: str | None = field(default=None, repr=False)
     """Who shows it may read the metrics; None: only users who may see the overview."""
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())

@@ -437,6 +437,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="FinishedJob",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("uuid", models.UUIDField(verbose_name="id")),
+                ("name", models.CharField(max_length=255, verbose_name="job")),
+                ("queue", models.CharField(max_length=80, verbose_name="queue")),
+                ("connection", models.CharField(max_length=255, verbose_name="connection")),
+                ("attempts", models.PositiveIntegerField(verbose_name="attempts")),
+                ("duration", models.FloatField(verbose_name="duration")),
+                ("finished_at", models.DateTimeField(verbose_name="finished at")),
+            ],
+            options={
+                "verbose_name": "finished job",
+                "verbose_name_plural": "finished jobs",
+                "db_table": "djqueue_finished",
+                "default_permissions": ("view",),
+                "indexes": [models.Index(fields=["finished_at"], name="djqueue_finished_at")],
+            },
+        ),
+        migrations.CreateModel(
             name="Incident",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),

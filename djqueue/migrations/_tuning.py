@@ -35,6 +35,7 @@ EXACT = {
     "Debounced": ("key",),
     "JobResult": ("connection", "queue"),
     "Incident": ("key",),
+    "FinishedJob": ("connection", "queue", "name"),
     "Minute": ("connection", "queue", "name"),
 }
 """Columns that MySQL and MariaDB are to compare letter by letter: by themselves they take two names

@@ -1,5 +1,6 @@
 """The tables. Models hold no behaviour but what `JobBatch` gives to users: the hot path is
-hand-written SQL in `djqueue.drivers`. Batches, controls, incidents, keys, minutes of statistics
+hand-written SQL in `djqueue.drivers`. Batches, controls, finished jobs,
+incidents, keys, minutes of statistics
 and results have modules of their own.
 
 Everything that runs before the app registry is ready reaches these classes inside a function.
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from djqueue.indexes import IndexOfValues, PartialIndex
 from djqueue.models.batches import JobBatch
 from djqueue.models.controls import Control, Overview
+from djqueue.models.finished import FinishedJob
 from djqueue.models.incidents import Incident
 from djqueue.models.keys import Debounced, Key
 from djqueue.models.minutes import Minute
@@ -22,6 +24,7 @@ __all__ = [
     "Control",
     "Debounced",
     "FailedJob",
+    "FinishedJob",
     "Incident",
     "JobBatch",
     "JobResult",

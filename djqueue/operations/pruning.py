@@ -18,6 +18,7 @@ from djqueue.drivers import debounced, unique_keys
 from djqueue.errors import QueueUnavailable
 from djqueue.operations import batches, failed_jobs
 from djqueue.operations.payload_pruning import still_needed
+from djqueue.operations.reports import finished
 from djqueue.results import rows
 from djqueue.statistics.writing import HOUR, MINUTE
 
@@ -45,8 +46,8 @@ MINUTES_FOR, HOURS_FOR = 90_000, 31 * 86400
 
 def prune(budget: float = BUDGET) -> bool:
     """Remove failed jobs and batches above the ages in the settings, old guard rows, ended pauses,
-    free slots of limits, keys that no job has, old results, old statistics, and outbox rows
-    of connections that no longer exist.
+    free slots of limits, keys that no job has, old results, old statistics, finished jobs
+    that are kept no longer, and outbox rows of connections that no longer exist.
     Return False if `budget` ran out before all was removed.
     """
     end = time.monotonic() + budget
@@ -64,6 +65,7 @@ def prune(budget: float = BUDGET) -> bool:
         while debounced.forget(alias, SLICE) == SLICE and time.monotonic() < end:
             pass
     _delete(_old_minutes(known.job_database), end)
+    _delete(finished.old(), end)
     if known.limits.cache is None:
         _delete(_idle_slots(known.limit_database), end)
     _prune_results(end)

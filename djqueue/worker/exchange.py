@@ -133,8 +133,7 @@ class Exchanger:
     def _news(self) -> list[Fact]:
         facts, self._facts = self._facts, []
         if stored := self.finish.take_stored():
-            if self._store.statistics:
-                self._store.statistics.add(stored)
+            self._store.note(stored)
             # What is to be announced keeps a worker from stopping because nothing is there.
             is_empty = bool(facts) and isinstance(facts[-1], NothingThere)
             facts.insert(len(facts) - is_empty, Stored(stored))

@@ -33,6 +33,7 @@ class Timer(enum.Enum):
     """Renew the row by which operators see the worker."""
     PRUNE = enum.auto()
     WRITE_STATISTICS = enum.auto()
+    WRITE_FINISHED = enum.auto()
     NOTIFY = enum.auto()
     """Have a child look for what is wrong, and say it."""
     WATCH = enum.auto()
@@ -67,6 +68,7 @@ class Schedule:
                 **dict.fromkeys((Timer.READ_CONTROLS, Timer.PROMOTE, Timer.WATCH, Timer.SHOW), now),
                 **dict.fromkeys((Timer.REPLAY_OUTBOX, Timer.REPLAY_ELSEWHERE), now),
                 Timer.BATCHES: now,
+                Timer.WRITE_FINISHED: now,
                 Timer.SAMPLE_MEMORY: now if options.memory_kill else NEVER,
                 Timer.MAX_TIME: now + options.max_time if options.max_time else NEVER,
                 Timer.RECOVER: now + recover_after,

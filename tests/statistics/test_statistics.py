@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import pytest
 from django.db import OperationalError
 
 from djqueue.drivers.base import Reservation
 from djqueue.errors import QueueUnavailable
-from djqueue.models import Minute
+from djqueue.models import FinishedJob, Minute
 from djqueue.operations.pruning import prune
 from djqueue.runner.decision import CANCEL, DONE, FAIL, RETURNED, Action, Decision, Ending
 from djqueue.runner.outcome import End, Outcome
@@ -174,7 +175,8 @@ def test_whatever_becomes_of_a_job_can_be_written():
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_worker_writes_what_it_counted():
+def test_a_worker_writes_what_it_counted(settings):
+    settings.DJQUEUE = {"KEEP_DONE": 60}
     for number in range(5):
         record.dispatch(number)
     record.using(delay=0.1).dispatch(5)
@@ -186,6 +188,8 @@ def test_a_worker_writes_what_it_counted():
     assert found["app.nothing"].done == 1
     assert found["app.record"].runtime.number == found["app.record"].done
     assert sum(each.wait.number for each in found.values()) > 0
+    kept = Counter(FinishedJob.objects.values_list("name", flat=True))
+    assert kept == {"app.record": found["app.record"].done, "app.nothing": 1}
 
 
 @pytest.mark.usefixtures("ledger")
@@ -195,3 +199,4 @@ def test_statistics_can_be_turned_off(settings):
     with start_worker("--stop-when-empty") as worker:
         assert worker.wait(60) == 0
     assert not reading.since_ever()
+    assert not FinishedJob.objects.exists()

@@ -17,14 +17,17 @@ from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation, WorkerIdentity
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.worker.schedule import NEVER
+from djqueue.worker.store import finished, statistics
+from djqueue.worker.store.finished import FinishedJobs
 from djqueue.worker.store.lease import Lease
 from djqueue.worker.store.presence import Activity, Presence
 from djqueue.worker.store.sql import ParentSql
-from djqueue.worker.store.statistics import WRITE_EVERY, Statistics
+from djqueue.worker.store.statistics import Statistics
 from djqueue.worker.store.wakeup import StoreWakeup
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
+    from djqueue.runner.outcome import End
     from djqueue.worker.options import WorkerOptions
 
 logger = logging.getLogger("djqueue.worker")
@@ -71,9 +74,11 @@ class StoreAccess:
         self.session = driver.session(identity)
         alias = driver.settings.database if driver.shows_workers else None
         self._presence = Presence(self.sql, identity, options.connection, alias)
-        self.statistics = (
-            Statistics(self.sql, options.connection) if settings().statistics else None
-        )
+        place = self.sql, options.connection
+        self._statistics = Statistics(*place) if settings().statistics else None
+        self._finished = FinishedJobs(*place) if settings().keep_done else None
+        both = self._statistics, self._finished
+        self._noting = [each for each in both if each is not None]
         self._options = options
         self._selector = selector
         self._patience = driver.patience = driver.lease / 8
@@ -101,6 +106,7 @@ class StoreAccess:
             if holds_nothing:
                 self.session.leave()
             self.write_statistics()
+            self.write_finished()
         except STORE_ERRORS as error:
             logger.warning("The worker could not say goodbye to the store: %s", error)
 
@@ -197,11 +203,25 @@ class StoreAccess:
 
     def write_statistics(self) -> float:
         """Write down what was counted since the last time. Return when to do so again."""
-        if self.statistics is None:
+        return self._write(self._statistics, statistics.WRITE_EVERY)
+
+    def write_finished(self) -> float:
+        """Write down the jobs that were done since the last time, if they are to be listed. Return
+        when to do so again.
+        """
+        return self._write(self._finished, finished.WRITE_EVERY)
+
+    def _write(self, what: Statistics | FinishedJobs | None, every: float) -> float:
+        if what is None:
             return NEVER
         if self.may_ask_sql(settings().job_database):
-            self.statistics.write()
-        return self.now() + WRITE_EVERY
+            what.write()
+        return self.now() + every
+
+    def note(self, ends: Sequence[End]) -> None:
+        """Note ends, which are stored, for what is written now and then."""
+        for each in self._noting:
+            each.add(ends)
 
     # -- SQL beside the jobs ---------------------------------------------------------------------
 

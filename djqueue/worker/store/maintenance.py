@@ -132,6 +132,8 @@ class Maintenance:
                 return Done(now + watch.EVERY, [ForChild(Notify())]) if self._notifies else _NEVER
             case Timer.WRITE_STATISTICS:
                 return Done(self._store.write_statistics())
+            case Timer.WRITE_FINISHED:
+                return Done(self._store.write_finished())
         return Done(now + PRUNE_EVERY, [ForChild(Prune())])
 
     def _read_controls(self) -> list[Fact]:

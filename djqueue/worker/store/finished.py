@@ -1,0 +1,78 @@
+"""Jobs that this worker has done and that are to be listed: gathered in memory, written in bulk."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from djqueue.conf import settings
+from djqueue.errors import QueueUnavailable
+from djqueue.operations.reports import finished
+from djqueue.runner.decision import DONE
+from djqueue.text.printable import one_line
+
+if TYPE_CHECKING:
+    from djqueue.models import FinishedJob
+    from djqueue.runner.outcome import End
+    from djqueue.worker.store.sql import ParentSql
+
+logger = logging.getLogger("djqueue.worker")
+
+WRITE_EVERY = 5.0
+MOST_WAITING = 1000
+"""Jobs that are written at a time: of a burst the last ones, so that it is not slowed down."""
+
+
+class FinishedJobs:
+    """What is not written yet. It is lost with the worker, and if its database is away."""
+
+    def __init__(self, sql: ParentSql, connection: str) -> None:
+        self._sql = sql
+        self._connection = connection
+        self._waiting: deque[tuple[End, datetime]] = deque(maxlen=MOST_WAITING)
+
+    def add(self, ends: Sequence[End]) -> None:
+        """Note those of `ends`, which are stored, that are of jobs that are done."""
+        now = timezone.now()
+        self._waiting.extend((each, now) for each in ends if each.outcome.decision is DONE)
+
+    def write(self) -> None:
+        """Write down what was noted since the last time."""
+        if not self._waiting:
+            return
+        rows = [self._row(end, at) for end, at in self._waiting if _is_uuid(end.id)]
+        self._waiting.clear()
+        try:
+            self._sql.ask(settings().job_database, lambda: finished.keep(rows))
+        except (QueueUnavailable, DatabaseError) as error:
+            logger.info("Finished jobs could not be written: %s", error)
+
+    def _row(self, end: End, at: datetime) -> FinishedJob:
+        from djqueue.models import FinishedJob
+
+        job = end.reservation
+        return FinishedJob(
+            uuid=job.id,
+            name=one_line(job.name)[:255],
+            queue=job.queue,
+            connection=self._connection,
+            attempts=job.attempt,
+            duration=end.outcome.duration,
+            finished_at=at,
+        )
+
+
+def _is_uuid(id: str) -> bool:
+    """Return whether an id is one, which is the store's word."""
+    try:
+        UUID(id)
+    except ValueError:
+        return False
+    return True
