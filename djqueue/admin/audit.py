@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -15,8 +16,6 @@ from djqueue.operations import audit as auditing
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django.db.models import Model
     from django.http import HttpRequest
 
@@ -67,6 +66,28 @@ def is_about(entry: LogEntry, place: Mapping[str, str]) -> bool:
     """
     recorded = {key: str(where) for key, where in details(entry).items() if key in _PLACES}
     return not recorded or recorded == place
+
+
+class HistoryLine(NamedTuple):
+    """A row of the log as the history page reads it."""
+
+    action_time: datetime
+    user: Any
+    get_change_message: str
+
+    @classmethod
+    def of(cls, entry: LogEntry, labels: Mapping[str, str]) -> HistoryLine:
+        """Return `entry` with the label of its verb in the place of its stored message."""
+        verb = details(entry).get("verb")
+        message = labels.get(str(verb)) or one_line(entry.get_change_message())
+        return cls(entry.action_time, entry.user, message)
+
+
+def history(
+    entries: Iterable[LogEntry], labels: Mapping[str, str], place: Mapping[str, str]
+) -> list[HistoryLine]:
+    """Return the entries about a row there, with the labels of their verbs."""
+    return [HistoryLine.of(entry, labels) for entry in entries if is_about(entry, place)]
 
 
 def note(

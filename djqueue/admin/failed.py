@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from djqueue.admin import stores
 from djqueue.admin.base import column, named
 from djqueue.admin.bound.facts import chain_facts
+from djqueue.admin.bulk import exporting
 from djqueue.admin.contents import (
     EXCEPTIONS_VISIBLE,
     VISIBLE,
@@ -57,6 +58,7 @@ class FailedJobAdmin(OperatorAdmin):
     """Failed jobs, newest first."""
 
     verbs = (RETRY, SPREAD, COPY, FORGET)
+    export = exporting.FAILED_JOBS
     heavy_columns = ("payload", "exception", "history")
     list_display = ("job", "error", "queue_name", "tried", "failed")
     list_filter = (

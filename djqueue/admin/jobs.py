@@ -13,6 +13,7 @@ from djqueue.admin import stores
 from djqueue.admin.base import column, named
 from djqueue.admin.bound.facts import chain_facts, held_back_fact, key_facts
 from djqueue.admin.bound.verbs import END_CHAIN, UNLOCK
+from djqueue.admin.bulk import exporting
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents, name_fact
 from djqueue.admin.lists import queue_names, store_jobs
 from djqueue.admin.lists.filters import CONNECTION, QueueFilter, StateFilter, StoreFilter
@@ -52,6 +53,7 @@ class QueuedJobAdmin(OperatorAdmin):
     """Jobs, newest first."""
 
     verbs = (RUN_NOW, RELEASE, CHANGE_IT, MOVE, COPY, UNLOCK, END_CHAIN, STOP, DELETE, FORCE_DELETE)
+    export = exporting.JOBS
     heavy_columns = ("payload", "history")
     list_display = ("job", "queue_name", "status", "tried", "created")
     list_filter = (StoreFilter, StateFilter, QueueFilter)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.apps import apps
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.core.exceptions import PermissionDenied
@@ -16,16 +15,16 @@ from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from djqueue.admin import audit
 from djqueue.admin.base import Page, ReadOnlyAdmin
-from djqueue.admin.bulk import pages
-from djqueue.admin.lists.selection import Key, Selection, number, seen_in
-from djqueue.admin.outcome import tell
+from djqueue.admin.bulk import exporting, pages
+from djqueue.admin.lists.selection import Key, Selection, in_order, number, seen_in
+from djqueue.admin.outcome import more_than, tell
 from djqueue.admin.verbs.verb import action_of
 from djqueue.drivers.slices import slices
 from djqueue.operations.results import Left, Result
@@ -34,10 +33,10 @@ from djqueue.text import printable as text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.contrib.admin.models import LogEntry
     from django.db.models import QuerySet
     from django.utils.safestring import SafeString
 
+    from djqueue.admin.bulk.exporting import Export
     from djqueue.admin.verbs.verb import Verb
 
 SLICE = 500
@@ -50,25 +49,11 @@ SHOWN = 100
 """Rows that a question names."""
 
 
-class HistoryLine(NamedTuple):
-    """A row of the log as the history page reads it."""
-
-    action_time: datetime
-    user: Any
-    get_change_message: str
-
-    @classmethod
-    def of(cls, entry: LogEntry, labels: Mapping[str, str]) -> HistoryLine:
-        """Return `entry` with the label of its verb in the place of its stored message."""
-        verb = audit.details(entry).get("verb")
-        message = labels.get(str(verb)) or text.one_line(entry.get_change_message())
-        return cls(entry.action_time, entry.user, message)
-
-
 class OperatorAdmin(ReadOnlyAdmin):
     """A screen with actions. Each is checked and logged in one place, `perform`."""
 
     verbs: ClassVar[Sequence[Verb]] = ()
+    export: ClassVar[Export | None] = None
     bulk_permission = "djqueue.bulk_operations"
 
     def __init_subclass__(cls) -> None:
@@ -76,7 +61,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         super().__init_subclass__()
         listed = [verb for verb in cls.verbs if verb.action is not None]
         if listed and "actions" not in vars(cls):
-            cls.actions = [action_of(verb) for verb in listed]
+            cls.actions = [*map(action_of, listed), *(["export_rows"] if cls.export else [])]
             for verb in listed:
                 assert verb.action is not None  # noqa: S101 - see above
                 setattr(cls, f"has_{verb.action.name}_permission", _allowed(verb))
@@ -131,7 +116,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         log.close()
         tell(request, verb.wording, result)
         if selection.more and result.changed:
-            self.message_user(request, _more(len(selection.keys)), messages.WARNING)
+            self.message_user(request, more_than(len(selection.keys)), messages.WARNING)
         return result
 
     def run(self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> Any:
@@ -177,7 +162,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         # Not the action's queryset: that has the list's filters, and would hide a row that has
         # changed its state since the page was made.
         given = (self.key(request, each) for each in request.POST.getlist(ACTION_CHECKBOX_NAME))
-        keys = sorted({key for key in given if key is not None}, key=_in_order)
+        keys = sorted({key for key in given if key is not None}, key=in_order)
         return self._selection(request, keys)
 
     def _selection(self, request: HttpRequest, keys: Sequence[Key]) -> Selection:
@@ -197,6 +182,35 @@ class OperatorAdmin(ReadOnlyAdmin):
         rows = queryset if newest is None else queryset.filter(pk__lte=newest)
         keys = list(rows.order_by("pk").values_list("pk", flat=True)[: AT_MOST + 1])
         return self._selection(request, keys)
+
+    # -- exporting -----------------------------------------------------------------------------
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may see all that an export has."""
+        return self.export is not None and self.export.allowed(request)
+
+    @admin.action(description=_("Export selected rows as JSON lines"), permissions=["export"])
+    def export_rows(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Send the selected rows as a file, or all that match."""
+        return self._exported(request, across=request.POST.get("select_across") == "1")
+
+    @method_decorator(require_POST)
+    def export_view(self, request: HttpRequest) -> HttpResponse:
+        """Send rows that a form names as a file; those that match if it names none."""
+        if not (self.has_view_permission(request) and self.has_export_permission(request)):
+            raise PermissionDenied
+        answer = self._exported(request, across=ACTION_CHECKBOX_NAME not in request.POST)
+        return answer or HttpResponseRedirect(pages.list_url(self, request.GET.urlencode()))
+
+    def _exported(self, request: HttpRequest, *, across: bool) -> Any:
+        assert self.export is not None  # noqa: S101 - the permission needs one
+        rows = pages.all_rows(self, request) if across else None
+        selection = self._selected(request)
+        count = rows.count() if rows is not None else len(selection.keys)
+        if self.is_too_many(request, count):
+            return self.refuse(request)
+        every = None if rows is None else exporting.each_of(rows)
+        return exporting.response(request, self.model, self.export, selection, every)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -225,7 +239,7 @@ class OperatorAdmin(ReadOnlyAdmin):
             "rows": [(text.one_line(row), self.summary(row)) for row in named],
             "seen": ",".join(f"{row.pk}:{self.seen(row)}" for row in seen),
             "count": len(selection.keys),
-            "more": _more(len(selection.keys)) if selection.more else "",
+            "more": more_than(len(selection.keys)) if selection.more else "",
             "unnamed": max(0, len(selection.keys) - SHOWN),
             "across": across,
             "keys": selection.keys[:1] if across else selection.keys,
@@ -260,11 +274,13 @@ class OperatorAdmin(ReadOnlyAdmin):
         failed jobs back whose jobs are in another store already.
         """
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
+        export = f"{self.opts.app_label}_{self.opts.model_name}_export"
         bulk = f"{self.opts.app_label}_{self.opts.model_name}_bulk"
         view = self.admin_site.admin_view(self.act_view)
         urls = [
             path("<str:pk>/act/<str:verb>/", view, name=name),
             path("all/<str:verb>/", self.admin_site.admin_view(self.all_view), name=f"{name}_all"),
+            path("export/", self.admin_site.admin_view(self.export_view), name=export),
             path("bulk/<int:pk>/", self.admin_site.admin_view(self.bulk_view), name=bulk),
             *super().get_urls(),
         ]
@@ -314,6 +330,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         if context is not None and "cl" in context:
             may = [verb for verb in self.verbs if verb.for_all and verb.allowed(request)]
             context["for_all"] = may if pages.can_act_on_all(context["cl"]) else []
+            context["exports"] = self.has_export_permission(request) and context["cl"].result_count
             context["unfinished"] = pages.unfinished(self, request) if self.verbs else []
         return response
 
@@ -339,9 +356,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         if entries:
             place = self._selection(request, []).place
             labels = {verb.name: str(verb.label) for verb in self.verbs}
-            entries.object_list = [
-                HistoryLine.of(entry, labels) for entry in entries if audit.is_about(entry, place)
-            ]
+            entries.object_list = audit.history(entries, labels, place)
         return response
 
     def buttons(self, request: HttpRequest, row: Any) -> list[Verb]:
@@ -353,6 +368,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         return {
             **super().detail(request, row),
             "buttons": self.buttons(request, row),
+            "exports": self.has_export_permission(request),
             "draws_buttons": apps.is_installed("grappelli"),
             "seen": f"{row.pk}:{self.seen(row)}",
         }
@@ -373,18 +389,6 @@ def _answered(request: HttpRequest, form: forms.Form | None) -> bool:
 
 def _with_values(selection: Selection, form: forms.Form | None) -> Selection:
     return selection if form is None else selection._replace(values=form.cleaned_data)
-
-
-def _in_order(key: Key) -> tuple[int, str]:
-    return len(str(key)), str(key)
-
-
-def _more(limit: int) -> str:
-    template = gettext(
-        "More rows match than the %(limit)s that one request acts on. The others are as they were:"
-        " do it again for them, or use a command."
-    )
-    return template % {"limit": number_format(limit, use_l10n=True, force_grouping=True)}
 
 
 def _newest(selection: Selection) -> int:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.utils.translation import ngettext
+from django.utils.formats import number_format
+from django.utils.translation import gettext, ngettext
 
 from djqueue.text import printable as text
 from djqueue.text.masking import masked_text
@@ -44,6 +45,15 @@ def tell(request: HttpRequest, wording: Wording, result: Result) -> None:
         why = left[0].why if len(left) == 1 else str(reason.many)
         message = f"{wording.left(len(left))}: {why} {wording.hints.get(reason, '')}".rstrip()
         messages.warning(request, text.one_line(masked_text(message)))
+
+
+def more_than(limit: int) -> str:
+    """Return the remark that more rows match than one request acts on."""
+    template = gettext(
+        "More rows match than the %(limit)s that one request acts on. The others are as they were:"
+        " do it again for them, or use a command."
+    )
+    return template % {"limit": number_format(limit, use_l10n=True, force_grouping=True)}
 
 
 def plural(one: str, many: str) -> Callable[[int], str]:

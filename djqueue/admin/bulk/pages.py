@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from djqueue.admin.bulk.matching import Matching
     from djqueue.admin.verbs.verb import Verb
 
-__all__ = ["act_on_all", "can_act_on_all", "list_url", "unfinished", "view"]
+__all__ = ["act_on_all", "all_rows", "can_act_on_all", "list_url", "unfinished", "view"]
 
 
 class Screen(Protocol):
@@ -128,6 +128,11 @@ def view(admin: Screen, request: HttpRequest, pk: int) -> HttpResponse:
         answer = _go_on(admin, request, verb, entry)
         return answer or HttpResponseRedirect(list_url(admin, bulk.query))
     return _progress(admin, request, verb, bulk, pk)
+
+
+def all_rows(admin: Screen, request: HttpRequest) -> Matching:
+    """Return the rows that the filters of a list leave now."""
+    return _matching(admin, request, _filters(request), None, timezone.now())
 
 
 def can_act_on_all(listed: Any) -> bool:

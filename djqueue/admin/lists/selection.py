@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-__all__ = ["Key", "Selection", "key_of", "number", "seen_in", "stored_key"]
+__all__ = ["Key", "Selection", "in_order", "key_of", "number", "seen_in", "stored_key"]
 
 Key = int | str
 """A row number; of a job in another store what its store knows it by, as `key_of` writes it."""
@@ -59,6 +59,11 @@ def stored_key(given: str) -> str | None:
     if _SPELLED_OUT.match(given):
         return bytes.fromhex(given[1:]).decode("utf-8", "surrogateescape")
     return given if _PLAIN.match(given) else None
+
+
+def in_order(key: Key) -> tuple[int, str]:
+    """Return what keys are sorted by: row numbers by their size."""
+    return len(str(key)), str(key)
 
 
 def seen_in(request: HttpRequest) -> dict[str, str]:
