@@ -307,7 +307,7 @@ class OperatorAdmin(ReadOnlyAdmin):
 
     @method_decorator(require_POST)
     def all_view(self, request: HttpRequest, verb: str) -> HttpResponse:
-        """Handle a button below a list, which is for everything that matches."""
+        """Handle a button above a list, which is for everything that matches."""
         found = next((each for each in self.verbs if each.name == verb and each.in_steps), None)
         if found is None:
             raise Http404

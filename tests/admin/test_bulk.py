@@ -39,7 +39,7 @@ def slow(monkeypatch):
 
 
 def ask(browser, url, verb, query=""):
-    """Press the button below the list; the question."""
+    """Press the button above the list; the question."""
     return browser.post(f"{url}all/{verb}/{query}")
 
 
