@@ -16,7 +16,7 @@ class DjqueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once every model is there."""
-        from djqueue import checks, models
+        from djqueue import checks, mail, models  # noqa: F401 - the job of queued mails
         from djqueue.dispatch import inline
         from djqueue.jobs import discovery
         from djqueue.management import hints

@@ -20,6 +20,7 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import trans_real
 
@@ -187,6 +188,21 @@ def forget_transaction(connection: BaseDatabaseWrapper) -> None:
     connection.needs_rollback = False
     connection.run_on_commit = []
     connection.closed_in_transaction = False
+
+
+def check_smtp_address(address: str, encoding: Any) -> None:
+    """Raise what Django's SMTP backend raises for an `address` that it cannot send to.
+
+    The backend checks addresses just before it sends, and a queued mail has to be refused earlier.
+    Without either of these, a wrong address is found by the job.
+    """
+    from django.core.mail import message
+    from django.core.mail.backends.smtp import EmailBackend
+
+    if prepare := getattr(EmailBackend, "prep_address", None):  # Django 6.0
+        prepare(None, address)
+    elif sanitize := getattr(message, "sanitize_address", None):
+        sanitize(address, encoding or settings.DEFAULT_CHARSET)
 
 
 def read_time(connection: BaseDatabaseWrapper, value: Any) -> datetime | None:

@@ -22,6 +22,7 @@
     ├── ResultNotStored             no result is kept for this job
     ├── ResultTimeout               a result was not there in time (also TimeoutError)
     ├── JobFailed                   the job whose result was asked for has failed
+    ├── MailRefused                 the mail server refuses a queued mail for good
     └── AttemptError                why an attempt ended without returning or raising
         ├── TimeoutExceeded         it ran longer than its timeout
         ├── MaxAttemptsExceeded     it had no tries left, or its retry_until has passed
@@ -165,6 +166,10 @@ class ResultTimeout(QueueError, TimeoutError):
 
 class JobFailed(QueueError):
     """The job whose result was asked for has failed, or was cancelled."""
+
+
+class MailRefused(QueueError):
+    """The mail server refuses a queued mail, or all its recipients, for good."""
 
 
 class AttemptError(QueueError):

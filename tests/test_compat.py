@@ -92,6 +92,13 @@ def test_a_time_of_a_cursor_is_read_as_the_orm_reads_it():
     assert compat.read_time(connection, None) is None
 
 
+@pytest.mark.parametrize("address", ["two\nlines@example.com", "a@example.com, b@example.com"])
+def test_the_smtp_backend_refuses_an_address(address):
+    compat.check_smtp_address("Ada <ada@example.com>", None)
+    with pytest.raises(ValueError, match="nvalid address"):
+        compat.check_smtp_address(address, None)
+
+
 # -- Python ----------------------------------------------------------------------------------------
 
 

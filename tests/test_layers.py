@@ -50,6 +50,7 @@ LAYERS: dict[str, list[str]] = {
     "jobs": ["jobs"],
     "composition": ["composition"],
     "events": ["events", "receivers"],
+    "mail": ["mail"],
     "operations": ["operations", "statistics", "notify", "metrics"],
     "worker": ["worker"],
     "edges": [

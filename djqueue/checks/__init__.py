@@ -16,6 +16,7 @@ from djqueue.checks.connections import check_connections
 from djqueue.checks.databases import check_databases
 from djqueue.checks.deployment import check_deployment
 from djqueue.checks.jobs import check_jobs
+from djqueue.checks.mail import check_mail
 from djqueue.checks.notify import check_notify
 from djqueue.checks.routing import check_routing
 from djqueue.checks.setting import check_setting
@@ -36,6 +37,7 @@ def register() -> None:
         check_routing,
         check_jobs,
         check_around,
+        check_mail,
         check_notify,
     ):
         checks.register(check, TAG)
@@ -56,6 +58,7 @@ def errors(connection: str | None = None) -> list[checks.CheckMessage]:
         *check_databases(),
         *check_jobs(),
         *check_around(),
+        *check_mail(),
         *check_notify(),
     ]
     return [each for each in found if each.is_serious() and not each.is_silenced()]

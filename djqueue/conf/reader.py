@@ -26,6 +26,7 @@ from djqueue.conf.kinds import (
 from djqueue.conf.values import (
     ConnectionSettings,
     LimitSettings,
+    MailSettings,
     NotifySettings,
     PayloadSettings,
     Problem,
@@ -110,6 +111,11 @@ SETTINGS: Mapping[str, Any] = {
         "WAIT": Option(NotifySettings.wait, DURATION),
         "FAILURES": Option(NotifySettings.failures, whole(1, of="jobs")),
         "PAUSE": Option(NotifySettings.pause, DURATION),
+    },
+    "MAIL": {
+        "BACKEND": Option(MailSettings.backend, TEXT),
+        "CONNECTION": Option(None, or_none(TEXT)),
+        "QUEUE": Option(None, or_none(TEXT)),
     },
     "MASK": {"add": Option((), TEXTS), "remove": Option((), TEXTS)},
 }
@@ -207,6 +213,7 @@ def read(raw: Any) -> Settings:
         prune_payloads=_age(prune, "PAYLOADS"),
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS")),
         notify=_notify(top),
+        mail=_mail(top),
         statistics=top.take("STATISTICS"),
         keep_done=float(top.take("KEEP_DONE")),
         metrics_token=top.take("METRICS_TOKEN"),
@@ -297,6 +304,12 @@ def _notify(top: Section) -> NotifySettings:
     section.refuse_others()
     wait, failures, pause = map(section.take, section.options)
     return NotifySettings(tuple(top.take("NOTIFY")), float(wait), failures, float(pause))
+
+
+def _mail(top: Section) -> MailSettings:
+    section = top.section("MAIL")
+    section.refuse_others()
+    return MailSettings(*map(section.take, section.options))
 
 
 def _routes(top: Section) -> dict[str, Route]:

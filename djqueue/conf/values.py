@@ -134,6 +134,16 @@ class ResultSettings:
 
 
 @dataclass(frozen=True)
+class MailSettings:
+    """How queued mails are sent."""
+
+    backend: str = "django.core.mail.backends.smtp.EmailBackend"
+    """The path of the backend that sends them."""
+    connection: str | None = None
+    queue: str | None = None
+
+
+@dataclass(frozen=True)
 class NotifySettings:
     """Who hears of what is wrong, and from when on it is."""
 
@@ -172,6 +182,7 @@ class Settings:
     prune_payloads: float | None = 15 * 86400.0
     """Seconds for which large arguments are kept where their job cannot be looked up."""
     notify: NotifySettings = NotifySettings()
+    mail: MailSettings = MailSettings()
     statistics: bool = True
     """Whether workers count the ends of jobs, and how long these took."""
     keep_done: float = 0.0

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django.core.mail import mail_admins
 from django.utils.module_loading import import_string
 
+from djqueue.mail.real import past_the_queue
 from djqueue.operations.words import number_of, span
 from djqueue.text.masking import masked_text
 
@@ -73,7 +74,7 @@ def send(message: Message, receivers: Iterable[str]) -> bool:
 
 def _send(message: Message, receiver: str) -> None:
     if receiver == MAIL:
-        mail_admins(message.subject, message.text)
+        mail_admins(message.subject, message.text, **past_the_queue())
     elif is_url(receiver):
         body = {
             "text": f"{message.subject}\n{message.text}",
