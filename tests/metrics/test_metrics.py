@@ -188,6 +188,17 @@ def test_without_a_database_it_says_so(client, monkeypatch):
     assert (answer.status_code, answer.content) == (503, b"The database does not answer.\n")
 
 
+def test_a_store_that_is_away_leaves_the_others_their_series(settings):
+    away = {"DRIVER": "redis", "URL": "redis://127.0.0.1:1/0"}
+    settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": "database"}, "away": away}}
+    record.dispatch("a")
+    found = read()
+    assert value(found, "djqueue_scrape_errors") == 1
+    waiting = {"connection": "database", "queue": "default", "state": "ready"}
+    assert value(found, "djqueue_jobs", **waiting) == 1
+    assert not [key for key in found if dict(key[1]).get("connection") == "away"]
+
+
 def test_the_page_names_every_family():
     page = (ROOT / "docs" / "metrics.md").read_text()
     for family in families():

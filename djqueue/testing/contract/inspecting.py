@@ -51,6 +51,18 @@ class Inspecting(ContractSetup):
         assert self.inspector.counts(self.queue)[:3] == (3, 2, 2)
         assert self.inspector.counts(self.make_queue())[:3] == (0, 0, 0)
 
+    def test_the_census_says_what_the_counts_say(self) -> None:
+        self.needs("exact_counts")
+        other = self.make_queue()
+        self.push(5, priority=3)
+        self.push(2, delay=600)
+        self.reserve(2)
+        for at_most in (None, 1000):
+            found = self.inspector.census([self.queue, other], at_most)
+            for queue in (self.queue, other):
+                assert found[queue].counts[:3] == self.inspector.counts(queue)[:3]
+                assert found[queue].stuck == 0
+
     def test_a_job_that_has_become_due_counts_as_waiting(self) -> None:
         self.needs("exact_counts")
         self.push(delay=0.2)
