@@ -81,6 +81,8 @@ class OutboxRow(NamedTuple):
     """As `Outbox.parked`, as are those that follow."""
     reservation: int = 0
     taken_by: str = ""
+    hold: float | None = None
+    """Seconds for which only `taken_by` may push the job."""
     chain: str | None = None
     """With one the job waits for its turn, and is not due."""
     position: int = 0

@@ -83,7 +83,7 @@ class Batch(Stageable):
         return configured
 
     def dispatch(self) -> JobBatch:
-        """Queue the batch, 500 members at a time. The first ones run before the last ones are
+        """Queue the batch, 1,000 members at a time. The first ones run before the last ones are
         taken from the iterable. Its exception cancels the batch and is raised.
 
         In a transaction nothing runs before the commit; if it is not only that of the batches, the

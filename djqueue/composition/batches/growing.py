@@ -20,6 +20,7 @@ from djqueue.composition.chains.beginning import EncodedChain, waiting_batch
 from djqueue.composition.chains.chain import Chain, with_options
 from djqueue.composition.chains.staging import BatchStep, Places
 from djqueue.composition.chains.steps import MEMBER, Waiting
+from djqueue.dispatch.commits import open_aliases
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as
 from djqueue.dispatch.large import shrunk
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("djqueue")
 
-SLICE = 500
+SLICE = 1000
 """Members that are stored together."""
 
 Member = JobInstance | Chain
@@ -139,6 +140,7 @@ class Members:
         `counting.grow`.
         """
         alias = steps.store()
+        at_once = alias not in open_aliases()
         with transaction.atomic(using=alias):
             grow = partial(counting.grow, waits=self._waits, stays_open=stays_open)
             if not grow(alias, self._batch, some.size):
@@ -152,7 +154,8 @@ class Members:
                 publish = []
             else:
                 results.write_kept(alias, some.kept)
-                publish = [self._store(alias, *each) for each in some.jobs.items()]
+                store = partial(self._store, alias, at_once=at_once)
+                publish = [store(*each) for each in some.jobs.items()]
                 publish += [settle(alias, partial(following.begin, alias, b.id)) for b in batches]
         self.stored = True
         self.publishing.add(publish)
@@ -164,8 +167,12 @@ class Members:
         rows += [Waiting(name, job, MEMBER) for name, jobs in some.jobs.items() for job in jobs]
         steps.write(alias, self._batch, rows)
 
-    def _store(self, alias: str, connection: str, jobs: Sequence[OutgoingJob]) -> Publish:
-        """Store jobs as far as that is done in SQL. Returns what is left to do."""
+    def _store(
+        self, alias: str, connection: str, jobs: Sequence[OutgoingJob], *, at_once: bool
+    ) -> Publish:
+        """Store jobs as far as that is done in SQL. Returns what is left to do: `at_once` if the
+        transaction is this one's own.
+        """
         driver = queues[connection].driver
         self.has_worker |= driver.capabilities.keeps_jobs
         if driver.shares_transaction_with(alias):
@@ -179,7 +186,7 @@ class Members:
             ends = Ends(self._batch, len(jobs))
             return settle(alias, partial(following.count, alias, ends))
         elsewhere.note(alias, driver, jobs)
-        written = Written(alias, connection)
+        written = Written(alias, connection, at_once=at_once)
         written.write(jobs)
         return partial(_move, written, connection, jobs)
 

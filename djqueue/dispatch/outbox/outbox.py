@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, DataError, transaction
@@ -65,6 +66,8 @@ BUDGET, OWN_BUDGET = 5.0, 0.25
 PATIENCE = HOLD * 0.4
 """Seconds that one call of a push may wait for the store: its rows must still be held
 afterwards."""
+FRESH = 1.0
+"""Seconds in which rows that were taken as they were written need not be taken again."""
 LONGEST_RUN = 3600.0
 """Seconds for which a row is held while the process that dispatched its job runs it."""
 MOST_LOGGED = 10_000
@@ -130,11 +133,14 @@ def late(own: str) -> bool:
 class Written:
     """The rows that one transaction wrote for a connection, for the dispatcher to move."""
 
-    def __init__(self, alias: str, connection: str) -> None:
+    def __init__(self, alias: str, connection: str, *, at_once: bool = False) -> None:
+        """`at_once`: the transaction is about to commit, and they are taken as they are written."""
         self._alias = alias
         self._connection = connection
         self._by = new_holder()
         self._parked: set[str] = set()
+        self._hold = HOLD if at_once else None
+        self._written_at = 0.0
 
     def write(self, jobs: Sequence[OutgoingJob]) -> None:
         """Write `jobs` in the open transaction. Jobs that the store would park are written parked,
@@ -144,8 +150,10 @@ class Written:
         parked = [job for job in jobs if job.delay > 0 and _is_parked(driver, job)]
         self._parked.update(job.id for job in parked)
         others = [job for job in jobs if job.id not in self._parked]
-        for some, wait in ((parked, True), (others, False)):
-            outbox_rows.write(self._alias, self._connection, self._by, some, parked=wait)
+        self._written_at = time.monotonic()
+        write = partial(outbox_rows.write, self._alias, self._connection, self._by)
+        write(parked, parked=True)
+        write(others, parked=False, hold=self._hold)
 
     def withdraw(self, id: str) -> None:
         """Delete the row of a job."""
@@ -156,7 +164,10 @@ class Written:
         worker has taken them, or they are parked.
         """
         left = [job for job in jobs if job.id not in self._parked]
-        mine = outbox_rows.take(self._alias, self._by, [job.id for job in left])
+        if self._hold is not None and time.monotonic() < self._written_at + FRESH:
+            mine = {job.id for job in left}
+        else:
+            mine = outbox_rows.take(self._alias, self._by, [job.id for job in left])
         taken = [Taken(job, 0) for job in left if job.id in mine]
         moved = move(self._alias, self._by, self._connection, taken, driver) if taken else Pushed()
         others = {job.id for job in jobs} - mine

@@ -47,9 +47,16 @@ class Taken(NamedTuple):
 
 
 def write(
-    alias: str, connection: str, by: str, jobs: Sequence[OutgoingJob], *, parked: bool
+    alias: str,
+    connection: str,
+    by: str,
+    jobs: Sequence[OutgoingJob],
+    *,
+    parked: bool,
+    hold: float | None = None,
 ) -> None:
-    """Write rows for `jobs` in the open transaction, held by `by`.
+    """Write rows for `jobs` in the open transaction, which are `by`'s, and which it takes at once
+    where it wants to `hold` them for some seconds.
 
     `parked` jobs are due after their delay. The others are due at the earliest after `GRACE`: if
     `by` lives, it has pushed them by then.
@@ -57,7 +64,7 @@ def write(
     rows = []
     for job in jobs:
         waits = job if parked else job._replace(delay=max(job.delay, GRACE))
-        rows.append(OutboxRow(connection, waits, parked, taken_by=by))
+        rows.append(OutboxRow(connection, waits, parked, taken_by=by, hold=hold))
     if rows:
         parking.insert(alias, rows)
 
@@ -106,8 +113,10 @@ def _hold(alias: str, rows: QuerySet[Outbox], by: str) -> int:
 
 def gone(alias: str, by: str, ids: Iterable[str]) -> None:
     """Delete rows that `by` holds, as their jobs are in the store."""
+    from djqueue.drivers.database.outbox import delete_held
+
     for some in slices(ids, AT_ONCE):
-        holding.delete(table(alias).filter(uuid__in=some), by)
+        delete_held(alias, by, some)
 
 
 def give_up(alias: str, by: str, ids: Iterable[str]) -> set[str]:

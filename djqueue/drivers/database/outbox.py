@@ -1,5 +1,5 @@
-"""Rows of the outbox, as they are written: by hand, since the ORM would take longer over them than
-the database.
+"""Rows of the outbox, as they are written and deleted: by hand, since the ORM would take longer
+over them than the database.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connections, transaction
 
+from djqueue.databases.sql import marks, run, uuid_encoder
 from djqueue.drivers.database.calls import make_dialect
 from djqueue.drivers.database.vendors.dialect import LONGEST_DELAY, chunks
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from djqueue.drivers.database.vendors.dialect import Dialect
     from djqueue.drivers.types import OutboxRow
 
-__all__ = ["write"]
+__all__ = ["delete_held", "write"]
 
 COLUMNS = (
     "uuid, connection, queue, name, payload, priority, message_group, deduplication_id, push_id,"
     " batch_id, parked, reservation, taken_by, chain, position, delay, debounced, broken, due_at,"
-    " created_at"
+    " taken_until, created_at"
 )
 KEPT = "ON CONFLICT (uuid, push_id, parked, reservation) DO NOTHING"
 KEPT_BY_MYSQL = "ON DUPLICATE KEY UPDATE uuid = uuid"
@@ -48,13 +49,13 @@ def write(alias: str, rows: Sequence[OutboxRow]) -> None:
 
 
 def _insert(dialect: Dialect, count: int) -> str:
-    row = f"({'%s, ' * 18}{dialect.later}, {dialect.now})"
+    row = f"({'%s, ' * 18}{dialect.later}, {dialect.later}, {dialect.now})"
     kept = KEPT_BY_MYSQL if dialect.connection.vendor == "mysql" else KEPT
     return f"INSERT INTO djqueue_outbox ({COLUMNS}) VALUES {', '.join([row] * count)} {kept}"
 
 
 def _values(dialect: Dialect, row: OutboxRow) -> tuple[Any, ...]:
-    connection, job, parked, reservation, taken_by, chain, position, delay, debounced = row
+    connection, job, parked, reservation, taken_by, hold, chain, position, delay, debounced = row
     id, queue, name, payload, due_in, priority, group, deduplication_id, push_id, _, batch = job
     return (
         dialect.encode_uuid(str(UUID(id))),
@@ -76,4 +77,13 @@ def _values(dialect: Dialect, row: OutboxRow) -> tuple[Any, ...]:
         debounced,
         False,  # broken
         None if chain is not None else min(due_in, LONGEST_DELAY),
+        hold,
     )
+
+
+def delete_held(alias: str, by: str, ids: Sequence[str]) -> None:
+    """Delete the rows of those jobs that `by` holds."""
+    connection = connections[alias]
+    stored = list(map(uuid_encoder(connection), ids))
+    sql = f"DELETE FROM djqueue_outbox WHERE uuid IN ({marks(stored)}) AND taken_by = %s"
+    run(connection, sql, [*stored, by])
