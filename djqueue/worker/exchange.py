@@ -50,7 +50,7 @@ class Stored(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """What follows from ends was stored; some of it may wait in the outbox."""
+    """What follows from ends was stored, and pushed where it is for the worker's own store."""
 
 
 class CameBack(NamedTuple):
@@ -152,6 +152,7 @@ class Exchanger:
         except STORE_ERRORS as error:
             self._store.failed(error)
             return False
+        self._store.push_followed()
         self._facts.append(Followed())
         self._answered()
         return True

@@ -219,7 +219,6 @@ class Worker:
                     self.report.jobs_ended(ends)
                     self.buffer.notices.extend(notices_of(ends))
                 case exchange.Followed():
-                    self.schedule.set_at_most(Timer.REPLAY_OUTBOX, now)
                     self.exchanger.look_now()
                 case exchange.CameBack():
                     self.report.event("info", "The store answers again.")

@@ -17,6 +17,7 @@ from djqueue.runner.outcome import End, Outcome
 from djqueue.testing import work
 from tests.app import chained
 from tests.composition import jobs
+from tests.support import start_worker
 from tests.torture import batches, chains
 from tests.torture.sizes import BATCHES, CHAINS, KILLS, SEED, size
 
@@ -64,6 +65,15 @@ def test_a_member_that_failed_runs_again_at_once(store):
     row.refresh_from_db()
     assert (row.pending_jobs, row.failed_jobs) == (0, 0)
     assert sorted(map(str, jobs.ran)) == ["(2, None)", "broken", "mended"]
+
+
+def test_a_worker_that_stops_when_nothing_waits_runs_a_chain_to_its_end(store, ledger):
+    if store != "redis":
+        pytest.skip("once is enough")
+    chain([chained.step.bind(1, number) for number in range(5)]).dispatch()
+    with start_worker("store", "--stop-when-empty") as worker:
+        assert worker.wait(60) == 0
+    assert len(ledger.details("end")) == 5
 
 
 @pytest.mark.parametrize("member", [jobs.number, jobs.atomic], ids=["plain", "atomic"])

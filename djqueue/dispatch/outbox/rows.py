@@ -87,12 +87,14 @@ def take(alias: str, by: str, ids: Sequence[str], hold: float = HOLD) -> set[str
 
 
 def take_due(alias: str, by: str, connection: str, limit: int) -> list[Taken]:
-    """Take up to `limit` due rows of a connection for `by`, and return them."""
-    ready = due(alias, connection).order_by("due_at", "id")
-    keys = list(ready.values_list("pk", flat=True)[:limit])
-    if not keys or not _hold(alias, _due(alias, connection).filter(pk__in=keys), by):
-        return []
-    held = list(holding.held(table(alias).filter(pk__in=keys), by).order_by("due_at", "id"))
+    """Take up to `limit` due rows of a connection for `by`, and return them. Rows that are locked
+    are left alone: a debounced job, by the transaction of a dispatch that replaces it.
+    """
+    from djqueue.drivers.database import outbox
+
+    held = outbox.take_due(alias, by, connection, limit, HOLD)
+    if held is None:
+        held = _take_due(alias, by, connection, limit)
     mine = {row.uuid: row for row in reversed(held)}
     if len(mine) < len(held):  # two pushes of one job: the second one has to wait
         twice = [row.pk for row in held if mine[row.uuid] is not row]
@@ -100,10 +102,17 @@ def take_due(alias: str, by: str, connection: str, limit: int) -> list[Taken]:
     return [_taken(row) for row in reversed(mine.values())]
 
 
+def _take_due(alias: str, by: str, connection: str, limit: int) -> list[Outbox]:
+    """Do so on MySQL and MariaDB."""
+    ready = due(alias, connection).order_by("due_at", "id")
+    keys = list(ready.values_list("pk", flat=True)[:limit])
+    if not keys or not _hold(alias, _due(alias, connection).filter(pk__in=keys), by):
+        return []
+    return list(holding.held(table(alias).filter(pk__in=keys), by).order_by("due_at", "id"))
+
+
 def _hold(alias: str, rows: QuerySet[Outbox], by: str) -> int:
-    """Hold those of `rows` that are free for `by`. Return their number. Rows that are locked are
-    left alone: a debounced job, by the transaction of a dispatch that replaces it.
-    """
+    """Hold those of `rows` that are free for `by`. Return their number."""
     if not locking.passes_over(alias):
         return holding.take(rows, by, HOLD, debounced=False)
     with transaction.atomic(using=alias):

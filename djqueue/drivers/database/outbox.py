@@ -1,10 +1,11 @@
-"""Rows of the outbox, as they are written and deleted: by hand, since the ORM would take longer
-over them than the database.
+"""Rows of the outbox, as they are written, taken and deleted: by hand, since the ORM would take
+longer over them than the database.
 """
 
 from __future__ import annotations
 
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.database.vendors.dialect import Dialect
     from djqueue.drivers.types import OutboxRow
+    from djqueue.models import Outbox
 
-__all__ = ["delete_held", "write"]
+__all__ = ["delete_held", "take_due", "write"]
 
 COLUMNS = (
     "uuid, connection, queue, name, payload, priority, message_group, deduplication_id, push_id,"
@@ -79,6 +81,31 @@ def _values(dialect: Dialect, row: OutboxRow) -> tuple[Any, ...]:
         None if chain is not None else min(due_in, LONGEST_DELAY),
         hold,
     )
+
+
+def take_due(alias: str, by: str, connection: str, limit: int, hold: float) -> list[Outbox] | None:
+    """Hold up to `limit` free and due rows of a connection for `by`, and return them in the order
+    in which they are due. None: the database returns nothing of rows that it updates.
+    """
+    from djqueue.models import Outbox
+
+    dialect = make_dialect(alias)
+    vendor, now = dialect.connection.vendor, dialect.now
+    if vendor == "mysql":
+        return None
+    ready = (
+        f"SELECT id FROM djqueue_outbox WHERE connection = %s AND due_at <= {now}"
+        f" AND (taken_until IS NULL OR taken_until <= {now}) ORDER BY due_at, id LIMIT %s"
+    )
+    among = f"IN ({ready})"
+    if vendor == "postgresql":  # as an array it is read once
+        among = f"= ANY (ARRAY({ready} FOR UPDATE SKIP LOCKED))"
+    sql = (
+        f"UPDATE djqueue_outbox SET taken_until = {dialect.later}, taken_by = %s, debounced = %s"
+        f" WHERE id {among} RETURNING *"
+    )
+    taken = Outbox.objects.using(alias).raw(sql, [hold, by, False, connection, limit])
+    return sorted(taken, key=attrgetter("due_at", "pk"))
 
 
 def delete_held(alias: str, by: str, ids: Sequence[str]) -> None:

@@ -233,6 +233,13 @@ class StoreAccess:
             return self.may_ask()
         return self.now() >= self.sql.open_at
 
+    def push_followed(self) -> None:
+        """Push what has just been written into the outbox for this store because jobs have ended:
+        children wait for it.
+        """
+        if not self.driver.shares_transaction_with(settings().shared_database) and outbox.in_use():
+            self.replay_outbox()
+
     def replay_outbox(self) -> bool:
         """Push the jobs that are due in the outbox. Return whether there was one."""
         try:
