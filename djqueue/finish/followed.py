@@ -137,8 +137,10 @@ class FollowedEnds:
         if self._session.joins(alias):
             lost = self._store_together(alias, ends)
         else:
-            bound = [end for end in ends if self._is_bound(end)]
-            others = [end for end in ends if end not in bound]
+            bound: list[End] = []
+            others: list[End] = []
+            for end in ends:
+                (bound if self._is_bound(end) else others).append(end)
             lost = self._store_bound(alias, bound) if bound else set()
             if others:
                 lost |= self._store_apart(alias, others)

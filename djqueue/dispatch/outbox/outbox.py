@@ -34,7 +34,7 @@ from djqueue.dispatch.outbox import rows as outbox_rows
 from djqueue.dispatch.outbox.moved import end_earlier_pushes
 from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.dispatch.outbox.rows import AGAIN, GRACE, HOLD, Taken
-from djqueue.drivers import driver_class, unique_keys
+from djqueue.drivers import clock, driver_class, unique_keys
 from djqueue.drivers.base import Reservation, RunHere
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.finish import failed
@@ -150,7 +150,7 @@ class Written:
         parked = [job for job in jobs if job.delay > 0 and _is_parked(driver, job)]
         self._parked.update(job.id for job in parked)
         others = [job for job in jobs if job.id not in self._parked]
-        self._written_at = time.monotonic()
+        self._written_at = clock.now()
         write = partial(outbox_rows.write, self._alias, self._connection, self._by)
         write(parked, parked=True)
         write(others, parked=False, hold=self._hold)
@@ -164,7 +164,7 @@ class Written:
         worker has taken them, or they are parked.
         """
         left = [job for job in jobs if job.id not in self._parked]
-        if self._hold is not None and time.monotonic() < self._written_at + FRESH:
+        if self._hold is not None and clock.now() < self._written_at + FRESH:
             mine = {job.id for job in left}
         else:
             mine = outbox_rows.take(self._alias, self._by, [job.id for job in left])
