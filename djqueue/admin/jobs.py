@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from djqueue.admin.lists.selection import Key
+    from djqueue.admin.verbs.verb import Verb
 
 
 class QueuedJobAdmin(OperatorAdmin):
@@ -139,6 +140,11 @@ class QueuedJobAdmin(OperatorAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows with each job's state, by the database's clock."""
         return with_state(super().get_queryset(request))
+
+    def for_all(self, request: HttpRequest) -> list[Verb]:
+        """Return the usual ones; “Run now” where the list is one of delayed jobs."""
+        delayed = request.GET.get(StateFilter.parameter_name) == State.DELAYED.value
+        return [verb for verb in super().for_all(request) if delayed or verb is not RUN_NOW]
 
     def seen(self, row: Any) -> str:
         """Return the reservation, which changes with each worker that takes the job."""

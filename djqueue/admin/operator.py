@@ -321,6 +321,10 @@ class OperatorAdmin(ReadOnlyAdmin):
         """Return the page of an act on everything that matched; a POST does its next step."""
         return pages.view(self, request, pk)
 
+    def for_all(self, request: HttpRequest) -> list[Verb]:
+        """Return the verbs that the list has buttons for, to be done to everything on it."""
+        return [verb for verb in self.verbs if verb.for_all and verb.allowed(request)]
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -328,8 +332,8 @@ class OperatorAdmin(ReadOnlyAdmin):
         response = super().changelist_view(request, extra_context)
         context = response.context_data if isinstance(response, Page) else None
         if context is not None and "cl" in context:
-            may = [verb for verb in self.verbs if verb.for_all and verb.allowed(request)]
-            context["for_all"] = may if pages.can_act_on_all(context["cl"]) else []
+            can = pages.can_act_on_all(context["cl"])
+            context["for_all"] = self.for_all(request) if can else []
             context["exports"] = self.has_export_permission(request) and context["cl"].result_count
             context["unfinished"] = pages.unfinished(self, request) if self.verbs else []
         return response

@@ -169,7 +169,9 @@ def _last_sign(row: Any, *, full: bool = False) -> SafeString | str:
         lease = queues[row.connection].driver.lease
     except QueueError:  # a connection that the settings do not have any more
         return NOTHING
-    return moment(row.alive_until - timedelta(seconds=lease), row.now, full=full)
+    # By the lease that it has here: a worker of other settings may have a longer one.
+    passed = max(since(row.alive_until, row.now) + lease, 0.0)
+    return moment(row.now - timedelta(seconds=passed), row.now, full=full)
 
 
 def _life(row: Any) -> SafeString:

@@ -300,7 +300,7 @@ def test_a_running_job_is_deleted_after_a_question(operator):
 def test_a_failed_job_is_retried_with_the_keyboard_alone(operator):
     row = failed()
     operator.page.goto(f"{FAILED}{row.pk}/change/")
-    operator.page.get_by_role("button", name="Retry").focus()
+    operator.page.get_by_role("button", name="Retry", exact=True).focus()
     operator.page.keyboard.press("Enter")
     operator.page.wait_for_url(f"**{FAILED}")
     assert operator.messages()[0].startswith("Retried 1 job.")

@@ -18,6 +18,7 @@ from tests.admin.support import (
     FAILED,
     JOBS,
     client,
+    delayed,
     failed,
     logged,
     reserve,
@@ -247,3 +248,14 @@ def test_the_pages_ask_few_queries(slow):
         ours = [each["sql"] for each in queries if '"auth_' not in each["sql"]]
         ours = [sql for sql in ours if "django_session" not in sql and "`auth_" not in sql]
         assert len(ours) <= 8, "\n".join(ours)
+
+
+def test_run_now_of_all_is_offered_where_all_are_delayed():
+    row = delayed()
+    browser = client(*ALL)
+    assert "all/run_now/" not in browser.get(JOBS).content.decode()
+    assert "all/run_now/" in browser.get(JOBS, {"state": "delayed"}).content.decode()
+    question = ask(browser, JOBS, "run_now", "?state=delayed")
+    assert said(answer(browser, question)) == ["1 delayed job may run now."]
+    row.refresh_from_db()
+    assert row.line == 0
