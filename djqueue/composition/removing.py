@@ -23,7 +23,7 @@ from djqueue.composition.pushing import push
 from djqueue.conf import settings
 from djqueue.drivers import make_driver, parking, unique_keys
 from djqueue.drivers.base import Change, State
-from djqueue.drivers.guard.ends import write_ends
+from djqueue.drivers.guard.ends import note_removals, write_ends
 from djqueue.drivers.waiting import WithParked
 from djqueue.errors import Unsupported
 from djqueue.jobs import registry
@@ -162,11 +162,14 @@ def _remove(
         return set(remove())
     alias = steps.store()
     together = driver.shares_transaction_with(alias)
+    notes_ends = not together and not driver.session().guards(alias)
+    if notes_ends:
+        note_removals(alias, {id_in(text): text for text in linked.values() if needs_guard(text)})
     with transaction.atomic(using=alias) if together else nullcontext():
         removed = set(remove())
         with transaction.atomic(using=alias):
             gone = [text for id, text in linked.items() if id in removed]
-            if gone and not together and not driver.session().guards(alias):
+            if gone and notes_ends:
                 gone = _not_ended(alias, {id_in(text): text for text in gone})
             write_removal(alias, gone, partial(_driver, driver))
     return removed

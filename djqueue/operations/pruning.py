@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import timedelta
 from itertools import groupby
@@ -11,11 +12,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from djqueue.compat import delete_rows
+from djqueue.composition.batches import elsewhere
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import debounced, unique_keys
-from djqueue.errors import QueueUnavailable
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.operations import batches, failed_jobs
 from djqueue.operations.payload_pruning import still_needed
 from djqueue.operations.reports import finished
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from djqueue.models import Control, JobResult, Key, Minute, Run, Slot
 
 __all__ = ["prune"]
+
+logger = logging.getLogger("djqueue.worker")
 
 GUARD_DAYS = 15
 """Days that a guard row is kept: longer than any store may hand the same job out again."""
@@ -47,7 +51,8 @@ MINUTES_FOR, HOURS_FOR = 90_000, 31 * 86400
 def prune(budget: float = BUDGET) -> bool:
     """Remove failed jobs and batches above the ages in the settings, old guard rows, ended pauses,
     free slots of limits, keys that no job has, old results, old statistics, finished jobs
-    that are kept no longer, and outbox rows of connections that no longer exist.
+    that are kept no longer, and outbox rows of connections that no longer exist. Finish removals
+    of bound jobs that were interrupted.
     Return False if `budget` ran out before all was removed.
     """
     end = time.monotonic() + budget
@@ -72,6 +77,10 @@ def prune(budget: float = BUDGET) -> bool:
     if not outbox.in_use():
         outbox.replay()  # what follows from a job, written by a worker with other settings
     outbox.give_up_forgotten()
+    try:
+        elsewhere.end_removed()
+    except QueueError as error:
+        logger.info("Jobs whose removal was interrupted are left to the next time: %s", error)
     return time.monotonic() < end
 
 
@@ -141,10 +150,8 @@ def _freed_keys(alias: str) -> QuerySet[Key]:
     """
     own = [each.name for each in settings().connections.values() if each.jobs_in_sql]
     long_ago = UtcNow() - timedelta(days=GUARD_DAYS)
-    elsewhere = unique_keys.ended_elsewhere() | Q(taken_at__lt=long_ago) & unique_keys.silent(
-        long_ago
-    )
-    free = Q(connection__in=own) & unique_keys.without_job() | ~Q(connection__in=own) & elsewhere
+    gone = unique_keys.ended_elsewhere() | Q(taken_at__lt=long_ago) & unique_keys.silent(long_ago)
+    free = Q(connection__in=own) & unique_keys.without_job() | ~Q(connection__in=own) & gone
     rows = unique_keys.table(alias).filter(free)
     return rows.filter(taken_at__lt=UtcNow() - timedelta(seconds=KEY_AGE))
 

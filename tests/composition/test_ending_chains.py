@@ -7,10 +7,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from djqueue import batch, chain, find, queues
-from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob
+from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob, Run
 from djqueue.operations import batches
 from djqueue.operations.changes import delete
 from djqueue.operations.failed_jobs import Selection, forget
+from djqueue.operations.pruning import prune
 from djqueue.operations.results import Target
 from djqueue.operations.retrying import retry
 from djqueue.payload.ids import new_id
@@ -117,6 +118,38 @@ def test_a_chain_that_waits_for_a_commit_is_cancelled(redis_connection):
     assert dispatched.cancel()
     assert queues[redis_connection].size() == 0
     assert is_gone()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_process_that_dies_while_it_removes_bound_jobs_leaves_nothing_behind(
+    redis_connection, monkeypatch, removed
+):
+    numbers(1, 2).using(connection=redis_connection).dispatch()
+    row = batch([jobs.number.bind(3)]).using(connection=redis_connection).dispatch()
+    queue = queues[redis_connection]
+    targets = [Target(redis_connection, "default", each.id) for each in queue.peek()]
+    change = type(queue.inspector).change
+
+    def die(*args):
+        if removed:
+            assert len(change(*args)) == 2
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(type(queue.inspector), "change", die)
+        with pytest.raises(KeyboardInterrupt):
+            delete(targets)
+    prune()
+    assert Outbox.objects.exists(), "it may be at it still"
+    Run.objects.update(updated_at=timezone.now() - timedelta(minutes=2))
+    prune()
+    row.refresh_from_db()
+    assert (is_gone(), row.finished, row.pending_jobs) == (removed, removed, 1 - removed)
+    work(redis_connection)
+    row.refresh_from_db()
+    assert (is_gone(), row.finished, row.pending_jobs) == (True, True, 0)
+    assert sorted(value for value, _ in jobs.ran) == ([] if removed else [1, 2, 3])
 
 
 def broken_at_a_batch(member):

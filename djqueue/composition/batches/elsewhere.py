@@ -1,6 +1,8 @@
-"""Delayed members of batches in stores that are not the database of the batches. Guard rows name
-them, so that they can be removed there when their batch is cancelled. Other members need none: they
-end without being run when their turn comes.
+"""Jobs in stores that are not the database of what they are bound to.
+
+Guard rows name delayed members of batches, so that they can be removed there when their batch is
+cancelled. Other members need none: they end without being run when their turn comes. Guard rows
+also name the bound jobs that a process is about to remove.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from django.db import transaction
 
 from djqueue.composition import removing
 from djqueue.composition.batches import counting
+from djqueue.composition.chains import steps
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.connections import driver_of, queues
 from djqueue.drivers.base import Change, State
+from djqueue.drivers.guard.ends import REMOVING
 from djqueue.payload.links import Links, links_of, read_links, stored_links
 
 if TYPE_CHECKING:
@@ -28,9 +32,11 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import Driver, OutgoingJob, StoredJob
     from djqueue.models import Run
 
-__all__ = ["note", "remove"]
+__all__ = ["end_removed", "note", "remove"]
 
 PAGE = 500
+UNFINISHED = timedelta(minutes=1)
+"""A removal that began so long ago, and has not ended, was interrupted."""
 
 
 def note(alias: str, driver: Driver, jobs: Sequence[OutgoingJob]) -> None:
@@ -82,7 +88,22 @@ def _remove(alias: str, batch: str, ids: Sequence[str]) -> int:
         found = connection.inspector.find(ids)
         lost -= {job.id for job in found}
         removed += _remove_waiting(connection, found)
-    return removed + _end_lost(alias, batch, lost)
+    return removed + _end_lost(alias, lost)
+
+
+def end_removed() -> None:
+    """End the jobs that processes have removed from other stores before they died, and forget that
+    they meant to where they had not.
+    """
+    alias = steps.store()
+    begun = _on_record(alias).filter(held_as=REMOVING, batch_id__isnull=False)
+    begun = begun.filter(updated_at__lt=UtcNow() - UNFINISHED)
+    while page := [str(id) for id in begun.values_list("uuid", flat=True)[:PAGE]]:
+        lost = set(page) - _in_outbox(page)
+        for connection in _stores(alias):
+            lost -= {job.id for job in connection.inspector.find(page)}
+        _end_lost(alias, lost)
+        begun.filter(pk__in=page).update(held_as="")
 
 
 def _remove_waiting(connection: QueueConnection, found: Sequence[StoredJob]) -> int:
@@ -105,15 +126,16 @@ def _in_outbox(ids: Sequence[str]) -> set[str]:
     return {str(id) for each in rows for id in each.values_list("uuid", flat=True)}
 
 
-def _end_lost(alias: str, batch: str, ids: Collection[str]) -> int:
-    """End the members with these ids, unless that is noted by now. Return their number."""
+def _end_lost(alias: str, ids: Collection[str]) -> int:
+    """End the jobs with these ids, unless that is noted by now. Return their number."""
     if not ids:
         return 0
     with transaction.atomic(using=alias):
-        counting.lock_all(alias, batch)
+        counting.lock_all(alias, "")
         rows = _on_record(alias).filter(pk__in=ids)
-        locked = rows.order_by("uuid").select_for_update().values_list("uuid", "history")
-        lost = {str(id): _links(text, batch) for id, text in locked}
+        locked = rows.order_by("uuid").select_for_update()
+        found = locked.values_list("uuid", "history", "batch_id")
+        lost = {str(id): _links(text, batch or "") for id, text, batch in found}
         rows.filter(pk__in=list(lost)).update(ended=True, updated_at=UtcNow())
         removing.write_lost(alias, lost, driver_of)
     return len(lost)

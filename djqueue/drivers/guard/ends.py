@@ -5,6 +5,7 @@ Each belongs to one push of its job: a retry takes it over.
 
 from __future__ import annotations
 
+import json
 import uuid as uuids
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from django.db import IntegrityError, transaction
 from djqueue.databases.now import UtcNow
 from djqueue.drivers.guard.table import AT_ONCE, Table
 from djqueue.drivers.slices import slices
-from djqueue.payload.links import links_of, may_be_linked
+from djqueue.payload.links import links_of, may_be_linked, stored_links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +83,39 @@ def write_ends(alias: str, payloads: Mapping[str, str]) -> set[str]:
     for some in slices(rows.values(), AT_ONCE):
         new |= table.insert_ended({each.id: each.push for each in some})
     return {id for id, row in rows.items() if row.id in new or row.write()}
+
+
+REMOVING = "removing"
+"""What holds the row of a job that is about to be removed from its store."""
+
+
+def note_removals(alias: str, payloads: Mapping[str, str]) -> None:
+    """Note, before a store is asked to remove jobs, what they are bound to. If this process dies
+    before it has written that they have ended, a worker does. Payloads are given by ids.
+    """
+    from djqueue.models import Run
+
+    rows = Run.objects.using(alias)
+    known = set(
+        map(str, rows.filter(pk__in=list(filter(None, payloads))).values_list("pk", flat=True))
+    )
+    # A row of a retried job is about its last failure, and stays.
+    rows.filter(pk__in=known, ended=False).update(held_as=REMOVING, updated_at=UtcNow())
+    bound = {id: links_of(text) for id, text in payloads.items() if id and id not in known}
+    rows.bulk_create(
+        [
+            Run(
+                uuid=id,
+                held_as=REMOVING,
+                push_id=links.push,
+                batch_id=links.batch,
+                history=json.dumps(stored_links(links._replace(previous=None))),
+                updated_at=UtcNow(),
+            )
+            for id, links in bound.items()
+        ],
+        ignore_conflicts=True,  # another process removes one of them
+    )
 
 
 class CommittedRow(EndRow):
