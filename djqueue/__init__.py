@@ -12,6 +12,7 @@
 Everything here can be imported before the app registry is ready.
 """
 
+from djqueue.commands import queue_command
 from djqueue.composition.batches.batch import batch
 from djqueue.composition.chains.chain import chain
 from djqueue.dispatch.connections import queues
@@ -46,6 +47,7 @@ __all__ = [
     "field",
     "find",
     "job",
+    "queue_command",
     "queued_receiver",
     "queues",
 ]

@@ -22,6 +22,8 @@
     ├── ResultNotStored             no result is kept for this job
     ├── ResultTimeout               a result was not there in time (also TimeoutError)
     ├── JobFailed                   the job whose result was asked for has failed
+    ├── InvalidCommand              a command that cannot be queued like this (also ValueError)
+    ├── CommandFailed               a queued command ended with another exit code than 0
     ├── MailRefused                 the mail server refuses a queued mail for good
     └── AttemptError                why an attempt ended without returning or raising
         ├── TimeoutExceeded         it ran longer than its timeout
@@ -166,6 +168,14 @@ class ResultTimeout(QueueError, TimeoutError):
 
 class JobFailed(QueueError):
     """The job whose result was asked for has failed, or was cancelled."""
+
+
+class InvalidCommand(QueueError, ValueError):
+    """There is no such management command, it takes other arguments, or it may not be queued."""
+
+
+class CommandFailed(QueueError):
+    """A queued command ended with another exit code than 0. The message ends with its output."""
 
 
 class MailRefused(QueueError):

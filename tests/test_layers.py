@@ -50,7 +50,7 @@ LAYERS: dict[str, list[str]] = {
     "jobs": ["jobs"],
     "composition": ["composition"],
     "events": ["events", "receivers"],
-    "mail": ["mail"],
+    "mail": ["mail", "commands"],
     "operations": ["operations", "statistics", "notify", "metrics"],
     "worker": ["worker"],
     "edges": [

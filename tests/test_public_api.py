@@ -25,6 +25,7 @@ NAMES = [
     "field",
     "find",
     "job",
+    "queue_command",
     "queued_receiver",
     "queues",
 ]

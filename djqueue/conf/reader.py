@@ -112,6 +112,7 @@ SETTINGS: Mapping[str, Any] = {
         "FAILURES": Option(NotifySettings.failures, whole(1, of="jobs")),
         "PAUSE": Option(NotifySettings.pause, DURATION),
     },
+    "COMMANDS": Option(None, or_none(TEXTS)),
     "MAIL": {
         "BACKEND": Option(MailSettings.backend, TEXT),
         "CONNECTION": Option(None, or_none(TEXT)),
@@ -175,10 +176,7 @@ class Section:
 NOT_HERE: Mapping[str, str] = {
     "GUARD": "Remove it: guard rows are always kept. Without them a job may run twice at once, and "
     "its attempts are not counted.",
-    **dict.fromkeys(
-        ("CLOSURE_KEYS", "COMMANDS"),
-        "Remove it: this version of djqueue does not use it, so it has no effect.",
-    ),
+    "CLOSURE_KEYS": "Remove it: this version of djqueue does not use it, so it has no effect.",
 }
 """Keys of other versions, and why they are not known."""
 
@@ -214,6 +212,7 @@ def read(raw: Any) -> Settings:
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS")),
         notify=_notify(top),
         mail=_mail(top),
+        commands=_commands(top),
         statistics=top.take("STATISTICS"),
         keep_done=float(top.take("KEEP_DONE")),
         metrics_token=top.take("METRICS_TOKEN"),
@@ -304,6 +303,11 @@ def _notify(top: Section) -> NotifySettings:
     section.refuse_others()
     wait, failures, pause = map(section.take, section.options)
     return NotifySettings(tuple(top.take("NOTIFY")), float(wait), failures, float(pause))
+
+
+def _commands(top: Section) -> tuple[str, ...] | None:
+    names = top.take("COMMANDS")
+    return None if names is None else tuple(names)
 
 
 def _mail(top: Section) -> MailSettings:

@@ -183,6 +183,8 @@ class Settings:
     """Seconds for which large arguments are kept where their job cannot be looked up."""
     notify: NotifySettings = NotifySettings()
     mail: MailSettings = MailSettings()
+    commands: tuple[str, ...] | None = None
+    """Names of the management commands that may be queued; None: all but those never queued."""
     statistics: bool = True
     """Whether workers count the ends of jobs, and how long these took."""
     keep_done: float = 0.0

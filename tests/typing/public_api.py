@@ -30,6 +30,7 @@ from djqueue import (
     field,
     find,
     job,
+    queue_command,
     queued_receiver,
     queues,
 )
@@ -156,6 +157,7 @@ assert_type(mail.using(delay=60).dispatch_sync("ann"), bool)
 assert_type(fetch.dispatch(1), DispatchedJob[float])
 assert_type(fetch.dispatch_sync(1), float)
 assert_type(dispatch(mail.bind("ann")), DispatchedJob[Any])
+assert_type(queue_command("check", "shop", deploy=True).dispatch(), DispatchedJob[dict[str, Any]])
 plain.dispatch()
 
 mail.dispatch(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
