@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FailedExceptionFilter", "FailedGroupFilter", "FailedJobFilter"]
 
+NEWEST = 2_000
+"""Failed jobs that are counted: few enough for each look at the list."""
 MOST_GROUPS = 12
 MOST_NAMES = 50
 
@@ -31,7 +33,7 @@ def _groups(request: HttpRequest, model_admin: Any) -> list[failures.Group]:
     """Return the groups of the newest failed jobs. They are counted once a request."""
     found: list[failures.Group] | None = getattr(request, "djqueue_groups", None)
     if found is None:
-        found = failures.counted(model_admin.get_queryset(request))
+        found = failures.counted(model_admin.get_queryset(request), NEWEST)
         request.djqueue_groups = found  # type: ignore[attr-defined]
     return found
 

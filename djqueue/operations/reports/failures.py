@@ -52,7 +52,7 @@ class Groups(NamedTuple):
 
 def groups(rows: QuerySet[FailedJob], at_most: int = 10) -> Groups:
     """Group failed jobs, at most the newest `AT_MOST` of `rows`."""
-    rows, capped = _newest(rows)
+    rows, capped = _newest(rows, AT_MOST)
     found = _counted(rows)
     shown = found[:at_most]
     places = _places(rows, [group.newest for group in shown])
@@ -60,15 +60,15 @@ def groups(rows: QuerySet[FailedJob], at_most: int = 10) -> Groups:
     return Groups(placed, len(found) - len(shown), capped)
 
 
-def counted(rows: QuerySet[FailedJob]) -> list[Group]:
-    """Return all groups of the newest `AT_MOST` of `rows`, the largest first, without places."""
-    return _counted(_newest(rows)[0])
+def counted(rows: QuerySet[FailedJob], newest: int) -> list[Group]:
+    """Return all groups of the `newest` of `rows`, the largest first, without places."""
+    return _counted(_newest(rows, newest)[0])
 
 
-def _newest(rows: QuerySet[FailedJob]) -> tuple[QuerySet[FailedJob], bool]:
-    """Return at most the newest `AT_MOST` of `rows`, and whether there are others."""
+def _newest(rows: QuerySet[FailedJob], most: int) -> tuple[QuerySet[FailedJob], bool]:
+    """Return at most the newest `most` of `rows`, and whether there are others."""
     oldest = rows.order_by("-failed_at").values_list("failed_at", flat=True)
-    bound = oldest[AT_MOST : AT_MOST + 1].first()
+    bound = oldest[most : most + 1].first()
     return (rows if bound is None else rows.filter(failed_at__gt=bound)), bound is not None
 
 
