@@ -92,6 +92,10 @@ class ModelMissing(PayloadError):
     """A model instance in the job's arguments no longer exists."""
 
 
+class ClosureRefused(PayloadError):
+    """A closure was not signed by a key of this project, or by another version of Python."""
+
+
 class Undecryptable(PayloadError):
     """None of the keys decrypts a part of the payload."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
@@ -10,7 +11,7 @@ from django.db import connections
 
 from djqueue.conf import NO_ROUTE, Settings, did_you_mean, settings
 from djqueue.errors import MissingPackage, QueueError
-from djqueue.jobs import registry
+from djqueue.jobs import closures, registry
 from djqueue.payload.keyring import keyring
 from djqueue.payload.queue_names import check_queue_name
 
@@ -28,6 +29,7 @@ def check_setting(**_: Any) -> list[checks.CheckMessage]:
     found += _aliases(ours)
     found += _payloads(ours)
     found += _encryption(ours)
+    found += _closures(ours)
     found += _routes(ours)
     return found
 
@@ -108,6 +110,22 @@ def _encryption(ours: Settings) -> Iterator[checks.CheckMessage]:
             'DJQUEUE["ENCRYPTION_KEYS"] has keys, and the package cryptography is not installed.',
             hint=str(error),
             id="djqueue.E006",
+        )
+
+
+def _closures(ours: Settings) -> Iterator[checks.CheckMessage]:
+    if ours.closure_keys and find_spec("cloudpickle") is None:
+        yield checks.Error(
+            'DJQUEUE["CLOSURE_KEYS"] has keys, and the package cloudpickle is not installed.',
+            hint=closures.MISSING,
+            id="djqueue.E006",
+        )
+    if django_settings.SECRET_KEY in ours.closure_keys:
+        yield checks.Error(
+            'DJQUEUE["CLOSURE_KEYS"] has the SECRET_KEY, which more people and programs '
+            "know: each of them could run any code in workers.",
+            hint="Make a key for this purpose alone, with secrets.token_urlsafe(32).",
+            id="djqueue.E040",
         )
 
 

@@ -78,6 +78,16 @@ TOKEN = Kind(
     secret=True,
 )
 
+SIGNING_KEYS = Kind(
+    "a list of texts of 32 characters or more",
+    lambda keys: (
+        isinstance(keys, (list, tuple))
+        and all(isinstance(key, str) and len(key) >= 32 for key in keys)
+    ),
+    remedy="Make one with secrets.token_urlsafe(32)",
+    secret=True,
+)
+
 SETTINGS: Mapping[str, Any] = {
     "DEFAULT": Option("database", TEXT),
     "CONNECTIONS": Option(DEFAULT_CONNECTIONS, DICT),
@@ -86,6 +96,7 @@ SETTINGS: Mapping[str, Any] = {
     "BATCHES": {"DATABASE": Option(None, ALIAS)},
     "RESULTS": {"DATABASE": Option(None, ALIAS), "KEEP_FOR": Option(86400, SECONDS)},
     "ENCRYPTION_KEYS": Option((), KEYS),
+    "CLOSURE_KEYS": Option((), SIGNING_KEYS),
     "ROUTES": Option({}, DICT),
     "UNKNOWN_JOB_GRACE": Option(600, SECONDS),
     "PAYLOADS": {
@@ -210,6 +221,7 @@ def read(raw: Any) -> Settings:
         prune_batches=_age(prune, "BATCHES"),
         prune_payloads=_age(prune, "PAYLOADS"),
         encryption_keys=tuple(top.take("ENCRYPTION_KEYS")),
+        closure_keys=tuple(top.take("CLOSURE_KEYS")),
         notify=_notify(top),
         mail=_mail(top),
         commands=_commands(top),

@@ -195,6 +195,8 @@ class Settings:
     """Further names whose values are masked, and names whose values are not."""
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)
     """Fernet keys; where it is empty, they are derived from ``SECRET_KEY`` and its fallbacks."""
+    closure_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Keys that sign closures; empty: there are none."""
     problems: tuple[Problem, ...] = ()
 
     def connection(self, name: str | None = None) -> ConnectionSettings:

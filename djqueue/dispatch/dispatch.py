@@ -7,6 +7,7 @@ It checks and encodes the job (`prepare`), then pushes it at once or after the c
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -40,10 +41,13 @@ if TYPE_CHECKING:
     from djqueue.jobs.definition.options import PerJob
     from djqueue.jobs.definition.spec import Handles, JobInstance
 
-__all__ = ["adispatch", "dispatch", "dispatch_sync", "prepare", "prepare_as", "refuse_event_loop"]
-__all__ += ["text_for_job"]
+__all__ = ["adispatch", "conversions", "dispatch", "dispatch_sync", "prepare", "prepare_as"]
+__all__ += ["refuse_event_loop", "text_for_job"]
 
 R = TypeVar("R")
+
+conversions: list[Callable[[Any], Any]] = []
+"""Make a job of something else; what they cannot convert they return as it is."""
 
 _LONGEST = 128
 """Characters of a message group and of a deduplication id."""
@@ -53,9 +57,18 @@ _LONGEST = 128
 def dispatch(job: Handles[Coroutine[Any, Any, R]]) -> DispatchedJob[R]: ...
 @overload
 def dispatch(job: Handles[R]) -> DispatchedJob[R]: ...
+@overload
+def dispatch(job: Callable[[], Coroutine[Any, Any, R]]) -> DispatchedJob[R]: ...
+@overload
+def dispatch(job: Callable[[], R]) -> DispatchedJob[R]: ...
 def dispatch(job: Any) -> DispatchedJob[Any]:
-    """Queue `job`; the same as ``job.dispatch()``."""
-    spec = spec_of(job)
+    """Queue `job`; the same as ``job.dispatch()``. A lambda or local function is a
+    `closure <djqueue.jobs.closures>`.
+    """
+    try:
+        spec = spec_of(job)
+    except TypeError:
+        job, spec = _converted(job)
     refuse_event_loop("dispatch()", "await adispatch()")
     sendable = prepare(job, spec)
     if sendable.plan.unique:
@@ -87,6 +100,15 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     return dispatched
 
 
+def _converted(job: Any) -> tuple[JobInstance, JobSpec]:
+    """Return what `conversions` make of something that is no job, and its spec. Raises `TypeError`
+    as `spec_of` does if they make nothing of it.
+    """
+    for convert in conversions:
+        job = convert(job)
+    return job, spec_of(job)
+
+
 def _debounced(job: Sendable) -> DispatchedJob[Any]:
     """Let a debounced job wait, or have it recorded."""
     if (recorder := recorders.taking(job.instance)) is not None:
@@ -103,6 +125,10 @@ def _debounced(job: Sendable) -> DispatchedJob[Any]:
 async def adispatch(job: Handles[Coroutine[Any, Any, R]]) -> DispatchedJob[R]: ...
 @overload
 async def adispatch(job: Handles[R]) -> DispatchedJob[R]: ...
+@overload
+async def adispatch(job: Callable[[], Coroutine[Any, Any, R]]) -> DispatchedJob[R]: ...
+@overload
+async def adispatch(job: Callable[[], R]) -> DispatchedJob[R]: ...
 async def adispatch(job: Any) -> DispatchedJob[Any]:
     """`dispatch` for coroutines, on the thread that Django's ORM uses for them."""
     dispatched: DispatchedJob[Any] = await sync_to_async(dispatch)(job)
@@ -113,13 +139,20 @@ async def adispatch(job: Any) -> DispatchedJob[Any]:
 def dispatch_sync(job: Handles[Coroutine[Any, Any, R]]) -> R: ...
 @overload
 def dispatch_sync(job: Handles[R]) -> R: ...
+@overload
+def dispatch_sync(job: Callable[[], Coroutine[Any, Any, R]]) -> R: ...
+@overload
+def dispatch_sync(job: Callable[[], R]) -> R: ...
 def dispatch_sync(job: Any) -> Any:
     """Run `job` in this process and return what ``handle()`` returned.
 
     The job is encoded and loaded as a queued one would be. An error reaches the caller, after
     ``failed()`` was called.
     """
-    spec = spec_of(job)
+    try:
+        spec = spec_of(job)
+    except TypeError:
+        job, spec = _converted(job)
     refuse_event_loop("dispatch_sync()", "await sync_to_async(dispatch_sync)(job)")
     sendable = prepare(job, spec)
     return run_here(sendable.outgoing, sendable.plan.connection)

@@ -131,7 +131,6 @@ def test_a_missing_package_is_told_at_the_dispatch(change):
     [
         (Write, r"Write\(…\).dispatch\(\)"),
         (add, r"add.bind\(…\)"),
-        (lambda: 1, "Decorate it with @job"),
         ("text", "is not a job"),
         (None, "is not a job"),
     ],

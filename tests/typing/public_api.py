@@ -112,7 +112,7 @@ Invoice(1).number = "x"  # type: ignore[assignment]  # pyright: ignore[reportAtt
 Invoice(1).using(queue=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Invoice(1).using(atomic=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Invoice(1).delay()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-dispatch(Invoice)  # type: ignore[call-overload]
+dispatch(Invoice)  # type: ignore[arg-type]
 
 
 class WrongValue(Job, tries="3"):  # type: ignore[arg-type]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]

@@ -26,6 +26,7 @@ from djqueue.dispatch.dispatch import prepare_as
 from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.drivers.slices import slices
+from djqueue.jobs.closures import as_job
 from djqueue.jobs.definition.spec import JobInstance, spec_to_bind
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import Links, with_step
@@ -118,8 +119,9 @@ class Members:
         if isinstance(member, Chain):
             links = Links(batch=self._batch)
             return member.below(self._using).encoded(links, self._depth + 1)
-        spec = spec_to_bind(member)
-        job = with_options(member, self._using)
+        own: JobInstance = as_job(member)
+        spec = spec_to_bind(own)
+        job = with_options(own, self._using)
         sendable = prepare_as(job, spec, moment, id, self._carried, self._batch)
         if not sendable.plan.keeps_result:
             return sendable

@@ -18,6 +18,7 @@ from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.recording import recorders
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import InvalidJob
+from djqueue.jobs.closures import as_job
 from djqueue.jobs.definition.options import checked_overrides
 from djqueue.jobs.definition.spec import spec_of, spec_to_bind
 from djqueue.payload.ids import Moment
@@ -40,7 +41,7 @@ class Chain:
     """Jobs in order. `dispatch` queues the first; each other one when the one before it is done."""
 
     def __init__(self, jobs: Iterable[JobInstance | Stageable]) -> None:
-        self._steps: tuple[JobInstance | Stageable, ...] = tuple(jobs)
+        self._steps: tuple[JobInstance | Stageable, ...] = tuple(map(as_job, jobs))
         self._alert: JobInstance | None = None
         self._using: Mapping[str, Any] = MappingProxyType({})
         for job in self._steps:
@@ -49,9 +50,9 @@ class Chain:
 
     def on_failure(self, job: JobInstance) -> Self:
         """Return a copy that runs `job` once, at the first failure of a step."""
-        spec_to_bind(job)
         configured = copy.copy(self)
-        configured._alert = job
+        configured._alert = job = as_job(job)
+        spec_to_bind(job)
         return configured
 
     def using(self, **overrides: Unpack[Overrides]) -> Self:

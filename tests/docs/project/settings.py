@@ -16,3 +16,5 @@ INSTALLED_APPS = [
     "djqueue",
     "tests.docs.project.shop",
 ]
+
+DJQUEUE = {"CLOSURE_KEYS": ["a key for the examples, which has no secrets"]}
