@@ -1,7 +1,10 @@
 """Chains run their steps in order, each once, and stop at a failure."""
 
+from datetime import timedelta
+
 import pytest
 from asgiref.sync import async_to_sync
+from django.utils import timezone
 
 from djqueue import batch, chain
 from djqueue.composition import follower
@@ -46,6 +49,52 @@ def test_a_step_adds_steps(ran):
     chain([jobs.grows.bind(), jobs.number.bind(7)]).dispatch()
     assert work() == 4
     assert ran == ["grows", 4, (5, None), (7, 5), (9, 7)]
+
+
+def test_the_steps_of_a_chain_among_them_come_in_its_place(ran):
+    number = jobs.number
+    inner = chain([number.bind(2), number.using(queue="own").bind(3)]).using(queue="slow", delay=60)
+    chain([number.bind(1), chain([inner]), number.bind(4)]).using(queue="outer").dispatch()
+    waiting = Outbox.objects.order_by("position")
+    assert list(waiting.values_list("queue", flat=True)) == ["slow", "own", "outer"]
+    assert work(max_jobs=1) == 1
+    assert work() == 0  # delayed
+    assert work(delayed=True) == 3
+    assert ran == [(1, None), (2, 1), (3, 2), (4, 3)]
+
+
+def test_the_delay_of_a_step_counts_from_its_turn(ran):
+    later = jobs.alert.using(delay=timedelta(hours=1))
+    broken = jobs.breaks.using(delay=60).bind()
+    chain([jobs.number.bind(1), broken]).on_failure(later.bind("alert")).dispatch()
+    for delay in (60, 3600):
+        assert work() == (1 if delay == 60 else 0)
+        row = QueuedJob.objects.get()
+        assert abs((row.available_at - timezone.now()).total_seconds() - delay) < 30
+        assert work(delayed=True, max_jobs=1) == 1
+    assert ran == [(1, None), "breaks", "alert"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_delay_of_a_step_counts_on_other_stores_too(ran, redis_connection):
+    steps = [jobs.number.bind(1), jobs.number.using(delay=60).bind(2)]
+    chain(steps).using(connection=redis_connection).dispatch()
+    work(redis_connection)
+    row = Outbox.objects.get()
+    assert abs((row.due_at - timezone.now()).total_seconds() - 60) < 30
+    Outbox.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    work(redis_connection)
+    assert ran == [(1, None), (2, 1)]
+
+
+def test_a_chain_among_the_steps_breaks_the_whole(ran):
+    inner = chain([jobs.breaks.bind(), jobs.number.bind(2)])
+    chain([inner, jobs.number.bind(3)]).on_failure(jobs.alert.bind("alert")).dispatch()
+    assert work() == 2
+    assert ran == ["breaks", "alert"]
+    assert Outbox.objects.count() == 2
+    with pytest.raises(InvalidJob, match="on_failure"):
+        chain([inner.on_failure(jobs.alert.bind("inner")), jobs.number.bind(3)])
 
 
 def test_a_retried_step_takes_the_chain_up_again(ran):

@@ -40,8 +40,8 @@ __all__ = ["Chain", "chain", "with_options", "without_delay"]
 class Chain:
     """Jobs in order. `dispatch` queues the first; each other one when the one before it is done."""
 
-    def __init__(self, jobs: Iterable[JobInstance | Stageable]) -> None:
-        self._steps: tuple[JobInstance | Stageable, ...] = tuple(map(as_job, jobs))
+    def __init__(self, jobs: Iterable[JobInstance | Stageable | Chain]) -> None:
+        self._steps: tuple[JobInstance | Stageable, ...] = tuple(_flat(jobs))
         self._alert: JobInstance | None = None
         self._using: Mapping[str, Any] = MappingProxyType({})
         for job in self._steps:
@@ -126,6 +126,26 @@ class Chain:
         return EncodedChain(chain_id, ready, on_failure)
 
 
+def _flat(jobs: Iterable[JobInstance | Stageable | Chain]) -> Iterator[JobInstance | Stageable]:
+    """Return steps, those of a chain among them in its place."""
+    for job in jobs:
+        if not isinstance(job, Chain):
+            yield as_job(job)
+            continue
+        if job._alert is not None:
+            raise InvalidJob(
+                "A chain that is a step of another one has an on_failure() of its own. Let the "
+                "outer chain have it, or make the inner one a batch: batch([chain([…])]). Nothing "
+                "was queued."
+            )
+        for at, step in enumerate(job._steps):
+            using = without_delay(job._using) if at else job._using
+            if isinstance(step, Stageable):
+                yield step.below(using)
+            else:
+                yield with_options(step, using)
+
+
 def _member(step: Step) -> Push:
     """Return a step as `DispatchedChain` knows it; a batch has no connection."""
     if isinstance(step, BatchStep):
@@ -156,8 +176,9 @@ def without_delay(using: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in using.items() if name != "delay"}
 
 
-def chain(jobs: Iterable[JobInstance | Stageable]) -> Chain:
+def chain(jobs: Iterable[JobInstance | Stageable | Chain]) -> Chain:
     """Bind `jobs` into a chain: ``chain([Fetch(url), Parse(), Save()]).dispatch()``. A step may be
-    a batch: the next one begins when the batch has finished, unless it was cancelled.
+    a batch: the next one begins when the batch has finished, unless it was cancelled. The steps of
+    a chain among them come in its place.
     """
     return Chain(jobs)

@@ -65,13 +65,7 @@ def write(alias: str, chain: str, steps: Sequence[Waiting]) -> None:
         return
     results.write_kept(alias, ((connection, job) for connection, job, _ in steps))
     rows = [
-        OutboxRow(
-            connection,
-            job,
-            chain=chain,
-            position=position,
-            delay=job.delay if position == MEMBER else 0.0,
-        )
+        OutboxRow(connection, job, chain=chain, position=position, delay=job.delay)
         for connection, job, position in steps
     ]
     parking.insert(alias, rows)
