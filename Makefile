@@ -1,5 +1,6 @@
 # make test     the whole suite, on SQLite, PostgreSQL and MariaDB
 # make demo     the demonstration project, with a worker, in a browser
+# make demo-admin  the admin of the demonstration after a bad night: jobs in every state
 # make check    lint, types, migrations, layers
 # make bench    throughput and latency
 # make house    sizes of files, functions and rooms, documentation, circles of imports
@@ -23,7 +24,7 @@ SOAK_FAILING ?= 200000
 BIN = $(VENV)/bin
 DJANGO_OPTION = $(if $(DJANGO),--django $(DJANGO))
 
-.PHONY: test demo check lint types mypy pyright migrations layers house bench torture soak services test-venv dev-venv
+.PHONY: test demo demo-admin check lint types mypy pyright migrations layers house bench torture soak services test-venv dev-venv
 .DEFAULT_GOAL := test
 
 test: services test-venv
@@ -32,6 +33,10 @@ test: services test-venv
 demo:
 	@$(PYTHON) .ci/venv.py $(DEMO_VENV) --extras demo $(DJANGO_OPTION)
 	@$(DEMO_VENV)/bin/python manage.py demo $(ARGS)
+
+demo-admin:
+	@$(PYTHON) .ci/venv.py $(DEMO_VENV) --extras demo $(DJANGO_OPTION)
+	@DEMO_FOLDER=$(or $(DEMO_FOLDER),demo_project/var/night) $(DEMO_VENV)/bin/python manage.py demo_admin
 
 check: lint types migrations layers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -115,3 +116,27 @@ def test_its_pages_show_an_import_to_the_user_who_began_it_and_what_was_sent(tmp
     assert "'percent': 100" in output
     assert "<tr><td>Ada</td><td>1</td><td>45.00</td></tr>" in output
     assert output.rstrip().endswith("404")
+
+
+@pytest.mark.scenario
+def test_the_admin_is_filled_with_every_state(tmp_path):
+    environment = {
+        **{key: value for key, value in os.environ.items() if "DJANGO" not in key},
+        "DEMO_FOLDER": str(tmp_path / "night"),
+    }
+
+    def manage(*arguments):
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.check_output(command, cwd=ROOT, env=environment, text=True)
+
+    output = manage("demo_admin")
+    assert "http://127.0.0.1:8000/admin/ (user demo, password demo)" in output
+    assert f"DEMO_FOLDER={tmp_path / 'night'}" in output
+    lines = manage("queue_status", "--json").splitlines()
+    queues = {each["queue"]: each for each in map(json.loads, lines)}
+    assert queues["mail"]["waiting"] == queues["mail"]["delayed"] == 10
+    assert queues["mail"]["paused"]
+    assert queues["reports"]["reserved"] == 1, "its worker was killed"
+    assert len(manage("queue_failed", "--json").splitlines()) == 24
+    batches = manage("queue_batches")
+    assert all(state in batches for state in ("done", "failed", "running", "cancelled"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -89,3 +90,34 @@ class BookParcel(Job):
 
     def failed(self, error: BaseException) -> None:
         Order.objects.filter(pk=self.order.pk).update(status=Order.Status.NEEDS_ATTENTION)
+
+
+@job
+def charge_card(order: Order, card: str) -> None:
+    """Ask a bank that does not answer. `card` is a secret: operators see it masked."""
+    raise ConnectionError("the bank does not answer")
+
+
+@job(queue="reports", timeout=3600, store_result=True)
+def yearly_report(year: int) -> str:
+    """Take long."""
+    for month in range(1, 13):
+        current_job().progress(month, 12, f"{year}-{month:02}")
+        time.sleep(60)
+    return f"{year}.pdf"
+
+
+@job(store_result=True)
+def count_stock(article: str) -> int:
+    current_job().progress(1, 1, article)
+    return len(article)
+
+
+@job(queue="index", unique=True)
+def rebuild_index() -> None:
+    """One at a time."""
+
+
+@job(queue="cache", debounce=3600)
+def warm_cache(page: str) -> None:
+    """The last of several within an hour."""
