@@ -101,7 +101,8 @@ class OperatorAdmin(ReadOnlyAdmin):
         total, by = len(selection.keys), request.user.get_username()
         for at, keys in enumerate(every):
             some = selection._replace(keys=keys, by=by, total=total, before=at * SLICE)
-            part = verb.apply(some) if verb.commits else None
+            alone = verb.commits or selection.connection is not None
+            part = verb.apply(some) if alone else None
             with transaction.atomic(using=audit.log_alias()):
                 part = part or verb.apply(some)
                 lasting = [each for each in part.left if each.reason is verb.lasting]
@@ -308,7 +309,7 @@ class OperatorAdmin(ReadOnlyAdmin):
     @method_decorator(require_POST)
     def all_view(self, request: HttpRequest, verb: str) -> HttpResponse:
         """Handle a button above a list, which is for everything that matches."""
-        found = next((each for each in self.verbs if each.name == verb and each.in_steps), None)
+        found = next((each for each in self.verbs if each.name == verb and each.for_all), None)
         if found is None:
             raise Http404
         if not (self.has_view_permission(request) and found.allowed(request)):

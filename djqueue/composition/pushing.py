@@ -27,4 +27,5 @@ def push(alias: str, jobs: Sequence[Push], driver_of: Callable[[str], Driver]) -
         if driver is not None and driver.shares_transaction_with(alias):
             driver.push(some)
         else:
-            parking.insert(alias, [OutboxRow(connection, job) for job in some])
+            rows = [OutboxRow(connection, job, parked=job.delay > 0) for job in some]
+            parking.insert(alias, rows)

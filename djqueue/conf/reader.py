@@ -187,7 +187,6 @@ class Section:
 NOT_HERE: Mapping[str, str] = {
     "GUARD": "Remove it: guard rows are always kept. Without them a job may run twice at once, and "
     "its attempts are not counted.",
-    "CLOSURE_KEYS": "Remove it: this version of djqueue does not use it, so it has no effect.",
 }
 """Keys of other versions, and why they are not known."""
 

@@ -81,6 +81,7 @@ def test_the_delay_of_a_step_counts_on_other_stores_too(ran, redis_connection):
     chain(steps).using(connection=redis_connection).dispatch()
     work(redis_connection)
     row = Outbox.objects.get()
+    assert row.parked
     assert abs((row.due_at - timezone.now()).total_seconds() - 60) < 30
     Outbox.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     work(redis_connection)

@@ -159,10 +159,10 @@ def test_what_is_no_dict_is_a_problem_and_no_traceback(raw):
         ours.connection()
 
 
-def test_a_key_that_nothing_reads_yet_is_unknown_and_says_why():
-    (problem,) = read({"CLOSURE_KEYS": ["hush"]}).problems
+def test_a_key_that_nothing_reads_any_more_is_unknown_and_says_why():
+    (problem,) = read({"GUARD": ["hush"]}).problems
     assert problem.id == "djqueue.E002"
-    assert "does not use it" in problem.hint
+    assert "guard rows are always kept" in problem.hint
     assert "hush" not in repr(problem)
 
 

@@ -18,7 +18,7 @@ class Kept(Generic[T]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: tuple[object, float, T] | None = None
-        """What the answer depends on, when it was asked for, and the answer."""
+        """What the answer depends on, when it was there, and the answer."""
 
     def get(self, key: object, seconds: float, ask: Callable[[], T]) -> T:
         """Return the answer for `key` if it is no older than `seconds`; else `ask`. Only the answer
@@ -29,5 +29,5 @@ class Kept(Generic[T]):
             if self._last is not None and self._last[0] == key and now - self._last[1] < seconds:
                 return self._last[2]
             answer = ask()
-            self._last = (key, now, answer)
+            self._last = (key, time.monotonic(), answer)
             return answer

@@ -153,6 +153,7 @@ COPY = Verb(
     permissions=("djqueue.add_queuedjob",),
     apply=stored.copy,
     commits=True,
+    once=True,
     wording=Wording(
         plural("Dispatched a copy of %(count)d job", "Dispatched copies of %(count)d jobs"),
         plural("%(count)d job was not copied", "%(count)d jobs were not copied"),

@@ -59,8 +59,10 @@ class Verb:
     """The list has a button that does it to everything that matches."""
     commits: bool = False
     """It commits by itself, since a store is changed in between: a transaction around it would undo
-    what is on record about that.
+    what is on record about that. In another store than a table every verb does.
     """
+    once: bool = False
+    """Done again, it has its effect again: never in steps, of which a crash may repeat one."""
     lasting: Reason | None = None
     """Rows that are left for this reason may still be changed later: they are logged as well."""
 
@@ -72,7 +74,8 @@ class Verb:
     @property
     def in_steps(self) -> bool:
         """Return whether it can be done to any number of rows, step by step."""
-        return self.action is not None and not self.compares and self.lasting is None
+        alone = self.compares or self.once or self.lasting is not None
+        return self.action is not None and not alone
 
     def allowed(self, request: HttpRequest) -> bool:
         """Return whether the user may do it."""

@@ -97,6 +97,11 @@ def take_due(alias: str, by: str, connection: str, limit: int, hold: float) -> l
         f"SELECT id FROM djqueue_outbox WHERE connection = %s AND due_at <= {now}"
         f" AND (taken_until IS NULL OR taken_until <= {now}) ORDER BY due_at, id LIMIT %s"
     )
+    if vendor == "sqlite":  # where an UPDATE of no row waits for the one lock as well
+        with dialect.connection.cursor() as cursor:
+            cursor.execute(ready, [connection, 1])
+            if cursor.fetchone() is None:
+                return []
     among = f"IN ({ready})"
     if vendor == "postgresql":  # as an array it is read once
         among = f"= ANY (ARRAY({ready} FOR UPDATE SKIP LOCKED))"

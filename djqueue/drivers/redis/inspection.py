@@ -139,7 +139,9 @@ class RedisInspector(Inspector):
 
 
 def find(calls: Calls, first: str, ids: Sequence[str]) -> list[StoredJob]:
-    """Return the stored jobs among `ids`: those of the queue `first`, then those of the others."""
+    """Return the stored jobs among `ids`: those of the queue `first`, then those of the others.
+    Raises `QueueUnavailable` if one is not found and a queue, which may have it, did not answer.
+    """
     wanted = [(codec.raw(id), b"") for id in ids]
     found: list[StoredJob] = []
 
@@ -147,7 +149,9 @@ def find(calls: Calls, first: str, ids: Sequence[str]) -> list[StoredJob]:
         found.extend(codec.describe(queue, *rows_of(calls, queue, wanted)))
 
     if ids:
-        calls.each(dict.fromkeys([first, *calls.names.all()]), always(look))
+        silent = calls.each(dict.fromkeys([first, *calls.names.all()]), always(look))
+        if silent is not None and len({job.id for job in found}) < len(set(ids)):
+            raise silent
     return found
 
 

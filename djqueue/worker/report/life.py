@@ -73,5 +73,6 @@ class SignsOfLife:
         try:
             self._file.touch()
         except OSError as error:
-            logger.warning("The heartbeat file could not be touched: %s", error)
-            self._file = None
+            if "heartbeat" not in self._said:
+                logger.warning("The heartbeat file could not be touched: %s", error)
+            self._said.add("heartbeat")

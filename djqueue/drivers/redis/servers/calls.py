@@ -65,10 +65,10 @@ class Calls:
 
     def each(
         self, queues: Iterable[str], action: Callable[[str], bool], *, all_answer: bool = False
-    ) -> None:
+    ) -> QueueUnavailable | None:
         """Call `action` with each queue until it is False. An error is that queue's, or that of its
         node of a cluster: the other queues have their turn first. It is raised if none answers, or
-        if they have to `all_answer`.
+        if they have to `all_answer`; otherwise the first one is returned.
         """
         first: QueueUnavailable | None = None
         has_answered = False
@@ -91,6 +91,7 @@ class Calls:
                 away.add(place)
         if first is not None and (all_answer or not has_answered):
             raise first
+        return first
 
 
 def always(action: Callable[[str], None]) -> Callable[[str], bool]:
