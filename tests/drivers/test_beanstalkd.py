@@ -91,6 +91,7 @@ class OnBeanstalkd(DriverContract):
 
 
 @pytest.mark.database
+@pytest.mark.scenario
 class TestContract(OnBeanstalkd):
     """A driver with guard rows, on each vendor."""
 

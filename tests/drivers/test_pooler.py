@@ -48,6 +48,7 @@ def ledger(through_the_pooler):
         yield ledger
 
 
+@pytest.mark.scenario
 class TestContract(ContractOnTheDatabase):
     def make_driver(self) -> Driver:
         # Polled: each driver would wait a second for the echo.
