@@ -90,14 +90,14 @@ class Server:
 
     def stop(self) -> None:
         """End the server and remove its data; do nothing when it was not started."""
-        self._end(self.end_signal)
+        self._end(self.end_signal, 5.0)  # its data goes with it
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
     def halt(self) -> None:
         """Stop the server in an orderly way and keep its data, for a later `start`."""
-        self._end(self.stop_signal)
+        self._end(self.stop_signal, self.stop_timeout)
 
     def restart(self) -> None:
         """Stop the server in an orderly way and start it again, on the same port and data."""
@@ -261,14 +261,14 @@ class Server:
                 raise ServerFailed(f"{type(self).__name__} {what}:\n{self.log[-4000:]}")
             time.sleep(0.02)
 
-    def _end(self, signum: int) -> None:
+    def _end(self, signum: int, timeout: float) -> None:
         if self._process is None:
             return
         if signum != signal.SIGKILL:
             self.thaw()
             self._process.send_signal(signum)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(self.stop_timeout)
+                self._process.wait(timeout)
         self._kill_all()
         self._forget()
 
