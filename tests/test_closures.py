@@ -1,6 +1,7 @@
 """Closures: signed, refused where anything is wrong, and never read before."""
 
 import base64
+import os
 import pickle
 import random
 import sys
@@ -8,6 +9,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from django.conf import settings as project_settings
 
 from djqueue import batch, chain, dispatch, dispatch_sync
 from djqueue.checks.setting import check_setting
@@ -111,6 +113,27 @@ def test_what_cannot_travel_is_refused():
     note = Note(text="first")
     with pytest.raises(NotSerializable, match="is not saved"):
         dispatch(lambda: note)
+
+
+def test_settings_stay_out_of_the_queue(settings):
+    settings.SECRET_KEY = "very-secret-key"
+    for function in (
+        lambda: hear(project_settings.SECRET_KEY),
+        lambda holder=project_settings._wrapped: hear(holder.SECRET_KEY),
+    ):
+        job = as_job(function)
+        assert b"very-secret-key" not in base64.b64decode(job.code)
+        job.handle()
+    assert heard_by_name() == ["very-secret-key", "very-secret-key"]
+
+
+def test_requests_and_the_environment_are_refused(rf):
+    request = rf.get("/")
+    with pytest.raises(NotSerializable, match="uses a request, which would be copied"):
+        dispatch(lambda: hear(request.path))
+    environment = os.environ
+    with pytest.raises(NotSerializable, match=r"uses os\.environ, which would be copied"):
+        dispatch(lambda: hear(environment["HOME"]))
 
 
 def test_keys_are_rotated(settings):

@@ -13,6 +13,7 @@ import hmac
 import inspect
 import io
 import json
+import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -22,7 +23,10 @@ from types import FunctionType
 from typing import Any, TypeGuard
 
 from asgiref.sync import async_to_sync
+from django.conf import LazySettings, Settings, UserSettingsHolder
+from django.conf import settings as project_settings
 from django.db.models import Model, QuerySet
+from django.http import HttpRequest
 
 from djqueue import arguments
 from djqueue.conf import settings
@@ -39,6 +43,8 @@ UNSET = (
 )
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _ANYTHING = arguments.compile(Any)
+_SETTINGS = {"$": "settings"}
+"""Stands for the project's settings, which the worker has itself: they hold secrets."""
 
 
 class ClosureJob(Job, name="djqueue.closure", fail_on=(ClosureRefused,)):
@@ -106,12 +112,10 @@ def _pickled(function: FunctionType, place: str) -> bytes:
         raise MissingPackage(MISSING) from None
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
-        """Models and querysets travel as references, as in arguments."""
+        """Models, querysets and the settings travel as references."""
 
         def persistent_id(self, value: Any) -> Any:
-            if isinstance(value, (Model, QuerySet)):
-                return _ANYTHING.encode(value, f"closure ({place}): a variable of it")
-            return None
+            return _reference(value, place)
 
     out = io.BytesIO()
     try:
@@ -126,8 +130,27 @@ def _pickled(function: FunctionType, place: str) -> bytes:
     return out.getvalue()
 
 
+def _reference(value: Any, place: str) -> Any:
+    """Return what is stored in place of a value, or None. Raises `NotSerializable` for what must
+    not be copied into a queue.
+    """
+    if isinstance(value, (Model, QuerySet)):
+        return _ANYTHING.encode(value, f"closure ({place}): a variable of it")
+    if isinstance(value, (LazySettings, Settings, UserSettingsHolder)):
+        return _SETTINGS
+    if isinstance(value, (HttpRequest, type(os.environ))):
+        name = "a request" if isinstance(value, HttpRequest) else "os.environ"
+        raise NotSerializable(
+            f"closure ({place}) uses {name}, which would be copied into the queue, with what is "
+            "secret in it. Take what it needs of that before. Nothing was queued."
+        )
+    return None
+
+
 class _Unpickler(pickle.Unpickler):
     def persistent_load(self, reference: Any) -> Any:
+        if reference == _SETTINGS:
+            return project_settings
         return _ANYTHING.decode(reference, "closure: a variable of it")
 
 
