@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any, ClassVar, Union, cast
 
@@ -30,13 +31,23 @@ class ListenerJob(Job):
         return {"event": _kinds(cls)}
 
 
+@dataclass
+class _NoEvent:
+    """Beside a single class of events it lets the stored name decide: see `arguments.named`."""
+
+
 def _kinds(job_class: type[Job]) -> Any:
     """Return the union of the classes of events that a listener gets: a payload chooses among
-    these alone.
+    these alone. A listener that is registered several times has several classes of jobs, which
+    have one name.
     """
-    own = [each for each in registrations() if each.job_class is job_class]
+    own = [each for each in registrations() if _name(each.job_class) == _name(job_class)]
     found = [kind for kind in all_events() if any(each.takes(kind) for each in own)]
-    return Union[tuple(dict.fromkeys(found))] if found else Event  # noqa: UP007 - of as many
+    return Union[(*dict.fromkeys(found), _NoEvent)] if found else Event  # noqa: UP007 - of as many
+
+
+def _name(job_class: type[Job] | None) -> str | None:
+    return job_class._spec.name if job_class and job_class._spec else None
 
 
 def of_function(function: Callable[..., Any], options: Mapping[str, Any]) -> type[ListenerJob]:

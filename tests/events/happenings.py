@@ -20,6 +20,10 @@ class OrderLost(Event, name="shop.OrderLost"):
     order: int
 
 
+class OrderPlaced(Event, name="shop.OrderPlaced"):
+    order: int
+
+
 class OrderSent(OrderShipped, name="shop.OrderSent"):
     """Another way to ship."""
 

@@ -10,7 +10,7 @@ from djqueue.events.registry import listeners_of
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.testing import work
 from tests.app.models import Note
-from tests.events.happenings import NoteWritten, OrderLost, OrderSent, OrderShipped
+from tests.events.happenings import NoteWritten, OrderLost, OrderPlaced, OrderSent, OrderShipped
 
 pytestmark = pytest.mark.django_db
 
@@ -153,6 +153,32 @@ def test_a_payload_chooses_among_the_events_that_it_listens_to():
     stored["event"]["t"] = "NoteWritten"
     with pytest.raises(InvalidPayload):
         spec.load(stored)
+
+
+def test_a_single_event_is_not_read_as_another():
+    @listen(OrderLost, queued=True, name="shop.lost")
+    def lost(given):
+        heard.append(given)
+
+    spec = lost.job_class._spec
+    stored = spec.encode(spec.job_class(OrderLost(1)))
+    assert spec.load(stored).event == OrderLost(1)
+    stored["event"]["t"] = "OrderFound"
+    with pytest.raises(InvalidPayload, match="OrderFound"):
+        spec.load(stored)
+
+
+def test_a_listener_may_be_queued_for_several_events_with_options_of_each():
+    @listen(OrderLost, queue="lost", name="shop.stacked")
+    @listen(OrderPlaced, queue="placed", name="shop.stacked")
+    def stacked(given):
+        heard.append(given)
+
+    event(OrderPlaced(1))
+    event(OrderLost(2))
+    assert [row.queue for row in rows_of_jobs()] == ["placed", "lost"]
+    work()
+    assert sorted(heard, key=lambda given: given.order) == [OrderPlaced(1), OrderLost(2)]
 
 
 def test_a_job_may_listen():
