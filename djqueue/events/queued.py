@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any, ClassVar, Union, cast
 
+from djqueue.errors import InvalidJob
 from djqueue.events.base import Event, all_events
-from djqueue.events.registry import registrations
-from djqueue.jobs.definition.declaration import PLAIN_METHODS
+from djqueue.events.registry import identity, registrations
+from djqueue.jobs.definition.declaration import PLAIN_METHODS, stored_name
 from djqueue.jobs.inject import injected
 from djqueue.jobs.job import Job
 
@@ -43,7 +44,7 @@ def _kinds(job_class: type[Job]) -> Any:
     """
     own = [each for each in registrations() if _name(each.job_class) == _name(job_class)]
     found = [kind for kind in all_events() if any(each.takes(kind) for each in own)]
-    return Union[(*dict.fromkeys(found), _NoEvent)] if found else Event  # noqa: UP007 - of as many
+    return Union[(*dict.fromkeys(found), _NoEvent)] if found else Event
 
 
 def _name(job_class: type[Job] | None) -> str | None:
@@ -97,6 +98,7 @@ def _passing_event(listener: type[Any], name: str) -> Callable[[ListenerJob], An
 def _make(
     listener: Any, name: str, options: Mapping[str, Any], body: Mapping[str, Any]
 ) -> type[ListenerJob]:
+    _refuse_name(listener, name, options)
     more = {
         "__module__": listener.__module__,
         "__qualname__": listener.__qualname__,
@@ -106,6 +108,25 @@ def _make(
         name, (ListenerJob,), dict(options), lambda namespace: namespace.update({**body, **more})
     )
     return cast("type[ListenerJob]", made)
+
+
+def _refuse_name(listener: Any, name: str, options: Mapping[str, Any]) -> None:
+    """Raise `InvalidJob` where the jobs of a listener have no stable name, or that of another."""
+    where = f"listener {listener.__qualname__}"
+    stored = options.get("name")
+    if not stored and ("<locals>" in listener.__qualname__ or "<lambda>" in name):
+        raise InvalidJob(
+            f"{where}: its jobs have no stable name, as it is a lambda or is defined in a function."
+            ' Give them one: name="app_label.send_note".'
+        )
+    stored = stored or stored_name(listener.__module__, name, where)
+    own = identity(listener)
+    for each in registrations():
+        if _name(each.job_class) == stored and identity(each.listener) != own:
+            raise InvalidJob(
+                f"{where}: the jobs of {each} are called {stored!r} too, so a worker could not tell"
+                " one from the other. Give it another name=."
+            )
 
 
 def queue_it(job_class: type[ListenerJob], listener: Any) -> Callable[[Event], None]:

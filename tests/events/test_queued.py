@@ -4,7 +4,7 @@ import pytest
 from django.db import transaction
 
 from djqueue import Job, job, queues
-from djqueue.errors import InvalidPayload
+from djqueue.errors import InvalidJob, InvalidPayload
 from djqueue.events import Event, Listener, event, listen, subscribe
 from djqueue.events.registry import listeners_of
 from djqueue.models import FailedJob, QueuedJob
@@ -179,6 +179,40 @@ def test_a_listener_may_be_queued_for_several_events_with_options_of_each():
     assert [row.queue for row in rows_of_jobs()] == ["placed", "lost"]
     work()
     assert sorted(heard, key=lambda given: given.order) == [OrderPlaced(1), OrderLost(2)]
+
+
+def test_a_queued_listener_without_a_stable_name_is_refused():
+    with pytest.raises(InvalidJob, match="is a lambda or is defined in a function"):
+        listen(OrderLost, queued=True)(lambda given: given)
+    with pytest.raises(InvalidJob, match="is a lambda or is defined in a function"):
+        listen(OrderLost, queued=True)(_named("local"))
+    with pytest.raises(InvalidJob, match="is a lambda or is defined in a function"):
+
+        class Local(Listener, event=OrderLost, queued=True):
+            def handle(self, event): ...
+
+    assert event(OrderLost(1)) == []
+
+
+def test_two_queued_listeners_do_not_share_a_name():
+    listen(OrderLost, queued=True, name="shop.shared")(_named("first"))
+    with pytest.raises(InvalidJob, match=r"_named\.<locals>\.hears are called 'shop\.shared' too"):
+        listen(OrderLost, queued=True, name="shop.shared")(_named("second"))
+    event(OrderLost(1))
+    work()
+    assert heard == ["first"]
+
+
+def test_a_queued_listener_may_be_imported_again():
+    for _ in range(2):
+
+        @listen(OrderLost, queued=True, name="shop.again")
+        def again(given):
+            heard.append(given)
+
+    event(OrderLost(1))
+    work()
+    assert heard == [OrderLost(1)]
 
 
 def test_a_job_may_listen():

@@ -21,7 +21,7 @@ from djqueue.jobs.inject import injected, markers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["PLAIN_METHODS", "declare", "read_again", "refuse_generator"]
+__all__ = ["PLAIN_METHODS", "declare", "read_again", "refuse_generator", "stored_name"]
 
 OPTION_METHODS = frozenset({"backoff", "middleware", "retry_until", "tags"})
 """Options that a method of the same name may compute for each instance."""
@@ -195,7 +195,7 @@ def _is_abstract(cls: type[JobInstance]) -> bool:
 def _make_spec(
     cls: type[JobInstance], root: type[JobInstance], options: Options, where: str
 ) -> JobSpec:
-    name = options.name or _stored_name(cls.__module__, cls.__name__, where)
+    name = options.name or stored_name(cls.__module__, cls.__name__, where)
     per_instance = frozenset(
         method for method in PLAIN_METHODS if getattr(cls, method) is not getattr(root, method)
     )
@@ -209,7 +209,7 @@ def _make_spec(
     return spec
 
 
-def _stored_name(module: str, name: str, where: str) -> str:
+def stored_name(module: str, name: str, where: str) -> str:
     """Return ``app_label.Name`` for a job called `name` in `module`.
 
     Raises `InvalidJob`, with a message that begins with `where`, for a module outside the installed
