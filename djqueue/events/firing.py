@@ -40,8 +40,8 @@ def event(given: Event) -> list[Any]:
 
 
 def until(given: Event) -> Any:
-    """Call the listeners of an event until one answers; return its answer, or None. An event
-    that is fired so never waits.
+    """Call the listeners of an event until one answers; return its answer, which may be False, or
+    None. An event that is fired so never waits.
     """
     _refuse_others(given)
     if _is_recorded(given):
@@ -125,7 +125,7 @@ def _call(given: Event, listeners: tuple[Registration, ...], *, until: bool = Fa
             when_all_commit(aliases, partial(each.call, given))
             continue
         answer = each.call(given)
-        if answer is False:
+        if answer is False and not until:
             break
         answers.append(answer)
         if until and answer is not None:

@@ -39,6 +39,14 @@ def test_until_returns_the_first_answer_that_is_not_none(heard):
     assert [name for name, _ in heard] == ["none", "zero"]
 
 
+def test_until_returns_false_where_that_is_the_first_answer(heard):
+    listen(OrderShipped)(saying(heard, "none"))
+    listen(OrderShipped)(saying(heard, "no", False))
+    listen(OrderShipped)(saying(heard, "late", 2))
+    assert until(OrderShipped(1)) is False
+    assert [name for name, _ in heard] == ["none", "no"]
+
+
 @pytest.mark.parametrize("answer", [0, "", None, []])
 def test_only_false_stops_the_rest(heard, answer):
     listen(OrderShipped)(saying(heard, "first", answer))
