@@ -130,8 +130,8 @@ def listen(
     """
 
     def apply(function: Any) -> None:
-        name = getattr(function, "__qualname__", repr(function))
-        where = f"@listen {name}"
+        where = f"@listen {getattr(function, '__qualname__', repr(function))}"
+        _refuse_nameless(function, where)
         whats = _whats(events or None, function, where)
         if isinstance(function, JobFunction):
             if queued is False or options:
@@ -140,6 +140,7 @@ def listen(
             return
         job_class = None
         if _is_queued(queued, options, where):
+            _refuse_method(function, where)
             job_class = function.job_class = queueing.of_function(function, options)
         elif should_queue is not None:
             raise InvalidJob(f"{where}: should_queue= is for a queued listener: queued=True.")
@@ -198,6 +199,22 @@ def _plain(listener: Any) -> Callable[[Any], Any]:
         return lambda given: handle(listener(), given)
     call = injected(listener)
     return async_to_sync(call) if inspect.iscoroutinefunction(call) else call
+
+
+def _refuse_nameless(function: Any, where: str) -> None:
+    if not hasattr(function, "__qualname__"):
+        raise InvalidJob(
+            f"{where}: a functools.partial or another object that can be called has no name to be "
+            "known by. Write a function that calls it."
+        )
+
+
+def _refuse_method(function: Any, where: str) -> None:
+    if inspect.ismethod(function) or inspect.isbuiltin(function):
+        raise InvalidJob(
+            f"{where}: a worker does not have the object of this method. Queue a function, or a "
+            "method of a subscriber."
+        )
 
 
 def _is_queued(queued: bool | None, options: Mapping[str, Any], where: str) -> bool:

@@ -14,8 +14,8 @@ from djqueue.jobs.definition.declaration import read_again
 if TYPE_CHECKING:
     from djqueue.jobs.job import Job
 
-__all__ = ["Registration", "add", "changed", "forget", "identity", "kept", "listeners_of"]
-__all__ += ["registrations"]
+__all__ = ["Registration", "add", "changed", "forget", "identity", "is_of", "kept"]
+__all__ += ["listeners_of", "registrations"]
 
 What = type[Event] | str
 """A class of events, or a pattern that their names match: ``shop.*``."""
@@ -41,8 +41,7 @@ class Registration:
         return issubclass(kind, self.what)
 
     def __str__(self) -> str:
-        found = inspect.unwrap(self.listener)
-        return f"{found.__module__}.{found.__qualname__}"
+        return f"{self.listener.__module__}.{self.listener.__qualname__}"
 
 
 _registered: dict[Hashable, Registration] = {}
@@ -60,17 +59,32 @@ def add(registration: Registration) -> None:
 
 
 def identity(listener: Any) -> Hashable:
-    """Return what two imports of one listener have in common. A function that closes over
-    variables is only itself.
+    """Return what two imports of one listener have in common. What the same code may have made
+    several of is only itself: closures, local functions with defaults, local classes.
     """
+    if subscriber := getattr(listener, "_subscriber", None):
+        return (identity(inspect.unwrap(listener)), identity(subscriber))
     found = inspect.unwrap(listener)
-    function = getattr(found, "__func__", found)
-    if getattr(function, "__closure__", None):
-        return function  # type: ignore[no-any-return]
-    code = getattr(function, "__code__", None)
+    local = "<locals>" in found.__qualname__ or "<lambda>" in found.__qualname__
+    if isinstance(found, type):
+        return found if local else (found.__module__, found.__qualname__)
+    if (owner := getattr(found, "__self__", None)) is not None:
+        of_class = isinstance(owner, type)
+        return (found.__qualname__, identity(owner) if of_class else id(owner))
+    code = getattr(found, "__code__", None)
     if code is None:
         return (found.__module__, found.__qualname__)
-    return (code.co_filename, code.co_firstlineno, function.__qualname__)
+    if found.__closure__ or (local and (found.__defaults__ or found.__kwdefaults__)):
+        return cast("Hashable", found)
+    return (code.co_filename, code.co_firstlineno, found.__qualname__)
+
+
+def is_of(registration: Registration, listener: Any) -> bool:
+    """Return whether a registration is of this listener; a method of a subscriber is that of each
+    subscriber that has it.
+    """
+    own, found = identity(listener), registration.listener
+    return own in (identity(found), identity(inspect.unwrap(found)))
 
 
 def changed() -> None:
@@ -114,8 +128,7 @@ def registrations() -> list[Registration]:
 
 def forget(listener: Any) -> int:
     """Remove a listener from everything it listens to. Return from how much that was."""
-    own = identity(listener)
-    keys = [key for key in _registered if cast("tuple[Any, Hashable]", key)[1] == own]
+    keys = [key for key, each in _registered.items() if is_of(each, listener)]
     for key in keys:
         del _registered[key]
     changed()

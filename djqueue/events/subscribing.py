@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from djqueue.errors import InvalidJob
 from djqueue.events.listening import listen
@@ -76,10 +76,18 @@ def _calling(subscriber: type, name: str) -> Callable[..., Any]:
         async def call_async(*args: Any, **kwargs: Any) -> Any:
             return await taken(subscriber(), *args, **kwargs)
 
-        return call_async
+        return _of(subscriber, call_async)
 
     @wraps(taken)
     def call(*args: Any, **kwargs: Any) -> Any:
         return taken(subscriber(), *args, **kwargs)
 
-    return call
+    return _of(subscriber, call)
+
+
+def _of(subscriber: type, call: Any) -> Callable[..., Any]:
+    """Name a function after the subscriber, which may have inherited the method."""
+    call._subscriber = subscriber  # read by `identity`
+    call.__module__ = subscriber.__module__
+    call.__qualname__ = f"{subscriber.__qualname__}.{call.__name__}"
+    return cast("Callable[..., Any]", call)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from djqueue.events.base import Event, is_event
 from djqueue.events.recording import recorders
-from djqueue.events.registry import identity, listeners_of
+from djqueue.events.registry import is_of, listeners_of
 from djqueue.testing.decorating import decorated
 from djqueue.testing.nearest import times_in_words
 
@@ -102,8 +102,7 @@ class FakeEvents:
         __tracebackhide__ = True
         _refuse_others(event)
         found = listeners_of(event)
-        own = identity(listener)
-        if not any(identity(each.listener) == own for each in found):
+        if not any(is_of(each, listener) for each in found):
             name = getattr(listener, "__qualname__", repr(listener))
             lines = "".join(f"\n  {each}" for each in found) or "\n  (no listener)"
             raise AssertionError(f"{name} does not listen to {event.__name__}. Listening:{lines}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from djqueue.events import event, listen, until
+from djqueue.events import event, listen, subscribe, until
 from djqueue.testing import fake_events
 from tests.events.happenings import OrderLost, OrderSent, OrderShipped
 
@@ -55,6 +55,22 @@ def test_listening_is_asserted():
         events.assert_listening(OrderShipped, hears)
         with pytest.raises(AssertionError, match=r"(?s)hears does not listen to OrderLost.*lambda"):
             events.assert_listening(OrderLost, hears)
+
+
+class Subscriber:
+    """Listens with a method."""
+
+    def subscribe(self, events):
+        events.listen(OrderShipped, self.hears)
+
+    def hears(self, given):
+        return given
+
+
+def test_the_method_of_a_subscriber_is_asserted():
+    subscribe(Subscriber)
+    with fake_events() as events:
+        events.assert_listening(OrderShipped, Subscriber.hears)
 
 
 @fake_events

@@ -1,5 +1,7 @@
 """Events reach their listeners: order, answers, stopping, patterns, bases."""
 
+from functools import partial
+
 import pytest
 from asgiref.sync import async_to_sync
 
@@ -201,6 +203,63 @@ def test_a_subscriber_may_return_a_dict():
     event(OrderShipped(1))
     event(OrderLost(2))
     assert Table.heard == [("one", 1), ("two", 1), ("two", 2)]
+
+
+class Inheriting(Table):
+    """Has its methods from another subscriber."""
+
+
+def test_subscribers_that_share_a_method_both_listen():
+    Table.heard.clear()
+    subscribe(Table)
+    subscribe(Inheriting)
+    event(OrderLost(2))
+    assert Table.heard == [("two", 2), ("two", 2)]
+    assert forget(Inheriting.two) == 4
+    assert event(OrderLost(2)) == []
+
+
+class Counter:
+    """An object whose method listens."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def __call__(self, given):
+        return self.answer
+
+    def hears(self, given):
+        return self.answer
+
+
+def test_listeners_that_differ_only_in_what_they_hold_are_several(heard):
+    for number in range(2):
+        listen(OrderShipped)(lambda given, number=number: number)
+    counters = [Counter("a"), Counter("b")]
+    for counter in (*counters, *counters):
+        listen(OrderShipped)(counter.hears)
+    listen(OrderShipped)(heard.append)
+    for letter in "cd":
+        listening_class(letter)
+    assert event(OrderShipped(1)) == [0, 1, "a", "b", None, "c", "d"]
+    assert heard == [OrderShipped(1)]
+    assert forget(counters[0].hears) == 1
+
+
+def listening_class(answer):
+    class Made(Listener, event=OrderShipped):
+        def handle(self, event):
+            return answer
+
+    return Made
+
+
+def test_what_has_no_name_cannot_listen():
+    for nameless in (partial(print, "shipped"), Counter(1)):
+        with pytest.raises(InvalidJob, match="Write a function that calls it"):
+            listen(OrderShipped)(nameless)
+    with pytest.raises(InvalidJob, match="the object of this method"):
+        listen(OrderShipped, queued=True)(Counter(1).hears)
 
 
 def test_a_forgotten_listener_hears_nothing(heard):
