@@ -67,12 +67,16 @@ class Listener:
         **options: Unpack[OptionKeywords],
     ) -> None:
         super().__init_subclass__()
-        if not hasattr(cls, "handle"):
-            return
         where = f"class {cls.__qualname__}"
         inherited = {k: v for k, v in cls._options.items() if k not in ("name", "aliases")}
+        is_queued = _is_queued(queued, options, where)
+        if queued is False:
+            inherited = {k: v for k, v in inherited.items() if k == "after_commit"}
         cls._options = {**inherited, **options}
-        cls._queued = _is_queued(queued, cls._options, where) or (cls._queued and queued is None)
+        cls._queued = is_queued or (cls._queued and queued is None)
+        cls.job_class = None
+        if not hasattr(cls, "handle") or (event is None and "handle" not in cls.__dict__):
+            return
         cls.job_class = queueing.of_class(cls, cls._options) if cls._queued else None
         register(_whats(event, cls.handle, where), cls, cls.job_class, cls._options)
 

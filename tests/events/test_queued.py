@@ -255,6 +255,39 @@ def test_a_subclass_inherits_how_it_is_queued(posting):
     assert issubclass(Express.job_class, Job)
 
 
+def test_a_base_without_handle_gives_its_options():
+    class Base(Listener, queue="slow", tries=4):
+        pass
+
+    class Sends(Base, event=OrderSent, name="shop.Sends"):
+        def handle(self, event): ...
+
+    event(OrderSent(1))
+    assert [(row.name, row.queue) for row in rows_of_jobs()] == [("shop.Sends", "slow")]
+    assert Sends.job_class._spec.options.tries == 4
+
+
+def test_a_subclass_may_run_at_once(posting):
+    class AtOnce(posting, event=OrderSent, queued=False):
+        pass
+
+    event(OrderSent(2))
+    assert AtOnce.job_class is None
+    assert heard == [("handled", 2)]
+    with pytest.raises(InvalidJob, match="queue is an option of a job"):
+
+        class Wrong(posting, event=OrderSent, queued=False, queue="mail"):
+            pass
+
+
+def test_a_subclass_without_an_event_and_handle_listens_to_nothing(posting):
+    class Nothing(posting):
+        pass
+
+    event(OrderLost(1))
+    assert [row.name for row in rows_of_jobs()] == ["shop.Posting"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_rollback_drops_the_job(posting):
     with transaction.atomic():
