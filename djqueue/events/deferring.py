@@ -17,9 +17,13 @@ class Deferred:
     def __init__(self, kinds: tuple[type[Event], ...]) -> None:
         self.kinds = kinds
         self.events: list[Event] = []
+        self.open = True
+        """Whether the block runs. A copy of its context, as a task has, may outlive it."""
 
     def take(self, given: Event) -> bool:
         """Keep an event if it is of those that wait. Return whether it is."""
+        if not self.open:
+            return False
         if self.kinds and not isinstance(given, self.kinds):
             return False
         self.events.append(given)

@@ -78,6 +78,7 @@ def defer(*kinds: type[Event]) -> Iterator[None]:
     try:
         yield
     finally:
+        block.open = False
         deferred.reset(token)
     token = deferred.set(None)  # what listeners fire themselves waits for no outer block
     try:
@@ -98,10 +99,11 @@ def _waits(given: Event) -> bool:
 
 def _is_recorded(given: Event) -> bool:
     """Return whether a test took the event."""
-    if not recorders or not recorders[-1].takes(given):
-        return False
-    recorders[-1].record(given)
-    return True
+    for each in reversed(tuple(recorders)):
+        if each.takes(given):
+            each.record(given)
+            return True
+    return False
 
 
 def _waits_for_commit(given: Event) -> bool:

@@ -89,8 +89,9 @@ def is_of(registration: Registration, listener: Any) -> bool:
 
 def changed() -> None:
     """Look again who listens to what: there is a new event or listener."""
-    _found.clear()
-    for each in _registered.values():
+    global _found
+    _found = {}
+    for each in tuple(_registered.values()):
         if each.job_class is not None:
             read_again(each.job_class)
 
@@ -99,14 +100,16 @@ def listeners_of(kind: type[Event]) -> tuple[Registration, ...]:
     """Return who listens to a class of events, in the order in which they are called: those of the
     class itself, those of patterns, those of its bases; each once.
     """
-    found = _found.get(kind)
+    known = _found
+    found = known.get(kind)
     if found is None:
-        found = _found[kind] = _look(kind)
+        # A change while it looks makes a new dict: this answer goes with the old one.
+        found = known[kind] = _look(kind)
     return found
 
 
 def _look(kind: type[Event]) -> tuple[Registration, ...]:
-    taking = [each for each in _registered.values() if each.takes(kind)]
+    taking = [each for each in tuple(_registered.values()) if each.takes(kind)]
     bases = list(kind.__mro__)
 
     def place(each: Registration) -> int:

@@ -38,6 +38,15 @@ def test_only_some_are_recorded(heard):
     assert heard == [1, 3]
 
 
+def test_the_outer_fake_takes_what_the_inner_one_leaves(heard):
+    with fake_events() as outer, fake_events(only=[OrderLost]) as inner:
+        event(OrderShipped(1))
+        event(OrderLost(2))
+    assert outer.recorded == [OrderShipped(1)]
+    assert inner.recorded == [OrderLost(2)]
+    assert heard == []
+
+
 def test_a_failed_assertion_shows_what_was_fired():
     with fake_events() as events:
         with pytest.raises(AssertionError, match=r"was fired not at all\.\nNo event was fired"):

@@ -7,7 +7,18 @@ from asgiref.sync import async_to_sync
 
 from djqueue import Inject
 from djqueue.errors import InvalidJob
-from djqueue.events import Event, Listener, aevent, auntil, event, forget, listen, subscribe, until
+from djqueue.events import (
+    Event,
+    Listener,
+    aevent,
+    auntil,
+    event,
+    forget,
+    listen,
+    registry,
+    subscribe,
+    until,
+)
 from tests.events.happenings import OrderLost, OrderSent, OrderShipped
 
 
@@ -260,6 +271,22 @@ def test_what_has_no_name_cannot_listen():
             listen(OrderShipped)(nameless)
     with pytest.raises(InvalidJob, match="the object of this method"):
         listen(OrderShipped, queued=True)(Counter(1).hears)
+
+
+def test_a_listener_that_is_added_while_others_are_looked_for_is_heard(heard, monkeypatch):
+    listen("*")(saying(heard, "first"))
+    seen = registry._look
+
+    def look(kind):
+        found = seen(kind)
+        monkeypatch.undo()
+        listen(OrderShipped)(saying(heard, "second"))
+        return found
+
+    monkeypatch.setattr(registry, "_look", look)
+    event(OrderShipped(1))
+    event(OrderShipped(2))
+    assert heard == [("first", 1), ("second", 2), ("first", 2)]
 
 
 def test_a_forgotten_listener_hears_nothing(heard):

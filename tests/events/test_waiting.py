@@ -1,5 +1,7 @@
 """Events that wait: for the end of a block, and for a commit."""
 
+from contextvars import copy_context
+
 import pytest
 from django.db import transaction
 
@@ -53,6 +55,13 @@ def test_a_block_inside_another_fires_its_own_at_its_end(heard):
         assert heard == [2]
         event(OrderShipped(3))
     assert heard == [2, 1, 3]
+
+
+def test_a_context_that_outlives_the_block_fires_at_once(heard):
+    with defer():
+        copied = copy_context()
+    copied.run(event, OrderShipped(1))
+    assert heard == [1]
 
 
 def test_what_a_dropped_block_holds_does_not_touch_the_outer_one(heard):
