@@ -35,15 +35,27 @@ class Event:
     is dropped if one rolls back. ``name`` is what patterns match, ``app_label.OrderShipped`` where
     it is not given. Subclasses of an event are events of their own, and go to the listeners of
     their bases too.
+
+    It is a dataclass already: ``frozen`` and ``kw_only`` are given as keywords of the class. The
+    subclasses of a frozen event are frozen.
     """
 
     event_name: ClassVar[str] = ""
     """What patterns match."""
     _after_commit: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, name: str | None = None, after_commit: bool | None = None):
+    def __init_subclass__(
+        cls,
+        *,
+        name: str | None = None,
+        after_commit: bool | None = None,
+        frozen: bool = False,
+        kw_only: bool = False,
+    ) -> None:
         super().__init_subclass__()
-        dataclasses.dataclass(cls)
+        params = getattr(cls, "__dataclass_params__", None)
+        is_frozen = frozen or (params is not None and params.frozen)
+        dataclasses.dataclass(frozen=is_frozen, kw_only=kw_only)(cls)
         cls.event_name = name or _stored_name(cls)
         if after_commit is not None:
             cls._after_commit = after_commit

@@ -1,5 +1,6 @@
 """Events reach their listeners: order, answers, stopping, patterns, bases."""
 
+from dataclasses import FrozenInstanceError
 from functools import partial
 
 import pytest
@@ -287,6 +288,20 @@ def test_a_listener_that_is_added_while_others_are_looked_for_is_heard(heard, mo
     event(OrderShipped(1))
     event(OrderShipped(2))
     assert heard == [("first", 1), ("second", 2), ("first", 2)]
+
+
+def test_an_event_may_be_frozen_and_have_keywords_only():
+    class Frozen(Event, name="shop.Frozen", frozen=True, kw_only=True):
+        order: int
+
+    class Below(Frozen, name="shop.Below"):
+        via: str
+
+    assert hash(Frozen(order=1)) == hash(Frozen(order=1))
+    with pytest.raises(FrozenInstanceError):
+        Below("post", order=1).order = 2
+    with pytest.raises(TypeError):
+        Frozen(1)
 
 
 def test_a_forgotten_listener_hears_nothing(heard):
