@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar, cast
 from django.apps import apps
 from django.db.models import Model
 from django.db.models.fields.files import FieldFile
-from django.db.models.signals import post_delete, post_migrate, pre_delete, pre_migrate
+from django.db.models.signals import (
+    m2m_changed,
+    post_delete,
+    post_migrate,
+    post_save,
+    pre_delete,
+    pre_migrate,
+    pre_save,
+)
 from django.dispatch import Signal
 from django.http import HttpRequest
 
@@ -23,17 +31,19 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from djqueue.jobs.definition.options import OptionKeywords
+    from djqueue.jobs.definition.spec import JobSpec
 
 __all__ = ["ReceiverJob", "queued_receiver"]
 
 R = TypeVar("R", bound=Callable[..., Any])
 
 _DELETING = (pre_delete, post_delete)
-_NEVER_CARRIED = {
-    "request": "a request ends with its response. Take what you need of it from djqueue.context",
-    "origin": "what a deletion began with is gone",
-}
-"""What signals send and no job can have, and why."""
+_OF_FIXTURES = (pre_save, post_save, m2m_changed)
+"""Those that fixtures send with ``raw=True``. Below Django 6.1, m2m_changed does not say so."""
+_REQUEST = "a request ends with its response. Take what you need of it from djqueue.context"
+_ORIGIN = "what a deletion began with is gone"
+_TEXT = "="
+"""Before a sender that is text."""
 
 
 class Rebuilt(TypedDict):
@@ -48,7 +58,9 @@ class ReceiverJob(Job):
     """The base of the jobs of queued receivers."""
 
     sender: str | None
-    """The label of a model, or the place of another sender among those of the receiver."""
+    """The label of a model, a text after ``=``, or the place of another sender among those of the
+    receiver.
+    """
     signal: int
     """The place of the signal among those of the receiver."""
     values: dict[str, Any]
@@ -91,17 +103,23 @@ def queued_receiver(
     """
 
     def decorate(function: R) -> R:
+        if isinstance(getattr(function, "job_class", None), type):
+            raise InvalidJob(
+                f"@queued_receiver {function.__qualname__}: the function is a job already. Give a "
+                "list of signals to one decorator: queued_receiver([post_save, post_delete])."
+            )
         signals = [signal] if isinstance(signal, Signal) else list(signal)
         senders = list(sender) if isinstance(sender, (list, tuple)) else [sender]
         receiver = Receiver(function, signals, senders)
-        job_class, name = _make(receiver, options), function.__qualname__
+        job_class = _make(receiver, options)
+        name = cast("JobSpec", job_class._spec).name
         for each in signals:
             for one in senders:
                 each.connect(
                     receiver.receive,
                     sender=one,
                     weak=False,
-                    dispatch_uid=dispatch_uid or f"djqueue {function.__module__}.{name}",
+                    dispatch_uid=dispatch_uid or f"djqueue {name}",
                 )
         cast("Any", function).job_class = job_class
         return function
@@ -125,8 +143,10 @@ class Receiver:
         where = f"@queued_receiver {function.__qualname__}"
         if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
             raise InvalidJob(f"{where}: receivers take **kwargs, because signals may send more.")
-        for name in sorted(self._named & _NEVER_CARRIED.keys()):
-            raise InvalidJob(f"{where}: no job can have {name!r}: {_NEVER_CARRIED[name]}.")
+        if "request" in self._named:
+            raise InvalidJob(f"{where}: no job can have 'request': {_REQUEST}.")
+        if "origin" in self._named and any(each in _DELETING for each in signals):
+            raise InvalidJob(f"{where}: no job can have 'origin': {_ORIGIN}.")
         if pre_migrate in signals or post_migrate in signals:
             raise InvalidJob(f"{where}: while migrations run there may be no table for its jobs.")
 
@@ -138,18 +158,19 @@ class Receiver:
 
     def receive(self, sender: Any, signal: Signal, **given: Any) -> None:
         """Dispatch a job for what a signal sends."""
-        if given.get("raw") or _is_historical(sender):
+        if (signal in _OF_FIXTURES and given.get("raw")) or _is_historical(sender):
             return
+        is_deletion = signal in _DELETING
         values: dict[str, Any] = {}
         classes: dict[str, str] = {}
         rebuilt: dict[str, Any] = {}
         for name, value in given.items():
-            if name == "origin" or isinstance(value, HttpRequest):
+            if (is_deletion and name == "origin") or isinstance(value, HttpRequest):
                 continue
             if isinstance(value, type) and issubclass(value, Model):
                 classes[name] = value._meta.label
             elif isinstance(value, Model) and (
-                value._state.adding or value.pk is None or signal in _DELETING
+                value._state.adding or value.pk is None or is_deletion
             ):
                 rebuilt[name] = _values(value)
             else:
@@ -169,6 +190,8 @@ class Receiver:
             return None
         if isinstance(sender, type) and issubclass(sender, Model):
             return sender._meta.label
+        if isinstance(sender, str):
+            return _TEXT + sender
         if sender in self.senders:
             return str(self.senders.index(sender))
         raise NotSerializable(
@@ -179,6 +202,8 @@ class Receiver:
     def _sender(self, stored: str | None) -> Any:
         if stored is None:
             return None
+        if stored.startswith(_TEXT):
+            return stored.removeprefix(_TEXT)
         if not stored.isdecimal():
             return apps.get_model(stored)
         if int(stored) >= len(self.senders):

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.core import management
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_migrate, post_save, pre_save
@@ -137,6 +137,52 @@ def test_a_signal_of_the_project_carries_plain_values(receiving):
     paid.send("shop", amount=3, by={"card": "1234"})
     work()
     assert heard == [("shop", {"amount": 3, "by": {"card": "1234"}})]
+
+
+def test_a_text_is_carried_as_the_sender(receiving):
+    receiving(user_login_failed)
+    user_login_failed.send(sender="django.contrib.auth", credentials={"username": "ada"})
+    work()
+    assert heard == [("django.contrib.auth", {"credentials": {"username": "ada"}})]
+
+
+def test_only_signals_of_models_have_raw_and_origin(receiving):
+    def receiver(sender, origin, **given):
+        heard.append((origin, given["raw"]))
+
+    receiving(paid, receiver)
+    paid.send(None, raw=True, origin="web")
+    work()
+    assert heard == [("web", True)]
+    with pytest.raises(InvalidJob, match="no job can have 'origin'"):
+        receiving(post_delete, lambda sender, origin, **given: None)
+
+
+def test_a_second_decorator_is_refused(receiving):
+    receiver = receiving(paid)
+    with pytest.raises(InvalidJob, match="list of signals"):
+        receiving(post_save, receiver)
+
+
+def test_receivers_are_known_by_the_names_of_their_jobs():
+    def make(word):
+        def receiver(sender, **given):
+            heard.append(word)
+
+        return receiver
+
+    heard.clear()
+    names = ["tests.one", "tests.two"]
+    for name in names:
+        queued_receiver(paid, name=name)(make(name))
+    try:
+        paid.send(None)
+        work()
+        assert sorted(heard) == names
+    finally:
+        for name in names:
+            registry.unregister(name)
+            paid.disconnect(dispatch_uid=f"djqueue {name}")
 
 
 def test_what_cannot_be_carried_is_named(receiving):
