@@ -13,7 +13,7 @@ from django.conf import settings as project_settings
 
 from djqueue import batch, chain, dispatch, dispatch_sync
 from djqueue.checks.setting import check_setting
-from djqueue.errors import ClosureRefused, InvalidJob, NotSerializable
+from djqueue.errors import ClosureRefused, InvalidJob, MissingPackage, NotSerializable
 from djqueue.jobs.closures import ClosureJob, as_job
 from djqueue.models import FailedJob, JobResult, QueuedJob
 from djqueue.testing import work
@@ -223,6 +223,37 @@ def test_checks_know_bad_keys(settings):
 
 
 def test_the_package_is_named_where_it_is_missing(monkeypatch):
+    job = as_job(lambda: hear(1))
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
-    with pytest.raises(Exception, match=r"djqueue\[closures\]"):
+    with pytest.raises(MissingPackage, match=r"djqueue\[closures\]"):
         as_job(lambda: SimpleNamespace())
+    with pytest.raises(MissingPackage, match=r"djqueue\[closures\]"):
+        job.handle()
+
+
+def test_a_generator_is_refused():
+    def steps():
+        yield hear(1)
+
+    with pytest.raises(InvalidJob, match=r"closure \(test_closures.py:\d+\) contains yield"):
+        dispatch(steps)
+
+
+@pytest.mark.parametrize("name", ["code", "python", "place", "signature"])
+@pytest.mark.parametrize("value", [None, 3, b"abc", ["abc"], "\ud800"])
+def test_what_is_no_text_is_refused(name, value):
+    job = as_job(lambda: hear(1))
+    setattr(job, name, value)
+    with pytest.raises(ClosureRefused):
+        job.handle()
+    assert heard_by_name() == []
+
+
+def test_a_forged_place_is_shown_on_one_short_line():
+    job = as_job(lambda: hear(1))
+    job.place = "views.py:1)\nDONE\x1b[2J" + "x" * 1000
+    with pytest.raises(ClosureRefused) as refused:
+        job.handle()
+    assert "\n" not in str(refused.value)
+    assert "\x1b" not in str(refused.value)
+    assert len(job.display_name()) < 200

@@ -32,7 +32,9 @@ from djqueue import arguments
 from djqueue.conf import settings
 from djqueue.dispatch.dispatch import conversions
 from djqueue.errors import ClosureRefused, InvalidJob, MissingPackage, NotSerializable
+from djqueue.jobs.definition.declaration import refuse_generator
 from djqueue.jobs.job import Job
+from djqueue.text.printable import one_line
 
 __all__ = ["ClosureJob", "as_job", "is_closure"]
 
@@ -42,6 +44,7 @@ UNSET = (
     "signed: make one with secrets.token_urlsafe(32). A function with @job needs none of this."
 )
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_LONGEST_PLACE = 100
 _ANYTHING = arguments.compile(Any)
 _SETTINGS = {"$": "settings"}
 """Stands for the project's settings, which the worker has itself: they hold secrets."""
@@ -60,7 +63,7 @@ class ClosureJob(Job, name="djqueue.closure", fail_on=(ClosureRefused,)):
 
     def display_name(self) -> str:
         """Return where it is written."""
-        return f"closure ({self.place})"
+        return f"closure ({one_line(self.place, _LONGEST_PLACE)})"
 
     def handle(self) -> Any:
         """Call the function. Raises `ClosureRefused` before anything of it is read."""
@@ -93,6 +96,7 @@ def _job_of(function: FunctionType) -> ClosureJob:
             )
     code = function.__code__
     place = f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+    refuse_generator(function, f"closure ({place})")
     pickled = base64.b64encode(_pickled(function, place)).decode()
     signed = _signatures(_PYTHON, place, pickled)[0]
     return ClosureJob(pickled, _PYTHON, place, signed)
@@ -105,13 +109,19 @@ def _signatures(python: str, place: str, code: str) -> list[str]:
     return [hmac.new(key.encode(), text, sha256).hexdigest() for key in keys]
 
 
-def _pickled(function: FunctionType, place: str) -> bytes:
+def _cloudpickle() -> Any:
+    """Return the package. Raises `MissingPackage`."""
     try:
         import cloudpickle  # type: ignore[import-untyped]
     except ImportError:
         raise MissingPackage(MISSING) from None
+    return cloudpickle
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+
+def _pickled(function: FunctionType, place: str) -> bytes:
+    base: Any = _cloudpickle().Pickler
+
+    class Pickler(base):  # type: ignore[misc]  # it has no types
         """Models, querysets and the settings travel as references."""
 
         def persistent_id(self, value: Any) -> Any:
@@ -160,8 +170,11 @@ def _unpickled(job: ClosureJob) -> Callable[[], Any]:
     """
     if not settings().closure_keys:
         raise ClosureRefused(UNSET)
+    parts = (job.code, job.python, job.place, job.signature)
+    if not all(isinstance(each, str) for each in parts):
+        raise ClosureRefused("A part of the closure is no text. It was not executed.")
     found = _signatures(job.python, job.place, job.code)
-    given = job.signature.encode()
+    given = job.signature.encode(errors="surrogatepass")
     if not any(hmac.compare_digest(each.encode(), given) for each in found):
         raise ClosureRefused(
             f"None of the keys has signed {job.display_name()}: its key is gone from "
@@ -172,6 +185,7 @@ def _unpickled(job: ClosureJob) -> Callable[[], Any]:
             f"{job.display_name()} was written by Python {job.python}, and this is Python "
             f"{_PYTHON}: the code of one cannot run on the other. It was not executed."
         )
+    _cloudpickle()
     function: Callable[[], Any] = _Unpickler(io.BytesIO(base64.b64decode(job.code))).load()
     return function
 
