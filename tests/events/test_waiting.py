@@ -100,3 +100,15 @@ def test_one_listener_may_wait_for_the_commit(heard):
         event(OrderLost(1))
         assert heard == [1]
     assert heard == [1, ("after", 1)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_after_the_commit_is_logged(heard, caplog):
+    @listen(OrderLost, after_commit=True)
+    def breaks(given):
+        raise RuntimeError("no stamps")
+
+    with transaction.atomic():
+        event(OrderLost(1))
+    assert heard == [1]
+    assert "no stamps" in caplog.text
