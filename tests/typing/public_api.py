@@ -344,6 +344,12 @@ class Lost(Event):
     order: int
 
 
+class Returned(Event, name="shop.Returned", frozen=True, kw_only=True):
+    order: int
+
+
+Returned(order=1)
+Returned(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Shipped(1, via="sea")
 Shipped()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
