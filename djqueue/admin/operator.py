@@ -101,8 +101,7 @@ class OperatorAdmin(ReadOnlyAdmin):
         total, by = len(selection.keys), request.user.get_username()
         for at, keys in enumerate(every):
             some = selection._replace(keys=keys, by=by, total=total, before=at * SLICE)
-            alone = verb.commits or selection.connection is not None
-            part = verb.apply(some) if alone else None
+            part = verb.apply(some) if verb.commits_alone(some) else None
             with transaction.atomic(using=audit.log_alias()):
                 part = part or verb.apply(some)
                 lasting = [each for each in part.left if each.reason is verb.lasting]

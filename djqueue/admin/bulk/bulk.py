@@ -151,8 +151,7 @@ def step(entry: LogEntry, bulk: Bulk, verb: Verb, rows: Matching, about: Selecti
         some = about._replace(
             keys=part.keys, values=bulk.values, total=bulk.matched or 0, before=bulk.done
         )
-        alone = verb.commits or about.connection is not None
-        done = verb.apply(some) if alone and part.keys else None
+        done = verb.apply(some) if verb.commits_alone(some) and part.keys else None
         with transaction.atomic(using=log_alias()):
             if done is None:
                 done = verb.apply(some) if part.keys else Result()

@@ -59,7 +59,7 @@ class Verb:
     """The list has a button that does it to everything that matches."""
     commits: bool = False
     """It commits by itself, since a store is changed in between: a transaction around it would undo
-    what is on record about that. In another store than a table every verb does.
+    what is on record about that; see `commits_alone`.
     """
     once: bool = False
     """Done again, it has its effect again: never in steps, of which a crash may repeat one."""
@@ -76,6 +76,10 @@ class Verb:
         """Return whether it can be done to any number of rows, step by step."""
         alone = self.compares or self.once or self.lasting is not None
         return self.action is not None and not alone
+
+    def commits_alone(self, selection: Selection) -> bool:
+        """Return whether it commits by itself what it does to these rows."""
+        return self.commits or selection.connection is not None
 
     def allowed(self, request: HttpRequest) -> bool:
         """Return whether the user may do it."""
