@@ -94,9 +94,9 @@ def queued_receiver(
     The job is dispatched where the signal is sent, and as part of the transaction that is open. An
     instance travels as a reference and is fetched again; the job is dropped if it is gone by then.
     An instance that was deleted, or is not saved yet, is made again of the values that its fields
-    had. Everything else that the signal sends is
-    carried if a job may have it as an argument; if not, `NotSerializable` at the signal names it.
-    Requests are left out, and so are fixtures (``raw=True``) and the models of migrations.
+    had. Everything else that the signal sends is carried if a job may have it as an argument; if
+    not, `NotSerializable` at the signal names it. Requests are left out, and so are fixtures
+    (``raw=True``) and the models of migrations.
 
     `sender` and `dispatch_uid` are what ``Signal.connect`` takes; senders may be a list. The
     options are those of a job.
