@@ -36,6 +36,7 @@ from djqueue.admin.verbs.jobs import (
 from djqueue.compat import kept_filters
 from djqueue.drivers.base import State
 from djqueue.errors import QueueError
+from djqueue.operations.reports.why import of_stored
 from djqueue.operations.selection import EVERY_STATE
 from djqueue.text import printable as text
 from djqueue.text.masking import masked_text
@@ -206,7 +207,7 @@ class QueuedJobAdmin(OperatorAdmin):
         return {
             **super().detail(request, row),
             "pill": _pill(row),
-            "explanation": _EXPLANATIONS.get(row.state, ""),
+            **self._explained(request, row, errors=readable),
             "facts": [
                 *name_fact(shown),
                 *held,
@@ -219,6 +220,21 @@ class QueuedJobAdmin(OperatorAdmin):
             "exceptions_visible": readable,
             "attempts": before[:-1] if held else before,  # to be held back is no attempt
         }
+
+    def _explained(self, request: HttpRequest, row: Any, *, errors: bool) -> dict[str, Any]:
+        """Return why the job does not run, and what to do about it."""
+        if row.state in _EXPLANATIONS:
+            return {"explanation": _EXPLANATIONS[row.state]}
+        connection = self.connection(request) or next(
+            iter(self.databases()[self.alias(request)]), None
+        )
+        if connection is None:
+            return {}
+        try:
+            why = of_stored(connection, store_jobs.job_of(row), errors=errors)
+        except QueueError as error:  # its store does not answer any more
+            return {"explanation": text.one_line(masked_text(str(error)))}
+        return {"explanation": why.answer, "remedy": why.remedy}
 
 
 _EXPLANATIONS = {

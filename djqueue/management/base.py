@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
+from django.utils import translation
 
 from djqueue.compat import stream_of
 from djqueue.conf import settings
@@ -74,7 +75,9 @@ class QueueCommand(BaseCommand):
         try:
             if self.changes and not options.pop("skip_own_checks", False):
                 refuse_errors()
-            done = super().execute(*args, **options)
+            # In English, as the rest of what Django's commands print.
+            with translation.override(None):
+                done = super().execute(*args, **options)
             self.stdout.flush()
             return done
         except BrokenPipeError:

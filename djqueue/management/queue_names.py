@@ -8,7 +8,8 @@ from djqueue.conf import did_you_mean, settings
 from djqueue.dispatch.connections import queues
 from djqueue.errors import QueueError
 from djqueue.jobs import registry
-from djqueue.operations import failed_jobs, status
+from djqueue.operations import failed_jobs
+from djqueue.operations.reports import status
 
 __all__ = ["mistyped", "mistyped_failed", "unknown_queue"]
 

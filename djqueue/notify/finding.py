@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connections
+from django.utils import translation
 
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
 from djqueue.operations import failed_jobs
-from djqueue.operations.status import Report, report, resume_command
+from djqueue.operations.reports.problems import resume_command
+from djqueue.operations.reports.status import Report, report
 from djqueue.operations.words import number_of, span
 from djqueue.text import shell
 from djqueue.text.masking import masked_text
@@ -42,7 +44,8 @@ class Found(NamedTuple):
 def find() -> tuple[list[Found], bool]:
     """Return what is wrong, and whether every connection could be asked."""
     seen = report()
-    found = [*_lost_workers(), *_long_waits(seen), *_failures(), *_forgotten_pauses()]
+    with translation.override(None):  # in English, whatever reads it
+        found = [*_lost_workers(), *_long_waits(seen), *_failures(), *_forgotten_pauses()]
     return found, not seen.unreachable
 
 

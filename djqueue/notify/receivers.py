@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from django.core.mail import mail_admins
+from django.utils import translation
 from django.utils.module_loading import import_string
 
 from djqueue.mail.real import past_the_queue
@@ -45,7 +46,8 @@ class Message(NamedTuple):
     def text(self) -> str:
         """Return all of it, a line each."""
         lines = [f"PROBLEM: {text}" for text in self.problems]
-        lines += [f"RESOLVED after {span(seconds)}: {text}" for text, seconds in self.resolved]
+        with translation.override(None):
+            lines += [f"RESOLVED after {span(seconds)}: {text}" for text, seconds in self.resolved]
         return masked_text("\n\n".join(lines))
 
 

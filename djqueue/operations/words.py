@@ -6,7 +6,8 @@ import datetime as dt
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from django.utils.translation import gettext, gettext_lazy, pgettext
+from django.utils.formats import number_format
+from django.utils.translation import get_language, gettext, gettext_lazy, pgettext
 
 from djqueue.databases.now import aware
 from djqueue.drivers.base import State
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from djqueue.compat import LazyText
 
-__all__ = ["STATES", "listed", "number_of", "relative", "since", "span", "took"]
+__all__ = ["STATES", "grouped", "listed", "number_of", "relative", "since", "span", "took"]
 
 STATES: dict[State, LazyText] = {
     State.WAITING: gettext_lazy("Waiting"),
@@ -64,6 +65,13 @@ def relative(moment: dt.datetime, now: dt.datetime) -> str:
     if seconds < 1:
         return gettext("just now")
     return gettext("%(span)s ago") % {"span": span(seconds)}
+
+
+def grouped(number: int) -> str:
+    """Return a number with its thousands apart, as the language that is active writes it."""
+    if get_language() is None:
+        return f"{number:,}"
+    return number_format(number, use_l10n=True, force_grouping=True)
 
 
 def number_of(number: int, noun: str) -> str:

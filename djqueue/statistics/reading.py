@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Case, F, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext
 
 from djqueue.conf import settings
 from djqueue.operations.words import span
@@ -60,7 +61,9 @@ class JobStatistics(NamedTuple):
         """Return how long it takes, as ``usually takes 4 s``; an empty text if unknown."""
         if self.runtime.p50 is None:
             return ""
-        return f"usually takes {span(self.runtime.p50) if self.runtime.p50 >= 1 else 'under 1 s'}"
+        if self.runtime.p50 < 1:
+            return gettext("usually takes under 1 s")
+        return gettext("usually takes %s") % span(self.runtime.p50)
 
 
 def of_jobs(

@@ -94,6 +94,7 @@ class TestParked:
         row = Outbox.objects.get(debounced=True)
         page = page_of(client("view_payload"), PARKED, row)
         assert "Debounced, key" in page
+        assert "unless another dispatch with its key comes first" in page
         assert "admin.save" in page
 
     def test_a_debounced_one_runs_now_or_is_deleted(self, debounced_job):

@@ -157,7 +157,9 @@ def test_the_list_of_a_redis_connection_is_that_of_a_database(redis):
     assert "Delayed · in 2 h" in text
     assert "3 jobs" in text
     assert "?connection=elsewhere" in screen.browser.get(JOBS).content.decode()
-    assert "order" in screen.page(rows["shop.Waits"]).content.decode()
+    page = screen.page(rows["shop.Waits"]).content.decode()
+    assert "order" in page
+    assert "Deploy the code that has it" in page
     assert "web-1:4211" in screen.page(rows["shop.Runs"]).content.decode()
 
 

@@ -27,6 +27,7 @@ from djqueue.dispatch.connections import driver_of, queues
 from djqueue.drivers import parking
 from djqueue.models import Outbox
 from djqueue.operations import results
+from djqueue.operations.reports.why import of_waiting
 from djqueue.operations.results import Reason, Result, Target, one_by_one
 from djqueue.text import printable as text
 
@@ -171,9 +172,12 @@ class OutboxAdmin(OperatorAdmin):
         """Return what is known about a job that waits."""
         now, visible = timezone.now(), request.user.has_perm(VISIBLE)
         shown = contents(row.payload, self.admin_site.name, visible=visible, name=row.name)
+        why = of_waiting(self.alias(request), row)
         return {
             **super().detail(request, row),
             "pill": _waits_for(row),
+            "explanation": why.answer,
+            "remedy": why.remedy,
             "facts": [
                 *name_fact(shown),
                 (_("Id"), row.uuid),

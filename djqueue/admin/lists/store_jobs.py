@@ -20,8 +20,9 @@ from djqueue.admin.lists import paginator
 from djqueue.admin.lists.paginator import CappedPaginator
 from djqueue.admin.lists.search import Wanted
 from djqueue.admin.lists.selection import key_of, stored_key
+from djqueue.databases.now import aware
 from djqueue.dispatch.connections import queues
-from djqueue.drivers.base import State
+from djqueue.drivers.base import State, StoredJob
 from djqueue.errors import QueueError
 from djqueue.operations.selection import EVERY_STATE, Listed, matching
 from djqueue.text import short_ids as ids
@@ -33,10 +34,18 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from djqueue.drivers.base import Inspector, StoredJob
+    from djqueue.drivers.base import Inspector
     from djqueue.models import QueuedJob
 
-__all__ = ["StoreChangeList", "StorePaginator", "StoreRows", "find", "queue_names", "row_of"]
+__all__ = [
+    "StoreChangeList",
+    "StorePaginator",
+    "StoreRows",
+    "find",
+    "job_of",
+    "queue_names",
+    "row_of",
+]
 
 
 def row_of(job: StoredJob) -> QueuedJob:
@@ -64,6 +73,27 @@ def row_of(job: StoredJob) -> QueuedJob:
     row.seen = job.reservation
     found: QueuedJob = row
     return found
+
+
+def job_of(row: Any) -> StoredJob:
+    """Return a job, given as a row with the columns of `states.with_state`, as drivers do."""
+    return StoredJob(
+        id=str(row.uuid),
+        queue=row.queue,
+        name=row.name,
+        payload=row.payload,
+        state=State(row.state),
+        attempts=row.attempts,
+        interruptions=row.interruptions,
+        priority=row.priority,
+        created_at=aware(row.created_at),
+        available_at=aware(row.available_at),
+        reserved_at=aware(row.reserved_at),
+        reserved_until=aware(row.reserved_until),
+        worker=row.holder,
+        history=row.history or "",
+        read_at=aware(row.now),
+    )
 
 
 def find(connection: str, keys: Sequence[Any]) -> list[QueuedJob]:

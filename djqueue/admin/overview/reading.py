@@ -18,10 +18,9 @@ from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
 from djqueue.drivers.base import State
 from djqueue.finish.failed import table
-from djqueue.operations import status
-from djqueue.operations.reports import failures, parked
+from djqueue.operations.reports import failures, parked, problems, status
 from djqueue.operations.reports.parked import Parked
-from djqueue.operations.status import QueueStatus
+from djqueue.operations.reports.status import QueueStatus
 from djqueue.operations.words import relative, span
 from djqueue.text import printable as text
 from djqueue.text import shell
@@ -221,8 +220,9 @@ def _unreachable(why: str) -> Problem:
     return Problem(text.one_line(masked_text(why)), remedy)
 
 
-def _problem(problem: status.Problem, site: str) -> Problem:
-    url = links.jobs(site, problem.connection, problem.queue, problem.state)
+def _problem(problem: problems.Problem, site: str) -> Problem:
+    one = problem.status
+    url = links.jobs(site, one.connection, one.queue, problem.state)
     return Problem(problem.text, problem.remedy, url, gettext("Show the jobs"))
 
 
@@ -277,7 +277,7 @@ def _queue(one: QueueStatus, site: str) -> Queue:
         one,
         links.jobs(site, one.connection, one.queue),
         "" if one.oldest is None else span(one.oldest),
-        capfirst(text.one_line(status.paused_for(one)))
+        capfirst(text.one_line(problems.paused_for(one)))
         if one.paused
         else words.get(one.state, one.state),
         "waiting" if idle else _KINDS.get(one.state, "waiting"),

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
+from django.utils import translation
 
 from djqueue.conf import settings
 from djqueue.dispatch.connections import QueueConnection, members, queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
+from djqueue.operations.reports.status import report
 from djqueue.operations.reports.workers import workers
-from djqueue.operations.status import report
 from djqueue.operations.words import number_of
 from djqueue.text import shell
 from djqueue.text.masking import masked_text
@@ -122,7 +123,8 @@ def deep(connection: str | None = None) -> list[Check]:
     if not all(each.ok for each in checks):
         return checks
     found = report(connection)
-    wrong = [str(each) for each in found.problems] + found.unreachable
+    with translation.override(None):  # machines read it
+        wrong = [*map(str, found.problems), *found.unreachable]
     checks += [Check("queues", ok=False, text=text) for text in wrong]
     if not wrong:
         checks.append(Check("queues", ok=True, text=number_of(len(found.queues), "queue")))

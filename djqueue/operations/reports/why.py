@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
 from djqueue.composition.chains.steps import MEMBER, ON_FAILURE
 from djqueue.conf import settings
@@ -14,9 +15,10 @@ from djqueue.dispatch.connections import queues
 from djqueue.drivers import debounced
 from djqueue.drivers.base import State
 from djqueue.errors import JobNotFound, Unsupported
-from djqueue.operations import failed_jobs, selection, status
+from djqueue.operations import failed_jobs, selection
 from djqueue.operations.describe import remark_on
-from djqueue.operations.words import number_of, relative, span
+from djqueue.operations.reports import problems, status
+from djqueue.operations.words import grouped, relative, span
 from djqueue.payload import history
 from djqueue.payload.links import links_of
 from djqueue.payload.payload import limits_of
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import StoredJob
     from djqueue.models import FailedJob, Outbox
 
-__all__ = ["Why", "of_stored", "why"]
+__all__ = ["Why", "of_stored", "of_waiting", "why"]
 
 SHOWN = 200
 """Characters of an error's message."""
@@ -64,84 +66,98 @@ def why(text: str, connection: str | None = None) -> Why:
 # -- in its store ----------------------------------------------------------------------------------
 
 
-def of_stored(connection: str, job: StoredJob) -> Why:
-    """Return why a job of a store does not run."""
+def of_stored(connection: str, job: StoredJob, *, errors: bool = True) -> Why:
+    """Return why a job of a store does not run. Without `errors`, what its attempts raised is left
+    out.
+    """
     now = job.read_at or timezone.now()
-    answer, remedy = _stored(connection, job, now)
+    answer, remedy = _stored(connection, job, now, errors=errors)
     return Why(job.id, job.name, str(job.state), answer, remedy)
 
 
-def _stored(connection: str, job: StoredJob, now: datetime) -> tuple[str, str]:
+def _stored(connection: str, job: StoredJob, now: datetime, *, errors: bool) -> tuple[str, str]:
     place = f"{connection}:{job.queue}"
     readers = _readers(connection, job.queue)
     if job.state is State.RESERVED:
-        taken = f" {relative(job.reserved_at, now)}" if job.reserved_at else ""
-        return (
-            f"It is running: worker {one_line(job.worker or '?')} took it{taken}.",
-            f"To stop it: {shell.manage('queue_stop', short_ids.short(job.id))}",
-        )
+        command = shell.manage("queue_stop", short_ids.short(job.id))
+        return _running(job, now), gettext("To stop it: %s") % command
     if job.state is State.STUCK:
-        return f"Its worker {one_line(job.worker or '?')} is gone.", (
-            "A worker that reads its queue takes it over within seconds."
-            if readers
-            else f"A worker takes the job over. {_start(connection, job.queue)}"
-        )
+        gone = gettext("Its worker %s is gone.") % one_line(job.worker or "?")
+        if readers:
+            return gone, gettext("A worker that reads its queue takes it over within seconds.")
+        takes = gettext("A worker takes the job over.")
+        return gone, f"{takes} {_start(connection, job.queue)}"
     if (paused := _pause(connection, job.queue)) is not None:
         return (
-            f"{place} is {status.described(paused)}.",
-            f"To resume it: {status.resume_command(paused)}",
+            gettext("%(place)s is %(paused)s.")
+            % {"place": place, "paused": problems.described(paused)},
+            gettext("To resume it: %s") % problems.resume_command(paused),
         )
     if job.state is State.DELAYED:
-        return _delayed(job, now)
+        return _delayed(job, now, errors=errors)
     if remark := remark_on(job.name, job.name):
-        return remark, "Deploy the code that has it, or delete the job with queue_delete."
+        deploy = gettext("Deploy the code that has it, or delete the job with queue_delete.")
+        return remark, deploy
     if not readers:
-        return f"No worker reads {place}.", _start(connection, job.queue)
+        return gettext("No worker reads %s.") % place, _start(connection, job.queue)
     return _waits(connection, job, readers, now)
 
 
-def _delayed(job: StoredJob, now: datetime) -> tuple[str, str]:
-    due = "" if job.available_at is None else f" {relative(job.available_at, now)}"
-    sooner = f"To run it now: {shell.manage('queue_release', short_ids.short(job.id), '--now')}"
+def _running(job: StoredJob, now: datetime) -> str:
+    worker = one_line(job.worker or "?")
+    if job.reserved_at is None:
+        return gettext("It is running: worker %s took it.") % worker
+    values = {"worker": worker, "ago": relative(job.reserved_at, now)}
+    return gettext("It is running: worker %(worker)s took it %(ago)s.") % values
+
+
+def _delayed(job: StoredJob, now: datetime, *, errors: bool) -> tuple[str, str]:
+    due = relative(job.available_at or now, now)
+    command = shell.manage("queue_release", short_ids.short(job.id), "--now")
+    sooner = gettext("To run it now: %s") % command
     past = history.read(job.history)
     last = past.attempts[-1] if past.attempts else {}
-    said = one_line(masked_text(f"{last.get('class')}: {last.get('message')}"), SHOWN)
+    said = ""
+    if errors:
+        said = " " + one_line(masked_text(f"{last.get('class')}: {last.get('message')}"), SHOWN)
     kind = last.get("kind")
     if kind == "held back":
-        return f"A limit holds it back: it is tried again{due}. {said}", sooner
+        return gettext("A limit holds it back: it is tried again %s.") % due + said, sooner
     if kind == "unknown":
-        return (
-            f"Workers could not run it, and ask again{due}. {said}",
-            "Deploy the code that has it.",
-        )
+        text = gettext("Workers could not run it, and ask again %s.") % due
+        return text + said, gettext("Deploy the code that has it.")
     if past.errors:
-        tries = limits_of(job.payload).tries
-        of = f" of {tries}" if tries else ""
-        return f"Attempt {job.attempts}{of} has failed; the next one is due{due}. {said}", sooner
+        return _failed_before(job, due) + said, sooner
     if debounced.key_of(settings().shared_database, job.id):
         return _debounced(due), sooner
-    return f"It is delayed: it is due{due}.", sooner
+    return gettext("It is delayed: it is due %s.") % due, sooner
+
+
+def _failed_before(job: StoredJob, due: str) -> str:
+    values = {"number": job.attempts, "tries": limits_of(job.payload).tries, "due": due}
+    if values["tries"]:
+        text = gettext("Attempt %(number)s of %(tries)s has failed; the next one is due %(due)s.")
+    else:
+        text = gettext("Attempt %(number)s has failed; the next one is due %(due)s.")
+    return text % values
 
 
 def _debounced(due: str) -> str:
-    return f"It is debounced: it runs{due}, unless another dispatch with its key comes first."
+    text = gettext("It is debounced: it runs %s, unless another dispatch with its key comes first.")
+    return text % due
 
 
 def _waits(connection: str, job: StoredJob, readers: int, now: datetime) -> tuple[str, str]:
-    counts = queues[connection].inspector.counts(job.queue)
-    waits = "It waits for its turn"
+    waiting = queues[connection].inspector.counts(job.queue).waiting or 1
+    waits = gettext("It waits for its turn:")
     if job.available_at is not None:
-        waits = f"It has been waiting for {span(_seconds(job.available_at, now))}"
-    held = number_of(counts.waiting or 1, "waiting job")
-    who = "1 worker reads" if readers == 1 else f"{readers} workers read"
-    return (
-        f"{waits}: {who} {connection}:{job.queue}, which has {held}.",
-        f"More workers run it sooner. {_start(connection, job.queue)}",
-    )
-
-
-def _seconds(moment: datetime, now: datetime) -> float:
-    return (now - moment).total_seconds()
+        age = span((now - job.available_at).total_seconds())
+        waits = gettext("It has been waiting for %s:") % age
+    who = ngettext("%(count)s worker reads %(place)s", "%(count)s workers read %(place)s", readers)
+    held = ngettext("which has %s waiting job.", "which has %s waiting jobs.", waiting)
+    who %= {"count": grouped(readers), "place": f"{connection}:{job.queue}"}
+    more = gettext("More workers run it sooner.")
+    return f"{waits} {who}, {held % grouped(waiting)}", f"{more} {_start(connection, job.queue)}"
 
 
 def _readers(connection: str, queue: str) -> int:
@@ -159,7 +175,7 @@ def _pause(connection: str, queue: str) -> controls.Pause | None:
 
 
 def _start(connection: str, queue: str) -> str:
-    return f"Start one: {shell.manage('queue_work', connection, '--queue', queue)}"
+    return gettext("Start one: %s") % shell.manage("queue_work", connection, "--queue", queue)
 
 
 # -- in the outbox ---------------------------------------------------------------------------------
@@ -171,9 +187,14 @@ def _of_outbox(text: str, connection: str | None) -> Why | None:
     for alias in settings().databases:
         for row in _rows(alias, part):
             if connection is None or row.connection == connection:
-                answer, remedy = _parked(alias, row)
-                return Why(str(row.uuid), row.name, "waiting", answer, remedy)
+                return of_waiting(alias, row)
     return None
+
+
+def of_waiting(alias: str, row: Outbox) -> Why:
+    """Return why a job of the outbox is not in its store yet."""
+    answer, remedy = _parked(alias, row)
+    return Why(str(row.uuid), row.name, "waiting", answer, remedy)
 
 
 def _rows(alias: str, part: str) -> list[Outbox]:
@@ -189,19 +210,21 @@ def _rows(alias: str, part: str) -> list[Outbox]:
 def _parked(alias: str, row: Outbox) -> tuple[str, str]:
     if row.connection not in settings().connections:
         return (
-            f'Its connection "{row.connection}" is not in the settings.',
-            "Add it to DJQUEUE, or delete the job.",
+            gettext('Its connection "%s" is not in the settings.') % one_line(row.connection),
+            gettext("Add it to DJQUEUE, or delete the job."),
         )
     if row.chain is not None:
         return _step(alias, row)
     now, due = timezone.now(), aware(row.due_at)
     if row.parked and due is not None and due > now:
         if row.debounced:
-            return _debounced(f" {relative(due, now)}"), ""
-        return f"It is delayed: it is due {relative(due, now)}, and waits in SQL until then.", ""
+            return _debounced(relative(due, now)), ""
+        text = gettext("It is delayed: it is due %s, and waits in SQL until then.")
+        return text % relative(due, now), ""
+    command = shell.manage("queue_work", row.connection)
     return (
-        f'It is on its way to connection "{row.connection}".',
-        f"A worker of that connection moves it there: {shell.manage('queue_work', row.connection)}",
+        gettext('It is on its way to connection "%s".') % row.connection,
+        gettext("A worker of that connection moves it there: %s") % command,
     )
 
 
@@ -210,21 +233,25 @@ def _step(alias: str, row: Outbox) -> tuple[str, str]:
     from djqueue.models import JobBatch, Outbox
 
     if JobBatch.objects.using(alias).filter(pk=row.chain).exists():
-        look = f"To see the batch: {shell.manage('queue_batches', str(row.chain))}"
+        command = shell.manage("queue_batches", str(row.chain))
+        look = gettext("To see the batch: %s") % command
         if row.position == MEMBER:
-            text = f"It is a member of batch {row.chain}, whose turn in its chain has not come."
-            return text, look
-        return f"Batch {row.chain} calls for it when its time comes.", look
+            text = gettext("It is a member of batch %s, whose turn in its chain has not come.")
+        else:
+            text = gettext("Batch %s calls for it when its time comes.")
+        return text % row.chain, look
     if row.position == ON_FAILURE:
-        return "It runs if a step of its chain fails.", ""
+        return gettext("It runs if a step of its chain fails."), ""
     if row.broken:
-        return (
-            "A step of its chain before it has failed.",
-            _failed_step(row.chain),
-        )
+        return gettext("A step of its chain before it has failed."), _failed_step(row.chain)
     before = Outbox.objects.using(alias).filter(chain=row.chain, position__lt=row.position)
     steps = before.exclude(position=ON_FAILURE).count()
-    return f"It waits for {number_of(steps + 1, 'step')} of its chain before it.", ""
+    text = ngettext(
+        "It waits for %s step of its chain before it.",
+        "It waits for %s steps of its chain before it.",
+        steps + 1,
+    )
+    return text % grouped(steps + 1), ""
 
 
 def _failed_step(chain: str | None) -> str:
@@ -233,14 +260,15 @@ def _failed_step(chain: str | None) -> str:
     """
     from djqueue.payload.links import LINKS_MARK
 
-    find = "Find that step: python manage.py queue_failed"
+    find = gettext("Find that step: %s") % shell.manage("queue_failed")
     try:
         rows = failed_jobs.table().filter(payload__contains=LINKS_MARK).order_by("-id")[:500]
     except Unsupported:
         return find
     for row in rows:
         if links_of(row.payload).chain == chain:
-            return f"Retry that step: {shell.manage('queue_retry', short_ids.short(row.uuid))}"
+            command = shell.manage("queue_retry", short_ids.short(row.uuid))
+            return gettext("Retry that step: %s") % command
     return find
 
 
@@ -254,14 +282,10 @@ def _of_failed(text: str) -> Why | None:
         return None
     id, failed_at = str(row.uuid), aware(row.failed_at) or timezone.now()
     message = masked_text(f"{row.exception_class}: {row.exception_message}")
-    when = relative(failed_at, timezone.now())
-    return Why(
-        id,
-        row.name,
-        "failed",
-        f"It failed {when}, at attempt {row.attempts}. {one_line(message, SHOWN)}",
-        f"To retry it: {shell.manage('queue_retry', short_ids.short(id))}",
-    )
+    values = {"when": relative(failed_at, timezone.now()), "number": row.attempts}
+    answer = gettext("It failed %(when)s, at attempt %(number)s.") % values
+    remedy = gettext("To retry it: %s") % shell.manage("queue_retry", short_ids.short(id))
+    return Why(id, row.name, "failed", f"{answer} {one_line(message, SHOWN)}", remedy)
 
 
 def _of_ended(text: str) -> Why | None:
@@ -273,4 +297,5 @@ def _of_ended(text: str) -> Why | None:
     if row is None or (ended := asking.ended_as(row)) is None:
         return None
     when = relative(aware(row.finished_at) or timezone.now(), timezone.now())
-    return Why(str(row.id), row.name, str(ended), f"It is {ended}, {when}.")
+    answer = gettext("It is %(ended)s, %(when)s.") % {"ended": ended, "when": when}
+    return Why(str(row.id), row.name, str(ended), answer)

@@ -11,14 +11,11 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
 from djqueue.dispatch.connections import QueueConnection, members, queues
-from djqueue.drivers.base import QueueCounts, State
+from djqueue.drivers.base import QueueCounts
 from djqueue.errors import QueueError
 from djqueue.operations.reports.deadlines import in_thread
-from djqueue.operations.words import number_of, span
+from djqueue.operations.reports.problems import Problem, problems
 from djqueue.signals import announce, queue_busy
-from djqueue.text import shell
-from djqueue.text.masking import masked_text
-from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,15 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Busy",
-    "Problem",
     "QueueStatus",
     "Report",
     "alive",
-    "described",
     "monitor",
-    "paused_for",
     "report",
-    "resume_command",
     "split_target",
 ]
 
@@ -68,20 +61,6 @@ class QueueStatus(NamedTuple):
         """Return the seconds that the oldest waiting job has been waiting; None if no job waits."""
         at = self.counts.oldest_at
         return None if at is None else max((datetime.now(timezone.utc) - at).total_seconds(), 0.0)
-
-
-class Problem(NamedTuple):
-    """What is wrong, and what to do about it."""
-
-    text: str
-    remedy: str
-    connection: str = ""
-    queue: str = ""
-    state: State | None = None
-    """The state of the jobs that it is about; None: any."""
-
-    def __str__(self) -> str:
-        return f"{self.text} {self.remedy}"
 
 
 class Report(NamedTuple):
@@ -129,7 +108,7 @@ def report(
             unreachable.append(_unreachable(each.connection, error))
     workers = [worker for each in asked for worker in each.workers]
     return Report(
-        found, workers, [each for one in found for each in _problems(one, at_most)], unreachable
+        found, workers, [each for one in found for each in problems(one, at_most)], unreachable
     )
 
 
@@ -210,60 +189,6 @@ def alive(asked: QueueConnection) -> list[Worker]:
     own = asked.settings.database if asked.settings.jobs_in_sql else settings().job_database
     rows = Worker.objects.using(own).filter(connection=asked.name, alive_until__gt=UtcNow())
     return list(rows.order_by("name", "id"))
-
-
-def _problems(one: QueueStatus, at_most: int | None) -> Iterable[Problem]:
-    place = f"{one.connection}:{one.queue}"
-    held = (one.counts.waiting or 0) + (one.counts.delayed or 0)
-    least = "at least " if held and at_most in (one.counts.waiting, one.counts.delayed) else ""
-    if one.pause is not None and held:
-        yield Problem(
-            f"{place} holds {least}{number_of(held, 'job')} and is {paused_for(one)}.",
-            f"Let workers go on with: {resume_command(one.pause)}",
-            one.connection,
-            one.queue,
-        )
-    elif held and one.workers == 0:
-        waits = "" if one.oldest is None else f", the oldest for {span(one.oldest)}"
-        yield Problem(
-            f"{place} holds {least}{number_of(held, 'job')}{waits}, and no worker reads it.",
-            f"Start one: {shell.manage('queue_work', one.connection, '--queue', one.queue)}",
-            one.connection,
-            one.queue,
-        )
-    if one.stuck:
-        where = "--queue", one.queue, "--connection", one.connection
-        release = shell.manage("queue_release", "--stuck", *where)
-        remedy = (
-            "A worker that reads it takes them over within seconds."
-            if one.workers
-            else f"Start a worker, which takes them over, or put them back by hand: {release}"
-        )
-        text = f"{place} has {number_of(one.stuck, 'job')} whose worker is gone."
-        yield Problem(text, remedy, one.connection, one.queue, State.STUCK)
-
-
-def paused_for(one: QueueStatus) -> str:
-    """Return how long a queue is paused, as `described` does."""
-    return "paused" if one.pause is None else described(one.pause)
-
-
-def described(pause: controls.Pause) -> str:
-    """Return a pause as a text: ``paused for another 24 min by anna: SMTP is down``."""
-    ends = ""
-    if pause.until is not None:
-        left = (pause.until - datetime.now(timezone.utc)).total_seconds()
-        ends = f" for another {span(max(left, 0))}"
-    by = f" by {one_line(pause.by)}" if pause.by else ""
-    why = f": {one_line(masked_text(pause.reason))}" if pause.reason else ""
-    return f"paused{ends}{by}{why}"
-
-
-def resume_command(pause: controls.Pause) -> str:
-    """Return the command that ends a pause. That of every queue ends with all others."""
-    everything = pause.connection == controls.EVERY_QUEUE
-    what = "--all" if everything else f"{pause.connection}:{pause.queue}"
-    return shell.manage("queue_resume", what)
 
 
 def monitor(
