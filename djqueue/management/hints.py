@@ -14,7 +14,7 @@ from django.core.signals import request_finished
 from django.db import DatabaseError
 
 from djqueue.errors import QueueError
-from djqueue.operations.reports import status
+from djqueue.operations.reports.queues import status
 from djqueue.text import shell
 
 

@@ -9,7 +9,7 @@ from djqueue.dispatch.connections import queues
 from djqueue.errors import QueueError
 from djqueue.jobs import registry
 from djqueue.operations import failed_jobs
-from djqueue.operations.reports import status
+from djqueue.operations.reports.queues import status
 
 __all__ = ["mistyped", "mistyped_failed", "unknown_queue"]
 

@@ -10,7 +10,8 @@ from djqueue.databases import counting
 from djqueue.drivers.slices import slices
 from djqueue.finish.failed import table
 from djqueue.metrics.exposition import Family
-from djqueue.operations.reports.status import QueueStatus, report
+from djqueue.operations.reports.queues.queue_status import QueueStatus
+from djqueue.operations.reports.queues.status import report
 from djqueue.operations.reports.workers import workers
 from djqueue.statistics.histogram import BOUNDS
 from djqueue.statistics.reading import JobStatistics, since_ever

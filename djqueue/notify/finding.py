@@ -14,8 +14,8 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
 from djqueue.operations import failed_jobs
-from djqueue.operations.reports.problems import resume_command
-from djqueue.operations.reports.status import Report, report
+from djqueue.operations.reports.queues.problems import resume_command
+from djqueue.operations.reports.queues.status import Report, report
 from djqueue.operations.words import number_of, span
 from djqueue.text import shell
 from djqueue.text.masking import masked_text

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import StoredJob
     from djqueue.models import FailedJob, JobResult
-    from djqueue.operations.reports.status import QueueStatus
+    from djqueue.operations.reports.queues.queue_status import QueueStatus
 
 __all__ = [
     "LONGEST_SHOWN",

@@ -13,7 +13,8 @@ from django.test import override_settings
 from djqueue.admin.overview import reading
 from djqueue.dispatch import controls
 from djqueue.models import FailedJob, Outbox, QueuedJob
-from djqueue.operations.reports import deadlines, status
+from djqueue.operations.reports import deadlines
+from djqueue.operations.reports.queues import status
 from tests.admin.support import (
     OVERVIEW,
     client,

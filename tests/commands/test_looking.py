@@ -106,7 +106,7 @@ def test_a_waiting_job_says_what_it_waits_for(run, worker):
 
 
 def test_a_delayed_job_says_until_when_and_why(worker):
-    job = Send(1).using(delay=300).dispatch()
+    job = Send(1).using(delay=290).dispatch()
     worker()
     assert why(job.id).answer == "It is delayed: it is due in 4 min."
     assert why(job.id).remedy.endswith(f"queue_release {short(job.id)} --now")

@@ -15,7 +15,7 @@ from djqueue.drivers.base import OutgoingJob, State, WorkerIdentity
 from djqueue.drivers.guard import Delivery
 from djqueue.drivers.guard.table import Table
 from djqueue.models import Outbox, QueuedJob, Run, Worker
-from djqueue.operations.reports import status
+from djqueue.operations.reports.queues import status
 from tests import elsewhere
 from tests.faces import database
 

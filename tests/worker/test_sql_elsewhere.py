@@ -12,7 +12,7 @@ from django.db import connection
 from djqueue import queues
 from djqueue.dispatch import controls
 from djqueue.models import FailedJob, Worker
-from djqueue.operations.reports import status
+from djqueue.operations.reports.queues import status
 from tests import elsewhere
 from tests import ledger as ledgers
 from tests.app import jobs

@@ -18,9 +18,10 @@ from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
 from djqueue.drivers.base import State
 from djqueue.finish.failed import table
-from djqueue.operations.reports import failures, parked, problems, status
+from djqueue.operations.reports import failures, parked
 from djqueue.operations.reports.parked import Parked
-from djqueue.operations.reports.status import QueueStatus
+from djqueue.operations.reports.queues import problems, status
+from djqueue.operations.reports.queues.queue_status import QueueStatus
 from djqueue.operations.words import relative, span
 from djqueue.text import printable as text
 from djqueue.text import shell

@@ -10,14 +10,14 @@ from djqueue.management.options import add_json, duration
 from djqueue.management.queue_names import unknown_queue
 from djqueue.notify import watch
 from djqueue.operations.describe import describe_queue
-from djqueue.operations.reports.status import monitor
+from djqueue.operations.reports.queues.status import monitor
 from djqueue.operations.words import number_of, span
 from djqueue.text import shell
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from djqueue.operations.reports.status import Busy
+    from djqueue.operations.reports.queues.status import Busy
 
 
 class Command(QueueCommand):

@@ -7,7 +7,7 @@ from djqueue.dispatch import controls
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import duration
 from djqueue.management.queue_names import unknown_queue
-from djqueue.operations.reports.status import split_target
+from djqueue.operations.reports.queues.status import split_target
 from djqueue.operations.words import span
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue.dispatch import controls
 from djqueue.management.base import QueueCommand
 from djqueue.management.queue_names import unknown_queue
-from djqueue.operations.reports.status import split_target
+from djqueue.operations.reports.queues.status import split_target
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -8,8 +8,8 @@ from djqueue.management.base import QueueCommand, printable_error
 from djqueue.management.options import add_json, duration
 from djqueue.management.watching import watch
 from djqueue.operations.describe import describe_queue
-from djqueue.operations.reports.problems import paused_for
-from djqueue.operations.reports.status import report
+from djqueue.operations.reports.queues.problems import paused_for
+from djqueue.operations.reports.queues.status import report
 from djqueue.operations.words import span
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from django.core.management.base import CommandParser
 
-    from djqueue.operations.reports.status import QueueStatus, Report
+    from djqueue.operations.reports.queues.queue_status import QueueStatus
+    from djqueue.operations.reports.queues.status import Report
 
 
 class Command(QueueCommand):

@@ -15,7 +15,7 @@ from djqueue.conf import settings
 from djqueue.dispatch.connections import QueueConnection, members, queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
-from djqueue.operations.reports.status import report
+from djqueue.operations.reports.queues.status import report
 from djqueue.operations.reports.workers import workers
 from djqueue.operations.words import number_of
 from djqueue.text import shell

@@ -17,7 +17,7 @@ from djqueue.drivers.base import State
 from djqueue.errors import JobNotFound, Unsupported
 from djqueue.operations import failed_jobs, selection
 from djqueue.operations.describe import remark_on
-from djqueue.operations.reports import problems, status
+from djqueue.operations.reports.queues import problems, status
 from djqueue.operations.words import grouped, relative, span
 from djqueue.payload import history
 from djqueue.payload.links import links_of

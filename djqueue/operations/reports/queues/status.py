@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,10 +10,10 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
 from djqueue.dispatch.connections import QueueConnection, members, queues
-from djqueue.drivers.base import QueueCounts
 from djqueue.errors import QueueError
 from djqueue.operations.reports.deadlines import in_thread
-from djqueue.operations.reports.problems import Problem, problems
+from djqueue.operations.reports.queues.problems import Problem, problems
+from djqueue.operations.reports.queues.queue_status import QueueStatus
 from djqueue.signals import announce, queue_busy
 
 if TYPE_CHECKING:
@@ -25,42 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Busy",
-    "QueueStatus",
     "Report",
     "alive",
     "monitor",
     "report",
     "split_target",
 ]
-
-
-class QueueStatus(NamedTuple):
-    """One queue at one moment."""
-
-    connection: str
-    queue: str
-    counts: QueueCounts
-    paused: bool
-    workers: int | None
-    """Workers that are alive and read it; None where that is unknown."""
-    stuck: int = 0
-    pause: controls.Pause | None = None
-    """How long it is paused, why and by whom."""
-
-    @property
-    def state(self) -> str:
-        """Return ``paused``, ``active``, ``no worker``, or ``unknown``."""
-        if self.paused:
-            return "paused"
-        if self.workers is None:
-            return "unknown"
-        return "active" if self.workers else "no worker"
-
-    @property
-    def oldest(self) -> float | None:
-        """Return the seconds that the oldest waiting job has been waiting; None if no job waits."""
-        at = self.counts.oldest_at
-        return None if at is None else max((datetime.now(timezone.utc) - at).total_seconds(), 0.0)
 
 
 class Report(NamedTuple):

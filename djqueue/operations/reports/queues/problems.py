@@ -20,7 +20,7 @@ from djqueue.text.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from djqueue.operations.reports.status import QueueStatus
+    from djqueue.operations.reports.queues.queue_status import QueueStatus
 
 __all__ = ["Kind", "Problem", "described", "paused_for", "problems", "resume_command"]
 

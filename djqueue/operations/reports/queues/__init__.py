@@ -1,0 +1,1 @@
+"""The queues: what they hold, who reads them, and what is wrong with them."""
