@@ -22,9 +22,11 @@ class DjqueueConfig(AppConfig):
         from djqueue.management import hints
         from djqueue.operations.batches import Verbs
         from djqueue.text import logs
+        from djqueue.tracing.tracing import tracing
 
         models.JobBatch.verbs = Verbs()
         logs.install()
+        tracing.follow_setting()
         checks.register()
         inline.follow_requests()
         discovery.discover()

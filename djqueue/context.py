@@ -32,9 +32,12 @@ from djqueue.errors import InvalidContext, Undecryptable
 from djqueue.payload.keyring import keyring
 from djqueue.payload.payload import encode_more
 from djqueue.runner.current import current_job
+from djqueue.tracing.tracing import tracing
 
 __all__ = ["JobFilter", "add", "get", "scope", "values"]
 
+TRACE = "trace"
+"""What a payload's context has for `djqueue.tracing`, beside values, language and time zone."""
 LARGEST = 8 * 1024
 """Bytes of JSON that a context may have, hidden values included."""
 MOST_LEVELS = 32
@@ -148,13 +151,15 @@ def stored() -> str:
     """
     own = _current.get()
     has_language, has_time_zone = may_have_language(), may_have_time_zone()
-    if own is _EMPTY and not (has_language or has_time_zone):
+    tracer = tracing.tracer
+    if own is _EMPTY and tracer is None and not (has_language or has_time_zone):
         return ""
     kept = {
         "values": own.everything(),
         "hidden": keyring().encrypt(_json(own.hidden)) if own.hidden else None,
         "language": _language() if has_language else None,
         "time_zone": _time_zone() if has_time_zone else None,
+        TRACE: None if tracer is None else tracer.headers(),
     }
     return encode_more(context={key: value for key, value in kept.items() if value})
 

@@ -14,6 +14,7 @@ from djqueue.errors import MissingPackage, QueueError
 from djqueue.jobs import closures, registry
 from djqueue.payload.keyring import keyring
 from djqueue.payload.queue_names import check_queue_name
+from djqueue.tracing.tracing import MISSING, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ def check_setting(**_: Any) -> list[checks.CheckMessage]:
     found += _payloads(ours)
     found += _encryption(ours)
     found += _closures(ours)
+    found += _spans(ours)
     found += _routes(ours)
     return found
 
@@ -126,6 +128,15 @@ def _closures(ours: Settings) -> Iterator[checks.CheckMessage]:
             "know: each of them could run any code in workers.",
             hint="Make a key for this purpose alone, with secrets.token_urlsafe(32).",
             id="djqueue.E040",
+        )
+
+
+def _spans(ours: Settings) -> Iterator[checks.CheckMessage]:
+    if ours.opentelemetry is not None and tracing.tracer is None:
+        yield checks.Error(
+            'DJQUEUE["OPENTELEMETRY"] is set, and the package opentelemetry-api is not installed.',
+            hint=MISSING,
+            id="djqueue.E006",
         )
 
 

@@ -18,6 +18,7 @@ from djqueue.conf.kinds import (
     TEXTS,
     Kind,
     Option,
+    choice,
     named,
     or_none,
     unknown,
@@ -116,6 +117,7 @@ SETTINGS: Mapping[str, Any] = {
     },
     "STATISTICS": Option(True, FLAG),
     "KEEP_DONE": Option(0, SECONDS),
+    "OPENTELEMETRY": Option(None, or_none(choice("link", "parent"))),
     "METRICS_TOKEN": Option(None, or_none(TOKEN)),
     "NOTIFY": Option((), TEXTS),
     "NOTIFY_WHEN": {
@@ -226,6 +228,7 @@ def read(raw: Any) -> Settings:
         commands=_commands(top),
         statistics=top.take("STATISTICS"),
         keep_done=float(top.take("KEEP_DONE")),
+        opentelemetry=top.take("OPENTELEMETRY"),
         metrics_token=top.take("METRICS_TOKEN"),
         mask=(_names(mask, "add"), _names(mask, "remove")),
     )

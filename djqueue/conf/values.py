@@ -189,6 +189,9 @@ class Settings:
     """Whether workers count the ends of jobs, and how long these took."""
     keep_done: float = 0.0
     """Seconds for which jobs that are done are listed; 0: they are not."""
+    opentelemetry: str | None = None
+    """How the spans of attempts are bound to those of dispatches: ``link`` or ``parent``; None:
+    there are no spans."""
     metrics_token: str | None = field(default=None, repr=False)
     """Who shows it may read the metrics; None: only users who may see the overview."""
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())

@@ -34,6 +34,8 @@ from djqueue.jobs.definition.spec import JobSpec, spec_of
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import KEEPS_RESULT
 from djqueue.payload.payload import encode, encode_more
+from djqueue.tracing.dispatching import send_traced
+from djqueue.tracing.tracing import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -70,6 +72,12 @@ def dispatch(job: Any) -> DispatchedJob[Any]:
     except TypeError:
         job, spec = _converted(job)
     refuse_event_loop("dispatch()", "await adispatch()")
+    if tracing.tracer is None:
+        return _dispatch(job, spec)
+    return send_traced(_dispatch, job, spec)
+
+
+def _dispatch(job: JobInstance, spec: JobSpec) -> DispatchedJob[Any]:
     sendable = prepare(job, spec)
     if sendable.plan.unique:
         sendable = with_key(sendable, spec)

@@ -22,6 +22,7 @@ from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.jobs.definition.spec import spec_of
 from djqueue.payload.ids import Moment
 from djqueue.signals import job_queued
+from djqueue.tracing.dispatching import sending
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -47,6 +48,13 @@ def dispatch_many(jobs: Iterable[JobInstance]) -> int:
     none. Jobs that wait for a commit wait in memory, at most 10,000 of them.
     """
     refuse_event_loop("dispatch_many()", "await adispatch_many(jobs), or sync_to_async")
+    with sending() as span:
+        count = _dispatch_many(jobs)
+        span.tell(count=count)
+    return count
+
+
+def _dispatch_many(jobs: Iterable[JobInstance]) -> int:
     carried = context.stored()
     waiting = _Waiting()
     count = kept_out = 0

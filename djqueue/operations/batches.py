@@ -29,6 +29,7 @@ from djqueue.operations.failed_jobs import Selection
 from djqueue.operations.retrying import retry
 from djqueue.runner.current import current_job
 from djqueue.text import short_ids
+from djqueue.tracing.dispatching import sending
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,6 +60,12 @@ class Verbs:
 
     def add(self, batch: JobBatch, jobs: Iterable[Any]) -> int:
         """Add members, a slice at a time; how many."""
+        with sending() as span:
+            count = self._add(batch, jobs)
+            span.tell(batch=batch.pk, count=count)
+        return count
+
+    def _add(self, batch: JobBatch, jobs: Iterable[Any]) -> int:
         added = self._added(batch.pk)
         members = Members(batch.pk, using_of(batch), Places(), batch.depth)
         count = 0

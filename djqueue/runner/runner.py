@@ -36,6 +36,8 @@ from djqueue.runner.outcome import ErrorReport, Outcome, exception_of
 from djqueue.runner.rules import Rules
 from djqueue.runner.telling import Teller
 from djqueue.runner.timer import Timer
+from djqueue.tracing.running import run_traced
+from djqueue.tracing.tracing import tracing
 
 if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobSpec
@@ -77,7 +79,10 @@ class Runner:
         """Run one attempt. Whatever the job raises is its outcome, `SystemExit` and its like
         included. `KeyboardInterrupt` passes where the process is not the jobs' own: it is Ctrl-C.
         """
-        return contextvars.copy_context().run(self._run, attempt)
+        own = contextvars.copy_context()
+        if (tracer := tracing.tracer) is not None:
+            return own.run(run_traced, tracer, self._run, attempt)
+        return own.run(self._run, attempt)
 
     def _run(self, attempt: Attempt) -> Outcome:
         current.set(attempt.job)

@@ -43,6 +43,7 @@ from djqueue.jobs.definition.options import checked_overrides
 from djqueue.jobs.definition.spec import spec_of, spec_to_bind
 from djqueue.payload.ids import Moment, new_id
 from djqueue.payload.links import stored_links
+from djqueue.tracing.dispatching import sending
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -90,6 +91,12 @@ class Batch(Stageable):
         encoded members wait in memory until then.
         """
         refuse_event_loop("dispatch()", "await adispatch()")
+        with sending() as span:
+            row = self._dispatch()
+            span.tell(batch=row.pk, count=row.total_jobs)
+        return row
+
+    def _dispatch(self) -> JobBatch:
         moment = Moment(time_ns())
         (id,) = moment.ids(1)
         row = self._row(id)

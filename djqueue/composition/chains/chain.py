@@ -23,6 +23,7 @@ from djqueue.jobs.definition.options import checked_overrides
 from djqueue.jobs.definition.spec import spec_of, spec_to_bind
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import NO_LINKS, Links, with_step
+from djqueue.tracing.dispatching import sending
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from djqueue.dispatch.outgoing import Sendable
     from djqueue.jobs.definition.options import Overrides
     from djqueue.jobs.definition.spec import JobInstance
+    from djqueue.tracing.spans import Span
 
 __all__ = ["Chain", "chain", "with_options", "without_delay"]
 
@@ -67,7 +69,14 @@ class Chain:
     def dispatch(self) -> DispatchedJob[Any]:
         """Queue the chain. Returns its first step, whose ``cancel()`` ends the chain."""
         refuse_event_loop("dispatch()", "await adispatch()")
+        with sending() as span:
+            return self._dispatch(span)
+
+    def _dispatch(self, span: Span) -> DispatchedJob[Any]:
         encoded = self.encoded()
+        first = encoded.steps[0]
+        queue = None if isinstance(first, BatchStep) else first.outgoing.queue
+        span.tell(queue=queue, chain=encoded.id, steps=len(encoded.steps))
         recorder = recorders.innermost and recorders.taking(*self.jobs())
         if recorder is not None:
             return recorder.record_chain(encoded.steps, encoded.on_failure)
