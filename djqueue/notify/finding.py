@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +30,8 @@ FAILED_WITHIN = 300.0
 """Seconds within which failures are counted."""
 MOST_FAILURES = 1000
 """Failures that are read; there may be more."""
+ALIVE_ELSEWHERE = 20.0
+"""Seconds for which the row of a worker says that it is alive, where no lease hangs on that."""
 _LOST = "djqueue.errors.WorkerLost"
 
 
@@ -60,24 +62,47 @@ def _lost_workers() -> Iterator[Found]:
     from djqueue.models import Worker
 
     for alias in _aliases():
-        rows = Worker.objects.using(alias)
-        alive = list(rows.filter(alive_until__gt=UtcNow()))
-        for lost in rows.filter(alive_until__lte=UtcNow()).order_by("pk"):
-            if not any(_replaces(each, lost) for each in alive):
-                name = one_line(lost.name)
-                text = (
-                    f"Worker {name} of {lost.connection} ({lost.queues}) has stopped reporting. "
-                    "Other workers take over its jobs; start it again if its supervisor does not."
-                )
-                yield Found(f"worker:{alias}:{lost.pk}", text)
+        rows = list(Worker.objects.using(alias).annotate(now=UtcNow()).order_by("pk"))
+        lost = [row for row in rows if row.alive_until <= row.now]
+        for row in _not_replaced(lost, rows):
+            name = one_line(row.name)
+            text = (
+                f"Worker {name} of {row.connection} ({row.queues}) has stopped reporting. "
+                "Other workers take over its jobs; start it again if its supervisor does not."
+            )
+            yield Found(f"worker:{alias}:{row.pk}", text)
+
+
+def _not_replaced(lost: Sequence[Worker], everyone: Iterable[Worker]) -> list[Worker]:
+    """Return those of `lost` in whose place no worker was started. Each replaces one, and may be
+    lost itself.
+    """
+    others = sorted(everyone, key=lambda row: row.started_at)
+    left = []
+    for row in sorted(lost, key=lambda row: row.alive_until):
+        place = next((each for each in others if _replaces(each, row)), None)
+        if place is None:
+            left.append(row)
+        else:
+            others.remove(place)
+    return left
 
 
 def _replaces(worker: Worker, lost: Worker) -> bool:
-    """Return whether `worker` was started in the place of `lost`."""
+    """Return whether `worker` may have been started in the place of `lost`: not before that was
+    last seen. Workers that ran beside it are no replacement.
+    """
     if (worker.connection, worker.queues) != (lost.connection, lost.queues):
         return False
     same = worker.name == lost.name or worker.hostname == lost.hostname
-    return same and worker.started_at > lost.started_at
+    seen = lost.alive_until - timedelta(seconds=_lease(lost.connection))
+    return same and worker.started_at > max(seen, lost.started_at)
+
+
+def _lease(connection: str) -> float:
+    """Return for how long a worker of `connection` says at once that it is alive, in seconds."""
+    known = settings().connections.get(connection)
+    return known.retry_after if known is not None and known.jobs_in_sql else ALIVE_ELSEWHERE
 
 
 def is_pruned(key: str) -> bool:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-import django
 import pytest
-from aiosmtpd.controller import Controller
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
@@ -17,7 +15,6 @@ from djqueue.dispatch import controls
 from djqueue.models import FailedJob, Incident, Worker
 from djqueue.notify import watch
 from tests.app.jobs import record
-from tests.services.server import free_port
 
 heard = []
 
@@ -31,37 +28,6 @@ def refuse(message):
     raise OSError("away")
 
 
-class Mailbox:
-    """Keeps the mails that it is sent."""
-
-    def __init__(self):
-        self.mails = []
-
-    async def handle_DATA(self, server, session, envelope):
-        self.mails.append(envelope.content.decode())
-        return "250 OK"
-
-
-@pytest.fixture
-def mails(settings):
-    box = Mailbox()
-    server = Controller(box, hostname="127.0.0.1", port=free_port())
-    server.start()
-    backend = "django.core.mail.backends.smtp.EmailBackend"
-    if django.VERSION >= (6, 1):
-        options = {"host": "127.0.0.1", "port": server.port}
-        settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}
-    else:
-        settings.EMAIL_BACKEND = backend
-        settings.EMAIL_HOST = "127.0.0.1"
-        settings.EMAIL_PORT = server.port
-    named = django.VERSION < (6, 0)
-    settings.ADMINS = [("Ada", "ada@example.com") if named else "ada@example.com"]
-    settings.DJQUEUE = {"NOTIFY": ["mail"]}
-    yield box.mails
-    server.stop()
-
-
 @pytest.fixture
 def told(settings):
     settings.DJQUEUE = {"NOTIFY": [f"{__name__}.hear"]}
@@ -69,14 +35,16 @@ def told(settings):
     return heard
 
 
-def worker(name, until):
+def worker(name, until, started=None):
+    """Write the row of a worker; both times are in seconds from now."""
+    started = until if started is None else started
     return Worker.objects.create(
         name=name,
         hostname="web-1",
         pid=7,
         connection="database",
         queues="default",
-        started_at=UtcNow() + timedelta(seconds=until),
+        started_at=UtcNow() + timedelta(seconds=started),
         alive_until=UtcNow() + timedelta(seconds=until),
     )
 
@@ -110,6 +78,35 @@ def test_a_lost_worker_is_one_mail_and_its_replacement_another(mails):
     assert len(mails) == 2
     assert "RESOLVED" in mails[1]
     assert not Incident.objects.exclude(key=Incident.WATCH).exists()
+
+
+@pytest.mark.django_db
+def test_each_replacement_stands_for_one_lost_worker(told):
+    """Two are lost, whose leases of 90 s began 100 s ago; one was started since."""
+    for name in ("web-1:7", "web-1:8"):
+        worker(name, -10, started=-500)
+    beside = worker("web-1:9", 60, started=-300)
+    watch.look(elected=True)
+    (message,) = told
+    assert len(message.problems) == 2
+    worker("web-1:10", 60, started=-20)
+    watch.look(elected=True)
+    assert [len(message.resolved) for message in told] == [0, 1]
+    beside.delete()
+    worker("web-1:11", 60, started=-10)
+    watch.look(elected=True)
+    assert [len(message.resolved) for message in told] == [0, 1, 1]
+
+
+@pytest.mark.django_db
+def test_a_replacement_may_be_lost_itself(told):
+    worker("web-1:7", -400, started=-900)
+    worker("web-1:8", -200, started=-420)
+    watch.look(elected=True)
+    worker("web-1:9", 60, started=-180)
+    watch.look(elected=True)
+    assert [len(message.problems) for message in told] == [1, 0]
+    assert "web-1:8" in told[0].problems[0]
 
 
 @pytest.mark.django_db
