@@ -142,7 +142,7 @@ class Record:
         self._kept += kept
         self._labels += [row.label for row in changed]
         if alone and len(changed) <= SINGLE_ROWS:
-            recorded = json.dumps({"verb": self._verb, **self._place})
+            recorded = json.dumps({"verb": self._verb, **self._scope})
             LogEntry.objects.using(log_alias()).bulk_create(
                 LogEntry(
                     **self._common,

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import BooleanField, Value
+from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
@@ -26,6 +27,7 @@ from djqueue.admin.contents import (
     name_fact,
     traceback,
 )
+from djqueue.admin.editing import page as editing
 from djqueue.admin.lists import links
 from djqueue.admin.lists.filters import (
     FailedConnectionFilter,
@@ -36,7 +38,7 @@ from djqueue.admin.lists.groups import FailedExceptionFilter, FailedGroupFilter,
 from djqueue.admin.lists.terms import OF_FAILED
 from djqueue.admin.lists.words import moment, pill
 from djqueue.admin.operator import OperatorAdmin
-from djqueue.admin.verbs.failed import COPY, FORGET, RETRY, SPREAD
+from djqueue.admin.verbs.failed import COPY, EDIT, FORGET, RETRY, SPREAD
 from djqueue.conf import settings
 from djqueue.finish.failed import table
 from djqueue.operations.words import took
@@ -46,6 +48,7 @@ from djqueue.text.masking import masked_text
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
 MOST_ALIKE = 1_000
@@ -106,6 +109,18 @@ class FailedJobAdmin(OperatorAdmin):
         }
         return super().changelist_view(request, context)
 
+    def get_urls(self) -> list[URLPattern]:
+        """Return those of every screen, and that of the form for other arguments."""
+        view = self.admin_site.admin_view(self.edit_view)
+        for alias in connections:
+            view = transaction.non_atomic_requests(alias)(view)
+        name = "djqueue_failedjob_edit_retry"
+        return [path("<str:pk>/edit-and-retry/", view, name=name), *super().get_urls()]
+
+    def edit_view(self, request: HttpRequest, pk: str) -> HttpResponse:
+        """Ask for other arguments, and retry the job with them."""
+        return editing.view(self, request, pk)
+
     # -- columns -------------------------------------------------------------------------------
 
     @admin.display(description=_("job"))
@@ -156,6 +171,7 @@ class FailedJobAdmin(OperatorAdmin):
         return {
             **super().detail(request, row),
             "pill": pill("failed", _("Failed")),
+            "edit_url": editing.url(self.admin_site.name, row.pk) if EDIT.allowed(request) else "",
             "error_class": text.one_line(row.exception_class),
             "error_message": text.lines(masked_text(row.exception_message)) if readable else "",
             "facts": [

@@ -141,6 +141,34 @@ def alternatives(annotation: Any) -> tuple[Any, ...]:
     return tuple(found.values())
 
 
+def allows_none(annotation: Any) -> bool:
+    """Return whether an annotation names None among what it allows."""
+    return any(each is None for each in _members(annotation, 0))
+
+
+def literals(annotation: Any) -> list[Any]:
+    """Return the members of an annotation that consists of `Literal` alone, but for None; nothing
+    for any other.
+    """
+    found = [each for each in _members(annotation, 0) if each is not None]
+    return [] if _OTHER in found else found
+
+
+_OTHER = object()
+"""Stands for all that is no member of a Literal."""
+
+
+def _members(annotation: Any, depth: int) -> list[Any]:
+    if annotation is None or annotation is type(None):
+        return [None]
+    if typing.get_origin(annotation) is typing.Literal:
+        return list(annotation.__args__)
+    opened = None if depth > 50 else _open(annotation)
+    if not opened:
+        return [_OTHER]
+    return [member for inner in opened for member in _members(inner, depth + 1)]
+
+
 def _collect(annotation: Any, found: dict[int, Any], depth: int) -> None:
     if depth > 50:  # an alias of itself
         annotation = Any

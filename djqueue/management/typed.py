@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobSpec
     from djqueue.jobs.job import Job
 
-__all__ = ["from_json", "from_texts", "values_of"]
+__all__ = ["UnfitError", "from_json", "from_texts", "value_of", "values_of"]
 
 
-class _UnfitError(Exception):
-    """A value that is not of the class that was tried."""
+class UnfitError(Exception):
+    """A value that is not of the class that was tried. Its text continues "the argument …"."""
 
 
 def from_texts(spec: JobSpec, given: Mapping[str, str]) -> Job:
@@ -70,6 +70,11 @@ def values_of(spec: JobSpec, given: Mapping[str, str]) -> dict[str, Any]:
     return _read(spec, given, _of_text)
 
 
+def value_of(text: str, annotation: Any) -> Any:
+    """One argument that was typed, as a value. Raises `UnfitError`."""
+    return _of_text(text, annotation)
+
+
 def _read(
     spec: JobSpec, given: Mapping[str, Any], read: Callable[[Any, Any], Any]
 ) -> dict[str, Any]:
@@ -78,7 +83,7 @@ def _read(
     for name, value in given.items():
         try:
             values[name] = read(value, annotations[name])
-        except _UnfitError as error:
+        except UnfitError as error:
             raise TypeError(
                 f'{spec.name}: argument "{name}" {error}. Nothing was queued.'
             ) from None
@@ -111,30 +116,30 @@ def _of_text(text: str, annotation: Any) -> Any:
         # Where anything goes, 42 is a number although it was typed.
         place = 0 if any(map(_is_open, leaves)) else 1
         readings.insert(place, json.loads(text, parse_constant=_refuse))
-    unfit: _UnfitError | None = None
+    unfit: UnfitError | None = None
     # A text is text only where nothing else takes it: `int | str` given 42 is a number.
     for leaf in sorted(leaves, key=lambda leaf: leaf is str) or [Any]:
         for reading in readings:
             try:
                 return _convert(reading, leaf)
-            except _UnfitError as error:
+            except UnfitError as error:
                 unfit = unfit or error
     if readings[-1] is None:
         return None
-    raise unfit or _UnfitError("has a value that does not fit")
+    raise unfit or UnfitError("has a value that does not fit")
 
 
 def _of_data(data: Any, annotation: Any) -> Any:
     """What was written as JSON."""
     if data is None:
         return None
-    unfit: _UnfitError | None = None
+    unfit: UnfitError | None = None
     for leaf in sorted(alternatives(annotation), key=lambda leaf: type(data) is not leaf) or [Any]:
         try:
             return _convert(data, leaf)
-        except _UnfitError as error:
+        except UnfitError as error:
             unfit = unfit or error
-    raise unfit or _UnfitError("has a value that does not fit")
+    raise unfit or UnfitError("has a value that does not fit")
 
 
 def _convert(data: Any, leaf: Any) -> Any:
@@ -150,7 +155,7 @@ def _convert(data: Any, leaf: Any) -> Any:
             return _instance(data, cls)
         if issubclass(cls, QuerySet):
             # QuerySet[Order] is QuerySet when the program runs, so nothing names the model.
-            raise _UnfitError(
+            raise UnfitError(
                 "is a queryset, which cannot be written as text: dispatch it from code"
             )
         if cls in (list, tuple, set, frozenset):
@@ -160,7 +165,7 @@ def _convert(data: Any, leaf: Any) -> Any:
         if dataclasses.is_dataclass(cls) or hasattr(cls, "_fields"):
             return _fields(data, cls)
     except (ValueError, TypeError, KeyError, OverflowError, InvalidOperation, ValidationError):
-        raise _UnfitError(f"is {_shown(data)}, which is not a valid {cls.__name__}") from None
+        raise UnfitError(f"is {_shown(data)}, which is not a valid {cls.__name__}") from None
     return data
 
 
@@ -219,7 +224,7 @@ def _instance(key: Any, model: type[Model]) -> Model:
     try:
         return model._base_manager.get(pk=tuple(key) if isinstance(key, list) else key)
     except ObjectDoesNotExist:
-        raise _UnfitError(
+        raise UnfitError(
             f"is {_shown(key)}, and there is no {model._meta.label} of that key"
         ) from None
 

@@ -85,6 +85,7 @@ class QueuedJob(models.Model):
             ("force_delete_job", "Can delete jobs that are running"),
             ("stop_job", "Can stop jobs that are running"),
             ("view_payload", "Can see arguments and payloads"),
+            ("edit_payload", "Can retry failed jobs with other arguments"),
             ("bulk_operations", "Can act on more than 1,000 jobs at once"),
         )
 

@@ -52,6 +52,7 @@ __all__ = [
     "named",
     "queues",
     "resolve",
+    "same",
     "slices",
     "some_ids",
     "store",
@@ -292,13 +293,23 @@ def free() -> QuerySet[FailedJob]:
     return holding.free(table())
 
 
-def take(by: str, keys: Sequence[int]) -> dict[int, str]:
+def same(rows: Sequence[FailedJob]) -> Q:
+    """Return the condition for these rows. A single one, whose payload may have been changed for
+    its retry, is meant as it was read: not if the job has failed again meanwhile.
+    """
+    as_read = {}
+    if len(rows) == 1:
+        as_read = {"reservation": rows[0].reservation, "failed_at": rows[0].failed_at}
+    return Q(pk__in=[row.pk for row in rows], **as_read)
+
+
+def take(by: str, rows: Sequence[FailedJob]) -> dict[int, str]:
     """Take those of the rows that are free: they belong to `by` for a while. Return the push id for
     each, which is that of an earlier try if there was one.
     """
-    if not holding.take(table().filter(pk__in=keys), by, HOLD):
+    if not holding.take(table().filter(same(rows)), by, HOLD):
         return {}
-    mine = holding.held(table().filter(pk__in=keys), by)
+    mine = holding.held(table().filter(pk__in=[row.pk for row in rows]), by)
     mine.filter(push_id="").update(push_id=new_push_id())
     return {key: push_id_for(uuid, base) for key, uuid, base in mine.values_list(*_NAMED)}
 

@@ -16,11 +16,10 @@ job is ever lost.
 
 from __future__ import annotations
 
-import json
-import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
@@ -29,36 +28,26 @@ from djqueue.composition import failures
 from djqueue.databases.holding import new_holder
 from djqueue.dispatch import controls
 from djqueue.dispatch.connections import queues
-from djqueue.dispatch.dispatch import text_for_job
 from djqueue.dispatch.large import seconds_until_check
 from djqueue.dispatch.outbox.outbox import Written
 from djqueue.dispatch.outbox.pushing import Pushed, push
 from djqueue.dispatch.unique.keys import KeysTaken, keeps_keys_in_sql, push_all, why_kept_out
 from djqueue.dispatch.unique.pushing import take_keys
 from djqueue.drivers.base import OutgoingJob
-from djqueue.drivers.types import UniqueKey
-from djqueue.errors import PayloadError, QueueError, QueueUnavailable, UnknownJob
-from djqueue.jobs import registry
-from djqueue.jobs.definition.durations import seconds_until
-from djqueue.jobs.definition.spec import JobSpec
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.operations import failed_jobs
-from djqueue.payload import payload
+from djqueue.operations.verbs.retried_job import RefusedError, as_pushed, outgoing
 from djqueue.payload import store as payload_store
-from djqueue.payload.ids import new_push_id
-from djqueue.payload.links import links_of, may_be_linked, needs_guard, with_links
+from djqueue.payload.links import needs_guard
 from djqueue.payload.packing import is_stored
-from djqueue.payload.waiting import with_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from djqueue.drivers.base import Driver
-    from djqueue.jobs.definition.spec import JobInstance
     from djqueue.models import FailedJob
 
-__all__ = ["How", "Retried", "RetryStopped", "retry", "with_retry_until"]
-
-T = TypeVar("T")
+__all__ = ["How", "Retried", "RetryStopped", "as_read", "retry"]
 
 
 class Retried(NamedTuple):
@@ -91,11 +80,20 @@ class How:
     """Seconds between the times at which two of them become due."""
     payloads: Mapping[int, str] = field(default_factory=dict)
     """Other payloads for some, by the number of their row, as `verbs.editing.edited` makes them."""
+    seen: Mapping[int, str] = field(default_factory=dict)
+    """What `as_read` said of some rows: one that has failed again since then is left alone."""
     first: int = 0
     """How many of the same spread were retried before."""
 
 
 AS_THEY_ARE = How()
+FAILED_AGAIN = "it has failed again since the page was made. Look at it again."
+
+
+def as_read(row: FailedJob) -> str:
+    """Return what tells a row from that of a later failure of the same job."""
+    parts = f"{row.reservation} {row.failed_at.timestamp()} {row.payload}"
+    return sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def retry(
@@ -154,10 +152,6 @@ def _refusal(connection: str) -> str | None:
     return None
 
 
-class _RefusedError(Exception):
-    """One row cannot go back. Its text is the reason."""
-
-
 def _ready(
     rows: Sequence[FailedJob], refused: dict[str, int], how: How, before: int
 ) -> list[tuple[FailedJob, OutgoingJob]]:
@@ -166,10 +160,13 @@ def _ready(
     """
     ready = []
     for place, row in enumerate(rows, before):
+        if how.seen.get(row.pk, seen := as_read(row)) != seen:
+            refused[FAILED_AGAIN] = refused.get(FAILED_AGAIN, 0) + 1
+            continue
         row.payload = how.payloads.get(row.pk, row.payload)
         try:
-            ready.append((row, _outgoing(row)._replace(delay=how.pace * place)))
-        except _RefusedError as error:
+            ready.append((row, outgoing(row)._replace(delay=how.pace * place)))
+        except RefusedError as error:
             refused[str(error)] = refused.get(str(error), 0) + 1
     return ready
 
@@ -224,7 +221,7 @@ def _move_bound(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) 
     with transaction.atomic(using=alias):
         found = _take([row for row, _job in ready])
         there = {row.pk for row in found}
-        jobs = [(row, _as_pushed(job, job.push_id)) for row, job in ready if row.pk in there]
+        jobs = [(row, as_pushed(job, job.push_id)) for row, job in ready if row.pk in there]
         if unique := [job for _row, job in jobs if job.unique]:
             kept_out = take_keys(connection, unique)
         if kept_out:  # their rows are to stay
@@ -244,8 +241,8 @@ def _move_bound(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) 
 def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
     """Move jobs to another store: their rows are held meanwhile, and deleted after the push."""
     by = new_holder()
-    keys = failed_jobs.take(by, [row.pk for row, _job in ready])
-    taken = [(row, _as_pushed(job, keys[row.pk])) for row, job in ready if row.pk in keys]
+    keys = failed_jobs.take(by, [row for row, _job in ready])
+    taken = [(row, as_pushed(job, keys[row.pk])) for row, job in ready if row.pk in keys]
     pushed = Pushed()
     # Before the push: the job may end at once.
     failures.restore_results(failed_jobs.store(), [row for row, _job in taken])
@@ -275,7 +272,7 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
     try:
         with transaction.atomic(using=failed_jobs.store()):
             taken = _take([row for row, _job in ready])
-            bound = [_as_pushed(jobs[row.pk], jobs[row.pk].push_id) for row in taken]
+            bound = [as_pushed(jobs[row.pk], jobs[row.pk].push_id) for row in taken]
             push_all(driver, bound)
             failures.restore(failed_jobs.store(), taken)
             _keep(taken)
@@ -298,100 +295,11 @@ def _take(rows: Sequence[FailedJob]) -> Sequence[FailedJob]:
     """Delete the rows. Return those that still existed."""
     alias = failed_jobs.store()
     with transaction.atomic(using=alias):
-        complete = _delete([row.pk for row in rows]) == len(rows)
+        complete = _delete(rows) == len(rows)
         if not complete:  # some were gone, and a count does not say which
             transaction.set_rollback(True, using=alias)
-    return rows if complete else [row for row in rows if _delete([row.pk])]
+    return rows if complete else [row for row in rows if _delete([row])]
 
 
-def _delete(keys: Sequence[int]) -> int:
-    return delete_rows(failed_jobs.free().filter(id__in=keys))
-
-
-def _outgoing(row: FailedJob) -> OutgoingJob:
-    text = with_retry_until(row.payload, None)
-    job = OutgoingJob(str(row.uuid), row.queue, row.name, text, push_id=new_push_id())
-    try:
-        spec = registry.find(row.name)
-    except UnknownJob:
-        return job  # its queue may be read by other code than this
-    text = with_retry_until(row.payload, _until(spec, row.payload))
-    job = job._replace(payload=payload.with_limits(text, spec.limits), unique=_key(spec, text))
-    # Those of the job's class: neither payload nor failed row says what using() said.
-    return job._replace(
-        priority=spec.options.priority, message_group=_message_group(spec, row.payload)
-    )
-
-
-def _key(spec: JobSpec, text: str) -> UniqueKey | None:
-    """The key that the job had; None where it had none, or is not unique any more."""
-    key = links_of(text).unique if may_be_linked(text) else ""
-    return UniqueKey(key, spec.options.unique_for) if key and spec.options.unique else None
-
-
-def _as_pushed(job: OutgoingJob, push_id: str) -> OutgoingJob:
-    """The job as this push of it. One that is bound to others has the push in its payload too: its
-    guard row tells a retry from a job that only came again.
-    """
-    text = with_due(job.payload, time.time() + job.delay)
-    if may_be_linked(text):
-        text = with_links(text, links_of(text)._replace(push=push_id, retried=True))
-    return job._replace(push_id=push_id, payload=text)
-
-
-def _message_group(spec: JobSpec, text: str) -> str | None:
-    option = spec.options.message_group
-    if not callable(option):
-        return option
-    return _ask(spec, text, "message_group", lambda job: text_for_job("message_group", option, job))
-
-
-def _ask(spec: JobSpec, text: str, what: str, function: Callable[[JobInstance], T]) -> T | None:
-    """Return what a function of the project says for the job; None if the job cannot be made."""
-    try:
-        # A savepoint: a query that fails in there must not break an open transaction for the rest.
-        with transaction.atomic(using=failed_jobs.store()):
-            return function(spec.load(payload_store.unpacked(payload.decode(text)).arguments))
-    except PayloadError:
-        return None  # it cannot run either; the next attempt says so
-    except QueueUnavailable:
-        raise
-    except Exception as error:
-        raise _RefusedError(
-            f"the {what} of {spec.name} raised {type(error).__name__} for its arguments. "
-            "Correct that function, then retry it."
-        ) from error
-
-
-def _until(spec: JobSpec, text: str) -> float | None:
-    """Return until when the retried job may be tried, counted from now as after a dispatch. Return
-    None if there is no such limit, or if it has passed.
-    """
-    now = time.time()
-    until = spec.options.retry_until
-    if "retry_until" in spec.per_instance:
-        until = _ask(spec, text, "retry_until", spec.retry_until)
-    if until is None:
-        return None
-    left = seconds_until(until, now)
-    return now + left if left > 0 else None
-
-
-def with_retry_until(text: str, until: float | None) -> str:
-    """Return the payload with this ``retry_until``. A damaged payload is returned unchanged, to
-    fail again.
-    """
-    if until is None and '"retry_until":' not in text:
-        return text
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if not isinstance(data, dict):
-        return text
-    data.pop("retry_until", None)
-    if until is not None and "sent" in data:
-        # The head, the id and the time of the dispatch come first, the arguments last.
-        parts, sent = list(data.items()), list(data).index("sent") + 1
-        data = dict([*parts[:sent], ("retry_until", until), *parts[sent:]])
-    return json.dumps(data, separators=(",", ":"))
+def _delete(rows: Sequence[FailedJob]) -> int:
+    return delete_rows(failed_jobs.free().filter(failed_jobs.same(rows)))

@@ -15,7 +15,8 @@ from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.test import Client, override_settings  # noqa: E402
 
-from djqueue.payload import history  # noqa: E402
+from djqueue.models import QueuedJob  # noqa: E402
+from djqueue.payload import history, payload  # noqa: E402
 from tests.admin.support import (  # noqa: E402
     BATCHES,
     FAILED,
@@ -304,4 +305,31 @@ def test_a_failed_job_is_retried_with_the_keyboard_alone(operator):
     operator.page.keyboard.press("Enter")
     operator.page.wait_for_url(f"**{FAILED}")
     assert operator.messages()[0].startswith("Retried 1 job.")
+    assert not exists(row)
+
+
+@TWO
+def test_an_argument_is_corrected_and_the_job_retried(operator):
+    arguments = {"order_id": 42, "urgent": True}
+    row = failed("app.label", payload=text_of("app.label", arguments))
+    operator.page.goto(f"{FAILED}{row.pk}/change/")
+    operator.follow(operator.page.get_by_role("link", name="Edit and retry…"))
+    operator.look("edit")
+    field = operator.page.get_by_label("order_id")
+    assert field.input_value() == "42"
+    field.fill("")
+    operator.confirm("Show what changes")
+    assert "This field is required." in operator.page.inner_text(".djq-wrong")
+    operator.look("edit-wrong")
+    operator.page.get_by_label("order_id").fill("43")
+    operator.confirm("Show what changes")
+    assert operator.page.inner_text(".djq-changes del") == "42"
+    assert operator.page.inner_text(".djq-changes ins") == "43"
+    operator.look("edit-changes")
+    for selector in (".djq-changes del", ".djq-changes ins"):
+        assert operator.page.evaluate(CONTRAST, selector) >= 4.5
+    operator.confirm("Retry with these changes")
+    assert operator.messages()[0].startswith("Retried 1 job.")
+    [job] = QueuedJob.objects.all()
+    assert payload.decode(job.payload).arguments == {"order_id": 43, "urgent": True}
     assert not exists(row)

@@ -324,7 +324,7 @@ def test_a_context_of_another_kind_is_a_damaged_payload():
 
 
 def test_a_retry_with_a_limit_in_time_keeps_the_place_of_the_context():
-    from djqueue.operations.retrying import with_retry_until
+    from djqueue.operations.verbs.retried_job import with_retry_until
 
     kept = {"values": {"a": 1}}
     text = encode(HEAD, "1", 1.0, {}, encode_more(context=kept, retry_until=time.time()))

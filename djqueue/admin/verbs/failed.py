@@ -12,7 +12,7 @@ from djqueue.admin.verbs import jobs, recorded
 from djqueue.admin.verbs.forms import SpreadForm
 from djqueue.admin.verbs.verb import Action, Verb
 
-__all__ = ["COPY", "FORGET", "RETRY", "SPREAD"]
+__all__ = ["COPY", "EDIT", "FORGET", "RETRY", "SPREAD"]
 
 RETRY = Verb(
     name="retry",
@@ -43,6 +43,16 @@ SPREAD = replace(
     primary=False,
     for_all=False,
 )
+EDIT = replace(
+    RETRY,
+    name="edit",
+    label=_("Edit and retry…"),
+    permissions=("djqueue.retry_failedjob", "djqueue.view_payload", "djqueue.edit_payload"),
+    action=None,
+    primary=False,
+    for_all=False,
+)
+"""On a page of its own, `djqueue.admin.editing.page`."""
 COPY = replace(jobs.COPY, apply=recorded.copy, flag=ADDITION)
 FORGET = Verb(
     name="forget",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["copy", "forget", "retry"]
 
-_BY = {"retry": results.RETRIED, "forget": results.FORGOTTEN}
+_BY = {"retry": results.RETRIED, "edit": results.RETRIED, "forget": results.FORGOTTEN}
 
 
 def retry(selection: Selection) -> Result:
@@ -46,7 +46,11 @@ def retry(selection: Selection) -> Result:
 
 
 def _how(selection: Selection) -> How:
-    pace = selection.values.get("pace")
+    pace, edited = selection.values.get("pace"), selection.values.get("edited")
+    if edited is not None:
+        keys = _numbers(selection)
+        seen = dict.fromkeys(keys, selection.values["seen"])
+        return How(payloads=dict.fromkeys(keys, edited), seen=seen)
     if pace is None:
         return AS_THEY_ARE
     every = pace if pace >= 0 else -pace / max(selection.total, 1)

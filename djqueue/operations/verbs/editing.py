@@ -14,9 +14,20 @@ from djqueue.text.masking import masked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from djqueue.jobs.definition.spec import JobSpec
     from djqueue.models import FailedJob
 
-__all__ = ["Edited", "edited"]
+__all__ = ["Edited", "Stored", "edited", "stored", "with_stored"]
+
+
+class Stored(NamedTuple):
+    """The arguments of a failed job, and the code that takes them."""
+
+    spec: JobSpec
+    annotations: Mapping[str, Any]
+    """Of all that the code takes, in its order."""
+    arguments: Mapping[str, Any]
+    """The JSON values in the payload, also those that the code does not take any more."""
 
 
 class Edited(NamedTuple):
@@ -27,24 +38,47 @@ class Edited(NamedTuple):
     """By the names of arguments: the JSON values before and now, with secrets masked."""
 
 
+def stored(row: FailedJob, at_most: int | None = None) -> Stored:
+    """Return the arguments of a failed job. Raises `UnknownJob`, and `InvalidPayload` where they
+    cannot be read or are longer than `at_most` bytes.
+    """
+    spec = registry.find(row.name)
+    read = payload_store.unpacked(payload.decode(row.payload), at_most)
+    return Stored(spec, spec.job_class._annotations(), read.arguments)
+
+
 def edited(row: FailedJob, values: Mapping[str, Any]) -> Edited:
     """Return the payload of a failed job with other `values` for some arguments. What the code does
     not take any more is left out. Raises `UnknownJob`, `NotSerializable`, and `InvalidPayload` if
     the code does not take the arguments then.
     """
-    spec = registry.find(row.name)
-    before = payload_store.unpacked(payload.decode(row.payload)).arguments
-    taken = spec.job_class._annotations()
+    before = stored(row)
     for name in values:
-        if name not in taken:
-            raise InvalidPayload(f'{spec.name} takes no argument "{name}".')
-    now = {name: value for name, value in before.items() if name in taken}
-    now |= {name: spec.encode_argument(name, value) for name, value in values.items()}
-    spec.load(now)
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if name not in before.annotations:
+            raise InvalidPayload(f'{before.spec.name} takes no argument "{name}".')
+    encoded = {name: before.spec.encode_argument(name, value) for name, value in values.items()}
+    return with_stored(row, before, encoded)
+
+
+def with_stored(row: FailedJob, read: Stored, values: Mapping[str, Any]) -> Edited:
+    """Do as `edited` for JSON values as payloads have them, and arguments that `stored` has
+    read.
+    """
+    before = read.arguments
+    now = {name: value for name, value in before.items() if name in read.annotations}
+    now |= values
+    read.spec.load(now)
+    names = [name for name in {**before, **now} if _differ(before, now, name)]
     shown = masked({name: [before.get(name), now.get(name)] for name in names})
     changes = {name: _pair(shown[name]) for name in names}
     return Edited(_with_arguments(row.payload, now), changes)
+
+
+def _differ(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> bool:
+    """Return whether an argument is another one now; 1, 1.0 and True are three values."""
+    if (name in before) != (name in now):
+        return True
+    return json.dumps(before[name]) != json.dumps(now[name])
 
 
 def _pair(shown: Any) -> tuple[Any, Any]:

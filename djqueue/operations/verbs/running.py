@@ -11,7 +11,7 @@ from djqueue.drivers.base import Reservation
 from djqueue.errors import JobNotFound, Unsupported
 from djqueue.jobs import registry
 from djqueue.operations import failed_jobs, selection
-from djqueue.operations.retrying import with_retry_until
+from djqueue.operations.verbs.retried_job import with_retry_until
 from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.links import NO_LINKS, may_be_linked, with_links
