@@ -31,6 +31,7 @@ __all__ = [
     "add_state",
     "duration",
     "failed_selection",
+    "group",
     "limit_of",
     "moment_ago",
     "pace",
@@ -47,6 +48,7 @@ AN_ID = "an id, or at least six characters of its end or beginning"
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)\Z")
+_GROUP = re.compile(r"[0-9a-f]{6,40}\Z")
 _RANGE = re.compile(r"(\d+)-(\d+)\Z")
 
 
@@ -170,14 +172,29 @@ def limit_of(options: Mapping[str, Any]) -> int | None:
     return limit + 1 if limit else None
 
 
+def group(text: str) -> str:
+    """A group of failed jobs, or at least six characters of its beginning."""
+    if _GROUP.match(text.lower()) is None:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no group: it has 6 to 40 of the digits 0-9 and a-f. They are listed by '
+            "queue_failed --groups."
+        )
+    return text.lower()
+
+
 def add_failed_filters(parser: CommandParser, *, rows: bool = False) -> None:
-    """``--queue --name --since``, and ``--range`` with `rows`."""
+    """``--queue --name --since --group``, and ``--range`` with `rows`."""
     parser.add_argument("--queue", help="only those of this queue")
     parser.add_argument("--name", help="only this job, by its stored name, as in shop.SendReceipt")
     parser.add_argument(
         "--since",
         type=moment_ago,
         help="only those that failed in the last 90s, 30m, 12h, 7d, or since a date and time",
+    )
+    parser.add_argument(
+        "--group",
+        type=group,
+        help="only failures of this group, as queue_failed --groups names it",
     )
     if rows:
         parser.add_argument("--range", type=row_range, help="row numbers, as in 5-90")
@@ -190,4 +207,5 @@ def failed_selection(options: Mapping[str, Any]) -> Selection:
         name=options["name"],
         since=options["since"],
         rows=options.get("range"),
+        group=options["group"],
     )

@@ -84,6 +84,8 @@ class Selection:
     """The first and the last row number, both included."""
     batch: str | None = None
     """The id of the batch whose members are meant."""
+    group: str | None = None
+    """The beginning of a fingerprint: failures of one job with one exception class at one place."""
 
     def condition(self) -> Q:
         """Return the selection as a condition of the ORM."""
@@ -96,6 +98,7 @@ class Selection:
             "failed_at__lt": self.before,
             "id__range": self.rows,
             "batch_id": self.batch,
+            "fingerprint__startswith": self.group,
         }
         return Q(**{key: value for key, value in wanted.items() if value is not None})
 

@@ -38,8 +38,9 @@ from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.operations import failed_jobs
 from djqueue.operations.verbs.retried_job import RefusedError, as_pushed, outgoing
 from djqueue.payload import store as payload_store
-from djqueue.payload.links import needs_guard
+from djqueue.payload.links import links_of, needs_guard
 from djqueue.payload.packing import is_stored
+from djqueue.results import rows as result_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,6 +85,10 @@ class How:
     """What `as_read` said of some rows: one that has failed again since then is left alone."""
     first: int = 0
     """How many of the same spread were retried before."""
+    connection: str | None = None
+    """Where they go; None: each to the connection that it failed on."""
+    queue: str | None = None
+    """The queue that they go to; None: each to its own."""
 
 
 AS_THEY_ARE = How()
@@ -111,7 +116,7 @@ def retry(
     moved = gone = seen = 0
     refused: dict[str, int] = {}
     for keys in failed_jobs.slices(selection):
-        for connection, rows in _by_connection(keys).items():
+        for connection, rows in _by_connection(keys, how).items():
             reason = _refusal(connection)
             if reason is not None:
                 refused[reason] = refused.get(reason, 0) + len(rows)
@@ -122,6 +127,7 @@ def retry(
             moved += done.moved
             gone += done.gone
             on_moved(done.keys)
+            _note_place([row for row in rows if row.pk in done.keys], how)
             for text, count in done.refused.items():
                 refused[text] = refused.get(text, 0) + count
             if done.error is not None:
@@ -131,11 +137,28 @@ def retry(
     return Retried(moved, gone, refused)
 
 
-def _by_connection(keys: Sequence[int]) -> dict[str, list[FailedJob]]:
+def _by_connection(keys: Sequence[int], how: How) -> dict[str, list[FailedJob]]:
+    """Return the rows by the connections that they go to, with the queues that they go to."""
     rows: dict[str, list[FailedJob]] = {}
     for row in failed_jobs.table().filter(id__in=keys).order_by("id").defer("exception", "history"):
+        row.connection, row.queue = how.connection or row.connection, how.queue or row.queue
         rows.setdefault(row.connection, []).append(row)
     return rows
+
+
+def _note_place(rows: Sequence[FailedJob], how: How) -> None:
+    """Note for those that have been moved elsewhere where their large arguments belong, and where
+    their results come from.
+    """
+    if not rows or (how.connection is None and how.queue is None):
+        return
+    alias = result_rows.store()
+    for row in rows:
+        if is_stored(row.payload):
+            payload_store.moved([str(row.uuid)], row.connection)
+        if alias is not None and links_of(row.payload).result:
+            place = {"connection": row.connection, "queue": row.queue}
+            result_rows.table(alias).filter(pk=row.uuid).update(**place)
 
 
 def _refusal(connection: str) -> str | None:

@@ -79,3 +79,9 @@ class Empty(Job, name="test.commands.Empty"):
 
     def handle(self) -> None:
         pass
+
+
+@job(name="test.commands.Keep", store_result=True, tries=1)
+def keep(number: int) -> None:
+    """Fail, with a result that is kept."""
+    raise ValueError(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from argparse import ArgumentTypeError
 from datetime import timedelta
 
 import pytest
@@ -12,11 +13,12 @@ from django.utils import timezone
 
 from djqueue import queues
 from djqueue.dispatch import controls
-from djqueue.management.options import pace
-from djqueue.models import FailedJob, QueuedJob, Worker
+from djqueue.management.options import group, pace
+from djqueue.models import FailedJob, JobResult, QueuedJob, Worker
 from djqueue.payload import payload
 from djqueue.testing import work
-from tests.commands.jobs import Send
+from tests.commands.jobs import Send, keep
+from tests.dispatch.memory import MemoryDriver
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 ARGUMENTS = {"number": 3, "text": "x", "note": None, "loud": False}
@@ -169,3 +171,92 @@ def test_live_asks_for_workers_of_the_connection_that_is_named(run, settings):
     Worker.objects.all().delete()
     done = run("queue_health", "resilient", "--live")
     assert "Start one: python manage.py queue_work database or queue_work memory" in done.err
+
+
+# -- --on and --group ----------------------------------------------------------------------------
+
+
+def test_jobs_go_to_another_queue(run, fail):
+    fail(queue="mail")
+    done = run("queue_retry", "all", "--on", "slow", "--force")
+    assert done.out.startswith("Retried 1 job on slow.")
+    assert QueuedJob.objects.get().queue == "slow"
+
+
+def test_jobs_go_to_another_connection_and_keep_their_queues(run, fail):
+    id = fail(queue="mail")
+    done = run("queue_retry", id, "--on", "memory:")
+    assert done.out.startswith("Retried 1 job on memory.")
+    assert not QueuedJob.objects.exists()
+    assert not FailedJob.objects.exists()
+    [job] = MemoryDriver.stores["memory"]
+    assert (job.id, job.queue) == (id, "mail")
+
+
+def test_jobs_go_to_a_queue_of_another_connection(run, fail):
+    id = fail(queue="mail")
+    assert run("queue_retry", id, "--on", "memory:slow").code == 0
+    [job] = MemoryDriver.stores["memory"]
+    assert job.queue == "slow"
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "why"),
+    [
+        (":", 2, "takes a queue"),
+        (":slow", 2, "takes a queue"),
+        ("nowhere:slow", 1, "nowhere"),
+        ("a b", 1, "a b"),
+        ("sync:", 1, "keeps no jobs"),
+    ],
+)
+def test_a_place_that_cannot_be(run, fail, place, code, why):
+    id = fail()
+    done = run("queue_retry", id, "--on", place)
+    assert done.code == code
+    assert why in done.err
+    assert FailedJob.objects.filter(uuid=id).exists()
+
+
+def test_a_result_says_where_its_job_is_now(run):
+    given = keep.dispatch(1)
+    work(connection="database")
+    id = FailedJob.objects.get().uuid
+    assert str(id) == given.id
+    assert run("queue_retry", given.id, "--on", "database:slow").code == 0
+    assert JobResult.objects.get(pk=id).queue == "slow"
+
+
+def test_a_group_is_listed_and_retried(run, fail):
+    ids = [fail() for _ in range(3)]
+    FailedJob.objects.filter(uuid__in=ids[:2]).update(fingerprint="a1b2c3" + "0" * 34)
+    FailedJob.objects.filter(uuid=ids[2]).update(fingerprint="ffffff" + "0" * 34)
+    [largest, other] = run("queue_failed", "--groups", "--json").objects
+    assert (largest["group"][:6], largest["number"], other["number"]) == ("a1b2c3", 2, 1)
+    piped = run("queue_failed", "--groups", "--limit", "1")
+    assert piped.lines[1].startswith("a1b2c3")
+    assert "1 more groups" in piped.err
+    done = run("queue_retry", "--group", "a1b2c3", "--force")
+    assert done.out.startswith("Retried 2 jobs.")
+    assert [str(row.uuid) for row in FailedJob.objects.all()] == ids[2:]
+    assert run("queue_forget", "--group", "ffffff", "--force").code == 0
+    assert not FailedJob.objects.exists()
+
+
+@pytest.mark.parametrize("text", ["", "a1b2", "xyzxyz", "a" * 41])
+def test_what_is_no_group(text):
+    with pytest.raises(ArgumentTypeError, match="is no group"):
+        group(text)
+
+
+def test_a_group_that_none_is_in_matches_nothing(run, fail):
+    fail()
+    assert run("queue_retry", "--group", "abcdef").code == 3
+
+
+def test_on_a_terminal_a_group_takes_two_lines(run, fail):
+    fail()
+    FailedJob.objects.update(fingerprint="a1b2c3d4" + "0" * 32)
+    done = run("queue_failed", "--groups", terminal=True)
+    assert done.lines[0].split() == ["NUMBER", "NAME", "LAST", "GROUP"]
+    assert done.lines[1].split()[-1] == "a1b2c3d4"

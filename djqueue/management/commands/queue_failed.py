@@ -15,6 +15,7 @@ from djqueue.management.options import (
 )
 from djqueue.management.queue_names import mistyped_failed
 from djqueue.operations import failed_jobs
+from djqueue.operations.reports import failures
 from djqueue.operations.reports.listing import attempts_of, listed_failed_job, shown_name
 from djqueue.operations.words import number_of, relative
 from djqueue.text.short_ids import short
@@ -26,9 +27,23 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from djqueue.models import FailedJob
+    from djqueue.operations.failed_jobs import Selection
+    from djqueue.operations.reports.failures import Group
 
 COLUMNS = ("failed", "name", "queue", "attempts", "id")
 PIPED = ("id", "row", "name", "queue", "failed_at", "exception_class", "message")
+
+GROUPS = ("number", "name", "last", "group")
+GROUP = {
+    "group": "fingerprint",
+    "number": "number",
+    "name": "name",
+    "exception_class": "exception_class",
+    "place": "place",
+    "first_at": "first",
+    "last_at": "last",
+}
+"""What pipes and JSON have of a group, and what `Group` calls it."""
 
 
 class Command(QueueCommand):
@@ -36,16 +51,26 @@ class Command(QueueCommand):
     examples = (
         "queue_failed --queue mail --since 1h",
         "queue_failed --name shop.SendReceipt --limit 0 --json",
+        "queue_failed --groups --since 1d",
     )
     changes = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_failed_filters(parser)
+        parser.add_argument(
+            "--groups",
+            action="store_true",
+            help="list groups, the largest first: one job, one exception class, one place of the "
+            "code",
+        )
         add_limit(parser)
         add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         selection = failed_selection(options)
+        if options["groups"]:
+            self._groups(selection, options)
+            return
         found = failed_jobs.listed(selection, limit_of(options))
         shown = islice(found, options["limit"] or None)
         if options["json"]:
@@ -58,6 +83,23 @@ class Command(QueueCommand):
         if next(found, None) is not None:
             total = number_of(failed_jobs.count(selection), "failed job")
             self.remark(f"These are {options['limit']} of {total}; --limit 0 shows all.")
+
+    def _groups(self, selection: Selection, options: Mapping[str, Any]) -> None:
+        rows = failed_jobs.table().filter(selection.condition())
+        found = failures.groups(rows, options["limit"] or failures.AT_MOST)
+        now = timezone.now()
+        if options["json"]:
+            for each in found.groups:
+                self.json({key: getattr(each, name) for key, name in GROUP.items()})
+        elif self.stdout.isatty():
+            self.entries(GROUPS, (_group(each, now) for each in found.groups))
+        else:
+            cells = ([getattr(each, name) for name in GROUP.values()] for each in found.groups)
+            self.rows(tuple(GROUP), cells)
+        if found.more:
+            self.remark(f"There are {found.more:,} more groups; --limit 0 shows all.")
+        if found.capped:
+            self.remark(f"These are the newest {failures.AT_MOST:,} failed jobs.")
 
     def _write(self, found: Iterable[FailedJob], queue: str | None) -> None:
         rows = list(found)
@@ -74,6 +116,12 @@ def _entry(known: Mapping[str, Any], now: datetime) -> tuple[tuple[object, ...],
     cells = (when, shown_name(known), known["queue"], attempts_of(known), id)
     why = f"{known['exception_class']}: {known['exception_message']}"
     return cells, f"row {known['row']} · {why}"
+
+
+def _group(one: Group, now: datetime) -> tuple[tuple[object, ...], str]:
+    cells = (f"{one.number:,}", one.name, relative(one.last, now), one.fingerprint[:8] or "-")
+    at = f" at {one.place}" if one.place else ""
+    return cells, f"{one.exception_class}{at}"
 
 
 def _cells(known: Mapping[str, Any]) -> list[object]:

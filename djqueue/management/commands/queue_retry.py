@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from djqueue.dispatch.connections import queues
 from djqueue.jobs import registry
 from djqueue.management.base import QueueCommand, printable_error
 from djqueue.management.options import (
@@ -64,6 +65,12 @@ class Command(QueueCommand):
             metavar="ARGUMENT=VALUE",
             help="another value for an argument, for one id (default: as it is)",
         )
+        parser.add_argument(
+            "--on",
+            metavar="[CONNECTION:][QUEUE]",
+            help="another queue, or another connection and its queue, as in slow, redis:slow or "
+            "redis: (default: where each failed)",
+        )
         add_force(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -117,6 +124,17 @@ class Command(QueueCommand):
             raise self.usage(f'"{text}" is not written as argument=value. Nothing was changed.')
         return name, value
 
+    def _place(self, given: str | None) -> tuple[str | None, str | None]:
+        """Return the connection and the queue that ``--on`` names."""
+        if given is None:
+            return None, None
+        connection, colon, queue = given.rpartition(":")
+        if not connection and (colon or not queue):
+            raise self.usage('--on takes a queue, or "connection:queue". Nothing was changed.')
+        if queue:
+            queues[connection or None].check(queue)
+        return queues[connection].settings.name if connection else None, queue or None
+
     def _retry(
         self,
         selection: Selection,
@@ -126,20 +144,23 @@ class Command(QueueCommand):
     ) -> None:
         if not count:
             return
+        connection, queue = self._place(options["on"])
         which = failed_jobs.named(selection)
         if options["dry_run"]:
             self.stdout.write(f"{number_of(count, 'failed job')} would be retried.\n    {which}")
             return
         ids = failed_jobs.some_ids(selection, auditing.MOST_IDS)
         pace = options["spread"] or 0.0
-        how = How(pace if pace >= 0 else -pace / count, payloads)
+        every = pace if pace >= 0 else -pace / count
+        how = How(every, payloads, connection=connection, queue=queue)
         with Progress(count) as progress:
             done = retry(selection, progress, how=how)
         kept = done.gone + sum(done.refused.values())
         self.audit("retry", done.moved, kept=kept, filters=selection.described(), ids=ids)
         named = f"\n    {which}" if done.moved == count else ""
+        on = f" on {options['on'].rstrip(':')}" if options["on"] else ""
         over = f" The last one is due in {span(how.pace * (count - 1))}." if how.pace else ""
-        self.stdout.write(f"Retried {number_of(done.moved, 'job')}.{over}{named}")
+        self.stdout.write(f"Retried {number_of(done.moved, 'job')}{on}.{over}{named}")
         if done.gone:
             self.stderr.write(
                 f"{number_of(done.gone, 'job')} had been retried or forgotten by another operator."
