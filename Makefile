@@ -3,6 +3,7 @@
 # make demo-admin  the admin of the demonstration after a bad night: jobs in every state
 # make check    lint, types, migrations, layers
 # make bench    throughput and latency
+# make messages  the catalogues of the admin's languages: what is new in the code, and compiled
 # make house    sizes of files, functions and rooms, documentation, circles of imports
 # make torture  workers killed at random, and what they left behind counted; on other stores too:
 #               make torture ARGS="redis cluster beanstalkd sqs"
@@ -22,9 +23,10 @@ SOAK_JOBS ?= 10000000
 SOAK_FAILING ?= 200000
 
 BIN = $(VENV)/bin
+LANGUAGES = de ja ko
 DJANGO_OPTION = $(if $(DJANGO),--django $(DJANGO))
 
-.PHONY: test demo demo-admin check lint types mypy pyright migrations layers house bench torture soak services test-venv dev-venv
+.PHONY: test demo demo-admin check lint types mypy pyright migrations layers messages house bench torture soak services test-venv dev-venv
 .DEFAULT_GOAL := test
 
 test: services test-venv
@@ -57,6 +59,11 @@ migrations: dev-venv
 
 layers: dev-venv
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_house.py
+
+messages: services dev-venv
+	@$(BIN)/python manage.py makemessages $(LANGUAGES:%=--locale %) --no-location --no-obsolete \
+	 $(foreach folder,tests demo_project benchmarks .venv,--ignore "$(folder)*")
+	@cd djqueue/locale && for each in */LC_MESSAGES; do msgfmt --check -o $$each/django.mo $$each/django.po; done
 
 house: dev-venv
 	@$(BIN)/python -m tests.house

@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.contrib.admin.models import CHANGE
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, ngettext_lazy, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.base import column
@@ -58,13 +58,17 @@ def _each(act: Callable[[JobBatch], bool], otherwise: Reason) -> Callable[[Selec
 
 CANCEL = Verb(
     name="cancel",
-    label=_("Cancel"),
+    label=pgettext_lazy("batch", "Cancel"),
     permissions=("djqueue.cancel_jobbatch",),
     apply=_each(lambda batch: bool(batch.cancel()), OVER),
     commits=True,
     wording=Wording(
-        plural("Cancelled %(count)d batch", "Cancelled %(count)d batches"),
-        plural("%(count)d batch was not cancelled", "%(count)d batches were not cancelled"),
+        plural(ngettext_lazy("Cancelled %(count)d batch", "Cancelled %(count)d batches", "count")),
+        plural(
+            ngettext_lazy(
+                "%(count)d batch was not cancelled", "%(count)d batches were not cancelled", "count"
+            )
+        ),
     ),
     flag=CHANGE,
     offered=lambda row: not row.cancelled and not row.finished,
@@ -73,13 +77,17 @@ CANCEL = Verb(
 )
 CLOSE = Verb(
     name="close",
-    label=_("Close"),
+    label=pgettext_lazy("batch", "Close"),
     permissions=("djqueue.cancel_jobbatch",),
     apply=_each(lambda batch: batches.close(batch.pk), CLOSED),
     commits=True,
     wording=Wording(
-        plural("Closed %(count)d batch", "Closed %(count)d batches"),
-        plural("%(count)d batch was not closed", "%(count)d batches were not closed"),
+        plural(ngettext_lazy("Closed %(count)d batch", "Closed %(count)d batches", "count")),
+        plural(
+            ngettext_lazy(
+                "%(count)d batch was not closed", "%(count)d batches were not closed", "count"
+            )
+        ),
     ),
     flag=CHANGE,
     offered=lambda row: row.open_until is not None,
@@ -96,10 +104,17 @@ RETRY = Verb(
     commits=True,
     wording=Wording(
         plural(
-            "Retried the failed jobs of %(count)d batch",
-            "Retried the failed jobs of %(count)d batches",
+            ngettext_lazy(
+                "Retried the failed jobs of %(count)d batch",
+                "Retried the failed jobs of %(count)d batches",
+                "count",
+            ),
         ),
-        plural("%(count)d batch is as it was", "%(count)d batches are as they were"),
+        plural(
+            ngettext_lazy(
+                "%(count)d batch is as it was", "%(count)d batches are as they were", "count"
+            )
+        ),
     ),
     flag=CHANGE,
     offered=lambda row: row.failed_jobs > 0,

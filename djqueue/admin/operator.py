@@ -114,7 +114,7 @@ class OperatorAdmin(ReadOnlyAdmin):
                 result += Result((), [Left(part.stopped)] * rest)
                 break
         log.close()
-        tell(request, verb.wording, result)
+        tell(request, self.admin_site.name, verb.wording, result)
         if selection.more and result.changed:
             self.message_user(request, more_than(len(selection.keys)), messages.WARNING)
         return result

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.utils.formats import number_format
-from django.utils.translation import gettext, ngettext
+from django.utils.html import format_html
+from django.utils.translation import gettext
 
+from djqueue.admin.overview.finding import address
 from djqueue.text import printable as text
 from djqueue.text.masking import masked_text
 
@@ -32,15 +34,22 @@ class Wording:
     """"3 jobs were not deleted" without the reason."""
     after: Callable[[int], str] = lambda count: ""
     """What to know once it is done."""
+    follow: bool = False
+    """Whether the job lives on, so that one that was changed alone may be followed by a link."""
     hints: Mapping[Reason, Words] = field(default_factory=dict)
     """What to do about a row that was left, for some reasons."""
 
 
-def tell(request: HttpRequest, wording: Wording, result: Result) -> None:
-    """Show the result as messages."""
+def tell(request: HttpRequest, site: str, wording: Wording, result: Result) -> None:
+    """Show the result as messages, with links to pages of the admin `site`."""
     if result.changed:
         count = len(result.changed)
-        messages.success(request, f"{wording.done(count)}. {wording.after(count)}".rstrip())
+        said = f"{wording.done(count)}. {wording.after(count)}".rstrip()
+        url = address(site, result.changed[0].id[-36:])  # a key ends with the id
+        if wording.follow and count == 1 and url:
+            link = gettext("See what becomes of it")
+            said = format_html('{} <a href="{}">{}</a>', said, url, link)
+        messages.success(request, said)
     for reason, left in result.reasons:
         why = left[0].why if len(left) == 1 else str(reason.many)
         message = f"{wording.left(len(left))}: {why} {wording.hints.get(reason, '')}".rstrip()
@@ -56,6 +65,8 @@ def more_than(limit: int) -> str:
     return template % {"limit": number_format(limit, use_l10n=True, force_grouping=True)}
 
 
-def plural(one: str, many: str) -> Callable[[int], str]:
-    """Return a function that counts in the language of the request."""
-    return lambda count: ngettext(one, many, count) % {"count": count}
+def plural(text: LazyText) -> Callable[[int], str]:
+    """Return a function that counts in the language of the request. `text` is an `ngettext_lazy` of
+    ``count``.
+    """
+    return lambda count: str(text % {"count": count})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
@@ -176,8 +177,9 @@ def press(browser: Client, row: Any, verb: str, *, answered: bool = True, **fiel
 
 
 def said(response: Any) -> list[str]:
-    """The messages that the operator is shown."""
-    return [str(message) for message in get_messages(response.wsgi_request)]
+    """The messages that the operator is shown, without their links."""
+    told = map(str, get_messages(response.wsgi_request))
+    return [re.sub(" <a .*?</a>", "", message) for message in told]
 
 
 def exists(row: Any) -> bool:

@@ -58,7 +58,9 @@ BEANSTALKD = Requirement("beanstalkd", ("beanstalkd",), ("beanstalkd",))
 PGBOUNCER = Requirement("PgBouncer", ("pgbouncer",), ("pgbouncer",))
 MOTO = Requirement("SQS", (), module="moto", how='pip install -e ".[test]"')
 CHROMIUM = Requirement("browser", ("chromium",), ("chromium",))
-# Not servers: what building mysqlclient needs, and the certificate of PostgreSQL's TLS option.
+# Not servers: what reads the catalogues of the admin's languages, what building mysqlclient needs,
+# and the certificate of PostgreSQL's TLS option.
+GETTEXT = Requirement("translations", ("xgettext", "msgmerge", "msgfmt"), ("gettext",))
 OPENSSL = Requirement("TLS", ("openssl",), ("openssl",))
 COMPILER = Requirement(
     "mysqlclient", ("gcc", "pkg-config"), ("build-essential", "pkg-config"), is_optional=True
@@ -84,6 +86,7 @@ REQUIREMENTS = (
     BEANSTALKD,
     PGBOUNCER,
     CHROMIUM,
+    GETTEXT,
     OPENSSL,
     COMPILER,
     MARIADB_CLIENT,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.models import CHANGE
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 from djqueue.admin.lists.selection import stored_key
 from djqueue.admin.outcome import Wording, plural
@@ -80,8 +81,16 @@ UNLOCK = Verb(
     permissions=("djqueue.release_job",),
     apply=_each(_unlock, _NO_KEY),
     wording=Wording(
-        plural("Freed the unique key of %(count)d job", "Freed the unique keys of %(count)d jobs"),
-        plural("%(count)d job is as it was", "%(count)d jobs are as they were"),
+        plural(
+            ngettext_lazy(
+                "Freed the unique key of %(count)d job",
+                "Freed the unique keys of %(count)d jobs",
+                "count",
+            )
+        ),
+        plural(
+            ngettext_lazy("%(count)d job is as it was", "%(count)d jobs are as they were", "count")
+        ),
     ),
     flag=CHANGE,
     offered=_has_key,
@@ -96,8 +105,12 @@ END_CHAIN = Verb(
     permissions=("djqueue.delete_queuedjob",),
     apply=_each(_end_chain, _NO_CHAIN),
     wording=Wording(
-        plural("Ended %(count)d chain", "Ended %(count)d chains"),
-        plural("%(count)d chain was not ended", "%(count)d chains were not ended"),
+        plural(ngettext_lazy("Ended %(count)d chain", "Ended %(count)d chains", "count")),
+        plural(
+            ngettext_lazy(
+                "%(count)d chain was not ended", "%(count)d chains were not ended", "count"
+            )
+        ),
     ),
     flag=CHANGE,
     offered=_has_steps_behind,

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.models import CHANGE, DELETION
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.base import column, named
@@ -80,8 +80,12 @@ DELETE = Verb(
     permissions=("djqueue.delete_queuedjob",),
     apply=_each(_delete, results.FINISHED),
     wording=Wording(
-        plural("Deleted %(count)d job", "Deleted %(count)d jobs"),
-        plural("%(count)d job was not deleted", "%(count)d jobs were not deleted"),
+        plural(ngettext_lazy("Deleted %(count)d job", "Deleted %(count)d jobs", "count")),
+        plural(
+            ngettext_lazy(
+                "%(count)d job was not deleted", "%(count)d jobs were not deleted", "count"
+            )
+        ),
     ),
     flag=DELETION,
     question=_("With a step of a chain all others that wait in that chain are deleted too."),
@@ -93,8 +97,12 @@ RUN_NOW = Verb(
     permissions=("djqueue.release_job",),
     apply=_each(_run_now, _NO_TIME),
     wording=Wording(
-        plural("%(count)d job may run now", "%(count)d jobs may run now"),
-        plural("%(count)d job was left as it is", "%(count)d jobs were left as they are"),
+        plural(ngettext_lazy("%(count)d job may run now", "%(count)d jobs may run now", "count")),
+        plural(
+            ngettext_lazy(
+                "%(count)d job was left as it is", "%(count)d jobs were left as they are", "count"
+            )
+        ),
     ),
     flag=CHANGE,
     offered=lambda row: row.parked and row.chain is None,

@@ -165,7 +165,7 @@ def _go_on(admin: Screen, request: HttpRequest, verb: Verb, entry: LogEntry) -> 
     if not bulk.ended:
         return HttpResponseRedirect(_url(admin, entry.pk) + ("" if bulk.stopped else "?on=1"))
     if bulk.done == len(result.changed) + len(result.left):  # the first step was the last
-        tell(request, verb.wording, result)
+        tell(request, admin.admin_site.name, verb.wording, result)
     else:
         _tell(request, verb, bulk)
     if bulk.missed:

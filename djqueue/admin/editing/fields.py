@@ -88,7 +88,7 @@ class Argument(NamedTuple):
         try:
             return self.encoded(value_of(text, self.annotation))
         except UnfitError as error:
-            raise ValidationError(gettext("It %(why)s.") % {"why": error}) from None
+            raise ValidationError(f"It {error}.") from None
 
 
 def field_of(argument: Argument) -> forms.Field | None:

@@ -20,6 +20,7 @@ from django.views.decorators.http import require_POST
 from djqueue.admin import audit
 from djqueue.admin.base import Page
 from djqueue.admin.overview import reading
+from djqueue.admin.overview.finding import find
 from djqueue.dispatch import controls
 from djqueue.dispatch.connections import queues
 from djqueue.errors import QueueError
@@ -62,6 +63,7 @@ class OverviewAdmin(_ModelAdmin):
         urls = [
             path("", self._view(self.changelist_view), name="djqueue_overview_changelist"),
             path("live/", self._view(self.live_view), name="djqueue_overview_live"),
+            path("find/", self._view(self.find_view), name="djqueue_overview_find"),
             path("pause/", self._view(self.pause_view), name="djqueue_overview_pause"),
             path("resume/", self._view(self.resume_view), name="djqueue_overview_resume"),
         ]
@@ -99,6 +101,22 @@ class OverviewAdmin(_ModelAdmin):
     def live_view(self, request: HttpRequest) -> HttpResponse:
         """Return the part of the page that an open one asks for again."""
         return self._page(request, "admin/djqueue/includes/overview.html")
+
+    def find_view(self, request: HttpRequest) -> HttpResponse:
+        """Return where the job with that id is, or with an id that ends or begins so."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        asked = request.GET.get("q", "").strip()[:64]
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": gettext("Find a job"),
+            "asked": asked,
+            "found": find(self.admin_site.name, request.user, asked) if asked else None,
+            "back": self._back(),
+        }
+        return Page(request, "admin/djqueue/find.html", context)
 
     def _page(self, request: HttpRequest, template: str, **more: Any) -> Page:
         if not self.has_view_permission(request):

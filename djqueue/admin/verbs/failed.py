@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 from djqueue.admin.outcome import Wording, plural
 from djqueue.admin.verbs import jobs, recorded
@@ -21,12 +22,20 @@ RETRY = Verb(
     apply=recorded.retry,
     commits=True,
     wording=Wording(
-        plural("Retried %(count)d job", "Retried %(count)d jobs"),
-        plural("%(count)d job was not retried", "%(count)d jobs were not retried"),
+        plural(ngettext_lazy("Retried %(count)d job", "Retried %(count)d jobs", "count")),
         plural(
-            "It is back in its queue, and its attempts are counted from the beginning.",
-            "They are back in their queues, and their attempts are counted from the beginning.",
+            ngettext_lazy(
+                "%(count)d job was not retried", "%(count)d jobs were not retried", "count"
+            )
         ),
+        plural(
+            ngettext_lazy(
+                "It is back in its queue, and its attempts are counted from the beginning.",
+                "They are back in their queues, and their attempts are counted from the beginning.",
+                "count",
+            ),
+        ),
+        follow=True,
     ),
     flag=CHANGE,
     action=Action("retry_jobs", _("Retry selected failed jobs")),
@@ -60,9 +69,15 @@ FORGET = Verb(
     permissions=("djqueue.delete_failedjob",),
     apply=recorded.forget,
     wording=Wording(
-        plural("Forgot %(count)d failed job", "Forgot %(count)d failed jobs"),
         plural(
-            "%(count)d failed job was not forgotten", "%(count)d failed jobs were not forgotten"
+            ngettext_lazy("Forgot %(count)d failed job", "Forgot %(count)d failed jobs", "count")
+        ),
+        plural(
+            ngettext_lazy(
+                "%(count)d failed job was not forgotten",
+                "%(count)d failed jobs were not forgotten",
+                "count",
+            )
         ),
     ),
     flag=DELETION,

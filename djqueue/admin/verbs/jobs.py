@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.outcome import Wording, plural
@@ -35,7 +35,9 @@ _STOP_IT: Mapping[Reason, LazyText] = {
 }
 _MOVES = (State.WAITING.value, State.DELAYED.value)
 
-_NOT_DELETED = plural("%(count)d job was not deleted", "%(count)d jobs were not deleted")
+_NOT_DELETED = plural(
+    ngettext_lazy("%(count)d job was not deleted", "%(count)d jobs were not deleted", "count")
+)
 
 DELETE = Verb(
     name="delete",
@@ -43,7 +45,7 @@ DELETE = Verb(
     permissions=("djqueue.delete_queuedjob",),
     apply=stored.changer(Change.DELETE),
     wording=Wording(
-        plural("Deleted %(count)d job", "Deleted %(count)d jobs"),
+        plural(ngettext_lazy("Deleted %(count)d job", "Deleted %(count)d jobs", "count")),
         _NOT_DELETED,
         hints=HINTS,
     ),
@@ -59,7 +61,11 @@ FORCE_DELETE = Verb(
     permissions=("djqueue.delete_queuedjob", "djqueue.force_delete_job"),
     apply=stored.changer(Change.DELETE_RUNNING),
     wording=Wording(
-        plural("Deleted %(count)d running job", "Deleted %(count)d running jobs"),
+        plural(
+            ngettext_lazy(
+                "Deleted %(count)d running job", "Deleted %(count)d running jobs", "count"
+            )
+        ),
         _NOT_DELETED,
         lambda count: gettext(
             "The attempt that runs goes on; its result is ignored and it is not retried."
@@ -82,9 +88,16 @@ RELEASE = Verb(
     permissions=("djqueue.release_job",),
     apply=stored.changer(Change.RELEASE),
     wording=Wording(
-        plural("Released %(count)d stuck job", "Released %(count)d stuck jobs"),
-        plural("%(count)d job was not released", "%(count)d jobs were not released"),
+        plural(
+            ngettext_lazy("Released %(count)d stuck job", "Released %(count)d stuck jobs", "count")
+        ),
+        plural(
+            ngettext_lazy(
+                "%(count)d job was not released", "%(count)d jobs were not released", "count"
+            )
+        ),
         lambda count: gettext("The next free worker takes over."),
+        follow=True,
         hints=HINTS,
     ),
     flag=CHANGE,
@@ -99,8 +112,17 @@ RUN_NOW = Verb(
     permissions=("djqueue.release_job",),
     apply=stored.changer(Change.RUN_NOW),
     wording=Wording(
-        plural("%(count)d delayed job may run now", "%(count)d delayed jobs may run now"),
-        plural("%(count)d job was left as it is", "%(count)d jobs were left as they are"),
+        plural(
+            ngettext_lazy(
+                "%(count)d delayed job may run now", "%(count)d delayed jobs may run now", "count"
+            )
+        ),
+        plural(
+            ngettext_lazy(
+                "%(count)d job was left as it is", "%(count)d jobs were left as they are", "count"
+            )
+        ),
+        follow=True,
     ),
     flag=CHANGE,
     action=Action("run_jobs_now", _("Run selected delayed jobs now")),
@@ -115,8 +137,12 @@ CHANGE_IT = Verb(
     apply=stored.move,
     commits=True,
     wording=Wording(
-        plural("Changed %(count)d job", "Changed %(count)d jobs"),
-        plural("%(count)d job was not changed", "%(count)d jobs were not changed"),
+        plural(ngettext_lazy("Changed %(count)d job", "Changed %(count)d jobs", "count")),
+        plural(
+            ngettext_lazy(
+                "%(count)d job was not changed", "%(count)d jobs were not changed", "count"
+            )
+        ),
         hints=_STOP_IT,
     ),
     flag=CHANGE,
@@ -134,8 +160,11 @@ MOVE = Verb(
     apply=stored.move,
     commits=True,
     wording=Wording(
-        plural("Moved %(count)d job", "Moved %(count)d jobs"),
-        plural("%(count)d job was not moved", "%(count)d jobs were not moved"),
+        plural(ngettext_lazy("Moved %(count)d job", "Moved %(count)d jobs", "count")),
+        plural(
+            ngettext_lazy("%(count)d job was not moved", "%(count)d jobs were not moved", "count")
+        ),
+        follow=True,
         hints=_STOP_IT,
     ),
     flag=CHANGE,
@@ -155,8 +184,14 @@ COPY = Verb(
     commits=True,
     once=True,
     wording=Wording(
-        plural("Dispatched a copy of %(count)d job", "Dispatched copies of %(count)d jobs"),
-        plural("%(count)d job was not copied", "%(count)d jobs were not copied"),
+        plural(
+            ngettext_lazy(
+                "Dispatched a copy of %(count)d job", "Dispatched copies of %(count)d jobs", "count"
+            )
+        ),
+        plural(
+            ngettext_lazy("%(count)d job was not copied", "%(count)d jobs were not copied", "count")
+        ),
     ),
     flag=ADDITION,
     action=Action("copy_jobs", _("Run a copy of selected jobs")),
@@ -172,8 +207,12 @@ STOP = Verb(
     apply=stored.stop,
     commits=True,
     wording=Wording(
-        plural("Stopped %(count)d job", "Stopped %(count)d jobs"),
-        plural("%(count)d job was not stopped", "%(count)d jobs were not stopped"),
+        plural(ngettext_lazy("Stopped %(count)d job", "Stopped %(count)d jobs", "count")),
+        plural(
+            ngettext_lazy(
+                "%(count)d job was not stopped", "%(count)d jobs were not stopped", "count"
+            )
+        ),
     ),
     flag=CHANGE,
     action=Action("stop_jobs", _("Stop selected running jobs")),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib.admin.models import CHANGE
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin.outcome import Wording, plural
@@ -32,8 +32,16 @@ RESTART = Verb(
     permissions=("djqueue.restart_worker",),
     apply=_restart,
     wording=Wording(
-        plural("Asked %(count)d worker to end", "Asked %(count)d workers to end"),
-        plural("%(count)d worker was not asked", "%(count)d workers were not asked"),
+        plural(
+            ngettext_lazy(
+                "Asked %(count)d worker to end", "Asked %(count)d workers to end", "count"
+            )
+        ),
+        plural(
+            ngettext_lazy(
+                "%(count)d worker was not asked", "%(count)d workers were not asked", "count"
+            )
+        ),
         lambda count: gettext("Jobs that run are not interrupted."),
     ),
     flag=CHANGE,

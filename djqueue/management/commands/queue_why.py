@@ -9,6 +9,8 @@ from djqueue.operations.reports.why import why
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
+SHOWN = ("id", "name", "state", "answer", "remedy")
+
 
 class Command(QueueCommand):
     help = "Say why a job is not running, and what to do about it."
@@ -23,7 +25,7 @@ class Command(QueueCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         found = why(options["id"], options["connection"])
         if options["json"]:
-            self.json(found._asdict())
+            self.json({key: getattr(found, key) for key in SHOWN})
             return
         self.stdout.write(found.answer)
         if found.remedy:

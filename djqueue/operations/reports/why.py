@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils import timezone
@@ -17,8 +18,9 @@ from djqueue.drivers.base import State
 from djqueue.errors import JobNotFound, Unsupported
 from djqueue.operations import failed_jobs, selection
 from djqueue.operations.describe import remark_on
+from djqueue.operations.reports import finished
 from djqueue.operations.reports.queues import problems, status
-from djqueue.operations.words import grouped, relative, span
+from djqueue.operations.words import grouped, relative, span, took
 from djqueue.payload import history
 from djqueue.payload.links import links_of
 from djqueue.payload.payload import limits_of
@@ -33,10 +35,20 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import StoredJob
     from djqueue.models import FailedJob, Outbox
 
-__all__ = ["Why", "of_stored", "of_waiting", "why"]
+__all__ = ["Where", "Why", "of_stored", "of_waiting", "why"]
 
 SHOWN = 200
 """Characters of an error's message."""
+
+
+class Where(Enum):
+    """What has the job."""
+
+    STORE = "store"
+    OUTBOX = "outbox"
+    FAILED = "failed jobs"
+    RESULTS = "results"
+    FINISHED = "finished jobs"
 
 
 class Why(NamedTuple):
@@ -47,17 +59,27 @@ class Why(NamedTuple):
     state: str
     answer: str
     remedy: str = ""
+    where: Where = Where.STORE
+    place: str = ""
+    """The connection if its store has the job, else the database alias."""
+    row: int | None = None
+    """The number of its row in the outbox."""
 
 
-def why(text: str, connection: str | None = None) -> Why:
-    """Return why the job whose id is `text`, or begins or ends with it, does not run. Raises
-    `JobNotFound`.
+def why(text: str, connection: str | None = None, *, errors: bool = True) -> Why:
+    """Return why the job whose id is `text`, or begins or ends with it, does not run. Without
+    `errors`, what its attempts raised is left out. Raises `JobNotFound`.
     """
     try:
-        return of_stored(*selection.locate(text, connection))
+        return of_stored(*selection.locate(text, connection), errors=errors)
     except JobNotFound as error:
         missing = error
-    found = _of_outbox(text, connection) or _of_failed(text) or _of_ended(text)
+    found = (
+        _of_outbox(text, connection)
+        or _of_failed(text, errors=errors)
+        or _of_ended(text)
+        or _of_finished(text)
+    )
     if found is None:
         raise missing
     return found
@@ -72,7 +94,7 @@ def of_stored(connection: str, job: StoredJob, *, errors: bool = True) -> Why:
     """
     now = job.read_at or timezone.now()
     answer, remedy = _stored(connection, job, now, errors=errors)
-    return Why(job.id, job.name, str(job.state), answer, remedy)
+    return Why(job.id, job.name, str(job.state), answer, remedy, place=connection)
 
 
 def _stored(connection: str, job: StoredJob, now: datetime, *, errors: bool) -> tuple[str, str]:
@@ -194,7 +216,7 @@ def _of_outbox(text: str, connection: str | None) -> Why | None:
 def of_waiting(alias: str, row: Outbox) -> Why:
     """Return why a job of the outbox is not in its store yet."""
     answer, remedy = _parked(alias, row)
-    return Why(str(row.uuid), row.name, "waiting", answer, remedy)
+    return Why(str(row.uuid), row.name, "waiting", answer, remedy, Where.OUTBOX, alias, row.pk)
 
 
 def _rows(alias: str, part: str) -> list[Outbox]:
@@ -275,17 +297,20 @@ def _failed_step(chain: str | None) -> str:
 # -- ended -----------------------------------------------------------------------------------------
 
 
-def _of_failed(text: str) -> Why | None:
+def _of_failed(text: str, *, errors: bool) -> Why | None:
     try:
         row: FailedJob = failed_jobs.find(text)
     except (JobNotFound, Unsupported):
         return None
     id, failed_at = str(row.uuid), aware(row.failed_at) or timezone.now()
-    message = masked_text(f"{row.exception_class}: {row.exception_message}")
+    if errors:
+        message = masked_text(f"{row.exception_class}: {row.exception_message}")
+    else:
+        message = row.exception_class
     values = {"when": relative(failed_at, timezone.now()), "number": row.attempts}
     answer = gettext("It failed %(when)s, at attempt %(number)s.") % values
     remedy = gettext("To retry it: %s") % shell.manage("queue_retry", short_ids.short(id))
-    return Why(id, row.name, "failed", f"{answer} {one_line(message, SHOWN)}", remedy)
+    return Why(id, row.name, "failed", f"{answer} {one_line(message, SHOWN)}", remedy, Where.FAILED)
 
 
 def _of_ended(text: str) -> Why | None:
@@ -298,4 +323,19 @@ def _of_ended(text: str) -> Why | None:
         return None
     when = relative(aware(row.finished_at) or timezone.now(), timezone.now())
     answer = gettext("It is %(ended)s, %(when)s.") % {"ended": ended, "when": when}
-    return Why(str(row.id), row.name, str(ended), answer)
+    return Why(str(row.id), row.name, str(ended), answer, "", Where.RESULTS, alias)
+
+
+def _of_finished(text: str) -> Why | None:
+    """Return that a job was done a short while ago, where ``KEEP_DONE`` keeps such."""
+    part = short_ids.digits(text)
+    if not settings().keep_done or len(part) < short_ids.LENGTH:
+        return None
+    alias = settings().job_database
+    row = finished.table().filter(uuid=part).order_by("-id").first()
+    if row is None:
+        return None
+    when = relative(aware(row.finished_at) or timezone.now(), timezone.now())
+    answer = gettext("It was done %(when)s, in %(took)s.")
+    answer %= {"when": when, "took": took(row.duration)}
+    return Why(str(row.uuid), row.name, "done", answer, "", Where.FINISHED, alias)
