@@ -1,6 +1,7 @@
 # make test     the whole suite, on SQLite, PostgreSQL and MariaDB
 # make demo     the demonstration project, with a worker, in a browser
 # make demo-admin  the admin of the demonstration after a bad night: jobs in every state
+# make ui       the browser proofs, and pictures of every screen of that night in the folder UI
 # make check    lint, types, migrations, layers
 # make bench    throughput and latency
 # make messages  the catalogues of the admin's languages: what is new in the code, and compiled
@@ -18,6 +19,7 @@ DEMO_VENV ?= .venv-demo
 DJANGO ?=
 DATABASES ?= sqlite,postgresql,mariadb
 ARGS ?=
+UI ?= demo_project/var/pictures
 SOAK_DATABASE ?= postgresql
 SOAK_JOBS ?= 10000000
 SOAK_FAILING ?= 200000
@@ -26,7 +28,7 @@ BIN = $(VENV)/bin
 LANGUAGES = de ja ko
 DJANGO_OPTION = $(if $(DJANGO),--django $(DJANGO))
 
-.PHONY: test demo demo-admin check lint types mypy pyright migrations layers messages house bench torture soak services test-venv dev-venv
+.PHONY: test demo demo-admin ui check lint types mypy pyright migrations layers messages house bench torture soak services test-venv dev-venv
 .DEFAULT_GOAL := test
 
 test: services test-venv
@@ -39,6 +41,10 @@ demo:
 demo-admin:
 	@$(PYTHON) .ci/venv.py $(DEMO_VENV) --extras demo $(DJANGO_OPTION)
 	@DEMO_FOLDER=$(or $(DEMO_FOLDER),demo_project/var/night) $(DEMO_VENV)/bin/python manage.py demo_admin
+
+ui: services test-venv
+	@$(BIN)/python -m pytest -q tests/admin/browser $(ARGS)
+	@$(BIN)/python -m tests.admin.browser.pictures $(UI)
 
 check: lint types migrations layers
 

@@ -176,6 +176,7 @@ class JobBatchAdmin(OperatorAdmin):
         """Return its numbers."""
         now = timezone.now()
         return {
+            **super().detail(request, row),
             "pill": _state(row),
             "facts": [
                 (_("Id"), text.one_line(row.id)),
@@ -186,7 +187,6 @@ class JobBatchAdmin(OperatorAdmin):
                 (_("Cancelled"), moment(row.cancelled_at, now, full=True)),
                 *([(_("Reason"), text.one_line(row.reason))] if row.reason else []),
             ],
-            **super().detail(request, row),
         }
 
 

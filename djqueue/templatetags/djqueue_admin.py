@@ -8,9 +8,12 @@ from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
 
+from djqueue.admin.lists.words import exactly
 from djqueue.admin.overview.reading import counted
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from django.utils.safestring import SafeString
 
 register = template.Library()
@@ -36,6 +39,12 @@ def djqueue_script(context: template.Context, path: str) -> SafeString:
 def djqueue_counted(number: int) -> int | str:
     """A number of the overview, as in ``10,000+`` where no more are counted."""
     return counted(number)
+
+
+@register.filter
+def djqueue_time(value: dt.datetime | None) -> SafeString | str:
+    """A time in the current zone, and in UTC on hover."""
+    return exactly(value)
 
 
 def _nonce(context: template.Context) -> SafeString | str:

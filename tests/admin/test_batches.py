@@ -63,3 +63,11 @@ def test_who_may_not_is_refused(row):
     assert browser.post(f"{BATCHES}{row.pk}/act/cancel/", {"confirmed": "1"}).status_code == 403
     assert "act/cancel" not in browser.get(f"{BATCHES}{row.pk}/change/").content.decode()
     assert client("cancel_jobbatch").post(f"{BATCHES}x'y/act/cancel/").status_code == 404
+
+
+def test_the_page_of_a_batch_has_its_numbers(row):
+    page = client().get(f"{BATCHES}{row.pk}/change/")
+    facts = {str(label): str(value) for label, value in page.context["facts"]}
+    assert facts["Id"] == str(row.pk)
+    assert facts["Jobs"] == "0 of 3 (0 %)"
+    assert facts["Cancelled"] == "-"

@@ -31,12 +31,27 @@ def moment(value: dt.datetime | None, now: dt.datetime, *, full: bool = False) -
     value = aware(value)
     if value is None:
         return NOTHING
-    exact = f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S %Z}".rstrip()
+    ago = relative(value, now)
+    return _time(value, f"{_local(value)} ({ago})" if full else ago)
+
+
+def exactly(value: dt.datetime | None) -> SafeString | str:
+    """Return a time in the current zone; the time in UTC appears on hover."""
+    value = aware(value)
+    return NOTHING if value is None else _time(value, _local(value))
+
+
+def _local(value: dt.datetime) -> str:
+    return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S %Z}".rstrip()
+
+
+def _time(value: dt.datetime, shown: str) -> SafeString:
+    utc = f"{value.astimezone(dt.timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(timespec="seconds"),
-        f"{exact} · {value.astimezone(dt.timezone.utc):%Y-%m-%d %H:%M:%S} UTC",
-        f"{exact} ({relative(value, now)})" if full else relative(value, now),
+        utc if _local(value) == utc else f"{_local(value)} · {utc}",
+        shown,
     )
 
 
