@@ -137,7 +137,7 @@ def pages(rows: dict[str, Any]) -> Iterator[tuple[str, Page]]:
     yield "failed-group", Page(f"{FAILED}?group={'f' * 32}")
     yield "failed-search", Page(f"{FAILED}?q=exc:ConnectionError")
     yield "failed-job", Page(f"{FAILED}{rows['failed'].pk}/change/")
-    yield "failed-edit", Page(f"{FAILED}{rows['known'].pk}/edit/")
+    yield "failed-edit", Page(f"{FAILED}{rows['known'].pk}/edit-and-retry/")
     yield "finished", Page(FINISHED)
     yield "finished-job", Page(f"{FINISHED}{rows['finished'].pk}/change/")
     yield "batches", Page(BATCHES)
