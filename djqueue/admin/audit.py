@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import router
+from django.db import connections, router, transaction
 
 from djqueue.admin.lists.selection import key_of
 from djqueue.operations import audit as auditing
@@ -29,6 +30,18 @@ _PLACES = ("connection", "database")
 def log_alias() -> str:
     """Return the database of the admin's log. An action's transaction covers it as well."""
     return router.db_for_write(LogEntry)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Open the transaction of an act and its row of the log."""
+    alias = log_alias()
+    with transaction.atomic(using=alias):
+        if not connections[alias].features.has_select_for_update:
+            # SQLite: the first statement has to be a write. To one that read before, and writes
+            # when another operator has written, the database is locked at once.
+            LogEntry.objects.using(alias).filter(pk=-1).update(action_flag=CHANGE)
+        yield
 
 
 class Act(NamedTuple):

@@ -38,11 +38,13 @@ __all__ = [
     "paused_queues",
     "pauses",
     "read",
+    "request_end",
     "request_restart",
     "request_stop",
     "resume",
     "stops",
     "stops_left",
+    "worker_key",
 ]
 
 EVERY_QUEUE = "*"
@@ -129,8 +131,10 @@ class Controls(NamedTuple):
     paused: set[str]
     """As `paused_queues` returns it."""
     generation: int
-    """A number that grows with each `request_restart` for the worker: it stops when the number has
-    grown since its start."""
+    """A number that grows with each `request_restart` for all workers: one stops when the number
+    has grown since its start."""
+    must_end: bool
+    """This worker alone is asked to stop."""
     stops: frozenset[str]
     """The ids of jobs to be stopped, on whatever connection they are; see `stops` where requests
     are in another database."""
@@ -150,8 +154,8 @@ def _scope_of(pause: Pause) -> str:
 
 
 def read(connection: str, worker: str = "") -> Controls:
-    """Return the controls of a connection's worker, which is named by its host and process. One
-    query, as workers ask every second.
+    """Return the controls of a connection's worker, which `worker_key` names. One query, as workers
+    ask every second.
     """
     start = f"{_PAUSE}{connection}:"
     alias = settings().databases[0]
@@ -159,10 +163,10 @@ def read(connection: str, worker: str = "") -> Controls:
     with connections[alias].cursor() as cursor:
         cursor.execute(statement, values)
         found = dict(cursor.fetchall())
-    generation = found.pop(_RESTART, 0) + found.pop(_restart_of(worker), 0)
+    generation, own = found.pop(_RESTART, 0), found.pop(_restart_of(worker), 0)
     stops = frozenset(scope for scope in found if scope.startswith(_STOP))
     paused = {scope.removeprefix(start).removeprefix(_PAUSE) for scope in found.keys() - stops}
-    return Controls(paused, generation, frozenset(map(_stopped, stops)))
+    return Controls(paused, generation, own > 0, frozenset(map(_stopped, stops)))
 
 
 def _stopped(scope: str) -> str:
@@ -184,30 +188,46 @@ def _reading(alias: str, start: str, restart: str) -> tuple[str, tuple[Any, ...]
     return compiled
 
 
-def request_restart(by: str = "", worker: str = "") -> None:
-    """Ask every worker on every machine to stop when its jobs have ended; or one, which is named by
-    its host and process.
+def worker_key(alias: str, row: int) -> str:
+    """Return what names a worker in requests to it alone: the database and the key of its row. A
+    host and a process id may be those of another worker, now or later.
     """
+    return f"{alias}:{row}"
+
+
+def request_restart(by: str = "") -> None:
+    """Ask every worker on every machine to stop when its jobs have ended."""
     rows = _controls()
-    # That of one worker is void after an hour: its process is long gone by then.
-    until = ExpressionWrapper(UtcNow() + Value(STOP_FOR), output_field=DateTimeField())
     values: dict[str, Any] = {"by": by[:255], "updated_at": UtcNow()}
-    values |= {"until": until} if worker else {}
-    scope = _restart_of(worker) if worker else _RESTART
-    row, created = rows.get_or_create(scope=scope, defaults={"value": 1, **values})
+    row, created = rows.get_or_create(scope=_RESTART, defaults={"value": 1, **values})
     if not created:
         rows.filter(pk=row.pk).update(value=F("value") + 1, **values)
+
+
+def request_end(worker: str, by: str = "") -> bool:
+    """Ask the one worker that `worker_key` names to stop when its jobs have ended. Return False if
+    it is asked already.
+    """
+    return _request(_controls(), _restart_of(worker), by, value=1)
 
 
 def _restart_of(worker: str) -> str:
     return f"{_RESTART}:{worker}"[:200]
 
 
-def request_stop(id: str, by: str = "") -> None:
-    """Ask the worker that runs job `id` to stop it. The end of the job deletes the request."""
+def request_stop(id: str, by: str = "") -> bool:
+    """Ask the worker that runs job `id` to stop it. The end of the job deletes the request. Return
+    False if it is asked already.
+    """
+    return _request(_requests(), f"{_STOP}{id}", by)
+
+
+def _request(rows: QuerySet[Control], scope: str, by: str, **columns: int) -> bool:
+    """Write a request that is void after an hour. Return False if it is in force already."""
     until = ExpressionWrapper(UtcNow() + Value(STOP_FOR), output_field=DateTimeField())
-    values = {"until": until, "by": by[:255], "updated_at": UtcNow()}
-    _requests().update_or_create(scope=f"{_STOP}{id}", defaults=values)
+    values: dict[str, Any] = {"until": until, "by": by[:255], "updated_at": UtcNow(), **columns}
+    row, created = rows.get_or_create(scope=scope, defaults=values)
+    return created or bool(rows.filter(pk=row.pk, until__lte=UtcNow()).update(**values))
 
 
 def stops() -> frozenset[str]:

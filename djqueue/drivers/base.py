@@ -57,6 +57,11 @@ class Session(ABC):
         """Make the worker known to the store, before its first `exchange`."""
 
     @property
+    def row(self) -> int | None:
+        """The key of the worker's row in `djqueue_workers`, where the session writes it."""
+        return None
+
+    @property
     @abstractmethod
     def lease(self) -> float:
         """Seconds that a reservation lasts after a renewal. May change with an exchange."""

@@ -14,8 +14,8 @@ class Control(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     scope = models.CharField(max_length=200, unique=True)
-    """``restart``, ``restart:<host>:<process>``, ``pause:*``, ``pause:<connection>:<queue>`` or
-    ``stop:<id of a job>``."""
+    """``restart``, ``restart:<database>:<row of a worker>``, ``pause:*``,
+    ``pause:<connection>:<queue>`` or ``stop:<id of a job>``."""
     value = models.BigIntegerField(default=0)
     """For ``restart`` a number that only grows: a worker that sees another one than at its start
     stops."""

@@ -30,8 +30,8 @@ FAILED_WITHIN = 300.0
 """Seconds within which failures are counted."""
 MOST_FAILURES = 1000
 """Failures that are read; there may be more."""
-ALIVE_ELSEWHERE = 20.0
-"""Seconds for which the row of a worker says that it is alive, where no lease hangs on that."""
+ALIVE = 20.0
+"""Seconds for which the row of a worker says at most that it is alive."""
 _LOST = "djqueue.errors.WorkerLost"
 
 
@@ -102,7 +102,7 @@ def _replaces(worker: Worker, lost: Worker) -> bool:
 def _lease(connection: str) -> float:
     """Return for how long a worker of `connection` says at once that it is alive, in seconds."""
     known = settings().connections.get(connection)
-    return known.retry_after if known is not None and known.jobs_in_sql else ALIVE_ELSEWHERE
+    return min(known.retry_after, ALIVE) if known is not None and known.jobs_in_sql else ALIVE
 
 
 def is_pruned(key: str) -> bool:

@@ -34,6 +34,7 @@ from djqueue.tracing.dispatching import sending
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from djqueue.composition.chains.steps import Push
     from djqueue.models import JobBatch
 
 __all__ = [
@@ -213,10 +214,18 @@ def close(id: str) -> bool:
     whether it did.
     """
     alias = steps.store()
-    if not counting.rows(alias).filter(pk=id, open_until__isnull=False).exists():
-        return False
-    _close(alias, id)
-    return True
+    closed = []
+
+    def close_it() -> list[Push]:
+        if not counting.close(alias, id):
+            return []
+        closed.append(id)
+        return following.close(alias, id)
+
+    publishing = Publishing(alias)
+    publishing.add([settle(alias, close_it)])
+    publishing.raise_first()
+    return bool(closed)
 
 
 def prune(before: datetime, state: Q = FINISHED) -> int:

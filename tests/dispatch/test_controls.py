@@ -110,14 +110,19 @@ def test_a_restart_raises_the_generation():
     assert (before, controls.read("database")[1]) == (0, 2)
 
 
-def test_a_restart_of_one_worker_is_no_other_s_business():
-    controls.request_restart()
-    controls.request_restart(by="ann", worker="web-1:7")
-    controls.request_restart(worker="web-1:7")
-    assert controls.read("database", "web-1:7").generation == 3
-    assert controls.read("database", "web-1:70").generation == 1
-    Control.objects.filter(scope="restart:web-1:7").update(until=Now() - timedelta(seconds=1))
-    assert controls.read("database", "web-1:7").generation == 1
+def test_a_request_to_one_worker_is_no_other_s_business():
+    seventh = controls.worker_key("default", 7)
+    assert controls.request_end(seventh, by="ann")
+    assert not controls.request_end(seventh, by="bert")
+    assert controls.read("database", seventh).must_end
+    assert not controls.read("database", controls.worker_key("default", 70)).must_end
+    assert not controls.read("database", controls.worker_key("queue", 7)).must_end
+    assert not controls.read("database").must_end
+    Control.objects.update(until=Now() - timedelta(seconds=1))
+    assert not controls.read("database", seventh).must_end
+    assert controls.request_end(seventh, by="bert")
+    assert controls.read("database", seventh) == (set(), 0, True, frozenset())
+    assert Control.objects.get().by == "bert"
 
 
 def test_queue_restart_asks_every_worker():

@@ -82,7 +82,7 @@ def test_a_lost_worker_is_one_mail_and_its_replacement_another(mails):
 
 @pytest.mark.django_db
 def test_each_replacement_stands_for_one_lost_worker(told):
-    """Two are lost, whose leases of 90 s began 100 s ago; one was started since."""
+    """Two are lost, whose leases of 20 s began 30 s ago; one was started since."""
     for name in ("web-1:7", "web-1:8"):
         worker(name, -10, started=-500)
     beside = worker("web-1:9", 60, started=-300)

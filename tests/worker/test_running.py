@@ -153,6 +153,29 @@ def test_a_restart_ends_the_named_worker_within_three_seconds(ledger):
         assert "queue_restart" in worker.output
 
 
+@pytest.mark.scenario
+@pytest.mark.anywhere
+def test_a_worker_whose_process_has_the_number_of_another_one_goes_on(ledger):
+    """As in two containers with one host name, and when a process id is used again."""
+    with start_worker("--name", "alone") as first, start_worker("--name", "other") as second:
+        wait_until(lambda: Worker.objects.count() == 2)
+        time.sleep(1.5)  # both have read their controls
+        Worker.objects.update(hostname="web-1", pid=1)
+        run_command("queue_restart", "alone", check=True)
+        assert first.wait(3) == 0
+        time.sleep(1.5)
+        assert second.is_running
+
+
+@pytest.mark.scenario
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+def test_a_restart_ends_the_worker_of_another_store(store):
+    with start_worker("--name", "alone") as worker:
+        wait_until(lambda: Worker.objects.exists())
+        run_command("queue_restart", "alone", check=True)
+        assert worker.wait(3) == 0
+
+
 @pytest.mark.anywhere
 def test_a_worker_stops_after_so_many_jobs(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(20))

@@ -110,9 +110,10 @@ def keep_staged_open(alias: str, batch: str) -> None:
         inside = outer
 
 
-def close(alias: str, batch: str) -> None:
-    """All members are in."""
-    rows(alias).filter(pk=batch).update(open_until=None)
+def close(alias: str, batch: str) -> bool:
+    """All members are in. Return whether the batch waited for more."""
+    waiting = rows(alias).filter(pk=batch, open_until__isnull=False)
+    return bool(waiting.update(open_until=None))
 
 
 def cancel(alias: str, batch: str, reason: str = "") -> bool:

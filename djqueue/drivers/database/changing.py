@@ -59,6 +59,8 @@ def place(alias: str, queue: str, ids: Sequence[str], to: Placement) -> set[str]
     if to.delay is not None:
         new["available_at"] = UtcNow() + timedelta(seconds=max(to.delay, 0.0))
     here = jobs(alias).filter(queue=queue, uuid__in=list(ids), reserved_by__isnull=True)
+    if to.priority is not None and to.delay is None and to.queue in (None, queue):
+        here = here.exclude(priority=to.priority)  # changed by another one a moment ago
     with transaction.atomic(using=alias):
         _lock(here)
         keys = dict(here.values_list("pk", "uuid"))

@@ -74,6 +74,10 @@ class DatabaseSession(Session):
         self._calls.has_worker = True
         self._holder = Holder(key, self._settings.retry_after)
 
+    @property
+    def row(self) -> int | None:
+        return self._holder.worker or None
+
     def leave(self) -> None:
         with self._calls.translate_errors():
             workers.delete(self._dialect, self._holder.worker)

@@ -31,6 +31,6 @@ class Command(QueueCommand):
         if missing:
             raise self.usage(f"No worker is called {', '.join(missing)}. Look at queue_workers.")
         for each in alive:
-            controls.request_restart(self.operator(), f"{each.hostname}:{each.pid}")
+            controls.request_end(each.key, self.operator())
         self.audit("restart", len(alive), filters={"workers": ", ".join(names)})
         self.stdout.write(f"{', '.join(names)}: stops when the jobs it runs have ended.")

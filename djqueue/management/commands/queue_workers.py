@@ -38,7 +38,9 @@ class Command(QueueCommand):
         found = workers(options["connection"])
         if options["json"]:
             for each in found:
-                self.json({**each._asdict(), "running": [job._asdict() for job in each.running]})
+                facts = {**each._asdict(), "running": [job._asdict() for job in each.running]}
+                del facts["key"]
+                self.json(facts)
         elif not self.stdout.isatty():
             self.rows(PIPED, map(_cells, found))
         elif found:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow, aware
+from djqueue.dispatch import controls
 from djqueue.dispatch.connections import members
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class WorkerFacts(NamedTuple):
     """The version of djqueue that it runs."""
     started_at: datetime
     alive_until: datetime
+    key: str
+    """What names it in requests, as `djqueue.dispatch.controls.worker_key` makes it."""
 
 
 def workers(connection: str | None = None) -> list[WorkerFacts]:
@@ -59,12 +62,12 @@ def workers(connection: str | None = None) -> list[WorkerFacts]:
         if names is not None:
             rows = rows.filter(connection__in=names)
         for row in rows.order_by("connection", "name", "id"):
-            facts = _facts(row, row.now)
+            facts = _facts(row, row.now, controls.worker_key(alias, row.pk))
             found.setdefault((row.hostname, row.pid, row.connection, row.started_at), facts)
     return sorted(found.values(), key=lambda each: (not each.alive, each.connection, each.name))
 
 
-def _facts(row: Worker, now: datetime) -> WorkerFacts:
+def _facts(row: Worker, now: datetime, key: str) -> WorkerFacts:
     until, started = aware(row.alive_until), aware(row.started_at)
     assert until is not None and started is not None  # noqa: S101, PT018 - no NULL there
     alive = until > (aware(now) or now)
@@ -83,6 +86,7 @@ def _facts(row: Worker, now: datetime) -> WorkerFacts:
         row.version,
         started,
         until,
+        key,
     )
 
 

@@ -61,6 +61,7 @@ TOO_LARGE = Reason(
     _("its payload is larger than the %(most)s bytes that the connection takes."),
     _("their payloads are larger than the connection takes."),
 )
+AS_ASKED = Reason(_("it is like that already."), _("they are like that already."))
 PARKED = Reason(
     _("it waits in SQL until it is due, and cannot be moved from there."),
     _("they wait in SQL until they are due, and cannot be moved from there."),
@@ -139,6 +140,9 @@ class _Moves:
         left = [_left(target, found.get(id)) for id, target in others.items()]
         kept += [each for each in left if each is not None]
         able = {id: job for id, job in found.items() if job.state in MOVES}
+        so_already = [id for id, job in able.items() if self._is_as_asked(job)]
+        kept += [Left(AS_ASKED, {}, meant[id]) for id in so_already]
+        able = {id: job for id, job in able.items() if id not in so_already}
         moved = self._place(able) if self._stays_in_one_database else None
         if moved is None:
             unique = {id for id, job in able.items() if _has_key(job)}
@@ -163,6 +167,12 @@ class _Moves:
     @property
     def _most(self) -> str:
         return f"{self._goal.capabilities.max_payload or 0:,}"
+
+    def _is_as_asked(self, job: StoredJob) -> bool:
+        """Return whether a job is where it is to be, and how: another operator was faster."""
+        to = self._to
+        same_priority = to.priority is None or job.priority == to.priority
+        return not self._leaves and to.delay is None and same_priority
 
     def _is_too_large(self, job: StoredJob) -> bool:
         most = self._goal.capabilities.max_payload

@@ -13,8 +13,9 @@ from djqueue.operations.results import Left, Reason, Result, Target
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LOST", "restart"]
+__all__ = ["ASKED", "LOST", "restart"]
 
+ASKED = Reason(_("it is asked already."), _("they are asked already."))
 LOST = Reason(_("it is lost, or has ended."), _("they are lost, or have ended."))
 
 
@@ -25,8 +26,12 @@ def restart(alias: str, rows: Sequence[int], by: str = "") -> Result:
     from djqueue.models import Worker
 
     alive = Worker.objects.using(alias).filter(pk__in=rows, alive_until__gt=UtcNow())
-    asked = []
+    asked, left = [], []
     for row in alive.order_by("pk"):
-        controls.request_restart(by, f"{row.hostname}:{row.pid}")
-        asked.append(Target(row.connection, row.queues, str(row.pk), row.name, row.pk))
-    return Result(asked, [Left(LOST)] * (len(rows) - len(asked)))
+        target = Target(row.connection, row.queues, str(row.pk), row.name, row.pk)
+        if controls.request_end(controls.worker_key(alias, row.pk), by):
+            asked.append(target)
+        else:
+            left.append(Left(ASKED, {}, target))
+    lost = len(rows) - len(asked) - len(left)
+    return Result(asked, left + [Left(LOST)] * lost)

@@ -22,16 +22,20 @@ from djqueue.operations.results import Left, Reason, Result, Target
 from djqueue.text import short_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from djqueue.drivers.base import StoredJob
 
-__all__ = ["choose", "stop"]
+__all__ = ["BY_ANOTHER", "choose", "stop"]
 
 LOOK_EVERY = 0.2
 WAIT = 10.0
 """Seconds for which an operator waits for workers. A request stays in force for an hour."""
 
+BY_ANOTHER = Reason(
+    _("another operator had asked for that, and it has been stopped."),
+    _("another operator had asked for that, and they have been stopped."),
+)
 NOT_ANSWERED = Reason(
     _("its worker has not stopped it yet; the request stays in force for an hour."),
     _("their workers have not stopped them yet; the requests stay in force for an hour."),
@@ -74,26 +78,35 @@ def stop(
     """Stop jobs that run. Wait until their workers have done so, for at most `wait` seconds."""
     result = Result()
     asked: dict[str, Target] = {}
+    others = set()
+    """Those of them that another operator has asked for."""
     for target in targets:
+        id = target.id[-36:]  # a key has the id at its end
         left = _not_running(target)
+        if left is None and not controls.request_stop(id, by):
+            others.add(id)
+        elif left is None and (left := _not_running(target)) is not None:
+            controls.forget_stops([id])  # it has ended meanwhile, perhaps for another operator
         if left is None:
-            id = target.id[-36:]  # a key has the id at its end
             asked[id] = target
-            controls.request_stop(id, by)
         else:
             result += Result((), [left])
-    return result + _wait_for(asked, time.monotonic() + wait, on_progress)
+    return result + _wait_for(asked, others, time.monotonic() + wait, on_progress)
 
 
 def _wait_for(
-    asked: dict[str, Target], until: float, on_progress: Callable[[int], object]
+    asked: dict[str, Target],
+    others: Container[str],
+    until: float,
+    on_progress: Callable[[int], object],
 ) -> Result:
-    """Wait until the requests are gone, or their jobs are."""
+    """Wait until the requests are gone, or their jobs are. Those of `others` are not ours."""
     result, left = Result(), dict(asked)
     while left:
         waiting = controls.stops_left(left)
-        stopped = [left.pop(id) for id in list(left) if id not in waiting]
-        result += Result(stopped)
+        stopped = {id: left.pop(id) for id in list(left) if id not in waiting}
+        theirs = [Left(BY_ANOTHER, {}, stopped[id]) for id in stopped if id in others]
+        result += Result([stopped[id] for id in stopped if id not in others], theirs)
         over = time.monotonic() > until
         for id, target in list(left.items()):
             kept = _not_running(target) or (Left(NOT_ANSWERED, {}, target) if over else None)

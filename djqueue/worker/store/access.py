@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django.db import DatabaseError
 
 from djqueue.conf import settings
+from djqueue.dispatch import controls
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import clock
 from djqueue.drivers.base import Reservation, WorkerIdentity
@@ -54,8 +55,6 @@ class StoreAccess:
     lease: Lease
     wakeup: StoreWakeup
     """Both from `join` on."""
-    worker: str
-    """Its host and process, by which requests name it."""
 
     def __init__(
         self,
@@ -70,7 +69,6 @@ class StoreAccess:
         identity = WorkerIdentity(
             options.name, socket.gethostname(), os.getpid(), options.queues, driver.lease
         )
-        self.worker = f"{identity.hostname}:{identity.pid}"
         self.session = driver.session(identity)
         alias = driver.settings.database if driver.shows_workers else None
         self._presence = Presence(self.sql, identity, options.connection, alias)
@@ -87,6 +85,12 @@ class StoreAccess:
         self._ends_at = NEVER
         self._looks = 0
         self._look_at = 0.0
+
+    @property
+    def worker(self) -> str:
+        """What names the worker in requests to it alone; empty while it has no row."""
+        row = self.session.row or self._presence.row
+        return "" if row is None else controls.worker_key(self._presence.alias, row)
 
     # -- joining -------------------------------------------------------------------------------
 

@@ -150,8 +150,8 @@ class Maintenance:
             return []
         changed = sorted(read.paused ^ self._paused)
         facts: list[Fact] = [PauseChanged(queue, queue in read.paused) for queue in changed]
-        # It is less when a request for this worker alone has become void.
-        if self._generation is not None and read.generation > self._generation:
+        grown = self._generation is not None and read.generation > self._generation
+        if grown or read.must_end:
             facts.append(RestartRequested())
         if read.stops:
             facts.append(StopRequested(read.stops))

@@ -74,8 +74,13 @@ class Presence:
         self._identity = identity
         self._connection = connection
         self._is_own = alias is None
-        self._alias = alias or settings().job_database
+        self.alias = alias or settings().job_database
         self._row: int | None = None
+
+    @property
+    def row(self) -> int | None:
+        """The key of the row, if it is not the store that writes it."""
+        return self._row
 
     def renew(self, activity: Activity) -> float:
         """Record that the worker is alive, and what it does. Return when to do so again."""
@@ -86,11 +91,11 @@ class Presence:
         """Record that the worker is about to end."""
         if self._row is not None:
             row = self._row
-            self._ask(lambda: delete_rows(self._rows.filter(pk=row), self._alias))
+            self._ask(lambda: delete_rows(self._rows.filter(pk=row), self.alias))
 
     def _ask(self, question: Callable[[], object]) -> None:
         with suppress(QueueUnavailable, DatabaseError):
-            self._sql.ask(self._alias, question)
+            self._sql.ask(self.alias, question)
 
     def _tell(self, activity: Activity) -> None:
         """Write into the row that the store keeps."""
@@ -117,10 +122,10 @@ class Presence:
             ).pk
             long_dead = UtcNow() - timedelta(seconds=KEEP_DEAD)
             dead = self._rows.filter(connection=self._connection, alive_until__lt=long_dead)
-            delete_rows(dead, self._alias)
+            delete_rows(dead, self.alias)
 
     @property
     def _rows(self) -> QuerySet[Worker]:
         from djqueue.models import Worker
 
-        return Worker.objects.using(self._alias)
+        return Worker.objects.using(self.alias)
