@@ -29,6 +29,7 @@ from django.utils import timezone, translation
 
 from djqueue.compat import may_have_language, may_have_time_zone
 from djqueue.errors import InvalidContext, Undecryptable
+from djqueue.payload.encryption import CONTEXT, ENCRYPTED_CONTEXT, decrypt
 from djqueue.payload.keyring import keyring
 from djqueue.payload.payload import encode_more
 from djqueue.runner.current import current_job
@@ -167,8 +168,13 @@ def stored() -> str:
 def enter(kept: Mapping[str, Any]) -> None:
     """Make the context of a payload the present one, for what runs in this `contextvars` context.
 
-    Raises `Undecryptable` where its hidden values cannot be read; the others are there then.
+    Raises `Undecryptable` where its hidden values cannot be read; the others are there then. Of an
+    encrypted job all are hidden, and the running job is the one that they have to belong to.
     """
+    if token := kept.get(ENCRYPTED_CONTEXT):
+        job = current_job(None)
+        name = "" if job is None else job.name
+        kept = json.loads(decrypt(str(token), kind=CONTEXT, job=name))
     shown = kept.get("values")
     own = _Context(shown) if isinstance(shown, dict) else _EMPTY
     _current.set(own)

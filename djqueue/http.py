@@ -4,7 +4,6 @@ of a job's result, of the metrics and of health.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import secrets
@@ -29,7 +28,7 @@ from django.views.decorators.http import require_safe
 from djqueue.conf import settings
 from djqueue.context import request_scope
 from djqueue.dispatch.dispatched import find
-from djqueue.errors import QueueError
+from djqueue.errors import PayloadError, QueueError
 from djqueue.metrics.exposition import CONTENT_TYPE, exposition
 from djqueue.metrics.families import families
 from djqueue.operations.reports import health as reports
@@ -105,13 +104,17 @@ def result(request: HttpRequest, id: UUID) -> JsonResponse:
     if row is None or user is None or not row.owner or row.owner != _key_of(user):
         return JsonResponse({"error": "There is no such job."}, status=404)
     progress = asking.progress_of(row)
+    try:
+        value, error = plain(asking.stored_value(row)), row.error
+    except PayloadError as problem:
+        value, error = None, str(problem)
     return JsonResponse(
         {
             "id": str(row.id),
             "status": asking.ended_as(row) or _status_of(row),
             "progress": None if progress is None else progress._asdict(),
-            "value": None if row.value is None else plain(json.loads(row.value)),
-            "error": row.error,
+            "value": value,
+            "error": error,
             "finished_at": row.finished_at,
         }
     )

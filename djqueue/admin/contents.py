@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from djqueue.errors import InvalidPayload
 from djqueue.operations.describe import options_of, read_for_people, remark_on
 from djqueue.payload import history, payload
+from djqueue.payload.encryption import ENCRYPTED_CONTEXT, SHOWN
 from djqueue.runner.decision import Ending
 from djqueue.text import printable as text
 from djqueue.text import tracebacks
@@ -36,6 +37,7 @@ LARGEST = 64 * 1024
 MOST = 200
 """Arguments, and tags, that a page shows."""
 _PLAIN = (str, int, float)
+_ENCRYPTED = gettext_lazy("The arguments are encrypted, and are not shown.")
 _KINDS: Mapping[str, LazyText] = {
     Ending.RAISED.value: gettext_lazy("Error"),
     Ending.TIMED_OUT.value: gettext_lazy("Timed out"),
@@ -122,7 +124,7 @@ def contents(stored: str, admin_site: str, *, visible: bool, name: str = "") -> 
         _options(read, visible=visible),
         raw=raw[:LARGEST],
         raw_length=max(0, len(raw) - LARGEST),
-        problem=_shown(masked_text(problem)),
+        problem=str(_ENCRYPTED) if read.head.limits.encrypted else _shown(masked_text(problem)),
         display_name=text.one_line(masked_text(read.display_name)) if visible else "",
         more=max(0, len(pairs) - MOST),
         remark=text.one_line(remark_on(read.head.name, name)) if name else "",
@@ -190,6 +192,10 @@ def _raw(stored: str, read: payload.Payload) -> str:
     data = json.loads(stored)
     if read.packed is None and data.pop("packed", None) is not None:
         data["arguments"] = dict(read.arguments)
+    if read.head.limits.encrypted:
+        data["arguments"] = SHOWN
+    if ENCRYPTED_CONTEXT in read.context:
+        data["context"] = {**read.context, ENCRYPTED_CONTEXT: SHOWN}
     if read.context.get("hidden"):
         data["context"] = {**read.context, "hidden": MASK}
     return _json(masked(data), cut=False)
@@ -206,7 +212,7 @@ def traceback(stored: str) -> list[Frames]:
     """Return a stored traceback in parts, so that a page shows the project's own code and folds
     the rest. Without code of its own nothing is folded.
     """
-    found = tracebacks.parts(text.lines(masked_text(stored)))
+    found = tracebacks.parts(text.lines(masked_text(tracebacks.without_token(stored))))
     has_own = any(part.frames and not part.library for part in found)
     return [
         Frames(part.text, part.frames, has_own and part.library)

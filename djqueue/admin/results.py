@@ -17,6 +17,7 @@ from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE
 from djqueue.admin.lists.words import NOTHING, moment, pill
 from djqueue.conf import settings
 from djqueue.operations.words import span
+from djqueue.payload.encryption import SHOWN, is_encrypted_value
 from djqueue.results import asking, rows
 from djqueue.text import printable as text
 from djqueue.text import short_ids as ids
@@ -189,7 +190,10 @@ def _progress(row: Any, *, with_message: bool) -> str:
 
 def _value(stored: str) -> str:
     try:
-        shown = json.dumps(masked(json.loads(stored)), ensure_ascii=False)
+        value = json.loads(stored)
+        shown = (
+            SHOWN if is_encrypted_value(value) else json.dumps(masked(value), ensure_ascii=False)
+        )
     except ValueError:  # it is longer than a page reads
         return text.one_line(masked_text(stored), LONG)
     return text.one_line(shown, LONG)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django.core import checks
 
 from djqueue.jobs import discovery, registry
+from djqueue.payload.keyring import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def check_jobs(**_: Any) -> list[checks.CheckMessage]:
-    """Report modules of jobs that failed to import, names that several jobs have, and annotations
-    that name nothing.
+    """Report modules of jobs that failed to import, names that several jobs have, annotations that
+    name nothing, and encrypted jobs without what encrypts them.
     """
-    return [*_import_failures(), *_duplicates(), *_annotations()]
+    return [*_import_failures(), *_duplicates(), *_annotations(), *_encrypted()]
 
 
 def _import_failures() -> Iterator[checks.CheckMessage]:
@@ -50,3 +52,15 @@ def _annotations() -> Iterator[checks.CheckMessage]:
         if error := spec.warm_up():
             what, _, remedy = str(error).partition(". ")
             yield checks.Warning(f"{what}.", hint=remedy, id="djqueue.W022")
+
+
+def _encrypted() -> Iterator[checks.CheckMessage]:
+    names = sorted(spec.name for spec in registry.all() if spec.options.encrypted)
+    if names and find_spec("cryptography") is None:
+        others = f" and {len(names) - 1} others" if len(names) > 1 else ""
+        yield checks.Error(
+            f"{names[0]}{others} have encrypted=True, and the package cryptography is not "
+            "installed.",
+            hint=MISSING,
+            id="djqueue.E006",
+        )

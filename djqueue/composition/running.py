@@ -18,6 +18,7 @@ from djqueue.drivers import unique_keys
 from djqueue.errors import BatchCancelled, ResultNotStored
 from djqueue.jobs import registry
 from djqueue.jobs.definition.spec import spec_to_bind
+from djqueue.payload.encryption import decrypted_value
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import Links, read_links
 from djqueue.results.running import KeepsResults
@@ -114,7 +115,7 @@ class Bound(KeepsResults):
         if read.chain:
             job.chain = RunningChain(read, self._count, job)
         if read.previous is not None:
-            job.look_up_previous = lambda: _previous(read.previous)
+            job.look_up_previous = lambda: _previous(read.previous, read.chain)
         if read.unique and (finish := self._finish) is not None:
             if read.keyed:
                 job.free_key = lambda: unique_keys.free(steps.store(), job.id, read.unique)
@@ -132,14 +133,15 @@ class Bound(KeepsResults):
         return left
 
 
-def _previous(stored: Mapping[str, Any] | None) -> Any:
+def _previous(stored: Mapping[str, Any] | None, chain: str) -> Any:
     if stored is None:
         return None
     if "refused" in stored:
         raise ResultNotStored(
             f"The value of the step before could not be stored: {stored['refused']}"
         )
-    name = str(stored.get("name", ""))
+    name, value = str(stored.get("name", "")), stored.get("value")
     if not name:
-        return stored.get("value")
-    return registry.find(name).value_codec.decode(stored.get("value"), name)
+        return value
+    value = decrypted_value(value, kind="value", job=name, chain=chain)
+    return registry.find(name).value_codec.decode(value, name)

@@ -31,7 +31,9 @@ from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import InvalidJob, Unsupported
 from djqueue.jobs.definition.durations import seconds_until
 from djqueue.jobs.definition.spec import JobSpec, spec_of
+from djqueue.payload.encryption import encrypted
 from djqueue.payload.ids import Moment
+from djqueue.payload.keyring import hidden_key
 from djqueue.payload.links import KEEPS_RESULT
 from djqueue.payload.payload import encode, encode_more
 from djqueue.tracing.dispatching import send_traced
@@ -195,11 +197,10 @@ def prepare_as(
     if plan.keeps_result:
         more = KEEPS_RESULT + more
     payload = encode(plan.head, id, moment.text, spec.encode(job), more)
+    if plan.encrypts:
+        payload = encrypted(payload, spec.name, plan.sizes.compress_above, plan.keeps_result)
     if plan.max_delay is not None and delay > plan.max_delay:
-        raise Unsupported(
-            f'Connection "{plan.connection}" delays a job by at most {plan.max_delay:g} s; '
-            f"{spec.name} asks for {delay:g} s. Nothing was queued."
-        )
+        raise _too_late(plan.connection, plan.max_delay, spec.name, delay)
     outgoing = OutgoingJob(
         id,
         plan.queue,
@@ -218,6 +219,13 @@ def prepare_as(
     return Sendable(outgoing, job, plan)
 
 
+def _too_late(connection: str, most: float, name: str, delay: float) -> Unsupported:
+    return Unsupported(
+        f'Connection "{connection}" delays a job by at most {most:g} s; {name} asks for {delay:g} '
+        "s. Nothing was queued."
+    )
+
+
 def refuse_event_loop(called: str, instead: str) -> None:
     """Raise `SynchronousOnlyOperation` in a thread that runs an event loop, for every driver.
 
@@ -230,7 +238,8 @@ def refuse_event_loop(called: str, instead: str) -> None:
 
 
 def text_for_job(key: str, option: PerJob, job: JobInstance) -> str:
-    """Return the value of an option that is a text or a function of the job.
+    """Return the value of an option that is a text or a function of the job; of an encrypted job a
+    digest of what the function returns.
 
     Raises `InvalidJob` for a function that returns anything but a text of the allowed length.
     """
@@ -240,4 +249,4 @@ def text_for_job(key: str, option: PerJob, job: JobInstance) -> str:
             f"The {key} of {type(job).__qualname__} is {value!r:.150}, not a text of at most "
             f"{_LONGEST} characters. Nothing was queued."
         )
-    return str(value)
+    return hidden_key(value) if callable(option) and spec_of(job).options.encrypted else str(value)

@@ -25,10 +25,12 @@ from djqueue.drivers.base import OutgoingJob, Reservation
 from djqueue.finish.announce import announce
 from djqueue.finish.notices import FreeSlots, RemovePayloads, notices_of
 from djqueue.payload.links import may_be_linked
+from djqueue.payload.payload import limits_of
 from djqueue.results import rows as results
 from djqueue.results.running import KeepsResults, Results
 from djqueue.runner.attempt import Attempt, Binding
 from djqueue.runner.decision import DONE, FAIL, Action
+from djqueue.runner.encrypted.errors import public_error
 from djqueue.runner.outcome import End
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
@@ -166,10 +168,11 @@ def _finished(**arguments: Any) -> None:
 def _run_logged(job: OutgoingJob, connection: str, run: Run) -> None:
     try:
         run(job, connection)
-    except Exception:
-        logger.exception(
+    except Exception as error:
+        logger.error(
             "%s %s failed on connection %s, which keeps no jobs: it will not be retried.",
             job.name,
             job.id,
             connection,
+            exc_info=public_error(error, hides=limits_of(job.payload).encrypted),
         )

@@ -40,6 +40,8 @@ class Plan(NamedTuple):
     """Its jobs have a unique key."""
     keeps_result: bool = False
     """A row among the results is written together with the job."""
+    encrypts: bool = False
+    """What its jobs carry is encrypted."""
     debounces: bool = False
     """Its jobs wait in the outbox for another dispatch that replaces them."""
 

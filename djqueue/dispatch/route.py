@@ -72,6 +72,7 @@ def _make(spec: JobSpec, options: Options, known: Settings, given: tuple[str, ..
         sizes=sizes,
         unique=options.unique,
         keeps_result=options.store_result and known.results is not None,
+        encrypts=options.encrypted,
         debounces=options.debounce is not None and capabilities.keeps_jobs,
     )
 

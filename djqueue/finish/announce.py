@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from djqueue.finish.notices import Announcement, Cancelled, Failed, Succeeded
+from djqueue.payload.payload import limits_of
 from djqueue.runner.current import CurrentJob
+from djqueue.runner.encrypted.errors import revealed
 from djqueue.runner.outcome import exception_of
 from djqueue.runner.telling import Teller
 
@@ -13,7 +15,7 @@ def announce(
 ) -> bool:
     """Call ``failed()`` and send signals. Return whether this process must not be used again.
     `raised` is the exception of the job if this process still has it; else it is made again from
-    the stored report.
+    the stored report. Of an encrypted job only ``failed()`` gets the words of either.
     """
     if isinstance(notice, Succeeded):
         for id, name, queue, attempt, duration, carried in notice.jobs:
@@ -24,11 +26,15 @@ def announce(
         job = CurrentJob(notice.id, notice.name, notice.queue, connection, notice.attempt)
         teller.cancelled(job, notice.context)
         return False
-    error = raised
-    if error is None and notice.error is not None:
-        error = exception_of(notice.error)
+    error, described = raised, notice.error
+    hides = described is not None and limits_of(notice.reservation.payload).encrypted
+    if described is not None and (hides or error is None):
+        error = exception_of(described)
     if isinstance(notice, Failed):
         assert error is not None  # noqa: S101 - a failure always has one
-        return teller.failed(notice.reservation, error, unseen=notice.unseen)
+        own = error
+        if hides:
+            own = raised or exception_of(revealed(notice.error, notice.reservation))
+        return teller.failed(notice.reservation, error, own, unseen=notice.unseen)
     teller.released(notice.reservation, error, notice.delay, unseen=notice.unseen)
     return False

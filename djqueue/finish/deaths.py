@@ -29,6 +29,8 @@ class Dead:
     delay: float = 0.0
     is_uncharged: bool = False
     duration: float = 0.0
+    hides: bool = False
+    """All words are those of this module."""
 
     @classmethod
     def of(cls, reservation: Reservation) -> Dead:

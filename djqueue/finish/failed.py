@@ -20,6 +20,7 @@ from djqueue.errors import Unsupported
 from djqueue.finish import failed_rows
 from djqueue.finish.failed_rows import storable
 from djqueue.payload.links import batches_of
+from djqueue.text.tracebacks import with_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ def _row(alias: str, connection: str, job: GivenUp) -> FailedJob:
         connection=text(connection)[:255],
         queue=text(reservation.queue)[:80],
         payload=fitting(text(reservation.payload), alias),
-        exception=fitting(text(error.traceback), alias),
+        exception=fitting(text(with_token(error.traceback, error.encrypted)), alias),
         failed_at=timezone.now(),
         name=text(reservation.name)[:255],
         attempts=min(reservation.attempt, 2**31 - 1),

@@ -15,7 +15,6 @@ from djqueue.errors import InvalidJob
 from djqueue.jobs.definition.declaration import refuse_generator
 from djqueue.jobs.definition.options import OVERRIDES, checked_overrides
 from djqueue.jobs.definition.signature import Signature, read_signature
-from djqueue.jobs.definition.spec import call_repr
 from djqueue.jobs.inject import injected
 from djqueue.jobs.job import ForeignMethod, Job
 
@@ -75,7 +74,7 @@ class FunctionJob(Job):
         return super().__getattribute__(name)  # for its error
 
     def __repr__(self) -> str:
-        return call_repr(type(self).__qualname__, self.arguments)
+        return self._call_repr(self.arguments)
 
 
 class JobFunction(Generic[P, R, Returned]):

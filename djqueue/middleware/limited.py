@@ -10,6 +10,7 @@ from djqueue.errors import LimitReached
 from djqueue.limits import definitions
 from djqueue.limits.funnel import funnel
 from djqueue.limits.throttle import throttle
+from djqueue.payload.keyring import hidden_key
 
 if TYPE_CHECKING:
     from djqueue.limits.waiting import Guard
@@ -23,8 +24,10 @@ Key = str | Callable[["CurrentJob"], object]
 
 
 def key_of(key: Key, job: CurrentJob) -> str:
-    """The text of a key for that job."""
-    return str(key(job)) if callable(key) else key
+    """The text of a key for that job; of an encrypted one a digest of what a function gives."""
+    if not callable(key):
+        return key
+    return hidden_key(str(key(job))) if job.is_encrypted else str(key(job))
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class WithoutOverlapping:
 
     def __call__(self, job: CurrentJob, next: Next) -> Any:
         key = key_of(self.key, job)
+        if job.is_encrypted and key and not (self.shared or callable(self.key)):
+            key = hidden_key(key)  # middleware() may have made it of an argument
         guard = funnel(f"overlap:{key}" if self.shared else f"overlap:{job.name}:{key}", 1)
         return _within(guard, job, next, skip=self.skip)
 

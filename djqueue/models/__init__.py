@@ -1,12 +1,14 @@
-"""The tables. Models hold no behaviour but what `JobBatch` gives to users: the hot path is
-hand-written SQL in `djqueue.drivers`. Batches, controls, finished jobs,
-incidents, keys, minutes of statistics
-and results have modules of their own.
+"""The tables. Models hold no behaviour but what `JobBatch` gives to users, and a failed job to
+who looks at it in a shell: the hot path is hand-written SQL in `djqueue.drivers`. Batches,
+controls, finished jobs, incidents, keys, minutes of statistics and results have modules of their
+own.
 
 Everything that runs before the app registry is ready reaches these classes inside a function.
 """
 
 from __future__ import annotations
+
+import json
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -19,6 +21,8 @@ from djqueue.models.incidents import Incident
 from djqueue.models.keys import Debounced, Key
 from djqueue.models.minutes import Minute
 from djqueue.models.results import JobResult
+from djqueue.payload.encryption import decrypt
+from djqueue.text.tracebacks import token_of
 
 __all__ = [
     "Control",
@@ -144,6 +148,16 @@ class FailedJob(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.uuid}"
+
+    def decrypted_exception(self) -> str:
+        """Return the traceback with the texts that an encrypted job raised, for a shell. Raises
+        `djqueue.errors.Undecryptable`.
+        """
+        token = token_of(self.exception)
+        if not token:
+            return self.exception
+        words = decrypt(token, kind="error", job=self.name, id=str(self.uuid))
+        return str(json.loads(words)[1])
 
 
 class Worker(models.Model):

@@ -29,13 +29,15 @@ from djqueue.jobs import registry
 from djqueue.operations import failed_jobs, selection
 from djqueue.payload import history, parts, payload
 from djqueue.payload.backoff import Exponential
-from djqueue.payload.packing import TooLong
+from djqueue.payload.encryption import ENCRYPTED_CONTEXT, SHOWN, is_encrypted_value
+from djqueue.payload.packing import ENCRYPTED, TooLong
 from djqueue.payload.store import unpacked
 from djqueue.results import asking, rows
 from djqueue.runner.decision import Ending
 from djqueue.text import short_ids as ids
 from djqueue.text.masking import MASK, masked, masked_text
 from djqueue.text.printable import one_line
+from djqueue.text.tracebacks import without_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -245,7 +247,7 @@ def failed(row: FailedJob) -> dict[str, Any]:
         **_chain(row.payload),
         **_content(row.payload, row.name),
         "history": masked(history.read(row.history).attempts),
-        "exception": masked_text(row.exception),
+        "exception": masked_text(without_token(row.exception)),
     }
 
 
@@ -295,7 +297,8 @@ def _about(row: JobResult) -> dict[str, Any]:
         said = f": {masked_text(progress.message)}" if progress.message else ""
         about["progress"] = f"{progress.done:g} of {progress.total:g} ({progress.percent} %){said}"
     if row.value is not None:
-        about["result"] = masked(json.loads(row.value))
+        stored = json.loads(row.value)
+        about["result"] = SHOWN if is_encrypted_value(stored) else masked(stored)
     if row.owner:
         about["owner"] = row.owner
     return about
@@ -311,7 +314,7 @@ def _content(text: str, name: str) -> dict[str, Any]:
         "sent": datetime.fromtimestamp(read.sent, timezone.utc),
         "options": options_of(read.head.limits),
         "tags": masked(list(read.tags)),
-        "arguments": masked(dict(read.arguments)),
+        "arguments": SHOWN if read.head.limits.encrypted else masked(dict(read.arguments)),
         **({"context": _context(read.context)} if read.context else {}),
         **({"damaged": masked_text(problem)} if problem else {}),
         **({"remark": remark} if (remark := remark_on(read.head.name, name)) else {}),
@@ -319,13 +322,15 @@ def _content(text: str, name: str) -> dict[str, Any]:
 
 
 def _context(kept: Mapping[str, Any]) -> dict[str, Any]:
+    if ENCRYPTED_CONTEXT in kept:
+        kept = {**kept.get("values", {}), ENCRYPTED_CONTEXT: SHOWN}
     return {**masked(kept), **({"hidden": MASK} if "hidden" in kept else {})}
 
 
 def read_for_people(text: str) -> tuple[payload.Payload, str]:
     """Return a stored payload with its arguments, or without them and the reason why. Raises
     `InvalidPayload`. Nothing of the payload is run, and one that is too long for a reader is not
-    read.
+    read. Encrypted arguments stay encrypted.
     """
     if len(text) > LONGEST_SHOWN:
         raise InvalidPayload(
@@ -368,8 +373,10 @@ def _json_value(value: Any) -> Any:
 
 def readable(read: payload.Payload) -> tuple[payload.Payload, str]:
     """Return a payload with its arguments unpacked, or unchanged with the reason why they are
-    not.
+    not. What is encrypted is not decrypted for people.
     """
+    if read.head.limits.encrypted or (read.packed and read.packed.how == ENCRYPTED):
+        return read, ""
     try:
         return unpacked(read, MOST_SHOWN), ""
     except TooLong:

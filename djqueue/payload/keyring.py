@@ -35,12 +35,20 @@ class Keyring:
 
     def encrypt(self, text: str) -> str:
         """A token that only these keys turn into `text` again."""
-        return self._fernet.encrypt(text.encode()).decode()
+        return self.encrypt_data(text.encode())
+
+    def encrypt_data(self, data: bytes) -> str:
+        """Return a token that only these keys turn into `data` again."""
+        return self._fernet.encrypt(data).decode()
 
     def decrypt(self, token: str) -> str:
         """The text of a token. `Undecryptable` if none of the keys made it, or it was altered."""
+        return self.decrypt_data(token).decode()
+
+    def decrypt_data(self, token: str) -> bytes:
+        """Return the data of a token. Raises as `decrypt`."""
         try:
-            return self._fernet.decrypt(token.encode()).decode()
+            return self._fernet.decrypt(token.encode())
         except (self._invalid, ValueError):
             raise Undecryptable(
                 "None of the keys decrypts what this job carries: its key is gone, or it was"
@@ -53,10 +61,20 @@ def keyring() -> Keyring:
     """Return the keyring of the settings. Raises `MissingPackage`, and `ImproperlyConfigured` where
     there is no key.
     """
-    keys = settings().encryption_keys or tuple(
+    return _made(_keys())
+
+
+def hidden_key(text: str) -> str:
+    """Return a digest of a key that is made of arguments: equal for equal texts, and for others not
+    to be guessed. It is made with the last key, which stays when a new one is put first.
+    """
+    return salted_hmac("djqueue.key", text, secret=_keys()[-1], algorithm="sha256").hexdigest()[:40]
+
+
+def _keys() -> tuple[str, ...]:
+    return settings().encryption_keys or tuple(
         map(_derived, (project.SECRET_KEY, *project.SECRET_KEY_FALLBACKS))
     )
-    return _made(keys)
 
 
 @lru_cache(maxsize=4)

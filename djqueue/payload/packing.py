@@ -4,9 +4,11 @@ Only the arguments of a payload are replaced. A key before them says how:
 
     …,"packed":"zlib","arguments":"<base64 of zlib data>"}
     …,"packed":"stored","arguments":"<SHA-256 of zlib data, 64 hexadecimal digits>"}
+    …,"packed":"encrypted","arguments":"<a token of `djqueue.payload.encryption`>"}
 
 Plain arguments are always an object, so no user's argument can be mistaken for packed ones. A
-stored payload names no place: the data is found by the job's id, and must have the digest.
+stored payload names no place: the data is found by the job's id, and must have the digest. What is
+stored of encrypted arguments is their token.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 
 STORED = "stored"
 ZLIB = "zlib"
+ENCRYPTED = "encrypted"
 LEVEL = 1
 """zlib's level. Dispatches wait for it: half the time of the default, an eighth more bytes."""
 
 STORED_MARK = f',"packed":"{STORED}","arguments":"'
 """What comes before the digest in a stored payload."""
+_ENCRYPTED_MARK = f',"packed":"{ENCRYPTED}"'
 _MARK_AT = len(STORED_MARK) + 64 + len('"}')
 _decoder = json.JSONDecoder()
 
@@ -52,6 +56,12 @@ def pack(text: str, compress_above: int | None, store_above: int | None) -> Pack
     than `store_above`. None and 0 mean never. Lengths are characters of the text, which is ASCII.
     """
     before, arguments = split(text)
+    if before.endswith(_ENCRYPTED_MARK):  # compressed before it was encrypted
+        if not store_above or len(text) <= store_above:
+            return Packed(text)
+        body = json.loads(arguments).encode("ascii")
+        before = before.removesuffix(_ENCRYPTED_MARK)
+        return Packed(f'{before}{STORED_MARK}{digest(body)}"}}', body)
     compresses = bool(compress_above) and len(text) > (compress_above or 0)
     # Level 0 stores the bytes as they are, in the same format.
     body = zlib.compress(arguments.encode("ascii"), LEVEL if compresses else 0)
@@ -76,6 +86,17 @@ def split(text: str) -> tuple[str, str]:
         position += 1
 
 
+def with_encrypted(text: str, arguments: str) -> str:
+    """Return a plain payload with the token `arguments` in place of its arguments."""
+    before, _ = split(text)
+    return f'{before}{_ENCRYPTED_MARK},"arguments":"{arguments}"}}'
+
+
+def is_encrypted(text: str) -> bool:
+    """Return whether the arguments of a payload are encrypted, and here."""
+    return split(text)[0].endswith(_ENCRYPTED_MARK)
+
+
 def is_stored(text: str) -> bool:
     """Return whether the arguments of a payload are stored elsewhere. Reads only its end."""
     return text.startswith(STORED_MARK, len(text) - _MARK_AT)
@@ -96,7 +117,11 @@ def body_of(text: str) -> bytes:
 
 def inflated(payload: Payload, body: bytes, limit: int) -> Payload:
     """Return `payload` with the arguments that are in `body`. Raises `InvalidPayload`."""
-    text = inflate(body, limit)
+    return with_arguments(payload, inflate(body, limit))
+
+
+def with_arguments(payload: Payload, text: str) -> Payload:
+    """Return `payload` with the arguments of that JSON `text`. Raises `InvalidPayload`."""
     try:
         arguments = parsed(text, "the text")
     except InvalidPayload as error:

@@ -57,6 +57,8 @@ class Limits:
     fail_on_timeout: bool = False
     delete_when_missing: bool = False
     atomic: bool | str = False
+    encrypted: bool = False
+    """See `djqueue.payload.encryption`. It says what the payload is, so it is never replaced."""
 
 
 GIVEN = ("tries", "backoff", "timeout")
@@ -81,7 +83,7 @@ class PackedArguments(NamedTuple):
     """Arguments that are compressed or stored elsewhere."""
 
     how: str
-    """``zlib`` or ``stored``."""
+    """``zlib``, ``stored`` or ``encrypted``."""
     text: str
 
 
@@ -151,7 +153,7 @@ def with_limits(text: str, limits: Limits) -> str:
         return text
     given = known.written["options"].get("using", ())
     given = tuple(name for name in given if name in GIVEN) if isinstance(given, list) else ()
-    kept = {name: getattr(known.head.limits, name) for name in given}
+    kept = {name: getattr(known.head.limits, name) for name in (*given, "encrypted")}
     head = encode_head(known.head.name, replace(limits, **kept), given)
     return f"{head}{_SEPARATOR}{text[known.end :]}"
 
@@ -319,6 +321,7 @@ def _limits(options: Mapping[str, Any]) -> Limits:
         fail_on_timeout=_expect(options, "fail_on_timeout", bool, False),
         delete_when_missing=_expect(options, "delete_when_missing", bool, False),
         atomic=_expect(options, "atomic", (bool, str), False),
+        encrypted=_expect(options, "encrypted", bool, False),
     )
 
 

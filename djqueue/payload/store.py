@@ -23,7 +23,16 @@ from django.utils import timezone
 from djqueue.compat import delete_rows
 from djqueue.conf import PayloadSettings, settings
 from djqueue.errors import ConfigurationError, InvalidPayload, QueueUnavailable
-from djqueue.payload.packing import STORED, ZLIB, body_of, digest, inflated
+from djqueue.payload.encryption import ARGUMENTS, decrypt
+from djqueue.payload.packing import (
+    ENCRYPTED,
+    STORED,
+    ZLIB,
+    body_of,
+    digest,
+    inflated,
+    with_arguments,
+)
 
 if TYPE_CHECKING:
     from django.core.files.storage import Storage
@@ -50,10 +59,11 @@ class Entry(NamedTuple):
 
 
 def unpacked(payload: Payload, limit: int | None = None) -> Payload:
-    """Return `payload` with its arguments unpacked, at most `limit` bytes of them.
+    """Return `payload` with its arguments unpacked and decrypted, at most `limit` bytes of them.
 
-    Raises `InvalidPayload` if they are damaged, missing or too long (`packing.TooLong`), and
-    `QueueUnavailable` if the payload store cannot be reached.
+    Raises `InvalidPayload` if they are damaged, missing or too long (`packing.TooLong`),
+    `Undecryptable` if this process has no key for them, and `QueueUnavailable` if the payload store
+    cannot be reached.
     """
     if payload.packed is None:
         return payload
@@ -63,7 +73,13 @@ def unpacked(payload: Payload, limit: int | None = None) -> Payload:
     if how == ZLIB:
         return inflated(payload, body_of(text), limit)
     if how == STORED:
-        return inflated(payload, read(payload.id, text), limit)
+        body = read(payload.id, text)
+        if not payload.head.limits.encrypted:
+            return inflated(payload, body, limit)
+        how, text = ENCRYPTED, body.decode("ascii", "replace")
+    if how == ENCRYPTED:
+        name = payload.head.name
+        return with_arguments(payload, decrypt(text, limit=limit + 4096, kind=ARGUMENTS, job=name))
     raise InvalidPayload(
         f"The payload's arguments are packed in an unknown way: {how!r:.100}. It was "
         "probably dispatched by a newer release: update the workers, then retry it."
@@ -223,7 +239,8 @@ def _open(alias: str, key: UUID, limit: int) -> bytes | None:
     with _translate_errors(f'storage "{alias}"'):
         try:
             with storages[alias].open(_path(key)) as file:
-                body: bytes = file.read(limit + (1 << 16))  # zlib may add some bytes
+                # zlib may add some bytes, and a token is a third longer
+                body: bytes = file.read(limit // 3 * 4 + (1 << 16))
         except FileNotFoundError:
             return None
     return body

@@ -21,6 +21,7 @@ from djqueue.errors import (
     UnknownJob,
 )
 from djqueue.jobs import registry
+from djqueue.payload.encryption import decrypted_value
 from djqueue.results import rows
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "plain",
     "progress_of",
     "read",
+    "stored_value",
     "value_of",
 ]
 
@@ -123,7 +125,13 @@ def decoded(row: JobResult) -> Any:
         codec = registry.find(row.name).value_codec
     except UnknownJob:
         codec = arguments.compile(Any)  # the code that waits may have no such job
-    return codec.decode(json.loads(row.value or "null"), row.name)
+    return codec.decode(stored_value(row), row.name)
+
+
+def stored_value(row: JobResult) -> Any:
+    """Return the value in a row as it is stored, decrypted. Raises `Undecryptable`."""
+    stored = json.loads(row.value or "null")
+    return decrypted_value(stored, kind="value", job=row.name, id=str(row.id))
 
 
 def plain(stored: Any) -> Any:

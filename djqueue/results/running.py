@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue.conf import settings
 from djqueue.errors import NotSerializable
 from djqueue.finish.failed_rows import storable
+from djqueue.payload.encryption import encrypted_value
 from djqueue.payload.links import links_of, may_be_linked, read_links
 from djqueue.results import rows
 from djqueue.runner.decision import Action
@@ -41,7 +42,14 @@ class KeepsResults:
 
     def leave(self, job: CurrentJob, definition: JobSpec, value: Any) -> PassedOn:
         """Return what the job returned, in the form in which it is kept."""
-        return encoded(definition, value)
+        left = encoded(definition, value)
+        if job.is_encrypted and "value" in left:
+            chain = "" if job.chain is None else job.chain.id
+            whose = {"kind": "value", "job": job.name, "id": job.id, "chain": chain}
+            return {"value": encrypted_value(left["value"], **whose)}
+        if job.is_encrypted and left:
+            return {"refused": f"{definition.name} returned something that cannot be stored."}
+        return left
 
 
 def encoded(definition: JobSpec, value: Any) -> PassedOn:

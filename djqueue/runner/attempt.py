@@ -14,6 +14,7 @@ from djqueue.payload.payload import Limits, Payload, decode, known_head
 from djqueue.payload.store import unpacked
 from djqueue.runner.current import UNWATCHED, CurrentJob, Watch
 from djqueue.runner.decision import Facts, exhausted
+from djqueue.runner.encrypted.errors import public_error
 from djqueue.runner.outcome import ErrorReport, report, without_frames
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Attempt:
             self.job.interruptions = interruptions
         self._head = known = known_head(payload)
         self.limits = known.head.limits if known else _NO_LIMITS
+        if self.limits.encrypted:
+            self.job.is_encrypted = True
         self.timeout = rules.timeout_of(self.limits)
         """Seconds that it may take; 0: without a limit."""
         self.began = time.perf_counter()
@@ -116,8 +119,8 @@ class Attempt:
         return definition
 
     def unpack(self, payload: Payload) -> Payload:
-        """Fetch the arguments that the payload does not show. Raises `QueueUnavailable` if their
-        store is away.
+        """Fetch the arguments that the payload does not show, and decrypt them. Raises
+        `QueueUnavailable` if their store is away, and `Undecryptable` without a key.
         """
         if payload.packed is not None:
             payload = self.payload = unpacked(payload)
@@ -159,6 +162,11 @@ class Attempt:
         """Seconds until now."""
         return time.perf_counter() - self.began
 
+    @property
+    def hides(self) -> bool:
+        """Whether the words of an exception may repeat what is encrypted."""
+        return self.unpacked and self.limits.encrypted
+
     def may_retry(self, error: object) -> bool:
         """Return whether the job's options let it be tried again after that exception."""
         return self.definition is None or self.definition.may_retry(error)
@@ -170,8 +178,12 @@ class Attempt:
             return None
         try:
             return definition.backoff(job.instance)
-        except Exception:
-            logger.exception("%s.backoff() raised; the stored backoff is used.", job.name)
+        except Exception as error:
+            logger.error(
+                "%s.backoff() raised; the stored backoff is used.",
+                job.name,
+                exc_info=public_error(error, hides=self.hides),
+            )
             return None
 
     def forget(self) -> None:

@@ -15,6 +15,7 @@ from djqueue.payload.backoff import Backoff
 from djqueue.payload.history import History
 from djqueue.payload.payload import Limits
 from djqueue.runner.decision import RELEASED, Action, Ending, Facts, decide
+from djqueue.runner.encrypted.errors import hidden_report
 from djqueue.runner.outcome import ErrorReport, Outcome, report
 from djqueue.runner.rules import Rules
 
@@ -46,6 +47,10 @@ class Case(Protocol):
     def duration(self) -> float:
         """The duration in seconds."""
 
+    @property
+    def hides(self) -> bool:
+        """Whether the words of an exception may repeat what is encrypted."""
+
     def may_retry(self, error: object) -> bool:
         """Return whether the job's options let it be tried again after that exception."""
 
@@ -65,7 +70,7 @@ def conclude(
         charged = ending is not RELEASED or not case.is_uncharged
         decision = decide(ending, delay=case.delay)
         return Outcome(ending, decision, None, None, False, charged, case.duration)
-    described = error if isinstance(error, ErrorReport) else report(error)
+    described = error if isinstance(error, ErrorReport) else _described(error, case)
     past = history.read(case.reservation.history)
     facts = _facts(case, ending, past, rules, now)
     if ending is Ending.RAISED:
@@ -83,6 +88,10 @@ def conclude(
         described = _too_often(case, facts, described)
     charged = _is_charged(case, ending, decision.action)
     return Outcome(ending, decision, described, text, charged=charged, duration=case.duration)
+
+
+def _described(error: BaseException, case: Case) -> ErrorReport:
+    return hidden_report(error, case.reservation) if case.hides else report(error)
 
 
 _INTERRUPTIONS = (Ending.INTERRUPTED, Ending.STOPPED)

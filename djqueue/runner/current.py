@@ -59,6 +59,7 @@ class CurrentJob:
         "_free_key",
         "_interruptions",
         "_is_begun",
+        "_is_encrypted",
         "_kept",
         "_look_up_batch",
         "_look_up_previous",
@@ -138,7 +139,8 @@ class CurrentJob:
         """Say how far the job has come: `done` of `total`. `DispatchedJob.progress` shows it.
 
         It is kept for a job with ``store_result``. On a worker a call takes microseconds: the
-        latest progress is stored twice a second. Of `message` 200 bytes are kept.
+        latest progress is stored twice a second. Of `message` 200 bytes are kept, and nothing if
+        the job is encrypted.
         """
         self._note_progress(done, total, message)
         report, _ = self.report
@@ -159,6 +161,7 @@ class CurrentJob:
         for number in (done, total):
             if not is_number(number) or number < 0:
                 raise ValueError(f"progress() was given {number!r}, not a number of 0 or more.")
+        message = "" if self.is_encrypted else message
         kept = message.replace("\0", " ").encode("utf-8", "replace")[:LONGEST_MESSAGE]
         self._reported = (float(done), float(total), kept.decode("utf-8", "ignore"))
 
@@ -221,6 +224,15 @@ class CurrentJob:
     @report.setter
     def report(self, value: tuple[Report | None, bool]) -> None:
         self._report = value
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Return whether what the job carries is encrypted wherever it is stored."""
+        return getattr(self, "_is_encrypted", False)
+
+    @is_encrypted.setter
+    def is_encrypted(self, value: bool) -> None:
+        self._is_encrypted = value
 
     @property
     def batch_id(self) -> str:

@@ -30,6 +30,8 @@ class ErrorReport(NamedTuple):
     traceback: str
     place: str = ""
     """``file:function`` of the deepest frame of the project's own code."""
+    encrypted: str = ""
+    """A token with the words of both, of an encrypted job: `djqueue.runner.encrypted.errors`."""
 
     def fingerprint(self, job: str) -> str:
         """Equal for failures of `job` with this class at this place."""
@@ -111,9 +113,14 @@ def report(error: BaseException) -> ErrorReport:
     return ErrorReport(
         class_name=_clean(name, 255),
         message=_clean(masked_text(_message(error)[: 2 * MESSAGE_LIMIT]), MESSAGE_LIMIT),
-        traceback=_clean(_masked_end(_traceback(error)), TRACEBACK_LIMIT, keep_end=True),
+        traceback=cleaned_traceback(_traceback(error)),
         place=_place(error.__traceback__),
     )
+
+
+def cleaned_traceback(text: str) -> str:
+    """Return a traceback as it is stored: masked, bounded, with what databases take."""
+    return _clean(_masked_end(text), TRACEBACK_LIMIT, keep_end=True)
 
 
 class TracebackText(Exception):  # noqa: N818 - never raised

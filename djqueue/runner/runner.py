@@ -21,6 +21,7 @@ from djqueue.errors import (
     PayloadError,
     QueueUnavailable,
     TimeoutExceeded,
+    Undecryptable,
     UnknownJob,
 )
 from djqueue.middleware.pipeline import Pipelines
@@ -32,6 +33,7 @@ from djqueue.runner.conclude import conclude
 from djqueue.runner.coroutines import run_coroutine
 from djqueue.runner.current import UNWATCHED, CurrentJob, Watch, current
 from djqueue.runner.decision import DONE, RETURNED, TIMED_OUT, Action, Ending
+from djqueue.runner.encrypted.errors import public_error
 from djqueue.runner.outcome import ErrorReport, Outcome, exception_of
 from djqueue.runner.rules import Rules
 from djqueue.runner.telling import Teller
@@ -177,13 +179,13 @@ class Runner:
         """What follows from an exception, wherever it came from."""
         job, scope = attempt.job, attempt.scope
         if scope is not None and scope.committed and attempt.outcome is not None:
-            log.raised_after_commit(job, error)
+            log.raised_after_commit(job, public_error(error, hides=attempt.hides))
             return attempt.outcome
         if isinstance(error, JobTimeout) or self._timer.rang:
             return self._timed_out(attempt, error)
         if scope is not None:
             return self._raised_by_job(attempt, error)
-        if not attempt.unpacked and isinstance(error, UnknownJob | QueueUnavailable):
+        if not attempt.unpacked and isinstance(error, _NOT_HERE):
             return self._conclude(attempt, Ending.UNKNOWN, _explained(error))
         if isinstance(error, Exhausted):
             return self._conclude(attempt, Ending.EXHAUSTED, error.reason)
@@ -209,8 +211,9 @@ class Runner:
             job.delay = error.retry_in
             return self._conclude(attempt, Ending.HELD_BACK, error)
         outcome = self._conclude(attempt, Ending.RAISED, error)
+        shown = public_error(error, hides=attempt.hides)
         signals.announce(
-            signals.job_errored, attempt.sender, job=job, error=error, duration=outcome.duration
+            signals.job_errored, attempt.sender, job=job, error=shown, duration=outcome.duration
         )
         return outcome
 
@@ -226,19 +229,22 @@ class Runner:
         if not isinstance(rang, JobTimeout):  # the job made another error of it
             late.__cause__ = rang
         late = late.with_traceback(rang.__traceback__)
+        shown = public_error(late, hides=attempt.hides)
         signals.announce(
-            signals.job_timed_out, attempt.sender, job=job, error=late, duration=attempt.timeout
+            signals.job_timed_out, attempt.sender, job=job, error=shown, duration=attempt.timeout
         )
         return self._conclude(attempt, Ending.TIMED_OUT, late)
 
 
+_NOT_HERE = UnknownJob, QueueUnavailable, Undecryptable
+"""Why a job cannot be run by this process now: another one may have its code, or the key."""
 _IMPORTED = (
     "Workers import the jobs.py of each installed app: if it is in another module, as views.py,"
     " import it from there."
 )
 
 
-def _explained(error: UnknownJob | QueueUnavailable) -> BaseException:
+def _explained(error: BaseException) -> BaseException:
     return UnknownJob(f"{error} {_IMPORTED}") if isinstance(error, UnknownJob) else error
 
 

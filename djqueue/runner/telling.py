@@ -17,6 +17,7 @@ from djqueue.payload.store import unpacked
 from djqueue.runner import log
 from djqueue.runner.cleanup.stray_fork import StrayFork
 from djqueue.runner.current import CurrentJob, current
+from djqueue.runner.encrypted.errors import public_error
 from djqueue.runner.rules import DEFAULT_TIMEOUT, Rules
 from djqueue.runner.timer import Timer
 
@@ -52,17 +53,23 @@ class Teller:
         contextvars.copy_context().run(self._released, reservation, error, delay, unseen)
 
     def failed(
-        self, reservation: Reservation, error: BaseException, *, unseen: bool = False
+        self,
+        reservation: Reservation,
+        error: BaseException,
+        own: BaseException | None = None,
+        *,
+        unseen: bool = False,
     ) -> bool:
         """Announce that a job was given up: call ``failed()``, then send ``job_failed``. The failed
-        row is stored by now. Return whether this process must not be used again.
+        row is stored by now. Return whether this process must not be used again. `own` is what
+        ``failed()`` is given in place of `error`, which others may see.
 
         If no instance can be made, only ``job_failed`` is sent. ``failed()`` has as much time as
         the job itself, loading included; after a longer run the process must not be used again.
         With `unseen` the process of the attempt has died and has announced nothing, so
         ``job_timed_out`` is sent here if that was the reason.
         """
-        contextvars.copy_context().run(self._failed, reservation, error, unseen)
+        contextvars.copy_context().run(self._failed, reservation, error, own or error, unseen)
         return self._timer.rang
 
     def time_to_announce(self, reservation: Reservation) -> float:
@@ -84,7 +91,9 @@ class Teller:
         _enter(job, carried)
         signals.announce(signals.job_cancelled, registry.class_of(job.name), job=job)
 
-    def _failed(self, reservation: Reservation, error: BaseException, unseen: bool) -> None:
+    def _failed(
+        self, reservation: Reservation, error: BaseException, own: BaseException, unseen: bool
+    ) -> None:
         job = CurrentJob.of(reservation, self._connection)
         _enter(job, context_text(reservation.payload))
         if self.logs:
@@ -97,11 +106,12 @@ class Teller:
                 job.instance = definition.load(payload.arguments)
             except Exception:  # noqa: BLE001 - whatever made the job fail may stop it here too
                 return
-            definition.failed(job.instance, error)
+            definition.failed(job.instance, own)
 
         if unseen:
             self._announce_timeout(reservation, job, error)
-        self._in_time(self.time_to_announce(reservation), tell, f"{job.name}.failed()")
+        hides = limits_of(reservation.payload).encrypted
+        self._in_time(self.time_to_announce(reservation), tell, f"{job.name}.failed()", hides)
         signals.announce(signals.job_failed, registry.class_of(job.name), job=job, error=error)
 
     def _released(
@@ -128,7 +138,7 @@ class Teller:
             timeout, sender = self._timeout(reservation), registry.class_of(job.name)
             signals.announce(signals.job_timed_out, sender, job=job, error=error, duration=timeout)
 
-    def _in_time(self, seconds: float, work: Callable[[], None], what: str) -> None:
+    def _in_time(self, seconds: float, work: Callable[[], None], what: str, hides: bool) -> None:
         """Do `work`, which is the project's code, in at most `seconds`."""
         timer = self._timer
         try:
@@ -147,10 +157,14 @@ class Teller:
                     "%s ran longer than %g s and was stopped. The job stays failed.",
                     what,
                     seconds,
-                    exc_info=error,
+                    exc_info=public_error(error, hides=hides),
                 )
             else:
-                signals.logger.exception("%s raised. The job stays failed.", what)
+                signals.logger.error(
+                    "%s raised. The job stays failed.",
+                    what,
+                    exc_info=public_error(error, hides=hides),
+                )
 
 
 def _enter(job: CurrentJob, carried: str) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Part", "formatted", "is_library", "parts", "place"]
+__all__ = ["Part", "formatted", "is_library", "parts", "place", "token_of"]
+__all__ += ["with_token", "without_token"]
 
 _LIBRARY = (
     f"{os.sep}site-packages{os.sep}",
@@ -72,6 +73,28 @@ class _Passed:
 def _passed(places: _Passed) -> str:
     trace, places.trace = places.trace, None
     return "".join(traceback.format_tb(trace))
+
+
+_ENCRYPTED = "Encrypted by djqueue: "
+"""What the first line of a stored traceback begins with whose words are encrypted behind it."""
+
+
+def with_token(text: str, token: str) -> str:
+    """Return a traceback as it is stored, before it the `token` that has its words, if there is
+    one.
+    """
+    return f"{_ENCRYPTED}{token}\n{text}" if token else text
+
+
+def without_token(stored: str) -> str:
+    """Return a stored traceback as people read it."""
+    return stored.partition("\n")[2] if stored.startswith(_ENCRYPTED) else stored
+
+
+def token_of(stored: str) -> str:
+    """Return the token of a stored traceback; an empty text if it has none."""
+    line = stored.partition("\n")[0]
+    return line.removeprefix(_ENCRYPTED) if line.startswith(_ENCRYPTED) else ""
 
 
 @dataclass

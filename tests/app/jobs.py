@@ -18,7 +18,18 @@ from django.utils import timezone, translation
 from djqueue import CurrentJob, Job, current_job, job
 from djqueue.limits import define, funnel
 from djqueue.middleware import RateLimited
-from tests.app import carrying, chained, editable, keeping, nasty, programs, talking, unique, untidy  # noqa: F401 - jobs too  # noqa: F401 - jobs too
+from tests.app import (  # noqa: F401 - jobs too
+    carrying,
+    chained,
+    editable,
+    keeping,
+    nasty,
+    programs,
+    secret,
+    talking,
+    unique,
+    untidy,
+)
 from tests.app.models import Note
 from tests.ledger import write
 

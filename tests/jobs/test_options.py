@@ -100,7 +100,7 @@ def test_a_value_is_kept_in_one_form(option, value, stored):
     assert checked({option: value}, "class X") == {option: stored}
 
 
-@pytest.mark.parametrize("option", ["trys", "uniqe", "keep_result", "encrypted"])
+@pytest.mark.parametrize("option", ["trys", "uniqe", "keep_result", "encrypt"])
 def test_an_unknown_option_is_refused_with_all_that_are_known(option):
     with pytest.raises(InvalidJob, match=f"X has an unknown option '{option}'") as caught:
 

@@ -267,7 +267,7 @@ class Around(
         return 1
 
 
-@job(unique=True, unique_for=3600, unique_until_start=True)
+@job(unique=True, unique_for=3600, unique_until_start=True, encrypted=True)
 def once(number: int) -> str:
     return str(number)
 

@@ -149,7 +149,9 @@ def _has_inside(term: Term, payload: str) -> bool:
     if term.kind == "tag":
         return term.value in read.tags
     name, _equals, given = term.value.partition("=")
-    value = read.arguments.get(name)
+    if name not in read.arguments:  # as of encrypted ones
+        return False
+    value = read.arguments[name]
     if isinstance(value, dict) and "$" in value:
         value = value.get("k", value.get("v"))
     return json.dumps(value) in values_of(given)

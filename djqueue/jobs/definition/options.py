@@ -89,6 +89,7 @@ class OptionKeywords(Overrides, total=False):
     unique_until_start: bool | None
     debounce: float | None
     max_wait: float | None
+    encrypted: bool | None
 
 
 # -- kinds -----------------------------------------------------------------------------------------
@@ -220,6 +221,8 @@ class Options:
     """Seconds for which the job waits for another dispatch that replaces it."""
     max_wait: float | None = _option(DURATION)
     """Seconds after the first of such dispatches by which the job runs; None: no limit."""
+    encrypted: bool = _option(FLAG, False)
+    """Whether arguments, context, results and errors are encrypted wherever they are stored."""
 
     def limits(self) -> Limits:
         """Return the options that are stored in the payload."""

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import reprlib
 from collections.abc import Callable
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from asgiref.sync import async_to_sync
-from django.db.models import Model, QuerySet
-from django.utils.functional import LazyObject, Promise
+from django.utils.functional import Promise
 
 from djqueue import arguments
 from djqueue.conf import did_you_mean
 from djqueue.errors import InvalidJob, InvalidPayload
 from djqueue.jobs.definition.options import checked
+from djqueue.jobs.definition.shown import call_repr
 from djqueue.jobs.definition.uniqueness import key_of_arguments, key_of_id, key_of_name
+from djqueue.payload.encryption import SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from djqueue.payload.backoff import Backoff, Exponential
     from djqueue.payload.payload import Limits
 
-__all__ = ["Handles", "JobInstance", "JobSpec", "call_repr", "spec_of", "spec_to_bind"]
+__all__ = ["Handles", "JobInstance", "JobSpec", "spec_of", "spec_to_bind"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -136,9 +136,13 @@ class JobInstance:
 
     def __repr__(self) -> str:
         values = self._arguments()
-        return call_repr(
-            type(self).__qualname__, {f.name: values.get(f.name) for f in _fields(type(self))}
-        )
+        return self._call_repr({f.name: values.get(f.name) for f in _fields(type(self))})
+
+    def _call_repr(self, values: Mapping[str, Any]) -> str:
+        """Return the job for a log. Of an encrypted one it shows no value."""
+        name = type(self).__qualname__
+        hides = self._spec is not None and self._spec.options.encrypted
+        return f"{name}({SHOWN})" if hides else call_repr(name, values)
 
 
 def _fields(cls: Any) -> list[dataclasses.Field[Any]]:
@@ -296,15 +300,15 @@ class JobSpec:
         says or a digest of the arguments. Raises `InvalidJob`.
         """
         if "unique_id" in self.per_instance:
-            return key_of_id(self.name, job.unique_id())
-        return key_of_arguments(self.name, self.encode(job))
+            return key_of_id(self.name, job.unique_id(), hides=self.options.encrypted)
+        return key_of_arguments(self.name, self.encode(job), hides=self.options.encrypted)
 
     def debounce_key(self, job: JobInstance) -> str:
         """Return the key of which one job waits at a time: the name, and what ``unique_id()`` says
         where there is one. Raises `InvalidJob`.
         """
         if "unique_id" in self.per_instance:
-            return key_of_id(self.name, job.unique_id())
+            return key_of_id(self.name, job.unique_id(), hides=self.options.encrypted)
         return key_of_name(self.name)
 
     def _computed(self, name: str, value: Any) -> Any:
@@ -373,28 +377,3 @@ def _not_a_job(job: object) -> str:
         "handle() method, dispatched as in SendReceipt(order).dispatch(), not as in "
         "SendReceipt.dispatch(order)."
     )
-
-
-class _Repr(reprlib.Repr):
-    def repr_instance(self, x: Any, level: int) -> str:
-        if isinstance(x, Model):
-            return f"<{x._meta.label} {x.pk}>"
-        if isinstance(x, QuerySet):
-            return f"<QuerySet of {x.model._meta.label}>"
-        if isinstance(x, (LazyObject, Promise)):
-            return "<lazy>"
-        if isinstance(x, tuple) or dataclasses.is_dataclass(x):
-            # Their repr would call the repr of models inside them, which may query.
-            return f"{type(x).__name__}(…)"
-        return super().repr_instance(x, level)
-
-
-_repr = _Repr()
-_repr.maxstring = _repr.maxother = 80
-
-
-def call_repr(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return a job for a log: ``SendReceipt(order=<shop.Order 3>, copies=2)``. Queries nothing, and
-    cuts long values.
-    """
-    return f"{name}({', '.join(f'{key}={_repr.repr(value)}' for key, value in arguments.items())})"

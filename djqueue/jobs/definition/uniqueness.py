@@ -9,6 +9,7 @@ from uuid import UUID
 
 from djqueue.drivers.types import LONGEST_KEY
 from djqueue.errors import InvalidJob
+from djqueue.payload.keyring import hidden_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,22 +70,24 @@ def _refuse_debounce(options: Options, where: str) -> None:
         )
 
 
-def key_of_id(name: str, id: object) -> str:
-    """Return the key of a job called `name` for what its ``unique_id()`` returned. Raises
-    `InvalidJob` for anything but a text, a whole number or a UUID.
+def key_of_id(name: str, id: object, *, hides: bool = False) -> str:
+    """Return the key of a job called `name` for what its ``unique_id()`` returned; with `hides` a
+    digest of that. Raises `InvalidJob` for anything but a text, a whole number or a UUID.
     """
     if isinstance(id, bool) or not isinstance(id, (str, int, UUID)):
         raise InvalidJob(
             f"{name}.unique_id() returned {id!r:.150}, not a text, a whole number or a UUID. "
             "Nothing was queued."
         )
-    return _bounded(name, str(id))
+    return _bounded(name, hidden_key(str(id)) if hides else str(id))
 
 
-def key_of_arguments(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return the key of a job called `name` for its encoded arguments."""
+def key_of_arguments(name: str, arguments: Mapping[str, Any], *, hides: bool = False) -> str:
+    """Return the key of a job called `name` for its encoded arguments; with `hides` one from which
+    they cannot be guessed without the keys.
+    """
     text = json.dumps(arguments, sort_keys=True, separators=(",", ":"))
-    return _bounded(name, _digest(text))
+    return _bounded(name, hidden_key(text) if hides else _digest(text))
 
 
 def key_of_name(name: str) -> str:

@@ -14,6 +14,7 @@ from djqueue.management.base import USAGE, QueueCommand
 from djqueue.management.options import add_json, duration
 from djqueue.management.queue_names import unknown_queue
 from djqueue.operations.reports.registered import RegisteredJob, registered_jobs
+from djqueue.payload.encryption import SHOWN
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -58,7 +59,9 @@ class Command(QueueCommand):
         given = {name: options[name] for name in ("connection", "queue", "delay")}
         job = job.using(**{name: value for name, value in given.items() if value is not None})
         if options["sync"]:
-            self._write_value(dispatch_sync(job), options)
+            value = dispatch_sync(job)
+            hides = value is not None and spec_of(job).options.encrypted
+            self._write_value(SHOWN if hides else value, options)
             return
         spec = spec_of(job)
         plan = plan_of(spec, job._using)

@@ -12,7 +12,9 @@ from djqueue.management.options import AN_ID
 from djqueue.operations import changes
 from djqueue.operations.results import Target
 from djqueue.operations.verbs import running
+from djqueue.payload.encryption import SHOWN
 from djqueue.runner.decision import Action
+from djqueue.runner.encrypted.errors import public_error
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import indented, one_line
 
@@ -77,10 +79,12 @@ class Command(QueueCommand):
         if done.outcome.decision.action is not Action.DONE:
             self.stdout.write(f"It ended as: {done.outcome.ending.value}.")
         else:
-            shown = "" if done.value is None else f": {one_line(masked_text(repr(done.value)))}"
+            value = SHOWN if done.hides else one_line(masked_text(repr(done.value)))
+            shown = "" if done.value is None else f": {value}"
             self.stdout.write(f"Done{shown}.")
 
     def _tell(self, done: Replayed) -> None:
         assert done.error is not None  # noqa: S101 - that is why it is called
-        text = "".join(traceback.format_exception(done.error))
+        error = public_error(done.error, hides=done.hides)
+        text = "".join(traceback.format_exception(error))
         self.stderr.write(indented(masked_text(text)), str)

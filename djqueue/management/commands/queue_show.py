@@ -35,7 +35,7 @@ class Command(QueueCommand):
 
     def _write(self, key: str, value: Any) -> None:
         label = key.replace("_", " ")
-        if key in ("arguments", "context", "options"):
+        if key in ("arguments", "context", "options") and isinstance(value, dict):
             self.stdout.write(f"{label}:")
             for name, each in value.items():
                 written = json.dumps(each, ensure_ascii=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue.errors import InvalidPayload
 from djqueue.operations.describe import describe_failed_job, describe_job
 from djqueue.payload import history, parts, payload
+from djqueue.payload.encryption import SHOWN
 from djqueue.payload.packing import is_stored
 from djqueue.payload.store import unpacked
 from djqueue.text.masking import masked, masked_text
@@ -64,8 +65,10 @@ def attempts_of(listed: Mapping[str, Any]) -> str:
     return f"{listed['attempts']}/{tries}" if tries else str(listed["attempts"])
 
 
-def arguments_line(arguments: Mapping[str, Any] | None) -> str:
+def arguments_line(arguments: Mapping[str, Any] | str | None) -> str:
     """Return arguments on one line, as in ``order=4, amount="3.50"``."""
+    if isinstance(arguments, str):
+        return arguments
     written = (f"{name}={json.dumps(each, ensure_ascii=False)}" for name, each in _of(arguments))
     return one_line(", ".join(written), LONGEST_LINE)
 
@@ -81,8 +84,12 @@ def _last_error(past: str) -> str | None:
     return masked_text(f"{error.class_name}: {error.message}")
 
 
-def _arguments(text: str) -> dict[str, Any] | None:
-    """Return the arguments with secrets masked; None for those that a list does not read."""
+def _arguments(text: str) -> dict[str, Any] | str | None:
+    """Return the arguments with secrets masked; None for those that a list does not read, and a
+    word for encrypted ones.
+    """
+    if payload.limits_of(text).encrypted:
+        return SHOWN
     if len(text) > LONGEST_READ or is_stored(text):
         return None
     try:

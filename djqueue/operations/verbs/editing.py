@@ -40,9 +40,14 @@ class Edited(NamedTuple):
 
 def stored(row: FailedJob, at_most: int | None = None) -> Stored:
     """Return the arguments of a failed job. Raises `UnknownJob`, and `InvalidPayload` where they
-    cannot be read or are longer than `at_most` bytes.
+    cannot be read, are encrypted, or are longer than `at_most` bytes.
     """
     spec = registry.find(row.name)
+    if payload.limits_of(row.payload).encrypted:
+        raise InvalidPayload(
+            "Its arguments are encrypted, so they are neither shown nor edited. Retry it as it is, "
+            "or dispatch another job."
+        )
     read = payload_store.unpacked(payload.decode(row.payload), at_most)
     return Stored(spec, spec.job_class._annotations(), read.arguments)
 

@@ -45,6 +45,8 @@ class Replayed(NamedTuple):
     value: Any
     error: BaseException | None
     """What it raised, with its traceback."""
+    hides: bool
+    """The job is encrypted: neither is to be shown."""
 
 
 def find(text: str, connection: str | None = None) -> Found:
@@ -86,4 +88,4 @@ def replay(found: Found) -> Replayed:
     reservation = Reservation(found.id, found.queue, found.name, text, 1, 0, "", None)
     attempt = runner.attempt(reservation)
     outcome: Outcome = without(lambda: runner.run(attempt))
-    return Replayed(outcome, attempt.value, attempt.error)
+    return Replayed(outcome, attempt.value, attempt.error, attempt.hides)

@@ -1,0 +1,132 @@
+"""Encrypted texts: what an encrypted job carries, what it returns, and why it failed.
+
+A token holds a header and a text. The header says what the text is and whose: a token that is put
+into the place of another one is refused. In a payload only the arguments and the context are
+replaced, and the options say that the job is encrypted:
+
+    …,"options":{"encrypted":true},…,"context":{"encrypted":"<token>"},
+     "packed":"encrypted","arguments":"<token>"}
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from djqueue.conf import PayloadSettings, settings
+from djqueue.errors import InvalidPayload, MissingPackage, NotSerializable, Undecryptable
+from djqueue.payload.keyring import keyring
+from djqueue.payload.packing import LEVEL, inflate, split, with_encrypted
+from djqueue.payload.parts import find_part
+from djqueue.payload.payload import encode_more
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "ARGUMENTS",
+    "CONTEXT",
+    "ENCRYPTED_CONTEXT",
+    "SHOWN",
+    "decrypt",
+    "decrypted_value",
+    "encrypt",
+]
+__all__ += ["encrypted", "encrypted_value", "is_encrypted_value"]
+
+SHOWN = "encrypted"
+"""What people read in place of what is encrypted."""
+ARGUMENTS, CONTEXT = "arguments", "context"
+"""What tokens are made for."""
+ENCRYPTED_CONTEXT = "encrypted"
+"""The key of a context that holds all of it, encrypted."""
+_LARGEST = 16 << 20
+"""Bytes that a token of anything but arguments may hold."""
+_SMALL = 1_000
+"""Characters of a value that are not worth compressing."""
+_VALUE = "$"
+"""No stored value of a user is an object with this key and `SHOWN`: see `djqueue.arguments`."""
+
+
+def encrypt(text: str, *, level: int = 0, **whose: str) -> str:
+    """Return a token that holds `text`, which is ASCII, compressed at that `level` of zlib. `whose`
+    says what it is. Raises `MissingPackage`.
+    """
+    header = json.dumps(whose, separators=(",", ":"))
+    return keyring().encrypt_data(zlib.compress(f"{header}\n{text}".encode("ascii"), level))
+
+
+def decrypt(token: str, *, limit: int = _LARGEST, **whose: str) -> str:
+    """Return the text of a token, at most `limit` bytes of it.
+
+    Raises `Undecryptable` where this process has no key for it, and `InvalidPayload` for a token
+    that was made for something else than `whose` says.
+    """
+    return _opened(token, limit, whose)
+
+
+def _opened(token: str, limit: int, whose: Mapping[str, str]) -> str:
+    try:
+        data = keyring().decrypt_data(token)
+    except MissingPackage as error:
+        raise Undecryptable(f"This process cannot decrypt. {error}") from None
+    header, _, text = inflate(data, limit).partition("\n")
+    made_for: dict[str, Any] = json.loads(header)
+    if any(made_for.get(name) != value for name, value in whose.items()):
+        raise InvalidPayload(
+            "What is encrypted here was made for another job, so it is not used: the payload was "
+            "altered in its store."
+        )
+    return text
+
+
+def encrypted(text: str, name: str, compress_above: int | None, keeps_user: bool) -> str:
+    """Return the payload of a job called `name` with its arguments and its context encrypted.
+
+    With `keeps_user` the key of the user in the context stays readable: it is the owner of a result
+    that is kept. Raises `NotSerializable` for more arguments than a worker reads, and
+    `MissingPackage`.
+    """
+    _, arguments = split(text)
+    most = (settings().payloads or PayloadSettings()).max_size
+    if len(arguments) > most:
+        raise NotSerializable(
+            f"{name} has arguments of {len(arguments):,} bytes, and DJQUEUE["
+            f'"PAYLOADS"]["MAX_SIZE"] is {most:,}. Pass a reference to the data (a model, a '
+            "file's name) in place of the data. Nothing was queued."
+        )
+    level = LEVEL if compress_above and len(text) > compress_above else 0
+    token = encrypt(arguments, level=level, kind=ARGUMENTS, job=name)
+    return with_encrypted(_with_context(text, name, keeps_user), token)
+
+
+def _with_context(text: str, name: str, keeps_user: bool) -> str:
+    part = find_part(text, "context")
+    if part is None:
+        return text
+    whole = text[part.value : part.end]
+    kept: dict[str, object] = {ENCRYPTED_CONTEXT: encrypt(whole, kind=CONTEXT, job=name)}
+    user = json.loads(whole).get("values", {}).get("user_id")
+    if keeps_user and user is not None:
+        kept["values"] = {"user_id": user}
+    return f"{text[: part.start]}{encode_more(context=kept)}{text[part.end :]}"
+
+
+def encrypted_value(value: Any, **whose: str) -> dict[str, str]:
+    """Return what stands for a JSON value in a result, and as what a step leaves to the next."""
+    text = json.dumps(value, separators=(",", ":"))
+    level = 1 if len(text) > _SMALL else 0
+    return {_VALUE: SHOWN, "v": encrypt(text, level=level, **whose)}
+
+
+def is_encrypted_value(stored: Any) -> bool:
+    """Return whether a stored value is one of `encrypted_value`."""
+    return isinstance(stored, dict) and stored.get(_VALUE) == SHOWN
+
+
+def decrypted_value(stored: Any, **whose: str) -> Any:
+    """Return the JSON value that `stored` stands for; another one as it is. Raises as `decrypt`."""
+    if not is_encrypted_value(stored):
+        return stored
+    return json.loads(_opened(str(stored.get("v")), _LARGEST, whose))
