@@ -29,7 +29,7 @@ from django.utils import timezone, translation
 
 from djqueue.compat import may_have_language, may_have_time_zone
 from djqueue.errors import InvalidContext, Undecryptable
-from djqueue.payload.encryption import CONTEXT, ENCRYPTED_CONTEXT, decrypt
+from djqueue.payload.encryption import CONTEXT, ENCRYPTED_CONTEXT, TRACE, decrypt
 from djqueue.payload.keyring import keyring
 from djqueue.payload.payload import encode_more
 from djqueue.runner.current import current_job
@@ -37,8 +37,6 @@ from djqueue.tracing.tracing import tracing
 
 __all__ = ["JobFilter", "add", "get", "scope", "values"]
 
-TRACE = "trace"
-"""What a payload's context has for `djqueue.tracing`, beside values, language and time zone."""
 LARGEST = 8 * 1024
 """Bytes of JSON that a context may have, hidden values included."""
 MOST_LEVELS = 32

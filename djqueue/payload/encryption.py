@@ -29,6 +29,7 @@ __all__ = [
     "CONTEXT",
     "ENCRYPTED_CONTEXT",
     "SHOWN",
+    "TRACE",
     "decrypt",
     "decrypted_value",
     "encrypt",
@@ -41,6 +42,10 @@ ARGUMENTS, CONTEXT = "arguments", "context"
 """What tokens are made for."""
 ENCRYPTED_CONTEXT = "encrypted"
 """The key of a context that holds all of it, encrypted."""
+TRACE = "trace"
+"""What a payload's context has for `djqueue.tracing`, beside values, language and time zone."""
+_TRACE_IDS = frozenset({"traceparent", "tracestate", "b3", "uber-trace-id", "x-amzn-trace-id"})
+"""Headers of a trace without values of the project, which baggage has."""
 _LARGEST = 16 << 20
 """Bytes that a token of anything but arguments may hold."""
 _SMALL = 1_000
@@ -107,7 +112,10 @@ def _with_context(text: str, name: str, keeps_user: bool) -> str:
         return text
     whole = text[part.value : part.end]
     kept: dict[str, object] = {ENCRYPTED_CONTEXT: encrypt(whole, kind=CONTEXT, job=name)}
-    user = json.loads(whole).get("values", {}).get("user_id")
+    found = json.loads(whole)
+    if trace := {key: each for key, each in found.get(TRACE, {}).items() if key in _TRACE_IDS}:
+        kept[TRACE] = trace
+    user = found.get("values", {}).get("user_id")
     if keeps_user and user is not None:
         kept["values"] = {"user_id": user}
     return f"{text[: part.start]}{encode_more(context=kept)}{text[part.end :]}"

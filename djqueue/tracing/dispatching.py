@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from djqueue.dispatch.route import plan_of
+from djqueue.runner.encrypted.errors import public_error
 from djqueue.runner.outcome import report
 from djqueue.tracing.spans import NO_SPAN
 from djqueue.tracing.tracing import tracing
@@ -25,15 +26,19 @@ def send_traced(
 ) -> DispatchedJob[Any]:
     """Dispatch `job` with `send`, within a span."""
     plan = plan_of(spec, job._using)
-    with sending(plan.connection, plan.queue) as span:
+    with sending(plan.connection, plan.queue, hides=spec.options.encrypted) as span:
         dispatched = send(job, spec)
         span.tell(id=dispatched.id, job=spec.name)
     return dispatched
 
 
 @contextmanager
-def sending(connection: str | None = None, queue: str | None = None) -> Iterator[Span]:
-    """Open the span of a dispatch; without a queue that of several jobs."""
+def sending(
+    connection: str | None = None, queue: str | None = None, *, hides: bool = False
+) -> Iterator[Span]:
+    """Open the span of a dispatch; without a queue that of several jobs. The text of an error is
+    left out with `hides`, and if it is that of an encrypted job that ran here.
+    """
     tracer = tracing.tracer
     if tracer is None:
         yield NO_SPAN
@@ -42,6 +47,6 @@ def sending(connection: str | None = None, queue: str | None = None) -> Iterator
         try:
             yield span
         except Exception as error:
-            described = report(error)
+            described = report(public_error(error, hides=hides))
             span.failed(described.class_name, described.message, described.traceback)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from djqueue.context import TRACE
+from djqueue.payload.encryption import TRACE
 from djqueue.payload.parts import context_text
 from djqueue.runner.decision import Action, Ending
 from djqueue.tracing.spans import Delivery

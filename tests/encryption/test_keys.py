@@ -314,8 +314,14 @@ def test_operators_read_that_it_is_encrypted(plain_ledger):
 def test_arguments_cannot_be_edited(plain_ledger):
     secret.FailsWithSecret(MARK).dispatch()
     work(delayed=True)
+    row = FailedJob.objects.get()
     with pytest.raises(InvalidPayload, match="encrypted"):
-        edited(FailedJob.objects.get(), {"text": "x"})
+        edited(row, {"text": "x"})
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+    page = client.get(f"/admin/djqueue/failedjob/{row.pk}/edit-and-retry/", follow=True)
+    assert page.status_code == 200
+    assert "Its arguments are encrypted" in page.content.decode()
 
 
 @pytest.mark.parametrize("word", ["arg:text=" + MARK, "arg:text=null", "arg:other=null"])

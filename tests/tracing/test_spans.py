@@ -20,7 +20,8 @@ from djqueue.errors import UnknownConnection
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.testing import work
 from djqueue.tracing.tracing import tracing
-from tests.app import jobs
+from tests.app import jobs, secret
+from tests.encryption.seen import MARK, reveals
 from tests.support import environment, start_worker, wait_until
 from tests.worker.stores import connection_to
 
@@ -349,3 +350,23 @@ def test_the_traces_of_a_payload_are_w3c(database, spans):
     trace_id, span_id = sent.context.trace_id, sent.context.span_id
     assert list(kept) == ["traceparent"]
     assert kept["traceparent"].startswith(f"00-{trace_id:032x}-{span_id:016x}-")
+
+
+def test_spans_of_encrypted_jobs_have_no_value(database, spans):
+    token = context.attach(baggage.set_baggage("who", MARK))
+    try:
+        sent = secret.FailsWithSecret(MARK).dispatch()
+    finally:
+        context.detach(token)
+    assert not reveals(QueuedJob.objects.get().payload)
+    work(delayed=True)
+    with pytest.raises(ValueError, match=MARK):
+        secret.FailsWithSecret(MARK).using(connection="sync").dispatch()
+    with pytest.raises(ValueError, match=MARK):
+        batch([secret.FailsWithSecret(MARK).using(connection="sync")]).dispatch()
+    assert sent.status == "failed"
+    found = spans()
+    assert len(found) >= 5
+    assert not reveals([span.to_json() for span in found])
+    assert any(span.links for span in spans("process default"))  # ids of the trace are readable
+    assert "ValueError: encrypted" in str([span.status.description for span in found])

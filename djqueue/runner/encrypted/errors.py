@@ -39,12 +39,17 @@ _OURS = frozenset(
     }
 )
 """Classes whose words are djqueue's own."""
+_MARK = "_djqueue_is_encrypted"
+"""An attribute of exceptions that have left an encrypted job, which may reach its caller."""
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
 def hidden_report(error: BaseException, job: Reservation) -> ErrorReport:
-    """Describe an exception of an encrypted job. Without the package its words are lost."""
+    """Describe an exception of an encrypted job, and remember of it that it is one. Without the
+    package its text is lost.
+    """
+    object.__setattr__(error, _MARK, True)
     whole = report(error)
     words = json.dumps([whole.message, whole.traceback])
     try:
@@ -72,15 +77,22 @@ def revealed(described: ErrorReport, job: Reservation) -> ErrorReport:
 
 
 def public_error(error: BaseException, *, hides: bool) -> BaseException:
-    """Return what logs and signals are given of an exception: without its words and frames, if the
-    job `hides` them.
+    """Return what logs, signals and spans are given of an exception: without its text and frames if
+    the job `hides` them, or if it has left an encrypted job.
     """
-    if not hides:
+    if not hides and not _is_marked(error):
         return error
     whole = report(error)
     return exception_of(
         whole._replace(message=_words(error, whole), traceback=cleaned_traceback(_outline(error)))
     )
+
+
+def _is_marked(error: BaseException) -> bool:
+    try:
+        return bool(object.__getattribute__(error, _MARK))
+    except AttributeError:
+        return False
 
 
 def _words(error: BaseException, whole: ErrorReport) -> str:
