@@ -61,15 +61,23 @@ class Agent:
         return answer["value"]
 
     @contextlib.contextmanager
-    def running(self, method: str = "work", **options: Any) -> Iterator[Running]:
-        """A worker of this contestant, or another program of its, while it is needed."""
+    def running(
+        self, method: str = "work", settings: Mapping[str, Any] | None = None, **options: Any
+    ) -> Iterator[Running]:
+        """A worker of this contestant, or another program of its, while it is needed. `settings`
+        are djqueue's, beside those of the project.
+        """
         self._workers += 1
         place = self.folder / f"{self.module}-{self._workers}"
         target = Sink(place.with_suffix(".sink"))
         with place.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(
                 [*self._command(), method, json.dumps(options)],
-                env={**self._environment(), sink.VARIABLE: str(target.path)},
+                env={
+                    **self._environment(),
+                    sink.VARIABLE: str(target.path),
+                    "BENCH_SETTINGS": json.dumps(settings or {}),
+                },
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

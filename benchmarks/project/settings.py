@@ -81,7 +81,11 @@ def _connection() -> dict[str, Any]:
 
 DATABASES = {"default": _database()}
 _MAIN = _connection()
-DJQUEUE: dict[str, Any] = {"DEFAULT": "main", "CONNECTIONS": {"main": _MAIN}}
+DJQUEUE: dict[str, Any] = {
+    "DEFAULT": "main",
+    "CONNECTIONS": {"main": _MAIN},
+    **json.loads(os.environ.get("BENCH_SETTINGS", "{}")),
+}
 if _MAIN["DRIVER"] == "database":
     DJQUEUE["CONNECTIONS"] |= {
         "single": {**_MAIN, "WINDOW": 1},

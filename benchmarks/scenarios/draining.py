@@ -116,6 +116,22 @@ def children(arena: Arena) -> list[Table]:
     return [play(table, contestants, arena.scale.rounds)]
 
 
+def statistics(arena: Arena) -> list[Table]:
+    """What the counts of each minute cost."""
+    name = arena.store.name
+    table = Table(
+        f"{name}.statistics",
+        "drain of no-op jobs with statistics, beside one without",
+        _UNITS,
+        (Target("with", "without", at_least=0.97),),
+    )
+    contestants = {
+        word: worker(arena, "djqueue", 60_000, settings={"STATISTICS": kept})
+        for word, kept in (("with", True), ("without", False))
+    }
+    return [play(table, contestants, arena.scale.rounds)]
+
+
 def reported(arena: Arena) -> list[Table]:
     table = Table(f"{arena.store.name}.drain", "drain of no-op jobs, 1 worker", _UNITS)
     return [play(table, {"djqueue": worker(arena, "djqueue", 20_000)}, arena.scale.rounds)]
