@@ -164,7 +164,8 @@ def _remove(
     together = driver.shares_transaction_with(alias)
     notes_ends = not together and not driver.session().guards(alias)
     if notes_ends:
-        note_removals(alias, {id_in(text): text for text in linked.values() if needs_guard(text)})
+        bound = {id_in(text): text for text in linked.values() if needs_guard(text)}
+        note_removals(alias, driver.settings.name, bound)
     with transaction.atomic(using=alias) if together else nullcontext():
         removed = set(remove())
         with transaction.atomic(using=alias):

@@ -7,6 +7,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from djqueue import batch, chain, find, queues
+from djqueue.composition.chains import steps
+from djqueue.databases.now import UtcNow
+from djqueue.dispatch.outbox import outbox
+from djqueue.dispatch.outbox.outbox import Written
+from djqueue.drivers.guard.ends import note_removals
 from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob, Run
 from djqueue.operations import batches
 from djqueue.operations.changes import delete
@@ -14,6 +19,7 @@ from djqueue.operations.failed_jobs import Selection, forget
 from djqueue.operations.pruning import prune
 from djqueue.operations.results import Target
 from djqueue.operations.retrying import retry
+from djqueue.operations.verbs.moving import Destination, move
 from djqueue.payload.ids import new_id
 from djqueue.testing import work
 from tests.composition import jobs
@@ -150,6 +156,65 @@ def test_a_process_that_dies_while_it_removes_bound_jobs_leaves_nothing_behind(
     row.refresh_from_db()
     assert (is_gone(), row.finished, row.pending_jobs) == (True, True, 0)
     assert sorted(value for value, _ in jobs.ran) == ([] if removed else [1, 2, 3])
+
+
+@pytest.fixture
+def half_removed(redis_connection, monkeypatch):
+    """A chain on redis, whose first step was removed there by a process that died."""
+    numbers(1, 2).using(connection=redis_connection).dispatch()
+    queue = queues[redis_connection]
+    (first,) = queue.peek()
+    change = type(queue.inspector).change
+
+    def die(*args):
+        change(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(type(queue.inspector), "change", die)
+        with pytest.raises(KeyboardInterrupt):
+            delete([Target(redis_connection, "default", first.id)])
+    Run.objects.update(updated_at=timezone.now() - timedelta(minutes=2))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_does_not_know_the_connection_ends_nothing_of_it(half_removed, settings):
+    known = settings.DJQUEUE
+    settings.DJQUEUE = {"CONNECTIONS": {"database": {"DRIVER": "database"}}}
+    prune()
+    assert Outbox.objects.exists()
+    settings.DJQUEUE = known
+    prune()
+    assert is_gone()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_is_moved_while_it_is_looked_for_is_not_lost(
+    redis_connection, monkeypatch, settings
+):
+    numbers(1, 2).using(connection=redis_connection).dispatch()
+    queue = queues[redis_connection]
+    (first,) = queue.peek()
+    note_removals(steps.store(), redis_connection, {first.id: first.payload})
+    Run.objects.update(updated_at=timezone.now() - timedelta(minutes=2))
+    inspector = type(queue.driver.inspector())
+    find = inspector.find
+
+    def find_later(*args):
+        monkeypatch.setattr(inspector, "find", find)
+        with monkeypatch.context() as slowly:
+            slowly.setattr(Written, "move", lambda *_: None)
+            target = Target(redis_connection, "default", first.id)
+            assert move([target], Destination(queue="slow")).changed
+        return find(*args)
+
+    monkeypatch.setattr(inspector, "find", find_later)
+    prune()
+    assert Outbox.objects.count() == 3, "on its way: the step, with what waits behind it"
+    Outbox.objects.filter(chain=None).update(taken_until=None, taken_by="", due_at=UtcNow())
+    outbox.replay()
+    work(redis_connection)
+    assert [value for value, _ in jobs.ran] == [1, 2]
 
 
 def broken_at_a_batch(member):

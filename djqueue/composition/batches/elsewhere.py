@@ -22,7 +22,7 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.connections import driver_of, queues
 from djqueue.drivers.base import Change, State
-from djqueue.drivers.guard.ends import REMOVING
+from djqueue.drivers.guard.ends import removing_from
 from djqueue.payload.links import Links, links_of, read_links, stored_links
 
 if TYPE_CHECKING:
@@ -81,27 +81,37 @@ def _remove(alias: str, batch: str, ids: Sequence[str]) -> int:
     """Remove those members that wait, and end those that are nowhere: a process may have died when
     it had removed them from their store, and a store may have lost them.
     """
-    # The outbox is asked before the stores, as jobs go from there to them; and a worker notes the
-    # end of a job before it removes it from its store.
-    removed, lost = 0, set(ids) - _in_outbox(ids)
-    for connection in _stores(alias):
-        found = connection.inspector.find(ids)
-        lost -= {job.id for job in found}
-        removed += _remove_waiting(connection, found)
+    # A worker notes the end of a job before it removes it from its store.
+    found, lost = _looked_for(_stores(alias), ids)
+    removed = sum(_remove_waiting(connection, jobs) for connection, jobs in found)
     return removed + _end_lost(alias, lost)
+
+
+def _looked_for(
+    stores: Sequence[QueueConnection], ids: Sequence[str]
+) -> tuple[list[tuple[QueueConnection, Sequence[StoredJob]]], set[str]]:
+    """Return what `stores` have of these jobs, and the ids of those that are nowhere."""
+    # The outbox is asked before the stores, as jobs go from there to them; and after them, as an
+    # operator may move a job from one store to another. What has left the outbox between these two
+    # looks has another push: it is noted that the one of this row has ended.
+    lost = set(ids) - _in_outbox(ids)
+    found: list[tuple[QueueConnection, Sequence[StoredJob]]]
+    found = [(connection, connection.inspector.find(ids)) for connection in stores]
+    lost -= {job.id for _, jobs in found for job in jobs}
+    return found, lost - _in_outbox(lost) if lost else lost
 
 
 def end_removed() -> None:
     """End the jobs that processes have removed from other stores before they died, and forget that
-    they meant to where they had not.
+    they meant to where they had not. Those of a connection that only others know are left to them.
     """
     alias = steps.store()
-    begun = _on_record(alias).filter(held_as=REMOVING, batch_id__isnull=False)
+    stores = _stores(alias)
+    known = [removing_from(each.name) for each in stores]
+    begun = _on_record(alias).filter(held_as__in=known, batch_id__isnull=False)
     begun = begun.filter(updated_at__lt=UtcNow() - UNFINISHED)
     while page := [str(id) for id in begun.values_list("uuid", flat=True)[:PAGE]]:
-        lost = set(page) - _in_outbox(page)
-        for connection in _stores(alias):
-            lost -= {job.id for job in connection.inspector.find(page)}
+        _, lost = _looked_for(stores, page)
         _end_lost(alias, lost)
         begun.filter(pk__in=page).update(held_as="")
 
@@ -119,7 +129,7 @@ def _remove_waiting(connection: QueueConnection, found: Sequence[StoredJob]) -> 
     )
 
 
-def _in_outbox(ids: Sequence[str]) -> set[str]:
+def _in_outbox(ids: Collection[str]) -> set[str]:
     from djqueue.models import Outbox
 
     rows = (Outbox.objects.using(each).filter(uuid__in=ids) for each in settings().databases)

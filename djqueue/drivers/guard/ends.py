@@ -85,14 +85,19 @@ def write_ends(alias: str, payloads: Mapping[str, str]) -> set[str]:
     return {id for id, row in rows.items() if row.id in new or row.write()}
 
 
-REMOVING = "removing"
-"""What holds the row of a job that is about to be removed from its store."""
-
-
-def note_removals(alias: str, payloads: Mapping[str, str]) -> None:
-    """Note, before a store is asked to remove jobs, what they are bound to. If this process dies
-    before it has written that they have ended, a worker does. Payloads are given by ids.
+def removing_from(connection: str) -> str:
+    """Return what holds the row of a job that is about to be removed from the store of
+    `connection`. Whether it was, only those who know that connection can tell.
     """
+    return f"removing:{connection}"[:100]
+
+
+def note_removals(alias: str, connection: str, payloads: Mapping[str, str]) -> None:
+    """Note, before the store of `connection` is asked to remove jobs, what they are bound to. If
+    this process dies before it has written that they have ended, a worker does. Payloads are given
+    by ids.
+    """
+    held_as = removing_from(connection)
     from djqueue.models import Run
 
     rows = Run.objects.using(alias)
@@ -100,13 +105,13 @@ def note_removals(alias: str, payloads: Mapping[str, str]) -> None:
         map(str, rows.filter(pk__in=list(filter(None, payloads))).values_list("pk", flat=True))
     )
     # A row of a retried job is about its last failure, and stays.
-    rows.filter(pk__in=known, ended=False).update(held_as=REMOVING, updated_at=UtcNow())
+    rows.filter(pk__in=known, ended=False).update(held_as=held_as, updated_at=UtcNow())
     bound = {id: links_of(text) for id, text in payloads.items() if id and id not in known}
     rows.bulk_create(
         [
             Run(
                 uuid=id,
-                held_as=REMOVING,
+                held_as=held_as,
                 push_id=links.push,
                 batch_id=links.batch,
                 history=json.dumps(stored_links(links._replace(previous=None))),
