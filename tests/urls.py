@@ -9,12 +9,12 @@ from django.urls import include, path
 
 PAGE = """{% load djqueue %}<!doctype html><html lang="en"><head><meta charset="utf-8">
 <title>Progress</title>{% job_progress_script %}</head>
-<body>{% job_progress job %}</body></html>"""
+<body>{% for job in jobs %}{% job_progress job %}{% endfor %}</body></html>"""
 
 
 def progress(request: HttpRequest, job: str) -> HttpResponse:
-    """A page of a project with the progress of a job."""
-    return HttpResponse(Template(PAGE).render(RequestContext(request, {"job": job})))
+    """A page of a project with the progress of a job, or of several between commas."""
+    return HttpResponse(Template(PAGE).render(RequestContext(request, {"jobs": job.split(",")})))
 
 
 urlpatterns = [

@@ -119,6 +119,7 @@ SETTINGS: Mapping[str, Any] = {
     "KEEP_DONE": Option(0, SECONDS),
     "OPENTELEMETRY": Option(None, or_none(choice("link", "parent"))),
     "METRICS_TOKEN": Option(None, or_none(TOKEN)),
+    "STREAMS": Option(Settings.streams, whole(0, of="open pages")),
     "NOTIFY": Option((), TEXTS),
     "NOTIFY_WHEN": {
         "WAIT": Option(NotifySettings.wait, DURATION),
@@ -230,6 +231,7 @@ def read(raw: Any) -> Settings:
         keep_done=float(top.take("KEEP_DONE")),
         opentelemetry=top.take("OPENTELEMETRY"),
         metrics_token=top.take("METRICS_TOKEN"),
+        streams=top.take("STREAMS"),
         mask=(_names(mask, "add"), _names(mask, "remove")),
     )
     for section in (prune, mask, top):

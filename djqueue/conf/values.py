@@ -194,6 +194,8 @@ class Settings:
     there are no spans."""
     metrics_token: str | None = field(default=None, repr=False)
     """Who shows it may read the metrics; None: only users who may see the overview."""
+    streams: int = 500
+    """Open pages to which one server process sends events; 0: all pages ask."""
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Further names whose values are masked, and names whose values are not."""
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)

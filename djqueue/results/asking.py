@@ -6,7 +6,7 @@ import enum
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import DatabaseError, connections
@@ -15,6 +15,7 @@ from djqueue import arguments
 from djqueue.databases.transactions import in_transaction
 from djqueue.errors import (
     JobFailed,
+    PayloadError,
     QueueUnavailable,
     ResultNotStored,
     ResultTimeout,
@@ -36,6 +37,9 @@ __all__ = [
     "plain",
     "progress_of",
     "read",
+    "read_some",
+    "shown",
+    "shown_unknown",
     "stored_value",
     "value_of",
 ]
@@ -72,11 +76,16 @@ class NotYet(Exception):  # noqa: N818 - not an error, and never seen outside of
 
 def read(id: str) -> JobResult | None:
     """Return the row of a job; None where its result is not kept, or no longer."""
+    return read_some([id]).get(id)
+
+
+def read_some(ids: Sequence[str]) -> dict[str, JobResult]:
+    """Return the rows of jobs that there are, by their ids."""
     alias = rows.store()
-    if alias is None:
-        return None
+    if alias is None or not ids:
+        return {}
     try:
-        return rows.table(alias).filter(pk=id).first()
+        return {str(row.pk): row for row in rows.table(alias).filter(pk__in=ids)}
     except DatabaseError as error:
         raise QueueUnavailable(f'The results in database "{alias}" are unavailable: {error}') from (
             error
@@ -148,6 +157,29 @@ def plain(stored: Any) -> Any:
     if stored["$"] == "dict" and isinstance(value, list):
         return {str(plain(key)): plain(each) for key, each in value}
     return plain(value)
+
+
+def shown(row: JobResult, status: JobStatus) -> dict[str, Any]:
+    """Return what the owner of a result sees of it, as values for JSON."""
+    progress = progress_of(row)
+    try:
+        value, error = plain(stored_value(row)), row.error
+    except PayloadError as problem:
+        value, error = None, str(problem)
+    return {
+        "id": str(row.pk),
+        "status": status,
+        "progress": None if progress is None else progress._asdict(),
+        "value": value,
+        "error": error,
+        "finished_at": row.finished_at,
+    }
+
+
+def shown_unknown(id: str) -> dict[str, Any]:
+    """Return the same of a job that has no result."""
+    nothing = dict.fromkeys(("progress", "value", "error", "finished_at"))
+    return {"id": id, "status": JobStatus.UNKNOWN, **nothing}
 
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5

@@ -21,6 +21,15 @@ def counts_up(until: str, to: int) -> int:
     return to
 
 
+@job(name="app.reports", store_result=True, timeout=60)
+def reports(times: int, seconds: float) -> int:
+    """Say how far it has come so many times within these seconds."""
+    for number in range(times):
+        current_job().progress(number + 1, times, f"step {number + 1}")
+        time.sleep(seconds / times)
+    return times
+
+
 @job(name="app.dies", store_result=True)
 def dies() -> None:
     """End its own process."""

@@ -1,0 +1,142 @@
+"""Open pages that hear of their jobs by events (server-sent ones), and the room that there is for
+them in a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from weakref import WeakSet
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+
+from djqueue.results.watch import State, Watch
+
+__all__ = ["END", "JOBS", "Page", "Room", "room"]
+
+KEEP_ALIVE = 15.0
+"""Seconds of silence after which a comment is sent, for proxies that end what is idle."""
+LIFE = 300.0
+"""Seconds after which a stream ends. The page then begins another, if its user is still logged in
+and may see the job.
+"""
+JOBS = 50
+"""Jobs of one page."""
+PER_USER = 200
+"""Open pages of one user in a process."""
+END = "end"
+"""The id of the last event of a stream."""
+
+
+class Page:
+    """The events of an open page, as an asynchronous iterator of bytes.
+
+    It keeps only the newest state of each job, so a page that reads slowly takes no memory.
+    """
+
+    def __init__(self, owner: str, states: Mapping[str, State]) -> None:
+        """`states` are those of its jobs, by their ids: these are its first events."""
+        self.owner = owner
+        self._told = dict(states)
+        self._news = dict(states)
+        self._waits_for = {id for id, state in states.items() if not state.has_ended}
+        self._until = time.monotonic() + LIFE
+        self._wake = asyncio.Event()
+        self._watch: Watch | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """The ids of its jobs that have not ended."""
+        return frozenset(self._waits_for)
+
+    def __aiter__(self) -> Page:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next event, or a comment."""
+        if self._loop is None:
+            await self._begin()
+        if not self._news and self._waits_for:
+            await self._news_or_silence()
+        if self._news:
+            id = next(iter(self._news))
+            state = self._news.pop(id)
+            last = "" if self._news or self._waits_for else f"id: {END}\n"
+            return f"{last}data: {state.text}\n\n".encode()
+        if not self._waits_for or time.monotonic() >= self._until:
+            raise StopAsyncIteration
+        return b":\n\n"
+
+    async def _begin(self) -> None:
+        await sync_to_async(_close_connections)()
+        self._loop = asyncio.get_running_loop()
+        self._watch = Watch.here()
+        self._watch.add(self)
+
+    async def _news_or_silence(self) -> None:
+        longest = max(0.0, min(KEEP_ALIVE, self._until - time.monotonic()))
+        self._wake.clear()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), longest)
+
+    def hear(self, id: str, state: State) -> None:
+        """Take the state of a job. What the page knows is no news."""
+        if state.has_ended:
+            self._waits_for.discard(id)
+        if state != self._told.get(id):
+            self._told[id] = self._news[id] = state
+            self._wake.set()
+
+    def stop(self) -> None:
+        """End the stream after what is to be told: nothing will come."""
+        self._until = 0.0
+        self._wake.set()
+
+    def close(self) -> None:
+        """Free the place. Django calls it when the client has left, or at the end, in a thread."""
+        room.leave(self)
+        if self._loop is not None and self._watch is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._watch.remove, self)
+
+
+def _close_connections() -> None:
+    """Close the connections that the request has opened for its user and its view. A page is open
+    for minutes, and a database has few of them.
+    """
+    for each in connections.all(initialized_only=True):
+        if not each.in_atomic_block:
+            each.close()
+
+
+class Room:
+    """The open pages of a process. One that was dropped without a word has left as well."""
+
+    def __init__(self) -> None:
+        self._pages: WeakSet[Page] = WeakSet()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def admit(self, page: Page, limit: int) -> bool:
+        """Return whether there was room for `page`, of `limit` in all. Then it is in."""
+        with self._lock:
+            of_owner = sum(each.owner == page.owner for each in self._pages)
+            if len(self._pages) >= limit or of_owner >= PER_USER:
+                return False
+            self._pages.add(page)
+            return True
+
+    def leave(self, page: Page) -> None:
+        """Make room for another page."""
+        with self._lock:
+            self._pages.discard(page)
+
+
+room = Room()
