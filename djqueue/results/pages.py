@@ -41,7 +41,7 @@ class Page:
     def __init__(self, owner: str, states: Mapping[str, State]) -> None:
         """`states` are those of its jobs, by their ids: these are its first events."""
         self.owner = owner
-        self._told = dict(states)
+        self._known = dict(states)
         self._news = dict(states)
         self._waits_for = {id for id, state in states.items() if not state.has_ended}
         self._until = time.monotonic() + LIFE
@@ -88,12 +88,12 @@ class Page:
         """Take the state of a job. What the page knows is no news."""
         if state.has_ended:
             self._waits_for.discard(id)
-        if state != self._told.get(id):
-            self._told[id] = self._news[id] = state
+        if state != self._known.get(id):
+            self._known[id] = self._news[id] = state
             self._wake.set()
 
     def stop(self) -> None:
-        """End the stream after what is to be told: nothing will come."""
+        """End the stream after the news that there is: no more will come."""
         self._until = 0.0
         self._wake.set()
 

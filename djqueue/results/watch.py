@@ -81,7 +81,7 @@ class Watcher(Protocol):
         """Take the state of a job, whether it is news or not."""
 
     def stop(self) -> None:
-        """End: the watch is over."""
+        """End, since the watch ends."""
 
 
 class Watch:
@@ -134,7 +134,7 @@ class Watch:
             self._task = None
 
     def _prune(self) -> bool:
-        """Drop the jobs that nobody waits for. Return whether any are left."""
+        """Drop the jobs that no page waits for. Return whether any are left."""
         self._pages = {id: pages for id, pages in self._pages.items() if pages}
         return bool(self._pages)
 

@@ -87,7 +87,7 @@
     while (boxes.length) follow(boxes.splice(0, TOGETHER));
   }
 
-  // A browser has few connections to a site: a page that nobody sees leaves them to others, and asks.
+  // A browser has few connections to a site: a page in a hidden tab leaves them to others, and asks.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) streams.forEach(stream => stream.abort());
   });
