@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import stores
 from djqueue.admin.base import column, named
-from djqueue.admin.bound.facts import chain_facts
+from djqueue.admin.bound.facts import chain_facts, usual_fact
 from djqueue.admin.bulk import exporting
 from djqueue.admin.contents import (
     EXCEPTIONS_VISIBLE,
@@ -183,6 +183,7 @@ class FailedJobAdmin(OperatorAdmin):
                 (_("Dispatched"), moment(shown.sent, now, full=True)),
                 (_("Failed at"), moment(row.failed_at, now, full=True)),
                 *_ran(row),
+                *usual_fact(row.connection, row.queue, row.name),
                 (_("Row"), row.pk),
                 *_alike(row, self.admin_site.name),
                 *chain_facts(row.payload),

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from djqueue.admin import stores
 from djqueue.admin.base import column, named
-from djqueue.admin.bound.facts import chain_facts, held_back_fact, key_facts
+from djqueue.admin.bound.facts import chain_facts, held_back_fact, key_facts, usual_fact
 from djqueue.admin.bound.verbs import END_CHAIN, UNLOCK
 from djqueue.admin.bulk import exporting
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE, VISIBLE, attempts, contents, name_fact
@@ -212,6 +212,7 @@ class QueuedJobAdmin(OperatorAdmin):
                 *name_fact(shown),
                 *held,
                 *_facts(row, self.connection(request)),
+                *usual_fact(self._named_connection(request), row.queue, row.name),
                 *(key_facts(row) if visible else ()),
                 *chain_facts(row.payload),
             ],
@@ -221,13 +222,16 @@ class QueuedJobAdmin(OperatorAdmin):
             "attempts": before[:-1] if held else before,  # to be held back is no attempt
         }
 
+    def _named_connection(self, request: HttpRequest) -> str | None:
+        """Return a connection that the job is on; None if no connection keeps jobs there."""
+        found = self.connection(request)
+        return found or next(iter(self.databases()[self.alias(request)]), None)
+
     def _explained(self, request: HttpRequest, row: Any, *, errors: bool) -> dict[str, Any]:
         """Return why the job does not run, and what to do about it."""
         if row.state in _EXPLANATIONS:
             return {"explanation": _EXPLANATIONS[row.state]}
-        connection = self.connection(request) or next(
-            iter(self.databases()[self.alias(request)]), None
-        )
+        connection = self._named_connection(request)
         if connection is None:
             return {}
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from djqueue.models import Minute
 
-__all__ = ["DAY", "LAST_HOUR", "JobStatistics", "Numbers", "by_minute", "of_jobs", "of_queues"]
-__all__ += ["since_ever"]
+__all__ = ["DAY", "LAST_HOUR", "Bucket", "JobStatistics", "Numbers", "by_minute"]
+__all__ += ["counted_queues"]
+__all__ += ["in_buckets", "of_job", "of_jobs", "of_queues", "since_ever"]
 
 LAST_HOUR, DAY = 3600, 86400
 
@@ -35,6 +36,17 @@ class Numbers(NamedTuple):
     done: int
     failed: int
     released: int
+
+
+class Bucket(NamedTuple):
+    """Ends of attempts in a minute or an hour, with how long they took and waited."""
+
+    at: datetime
+    done: int
+    failed: int
+    released: int
+    runtime: Times
+    wait: Times
 
 
 class JobStatistics(NamedTuple):
@@ -82,6 +94,16 @@ def of_queues(
     return _added_up(_last(seconds, connection, queue), "connection", "queue")
 
 
+def of_job(connection: str, queue: str, name: str) -> JobStatistics | None:
+    """Return the statistics of a job in a queue over the last day, in whole hours; None if none of
+    it ended.
+    """
+    hour = int(time.time()) // HOUR * HOUR
+    hours = [hour - each * HOUR for each in range(DAY // HOUR + 1)]
+    rows = _of(_rows().filter(span=HOUR, at__in=hours, name=name), connection, queue)
+    return next(iter(_added_up(rows, "connection", "queue", "name")), None)
+
+
 def since_ever(most: int | None = None) -> list[JobStatistics]:
     """Return the statistics of each job in each queue since the first one. With `most`, only of
     that many, which are always the same; the others of a queue are summed up as `OTHER`.
@@ -107,6 +129,36 @@ def by_minute(
         Numbers(datetime.fromtimestamp(at, timezone.utc), *numbers)
         for at, *numbers in found.order_by("at")
     ]
+
+
+def counted_queues(at_most: int = 200) -> list[tuple[str, str]]:
+    """Return the connections and queues of which something was counted in the last day."""
+    rows = _last(DAY, None, None).values_list("connection", "queue").distinct()
+    return list(rows.order_by("connection", "queue")[:at_most])
+
+
+def in_buckets(
+    seconds: int = LAST_HOUR, connection: str | None = None, queue: str | None = None
+) -> list[Bucket]:
+    """Return what ended in each minute of the last `seconds`, above an hour in each hour, in order,
+    with how long that took and waited. Those in which nothing ended are left out.
+    """
+    rows = _last(seconds, connection, queue)
+    sums = {f"all_{each}": Sum(each) for each in COUNTS}
+    found: Iterable[Mapping[str, Any]] = rows.values("at").annotate(**sums).order_by("at")
+    return list(map(_bucket_of, found))
+
+
+def _bucket_of(row: Mapping[str, Any]) -> Bucket:
+    number = {each: int(row[f"all_{each}"]) for each in COUNTS}
+    return Bucket(
+        datetime.fromtimestamp(row["at"], timezone.utc),
+        number["done"],
+        number["failed"],
+        number["released"],
+        times([number[each] for each in RUNTIMES]),
+        times([number[each] for each in WAITS]),
+    )
 
 
 def _last(seconds: int, connection: str | None, queue: str | None) -> QuerySet[Minute]:

@@ -1,4 +1,6 @@
-"""What the page of a job says of its unique key, its chain and the limit that holds it back."""
+"""What the page of a job says of its unique key, its chain, the limit that holds it back, and how
+long it usually takes.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,13 @@ from djqueue.drivers import debounced
 from djqueue.drivers.base import State
 from djqueue.jobs import registry
 from djqueue.operations.describe import held_back
+from djqueue.operations.words import took
+from djqueue.statistics.reading import of_job
 from djqueue.text import printable as text
 from djqueue.text import short_ids as ids
 from djqueue.text.masking import masked_text
 
-__all__ = ["chain_facts", "held_back_fact", "key_facts"]
+__all__ = ["chain_facts", "held_back_fact", "key_facts", "usual_fact"]
 
 if TYPE_CHECKING:
     from djqueue.compat import LazyText
@@ -45,6 +49,17 @@ def key_facts(row: Any) -> Facts:
         waits = debounced.key_of(settings().shared_database, str(row.uuid))
         facts += [(_("Debounced, key"), text.one_line(waits))] if waits else []
     return facts
+
+
+def usual_fact(connection: str | None, queue: str, name: str) -> Facts:
+    """Return how long the job usually takes, as far as that was counted in the last day."""
+    known = of_job(connection, queue, name) if connection and settings().statistics else None
+    if known is None or known.runtime.p50 is None or known.runtime.p95 is None:
+        return []
+    words = gettext("%(p50)s; 95 %% of %(number)s within %(p95)s")
+    number = formats.number_format(known.runtime.number, use_l10n=True, force_grouping=True)
+    values = {"p50": took(known.runtime.p50), "p95": took(known.runtime.p95), "number": number}
+    return [(_("Usually takes"), words % values)]
 
 
 def chain_facts(payload: str) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -10,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
 from django.utils.translation import gettext
@@ -19,11 +21,13 @@ from django.views.decorators.http import require_POST
 
 from djqueue.admin import audit
 from djqueue.admin.base import Page
-from djqueue.admin.overview import reading
+from djqueue.admin.overview import charts, reading
 from djqueue.admin.overview.finding import find
+from djqueue.conf import settings
 from djqueue.dispatch import controls
 from djqueue.dispatch.connections import queues
 from djqueue.errors import QueueError
+from djqueue.statistics.reading import counted_queues
 from djqueue.text import printable as text
 
 if TYPE_CHECKING:
@@ -64,6 +68,7 @@ class OverviewAdmin(_ModelAdmin):
             path("", self._view(self.changelist_view), name="djqueue_overview_changelist"),
             path("live/", self._view(self.live_view), name="djqueue_overview_live"),
             path("find/", self._view(self.find_view), name="djqueue_overview_find"),
+            path("statistics/", self._view(self.statistics_view), name="djqueue_statistics"),
             path("pause/", self._view(self.pause_view), name="djqueue_overview_pause"),
             path("resume/", self._view(self.resume_view), name="djqueue_overview_resume"),
         ]
@@ -117,6 +122,34 @@ class OverviewAdmin(_ModelAdmin):
             "back": self._back(),
         }
         return Page(request, "admin/djqueue/find.html", context)
+
+    def statistics_view(self, request: HttpRequest) -> HttpResponse:
+        """Return the charts."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        span = request.GET.get("span", "")
+        span = span if span in charts.SPANS else "1h"
+        places = {f"{name}:{queue}": (name, queue) for name, queue in counted_queues()}
+        place = request.GET.get("queue", "")
+        seconds, _step = charts.SPANS[span]
+        now = timezone.now()
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": gettext("Statistics"),
+            "off": not settings().statistics,
+            "span": span,
+            "spans": [("1h", gettext("the last hour")), ("24h", gettext("the last 24 hours"))],
+            "place": place,
+            "places": sorted(places),
+            "charts": charts.charts(span, *places.get(place, (None, None))),
+            "width": charts.WIDTH,
+            "height": charts.HEIGHT,
+            "first": now - timedelta(seconds=seconds),
+            "last": now,
+        }
+        return Page(request, "admin/djqueue/statistics.html", context)
 
     def _page(self, request: HttpRequest, template: str, **more: Any) -> Page:
         if not self.has_view_permission(request):

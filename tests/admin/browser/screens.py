@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +16,9 @@ from djqueue import batch
 from djqueue.dispatch import controls
 from djqueue.models import FinishedJob, Outbox, QueuedJob, Worker
 from djqueue.payload import history
+from djqueue.statistics.histogram import COUNTS
+from djqueue.statistics.tally import Counts
+from djqueue.statistics.writing import write
 from tests.admin.support import (
     BATCHES,
     FAILED,
@@ -102,6 +106,10 @@ def fill(user: Any) -> dict[str, Any]:
     )  # fmt: skip
     rows["alive"] = Worker.objects.get(name="web-1:4211")
     rows["lost"] = Worker.objects.get(name="gone-1:99")
+    count = {"done": 40, "failed": 3, "runtime_6": 40, "wait_4": 40}
+    numbers = [count.get(each, 0) for each in COUNTS]
+    for minutes in (9, 3, 2):
+        write("default", "database", [Counts("mail", _LONG, numbers)], time.time() - minutes * 60)
     controls.pause("database", "mail", reason="The mail server is full", by="anna")
     _acted(user, rows["stuck"])
     return rows
@@ -121,6 +129,7 @@ def _acted(user: Any, row: QueuedJob) -> None:
 def pages(rows: dict[str, Any]) -> Iterator[tuple[str, Page]]:
     """Give the name of each screen, and how to get there."""
     yield "overview", Page(OVERVIEW)
+    yield "statistics", Page(f"{OVERVIEW}statistics/")
     yield "pause", Page(f"{OVERVIEW}pause/?connection=database&queue=default")
     yield "jobs", Page(JOBS)
     yield "jobs-none", Page(f"{JOBS}?queue=nothing")

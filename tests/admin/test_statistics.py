@@ -1,0 +1,117 @@
+"""The charts: they draw what is in the table of statistics, and have the same as tables."""
+
+from __future__ import annotations
+
+import re
+import time
+from html import unescape
+
+import pytest
+
+from djqueue.statistics.histogram import COUNTS, times
+from djqueue.statistics.tally import Counts
+from djqueue.statistics.writing import write
+from tests.admin.support import FAILED, JOBS, OVERVIEW, client, failed, waiting
+
+pytestmark = [pytest.mark.django_db, pytest.mark.anywhere]
+
+PAGE = f"{OVERVIEW}statistics/"
+
+
+def count(minutes_ago=0, queue="mail", name="shop.Send", connection="database", **numbers):
+    """Write what a worker would have, so many minutes ago."""
+    row = [numbers.get(column, 0) for column in COUNTS]
+    write("default", connection, [Counts(queue, name, row)], time.time() - minutes_ago * 60)
+
+
+def charts(query=None):
+    answer = client().get(PAGE, query or {})
+    assert answer.status_code == 200
+    return {chart.name: chart for chart in answer.context["charts"]}, answer.content.decode()
+
+
+def cells(chart):
+    return [list(numbers) for _at, numbers in chart.rows]
+
+
+def test_bars_and_table_have_the_numbers_of_the_buckets():
+    count(9, done=40, failed=1, released=2)
+    count(3, done=80)
+    found, html = charts()
+    assert cells(found["done"]) == [["40"], ["80"]]
+    assert cells(found["failed"]) == [["1", "2"], ["0", "0"]]
+    low, high = found["done"].bars
+    assert (low.height, high.height) == (60, 120)  # of 120, for 40 of 80 and for 80
+    assert high.x - low.x == pytest.approx(6 * 10)  # of 600 for an hour
+    assert found["done"].text == "120 in all, at most 80 at a time."
+    shown = re.findall(r'<td class="djq-number" data-label="Done">([^<]*)</td>', html)
+    assert shown[:2] == ["40", "80"]
+
+
+def test_lines_and_table_have_the_quantiles_of_the_buckets():
+    count(3, runtime_7=90, runtime_9=10, wait_3=7)
+    count(2, runtime_7=100)
+    count(0, runtime_7=100)
+    found, _html = charts()
+    buckets = [0] * 16
+    buckets[7], buckets[9] = 90, 10
+    known = times(buckets)
+    assert cells(found["runtime"])[0] == [f"{known.p50:.2f} s", f"{known.p95:.2f} s"]
+    lines = [line.points.split() for line in found["runtime"].lines if line.kind == "p95"]
+    assert [len(points) for points in lines] == [3, 2]  # two minutes that follow, and one alone
+    assert lines[0][0].endswith(",0")  # the longest is at the top
+    assert len(cells(found["wait"])) == 1
+
+
+def test_a_day_has_hours():
+    count(180, done=5)
+    count(0, done=7)
+    assert cells(charts({"span": "24h"})[0]["done"]) == [["5"], ["7"]]
+    assert cells(charts()[0]["done"]) == [["7"]]
+
+
+def test_one_queue_is_chosen():
+    count(0, done=5)
+    count(0, queue="pdf", done=7)
+    found, html = charts({"queue": "database:pdf"})
+    assert cells(found["done"]) == [["7"]]
+    assert '<option value="database:mail">' in html
+    assert cells(charts({"queue": "no:such"})[0]["done"]) == [["12"]]
+
+
+def test_a_drawing_has_a_name_and_a_description_and_no_style():
+    count(0, done=5, runtime_7=5)
+    _found, html = charts()
+    drawings = re.findall(r'<svg class="djq-svg".*?</svg>', html, re.DOTALL)
+    assert len(drawings) == 3
+    for drawing in drawings:
+        names = re.search(r'role="img" aria-labelledby="(\S+) (\S+)"', drawing)
+        assert f'<title id="{names[1]}">' in drawing
+        assert f'<desc id="{names[2]}">' in drawing
+        assert "style=" not in drawing
+        assert "<script" not in drawing
+
+
+def test_where_nothing_was_counted_the_page_says_so(settings):
+    assert charts()[1].count("Nothing was counted in this time.") == 4
+    settings.DJQUEUE = {"STATISTICS": False}
+    assert 'DJQUEUE["STATISTICS"]' in unescape(charts()[1])
+
+
+def test_the_page_is_for_those_who_may_see_the_overview():
+    assert client(view=False).get(PAGE).status_code == 403
+    assert PAGE in client().get(OVERVIEW).content.decode()
+
+
+def test_a_job_says_how_long_it_usually_takes():
+    for minutes in (0, 70):
+        count(minutes, runtime_7=500)
+    count(0, queue="pdf", runtime_13=500)
+    count(60 * 30, runtime_13=5000)  # more than a day ago
+    row = waiting("shop.Send", queue="mail")
+    gone = failed("shop.Send", queue="mail")
+    for page in (f"{JOBS}{row.pk}/change/", f"{FAILED}{gone.pk}/change/"):
+        facts = {str(label): str(value) for label, value in client().get(page).context["facts"]}
+        assert facts["Usually takes"] == "1.50 s; 95 % of 1,000 within 1.95 s"
+    other = client().get(f"{JOBS}{waiting('shop.Other').pk}/change/")
+    assert "Usually takes" not in other.content.decode()
