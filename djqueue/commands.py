@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue.conf import did_you_mean, settings
 from djqueue.errors import CommandFailed, InvalidCommand
 from djqueue.jobs.job import Job, field
+from djqueue.text.tracebacks import add_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -153,6 +154,10 @@ def _run(name: str, args: Sequence[str], options: Mapping[str, Any], output: _Ou
                 return error.code or 0
             output.write(f"{error.code}\n")  # as Python does
             return 1
+        except Exception as error:
+            if said := output.text[-TAIL:]:
+                add_note(error, f'The end of the output of the command "{name}":\n{said}')
+            raise
         finally:
             output.end()
     return 0

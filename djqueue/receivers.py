@@ -25,6 +25,7 @@ from django.http import HttpRequest
 
 from djqueue import arguments
 from djqueue.errors import InvalidJob, InvalidPayload, NotSerializable
+from djqueue.jobs import registry
 from djqueue.jobs.job import Job
 
 if TYPE_CHECKING:
@@ -111,8 +112,11 @@ def queued_receiver(
         signals = [signal] if isinstance(signal, Signal) else list(signal)
         senders = list(sender) if isinstance(sender, (list, tuple)) else [sender]
         receiver = Receiver(function, signals, senders)
+        known = {spec.name: spec for spec in registry.all()}
         job_class = _make(receiver, options)
         name = cast("JobSpec", job_class._spec).name
+        if name in known:
+            _refuse_another(known[name], receiver)
         for each in signals:
             for one in senders:
                 each.connect(
@@ -212,6 +216,27 @@ class Receiver:
 
     def _signal(self, at: int) -> Signal | None:
         return self.signals[at] if at < len(self.signals) else None
+
+
+def _refuse_another(known: JobSpec, new: Receiver) -> None:
+    """Raise `InvalidJob` if the job that had this name is that of another receiver, written in the
+    same place. Of those in different places a system check tells.
+    """
+    old: Receiver | None = getattr(known.job_class, "_receiver", None)
+    if old is None or registry.find(known.name) is known:
+        return
+    first, second = inspect.unwrap(old.function), inspect.unwrap(new.function)
+    if first.__code__.co_firstlineno == second.__code__.co_firstlineno:
+        is_made_again = (old.signals, old.senders) == (new.signals, new.senders)
+        if "<locals>" not in second.__qualname__ or (is_made_again and not second.__closure__):
+            return  # the same one, of a module that is imported once more
+    registry.register(known)
+    raise InvalidJob(
+        f'@queued_receiver {second.__qualname__}: there is a receiver called "{known.name}" '
+        f"already, in line {first.__code__.co_firstlineno} of {first.__code__.co_filename}. Its "
+        "jobs could not be told apart from those of this one: rename one of the two, or give it a "
+        'name: queued_receiver(…, name="…").'
+    )
 
 
 def _make(receiver: Receiver, options: OptionKeywords) -> type[ReceiverJob]:

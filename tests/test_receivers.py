@@ -279,3 +279,52 @@ def test_what_cannot_work_is_refused(receiving):
         receiving(user_logged_in, lambda sender, request, **kwargs: None)
     with pytest.raises(InvalidJob, match="while migrations run"):
         receiving(post_migrate)
+
+
+TWICE = """
+from django.dispatch import Signal
+
+from djqueue import queued_receiver
+
+paid, refused = Signal(), Signal()
+
+
+@queued_receiver(paid)
+def order_paid(sender, **given):
+    return 1
+
+
+@queued_receiver({signal})
+def order_paid(sender, **given):
+    return 2
+"""
+
+
+@pytest.mark.parametrize("signal", ["paid", "refused"])
+def test_two_receivers_of_one_name_are_an_error(signal, tmp_path):
+    file = tmp_path / "receivers.py"
+    file.write_text(TWICE.replace("{signal}", signal))
+    known = {"__name__": "tests.app.receivers", "__file__": str(file)}
+    try:
+        with pytest.raises(InvalidJob, match=r"a receiver called .* already, in line 9 of"):
+            exec(compile(file.read_text(), str(file), "exec"), known)
+        assert registry.find("app.order_paid").job_class is known["order_paid"].job_class
+    finally:
+        registry.unregister("app.order_paid")
+
+
+def test_receivers_that_a_function_makes_need_names_of_their_own():
+    def make(signal, **options):
+        @queued_receiver(signal, **options)
+        def made(sender, **given): ...
+
+    make(paid, name="app.made_first")
+    try:
+        with pytest.raises(InvalidJob, match=r"app\.made_first"):
+            make(user_logged_in, name="app.made_first")
+        make(user_logged_in, name="app.made_second")
+    finally:
+        paid.disconnect(dispatch_uid="djqueue app.made_first")
+        user_logged_in.disconnect(dispatch_uid="djqueue app.made_second")
+        registry.unregister("app.made_first")
+        registry.unregister("app.made_second")

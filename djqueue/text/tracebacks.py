@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -39,9 +40,23 @@ def formatted(error: BaseException) -> str:
     alone = error.__cause__ is None and error.__context__ is None
     grouped = getattr(error, "exceptions", None) is not None
     if error.__traceback__ is None or not alone or grouped or isinstance(error, _EXPLAINED):
-        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        whole = traceback.format_exception(type(error), error, error.__traceback__)
+        return "".join([*whole, *_notes(error)])
     last = traceback.format_exception_only(type(error), error)
-    return "".join([f"{_HEAD}\n", _passed(_Passed(error.__traceback__)), *last])
+    return "".join([f"{_HEAD}\n", _passed(_Passed(error.__traceback__)), *last, *_notes(error)])
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Let the traceback of an exception end with `note`, as its ``add_note()`` does from Python
+    3.11 on.
+    """
+    error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined,unused-ignore]
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return the notes of an exception where Python shows none."""
+    notes = () if sys.version_info >= (3, 11) else getattr(error, "__notes__", ())
+    return [f"{note}\n" for note in notes]
 
 
 _EXPLAINED = NameError, ImportError

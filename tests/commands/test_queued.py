@@ -12,6 +12,7 @@ from djqueue.commands import KEPT, QueuedCommand
 from djqueue.errors import CommandFailed, InvalidCommand
 from djqueue.models import FailedJob, JobResult, QueuedJob
 from djqueue.testing import fake_queue, work
+from djqueue.text.tracebacks import add_note, formatted
 
 pytestmark = pytest.mark.django_db
 
@@ -51,6 +52,18 @@ def test_what_a_command_raises_is_the_error_of_the_job():
     queue_command("speak", "hello", end="raise").using(tries=1).dispatch()
     with pytest.raises(LookupError):
         work(raise_errors=True)
+    failed = FailedJob.objects.get()
+    assert failed.exception_class == "LookupError"
+    assert "The end of the output of the command" in failed.exception
+    assert failed.exception.endswith("hello\nprinted\nto stderr\n\n")
+
+
+@pytest.mark.parametrize("cause", [None, KeyError("first")])
+def test_notes_are_in_a_traceback_on_every_python(cause):
+    with pytest.raises(ValueError, match="second") as raised:
+        raise ValueError("second") from cause
+    add_note(raised.value, "one\ntwo")
+    assert formatted(raised.value).endswith("ValueError: second\none\ntwo\n")
 
 
 def test_the_end_of_a_long_output_is_kept():
