@@ -14,8 +14,10 @@ __all__ = ["Deferred", "deferred"]
 class Deferred:
     """The events that were fired in a block of `defer`."""
 
-    def __init__(self, kinds: tuple[type[Event], ...]) -> None:
+    def __init__(self, kinds: tuple[type[Event], ...], outer: Deferred | None) -> None:
         self.kinds = kinds
+        self.outer = outer
+        """The block around it."""
         self.events: list[Event] = []
         self.open = True
         """Whether the block runs. A copy of its context, as a task has, may outlive it."""

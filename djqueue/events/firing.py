@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from djqueue.events.recording import recorders
 from djqueue.events.registry import listeners_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from djqueue.events.registry import Registration
 
 __all__ = ["aevent", "auntil", "defer", "event", "until"]
@@ -61,8 +62,7 @@ async def auntil(given: Event) -> Any:
     return await sync_to_async(until)(given)
 
 
-@contextmanager
-def defer(*kinds: type[Event]) -> Iterator[None]:
+class defer(ContextDecorator):  # noqa: N801 - used like a function
     """Let the events that are fired in the block wait for its end; with `kinds`, only events of
     these classes.
 
@@ -71,18 +71,44 @@ def defer(*kinds: type[Event]) -> Iterator[None]:
             order.save()
 
     An exception that leaves the block drops them. A block inside another one fires its own events
-    when it ends. `event` returns an empty list for an event that waits.
+    when it ends. `event` returns an empty list for an event that waits. In a coroutine write
+    ``async with defer():``, so that listeners do not run on the event loop's thread but on the one
+    that Django's ORM uses.
     """
-    block = Deferred(kinds)
-    token = deferred.set(block)
-    try:
-        yield
-    finally:
-        block.open = False
-        deferred.reset(token)
+
+    def __init__(self, *kinds: type[Event]) -> None:
+        self._kinds = kinds
+
+    def __enter__(self) -> None:
+        deferred.set(Deferred(self._kinds, deferred.get()))
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        events = _end_block()
+        if error is None:
+            _fire(events)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
+        events = _end_block()
+        if error is None and events:
+            await sync_to_async(_fire)(events)
+
+
+def _end_block() -> list[Event]:
+    """End the innermost block, and return the events that it has taken."""
+    block = deferred.get()
+    assert block is not None  # noqa: S101 - a block is ended where it has begun
+    block.open = False
+    deferred.set(block.outer)
+    return block.events
+
+
+def _fire(events: Iterable[Event]) -> None:
     token = deferred.set(None)  # what listeners fire themselves waits for no outer block
     try:
-        for each in block.events:
+        for each in events:
             if not _waits_for_commit(each):
                 _call_all(each)
     finally:

@@ -1,11 +1,15 @@
 """Events that wait: for the end of a block, and for a commit."""
 
+import asyncio
+import threading
 from contextvars import copy_context
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import transaction
 
-from djqueue.events import defer, event, listen
+from djqueue.events import aevent, defer, event, listen
+from tests.app.models import Note
 from tests.events.happenings import OrderLost, OrderPaid, OrderShipped
 
 
@@ -70,6 +74,59 @@ def test_what_a_dropped_block_holds_does_not_touch_the_outer_one(heard):
         with pytest.raises(RuntimeError):
             fail_after(defer(), OrderShipped(2))
     assert heard == [1]
+
+
+def test_a_block_may_be_around_a_function(heard):
+    @defer()
+    def ships():
+        event(OrderShipped(1))
+        assert heard == []
+
+    for _ in range(2):
+        ships()
+        assert heard == [1]
+        heard.clear()
+
+
+class TestInCoroutines:
+    def test_listeners_are_off_the_thread_of_the_event_loop(self, heard):
+        listen(OrderShipped)(lambda given: heard.append(threading.get_ident()))
+
+        async def ships():
+            async with defer():
+                assert await aevent(OrderShipped(1)) == []
+                event(OrderShipped(2))  # reaches no listener here
+                async with defer(OrderLost):
+                    await aevent(OrderLost(3))
+                assert heard == [3]
+            await aevent(OrderShipped(4))
+            return threading.get_ident()
+
+        loop = asyncio.run(ships())
+        assert [each for each in heard if each < 9] == [3, 1, 2, 4]
+        assert loop not in heard
+
+    @pytest.mark.django_db(transaction=True)
+    def test_listeners_may_use_the_orm(self):
+        counted = []
+        listen(OrderShipped)(lambda given: counted.append(Note.objects.count()))
+
+        async def ships():
+            async with defer():
+                event(OrderShipped(1))
+
+        async_to_sync(ships)()
+        assert counted == [0]
+
+    def test_an_exception_drops_them(self, heard):
+        async def fails():
+            async with defer():
+                event(OrderShipped(1))
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            asyncio.run(fails())
+        assert heard == []
 
 
 @pytest.mark.django_db(transaction=True)
