@@ -233,9 +233,9 @@ def _refuse_another(known: JobSpec, new: Receiver) -> None:
     registry.register(known)
     raise InvalidJob(
         f'@queued_receiver {second.__qualname__}: there is a receiver called "{known.name}" '
-        f"already, in line {first.__code__.co_firstlineno} of {first.__code__.co_filename}. Its "
-        "jobs could not be told apart from those of this one: rename one of the two, or give it a "
-        'name: queued_receiver(…, name="…").'
+        f"already, in line {first.__code__.co_firstlineno} of {first.__code__.co_filename}. A "
+        "job is looked up by that name: rename one of the two, or give it a name: "
+        'queued_receiver(…, name="…").'
     )
 
 

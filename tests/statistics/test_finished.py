@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import uuid
+import weakref
 from datetime import timedelta
 
 import pytest
@@ -53,6 +54,21 @@ def write(*ends, connection="database"):
     jobs = FinishedJobs(Here(), connection)
     jobs.add(ends)
     jobs.write()
+
+
+def test_payloads_are_not_held_until_they_are_written():
+    class Text(str):
+        __slots__ = ("__weakref__",)
+
+    payload = Text("{}")
+    held = weakref.ref(payload)
+    jobs = FinishedJobs(Here(), "database")
+    done = end()
+    jobs.add([done._replace(reservation=done.reservation._replace(payload=payload))])
+    del payload
+    assert held() is None
+    jobs.write()
+    assert FinishedJob.objects.get().name == "shop.Pack"
 
 
 def listed(*arguments, **options):

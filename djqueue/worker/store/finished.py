@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError
@@ -30,43 +30,58 @@ MOST_WAITING = 1000
 """Jobs that are written at a time: of a burst the last ones, so that it is not slowed down."""
 
 
+class _Done(NamedTuple):
+    """What is kept in memory of a job that is done: not its payload, which may be large."""
+
+    id: str
+    name: str
+    queue: str
+    attempt: int
+    duration: float
+    at: datetime
+
+
 class FinishedJobs:
     """What is not written yet. It is lost with the worker, and if its database is away."""
 
     def __init__(self, sql: ParentSql, connection: str) -> None:
         self._sql = sql
         self._connection = connection
-        self._waiting: deque[tuple[End, datetime]] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[_Done] = deque(maxlen=MOST_WAITING)
 
     def add(self, ends: Sequence[End]) -> None:
         """Note those of `ends`, which are stored, that are of jobs that are done."""
         now = timezone.now()
-        self._waiting.extend((each, now) for each in ends if each.outcome.decision is DONE)
+        self._waiting.extend(_done(each, now) for each in ends if each.outcome.decision is DONE)
 
     def write(self) -> None:
         """Write down what was noted since the last time."""
         if not self._waiting:
             return
-        rows = [self._row(end, at) for end, at in self._waiting if _is_uuid(end.id)]
+        rows = [self._row(done) for done in self._waiting if _is_uuid(done.id)]
         self._waiting.clear()
         try:
             self._sql.ask(settings().job_database, lambda: finished.keep(rows))
         except (QueueUnavailable, DatabaseError) as error:
             logger.info("Finished jobs could not be written: %s", error)
 
-    def _row(self, end: End, at: datetime) -> FinishedJob:
+    def _row(self, done: _Done) -> FinishedJob:
         from djqueue.models import FinishedJob
 
-        job = end.reservation
         return FinishedJob(
-            uuid=job.id,
-            name=one_line(job.name)[:255],
-            queue=job.queue,
+            uuid=done.id,
+            name=one_line(done.name)[:255],
+            queue=done.queue,
             connection=self._connection,
-            attempts=job.attempt,
-            duration=end.outcome.duration,
-            finished_at=at,
+            attempts=done.attempt,
+            duration=done.duration,
+            finished_at=done.at,
         )
+
+
+def _done(end: End, now: datetime) -> _Done:
+    job = end.reservation
+    return _Done(job.id, job.name, job.queue, job.attempt, end.outcome.duration, now)
 
 
 def _is_uuid(id: str) -> bool:
