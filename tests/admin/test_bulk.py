@@ -12,8 +12,11 @@ from django.test.utils import CaptureQueriesContext
 
 from djqueue.admin import operator
 from djqueue.admin.bulk import bulk
+from djqueue.admin.verbs import recorded as recorded_verbs
+from djqueue.drivers.database import changing
 from djqueue.errors import QueueUnavailable
 from djqueue.models import FailedJob, QueuedJob
+from djqueue.operations.verbs import moving
 from tests.admin.support import (
     FAILED,
     JOBS,
@@ -77,6 +80,9 @@ def test_an_act_in_steps_goes_on_where_it_stopped_and_is_one_entry(slow):
     page = browser.get(step.url)
     assert "2 of 5 done" in page.content.decode()
     assert "data-djq-continue" in page.content.decode()
+    # The page goes on once: not when it is loaded again, whatever its address.
+    for address in (step.url, f"{step.url}?on=1"):
+        assert "data-djq-continue" not in browser.get(address).content.decode()
     # The browser is closed. The list has a link, behind which nothing goes on by itself.
     listed = browser.get(FAILED).content.decode()
     assert "Forget: 2 of 5 done" in listed
@@ -259,3 +265,55 @@ def test_run_now_of_all_is_offered_where_all_are_delayed():
     assert said(answer(browser, question)) == ["1 delayed job may run now."]
     row.refresh_from_db()
     assert row.line == 0
+
+
+class _Breaks:
+    """Does as another function until the `at`-th call, in which it raises `error`."""
+
+    def __init__(self, function, at, error):
+        self._function, self._left, self._error = function, at, error
+
+    def __call__(self, *args):
+        self._left -= 1
+        if self._left == 0:
+            raise self._error
+        return self._function(*args)
+
+
+def test_rows_that_were_done_before_an_interruption_count_once(slow, monkeypatch):
+    rows = [waiting(priority=0) for _ in range(3)]
+    place = changing.place
+    away = QueueUnavailable("It does not answer.")
+    browser = client(*ALL, "change_queuedjob")
+    selected = dict.fromkeys(("select_across", "action"), "")
+    data = {**selected, "select_across": "1", "action": "change_jobs", "priority": "7"}
+    data |= {"confirmed": "yes", "newest": str(rows[-1].pk), "index": "0"}
+    monkeypatch.setattr(moving, "AT_ONCE", 1)
+    monkeypatch.setattr(changing, "place", _Breaks(place, 2, away))
+    step = browser.post(JOBS, {**data, "_selected_action": [row.pk for row in rows]})
+    [entry] = logged()
+    assert json.loads(entry.change_message)["changed"] == 1
+    monkeypatch.setattr(changing, "place", place)
+    for _ in range(3):
+        step = browser.post(f"{JOBS}bulk/{entry.pk}/")
+    assert said(step)[-1] == "Changed 3 jobs."
+    recorded = json.loads(logged()[0].change_message)
+    assert (recorded["changed"], recorded["skipped"], recorded["ended"]) == (3, 0, True)
+    assert QueuedJob.objects.filter(priority=7).count() == 3
+
+
+def test_what_was_done_before_an_exception_is_on_record(monkeypatch, caplog):
+    for _ in range(4):
+        failed()
+    monkeypatch.setattr(bulk, "SLICE", 2)
+    caplog.set_level("INFO", "djqueue.audit")
+    browser = client(*ALL)
+    question = ask(browser, FAILED, "forget")
+    monkeypatch.setattr(
+        recorded_verbs, "_locked", _Breaks(recorded_verbs._locked, 2, ZeroDivisionError())
+    )
+    with pytest.raises(ZeroDivisionError):
+        answer(browser, question)
+    assert FailedJob.objects.count() == 2
+    (record,) = (each for each in caplog.records if each.name == "djqueue.audit")
+    assert "2" in record.getMessage()

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
 
     from djqueue.admin.bulk.matching import Matching, Part
-    from djqueue.admin.lists.selection import Selection
+    from djqueue.admin.lists.selection import Key, Selection
     from djqueue.admin.verbs.verb import Verb
+    from djqueue.operations.results import Target
 
 __all__ = ["LASTS", "SLICE", "STEP", "Bulk", "begin", "claim", "entries", "step", "unfinished"]
 
@@ -59,6 +60,8 @@ class Bulk:
     nouns: str
     """What the rows are called."""
     cursor: Cursor = field(default_factory=list)
+    settled: list[Key] = field(default_factory=list)
+    """Rows behind the cursor that are done: a store did not answer in the middle of a slice."""
     changed: int = 0
     skipped: int = 0
     why: dict[str, int] = field(default_factory=dict)
@@ -93,7 +96,7 @@ class Bulk:
         """Return the act that an entry is about; None for an entry of another kind."""
         try:
             found = json.loads(entry.change_message)
-            return cls(**{name: found[name] for name in cls.__dataclass_fields__})
+            return cls(**{name: found[name] for name in cls.__dataclass_fields__ if name in found})
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -142,48 +145,71 @@ def claim(entry: LogEntry, bulk: Bulk) -> bool:
 
 def step(entry: LogEntry, bulk: Bulk, verb: Verb, rows: Matching, about: Selection) -> Result:
     """Do the next slices, for `STEP` seconds. Each is one transaction with its part of the log if
-    the verb allows that. `about` says where the rows are, and who acts.
+    the verb allows that. `about` says where the rows are, and who acts. What was done is on record
+    also if an exception ends the step.
     """
     until = time.monotonic() + STEP
-    result, bulk.stopped, before = Result(), "", bulk.changed
-    while not bulk.ended and not bulk.stopped:
-        part = rows.next(bulk.cursor, SLICE)
-        some = about._replace(
-            keys=part.keys, values=bulk.values, total=bulk.matched or 0, before=bulk.done
-        )
-        done = verb.apply(some) if verb.commits_alone(some) and part.keys else None
-        with transaction.atomic(using=log_alias()):
-            if done is None:
-                done = verb.apply(some) if part.keys else Result()
-            _count(bulk, done, part, rows)
-            bulk.held_until = time.time() + _HOLD
-            _save(entry, bulk)
-        result += done
-        if time.monotonic() > until:
-            break
-    bulk.held_until = 0.0
-    _save(entry, bulk)
-    ids = [target.label for target in result.changed[: audit.MOST_IDS]]
+    total, bulk.stopped = Result(), ""
+    try:
+        while not bulk.ended and not bulk.stopped:
+            part = rows.next(bulk.cursor, SLICE)
+            keys = [key for key in part.keys if key not in bulk.settled]
+            some = about._replace(
+                keys=keys, values=bulk.values, total=bulk.matched or 0, before=bulk.done
+            )
+            alone = verb.commits_alone(some)
+            done = verb.apply(some) if alone and keys else Result()
+            total += done  # before anything else can fail: it is committed
+            with transaction.atomic(using=log_alias()):
+                if not alone and keys:
+                    done = verb.apply(some)
+                _count(bulk, done, part, rows)
+                bulk.held_until = time.time() + _HOLD
+                _save(entry, bulk)
+            total += Result() if alone else done
+            if time.monotonic() > until:
+                break
+        bulk.held_until = 0.0
+        _save(entry, bulk)
+    finally:
+        _record(bulk, about, total)
+    return total
+
+
+def _record(bulk: Bulk, about: Selection, done: Result) -> None:
+    ids = [target.label for target in done.changed[: audit.MOST_IDS]]
     scope = {**bulk.place, "filter": bulk.filter}
     audit.record(
-        about.by, bulk.verb, bulk.changed - before, kept=len(result.left), filters=scope, ids=ids
+        about.by, bulk.verb, len(done.changed), kept=len(done.left), filters=scope, ids=ids
     )
-    return result
 
 
 def _count(bulk: Bulk, done: Result, part: Part, rows: Matching) -> None:
-    """Add what came of a slice. What a store that does not answer has kept is yet to be done."""
+    """Add what came of a slice. What a store that does not answer has kept is yet to be done: then
+    the slice comes again, and those that are `settled` are not looked at a second time.
+    """
     bulk.changed += len(done.changed)
+    settled = list(map(_key, done.changed))
     if done.stopped is not None:
         bulk.stopped = str(done.stopped.one)
-    for reason, left in done.reasons:
-        if reason != done.stopped:
+    for reason, group in done.reasons:
+        known = [_key(each.target) for each in group if each.target is not None]
+        count = len(known) if bulk.stopped else len(group)
+        if reason != done.stopped and count:
             words = str(reason.many or reason.one)
-            bulk.why[words] = bulk.why.get(words, 0) + len(left)
-            bulk.skipped += len(left)
-    if not bulk.stopped:
-        bulk.cursor = rows.behind(part, {key_of(target.id) for target in done.changed})
-        bulk.ended = part.ended
+            bulk.why[words] = bulk.why.get(words, 0) + count
+            bulk.skipped += count
+            settled += known
+    if bulk.stopped:
+        bulk.settled += settled
+        return
+    bulk.settled = []
+    bulk.cursor = rows.behind(part, {key_of(target.id) for target in done.changed})
+    bulk.ended = part.ended
+
+
+def _key(target: Target) -> Key:
+    return key_of(target.id) if target.row is None else target.row
 
 
 def _save(entry: LogEntry, bulk: Bulk) -> None:
