@@ -1,4 +1,6 @@
-"""A page on which a user imports a table, and sees how far that has come; a page of customers."""
+"""The pages of the shop: to register a customer, to order, to see what was sent to whom, and to
+import a table.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,70 @@ from typing import Any
 
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.files.storage import default_storage
+from django.db import transaction
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.generic import TemplateView
+from django.urls import reverse
+from django.views.generic import CreateView, TemplateView
 
-from demo_project.shop.jobs import ImportTimeZones
-from demo_project.shop.models import CustomerSummary, Upload
+from demo_project.shop.jobs import ImportTimeZones, send_registration_mail
+from demo_project.shop.models import Customer, CustomerSummary, Order, Upload
+
+PAGES = [
+    ("register", "Register"),
+    ("order", "Order"),
+    ("customers", "Customers"),
+    ("import", "Import"),
+]
 
 
-class CustomersPage(LoginRequiredMixin, TemplateView):
+class Page(LoginRequiredMixin):
+    """What all pages have: a way to the others."""
+
+    extra_context = {"pages": PAGES}
+
+
+class RegisterPage(Page, CreateView):
+    """A new customer, to whom a mail is sent in an hour."""
+
+    model = Customer
+    fields = ["name", "email", "address"]
+    template_name = "shop/form.html"
+    extra_context = {
+        **Page.extra_context,
+        "heading": "Register",
+        "what_follows": "A job sends the customer a mail in an hour.",
+    }
+
+    @transaction.atomic  # customer and job are stored together, or not at all
+    def form_valid(self, form: ModelForm) -> HttpResponse:
+        customer = form.save()
+        send_registration_mail.dispatch(customer)
+        return redirect(f"{reverse('order')}?customer={customer.pk}")
+
+
+class OrderPage(Page, CreateView):
+    """An order. What follows from it begins in `demo_project.shop.receivers`."""
+
+    model = Order
+    fields = ["customer", "article", "total"]
+    template_name = "shop/form.html"
+    extra_context = {
+        **Page.extra_context,
+        "heading": "Order",
+        "what_follows": "Jobs make the invoice and book the parcel. When it is sent, a listener "
+        "updates the table that the page of customers reads.",
+    }
+
+    def get_initial(self) -> dict[str, Any]:
+        return {"customer": self.request.GET.get("customer")}
+
+    def get_success_url(self) -> str:
+        return reverse("customers")
+
+
+class CustomersPage(Page, TemplateView):
     """What was sent to whom: read from the table that a queued listener keeps."""
 
     template_name = "shop/customers.html"
@@ -24,7 +81,7 @@ class CustomersPage(LoginRequiredMixin, TemplateView):
         return super().get_context_data(customers=customers, **kwargs)
 
 
-class ImportPage(LoginRequiredMixin, TemplateView):
+class ImportPage(Page, TemplateView):
     """A form for a file; and the progress of the job with the id in ``?job=``."""
 
     template_name = "shop/import.html"

@@ -64,7 +64,10 @@ class Command(BaseCommand):
             self.say(f"    {manage} queue_work --stop-when-empty")
         self.say("Open the admin at http://127.0.0.1:8000/admin/ (user demo, password demo) with:")
         self.say(f"    {manage} runserver")
-        self.say("and import a table, while a worker runs, at http://127.0.0.1:8000/import/.")
+        self.say(
+            "While a worker runs, import a table at http://127.0.0.1:8000/import/, or register"
+        )
+        self.say("and order at http://127.0.0.1:8000/register/.")
         self.say("What was sent to whom is at http://127.0.0.1:8000/customers/.")
         self.say(
             f"The jobs are in demo_project/shop/jobs.py. All of this is in {story.folder(ROOT)}."
