@@ -152,19 +152,16 @@ class Teller:
             timer.stop()
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
                 raise
+            shown = public_error(error, hides=hides)
             if isinstance(error, JobTimeout):
                 signals.logger.error(
                     "%s ran longer than %g s and was stopped. The job stays failed.",
                     what,
                     seconds,
-                    exc_info=public_error(error, hides=hides),
+                    exc_info=shown,
                 )
             else:
-                signals.logger.error(
-                    "%s raised. The job stays failed.",
-                    what,
-                    exc_info=public_error(error, hides=hides),
-                )
+                signals.logger.error("%s raised. The job stays failed.", what, exc_info=shown)
 
 
 def _enter(job: CurrentJob, carried: str) -> None:

@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
-from djqueue import Job, context, dispatch, dispatch_sync, job
+from djqueue import Job, chain, context, dispatch, dispatch_sync, job
 from djqueue.admin.lists.search import Wanted
 from djqueue.admin.lists.terms import OF_JOBS, Search
 from djqueue.checks.jobs import check_jobs
@@ -307,8 +307,17 @@ def test_operators_read_that_it_is_encrypted(plain_ledger):
     out = StringIO()
     call_command("queue_show", sent.id, stdout=out)
     assert "arguments: encrypted" in out.getvalue()
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+    row = QueuedJob.objects.get()
+    page = client.get(f"/admin/djqueue/queuedjob/{row.pk}/change/", follow=True).content.decode()
+    assert "The arguments are encrypted" in page
+    assert "gAAAA" not in page
     work()
     assert show(sent.id)["result"] == "encrypted"
+    page = client.get(f"/admin/djqueue/jobresult/{sent.id}/change/", follow=True).content.decode()
+    assert "encrypted" in page
+    assert "gAAAA" not in page
 
 
 def test_arguments_cannot_be_edited(plain_ledger):
@@ -355,7 +364,9 @@ def test_the_owner_of_a_result_gets_its_value(settings, plain_ledger):
     keys(settings, OLD)
     with context.scope(user_id=owner.pk):
         sent = secret.keeps_secret.dispatch(MARK)
+        chain([secret.keeps_secret.bind(MARK), secret.follows_secret.bind()]).dispatch()
     work()
+    assert set(JobResult.objects.values_list("owner", flat=True)) == {str(owner.pk)}
     client = Client()
     client.force_login(owner)
     assert client.get(f"/jobs/{sent.id}/").json()["value"] == MARK

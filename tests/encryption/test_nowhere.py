@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 
-from djqueue import Job, batch, chain, context, dispatch_many, find, job, signals
+from djqueue import (
+    Job,
+    batch,
+    chain,
+    context,
+    current_job,
+    dispatch_many,
+    find,
+    job,
+    signals,
+)
+from djqueue.drivers.base import Reservation
+from djqueue.errors import LimitReached
 from djqueue.jobs import registry
 from djqueue.models import Debounced, FailedJob, JobResult, Outbox, Payload, QueuedJob
 from djqueue.operations.retrying import retry
+from djqueue.runner.decision import Ending
+from djqueue.runner.rules import Rules
 from djqueue.testing import work
 from tests.app import secret
 from tests.encryption import seen
 from tests.encryption.seen import MARK
+from tests.runner.test_runner import run_held
 
 pytestmark = pytest.mark.django_db(databases=["default", "queue"])
 
@@ -42,8 +59,8 @@ def announced():
         heard.append(repr((arguments, getattr(job, "instance", None))))
         error = arguments.get("error")
         while error is not None:
-            heard.append(f"{error!r} {error}")
-            assert error.__traceback__ is None
+            frames = MARK if error.__traceback__ is not None else ""  # they have all variables
+            heard.append(f"{error!r} {error} {frames}")
             error = error.__cause__ or error.__context__
 
     every = [getattr(signals, f"job_{name}") for name in SIGNALS]
@@ -189,4 +206,115 @@ def test_nothing_is_seen_of_a_job_that_runs_here(settings, caplog, announced):
     secret.FailsWithSecret(MARK).dispatch()  # there is no request: it runs at once, and is logged
     assert "which keeps no jobs" in caplog.text
     assert not seen.reveals(caplog.text)
+    assert not seen.reveals(announced)
+
+
+class Untidy(Job, name="secret.Untidy", encrypted=True, tries=2):
+    """Raises wherever djqueue calls it."""
+
+    text: str
+
+    def backoff(self):
+        raise ValueError(self.text)
+
+    def handle(self):
+        current_job().progress(1, 2, self.text)
+        raise ValueError(self.text)
+
+    def failed(self, error):
+        raise ValueError(self.text)
+
+
+class Fails(Job, name="secret.Fails", encrypted=True):
+    text: str
+
+    def handle(self):
+        current_job().fail(self.text)
+
+
+class HeldBack(Job, name="secret.HeldBack", encrypted=True):
+    text: str
+
+    def handle(self):
+        raise LimitReached(self.text, 60)
+
+
+class Unkept(Job, name="secret.Unkept", encrypted=True, store_result=True):
+    text: str
+
+    def handle(self):
+        return {self.text: object()}
+
+
+class RaisesAfterCommit(Job, name="secret.RaisesAfterCommit", encrypted=True, atomic=True):
+    text: str
+
+    def handle(self):
+        transaction.on_commit(self.too_late)
+
+    def too_late(self):
+        raise ValueError(self.text)
+
+
+class TimesOut(Job, name="secret.TimesOut", encrypted=True, timeout=1):
+    text: str
+
+    def handle(self):
+        try:
+            time.sleep(20)
+        except BaseException as error:
+            raise ValueError(self.text) from error
+
+
+@pytest.fixture(scope="module")
+def untidy_jobs():
+    yield
+    for each in (Untidy, Fails, HeldBack, Unkept, RaisesAfterCommit, TimesOut):
+        registry.unregister(each._spec.name)
+
+
+def test_nothing_is_seen_of_what_else_a_job_may_raise(
+    operator, settings, caplog, announced, untidy_jobs
+):
+    settings.DJQUEUE = {}
+    caplog.set_level(logging.DEBUG)
+    for each in (Untidy, Fails, HeldBack, Unkept):
+        each(MARK).dispatch()
+    work()
+    assert everything(operator) == []  # one is held back
+    work(delayed=True)
+    names = set(FailedJob.objects.values_list("name", flat=True))
+    assert {"secret.Untidy", "secret.Fails"} <= names
+    assert "backoff() raised" in caplog.text
+    assert "secret.Untidy.failed() raised" in caplog.text
+    assert "is held back" in caplog.text
+    assert everything(operator) == []
+    assert not seen.reveals(caplog.text)
+    for record in caplog.records:
+        assert not seen.reveals(vars(record))
+    assert not seen.reveals(announced)
+
+
+@pytest.mark.django_db(databases=["default", "queue"], transaction=True)
+def test_nothing_is_seen_of_an_error_after_the_commit(settings, caplog, untidy_jobs):
+    settings.DJQUEUE = {}
+    RaisesAfterCommit(MARK).dispatch()
+    work()
+    assert "on_commit() raised ValueError" in caplog.text
+    assert "test_nowhere.py" in caplog.text
+    assert not seen.reveals(caplog.text)
+    assert seen.found(seen.tables("default")) == []
+
+
+def test_nothing_is_seen_of_a_timeout(settings, announced, untidy_jobs, alarm):
+    settings.DJQUEUE = {}
+    sent = TimesOut(MARK).dispatch()
+    row = QueuedJob.objects.get()
+    held = Reservation(sent.id, row.queue, row.name, row.payload, 1, 0, "", None)
+    outcome = run_held(held, Rules(), alarm).outcome
+    assert outcome.ending is Ending.TIMED_OUT
+    assert "ran longer than its timeout of 1 s" in outcome.error.message
+    assert "ran longer" in outcome.history
+    assert not seen.reveals(outcome)
+    assert any("TimeoutExceeded" in each for each in announced)
     assert not seen.reveals(announced)
