@@ -45,7 +45,7 @@ def open_aliases() -> list[str]:
     return [connection.alias for connection in found]
 
 
-def when_all_commit(aliases: list[str], publish: Callable[[], None]) -> None:
+def when_all_commit(aliases: list[str], publish: Callable[[], object]) -> None:
     """Call `publish` after the last of `aliases` has committed; never if one rolls back.
 
     A rollback to a savepoint that is open now counts too. Django logs an error of `publish` and

@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from djqueue.composition import removing
 from djqueue.composition.chains import steps
 from djqueue.conf import settings
+from djqueue.dispatch.commits import open_aliases, when_all_commit
 from djqueue.dispatch.connections import driver_of, queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import parking
@@ -19,6 +20,7 @@ from djqueue.drivers.base import State, StoredJob
 from djqueue.errors import QueueUnavailable, ResultNotStored, Unsupported
 from djqueue.jobs import registry
 from djqueue.payload.ids import check_id
+from djqueue.payload.links import needs_guard
 from djqueue.results import asking
 from djqueue.results import rows as results
 from djqueue.results.asking import JobStatus, Progress
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from djqueue.dispatch.connections import QueueConnection
+    from djqueue.drivers.base import Driver
     from djqueue.models import JobResult
 
 __all__ = ["DispatchedJob", "find"]
@@ -188,16 +191,26 @@ class DispatchedJob(Generic[R]):
         removes it when it reserves it, and the answer is True unless the job is known to have
         ended. Raises `Unsupported` where a store can do neither, and where several such stores may
         have the job: pass the connection to `find()`.
+
+        In a transaction, a job in another store from which something follows (in a chain, a batch,
+        a kept result) is removed at the commit: a rollback would undo only what is in SQL.
         """
         if self._deferred is not None and self._deferred.discard(self.id):
             return True
         found = self._locate()
         if found is None or self._connection is None:
             return self._cancel_unseen()
-        if not self._remove(found, self._connection):
+        connection = self._connection
+        if aliases := _to_wait_for(found, queues[connection].driver):
+            when_all_commit(aliases, lambda: self._cancel_found(found, connection))
+            return True
+        return self._cancel_found(found, connection)
+
+    def _cancel_found(self, found: _Found, connection: str) -> bool:
+        if not self._remove(found, connection):
             return False
         stored = found.job
-        job = CurrentJob(stored.id, stored.name, stored.queue, self._connection, stored.attempts)
+        job = CurrentJob(stored.id, stored.name, stored.queue, connection, stored.attempts)
         announce(job_cancelled, registry.class_of(stored.name), job=job)
         return True
 
@@ -300,6 +313,16 @@ def find(id: str, connection: str | None = None, queue: str | None = None) -> Di
     if connection is not None:
         settings().connection(connection)
     return DispatchedJob(check_id(id), connection, queue)
+
+
+def _to_wait_for(found: _Found, driver: Driver) -> list[str]:
+    """Return the databases whose commit the removal of a job has to wait for."""
+    alias = steps.store()
+    if found.in_outbox or not needs_guard(found.job.payload):
+        return []
+    if driver.shares_transaction_with(alias) or driver.session().guards(alias):
+        return []  # its removal is a part of the transaction
+    return [each for each in open_aliases() if each == alias]
 
 
 def _has_failed(id: str) -> bool:

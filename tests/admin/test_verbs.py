@@ -12,7 +12,9 @@ from django.utils import timezone
 
 from djqueue.admin.verbs import stored
 from djqueue.dispatch import controls
+from djqueue.errors import QueueUnavailable
 from djqueue.models import Control, FailedJob, QueuedJob
+from djqueue.operations.verbs import running as running_verbs
 from tests.admin.support import (
     FAILED,
     JOBS,
@@ -179,8 +181,9 @@ def test_a_stopped_job_is_told_of(monkeypatch):
     asked = controls.request_stop
 
     def stopped_at_once(id, by=""):
-        asked(id, by)
+        is_new = asked(id, by)
         controls.forget_stops([id])
+        return is_new
 
     monkeypatch.setattr(controls, "request_stop", stopped_at_once)
     assert said(press(client("stop_job"), row, "stop")) == ["Stopped 1 job."]
@@ -210,3 +213,23 @@ def test_what_exists_no_more_is_told_apart():
         browser = client("change_queuedjob", "add_queuedjob")
         [left] = said(act(browser, JOBS, action, [gone], **fields))
         assert "it had already finished or been deleted" in left
+
+
+def test_no_further_copy_is_tried_of_a_store_that_does_not_answer(monkeypatch):
+    rows = [known_failure() for _ in range(3)]
+    asked = []
+
+    def away(found):
+        asked.append(found.id)
+        if len(asked) == 2:
+            raise QueueUnavailable("It does not answer.")
+        return copied(found)
+
+    copied = running_verbs.copy
+    monkeypatch.setattr(running_verbs, "copy", away)
+    answers = said(act(client("add_queuedjob"), FAILED, "copy_jobs", rows))
+    assert answers == [
+        "Dispatched a copy of 1 job.",
+        "2 jobs were not copied: It does not answer.",
+    ]
+    assert len(asked) == 2

@@ -21,6 +21,7 @@ from djqueue.operations.results import Target
 from djqueue.operations.retrying import retry
 from djqueue.operations.verbs.moving import Destination, move
 from djqueue.payload.ids import new_id
+from djqueue.signals import job_cancelled
 from djqueue.testing import work
 from tests.composition import jobs
 
@@ -156,6 +157,30 @@ def test_a_process_that_dies_while_it_removes_bound_jobs_leaves_nothing_behind(
     row.refresh_from_db()
     assert (is_gone(), row.finished, row.pending_jobs) == (True, True, 0)
     assert sorted(value for value, _ in jobs.ran) == ([] if removed else [1, 2, 3])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_view_that_raises_has_cancelled_nothing(redis_connection, rf):
+    dispatched = numbers(1, 2).using(connection=redis_connection).dispatch()
+    cancelled = []
+    job_cancelled.connect(note := lambda job, **_: cancelled.append(job.id))
+
+    @transaction.atomic
+    def view(request):
+        assert dispatched.cancel()
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        view(rf.post("/"))
+    assert queues[redis_connection].size() == 1
+    assert not Run.objects.exists()
+    assert cancelled == []
+    with transaction.atomic():
+        assert dispatched.cancel()
+    assert queues[redis_connection].size() == 0
+    assert is_gone()
+    assert cancelled == [dispatched.id]
+    job_cancelled.disconnect(note)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from djqueue.admin.lists.selection import key_of, stored_key
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import Change
 from djqueue.drivers.database.rows import jobs
-from djqueue.errors import QueueError
+from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.operations import changes as operations
 from djqueue.operations import results
 from djqueue.operations.results import Left, Reason, Result, Target
@@ -67,11 +67,15 @@ def copy(selection: Selection) -> Result:
 
 
 def copied(jobs: Sequence[tuple[Target, Found]]) -> Result:
-    """Dispatch a copy of each job."""
+    """Dispatch a copy of each job, until a store does not answer."""
     result = Result()
-    for target, job in jobs:
+    for at, (target, job) in enumerate(jobs):
         try:
             sent = running.copy(job)
+        except QueueUnavailable as error:
+            reason = Reason(str(error), str(error))
+            left = [Left(reason, {}, each) for each, _job in jobs[at:]]
+            return result + Result((), left, reason)
         except QueueError as error:
             result += Result((), [Left(Reason(str(error), str(error)), {}, target)])
             continue
