@@ -294,3 +294,15 @@ def test_a_rollback_drops_the_job(posting):
         event(OrderShipped(1))
         transaction.set_rollback(True)
     assert queues["database"].is_empty()
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_an_encrypted_listener_carries_its_event_as_a_token(encrypted):
+    @listen(OrderShipped, queued=True, encrypted=encrypted, name="shop.note_secretly")
+    def note_secretly(given):
+        heard.append(given)
+
+    event(OrderShipped(7, via="a secret way"))
+    assert ("a secret way" in QueuedJob.objects.get().payload) is not encrypted
+    work()
+    assert heard == [OrderShipped(7, via="a secret way")]
