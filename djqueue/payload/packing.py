@@ -92,11 +92,6 @@ def with_encrypted(text: str, arguments: str) -> str:
     return f'{before}{_ENCRYPTED_MARK},"arguments":"{arguments}"}}'
 
 
-def is_encrypted(text: str) -> bool:
-    """Return whether the arguments of a payload are encrypted, and here."""
-    return split(text)[0].endswith(_ENCRYPTED_MARK)
-
-
 def is_stored(text: str) -> bool:
     """Return whether the arguments of a payload are stored elsewhere. Reads only its end."""
     return text.startswith(STORED_MARK, len(text) - _MARK_AT)

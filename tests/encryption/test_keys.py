@@ -44,7 +44,7 @@ from tests.app import secret
 from tests.encryption.seen import MARK
 from tests.runner.test_runner import run_held
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.anywhere]
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 
