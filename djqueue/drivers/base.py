@@ -12,7 +12,8 @@ write that finds another number changes nothing and reports the id as lost.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from djqueue.drivers.inspector import Inspector
@@ -200,6 +201,16 @@ class Driver(ABC):
     members: Sequence[str] = ()
     """The connections that keep the jobs in this one's place, where it passes them on: workers run
     for those, and that is where operators find them."""
+
+    @contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """Let no call in the block wait longer than `seconds`."""
+        before = self.patience
+        self.patience = seconds if before is None else min(before, seconds)
+        try:
+            yield
+        finally:
+            self.patience = before
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings.with_defaults(self.OPTIONS)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,18 +38,8 @@ def push(driver: Driver, jobs: Sequence[OutgoingJob], patience: float) -> Pushed
     """Push `jobs`; each call waits for at most `patience` seconds. An error of one job or of one
     queue does not hold up the others.
     """
-    with _patient(driver, patience):
+    with driver.patient(patience):
         return _pushed(jobs, partial(push_all, driver))
-
-
-@contextmanager
-def _patient(driver: Driver, seconds: float) -> Iterator[None]:
-    before = driver.patience
-    driver.patience = seconds if before is None else min(before, seconds)
-    try:
-        yield
-    finally:
-        driver.patience = before
 
 
 def _pushed(jobs: Sequence[OutgoingJob], push: Push) -> Pushed:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import socket
-from contextlib import suppress
+import time
+from contextlib import ExitStack, suppress
+from functools import lru_cache
+from importlib import import_module
 from typing import NamedTuple
 
 from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils import translation
 
 from djqueue.conf import settings
@@ -23,6 +28,12 @@ from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 
 __all__ = ["Check", "deep", "live", "ready"]
+
+
+PATIENCE = 2.0
+"""Seconds that a call to a store may take."""
+LIMIT = 5.0
+"""Seconds after which no further store is asked. Databases have the limits of their ``OPTIONS``."""
 
 
 class Check(NamedTuple):
@@ -71,36 +82,52 @@ def _is_there(pid: int) -> bool:
 
 
 def ready(connection: str | None = None) -> list[Check]:
-    """Return whether the databases have all tables, and the stores answer."""
+    """Return whether the databases have all tables, and the stores answer: each within `PATIENCE`,
+    and all within `LIMIT`.
+    """
     checks = [_migrated(alias) for alias in settings().databases]
     names = list(queues) if connection is None else [queues[connection].name]
-    return [*checks, *map(_answers, names)]
+    end = time.monotonic() + LIMIT
+    return [*checks, *(_answers(name, end - time.monotonic()) for name in names)]
 
 
 def _migrated(alias: str) -> Check:
     name = f"database {alias}"
     try:
-        loader = MigrationLoader(connections[alias])
+        applied = MigrationRecorder(connections[alias]).applied_migrations()
     except DatabaseError as error:
         return Check(name, ok=False, text=_said(error))
-    known = {key for key in loader.disk_migrations if key[0] == "djqueue"}
-    missing = known - set(loader.applied_migrations)
+    missing = _known_migrations() - {each for app, each in applied if app == "djqueue"}
     if not missing:
         return Check(name, ok=True)
     return Check(
         name,
         ok=False,
-        text=f"Migrations are missing: {', '.join(sorted(each for _app, each in missing))}. Run "
+        text=f"Migrations are missing: {', '.join(sorted(missing))}. Run "
         f"python manage.py migrate djqueue --database {alias}",
     )
 
 
-def _answers(connection: str) -> Check:
+@lru_cache(maxsize=1)
+def _known_migrations() -> frozenset[str]:
+    """Return the names of djqueue's migrations. Read once: the loader imports those of all apps."""
+    module, _ = MigrationLoader.migrations_module("djqueue")
+    if module is None:  # MIGRATION_MODULES says that there are none
+        return frozenset()
+    found = pkgutil.iter_modules(import_module(module).__path__)
+    return frozenset(each.name for each in found if each.name[0] not in "_~" and not each.ispkg)
+
+
+def _answers(connection: str, left: float) -> Check:
+    """Ask the store of a connection; `left`: the seconds that there are."""
     name = f"connection {connection}"
+    if left <= 0:
+        return Check(name, ok=False, text="It was not asked, as others took too long to answer.")
     try:
         asked = queues[connection]
         for member in asked.members:
-            _look(queues[member])
+            with queues[member].driver.patient(min(left, PATIENCE)):
+                _look(queues[member])
     except (QueueError, DatabaseError) as error:
         return Check(name, ok=False, text=_said(error))
     return Check(name, ok=True)
@@ -122,7 +149,11 @@ def deep(connection: str | None = None) -> list[Check]:
     checks = ready(connection)
     if not all(each.ok for each in checks):
         return checks
-    found = report(connection)
+    with ExitStack() as stack:
+        for name in queues:
+            with suppress(QueueError):  # a package is missing: the report says so
+                stack.enter_context(queues[name].driver.patient(PATIENCE))
+        found = report(connection)
     with translation.override(None):  # machines read it
         wrong = [*map(str, found.problems), *found.unreachable]
     checks += [Check("queues", ok=False, text=text) for text in wrong]
