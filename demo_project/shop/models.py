@@ -38,6 +38,9 @@ class CustomerSummary(models.Model):
     orders = models.PositiveIntegerField()
     total = models.DecimalField(max_digits=10, decimal_places=2)
 
+    class Meta:
+        verbose_name_plural = "customer summaries"
+
     def __str__(self) -> str:
         return f"{self.customer}: {self.orders} sent, {self.total} EUR"
 

@@ -16,14 +16,17 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db.models import F
 
 from demo_project.shop import jobs
 from demo_project.shop.models import Customer, Order
 from djqueue import batch, chain, context, queues
-from djqueue.models import QueuedJob
+from djqueue.models import FailedJob, QueuedJob, Worker
 from djqueue.testing import work
 
 MANY = 30
+RESERVED = ("reserved_at", "reserved_until", "created_at", "available_at")
+SEEN = ("alive_until", "started_at")
 
 
 class Night:
@@ -46,6 +49,7 @@ class Night:
             self._waiting(orders)
         self._paused()
         self._stuck()
+        self._earlier()
 
     def _failed(self, orders: list[Order]) -> None:
         self._say("failed: no address, and a bank that does not answer")
@@ -105,6 +109,17 @@ class Night:
                 time.sleep(0.1)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
+        # As it is three hours later: its lease is over, and no other worker runs.
+        since = timedelta(hours=3)
+        for model, names in ((QueuedJob, RESERVED), (Worker, SEEN)):
+            shifts = {name: F(name) - since for name in names}
+            model._base_manager.filter(**{f"{names[0]}__isnull": False}).update(**shifts)
+
+    def _earlier(self) -> None:
+        """Spread what has failed over the last hour, as a night does."""
+        for number, row in enumerate(FailedJob.objects.order_by("-pk")):
+            ago = timedelta(minutes=4 + 2 * number)
+            FailedJob.objects.filter(pk=row.pk).update(failed_at=F("failed_at") - ago)
 
 
 def _order(number: int) -> Order:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
@@ -13,7 +14,8 @@ from django.db.models.functions import Substr
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.formats import number_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 
@@ -39,6 +41,11 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
+
+
+SHORT = 20
+"""Letters of a name that fit in a line."""
+_WORDS = re.compile(r"(?<=[._])|(?<=[a-z])(?=[A-Z])")
 
 
 def column(
@@ -69,9 +76,15 @@ def named(row: Any) -> SafeString:
     """Return a job's name, and enough of its id to recognise it."""
     return format_html(
         '<bdi>{}</bdi> <span class="djq-id" dir="ltr">{}</span>',
-        text.one_line(row.name, 255),
+        breakable(text.one_line(row.name, 255)),
         ids.short(row.uuid),
     )
+
+
+def breakable(name: str) -> SafeString:
+    """Return a name which, if it is long, may go on in the next line between its words."""
+    words = _WORDS.split(name) if len(name) > SHORT else [name]
+    return format_html_join(mark_safe("<wbr>"), "{}", ((word,) for word in words))
 
 
 class Page(TemplateResponse):

@@ -58,8 +58,13 @@ def test_filters():
     assert _names(failed="15m") == ["shop.Mail"]
     assert _names(failed="older") == ["shop.Pdf"]
     page = client().get(FAILED, {"connection": "redis"}).content.decode()
+    assert "queue=" not in page  # of one queue there is nothing to choose
+    failed("shop.Pdf", queue="slow", connection="redis")
+    page = client().get(FAILED, {"connection": "redis"}).content.decode()
     assert "connection=redis&amp;queue=pdf" in page
     assert "queue=mail" not in page
+    page = client().get(FAILED, {"connection": "database", "queue": "mail"}).content.decode()
+    assert '<a href="?connection=database"' in page  # and yet it can be taken off again
 
 
 @pytest.mark.parametrize(

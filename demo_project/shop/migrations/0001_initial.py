@@ -105,6 +105,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={"verbose_name_plural": "customer summaries"},
         ),
         migrations.CreateModel(
             name="Invoice",

@@ -88,7 +88,15 @@ class StateFilter(SimpleListFilter):
         return [known[value]] if value in known else []
 
 
-class QueueFilter(SimpleListFilter):
+class NameFilter(SimpleListFilter):
+    """One of several names. Where there is one alone, there is nothing to choose."""
+
+    def has_output(self) -> bool:
+        """Return whether the list shows the filter; one in use is shown always."""
+        return len(self.lookup_choices) > 1 or self.value() is not None
+
+
+class QueueFilter(NameFilter):
     """One queue. The names come from the settings and from a walk along the index."""
 
     title = _("queue")
@@ -123,7 +131,7 @@ class FailedQueueFilter(QueueFilter):
         return queue_names.of_failed_jobs(alias, [connection]) if usable else []
 
 
-class FailedConnectionFilter(SimpleListFilter):
+class FailedConnectionFilter(NameFilter):
     """One connection that has failed jobs."""
 
     title = _("connection")

@@ -17,7 +17,17 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.admin.browser.measures import LISTEN, OVERFLOW, SETTLED
 
-__all__ = ["DARK", "MARKS", "NARROW", "NARROW_DARK", "POLICY", "SCREENS", "WIDE", "Operator"]
+__all__ = [
+    "DARK",
+    "MARKS",
+    "NARROW",
+    "NARROW_DARK",
+    "POLICY",
+    "SCREENS",
+    "TABLET",
+    "WIDE",
+    "Operator",
+]
 __all__ += ["Screen", "chromium", "expect", "policed"]
 
 # All that drives a browser does so once: on the newest pair, on one database.
@@ -47,6 +57,7 @@ class Screen(NamedTuple):
         return 900 if self.width > 800 else 740
 
 
+TABLET = Screen(1000)
 WIDE, DARK, NARROW, NARROW_DARK = SCREENS = (
     Screen(),
     Screen(1280, "dark"),

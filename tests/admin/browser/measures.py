@@ -8,11 +8,13 @@ document.addEventListener("securitypolicyviolation", event =>
   window.djqComplain(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
 
-# What is wider than the screen.
+# What is wider than the screen, or than the box of its list.
 OVERFLOW = """
 (() => {
   const most = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= most) return [];
+  const cut = [...document.querySelectorAll(".results")].some(
+    list => list.scrollWidth > list.clientWidth);
+  if (document.documentElement.scrollWidth <= most) return cut ? ["a list"] : [];
   const wide = [...document.querySelectorAll("body *")].filter(element => {
     const box = element.getBoundingClientRect();
     return box.right > most + 1 || box.left < -1;

@@ -30,6 +30,11 @@ ADMIN = "/admin/djqueue/"
 LISTS = ("queuedjob", "outbox", "failedjob", "jobbatch", "jobresult", "worker")
 STATES = ("waiting", "delayed", "stuck")
 DOCS = ROOT / "docs" / "images"
+# Shows a traceback as that of a server.
+ELSEWHERE = """
+([here, there]) => document.querySelectorAll("pre").forEach(
+  each => { each.textContent = each.textContent.replaceAll(here, there); })
+"""
 
 
 def main() -> None:
@@ -139,14 +144,23 @@ def take(page: Any, address: str, press: str, file: Path) -> None:
 
 
 def for_docs(page: Any) -> None:
-    """Take the pictures of the documentation: light, 1280 pixels wide, and no longer than read."""
+    """Take the pictures of the documentation: small files, no longer than people look at."""
+    from PIL import Image
+
     DOCS.mkdir(exist_ok=True)
     job = first(page, f"{ADMIN}failedjob/?q=job:shop.charge_card")
-    wanted = {"overview": f"{ADMIN}overview/", "failed-jobs": f"{ADMIN}failedjob/", "job": job}
-    for name, address in wanted.items():
-        page.set_viewport_size({"width": 1280, "height": 860})
+    wanted = {
+        "overview": (f"{ADMIN}overview/", 1500),
+        "failed-jobs": (f"{ADMIN}failedjob/", 860),
+        "job": (job, 860),
+    }
+    for name, (address, height) in wanted.items():
+        page.set_viewport_size({"width": 1280, "height": height})
         page.goto(address)
-        page.screenshot(path=DOCS / f"{name}.png")
+        page.evaluate(ELSEWHERE, [str(ROOT), "/srv"])
+        file = DOCS / f"{name}.png"
+        page.screenshot(path=file)
+        Image.open(file).convert("RGB").quantize(64).save(file, optimize=True)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def fill(user: Any) -> dict[str, Any]:
     trace += "".join(map(_FRAME.format, range(6))) + "shop.errors.OutOfStock: none left\n"
     text = text_of(_LONG, arguments, tries=3, timeout=120)
     rows: dict[str, Any] = {
-        "waiting": waiting(queue="mail", arguments=arguments),
+        "waiting": waiting("app.record", queue="mail", arguments={"number": 7}),
         "delayed": delayed(queue="reports", hours=4),
         "running": running(),
         "stuck": stuck(
@@ -131,6 +131,7 @@ def pages(rows: dict[str, Any]) -> Iterator[tuple[str, Page]]:
     yield "overview", Page(OVERVIEW)
     yield "statistics", Page(f"{OVERVIEW}statistics/")
     yield "pause", Page(f"{OVERVIEW}pause/?connection=database&queue=default")
+    yield "find", Page(f"{OVERVIEW}find/?q={rows['stuck'].uuid}")
     yield "jobs", Page(JOBS)
     yield "jobs-none", Page(f"{JOBS}?queue=nothing")
     yield "jobs-away", Page(f"{JOBS}?connection=cache-queue")

@@ -11,7 +11,7 @@ from django.test import Client, override_settings
 from django.urls import URLPattern, get_resolver
 
 from tests.admin.browser import screens
-from tests.admin.browser.driving import DARK, MARKS, NARROW, NARROW_DARK, POLICY, WIDE
+from tests.admin.browser.driving import DARK, MARKS, NARROW, NARROW_DARK, POLICY, TABLET, WIDE
 from tests.admin.browser.measures import CONTRAST, MOVING, SETTLED, TIMES
 from tests.admin.support import JOBS, OVERVIEW, failed, running
 
@@ -24,7 +24,7 @@ AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
 }
 # Both directions, in both themes, at both widths. Of each, axe sees the last.
-LOOKS = {"en": (NARROW_DARK, WIDE), "ar": (DARK, NARROW, NARROW_DARK)}
+LOOKS = {"en": (NARROW_DARK, TABLET, WIDE), "ar": (DARK, NARROW, NARROW_DARK)}
 # Addresses that are no screens: they lead elsewhere, refuse, or answer with a part or a file.
 NO_SCREENS = ("live", "resume", "add", "delete", "act_all", "act", "export", "None")
 
