@@ -8,11 +8,12 @@ document.addEventListener("securitypolicyviolation", event =>
   window.djqComplain(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
 
-# What is wider than the screen, or than the box of its list.
+# What is wider than the screen, or than the box of its list; on a tablet that may be scrolled.
 OVERFLOW = """
 (() => {
   const most = document.documentElement.clientWidth;
-  const cut = [...document.querySelectorAll(".results")].some(
+  const tablet = most > 640 && most < 1100;
+  const cut = !tablet && [...document.querySelectorAll(".results")].some(
     list => list.scrollWidth > list.clientWidth);
   if (document.documentElement.scrollWidth <= most) return cut ? ["a list"] : [];
   const wide = [...document.querySelectorAll("body *")].filter(element => {

@@ -105,6 +105,7 @@ def screens(page: Any) -> Iterator[tuple[str, str, str]]:
     """Give name and address of each screen, and the form that leads on from there, if any."""
     yield "index", "/admin/", ""
     yield "overview", f"{ADMIN}overview/", ""
+    yield "statistics", f"{ADMIN}overview/statistics/", ""
     yield "pause", f"{ADMIN}overview/pause/?connection=database&queue=default", ""
     for name in LISTS:
         yield f"list-{name}", f"{ADMIN}{name}/", ""

@@ -132,6 +132,7 @@ def pages(rows: dict[str, Any]) -> Iterator[tuple[str, Page]]:
     yield "statistics", Page(f"{OVERVIEW}statistics/")
     yield "pause", Page(f"{OVERVIEW}pause/?connection=database&queue=default")
     yield "find", Page(f"{OVERVIEW}find/?q={rows['stuck'].uuid}")
+    yield "statistics", Page(f"{OVERVIEW}statistics/")
     yield "jobs", Page(JOBS)
     yield "jobs-none", Page(f"{JOBS}?queue=nothing")
     yield "jobs-away", Page(f"{JOBS}?connection=cache-queue")
