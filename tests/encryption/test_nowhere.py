@@ -266,16 +266,7 @@ class TimesOut(Job, name="secret.TimesOut", encrypted=True, timeout=1):
             raise ValueError(self.text) from error
 
 
-@pytest.fixture(scope="module")
-def untidy_jobs():
-    yield
-    for each in (Untidy, Fails, HeldBack, Unkept, RaisesAfterCommit, TimesOut):
-        registry.unregister(each._spec.name)
-
-
-def test_nothing_is_seen_of_what_else_a_job_may_raise(
-    operator, settings, caplog, announced, untidy_jobs
-):
+def test_nothing_is_seen_of_what_else_a_job_may_raise(operator, settings, caplog, announced):
     settings.DJQUEUE = {}
     caplog.set_level(logging.DEBUG)
     for each in (Untidy, Fails, HeldBack, Unkept):
@@ -296,7 +287,7 @@ def test_nothing_is_seen_of_what_else_a_job_may_raise(
 
 
 @pytest.mark.django_db(databases=["default", "queue"], transaction=True)
-def test_nothing_is_seen_of_an_error_after_the_commit(settings, caplog, untidy_jobs):
+def test_nothing_is_seen_of_an_error_after_the_commit(settings, caplog):
     settings.DJQUEUE = {}
     RaisesAfterCommit(MARK).dispatch()
     work()
@@ -306,7 +297,7 @@ def test_nothing_is_seen_of_an_error_after_the_commit(settings, caplog, untidy_j
     assert seen.found(seen.tables("default")) == []
 
 
-def test_nothing_is_seen_of_a_timeout(settings, announced, untidy_jobs, alarm):
+def test_nothing_is_seen_of_a_timeout(settings, announced, alarm):
     settings.DJQUEUE = {}
     sent = TimesOut(MARK).dispatch()
     row = QueuedJob.objects.get()
