@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from djqueue.models import Outbox
     from djqueue.payload.links import Links
 
-__all__ = ["change", "clear", "inspector_of", "remove_member", "remove_stored", "remove_waiting"]
-__all__ += ["write_lost", "write_removal", "write_removals"]
+__all__ = ["change", "clear", "delayed_steps", "inspector_of", "remove_member", "remove_stored"]
+__all__ += ["remove_waiting", "write_lost", "write_removal", "write_removals"]
 
 PAGE = 500
 
@@ -125,6 +125,8 @@ def clear(driver: Driver, queue: str) -> int:
     keys = unique_keys.unheld(alias, name, queue) if alone else {}
     if _may_park(driver):
         cleared += _clear_parked(driver, queue)
+    else:
+        cleared += sum(remove_waiting(driver, job) for job in delayed_steps(driver, queue))
     cleared += inspector.clear(queue)
     if keys:
         unique_keys.free_all(alias, keys.values(), keys)
@@ -133,10 +135,22 @@ def clear(driver: Driver, queue: str) -> int:
 
 def _clear_parked(driver: Driver, queue: str) -> int:
     """Delete what is parked for a queue. Jobs whose results are kept are deleted one by one."""
-    alias, name = steps.store(), driver.settings.name
-    linked = parking.parked(alias, name, queue).filter(payload__contains=LINKS_MARK)
-    removed = sum(remove_waiting(driver, job) for job in parking.described(linked))
-    return removed + parking.clear(alias, name, queue)
+    removed = sum(remove_waiting(driver, job) for job in _linked_and_parked(driver, queue))
+    return removed + parking.clear(steps.store(), driver.settings.name, queue)
+
+
+def delayed_steps(driver: Driver, queue: str) -> list[StoredJob]:
+    """Return the steps of chains, and jobs that batches have called for, that wait in SQL until
+    their delay ends, and that the inspector of their store does not show.
+    """
+    if _may_park(driver) or not driver.capabilities.keeps_jobs:
+        return []
+    return _linked_and_parked(driver, queue)
+
+
+def _linked_and_parked(driver: Driver, queue: str) -> list[StoredJob]:
+    rows = parking.parked(steps.store(), driver.settings.name, queue)
+    return parking.described(rows.filter(payload__contains=LINKS_MARK))
 
 
 def _may_be_bound() -> bool:

@@ -1,8 +1,10 @@
 """A chain ends with a step that is cancelled, deleted or cleared; nothing of it stays."""
 
+import io
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
 
@@ -181,6 +183,21 @@ def test_a_view_that_raises_has_cancelled_nothing(redis_connection, rf):
     assert is_gone()
     assert cancelled == [dispatched.id]
     job_cancelled.disconnect(note)
+
+
+def test_a_delayed_step_for_another_store_is_cleared_with_its_queue(redis_connection):
+    later = jobs.number.using(queue="slow", delay=3600).bind(2)
+    of_three = chain([jobs.number.bind(1), later, jobs.number.bind(3)])
+    of_three.using(connection=redis_connection).dispatch()
+    assert work(redis_connection) == 1
+    assert Outbox.objects.count() == 2
+    assert queues[redis_connection].clear("default") == 0
+    assert Outbox.objects.count() == 2
+    out = io.StringIO()
+    call_command("queue_clear", redis_connection, queue="slow", dry_run=True, stdout=out)
+    assert out.getvalue().startswith("1 job would be deleted from redis:slow.")
+    assert queues[redis_connection].clear("slow") == 1
+    assert is_gone()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from djqueue.composition import removing
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import State
 from djqueue.errors import QueueError
@@ -48,6 +49,7 @@ class Command(QueueCommand):
         ]
         counts = [member.counts(name) for member, name in chosen]
         held = sum((each.waiting or 0) + (each.delayed or 0) for each in counts)
+        held += sum(len(removing.delayed_steps(member.driver, name)) for member, name in chosen)
         places = ", ".join(f"{member.name}:{name}" for member, name in chosen)
         which = _which(chosen, held) if held else ""
         named = f"\n    {which}" if which else ""
