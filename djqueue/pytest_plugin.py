@@ -1,4 +1,6 @@
-"""The pytest plugin: the fixtures `fake_queue` and `fake_events`. Loading it needs no Django."""
+"""The pytest plugin: the fixtures `fake_queue`, `fake_events` and `queued_mails`. Loading it
+needs no Django.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from django.core.mail import EmailMessage
+
     from djqueue.testing import FakeEvents, FakeQueue
 
 
@@ -27,3 +31,12 @@ def fake_events() -> Iterator[FakeEvents]:
 
     with testing.fake_events() as events:
         yield events
+
+
+@pytest.fixture
+def queued_mails() -> Iterator[list[EmailMessage]]:
+    """Mails of the test are jobs, and reach this outbox when those run; see djqueue.testing."""
+    from djqueue import testing
+
+    with testing.queued_mails() as outbox:
+        yield outbox
