@@ -9,6 +9,7 @@ import random
 import string
 import subprocess
 import sys
+import zlib
 from io import StringIO
 
 import pytest
@@ -33,7 +34,7 @@ from djqueue.models import FailedJob, JobResult, Payload, QueuedJob
 from djqueue.operations.describe import show
 from djqueue.operations.retrying import retry
 from djqueue.operations.verbs.editing import edited
-from djqueue.payload.keyring import Keyring, hidden_key
+from djqueue.payload.keyring import Keyring, hidden_key, keyring
 from djqueue.payload.payload import decode, limits_of
 from djqueue.payload.store import unpacked
 from djqueue.runner.decision import Action, Ending
@@ -216,6 +217,15 @@ def test_a_result_of_another_job_is_refused(plain_ledger):
     assert second.result() == "b"
     with pytest.raises(InvalidPayload, match="made for another job"):
         first.result()
+
+
+@pytest.mark.parametrize("data", [b"text", zlib.compress(b"text"), zlib.compress(b"[]\n{}")])
+def test_what_other_code_has_encrypted_is_refused(data):
+    sent = secret.keeps_secret.dispatch(MARK)
+    text = held(sent.id).payload
+    token = keyring().encrypt_data(data)
+    with pytest.raises(InvalidPayload):
+        unpacked(decode(text.replace(json.loads(text)["arguments"], token)))
 
 
 def test_altered_payloads_are_refused_and_nothing_is_unpickled_or_imported(monkeypatch):
