@@ -23,7 +23,12 @@ from djqueue.composition.pushing import push
 from djqueue.conf import settings
 from djqueue.drivers import make_driver, parking, unique_keys
 from djqueue.drivers.base import Change, State
-from djqueue.drivers.guard.ends import note_removals, write_ends
+from djqueue.drivers.guard.ends import (
+    note_removals,
+    numbers,
+    write_ends,
+    write_ends_unless_taken,
+)
 from djqueue.drivers.waiting import WithParked
 from djqueue.errors import Unsupported
 from djqueue.jobs import registry
@@ -56,8 +61,46 @@ def _change_stored(driver: Driver, what: Change, queue: str, seen: Mapping[str, 
     inspector = driver.inspector()
     if what not in (Change.DELETE, Change.DELETE_RUNNING):
         return inspector.change(what, queue, seen)
+    if _has_guard_rows(driver):
+        if what is Change.DELETE:
+            return _end_and_delete(driver, inspector, queue, seen)
+        with transaction.atomic(using=steps.store()):  # it is recorded there, like what follows
+            linked = _linked(_found(inspector, seen))
+            return _remove(driver, linked, lambda: inspector.change(what, queue, seen))
     linked = _linked(_found(inspector, seen))
     return _remove(driver, linked, lambda: inspector.change(what, queue, seen))
+
+
+def _end_and_delete(
+    driver: Driver, inspector: Inspector, queue: str, seen: Mapping[str, str]
+) -> set[str]:
+    """Delete jobs of a store whose workers ask guard rows. That bound ones have ended is written
+    before: a worker that gets one of them all the same removes it without running it.
+    """
+    alias = steps.store()
+    before = numbers(alias, [name[-36:] for name in seen])  # a key has the id at its end
+    found = {job.key or job.id: job for job in _found(inspector, seen)}
+    bound = {name: job for name, job in found.items() if needs_guard(job.payload)}
+    # What the store calls free, and has the number that it had before, no worker holds.
+    free = {job.id: job.payload for job in bound.values() if job.state is not State.RESERVED}
+    ended: set[str] = set()
+    if free:
+        with transaction.atomic(using=alias):
+            ended = write_ends_unless_taken(alias, free, before)
+            write_removal(alias, [free[id] for id in sorted(ended)], partial(_driver, driver))
+    over = {name for name, job in bound.items() if job.id in ended}
+    meant = {name: each for name, each in seen.items() if name in over or name not in bound}
+    removed = set(inspector.change(Change.DELETE, queue, meant))
+    linked = _linked(job for name, job in found.items() if name in removed - bound.keys())
+    if linked:
+        write_removal(alias, list(linked.values()), partial(_driver, driver))
+    return removed | over
+
+
+def _has_guard_rows(driver: Driver) -> bool:
+    """Return whether workers of a store ask guard rows beside what waits for the ends of jobs."""
+    keeps_jobs = driver.capabilities.keeps_jobs and not driver.members
+    return keeps_jobs and driver.session().guards(steps.store())
 
 
 def _change_parked(driver: Driver, what: Change, ids: Iterable[str]) -> set[str]:
@@ -159,9 +202,10 @@ def _may_be_bound() -> bool:
 
 
 def _found(inspector: Inspector, ids: Collection[str]) -> Iterable[StoredJob]:
-    if inspector.capabilities.why_not("find") is not None:
+    try:
+        return inspector.find(list(ids)) if ids else ()
+    except Unsupported:  # of some stores by their keys alone
         return ()
-    return inspector.find(list(ids)) if ids else ()
 
 
 def _linked(jobs: Iterable[StoredJob]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from djqueue.drivers.slices import slices
 from djqueue.payload.links import links_of, may_be_linked, stored_links
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from django.db.models import QuerySet
 
@@ -83,6 +83,32 @@ def write_ends(alias: str, payloads: Mapping[str, str]) -> set[str]:
     for some in slices(rows.values(), AT_ONCE):
         new |= table.insert_ended({each.id: each.push for each in some})
     return {id for id, row in rows.items() if row.id in new or row.write()}
+
+
+def numbers(alias: str, ids: Sequence[str]) -> dict[str, int]:
+    """Return the fencing numbers in the rows of jobs, by id. Jobs without a row are left out."""
+    from djqueue.models import Run
+
+    rows = Run.objects.using(alias).filter(pk__in=ids)
+    return {str(id): number for id, number in rows.values_list("pk", "reservation")}
+
+
+def write_ends_unless_taken(
+    alias: str, payloads: Mapping[str, str], before: Mapping[str, int]
+) -> set[str]:
+    """Do as `write_ends` for jobs that no worker has taken since their `numbers` were those of
+    `before`, and that are neither cancelled nor ended.
+    """
+    from djqueue.models import Run
+
+    rows = {id: EndRow(alias, id, payloads[id]) for id in sorted(payloads)}
+    ended = Table(alias).insert_ended({id: rows[id].push for id in rows if id not in before})
+    free = Run.objects.using(alias).filter(ended=False, cancelled=False)
+    for id in rows.keys() & before.keys():
+        here = free.filter(pk=id, reservation=before[id])
+        values = {"ended": True, "push_id": rows[id].push, "updated_at": UtcNow()}
+        ended |= {id} if here.update(**values) else set()
+    return ended
 
 
 def removing_from(connection: str) -> str:
