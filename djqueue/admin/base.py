@@ -22,7 +22,7 @@ from django.utils.translation import gettext
 from djqueue.admin.contents import VISIBLE
 from djqueue.admin.lists.filters import DATABASE
 from djqueue.admin.lists.paginator import CappedPaginator
-from djqueue.admin.lists.search import NEWEST, narrowed
+from djqueue.admin.lists.search import narrowed
 from djqueue.admin.lists.terms import OF_JOBS, Search
 from djqueue.compat import kept_filters
 from djqueue.operations.describe import LONGEST_SHOWN
@@ -196,14 +196,21 @@ class ReadOnlyAdmin(_ModelAdmin):
         if not self.search_fields:
             return super().get_search_results(request, queryset, search_term)
         search = self.search(request, search_term)
-        rows, bounded = narrowed(queryset, search, self.searched_column(request))
+        found = narrowed(queryset, search, self.searched_column(request))
         notes = [search.error] if search.error else []
-        if bounded:
-            count = number_format(NEWEST, use_l10n=True, force_grouping=True)
-            words = gettext("Tags and arguments are looked for in the newest %(count)s rows only.")
+        if found.newest is not None:
+            count = number_format(found.newest, use_l10n=True, force_grouping=True)
+            words = gettext("The search looked at the newest %(count)s rows only.")
             notes.append(words % {"count": count})
         request.djqueue_notes = notes  # type: ignore[attr-defined]
-        return rows, False
+        request.djqueue_found = found.number  # type: ignore[attr-defined]
+        return found.rows, False
+
+    def get_paginator(self, request: HttpRequest, *args: Any, **kwargs: Any) -> CappedPaginator:
+        """Return a paginator that counts no rows where the search has done so."""
+        paginator = CappedPaginator(*args, **kwargs)
+        paginator.known = getattr(request, "djqueue_found", None)
+        return paginator
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Allow the filters' own parameters and no column: a query by a column could reveal its

@@ -49,7 +49,6 @@ class QueuedJob(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     queue = models.CharField(_("queue"), max_length=80)
-    payload = models.TextField(_("payload"))
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     reserved_at = models.DateTimeField(_("reserved at"), null=True)
     available_at = models.DateTimeField(_("available at"))
@@ -67,13 +66,15 @@ class QueuedJob(models.Model):
     reservation = models.BigIntegerField(default=0)
     """The fencing number: one more at each reserve and at each take-over, never less."""
     interruptions = models.PositiveIntegerField(_("interruptions"), default=0)
-    history = models.TextField(default="")
-    """What earlier attempts left, for the failed row: JSON, empty at first."""
     batch_id = models.CharField(max_length=36, null=True)
     """The batch that the job is a member of, unless it is retried: cancelling the batch removes the
     row while it waits."""
     push_id = models.CharField(max_length=36, db_default="")
     """The push that wrote the row, where it was not the job's first; see `OutgoingJob.push_id`."""
+    # What may be long comes last: SQLite reads through all that stands before a column.
+    history = models.TextField(default="")
+    """What earlier attempts left, for the failed row: JSON, empty at first."""
+    payload = models.TextField(_("payload"))
 
     class Meta:
         db_table = "jobs"
@@ -104,8 +105,6 @@ class FailedJob(models.Model):
     uuid = models.UUIDField(_("id"), unique=True)
     connection = models.CharField(_("connection"), max_length=255)
     queue = models.CharField(_("queue"), max_length=80)
-    payload = models.TextField(_("payload"))
-    exception = models.TextField(_("exception"))
     failed_at = models.DateTimeField(_("failed at"))
 
     name = models.CharField(_("job"), max_length=255, default="")
@@ -114,8 +113,6 @@ class FailedJob(models.Model):
     exception_message = models.CharField(_("message"), max_length=1000, default="")
     fingerprint = models.CharField(max_length=40, default="")
     """Equal for failures of one job with one exception class at one place of the code."""
-    history = models.TextField(default="")
-    """JSON: one entry an attempt that ended badly."""
     reservation = models.BigIntegerField(default=0)
     """The fencing number of the reservation that wrote the row: it replaces a row with a lower
     number, and only the same reservation takes it back."""
@@ -130,6 +127,11 @@ class FailedJob(models.Model):
     """Where the last attempt ended, as far as that is known."""
     duration = models.FloatField(_("duration"), null=True)
     """Seconds of the last attempt, as far as they are known."""
+    # As in `QueuedJob`.
+    history = models.TextField(default="")
+    """JSON: one entry an attempt that ended badly."""
+    payload = models.TextField(_("payload"))
+    exception = models.TextField(_("exception"))
 
     class Meta:
         db_table = "failed_jobs"
@@ -139,6 +141,8 @@ class FailedJob(models.Model):
             models.Index(fields=["failed_at"], name="djqueue_failed_at"),
             models.Index(fields=["connection", "queue", "failed_at"], name="djqueue_failed_queue"),
             models.Index(fields=["fingerprint"], name="djqueue_failed_print"),
+            models.Index(fields=["name", "id"], name="djqueue_failed_name"),
+            models.Index(fields=["exception_class", "id"], name="djqueue_failed_class"),
             IndexOfValues(fields=["batch_id"], name="djqueue_failed_batch"),
         )
         permissions = (

@@ -10,6 +10,7 @@ import pytest
 from djqueue.admin.lists import search
 from djqueue.admin.lists.terms import OF_JOBS, Search
 from djqueue.drivers.base import State, StoredJob
+from djqueue.models import FailedJob, QueuedJob
 from tests.admin.support import FAILED, JOBS, client, failed, text_of, waiting
 
 pytestmark = pytest.mark.django_db
@@ -133,9 +134,41 @@ def test_what_looks_like_a_word_can_be_a_text(listed):
 def test_payloads_are_read_in_the_newest_rows_only(listed, monkeypatch):
     monkeypatch.setattr(search, "NEWEST", 2)
     page = client("view_payload").get(listed, {"q": "arg:order=42"})
-    assert "in the newest" in page.content.decode()
+    assert "looked at the newest 2 rows only" in page.content.decode()
     assert not page.context["cl"].result_count
     assert names(listed, "arg:order=42 job:Wanted") == {"shop.Wanted"}
+
+
+def test_texts_are_read_in_the_newest_rows_only(listed, monkeypatch):
+    monkeypatch.setattr(search, "READ", 2)
+    page = client("view_payload").get(listed, {"q": "Wanted"})
+    assert "looked at the newest 2 rows only" in page.content.decode()
+    assert names(listed, "Wanted") == set()
+    assert names(listed, "Other") == {"shop.Other"}
+
+
+def test_an_id_is_found_however_old_it_is(listed, monkeypatch):
+    monkeypatch.setattr(search, "READ", 0)
+    model = QueuedJob if listed == JOBS else FailedJob
+    row = model.objects.get(name="shop.Wanted")
+    for text in (str(row.uuid)[-8:], str(row.uuid)[:9], f"id:{str(row.uuid)[-6:]}", str(row.pk)):
+        assert names(listed, text) == {"shop.Wanted"}, text
+
+
+def test_jobs_and_exceptions_of_failed_jobs_are_found_however_old_they_are(monkeypatch):
+    monkeypatch.setattr(search, "READ", 0)
+    failed("shop.Wanted", exception_class="shop.Torn")
+    failed("shop.Other", exception_class="shop.Lost")
+    for text in ("job:Wanted", "job:shop.W*", "exc:Torn", "exc:shop.T*n job:wanted"):
+        assert names(FAILED, text) == {"shop.Wanted"}, text
+    monkeypatch.setattr(search, "MOST_NAMES", 1)  # too many of them: their rows are read
+    assert names(FAILED, "job:Wanted") == set()
+
+
+@pytest.mark.parametrize("text", ["arg:order=42", "Wanted"])
+def test_more_than_a_few_are_not_asked_for_by_number(listed, monkeypatch, text):
+    monkeypatch.setattr(search, "FEW", 0)
+    assert names(listed, text) == {"shop.Wanted"}
 
 
 def test_a_search_that_is_refused_is_no_act_on_everything():

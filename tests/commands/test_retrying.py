@@ -126,7 +126,7 @@ def test_ready_is_when_tables_and_stores_are_there(run, settings):
     assert run("queue_health", "database").code == 0
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'djqueue'")
-    assert "Migrations are missing: 0001_initial." in run("queue_health", "database").err
+    assert "Migrations are missing: 0001_initial, 0002_" in run("queue_health", "database").err
 
 
 def test_deep_is_when_nothing_is_wrong_with_the_queues(run):

@@ -57,3 +57,16 @@ def test_the_first_push_repeated_changes_nothing(driver, count):
     driver.push(first)
     rows = QueuedJob.objects.all()
     assert [row.payload for row in rows] == ['"retry"'] * count
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("batch", ["", "b" * 36])
+def test_rows_of_a_retry_have_its_push_and_their_batch(driver, count, batch):
+    """By whatever statement they are written."""
+    retry = [job._replace(batch=batch) for job in again(jobs(count), '"\\\\retry"')]
+    driver.push(retry)
+    rows = {str(row.uuid): row for row in QueuedJob.objects.all()}
+    assert len(rows) == count
+    for job in retry:
+        row = rows[job.id]
+        assert (row.push_id, row.batch_id or "", row.payload) == (job.push_id, batch, job.payload)

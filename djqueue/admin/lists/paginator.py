@@ -21,9 +21,13 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable
     """
 
     object_list: QuerySet[Any]
+    known: int | None = None
+    """How many rows there are, up to one more than `CAP`, where that is known already."""
 
     @cached_property
     def _seen(self) -> int:
+        if self.known is not None:
+            return self.known
         # Only keys in the subquery: a count must not drag payloads through the database.
         return self.object_list.order_by().values("pk")[: CAP + 1].count()
 

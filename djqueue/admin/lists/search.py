@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from functools import reduce
-from operator import and_
-from typing import TYPE_CHECKING, Any
+from operator import and_, or_
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Q, Value
 from django.db.models.functions import StrIndex, Substr
+from django.db.models.lookups import GreaterThan
 
+from djqueue.admin.lists.paginator import CAP
+from djqueue.admin.lists.queue_names import names_in
 from djqueue.admin.lists.terms import SHORTEST_ID, Search, Term, part_of_id, values_of
 from djqueue.errors import InvalidPayload, QueueUnavailable
 from djqueue.operations.describe import read_for_people
@@ -18,14 +21,20 @@ from djqueue.payload.links import links_of
 from djqueue.text import short_ids as ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.db.models import QuerySet
 
     from djqueue.drivers.base import StoredJob
 
-__all__ = ["NEWEST", "Wanted", "narrowed"]
+__all__ = ["Narrowed", "Wanted", "narrowed"]
 
-NEWEST = 10_000
+NEWEST = 1_000
 """Rows in whose payloads is searched: the newest ones that the filters leave."""
+READ = 20_000
+"""Rows in whose texts is searched, where no index helps: the newest ones."""
+FEW = 1_000
+"""Rows that a search has found are asked for by their numbers if there are no more."""
 MOST_STARS = 4
 """More of them would make a database try very many ways to fit a name."""
 _ROW = re.compile(r"[0-9]{1,18}\Z")
@@ -33,28 +42,107 @@ _PART_OF_ID = re.compile(r"[0-9a-f-]{6,36}\Z")
 _BEFORE_ARGUMENTS = 8192
 """Characters of a payload in which tags are looked for: they stand before the arguments."""
 _IN_PAYLOAD = ("tag", "arg")
+_NAMED = {"job": "name", "exc": "exception_class"}
+"""The columns of words that are names."""
+MOST_NAMES = 2_000
+"""Names of jobs and exceptions that are compared one by one."""
 
 
-def narrowed(rows: QuerySet[Any], search: Search, free: str = "name") -> tuple[QuerySet[Any], bool]:
-    """Return the rows that all words match, and whether only the `NEWEST` were looked at. Words
-    without a qualifier are looked for in ids, in names and in the column `free`.
+class Narrowed(NamedTuple):
+    """What a search leaves."""
+
+    rows: QuerySet[Any]
+    newest: int | None = None
+    """How many of the newest rows were looked at; None: all rows."""
+    number: int | None = None
+    """How many there are, as far as lists count; None where the search has not counted."""
+
+
+def narrowed(rows: QuerySet[Any], search: Search, free: str = "name") -> Narrowed:
+    """Return the rows that all words match. Words without a qualifier are looked for in ids, in
+    names and in the column `free`.
     """
     if search.error:
-        return rows.none(), False
-    plain = [each for each in search.terms if each.kind not in _IN_PAYLOAD]
-    rows = rows.filter(reduce(and_, (_condition(each, free) for each in plain), Q()))
+        return Narrowed(rows.none(), number=0)
+    conditions = [_of(each, free, rows) for each in search.terms if each.kind not in _IN_PAYLOAD]
+    found = rows.filter(reduce(and_, (each.where for each in conditions), Q()))
     inside = [each for each in search.terms if each.kind in _IN_PAYLOAD]
-    if not inside:
-        return rows, False
-    newest = rows.order_by("-pk").values_list("pk", flat=True)
-    bound = newest[NEWEST : NEWEST + 1].first()
+    if not inside and not any(each.reads for each in conditions):
+        return Narrowed(found)
+    newest = NEWEST if inside else READ
+    every = (found if inside else rows).order_by("-pk").values_list("pk", flat=True)
+    oldest = every[newest : newest + 1].first()
+    if oldest is not None:
+        always = reduce(or_, (each.always for each in conditions), Q())
+        found = found.filter(Q(pk__gt=oldest) | always)
+    found = _with_payload(found, inside) if inside else found
+    keys = _keys(found)
+    bounded = None if oldest is None else newest
+    some = found if len(keys) > FEW else rows.filter(pk__in=keys)
+    return Narrowed(some, bounded, len(keys))
+
+
+def _keys(rows: QuerySet[Any]) -> list[int]:
+    return list(rows.order_by("-pk").values_list("pk", flat=True)[: CAP + 1])
+
+
+class _Condition(NamedTuple):
+    """What a word means."""
+
+    where: Q
+    reads: bool = False
+    """No index has it: rows are read one by one."""
+    always: Q = Q()
+    """Rows that are looked at however old they are."""
+
+
+def _of(term: Term, free: str, rows: QuerySet[Any]) -> _Condition:
+    kind, value = term
+    if kind in _NAMED:
+        names = _names_like(_NAMED[kind], value, rows)
+        if names is not None:
+            return _Condition(Q(**{f"{_NAMED[kind]}__in": names}))
+        return _Condition(_named(_NAMED[kind], value), reads=True)
+    if kind in ("queue", "batch"):
+        return _Condition(_placed(kind, value))
+    digits = value.casefold().replace("-", "")
+    if kind == "id" or part_of_id(term) is not None:  # an id has an index: nothing else is meant
+        return _Condition(_id(value, rows))
+    number = Q(pk=int(value)) if _ROW.match(value) else Q(pk__in=())
+    if _PART_OF_ID.match(value.casefold()) and len(digits) >= SHORTEST_ID:
+        keys = _keys(rows.filter(_id(value, rows)))
+        if keys:
+            return _Condition(Q(pk__in=keys))
+    words = Q(**{f"{free}__icontains": value}) | Q(name__icontains=value)
+    return _Condition(number | words, reads=True, always=number)
+
+
+def _names_like(column: str, value: str, rows: QuerySet[Any]) -> list[str] | None:
+    """Return the names in a column that are meant; None where no index has them, or where there are
+    too many.
+    """
+    if rows.model.__name__ != "FailedJob":
+        return None
+    known = names_in(rows.db, column, MOST_NAMES + 1)
+    return [each for each in known if _is_named(each, value)] if len(known) <= MOST_NAMES else None
+
+
+def _with_payload(rows: QuerySet[Any], inside: Sequence[Term]) -> QuerySet[Any]:
     arguments = StrIndex("payload", Value('"arguments":{'))
     rows = rows.alias(
         djqueue_head=Substr("payload", 1, _BEFORE_ARGUMENTS),
         djqueue_arguments=Substr("payload", arguments),
     )
-    rows = rows.filter(reduce(and_, map(_inside, inside), Q()))
-    return (rows if bound is None else rows.filter(pk__gt=bound)), bound is not None
+    for each in inside:  # a text is found faster than a pattern
+        rows = rows.filter(GreaterThan(StrIndex("payload", Value(_text_of(each))), 0))
+    return rows.filter(reduce(and_, map(_inside, inside), Q()))
+
+
+def _text_of(term: Term) -> str:
+    """Return a text that every payload has which the term means."""
+    if term.kind == "tag":
+        return json.dumps(term.value)
+    return f"{json.dumps(term.value.partition('=')[0])}:"
 
 
 def _inside(term: Term) -> Q:
@@ -68,20 +156,11 @@ def _inside(term: Term) -> Q:
     return Q(djqueue_arguments__regex=rf"{re.escape(json.dumps(name))}:{reference}({values})[,}}]")
 
 
-def _condition(term: Term, free: str) -> Q:
-    kind, value = term
-    if kind == "job":
-        return _named("name", value)
+def _placed(kind: str, value: str) -> Q:
     if kind == "queue":
         return Q(queue=value)
-    if kind == "exc":
-        return _named("exception_class", value)
-    if kind == "batch":
-        lower = value.casefold()
-        return Q(batch_id=lower) if len(lower) >= ids.LENGTH else Q(batch_id__endswith=lower)
-    if kind == "id" or part_of_id(term) is not None:  # an id has an index: nothing else is meant
-        return _id(value)
-    return _id(value) | Q(**{f"{free}__icontains": value}) | Q(name__icontains=value)
+    lower = value.casefold()
+    return Q(batch_id=lower) if len(lower) >= ids.LENGTH else Q(batch_id__endswith=lower)
 
 
 def _named(column: str, value: str) -> Q:
@@ -94,7 +173,7 @@ def _named(column: str, value: str) -> Q:
     return Q(**{f"{column}__iexact": value}) | Q(**{f"{column}__iendswith": f".{value}"})
 
 
-def _id(word: str) -> Q:
+def _id(word: str, rows: QuerySet[Any]) -> Q:
     """Return the condition for a row number, a uuid, or the beginning or end of one."""
     found = Q(pk=int(word)) if _ROW.match(word) else Q(pk__in=())
     lower = word.casefold()
@@ -103,7 +182,10 @@ def _id(word: str) -> Q:
     part = lower.replace("-", "")
     if len(part) == ids.LENGTH:
         return found | Q(uuid=part)
-    return found | Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
+    # Of the ids alone, which are in an index: the rows themselves may be large.
+    like = Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
+    every = rows.model._base_manager.using(rows.db).filter(like)
+    return found | Q(uuid__in=every.order_by().values("uuid"))
 
 
 class Wanted:

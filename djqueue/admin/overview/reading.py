@@ -173,7 +173,7 @@ def look(site: str, user: User) -> Overview:
     to those who may see their list. A pause shows at once.
     """
     found = controls.pauses()
-    now, report, late = _FACTS.get((settings(), found), KEEP_FOR, _facts)
+    now, report, late = _FACTS.get((settings(), found), KEEP_FOR, lambda: _facts(found))
     sees_failed = user.has_perm("djqueue.view_failedjob")  # type: ignore[union-attr]
     failed = _NO_FAILURES
     if sees_failed and settings().failed_jobs:
@@ -202,18 +202,15 @@ def look(site: str, user: User) -> Overview:
     )
 
 
-def _facts() -> _Facts:
-    report = status.report(within=WITHIN, at_most=AT_MOST + 1)
+def _facts(found: Sequence[controls.Pause]) -> _Facts:
+    report = status.report(within=WITHIN, at_most=AT_MOST + 1, pauses=found)
     return _Facts(timezone.now(), report, parked.parked(AT_MOST + 1))
 
 
 def _failures() -> _Failures:
     rows = table().filter(failed_at__gte=UtcNow() - HOUR)
     found = failures.groups(rows, GROUPS)
-    count = sum(each.number for each in found.groups) if not found.more else None
-    if count is None:
-        count = rows.order_by().values("pk")[: failures.AT_MOST].count()
-    return _Failures(found.groups, count, found.more, found.capped)
+    return _Failures(found.groups, found.number, found.more, found.capped)
 
 
 def _unreachable(why: str) -> Problem:

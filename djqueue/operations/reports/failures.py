@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db.models import Count, Max, Min
-from django.db.models.functions import Right
+from django.db.models import Count, Max, Min, Subquery, Value
+from django.db.models.functions import Coalesce, Right
 
 from djqueue.databases.now import aware
 from djqueue.text import tracebacks
@@ -20,6 +20,7 @@ __all__ = ["AT_MOST", "Group", "Groups", "counted", "groups"]
 
 AT_MOST = 10_000
 """The newest failed jobs that are grouped."""
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _READ = 16 * 1024
 """Characters at the end of a traceback in which its place is looked for."""
 
@@ -48,6 +49,8 @@ class Groups(NamedTuple):
     """How many other groups there are."""
     capped: bool
     """Whether there are more failed jobs than were grouped."""
+    number: int = 0
+    """How many were grouped."""
 
 
 def groups(rows: QuerySet[FailedJob], at_most: int = 10) -> Groups:
@@ -57,12 +60,15 @@ def groups(rows: QuerySet[FailedJob], at_most: int = 10) -> Groups:
     shown = found[:at_most]
     places = _places(rows, [group.newest for group in shown])
     placed = [group._replace(place=places.get(group.newest, "")) for group in shown]
-    return Groups(placed, len(found) - len(shown), capped)
+    number = sum(group.number for group in found)
+    return Groups(placed, len(found) - len(shown), capped, number)
 
 
 def counted(rows: QuerySet[FailedJob], newest: int) -> list[Group]:
     """Return all groups of the `newest` of `rows`, the largest first, without places."""
-    return _counted(_newest(rows, newest)[0])
+    oldest = rows.order_by("-failed_at").values("failed_at")[newest : newest + 1]
+    # In the same statement: this is asked for with each list.
+    return _counted(rows.filter(failed_at__gt=Coalesce(Subquery(oldest), Value(_LONG_AGO))))
 
 
 def _newest(rows: QuerySet[FailedJob], most: int) -> tuple[QuerySet[FailedJob], bool]:

@@ -11,7 +11,7 @@ from django.db import transaction
 from djqueue.dispatch.dispatch import text_for_job
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.types import UniqueKey
-from djqueue.errors import PayloadError, QueueUnavailable, UnknownJob
+from djqueue.errors import PayloadError, QueueUnavailable
 from djqueue.jobs import registry
 from djqueue.jobs.definition.durations import seconds_until
 from djqueue.jobs.definition.spec import JobSpec
@@ -41,10 +41,9 @@ def outgoing(row: FailedJob) -> OutgoingJob:
     """Return the job to push for a row. Raises `RefusedError` if the project's own code does."""
     text = with_retry_until(row.payload, None)
     job = OutgoingJob(str(row.uuid), row.queue, row.name, text, push_id=new_push_id())
-    try:
-        spec = registry.find(row.name)
-    except UnknownJob:
+    if registry.class_of(row.name) is None:
         return job  # its queue may be read by other code than this
+    spec = registry.find(row.name)
     text = with_retry_until(row.payload, _until(spec, row.payload))
     job = job._replace(payload=payload.with_limits(text, spec.limits), unique=_key(spec, text))
     # Those of the job's class: neither payload nor failed row says what using() said.

@@ -79,12 +79,12 @@ class PostgresDialect(Dialect):
         return f"WITH pushed AS ({insert}) {_WAKE}" if count == 1 else insert
 
     def push_many(self, jobs: Sequence[OutgoingJob]) -> None:
-        """Push by COPY if nothing is delayed, and all are of one batch or of none. COPY cannot skip
-        a duplicate: then rows are inserted.
+        """Push by COPY if nothing is delayed, all are of one batch or of none, and all are pushed
+        again or none. COPY cannot skip or replace a duplicate: then rows are inserted.
         """
-        batch = jobs[0].batch
+        batch, again = jobs[0].batch, bool(jobs[0].push_id)
         copyable = len(jobs) >= COPY_FROM and not any(
-            job.delay or job.push_id or job.batch != batch for job in jobs
+            job.delay or bool(job.push_id) is not again or job.batch != batch for job in jobs
         )
         if not copyable or not hasattr(self._raw_connection(), "pgconn"):
             return super().push_many(jobs)
@@ -107,7 +107,8 @@ class PostgresDialect(Dialect):
         columns = "queue, name, payload, uuid, priority, line, attempts, reservation"
         with self.connection.cursor() as cursor:
             columns += ", interruptions, history"
-            statement = f"COPY jobs ({columns}{', batch_id' * bool(jobs[0].batch)}) FROM STDIN"
+            columns += ", batch_id" * bool(jobs[0].batch) + ", push_id" * bool(jobs[0].push_id)
+            statement = f"COPY jobs ({columns}) FROM STDIN"
             # Django's cursor wraps no errors here.
             with self.connection.wrap_database_errors, cursor.copy(statement) as copy:
                 copy.write(lines(jobs))

@@ -51,22 +51,27 @@ class Busy(NamedTuple):
 
 
 def report(
-    connection: str | None = None, *, within: float | None = None, at_most: int | None = None
+    connection: str | None = None,
+    *,
+    within: float | None = None,
+    at_most: int | None = None,
+    pauses: Iterable[controls.Pause] | None = None,
 ) -> Report:
     """Return the state of every queue of one connection, or of all connections that keep jobs.
 
     With `within`, stores that are no database are asked at the same time, and each has that many
     seconds to answer. With `at_most`, no more jobs than that are counted one by one in any state of
-    a queue, so that it is fast however many there are.
+    a queue, so that it is fast however many there are. `pauses` are those that there are, for a
+    caller that has asked for them.
     """
-    pauses = controls.pauses()
+    found_pauses = controls.pauses() if pauses is None else pauses
     asked: list[_Asked] = []
     unreachable = []
     for name in _asked(connection):
         try:
             capabilities = queues[name].driver.capabilities
             if connection is not None or not (capabilities.inline or capabilities.discards):
-                asked.append(_ask(name, pauses, within, at_most))
+                asked.append(_ask(name, found_pauses, within, at_most))
         except QueueError as error:
             unreachable.append(_unreachable(name, error))
     found: list[QueueStatus] = []
