@@ -11,6 +11,7 @@ from djqueue import context, signals
 from djqueue.drivers.base import Reservation
 from djqueue.errors import JobTimeout, LimitReached, QueueError, TimeoutExceeded
 from djqueue.jobs import registry
+from djqueue.payload.encryption import ENCRYPTED_CONTEXT
 from djqueue.payload.parts import context_text
 from djqueue.payload.payload import decode, limits_of
 from djqueue.payload.store import unpacked
@@ -168,5 +169,8 @@ def _enter(job: CurrentJob, carried: str) -> None:
     """Make `job` the current one, with its context as far as that can be read."""
     current.set(job)
     if carried:
+        kept = json.loads(carried)
+        if ENCRYPTED_CONTEXT in kept:
+            job.is_encrypted = True
         with suppress(QueueError):  # the job has failed for that reason
-            context.enter(json.loads(carried))
+            context.enter(kept)

@@ -128,10 +128,13 @@ def test_the_mark_would_be_found(operator, settings, caplog):
 
 
 def test_nothing_is_seen_of_jobs_that_wait_run_fail_and_are_retried(
-    operator, settings, caplog, announced, plain_ledger
+    operator, settings, caplog, announced, plain_ledger, request
 ):
     settings.DJQUEUE = DJQUEUE
     caplog.set_level(logging.DEBUG)
+    job_filter = context.JobFilter()
+    caplog.handler.addFilter(job_filter)
+    request.addfinalizer(lambda: caplog.handler.removeFilter(job_filter))
     with context.scope(note=MARK, hidden={"pin": MARK}):
         done = secret.keeps_secret.dispatch(MARK)
         failing = secret.FailsWithSecret(MARK).dispatch()
@@ -155,6 +158,7 @@ def test_nothing_is_seen_of_jobs_that_wait_run_fail_and_are_retried(
     assert [record for record in caplog.records if record.name == "djqueue.jobs"]
     for record in caplog.records:
         assert not seen.reveals(vars(record))
+        assert isinstance(record.context, dict)
     assert len(announced) > 10
     assert not seen.reveals(announced)
 
