@@ -23,6 +23,7 @@ _HUEY = Environment("huey", ("huey", "redis", "hiredis"))
 
 ENTRIES = {
     "djqueue": Entry("djqueue"),
+    "operator": Entry("operator"),
     "raw": Entry("raw", room="djqueue"),
     "raw-redis": Entry("raw_redis", room="djqueue"),
     "raw-beanstalkd": Entry("raw_beanstalkd", room="djqueue"),

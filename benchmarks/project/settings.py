@@ -49,6 +49,7 @@ TEMPLATES = [
     },
 ]
 STATIC_URL = "static/"
+ROOT_URLCONF = "benchmarks.project.urls"
 
 
 def _database() -> dict[str, Any]:
@@ -86,7 +87,7 @@ DJQUEUE: dict[str, Any] = {
     "CONNECTIONS": {"main": _MAIN},
     **json.loads(os.environ.get("BENCH_SETTINGS", "{}")),
 }
-if _MAIN["DRIVER"] == "database":
+if _MAIN["DRIVER"] == "database" and not STORE.get("alone"):
     DJQUEUE["CONNECTIONS"] |= {
         "single": {**_MAIN, "WINDOW": 1},
         "polling": {**_MAIN, "LISTEN": False},

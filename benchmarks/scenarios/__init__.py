@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.arena import Arena
 from benchmarks.rounds import Table
-from benchmarks.scenarios import bound, brokers, cost, depth, dispatching, draining, pickup
+from benchmarks.scenarios import bound, brokers, cost, depth, dispatching, draining, pickup, screens
 
 Scenario = Callable[[Arena], list[Table]]
 
@@ -21,6 +21,7 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "pickup": pickup.postgresql,
         "polling": pickup.polling,
         "depth": depth.sql,
+        "screens": screens.sql,
         "cpu": cost.processor,
         "start": cost.start,
         "idle": cost.idle,
@@ -41,6 +42,7 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "children": draining.children,
         "pickup": pickup.sqlite,
         "depth": depth.sql,
+        "screens": screens.sql,
         "start": cost.start,
         "idle": cost.idle,
     },
@@ -61,6 +63,7 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "statistics": draining.statistics,
         "pickup": brokers.redis_pickup,
         "depth": brokers.redis_depth,
+        "screens": screens.redis,
         "idle": cost.idle,
         "batch": bound.batch,
         "napping": bound.napping,
