@@ -28,7 +28,7 @@ from django.conf import settings
 from django.utils import timezone, translation
 
 from djqueue.compat import may_have_language, may_have_time_zone
-from djqueue.errors import InvalidContext, Undecryptable
+from djqueue.errors import InvalidContext, InvalidPayload, Undecryptable
 from djqueue.payload.encryption import CONTEXT, ENCRYPTED_CONTEXT, TRACE, decrypt
 from djqueue.payload.keyring import keyring
 from djqueue.payload.payload import encode_more
@@ -172,7 +172,12 @@ def enter(kept: Mapping[str, Any]) -> None:
     """
     if token := kept.get(ENCRYPTED_CONTEXT):
         job = current_job(None)
-        name = "" if job is None else job.name
+        if job is None or not job.is_encrypted:
+            raise InvalidPayload(
+                "The payload's context is encrypted, and its options do not say so: it was altered"
+                " in its store, and nothing of it is decrypted."
+            )
+        name = job.name
         kept = json.loads(decrypt(str(token), kind=CONTEXT, job=name))
     shown = kept.get("values")
     own = _Context(shown) if isinstance(shown, dict) else _EMPTY

@@ -143,5 +143,7 @@ def _previous(stored: Mapping[str, Any] | None, chain: str) -> Any:
     name, value = str(stored.get("name", "")), stored.get("value")
     if not name:
         return value
-    value = decrypted_value(value, kind="value", job=name, chain=chain)
-    return registry.find(name).value_codec.decode(value, name)
+    spec = registry.find(name)
+    required = spec.options.encrypted
+    value = decrypted_value(value, required=required, kind="value", job=name, chain=chain)
+    return spec.value_codec.decode(value, name)

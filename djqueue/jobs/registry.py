@@ -78,6 +78,11 @@ class Registry:
         known = self._known(name)
         return known[0].job_class if known else None
 
+    def is_encrypted(self, name: str) -> bool:
+        """Return whether the class of the job with this name or alias is encrypted."""
+        known = self._known(name)
+        return bool(known) and known[0].options.encrypted
+
     def _known(self, name: str) -> list[JobSpec]:
         return self._named.get(name) or self._aliased.get(name) or []
 
@@ -141,6 +146,7 @@ register = _jobs.register
 class_of = _jobs.class_of
 debounces = _jobs.debounces
 find = _jobs.find
+is_encrypted = _jobs.is_encrypted
 all = _jobs.all  # noqa: A001 - always read as registry.all
 duplicates = _jobs.duplicates
 unregister = _jobs.unregister

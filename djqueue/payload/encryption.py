@@ -34,7 +34,7 @@ __all__ = [
     "decrypted_value",
     "encrypt",
 ]
-__all__ += ["encrypted", "encrypted_value", "is_encrypted_value"]
+__all__ += ["encrypted", "encrypted_value", "is_encrypted_value", "refuse_plain"]
 
 SHOWN = "encrypted"
 """What people read in place of what is encrypted."""
@@ -137,8 +137,29 @@ def is_encrypted_value(stored: Any) -> bool:
     return isinstance(stored, dict) and stored.get(_VALUE) == SHOWN
 
 
-def decrypted_value(stored: Any, **whose: str) -> Any:
-    """Return the JSON value that `stored` stands for; another one as it is. Raises as `decrypt`."""
+def decrypted_value(stored: Any, *, required: bool = False, **whose: str) -> Any:
+    """Return the JSON value that `stored` stands for. Another one is returned as it is, unless an
+    encrypted one is `required`: then it raises `InvalidPayload`. Raises as `decrypt`.
+    """
     if not is_encrypted_value(stored):
+        if required and not settings().encryption_accepts_plain:
+            raise InvalidPayload(
+                f"What {whose.get('job')} returned is not encrypted, and the job is: it was kept"
+                " before its class was encrypted, or altered in its store. For the former, set"
+                ' DJQUEUE["ENCRYPTION_ACCEPTS_PLAIN"] for as long as there are such results.'
+            )
         return stored
     return json.loads(_opened(str(stored.get("v")), _LARGEST, whose))
+
+
+def refuse_plain(name: str) -> None:
+    """Raise `InvalidPayload` for a plain payload of the job called `name`, whose class is
+    encrypted, unless the settings accept that.
+    """
+    if not settings().encryption_accepts_plain:
+        raise InvalidPayload(
+            f"{name} is encrypted, and this payload is not: it was dispatched before the class had"
+            " encrypted=True, or altered in its store. If its arguments may be trusted,"
+            " `queue_run ID --copy` dispatches it encrypted. While many such jobs wait, set"
+            ' DJQUEUE["ENCRYPTION_ACCEPTS_PLAIN"] to True.'
+        )

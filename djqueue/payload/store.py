@@ -63,18 +63,24 @@ def unpacked(payload: Payload, limit: int | None = None) -> Payload:
 
     Raises `InvalidPayload` if they are damaged, missing or too long (`packing.TooLong`),
     `Undecryptable` if this process has no key for them, and `QueueUnavailable` if the payload store
-    cannot be reached.
+    cannot be reached. A payload whose head does not say what its arguments are was altered: it is
+    refused before anything of it is decrypted.
     """
+    says_encrypted = payload.head.limits.encrypted
     if payload.packed is None:
+        if says_encrypted:
+            raise InvalidPayload(_NOT_ENCRYPTED)
         return payload
     known = settings().payloads or PayloadSettings()
     limit = known.max_size if limit is None else limit
     how, text = payload.packed
+    if how != STORED and says_encrypted is not (how == ENCRYPTED):
+        raise InvalidPayload(_NOT_ENCRYPTED if says_encrypted else _NOT_SAID)
     if how == ZLIB:
         return inflated(payload, body_of(text), limit)
     if how == STORED:
         body = read(payload.id, text)
-        if not payload.head.limits.encrypted:
+        if not says_encrypted:
             return inflated(payload, body, limit)
         how, text = ENCRYPTED, body.decode("ascii", "replace")
     if how == ENCRYPTED:
@@ -84,6 +90,16 @@ def unpacked(payload: Payload, limit: int | None = None) -> Payload:
         f"The payload's arguments are packed in an unknown way: {how!r:.100}. It was "
         "probably dispatched by a newer release: update the workers, then retry it."
     )
+
+
+_NOT_ENCRYPTED = (
+    "The payload says that its arguments are encrypted, and they are not: it was altered in its"
+    " store, and the job is not run."
+)
+_NOT_SAID = (
+    "The payload's arguments are encrypted, and its options do not say so: it was altered in its"
+    " store, and nothing of it is decrypted."
+)
 
 
 def write(connection: str, entries: Sequence[Entry]) -> None:

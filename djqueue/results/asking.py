@@ -138,9 +138,14 @@ def decoded(row: JobResult) -> Any:
 
 
 def stored_value(row: JobResult) -> Any:
-    """Return the value in a row as it is stored, decrypted. Raises `Undecryptable`."""
-    stored = json.loads(row.value or "null")
-    return decrypted_value(stored, kind="value", job=row.name, id=str(row.id))
+    """Return the value in a row as it is stored, decrypted. Raises `Undecryptable`, and
+    `InvalidPayload` for a plain value of an encrypted job.
+    """
+    if row.value is None:
+        return None
+    stored = json.loads(row.value)
+    required = registry.is_encrypted(row.name)
+    return decrypted_value(stored, required=required, kind="value", job=row.name, id=str(row.id))
 
 
 def plain(stored: Any) -> Any:

@@ -10,6 +10,7 @@ from djqueue.errors import InvalidPayload, MaxAttemptsExceeded
 from djqueue.jobs import registry
 from djqueue.payload import history
 from djqueue.payload.backoff import Backoff
+from djqueue.payload.encryption import refuse_plain
 from djqueue.payload.payload import Limits, Payload, decode, known_head
 from djqueue.payload.store import unpacked
 from djqueue.runner.current import UNWATCHED, CurrentJob, Watch
@@ -120,10 +121,14 @@ class Attempt:
 
     def unpack(self, payload: Payload) -> Payload:
         """Fetch the arguments that the payload does not show, and decrypt them. Raises
-        `QueueUnavailable` if their store is away, and `Undecryptable` without a key.
+        `QueueUnavailable` if their store is away, `Undecryptable` without a key, and
+        `InvalidPayload` for a plain payload of a job that is encrypted.
         """
-        if payload.packed is not None:
+        if payload.packed is not None or self.limits.encrypted:
             payload = self.payload = unpacked(payload)
+        definition = self.definition
+        if definition is not None and definition.options.encrypted and not self.limits.encrypted:
+            refuse_plain(definition.name)
         self.unpacked = True
         return payload
 

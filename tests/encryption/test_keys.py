@@ -293,19 +293,6 @@ def test_what_is_encrypted_stays_so_when_the_class_is_not_any_more(plain_ledger,
     assert MARK not in FailedJob.objects.get().exception
 
 
-def test_a_job_of_an_earlier_release_still_runs(plain_ledger, own_jobs):
-    """Its arguments were stored before the class was encrypted."""
-
-    @job(name="app.keeps_secret_before", store_result=True)
-    def before(text: str) -> str:
-        return text
-
-    sent = before.dispatch("open")
-    row = QueuedJob.objects.get()
-    text = row.payload.replace("app.keeps_secret_before", "app.keeps_secret")
-    assert run_held(held(sent.id, "app.keeps_secret", text)).value == "open"
-
-
 def test_operators_read_that_it_is_encrypted(plain_ledger):
     with context.scope(note=MARK):
         sent = secret.keeps_secret.dispatch(MARK)
