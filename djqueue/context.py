@@ -28,8 +28,15 @@ from django.conf import settings
 from django.utils import timezone, translation
 
 from djqueue.compat import may_have_language, may_have_time_zone
-from djqueue.errors import InvalidContext, InvalidPayload, Undecryptable
-from djqueue.payload.encryption import CONTEXT, ENCRYPTED_CONTEXT, TRACE, decrypt
+from djqueue.errors import InvalidContext, InvalidPayload
+from djqueue.payload.encryption import (
+    CONTEXT,
+    ENCRYPTED_CONTEXT,
+    HIDDEN,
+    TRACE,
+    decrypt,
+    encrypt,
+)
 from djqueue.payload.keyring import keyring
 from djqueue.payload.payload import encode_more
 from djqueue.runner.current import current_job
@@ -156,7 +163,7 @@ def stored() -> str:
         return ""
     kept = {
         "values": own.everything(),
-        "hidden": keyring().encrypt(_json(own.hidden)) if own.hidden else None,
+        "hidden": encrypt(_json(own.hidden), kind=HIDDEN) if own.hidden else None,
         "language": _language() if has_language else None,
         "time_zone": _time_zone() if has_time_zone else None,
         TRACE: None if tracer is None else tracer.headers(),
@@ -168,9 +175,11 @@ def enter(kept: Mapping[str, Any]) -> None:
     """Make the context of a payload the present one, for what runs in this `contextvars` context.
 
     Raises `Undecryptable` where its hidden values cannot be read; the others are there then. Of an
-    encrypted job all are hidden, and the running job is the one that they have to belong to.
+    encrypted job all values but ``user_id`` are hidden, and stay so in the jobs that it dispatches;
+    the running job is the one that they have to belong to.
     """
-    if token := kept.get(ENCRYPTED_CONTEXT):
+    hides = ENCRYPTED_CONTEXT in kept
+    if hides:
         job = current_job(None)
         if job is None or not job.is_encrypted:
             raise InvalidPayload(
@@ -178,13 +187,15 @@ def enter(kept: Mapping[str, Any]) -> None:
                 " in its store, and nothing of it is decrypted."
             )
         name = job.name
-        kept = json.loads(decrypt(str(token), kind=CONTEXT, job=name))
+        kept = json.loads(decrypt(str(kept[ENCRYPTED_CONTEXT]), kind=CONTEXT, job=name))
     shown = kept.get("values")
     own = _Context(shown) if isinstance(shown, dict) else _EMPTY
+    if hides:
+        own = _Context(_pick(own.shown, user=True), hidden=_pick(own.shown, user=False))
     _current.set(own)
     _activate(kept.get("language"), kept.get("time_zone"))
     if token := kept.get("hidden"):
-        _current.set(replace(own, hidden=_decrypted(str(token))))
+        _current.set(replace(own, hidden={**own.hidden, **_decrypted(str(token))}))
 
 
 def without(work: Callable[[], T]) -> T:
@@ -247,10 +258,13 @@ def _activate(language: Any, zone: Any) -> None:
         logger.warning("Time zone %.80r of a job is not known here; the default is used.", zone)
 
 
+def _pick(shown: Mapping[str, Any], *, user: bool) -> dict[str, Any]:
+    """Return the value that says whose a result is, or all others."""
+    return {key: value for key, value in shown.items() if (key == "user_id") is user}
+
+
 def _decrypted(token: str) -> Mapping[str, Any]:
-    hidden = json.loads(keyring().decrypt(token))
-    if not isinstance(hidden, dict):
-        raise Undecryptable("The hidden values of the context are not a JSON object.")
+    hidden: Mapping[str, Any] = json.loads(decrypt(token, kind=HIDDEN))
     return hidden
 
 

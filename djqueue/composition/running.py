@@ -18,7 +18,7 @@ from djqueue.drivers import unique_keys
 from djqueue.errors import BatchCancelled, ResultNotStored
 from djqueue.jobs import registry
 from djqueue.jobs.definition.spec import spec_to_bind
-from djqueue.payload.encryption import decrypted_value
+from djqueue.payload.encryption import decrypted_value, is_encrypted_value, refuse_plain_value
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import Links, read_links
 from djqueue.results.running import KeepsResults
@@ -104,7 +104,8 @@ class Bound(KeepsResults):
 
     def enter(self, job: CurrentJob, links: Mapping[str, Any]) -> None:
         """Set ``batch``, ``chain``, ``previous``, and what frees the key. Raises `BatchCancelled`
-        for a member of a cancelled batch, unless it is retried.
+        for a member of a cancelled batch, unless it is retried, and `Undecryptable` without the key
+        for what the step before has returned.
         """
         super().enter(job, links)
         read = read_links(links)
@@ -115,7 +116,8 @@ class Bound(KeepsResults):
         if read.chain:
             job.chain = RunningChain(read, self._count, job)
         if read.previous is not None:
-            job.look_up_previous = lambda: _previous(read.previous, read.chain)
+            previous = _decrypted(read.previous, read.chain)
+            job.look_up_previous = lambda: _previous(previous)
         if read.unique and (finish := self._finish) is not None:
             if read.keyed:
                 job.free_key = lambda: unique_keys.free(steps.store(), job.id, read.unique)
@@ -133,9 +135,19 @@ class Bound(KeepsResults):
         return left
 
 
-def _previous(stored: Mapping[str, Any] | None, chain: str) -> Any:
-    if stored is None:
-        return None
+def _decrypted(stored: Mapping[str, Any], chain: str) -> Mapping[str, Any]:
+    """Return what the step before has left, with its value decrypted: without a key for it the job
+    is not begun.
+    """
+    value, name = stored.get("value"), str(stored.get("name", ""))
+    if is_encrypted_value(value):
+        return {**stored, "value": decrypted_value(value, kind="value", job=name, chain=chain)}
+    if registry.is_encrypted(name) and "refused" not in stored:
+        refuse_plain_value(name)
+    return stored
+
+
+def _previous(stored: Mapping[str, Any]) -> Any:
     if "refused" in stored:
         raise ResultNotStored(
             f"The value of the step before could not be stored: {stored['refused']}"
@@ -143,7 +155,4 @@ def _previous(stored: Mapping[str, Any] | None, chain: str) -> Any:
     name, value = str(stored.get("name", "")), stored.get("value")
     if not name:
         return value
-    spec = registry.find(name)
-    required = spec.options.encrypted
-    value = decrypted_value(value, required=required, kind="value", job=name, chain=chain)
-    return spec.value_codec.decode(value, name)
+    return registry.find(name).value_codec.decode(value, name)

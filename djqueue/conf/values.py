@@ -199,7 +199,7 @@ class Settings:
     mask: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Further names whose values are masked, and names whose values are not."""
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)
-    """Fernet keys; where it is empty, they are derived from ``SECRET_KEY`` and its fallbacks."""
+    """Fernet keys, before those that are derived from ``SECRET_KEY`` and its fallbacks."""
     encryption_accepts_plain: bool = False
     """Whether a plain payload of a job is run whose class is encrypted by now."""
     closure_keys: tuple[str, ...] = field(default=(), repr=False)

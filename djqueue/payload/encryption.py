@@ -28,17 +28,19 @@ __all__ = [
     "ARGUMENTS",
     "CONTEXT",
     "ENCRYPTED_CONTEXT",
+    "HIDDEN",
     "SHOWN",
     "TRACE",
     "decrypt",
     "decrypted_value",
     "encrypt",
 ]
-__all__ += ["encrypted", "encrypted_value", "is_encrypted_value", "refuse_plain"]
+__all__ += ["encrypted", "encrypted_value", "is_encrypted_value"]
+__all__ += ["refuse_plain", "refuse_plain_value"]
 
 SHOWN = "encrypted"
 """What people read in place of what is encrypted."""
-ARGUMENTS, CONTEXT = "arguments", "context"
+ARGUMENTS, CONTEXT, HIDDEN = "arguments", "context", "hidden"
 """What tokens are made for."""
 ENCRYPTED_CONTEXT = "encrypted"
 """The key of a context that holds all of it, encrypted."""
@@ -59,7 +61,7 @@ def encrypt(text: str, *, level: int = 0, **whose: str) -> str:
     says what it is. Raises `MissingPackage`.
     """
     header = json.dumps(whose, separators=(",", ":"))
-    return keyring().encrypt_data(zlib.compress(f"{header}\n{text}".encode("ascii"), level))
+    return keyring().encrypt(zlib.compress(f"{header}\n{text}".encode("ascii"), level))
 
 
 def decrypt(token: str, *, limit: int = _LARGEST, **whose: str) -> str:
@@ -73,7 +75,7 @@ def decrypt(token: str, *, limit: int = _LARGEST, **whose: str) -> str:
 
 def _opened(token: str, limit: int, whose: Mapping[str, str]) -> str:
     try:
-        data = keyring().decrypt_data(token)
+        data = keyring().decrypt(token)
     except MissingPackage as error:
         raise Undecryptable(f"This process cannot decrypt. {error}") from None
     header, _, text = inflate(data, limit).partition("\n")
@@ -142,12 +144,8 @@ def decrypted_value(stored: Any, *, required: bool = False, **whose: str) -> Any
     encrypted one is `required`: then it raises `InvalidPayload`. Raises as `decrypt`.
     """
     if not is_encrypted_value(stored):
-        if required and not settings().encryption_accepts_plain:
-            raise InvalidPayload(
-                f"What {whose.get('job')} returned is not encrypted, and the job is: it was kept"
-                " before its class was encrypted, or altered in its store. For the former, set"
-                ' DJQUEUE["ENCRYPTION_ACCEPTS_PLAIN"] for as long as there are such results.'
-            )
+        if required:
+            refuse_plain_value(whose["job"])
         return stored
     return json.loads(_opened(str(stored.get("v")), _LARGEST, whose))
 
@@ -162,4 +160,16 @@ def refuse_plain(name: str) -> None:
             " encrypted=True, or altered in its store. If its arguments may be trusted,"
             " `queue_run ID --copy` dispatches it encrypted. While many such jobs wait, set"
             ' DJQUEUE["ENCRYPTION_ACCEPTS_PLAIN"] to True.'
+        )
+
+
+def refuse_plain_value(name: str) -> None:
+    """Raise `InvalidPayload` for a plain value that a job called `name` has returned, whose class
+    is encrypted, unless the settings accept that.
+    """
+    if not settings().encryption_accepts_plain:
+        raise InvalidPayload(
+            f"What {name} returned is not encrypted, and the job is: it was kept before its class"
+            " was encrypted, or altered in its store. For the former, set"
+            ' DJQUEUE["ENCRYPTION_ACCEPTS_PLAIN"] for as long as there are such results.'
         )

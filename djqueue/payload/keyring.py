@@ -1,7 +1,8 @@
 """Keys for what must not be read in a store: the first encrypts, all decrypt.
 
-They are those of ``DJQUEUE["ENCRYPTION_KEYS"]``, or made from ``SECRET_KEY`` and its fallbacks. To
-change a key, put the new one first and keep the old one until no stored job needs it.
+They are those of ``DJQUEUE["ENCRYPTION_KEYS"]``, and behind them those that are made from
+``SECRET_KEY`` and its fallbacks, with which everything was encrypted before the setting was there.
+To change a key, put the new one first and keep the old one until no stored job needs it.
 """
 
 from __future__ import annotations
@@ -33,20 +34,14 @@ class Keyring:
         self._invalid = InvalidToken
         self._fernet = MultiFernet([Fernet(key) for key in keys])
 
-    def encrypt(self, text: str) -> str:
-        """A token that only these keys turn into `text` again."""
-        return self.encrypt_data(text.encode())
-
-    def encrypt_data(self, data: bytes) -> str:
+    def encrypt(self, data: bytes) -> str:
         """Return a token that only these keys turn into `data` again."""
         return self._fernet.encrypt(data).decode()
 
-    def decrypt(self, token: str) -> str:
-        """The text of a token. `Undecryptable` if none of the keys made it, or it was altered."""
-        return self.decrypt_data(token).decode()
-
-    def decrypt_data(self, token: str) -> bytes:
-        """Return the data of a token. Raises as `decrypt`."""
+    def decrypt(self, token: str) -> bytes:
+        """Return the data of a token. Raises `Undecryptable` if none of the keys made it, or if it
+        was altered.
+        """
         try:
             return self._fernet.decrypt(token.encode())
         except (self._invalid, ValueError):
@@ -66,15 +61,17 @@ def keyring() -> Keyring:
 
 def hidden_key(text: str) -> str:
     """Return a digest of a key that is made of arguments: equal for equal texts, and for others not
-    to be guessed. It is made with the last key, which stays when a new one is put first.
+    to be guessed. All processes have to agree on it, so it is made with the oldest ``SECRET_KEY``:
+    a change of ``ENCRYPTION_KEYS``, or a new ``SECRET_KEY`` whose former one is a fallback, leaves
+    it as it is.
     """
-    return salted_hmac("djqueue.key", text, secret=_keys()[-1], algorithm="sha256").hexdigest()[:40]
+    secret = (project.SECRET_KEY, *project.SECRET_KEY_FALLBACKS)[-1]
+    return salted_hmac("djqueue.key", text, secret=secret, algorithm="sha256").hexdigest()[:40]
 
 
 def _keys() -> tuple[str, ...]:
-    return settings().encryption_keys or tuple(
-        map(_derived, (project.SECRET_KEY, *project.SECRET_KEY_FALLBACKS))
-    )
+    derived = map(_derived, (project.SECRET_KEY, *project.SECRET_KEY_FALLBACKS))
+    return (*settings().encryption_keys, *derived)
 
 
 @lru_cache(maxsize=4)
@@ -82,6 +79,7 @@ def _made(keys: tuple[str, ...]) -> Keyring:
     return Keyring(keys)
 
 
+@lru_cache(maxsize=16)
 def _derived(secret: str | bytes) -> str:
     """A key for this purpose alone; it cannot be turned back into `secret`."""
     digest = salted_hmac("djqueue.encryption", "", secret=secret, algorithm="sha256").digest()

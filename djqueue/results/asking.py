@@ -137,15 +137,16 @@ def decoded(row: JobResult) -> Any:
     return codec.decode(stored_value(row), row.name)
 
 
-def stored_value(row: JobResult) -> Any:
-    """Return the value in a row as it is stored, decrypted. Raises `Undecryptable`, and
-    `InvalidPayload` for a plain value of an encrypted job.
+def stored_value(row: JobResult, **whose: str) -> Any:
+    """Return the value in a row as it is stored, decrypted; `whose` says more of whose it has to
+    be. Raises `Undecryptable`, and `InvalidPayload` for a plain value of an encrypted job.
     """
     if row.value is None:
         return None
     stored = json.loads(row.value)
     required = registry.is_encrypted(row.name)
-    return decrypted_value(stored, required=required, kind="value", job=row.name, id=str(row.id))
+    whose |= {"kind": "value", "job": row.name, "id": str(row.id)}
+    return decrypted_value(stored, required=required, **whose)
 
 
 def plain(stored: Any) -> Any:
@@ -168,7 +169,7 @@ def shown(row: JobResult, status: JobStatus) -> dict[str, Any]:
     """Return what the owner of a result sees of it, as values for JSON."""
     progress = progress_of(row)
     try:
-        value, error = plain(stored_value(row)), row.error
+        value, error = plain(stored_value(row, owner=row.owner)), row.error
     except PayloadError as problem:
         value, error = None, str(problem)
     return {

@@ -27,6 +27,9 @@ LARGEST = 1 << 20
 """Characters of JSON that a value may have. Larger data belongs in a storage."""
 
 
+_OWNER = "owner of the result"
+
+
 class KeepsResults:
     """A binding that gives jobs whose result is kept a way to say how far they have come."""
 
@@ -39,6 +42,8 @@ class KeepsResults:
         if read_links(links).result:
             at_once = self._slot is None
             job.report = (self._slot or partial(rows.report_now, job.id), at_once)
+            if job.is_encrypted:
+                job.kept[_OWNER] = rows.owner()
 
     def leave(self, job: CurrentJob, definition: JobSpec, value: Any) -> PassedOn:
         """Return what the job returned, in the form in which it is kept."""
@@ -46,6 +51,7 @@ class KeepsResults:
         if job.is_encrypted and "value" in left:
             chain = "" if job.chain is None else job.chain.id
             whose = {"kind": "value", "job": job.name, "id": job.id, "chain": chain}
+            whose["owner"] = job.kept.get(_OWNER, "")
             return {"value": encrypted_value(left["value"], **whose)}
         if job.is_encrypted and left:
             return {"refused": f"{definition.name} returned something that cannot be stored."}

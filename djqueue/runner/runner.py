@@ -185,7 +185,7 @@ class Runner:
             return self._timed_out(attempt, error)
         if scope is not None:
             return self._raised_by_job(attempt, error)
-        if not attempt.unpacked and isinstance(error, _NOT_HERE):
+        if isinstance(error, _NOT_HERE if not attempt.unpacked else Undecryptable):
             return self._conclude(attempt, Ending.UNKNOWN, _explained(error))
         if isinstance(error, Exhausted):
             return self._conclude(attempt, Ending.EXHAUSTED, error.reason)

@@ -169,8 +169,7 @@ def _enter(job: CurrentJob, carried: str) -> None:
     """Make `job` the current one, with its context as far as that can be read."""
     current.set(job)
     if carried:
-        kept = json.loads(carried)
-        if ENCRYPTED_CONTEXT in kept:
-            job.is_encrypted = True
-        with suppress(QueueError):  # the job has failed for that reason
+        with suppress(QueueError, ValueError):  # the job has failed for that reason
+            kept = json.loads(carried)
+            job.is_encrypted = job.is_encrypted or ENCRYPTED_CONTEXT in kept
             context.enter(kept)

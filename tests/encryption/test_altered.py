@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
+import logging
+import zlib
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.test import Client
 
 from djqueue import chain, context, dispatch, job
 from djqueue.errors import InvalidPayload, PayloadError
@@ -14,11 +19,14 @@ from djqueue.models import FailedJob, JobResult, QueuedJob
 from djqueue.operations.describe import show
 from djqueue.operations.verbs import running
 from djqueue.operations.verbs.editing import edited
+from djqueue.payload.keyring import keyring
 from djqueue.payload.payload import decode, limits_of
 from djqueue.payload.store import unpacked
+from djqueue.runner.current import CurrentJob
+from djqueue.runner.telling import _enter
 from djqueue.testing import work
 from tests.admin.support import FAILED, client
-from tests.app import secret
+from tests.app import jobs, secret
 from tests.encryption.seen import MARK, reveals, tables
 
 pytestmark = [pytest.mark.django_db, pytest.mark.anywhere]
@@ -167,3 +175,75 @@ def test_jobs_from_before_their_class_was_encrypted(settings, plain_ledger, own_
     assert limits_of(QueuedJob.objects.get().payload).encrypted
     work()
     assert copy.result() == "open"
+
+
+def test_a_result_is_not_shown_to_another_owner(settings, plain_ledger):
+    eve, ada = User.objects.create_user("eve"), User.objects.create_user("ada")
+    with context.scope(user_id=ada.pk):
+        sent = secret.keeps_secret.dispatch(MARK)
+    work()
+    browser = Client()
+    browser.force_login(ada)
+    assert browser.get(f"/jobs/{sent.id}/").json()["value"] == MARK
+    JobResult.objects.update(owner=str(eve.pk))
+    browser.force_login(eve)
+    answer = browser.get(f"/jobs/{sent.id}/").json()
+    assert answer["value"] is None
+    assert "made for another job" in answer["error"]
+    assert sent.result() == MARK
+
+
+def with_hidden(token):
+    """Dispatch a plain job, and put `token` in the place of its hidden values."""
+    jobs.nothing.dispatch()
+
+    def give(data):
+        data["context"], data["arguments"] = {"hidden": token}, data.pop("arguments")
+
+    alter(QueuedJob.objects.get(), give)
+
+
+def test_hidden_values_that_are_another_token_fail_the_job_alone(plain_ledger):
+    secret.keeps_secret.dispatch(MARK)
+    token = json.loads(QueuedJob.objects.get().payload)["arguments"]
+    QueuedJob.objects.all().delete()
+    with_hidden(token)
+    jobs.nothing.dispatch()
+    assert work() == 2
+    assert FailedJob.objects.get().exception_class == "djqueue.errors.InvalidPayload"
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"text", zlib.compress(b"text")])
+def test_hidden_values_that_are_no_text_fail_the_job_alone(data, plain_ledger):
+    with_hidden(keyring().encrypt(data))
+    assert work() == 1
+    assert FailedJob.objects.get().exception_class == "djqueue.errors.InvalidPayload"
+
+
+def test_what_tells_of_a_job_bears_a_context_that_is_no_json():
+    job = CurrentJob("1", "x", "default", "database", 1)
+    contextvars.copy_context().run(_enter, job, "{")
+
+
+def test_log_records_have_no_context_of_encrypted_jobs_nor_do_jobs_they_dispatch(own_jobs, caplog):
+    seen, records = [], []
+
+    @job(name="altered.open")
+    def reads():
+        seen.append((context.values(), context.get("note")))
+
+    @job(name="altered.hides", encrypted=True)
+    def dispatches():
+        record = logging.makeLogRecord({})
+        context.JobFilter().filter(record)
+        records.append(record.context)
+        seen.append((context.values(), context.get("note")))
+        reads.dispatch()
+
+    with context.scope(note=MARK, user_id=7, hidden={"pin": MARK}):
+        dispatches.dispatch()
+    work(max_jobs=1)
+    assert not any(reveals(value) for _, value in tables("default"))
+    work()
+    assert seen == [({"user_id": 7}, MARK)] * 2
+    assert records == [{"user_id": 7}]

@@ -18,7 +18,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
-from djqueue import Job, chain, context, dispatch, dispatch_sync, job
+from djqueue import Job, chain, context, dispatch, dispatch_sync
 from djqueue.admin.lists.search import Wanted
 from djqueue.admin.lists.terms import OF_JOBS, Search
 from djqueue.checks.jobs import check_jobs
@@ -41,7 +41,7 @@ from djqueue.runner.decision import Action, Ending
 from djqueue.runner.encrypted.errors import public_error
 from djqueue.runner.rules import Rules
 from djqueue.testing import work
-from tests.app import secret
+from tests.app import jobs, secret
 from tests.encryption.seen import MARK
 from tests.runner.test_runner import run_held
 
@@ -97,6 +97,21 @@ def test_keys_are_made_from_the_secret_key(settings, plain_ledger):
     assert sent.result() == MARK
 
 
+def test_what_was_encrypted_before_there_were_keys_is_still_decrypted(settings, plain_ledger):
+    """Jobs, hidden values and results: the first `ENCRYPTION_KEYS` take nothing away."""
+    settings.DJQUEUE = {}
+    done = secret.keeps_secret.dispatch(MARK)
+    work()
+    with context.scope(hidden={"pin": MARK}):
+        sent = secret.keeps_secret.dispatch(MARK)
+        jobs.nothing.dispatch()
+    keys(settings, NEW)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new" * 20, [settings.SECRET_KEY]
+    assert work() == 2
+    assert not FailedJob.objects.exists()
+    assert done.result() == sent.result() == MARK
+
+
 def test_a_key_that_is_gone_is_a_failed_row_and_nothing_is_lost(settings, plain_ledger):
     keys(settings, OLD)
     sent = secret.keeps_secret.dispatch(MARK)
@@ -127,14 +142,17 @@ def test_a_job_waits_for_a_worker_that_has_its_key(settings):
     assert "Undecryptable" in outcome.error.class_name
 
 
-def test_the_keys_of_unique_jobs_stay_while_the_old_key_is_there(settings):
+def test_the_keys_of_unique_jobs_stay_when_keys_are_changed(settings):
     keys(settings, OLD)
     before = hidden_key("order 7")
     assert "order" not in before
     assert hidden_key("order 8") != before
-    keys(settings, NEW, OLD)
+    for given in ([OLD, NEW], [NEW, OLD], [NEW], []):
+        keys(settings, *given)
+        assert hidden_key("order 7") == before
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new" * 20, [settings.SECRET_KEY]
     assert hidden_key("order 7") == before
-    keys(settings, NEW)
+    settings.SECRET_KEY_FALLBACKS = []
     assert hidden_key("order 7") != before
 
 
@@ -147,6 +165,35 @@ def test_a_worker_without_the_package_burns_no_job(without_package, plain_ledger
     outcome = run_held(held(sent.id), Rules(unknown_grace=600)).outcome
     assert (outcome.decision.action, outcome.charged) == (Action.RETRY, False)
     assert 'pip install "djqueue[encryption]"' in outcome.error.message
+
+
+@pytest.mark.parametrize("missing", ["key", "package"])
+def test_a_job_with_hidden_values_waits_for_a_worker_that_has_their_key(
+    missing, settings, without_package
+):
+    keys(settings, OLD)
+    with context.scope(hidden={"pin": MARK}):
+        sent = jobs.nothing.dispatch()
+    keys(settings, NEW)
+    if missing == "package":
+        without_package()
+    outcome = run_held(held(sent.id), Rules(unknown_grace=600)).outcome
+    assert (outcome.ending, outcome.decision.action) == (Ending.UNKNOWN, Action.RETRY)
+    assert not outcome.charged
+
+
+def test_a_step_waits_for_a_worker_that_reads_the_step_before(settings, plain_ledger):
+    keys(settings, OLD)
+    chain([secret.keeps_secret.bind(MARK), secret.reads_secret.bind()]).dispatch()
+    work(max_jobs=1)
+    keys(settings, NEW)
+    work()
+    row = FailedJob.objects.get()  # work() gives no time for other workers
+    assert (row.name, row.exception_class) == ("app.reads_secret", "djqueue.errors.Undecryptable")
+    keys(settings, NEW, OLD)
+    assert retry().moved == 1
+    assert work() == 1
+    assert not FailedJob.objects.exists()
 
 
 def test_a_dispatch_without_the_package_is_refused(without_package):
