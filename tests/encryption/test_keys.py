@@ -270,7 +270,7 @@ def test_a_result_of_another_job_is_refused(plain_ledger):
 def test_what_other_code_has_encrypted_is_refused(data):
     sent = secret.keeps_secret.dispatch(MARK)
     text = held(sent.id).payload
-    token = keyring().encrypt_data(data)
+    token = keyring().encrypt(data)
     with pytest.raises(InvalidPayload):
         unpacked(decode(text.replace(json.loads(text)["arguments"], token)))
 
