@@ -198,11 +198,11 @@ def test_secrets_are_not_shown_and_stay():
     first = browser.get(address(row)).content.decode()
     assert "very-secret" not in first
     assert "hunter2" not in first
-    lines = json.dumps([{"sku": "B", "password": "********"}])
+    lines = json.dumps([{"sku": "B"}, {"sku": "A", "password": "********"}])
     second = edit(browser, row, lines=lines)
     assert "hunter2" not in second.content.decode()
     confirm(browser, row, second)
-    assert arguments()["lines"] == [{"sku": "B", "password": "hunter2"}]
+    assert arguments()["lines"] == [{"sku": "B"}, {"sku": "A", "password": "hunter2"}]
     assert arguments()["api_token"] == "very-secret"
 
 
@@ -222,6 +222,22 @@ def test_a_secret_is_replaced_and_neither_is_shown_or_logged(caplog):
 def test_a_mask_in_another_place_is_refused():
     row, browser = invoice(), client(*MAY)
     lines = json.dumps([{"sku": "A"}, {"password": "********"}])
+    assert "A part of it is hidden" in edit(browser, row, lines=lines).content.decode()
+
+
+def test_a_secret_stays_with_its_own_item_of_a_list():
+    both = [{"sku": "A", "password": "secret-a"}, {"sku": "B", "password": "secret-b"}]
+    row, browser = invoice(lines=both), client(*MAY)
+    shown = json.loads(on_page(browser.get(address(row)).content.decode())["argument-lines"][0])
+    second = edit(browser, row, lines=json.dumps(shown[1:]))
+    confirm(browser, row, second)
+    assert arguments()["lines"] == both[1:]
+
+
+def test_an_item_that_differs_beside_its_mask_is_refused():
+    both = [{"sku": "A", "password": "secret-a"}, {"sku": "B", "password": "secret-b"}]
+    row, browser = invoice(lines=both), client(*MAY)
+    lines = json.dumps([{"sku": "C", "password": "********"}])
     assert "A part of it is hidden" in edit(browser, row, lines=lines).content.decode()
 
 

@@ -108,6 +108,13 @@ def test_the_difference_is_shown_without_secrets_and_without_a_retry(run, fail):
     assert FailedJob.objects.count() == 1
 
 
+def test_a_mask_that_was_copied_is_no_value(run, fail):
+    id = fail(name="test.commands.Shown", order=1, password="old-secret")
+    done = run("queue_retry", id, "--set", "password=********")
+    assert "stands for a secret" in done.err
+    assert FailedJob.objects.filter(uuid=id).exists()
+
+
 # -- queue_health --------------------------------------------------------------------------------
 
 

@@ -19,7 +19,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from djqueue import arguments
-from djqueue.admin.editing.plain import StillHiddenError, in_plain_json, unmasked, written
+from djqueue.admin.editing.plain import in_plain_json, written
+from djqueue.admin.editing.secrets import StillHiddenError, unmasked
 from djqueue.arguments.annotations import allows_none, alternatives, is_class, literals
 from djqueue.errors import NotSerializable, PayloadError
 from djqueue.management.typed import UnfitError, value_of
@@ -284,8 +285,8 @@ class _Hidden(_Field, forms.CharField):
 
 
 _STILL_HIDDEN = _(
-    "A part of it is hidden, so it can only stay where it was: write the whole value, or leave the"
-    " hidden part in its place."
+    "A part of it is hidden, so it can only stay where it was, and in a list with all that is"
+    " beside it: write the whole value, or leave the hidden part as it is."
 )
 
 

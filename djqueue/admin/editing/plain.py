@@ -17,12 +17,11 @@ from django.utils.duration import duration_iso_string
 from djqueue import arguments
 from djqueue.errors import PayloadError
 from djqueue.management.typed import UnfitError, value_of
-from djqueue.text.masking import MASK, masked
 
 if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobSpec
 
-__all__ = ["StillHiddenError", "in_plain_json", "unmasked", "written"]
+__all__ = ["in_plain_json", "written"]
 
 
 def in_plain_json(spec: JobSpec, name: str, annotation: Any, stored: Any) -> str | None:
@@ -79,37 +78,3 @@ def _plain_container(value: Any) -> Any:
 
 def _key(key: Any) -> str:
     return key if isinstance(key, str) else str(_plain(key))
-
-
-# -- secrets ---------------------------------------------------------------------------------------
-
-
-class StillHiddenError(Exception):
-    """A text has the mask of a secret in a place where none was."""
-
-
-def unmasked(given: Any, stored: Any) -> Any:
-    """Return what was `given` with the secrets of `stored` in the places where their masks stand.
-    Raises `StillHiddenError` if a mask is left.
-    """
-    found = _restored(given, masked(stored), stored)
-    if MASK in json.dumps(found) and MASK not in json.dumps(stored):
-        raise StillHiddenError
-    return found
-
-
-def _restored(given: Any, shown: Any, stored: Any) -> Any:
-    if given == shown and type(given) is type(shown):
-        return stored
-    if isinstance(given, dict) and isinstance(shown, dict) and isinstance(stored, dict):
-        return {
-            key: _restored(item, shown[key], stored[key]) if key in shown else item
-            for key, item in given.items()
-        }
-    if isinstance(given, list) and isinstance(shown, list) and isinstance(stored, list):
-        pairs = list(zip(shown, stored, strict=True))
-        return [
-            _restored(item, *pairs[at]) if at < len(pairs) else item
-            for at, item in enumerate(given)
-        ]
-    return given

@@ -9,7 +9,7 @@ from djqueue.errors import InvalidPayload
 from djqueue.jobs import registry
 from djqueue.payload import payload
 from djqueue.payload import store as payload_store
-from djqueue.text.masking import masked
+from djqueue.text.masking import MASK, masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +70,8 @@ def with_stored(row: FailedJob, read: Stored, values: Mapping[str, Any]) -> Edit
     read.
     """
     before = read.arguments
+    for name, value in values.items():
+        _refuse_mask(name, before.get(name), value)
     now = {name: value for name, value in before.items() if name in read.annotations}
     now |= values
     read.spec.load(now)
@@ -77,6 +79,17 @@ def with_stored(row: FailedJob, read: Stored, values: Mapping[str, Any]) -> Edit
     shown = masked({name: [before.get(name), now.get(name)] for name in names})
     changes = {name: _pair(shown[name]) for name in names}
     return Edited(_with_arguments(row.payload, now), changes)
+
+
+def _refuse_mask(name: str, before: Any, now: Any) -> None:
+    """Refuse what was copied from a place that masks secrets: the mask would be the value."""
+    had, has = json.dumps(before).count(MASK), json.dumps(now).count(MASK)
+    hides = masked({name: before}) != {name: before}
+    if has > had and (hides or not had):
+        raise InvalidPayload(
+            f'The new value of "{name}" has {MASK} in it, which stands for a secret where values '
+            "are shown. Write the secret itself."
+        )
 
 
 def _differ(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> bool:
