@@ -11,7 +11,7 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
-from djqueue.admin.overview.finding import address
+from djqueue.admin.overview.finding import address, may_find
 from djqueue.text import printable as text
 from djqueue.text.masking import masked_text
 
@@ -46,7 +46,7 @@ def tell(request: HttpRequest, site: str, wording: Wording, result: Result) -> N
         count = len(result.changed)
         said = f"{wording.done(count)}. {wording.after(count)}".rstrip()
         url = address(site, result.changed[0].id[-36:])  # a key ends with the id
-        if wording.follow and count == 1 and url:
+        if wording.follow and count == 1 and url and may_find(request.user):
             link = gettext("See what becomes of it")
             said = format_html('{} <a href="{}">{}</a>', said, url, link)
         messages.success(request, said)

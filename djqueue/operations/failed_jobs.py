@@ -44,6 +44,7 @@ __all__ = [
     "count",
     "failed_before",
     "find",
+    "fitting",
     "forget",
     "free",
     "gone",
@@ -123,15 +124,19 @@ class Found(NamedTuple):
 def find(text: str) -> FailedJob:
     """Return the failed job whose id is `text`, or begins or ends with it. Raises `JobNotFound`."""
     part = ids.digits(text)
-    if len(part) == ids.LENGTH:
-        found = list(table().filter(uuid=part))
-    else:
-        like = Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
-        found = list(table().filter(like).order_by("-id")[: CANDIDATES + 1])
+    found = fitting(part)
     if len(found) == 1:
         _refuse_row_number(part, found[0])
         return found[0]
     raise not_found("failed job", text, [str(row.uuid) for row in found])
+
+
+def fitting(part: str) -> list[FailedJob]:
+    """Return the failed jobs whose ids begin or end with these digits, as far as they are named."""
+    if len(part) == ids.LENGTH:
+        return list(table().filter(uuid=part))
+    like = Q(uuid__startswith=ids.as_begin(part)) | Q(uuid__endswith=ids.as_end(part))
+    return list(table().filter(like).order_by("-id")[: CANDIDATES + 1])
 
 
 def _refuse_row_number(part: str, found: FailedJob) -> None:

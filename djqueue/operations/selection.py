@@ -6,6 +6,7 @@ upon where it was found.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,15 +20,17 @@ from djqueue.errors import (
     Unsupported,
 )
 from djqueue.operations.failed_jobs import SLICE, not_found
+from djqueue.operations.reports.deadlines import in_thread
 from djqueue.operations.results import Target
 from djqueue.text import short_ids as ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from djqueue.drivers.base import Inspector
 
-__all__ = ["EVERY_STATE", "Listed", "Selected", "choose", "locate", "matching", "targets"]
+__all__ = ["EVERY_STATE", "Listed", "Selected", "choose", "keepers", "locate", "matching"]
+__all__ += ["search", "targets"]
 
 EVERY_STATE = (State.RESERVED, State.STUCK, State.WAITING, State.DELAYED)
 
@@ -60,14 +63,14 @@ def locate(text: str, connection: str | None = None) -> Listed:
     """
     part = ids.digits(text)
     silent = []
-    names = _names() if connection is None else members(connection)
+    names = keepers(connection)
     for name in names:
         try:
-            found = _search(queues[name].inspector, part)
-        except (QueueUnavailable, ConfigurationError, Unsupported) as error:
+            found = _search(name, part)
+        except _NOT_ASKED as error:
             if names == [connection]:
                 raise
-            silent.append(f" Connection {name} was not looked at. {error}")
+            silent.append(_silent(name, error))
             continue
         if len(found) == 1:
             return Listed(name, found[0])
@@ -77,8 +80,43 @@ def locate(text: str, connection: str | None = None) -> Listed:
     raise JobNotFound(f"{missing}{''.join(silent)}")
 
 
-def _names() -> list[str]:
-    """Return every connection that keeps jobs itself, the default one first."""
+def search(
+    names: Iterable[str], part: str, silent: list[str] | None, within: float | None = None
+) -> list[Listed]:
+    """Return the stored jobs of some connections whose ids begin or end with the digits `part`.
+    What could not be asked is added to `silent`, in words that go behind others; without `silent`
+    it is an error.
+
+    With `within` all are asked at the same time, and each has that many seconds to answer.
+    """
+    found: list[Listed] = []
+    asked: list[tuple[str, Callable[[], list[StoredJob]]]] = []
+    for name in names:
+        ask = partial(_search, name, part)
+        asked.append((name, ask if within is None else in_thread(ask, name, within)))
+    for name, answer in asked:
+        try:
+            found += [Listed(name, job) for job in answer()]
+        except _NOT_ASKED as error:
+            if silent is None:
+                raise
+            silent.append(_silent(name, error))
+    return found
+
+
+_NOT_ASKED = (QueueUnavailable, ConfigurationError, Unsupported)
+
+
+def _silent(name: str, error: QueueError) -> str:
+    return f" Connection {name} was not looked at. {error}"
+
+
+def keepers(connection: str | None) -> Sequence[str]:
+    """Return the connections that keep the jobs of `connection` themselves; without one every such
+    connection, the default one first.
+    """
+    if connection is not None:
+        return members(connection)
     found: dict[str, None] = {}
     for name in (None, *queues):
         try:
@@ -88,7 +126,8 @@ def _names() -> list[str]:
     return list(found)
 
 
-def _search(inspector: Inspector, part: str) -> list[StoredJob]:
+def _search(name: str, part: str) -> list[StoredJob]:
+    inspector = queues[name].inspector
     if not inspector.capabilities.keeps_jobs:
         return []
     if len(part) < ids.LENGTH:

@@ -20,7 +20,7 @@ from djqueue.admin.failed import FailedJobAdmin
 from djqueue.admin.jobs import QueuedJobAdmin
 from djqueue.dispatch import controls
 from djqueue.models import Outbox
-from djqueue.operations.reports.why import why
+from djqueue.operations.reports.finding import why
 from djqueue.payload import history
 from tests.admin.support import (
     BATCHES,

@@ -15,7 +15,7 @@ from djqueue.dispatch import controls
 from djqueue.jobs import registry
 from djqueue.management import watching
 from djqueue.models import FailedJob, JobBatch, Outbox, QueuedJob, Worker
-from djqueue.operations.reports.why import why
+from djqueue.operations.reports.finding import why
 from djqueue.payload import history
 from djqueue.testing import work
 from djqueue.text.short_ids import short

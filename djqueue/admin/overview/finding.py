@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
-from django.utils.translation import gettext
 
 from djqueue.admin.contents import EXCEPTIONS_VISIBLE
 from djqueue.admin.lists import links
 from djqueue.admin.lists.filters import DATABASE
+from djqueue.admin.overview.reading import WITHIN
 from djqueue.errors import QueueError
-from djqueue.operations.reports.why import Where, why
+from djqueue.operations.reports.finding import why
+from djqueue.operations.reports.why import Where
 from djqueue.text import printable as text
 from djqueue.text.masking import masked_text
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     User = AbstractBaseUser | AnonymousUser | PermissionsMixin
 
-__all__ = ["FoundJob", "address", "find"]
+__all__ = ["FoundJob", "address", "find", "may_find"]
 
 _SEEN_BY = {
     Where.STORE: "djqueue.view_queuedjob",
@@ -58,14 +59,22 @@ def address(site: str, id: str) -> str:
     return f"{page}?{urlencode({'q': id})}"
 
 
+def may_find(user: User) -> bool:
+    """Return whether the user may open that page."""
+    may: bool = user.has_perm("djqueue.view_overview")  # type: ignore[union-attr]
+    return may
+
+
 def find(site: str, user: User, asked: str) -> FoundJob:
-    """Look for the job whose id is `asked`, or begins or ends with it, in every store."""
+    """Look for the job whose id is `asked`, or begins or ends with it, wherever the user may see
+    jobs.
+    """
+    errors = user.has_perm(EXCEPTIONS_VISIBLE)  # type: ignore[union-attr]
+    may = [where for where, which in _SEEN_BY.items() if user.has_perm(which)]  # type: ignore[union-attr]
     try:
-        found = why(asked, errors=user.has_perm(EXCEPTIONS_VISIBLE))  # type: ignore[union-attr]
+        found = why(asked, errors=errors, places=may, within=WITHIN)
     except QueueError as error:
-        return FoundJob(text.one_line(masked_text(str(error)), 500))
-    if not user.has_perm(_SEEN_BY[found.where]):  # type: ignore[union-attr]
-        return FoundJob(gettext("It exists, and your account may not see it."))
+        return FoundJob(text.one_line(masked_text(str(error)), 1000))
     return FoundJob(
         "",
         text.one_line(found.name, 255),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from djqueue.management.base import QueueCommand
 from djqueue.management.options import AN_ID, add_json
-from djqueue.operations.reports.why import why
+from djqueue.operations.reports.finding import why
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -15,10 +15,9 @@ from djqueue.dispatch import controls
 from djqueue.dispatch.connections import queues
 from djqueue.drivers import debounced
 from djqueue.drivers.base import State
-from djqueue.errors import JobNotFound, Unsupported
-from djqueue.operations import failed_jobs, selection
+from djqueue.errors import Unsupported
+from djqueue.operations import failed_jobs
 from djqueue.operations.describe import remark_on
-from djqueue.operations.reports import finished
 from djqueue.operations.reports.queues import problems, status
 from djqueue.operations.words import grouped, relative, span, took
 from djqueue.payload import history
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from djqueue.drivers.base import StoredJob
-    from djqueue.models import FailedJob, Outbox
+    from djqueue.models import FailedJob, FinishedJob, JobResult, Outbox
 
-__all__ = ["Where", "Why", "of_stored", "of_waiting", "why"]
+__all__ = ["Where", "Why", "of_ended", "of_failed", "of_finished", "of_stored", "of_waiting"]
 
 SHOWN = 200
 """Characters of an error's message."""
@@ -64,25 +63,6 @@ class Why(NamedTuple):
     """The connection if its store has the job, else the database alias."""
     row: int | None = None
     """The number of its row in the outbox."""
-
-
-def why(text: str, connection: str | None = None, *, errors: bool = True) -> Why:
-    """Return why the job whose id is `text`, or begins or ends with it, does not run. Without
-    `errors`, what its attempts raised is left out. Raises `JobNotFound`.
-    """
-    try:
-        return of_stored(*selection.locate(text, connection), errors=errors)
-    except JobNotFound as error:
-        missing = error
-    found = (
-        _of_outbox(text, connection)
-        or _of_failed(text, errors=errors)
-        or _of_ended(text)
-        or _of_finished(text)
-    )
-    if found is None:
-        raise missing
-    return found
 
 
 # -- in its store ----------------------------------------------------------------------------------
@@ -203,30 +183,10 @@ def _start(connection: str, queue: str) -> str:
 # -- in the outbox ---------------------------------------------------------------------------------
 
 
-def _of_outbox(text: str, connection: str | None) -> Why | None:
-    """Return why a job waits that is not in its store yet."""
-    part = short_ids.digits(text)
-    for alias in settings().databases:
-        for row in _rows(alias, part):
-            if connection is None or row.connection == connection:
-                return of_waiting(alias, row)
-    return None
-
-
 def of_waiting(alias: str, row: Outbox) -> Why:
     """Return why a job of the outbox is not in its store yet."""
     answer, remedy = _parked(alias, row)
     return Why(str(row.uuid), row.name, "waiting", answer, remedy, Where.OUTBOX, alias, row.pk)
-
-
-def _rows(alias: str, part: str) -> list[Outbox]:
-    from django.db.models import Q
-
-    from djqueue.models import Outbox
-
-    like = Q(uuid__startswith=short_ids.as_begin(part)) | Q(uuid__endswith=short_ids.as_end(part))
-    jobs = Outbox.objects.using(alias).exclude(connection="")  # a batch that is a step has none
-    return list(jobs.filter(like)[:1])
 
 
 def _parked(alias: str, row: Outbox) -> tuple[str, str]:
@@ -297,11 +257,8 @@ def _failed_step(chain: str | None) -> str:
 # -- ended -----------------------------------------------------------------------------------------
 
 
-def _of_failed(text: str, *, errors: bool) -> Why | None:
-    try:
-        row: FailedJob = failed_jobs.find(text)
-    except (JobNotFound, Unsupported):
-        return None
+def of_failed(row: FailedJob, *, errors: bool = True) -> Why:
+    """Return when a failed job failed, and without `errors` not of what."""
     id, failed_at = str(row.uuid), aware(row.failed_at) or timezone.now()
     if errors:
         message = masked_text(f"{row.exception_class}: {row.exception_message}")
@@ -313,29 +270,18 @@ def _of_failed(text: str, *, errors: bool) -> Why | None:
     return Why(id, row.name, "failed", f"{answer} {one_line(message, SHOWN)}", remedy, Where.FAILED)
 
 
-def _of_ended(text: str) -> Why | None:
-    part = short_ids.digits(text)
-    alias = rows.store()
-    if alias is None or len(part) < short_ids.LENGTH:
-        return None
-    row = rows.table(alias).filter(id=part).first()
-    if row is None or (ended := asking.ended_as(row)) is None:
-        return None
+def of_ended(row: JobResult, ended: asking.JobStatus) -> Why:
+    """Return how a job ended whose result is kept."""
     when = relative(aware(row.finished_at) or timezone.now(), timezone.now())
     answer = gettext("It is %(ended)s, %(when)s.") % {"ended": ended, "when": when}
-    return Why(str(row.id), row.name, str(ended), answer, "", Where.RESULTS, alias)
+    place = rows.store() or ""
+    return Why(str(row.id), row.name, str(ended), answer, "", Where.RESULTS, place)
 
 
-def _of_finished(text: str) -> Why | None:
+def of_finished(row: FinishedJob) -> Why:
     """Return that a job was done a short while ago, where ``KEEP_DONE`` keeps such."""
-    part = short_ids.digits(text)
-    if not settings().keep_done or len(part) < short_ids.LENGTH:
-        return None
-    alias = settings().job_database
-    row = finished.table().filter(uuid=part).order_by("-id").first()
-    if row is None:
-        return None
     when = relative(aware(row.finished_at) or timezone.now(), timezone.now())
     answer = gettext("It was done %(when)s, in %(took)s.")
     answer %= {"when": when, "took": took(row.duration)}
-    return Why(str(row.uuid), row.name, "done", answer, "", Where.FINISHED, alias)
+    place = settings().job_database
+    return Why(str(row.uuid), row.name, "done", answer, "", Where.FINISHED, place)
