@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from djqueue.admin.editing.secrets import StillHiddenError, unmasked
@@ -35,7 +33,7 @@ LOOK_ALIKE = [{"password": "1"}, {"password": "2"}]
          {"note": M, "password": "s", "n": 2}),
     ],
 )  # fmt: skip
-def test_a_mask_stands_for_the_secret_that_it_hides(stored: Any, given: Any, then: Any):
+def test_a_mask_stands_for_the_secret_that_it_hides(stored, given, then):
     found = unmasked(given, stored)
     assert (found, str(found)) == (then, str(then))
 
@@ -58,6 +56,6 @@ def test_a_mask_stands_for_the_secret_that_it_hides(stored: Any, given: Any, the
         ("postgresql://me:s@a/b", f"postgresql://{M}@c/b"),
     ],
 )
-def test_a_mask_that_may_mean_another_secret_is_refused(stored: Any, given: Any):
+def test_a_mask_that_may_mean_another_secret_is_refused(stored, given):
     with pytest.raises(StillHiddenError):
         unmasked(given, stored)
