@@ -12,14 +12,14 @@ __all__ = ["StillHiddenError", "unmasked"]
 
 
 class StillHiddenError(Exception):
-    """A mask stands where it cannot be told which secret it means, or none was."""
+    """A mask stands where none was, or where it may mean another secret."""
 
 
 def unmasked(given: Any, stored: Any) -> Any:
     """Return what was `given` with the secrets of `stored` in the places where their masks stand.
 
-    Raises `StillHiddenError` if a mask is left, if it cannot be told which secret a mask in a list
-    means, and if a secret would be in a place where it is not masked.
+    Raises `StillHiddenError` if a mask is left, if one in a list may mean another secret, and if a
+    secret would be in a place where it is not masked.
     """
     shown = masked(stored)
     if _same(shown, stored):  # nothing is hidden, so a mask is what was dispatched
