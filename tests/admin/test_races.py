@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin import site
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -298,8 +298,9 @@ def stopping_worker(monkeypatch):
     def follow() -> None:
         while not over.wait(0.02):
             for id in controls.stops():
-                QueuedJob.objects.filter(uuid=id).delete()
-                controls.forget_stops([id])
+                with transaction.atomic():
+                    if QueuedJob.objects.filter(uuid=id).delete()[0]:
+                        controls.forget_stops([id])
         connection.close()
 
     thread = threading.Thread(target=follow)

@@ -81,14 +81,12 @@ def stop(
     others = set()
     """Those of them that another operator has asked for."""
     for target in targets:
-        id = target.id[-36:]  # a key has the id at its end
         left = _not_running(target)
-        if left is None and not controls.request_stop(id, by):
-            others.add(id)
-        elif left is None and (left := _not_running(target)) is not None:
-            controls.forget_stops([id])  # it has ended meanwhile, perhaps for another operator
         if left is None:
+            id = target.id[-36:]  # a key has the id at its end
             asked[id] = target
+            if not controls.request_stop(id, by):
+                others.add(id)
         else:
             result += Result((), [left])
     return result + _wait_for(asked, others, time.monotonic() + wait, on_progress)
