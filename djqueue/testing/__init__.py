@@ -1,8 +1,8 @@
 """Helpers for the tests of projects and of drivers. Importing this needs no settings.
 
 `fake_queue` records jobs instead of running them, `fake_events` does so with events, `work` runs
-what waits as a worker would, `queued_mails` queues the mails of a test, and `DriverContract` is the suite
-that every driver passes.
+what waits as a worker would, `queued_mails` queues the mails of a test, and `DriverContract` is the
+suite that every driver passes.
 
 Not here: the tests of djqueue itself.
 """
