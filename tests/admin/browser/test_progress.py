@@ -124,3 +124,27 @@ def test_a_page_survives_a_restart_of_the_server(reader, site):
     work()
     expect(box).to_have_attribute("data-status", "done", timeout=20_000)
     reader.complaints.clear()
+
+
+def test_a_page_in_a_hidden_tab_gives_its_stream_up_and_asks(reader):
+    id = dispatched_by_owner()
+    reader.page.goto(f"/progress/{id}/")
+    box = reader.page.locator(".djqueue-progress")
+    rows.reported("default", {id: (1.0, 4.0, "a quarter")})
+    expect(box.get_by_text("a quarter")).to_be_visible(timeout=20_000)
+    reader.page.evaluate(HIDE, True)
+    rows.reported("default", {id: (2.0, 4.0, "a half")})
+    expect(box.get_by_text("a half")).to_be_visible(timeout=20_000)
+    asked = reader.accepted[1:]
+    assert asked
+    assert not any(EVENTS in accepted for accepted in asked)
+    reader.page.evaluate(HIDE, False)
+    work()
+    expect(box).to_have_attribute("data-status", "done", timeout=20_000)
+    assert EVENTS in reader.accepted[-1]
+
+
+HIDE = """hidden => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
