@@ -64,9 +64,13 @@ class funnel(Guard):  # noqa: N801 - what users call
                 store().leave(self._room, holder)
             except QueueUnavailable:
                 if last:
-                    logger.exception(
+                    job = current_job(None)
+                    # Its context is what the job has raised.
+                    hides = job is not None and job.is_encrypted
+                    logger.error(
                         "A slot of the limit %r could not be given back; it comes back by itself.",
                         self._key,
+                        exc_info=not hides,
                     )
             else:
                 return

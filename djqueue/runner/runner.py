@@ -89,6 +89,7 @@ class Runner:
     def _run(self, attempt: Attempt) -> Outcome:
         current.set(attempt.job)
         timer = self._timer
+        raised: BaseException | None = None
         try:
             try:
                 timer.start(attempt.timeout)
@@ -112,7 +113,11 @@ class Runner:
             timer.stop()  # it may have rung on the way to the other stop, and would again
             if isinstance(error, KeyboardInterrupt) and not timer.owns_process:
                 raise
-            outcome = self._raised(attempt, error)
+            raised = error
+        if raised is not None:
+            # Out here: what receivers of signals raise must not have it as their context.
+            outcome = self._raised(attempt, raised)
+            raised = None  # its frames hold this one
             if attempt.is_bound:
                 outcome = _with_progress(outcome, attempt.job)
         if _is_awaited(attempt, outcome):

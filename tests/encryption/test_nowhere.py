@@ -22,8 +22,10 @@ from djqueue import (
     signals,
 )
 from djqueue.drivers.base import Reservation
-from djqueue.errors import LimitReached
+from djqueue.errors import LimitReached, QueueUnavailable
 from djqueue.jobs import registry
+from djqueue.limits import funnel
+from djqueue.limits.store import store
 from djqueue.models import Debounced, FailedJob, JobResult, Outbox, Payload, QueuedJob
 from djqueue.operations.retrying import retry
 from djqueue.runner.decision import Ending
@@ -313,3 +315,46 @@ def test_nothing_is_seen_of_a_timeout(settings, announced, alarm):
     assert not seen.reveals(outcome)
     assert any("TimeoutExceeded" in each for each in announced)
     assert not seen.reveals(announced)
+
+
+def test_the_error_of_a_receiver_is_logged_without_that_of_the_job(caplog, settings):
+    settings.DJQUEUE = {}
+
+    def fails(sender, **arguments):
+        try:
+            raise KeyError("inner")
+        except KeyError as error:
+            raise RuntimeError("a receiver's own") from error
+
+    signals.job_errored.connect(fails)
+    try:
+        Untidy(MARK).dispatch()
+        work()
+    finally:
+        signals.job_errored.disconnect(fails)
+    assert "KeyError: 'inner'" in caplog.text
+    assert "RuntimeError: a receiver's own" in caplog.text
+    assert not seen.reveals(caplog.text)
+
+
+class HoldsSlot(Job, name="secret.HoldsSlot", encrypted=True):
+    text: str
+
+    def handle(self):
+        with funnel("slots", limit=1):
+            raise ValueError(self.text)
+
+
+def test_a_slot_that_cannot_be_given_back_is_logged_without_the_error(
+    caplog, settings, monkeypatch
+):
+    settings.DJQUEUE = {}
+
+    def away(self, *given):
+        raise QueueUnavailable("away")
+
+    HoldsSlot(MARK).dispatch()
+    monkeypatch.setattr(type(store()), "leave", away)
+    work()
+    assert "could not be given back" in caplog.text
+    assert not seen.reveals(caplog.text)
