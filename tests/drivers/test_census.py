@@ -83,3 +83,11 @@ def test_it_counts_up_to_a_limit_in_three_statements_for_eighty_queues(inspector
     assert len(found) == 80
     assert found["mail"].counts[:3] == (10, 10, 0)
     assert len(asked) == 3
+
+
+def test_what_is_held_is_not_delayed_whenever_it_is_due(inspector):
+    rows("mail", 3, due=500)
+    rows("mail", 2, due=500, holder=7)
+    for at_most in (3, 4, 5, 6, 100):
+        [found] = [each for name, each in inspector.census([], at_most).items() if name == "mail"]
+        assert (found.counts.delayed, found.counts.reserved) == (min(3, at_most), 2)

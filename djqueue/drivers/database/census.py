@@ -5,10 +5,10 @@ table: names and oldest jobs by jumping along the index, and numbers up to a lim
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connections
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from djqueue.compat import read_time
 from djqueue.databases import counting
@@ -65,12 +65,13 @@ def census(alias: str, known: Iterable[str], at_most: int) -> Mapping[str, Censu
     for some in slices(sorted({*known, *held, *names}), SLICE):
         asked: list[Scalar] = []
         for queue in some:
-            asked += _numbers(alias, queue, at_most)
+            asked += _numbers(alias, queue, at_most, held.get(queue, _NOTHING_HELD).later)
             asked += _oldest(alias, queue, names.get(queue, ()))
         answers = iter(counting.answers(alias, asked))
         for queue in some:
-            in_line, due, delayed, *times = (next(answers) for _ in range(5))
-            reserved, stuck = held.get(queue, (0, 0))
+            in_line, due, later, *times = (next(answers) for _ in range(5))
+            reserved, stuck, held_later = held.get(queue, _NOTHING_HELD)
+            delayed = max(later - held_later, 0)
             read = [aware(read_time(database, each)) for each in times]
             oldest = min((each for each in read if each is not None), default=None)
             waiting = min(in_line + due, at_most)
@@ -78,17 +79,35 @@ def census(alias: str, known: Iterable[str], at_most: int) -> Mapping[str, Censu
     return found
 
 
-def _held(alias: str) -> dict[str, tuple[int, int]]:
+class _Held(NamedTuple):
+    """Numbers of rows that workers hold."""
+
+    reserved: int
+    stuck: int
+    later: int
+    """Of these, the ones that are not due: hardly ever any."""
+
+
+_NOTHING_HELD = _Held(0, 0, 0)
+
+
+def _held(alias: str) -> dict[str, _Held]:
     """Return the numbers of reserved and stuck jobs, by queue. Workers hold a bounded number."""
     rows = jobs(alias).filter(reserved_by__isnull=False).order_by()
     # By holder first, which is the order of the index that has only what is held.
     held = rows.values("reserved_by", "queue").annotate(
-        reserved=Count("pk"), stuck=Count("pk", filter=in_state(State.STUCK))
+        reserved=Count("pk"),
+        stuck=Count("pk", filter=in_state(State.STUCK)),
+        later=Count("pk", filter=Q(available_at__gt=UtcNow())),
     )
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, _Held] = {}
     for each in held:
-        reserved, stuck = found.get(each["queue"], (0, 0))
-        found[each["queue"]] = reserved + each["reserved"], stuck + each["stuck"]
+        before = found.get(each["queue"], _NOTHING_HELD)
+        found[each["queue"]] = _Held(
+            before.reserved + each["reserved"],
+            before.stuck + each["stuck"],
+            before.later + each["later"],
+        )
     return found
 
 
@@ -123,11 +142,17 @@ def _here(alias: str, queue: str) -> QuerySet[QueuedJob]:
     return rows if _by_groups(alias) else rows.order_by("queue", "line", "available_at")
 
 
-def _numbers(alias: str, queue: str, at_most: int) -> list[Scalar]:
-    """Return the numbers of rows in line, due but not in line, and delayed."""
-    delayed = _apart(alias, queue).filter(available_at__gt=UtcNow())
+def _numbers(alias: str, queue: str, at_most: int, held: int) -> list[Scalar]:
+    """Return the numbers of rows in line, due but not in line, and not due. The last has those too
+    that are `held`, since the index knows nothing of that.
+    """
+    delayed = _here(alias, queue).filter(line__isnull=True, available_at__gt=UtcNow())
     in_line = _here(alias, queue).filter(line__isnull=False)
-    return [counting.number(r, at_most) for r in (in_line, _due(alias, queue), delayed)]
+    return [
+        counting.number(in_line, at_most),
+        counting.number(_due(alias, queue), at_most),
+        counting.number(delayed, at_most + held),
+    ]
 
 
 def _oldest(alias: str, queue: str, own: Sequence[int]) -> list[Scalar]:
