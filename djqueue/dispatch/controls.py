@@ -74,20 +74,23 @@ def pause(
     for_: timedelta | float | None = None,
     reason: str = "",
     by: str = "",
-) -> None:
+) -> bool:
     """Pause a queue of a connection; without either, every queue of every connection.
 
     `for_` is a `timedelta` or seconds; None means until `resume`. A second pause replaces the
-    first.
+    first. Return False if it has done so.
     """
     until = None
     if for_ is not None:
         span = for_ if isinstance(for_, timedelta) else timedelta(seconds=for_)
         until = ExpressionWrapper(UtcNow() + Value(span), output_field=DateTimeField())
-    _controls().update_or_create(
-        scope=_scope(connection, queue),
-        defaults={"until": until, "reason": reason[:255], "by": by[:255], "updated_at": UtcNow()},
-    )
+    scope = _scope(connection, queue)
+    values = {"until": until, "reason": reason[:255], "by": by[:255], "updated_at": UtcNow()}
+    row, created = _controls().get_or_create(scope=scope, defaults=values)
+    if created or _controls().filter(pk=row.pk, until__lte=UtcNow()).update(**values):
+        return True
+    _, created = _controls().update_or_create(scope=scope, defaults=values)
+    return created
 
 
 def resume(connection: str | None = None, queue: str | None = None) -> int:

@@ -333,6 +333,30 @@ def test_of_two_operators_one_does_it_and_the_other_is_told(case, at_once, reque
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("permissions")
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one after the other"])
+@pytest.mark.parametrize(
+    ("verb", "done", "left"),
+    [
+        ("pause", "is paused.", "was paused already"),
+        ("resume", "is resumed", "not paused any more"),
+    ],
+)
+def test_a_queue_is_paused_and_resumed_by_one_of_two(verb, done, left, at_once):
+    if verb == "resume":
+        controls.pause("database", "mail")
+    place = {"connection": "database", "queue": "mail", "span": "", "reason": "a deploy"}
+    url = f"/admin/djqueue/overview/{verb}/"
+    anna, bert = client("pause_queue"), client("pause_queue")
+    presses = [lambda browser=browser: said(browser.post(url, place)) for browser in (anna, bert)]
+    told = _at_once(*presses) if at_once else [each() for each in presses]
+    told = sorted((text for (text,) in told), key=lambda text: done not in text)
+    assert done in told[0]
+    assert left in told[1]
+    assert len(controls.pauses()) == (verb == "pause")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("permissions")
 @pytest.mark.parametrize("time", range(3))
 def test_of_two_who_retry_at_the_same_moment_one_does(time):
     rows = [failed() for _ in range(5)]

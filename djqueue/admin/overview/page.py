@@ -189,9 +189,12 @@ class OverviewAdmin(_ModelAdmin):
         details = {"for": span, "reason": reason}
         self._record(request, "pause", place, {key: each for key, each in details.items() if each})
         by = request.user.get_username()
-        controls.pause(*place, for_=float(span) if span else None, reason=reason, by=by)
-        words = gettext("%(queue)s is paused. Jobs that run end as usual.")
-        messages.success(request, words % {"queue": _label(place)})
+        if controls.pause(*place, for_=float(span) if span else None, reason=reason, by=by):
+            words = gettext("%(queue)s is paused. Jobs that run end as usual.")
+            messages.success(request, words % {"queue": _label(place)})
+        else:
+            words = gettext("%(queue)s was paused already. Your time and reason are in force now.")
+            messages.warning(request, words % {"queue": _label(place)})
         return HttpResponseRedirect(self._back())
 
     @method_decorator(require_POST)
