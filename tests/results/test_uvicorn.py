@@ -43,15 +43,20 @@ class Page:
     async def stay(self):
         """Read until the server ends the stream."""
         reader, writer = await asyncio.open_connection(HOST, self._port)
+        try:
+            await self._read(reader, writer)
+        finally:
+            writer.close()
+
+    async def _read(self, reader, writer):
         request = f"GET /jobs/{self._id}/ HTTP/1.1\r\nHost: localhost\r\nAccept: {EVENTS}\r\n"
         writer.write(f"{request}Cookie: {self._cookie}\r\n\r\n".encode())
         status = await reader.readline()
         assert b" 200 " in status, status
-        while line := await reader.readline():
+        while (line := await reader.readline()) not in (b"", b"0\r\n"):  # the last chunk
             if line.startswith(b"data: "):
                 self.newest, self.at = parsed(line.decode()).data, time.time()
                 self.opened.set()
-        writer.close()
 
 
 def cookie_of(user):
