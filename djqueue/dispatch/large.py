@@ -11,7 +11,7 @@ from djqueue.dispatch.connections import queues
 from djqueue.dispatch.outgoing import Sizes
 from djqueue.errors import NotSerializable, QueueError
 from djqueue.payload import store as payload_store
-from djqueue.payload.packing import pack, split
+from djqueue.payload.packing import Packed, pack, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from djqueue.dispatch.outgoing import Sendable
     from djqueue.drivers.base import Capabilities
 
-__all__ = ["ANY", "seconds_until_check", "shrink", "shrunk", "sizes_of", "store_bodies"]
+__all__ = ["ANY", "packed", "seconds_until_check", "shrink", "shrunk", "sizes_of", "store_bodies"]
 
 ANY = float("inf")
 
@@ -42,22 +42,42 @@ def shrink(job: Sendable, *, splits: bool = True) -> Sendable:
     `body`, for `store_bodies`. Stores nothing. Raises `NotSerializable`, which names the largest
     argument.
     """
-    text = job.outgoing.payload
-    sizes = job.plan.sizes
+    plan, outgoing = job.plan, job.outgoing
+    small = packed(
+        outgoing.payload,
+        outgoing.name,
+        plan.connection,
+        plan.sizes,
+        is_encrypted=plan.encrypts,
+        splits=splits,
+    )
+    return job._replace(outgoing=outgoing._replace(payload=small.text), body=small.body)
+
+
+def packed(
+    text: str,
+    name: str,
+    connection: str,
+    sizes: Sizes,
+    *,
+    is_encrypted: bool = False,
+    splits: bool = True,
+) -> Packed:
+    """Return a payload as the store of `connection` takes it. Raises as `shrink`."""
     arguments = len(split(text)[1])
     most = _max_size(settings())
-    if arguments > most and not job.plan.encrypts:  # else it was checked before
+    if arguments > most and not is_encrypted:  # else it was checked before
         raise NotSerializable(
-            f"{job.outgoing.name} has arguments of {arguments:,} bytes, and DJQUEUE["
+            f"{name} has arguments of {arguments:,} bytes, and DJQUEUE["
             f'"PAYLOADS"]["MAX_SIZE"] is {most:,}. {_remedy(text)}'
         )
-    packed = pack(text, sizes.compress_above, sizes.store_above if splits else None)
-    if sizes.most is not None and len(packed.text) > sizes.most:
+    small = pack(text, sizes.compress_above, sizes.store_above if splits else None)
+    if sizes.most is not None and len(small.text) > sizes.most:
         raise NotSerializable(
-            f"{job.outgoing.name} would be stored in {len(packed.text):,} bytes, and connection "
-            f'"{job.plan.connection}" takes at most {sizes.most:,}. {_remedy(text, splits=splits)}'
+            f"{name} would be stored in {len(small.text):,} bytes, and connection "
+            f'"{connection}" takes at most {sizes.most:,}. {_remedy(text, splits=splits)}'
         )
-    return job._replace(outgoing=job.outgoing._replace(payload=packed.text), body=packed.body)
+    return small
 
 
 def shrunk(job: Sendable, *, is_copied: bool = False) -> Sendable:

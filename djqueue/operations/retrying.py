@@ -36,6 +36,7 @@ from djqueue.dispatch.unique.pushing import take_keys
 from djqueue.drivers.base import OutgoingJob
 from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.operations import failed_jobs
+from djqueue.operations.verbs.edited_rows import EditedRows
 from djqueue.operations.verbs.retried_job import RefusedError, as_pushed, outgoing
 from djqueue.payload import store as payload_store
 from djqueue.payload.links import links_of, needs_guard
@@ -122,8 +123,10 @@ def retry(
                 refused[reason] = refused.get(reason, 0) + len(rows)
                 continue
             controls.forget_stops(str(row.uuid) for row in rows)  # they were about earlier runs
-            ready = _ready(rows, refused, how, how.first + seen)
+            edits = EditedRows()
+            ready = _ready(rows, refused, how, how.first + seen, edits)
             done = _move(queues[connection].driver, ready)
+            edits.moved(done.keys)
             moved += done.moved
             gone += done.gone
             on_moved(done.keys)
@@ -176,7 +179,7 @@ def _refusal(connection: str) -> str | None:
 
 
 def _ready(
-    rows: Sequence[FailedJob], refused: dict[str, int], how: How, before: int
+    rows: Sequence[FailedJob], refused: dict[str, int], how: How, before: int, edits: EditedRows
 ) -> list[tuple[FailedJob, OutgoingJob]]:
     """Return the job to push for each row, made before anything is deleted. A row for which the
     project's own code raises is counted in `refused`, and does not hold up the others.
@@ -186,9 +189,10 @@ def _ready(
         if how.seen.get(row.pk, seen := as_read(row)) != seen:
             refused[FAILED_AGAIN] = refused.get(FAILED_AGAIN, 0) + 1
             continue
-        row.payload = how.payloads.get(row.pk, row.payload)
+        text = how.payloads.get(row.pk)
         try:
-            ready.append((row, outgoing(row)._replace(delay=how.pace * place)))
+            job = outgoing(row) if text is None else edits.outgoing(row, text)
+            ready.append((row, job._replace(delay=how.pace * place)))
         except RefusedError as error:
             refused[str(error)] = refused.get(str(error), 0) + 1
     return ready

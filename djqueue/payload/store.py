@@ -118,6 +118,28 @@ def write(connection: str, entries: Sequence[Entry]) -> None:
             _save(known.storage, entry)
 
 
+def replace(connection: str, entry: Entry) -> None:
+    """Store `entry` in place of what there is under its id. If the storage does not take it, what
+    there was is put back. Raises `QueueUnavailable`.
+    """
+    known = _known()
+    row, key = _row(connection, entry, within=known.storage is None), UUID(entry.id)
+    with _translate_errors(f'database "{settings().payload_database}"'):
+        values = {name: getattr(row, name) for name in ("connection", "body", "check_at")}
+        if not _table().filter(uuid=key).update(**values):
+            row.save(using=settings().payload_database, force_insert=True)
+    if known.storage is not None:
+        before = _open(known.storage, key, known.max_size)
+        with _translate_errors(f'storage "{known.storage}"'):
+            storages[known.storage].delete(_path(key))
+        try:
+            _save(known.storage, entry)
+        except QueueUnavailable:
+            if before is not None:
+                _save(known.storage, entry._replace(body=before))
+            raise
+
+
 def read(id: str, expected: str) -> bytes:
     """Return the data stored for `id` if it has the `expected` digest. Raises as `unpacked`."""
     known = settings().payloads

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from djqueue import Job
 from djqueue.jobs import registry
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.operations import retrying
 from djqueue.payload import payload
+from djqueue.payload.store import unpacked
 from djqueue.testing import work
 from tests.admin.support import FAILED, client, exists, failed, logged, press, said, text_of
 from tests.app.editable import Invoice, Speed
@@ -100,7 +102,7 @@ def confirm(browser: Any, row: FailedJob, second: Any) -> Any:
 
 def arguments() -> dict[str, Any]:
     [job] = QueuedJob.objects.all()
-    return dict(payload.decode(job.payload).arguments)
+    return dict(unpacked(payload.decode(job.payload)).arguments)
 
 
 def test_a_function_job_runs_with_what_was_corrected():
@@ -239,6 +241,55 @@ def test_an_item_that_differs_beside_its_mask_is_refused():
     row, browser = invoice(lines=both), client(*MAY)
     lines = json.dumps([{"sku": "C", "password": "********"}])
     assert "A part of it is hidden" in edit(browser, row, lines=lines).content.decode()
+
+
+@pytest.fixture
+def order():
+    """A unique job whose tags and name are made of its arguments."""
+
+    class Order(Job, name="edit.Order", unique=True, tries=1):
+        number: int
+
+        def tags(self):
+            return [f"order:{1 // (self.number - 3) and self.number}"]
+
+        def display_name(self):
+            return f"Order {self.number}"
+
+        def handle(self):
+            raise ValueError
+
+    yield Order
+    registry.unregister("edit.Order")
+
+
+def test_the_tags_the_name_and_the_key_are_those_of_the_new_arguments(order):
+    order(1).dispatch()
+    work()
+    row, browser = FailedJob.objects.get(), client(*MAY)
+    confirm(browser, row, edit(browser, row, number="2"))
+    read = payload.decode(QueuedJob.objects.get().payload)
+    assert (read.tags, read.display_name) == (("order:2",), "Order 2")
+    assert not order(2).dispatch().created
+    assert order(1).dispatch().created
+
+
+def test_a_job_whose_new_key_another_job_has_is_not_retried(order):
+    order(1).dispatch()
+    work()
+    other = order(2).dispatch()
+    row, browser = FailedJob.objects.get(), client(*MAY)
+    told = confirm(browser, row, edit(browser, row, number="2"))
+    assert f"job {other.id} has its unique key" in " ".join(said(told))
+    assert exists(row)
+
+
+def test_a_function_of_the_job_that_fails_for_the_new_arguments_is_said(order):
+    order(1).dispatch()
+    work()
+    row, browser = FailedJob.objects.get(), client(*MAY)
+    page = unescape(edit(browser, row, number="3").content.decode())
+    assert "edit.Order raised ZeroDivisionError for these arguments" in page
 
 
 def test_what_the_code_does_not_take_any_more_is_left_out():

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from djqueue.errors import InvalidPayload
+from django.db import transaction
+
+from djqueue.errors import InvalidPayload, PayloadError, QueueUnavailable
 from djqueue.jobs import registry
+from djqueue.operations import failed_jobs
 from djqueue.payload import payload
 from djqueue.payload import store as payload_store
+from djqueue.payload.links import links_of, may_be_linked, with_links
 from djqueue.text.masking import MASK, masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from djqueue.jobs.definition.spec import JobSpec
+    from djqueue.jobs.definition.spec import JobInstance, JobSpec
     from djqueue.models import FailedJob
 
 __all__ = ["Edited", "Stored", "edited", "stored", "with_stored"]
@@ -74,11 +78,11 @@ def with_stored(row: FailedJob, read: Stored, values: Mapping[str, Any]) -> Edit
         _refuse_mask(name, before.get(name), value)
     now = {name: value for name, value in before.items() if name in read.annotations}
     now |= values
-    read.spec.load(now)
+    job = read.spec.load(now)
     names = [name for name in {**before, **now} if _differ(before, now, name)]
     shown = masked({name: [before.get(name), now.get(name)] for name in names})
     changes = {name: _pair(shown[name]) for name in names}
-    return Edited(_with_arguments(row.payload, now), changes)
+    return Edited(_of_instance(_with_arguments(row.payload, now), read.spec, job), changes)
 
 
 def _refuse_mask(name: str, before: Any, now: Any) -> None:
@@ -110,3 +114,32 @@ def _with_arguments(text: str, arguments: Mapping[str, Any]) -> str:
     for part in ("packed", "arguments"):
         data.pop(part, None)
     return json.dumps({**data, "arguments": arguments}, separators=(",", ":"))
+
+
+def _of_instance(text: str, spec: JobSpec, job: JobInstance) -> str:
+    """Return a payload with the tags, the display name and the unique key that a dispatch of `job`
+    would give it. Raises `InvalidPayload` where a function of the project fails for it.
+    """
+    try:
+        # A savepoint: a query that fails in there must not break an open transaction for the rest.
+        with transaction.atomic(using=failed_jobs.store()):
+            tags, shown = spec.tags(job, ()), spec.display_name(job)
+            key = spec.unique_key(job) if spec.options.unique else ""
+    except (PayloadError, QueueUnavailable):
+        raise
+    except Exception as error:
+        raise InvalidPayload(
+            f"{spec.name} raised {type(error).__name__} for these arguments where a dispatch asks "
+            "it for tags, a display name or a unique id. Nothing was changed."
+        ) from error
+    data = json.loads(text)
+    arguments = data.pop("arguments")
+    parts = {"tags": tags, "display_name": shown}
+    for name, value in parts.items():
+        if name in spec.per_instance:
+            data.pop(name, None)
+            data |= {name: value} if value else {}
+    text = json.dumps({**data, "arguments": arguments}, separators=(",", ":"))
+    if key and may_be_linked(text) and (links := links_of(text)).unique:
+        return with_links(text, links._replace(unique=key))
+    return text
