@@ -132,8 +132,8 @@ def scope(*, hidden: Mapping[str, Any] | None = None, **shown: Any) -> Iterator[
 
 class JobFilter(logging.Filter):
     """Adds ``job_id job_name attempt batch`` of the running job to each record, and ``context``,
-    the values that are not hidden, none in an encrypted job. Outside a job the former are empty. An
-    attribute that a record has already is left as it is.
+    the values that are not hidden. Outside a job the former are empty. An attribute that a record
+    has already is left as it is.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -144,8 +144,7 @@ class JobFilter(logging.Filter):
         own.setdefault("job_name", job.name if job else "")
         own.setdefault("attempt", job.attempt if job else 0)
         own.setdefault("batch", job.batch_id if job else "")
-        hides = job is not None and job.is_encrypted
-        own.setdefault("context", {} if hides else dict(_current.get().shown))
+        own.setdefault("context", dict(_current.get().shown))
         return True
 
 
