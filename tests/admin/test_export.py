@@ -33,6 +33,7 @@ def listed(request):
 
 
 def test_selected_rows_are_sent_with_secrets_masked(listed):
+    """UI-12: in an export."""
     url, rows = listed
     found = lines(act(client(*MAY), url, "export_rows", rows[:2]))
     assert [each["id"] for each in found] == [str(row.uuid) for row in rows[:2]]

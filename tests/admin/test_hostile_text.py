@@ -108,6 +108,7 @@ def test_at_most_two_hundred_arguments_and_tags_are_shown():
 @pytest.mark.anywhere
 @pytest.mark.parametrize("place", PLACES)
 def test_no_secret_among_the_arguments_is_readable(place):
+    """UI-12: on the page of a job."""
     values = {f"{at}": PLACES[place](name) for at, name in enumerate(NAMES)}
     direct = {key: value for name in NAMES for key, value in PLACES[place](name).items()}
     for arguments in (values, direct):

@@ -14,7 +14,6 @@ from djqueue.admin.bulk import bulk
 from djqueue.admin.lists.search import Wanted
 from djqueue.admin.lists.selection import key_of
 from djqueue.admin.lists.terms import OF_JOBS, Search
-from djqueue.admin.verbs import stored
 from djqueue.dispatch.connections import queues
 from djqueue.drivers.base import FOREIGN, OutgoingJob, State, StoredJob, WorkerIdentity
 from djqueue.drivers.beanstalkd.client import put
@@ -407,28 +406,3 @@ def test_all_of_redis_are_counted_and_those_that_run_are_left(redis):
 def test_where_a_store_lists_nothing_all_is_not_offered(beanstalkd):
     push(beanstalkd)
     assert "all/delete/" not in Screen(*ALL).text()
-
-
-def test_on_redis_jobs_are_changed_moved_copied_and_exported(redis, monkeypatch):
-    monkeypatch.setattr(stored, "STOP_WITHIN", 0.0)
-    push(redis, "app.record", number=3)
-    screen = Screen(*ALL, "change_queuedjob", "add_queuedjob", "stop_job", "view_exception")
-
-    def do(action, row, **fields):
-        seen = f"{row.pk}:{row.seen}"
-        form = {"action": action, "index": "0", "_selected_action": row.pk, "seen": seen}
-        return screen.browser.post(screen.url, {**form, "confirmed": "yes", **fields})
-
-    [row] = screen.list()
-    assert said(do("change_jobs", row, due="2h")) == "Changed 1 job."
-    assert there(redis) == {"app.record": "delayed"}
-    [row] = screen.list()
-    assert said(do("move_jobs", row, queue="slow")) == "Moved 1 job."
-    assert {row.queue for row in screen.list()} == {"slow"}
-    [row] = screen.list()
-    assert said(do("copy_jobs", row)) == "Dispatched a copy of 1 job."
-    assert len(screen.list()) == 2
-    text = b"".join(do("export_rows", row).streaming_content).decode()
-    assert json.loads(text)["arguments"] == {"number": 3}
-    assert "is not running" in said(do("stop_jobs", row))
-    assert len(screen.list()) == 2

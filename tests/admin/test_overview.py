@@ -218,6 +218,7 @@ ELSEWHERE = {
 
 @override_settings(DJQUEUE=ELSEWHERE)
 def test_a_store_that_is_away_is_shown_and_holds_up_nothing():
+    """UI-17."""
     waiting(queue="mail")
     response = page()
     assert problems(response)[0].startswith("Connection cache could not be asked.")
