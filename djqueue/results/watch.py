@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["State", "Watch", "Watcher", "state_of", "unknown"]
 
 EVERY = 0.55
-"""Seconds between two questions to the database: at most two in any second."""
+"""Seconds from an answer of the database to the next question: at most two in any second."""
 AT_ONCE = 900
 """Jobs in one statement, for SQLite's sake. More than that take turns."""
 NAME = "djqueue-watch"
@@ -101,7 +101,7 @@ class Watch:
         self._pages: dict[str, WeakSet[Watcher]] = {}
         """Those that wait for a job, by its id. A page that was dropped waits no longer."""
         self._task: asyncio.Task[None] | None = None
-        self._asked_at = 0.0
+        self._answered_at = 0.0
         self._is_away = False
         self._thread = ThreadPoolExecutor(1, NAME)
 
@@ -121,10 +121,10 @@ class Watch:
     async def _run(self) -> None:
         try:
             while self._prune():
-                # Also counted from the last question of a watch before this one.
-                await asyncio.sleep(max(0.0, self._asked_at + EVERY - time.monotonic()))
-                self._asked_at = time.monotonic()
+                # Counted from the last answer, also of a run before this one.
+                await asyncio.sleep(max(0.0, self._answered_at + EVERY - time.monotonic()))
                 await self._look(self._turn())
+                self._answered_at = time.monotonic()
         finally:
             self._thread.submit(connections.close_all)
             for pages in self._pages.values():
