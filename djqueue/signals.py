@@ -13,6 +13,7 @@ should accept ``**kwargs``: later versions may pass more.
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import Any
 
 from django.dispatch import Signal
@@ -37,50 +38,60 @@ __all__ = [
 
 logger = logging.getLogger("djqueue")
 
-job_queued = Signal()
+
+class _Signal(Signal):
+    """A signal whose receivers' errors are logged here alone, where those of encrypted jobs are
+    known.
+    """
+
+    def _log_robust_failure(self, receiver: object, err: Exception) -> None:
+        """Leave out Django's record of the error, which has its words."""
+
+
+job_queued = _Signal()
 """A job was handed to its store. ``job``, ``delay``."""
 
-job_started = Signal()
+job_started = _Signal()
 """An attempt begins. ``job``."""
 
-job_succeeded = Signal()
+job_succeeded = _Signal()
 """A job is done, and its store knows it. ``job``, ``duration``."""
 
-job_errored = Signal()
+job_errored = _Signal()
 """An attempt ended with an exception; ``job_released`` or ``job_failed`` follows. ``job``,
 ``error``, ``duration``."""
 
-job_released = Signal()
+job_released = _Signal()
 """A job was put back into its queue. ``job``, ``delay``, and ``error`` if that is the reason."""
 
-job_failed = Signal()
+job_failed = _Signal()
 """A job was given up, and its failed row is stored. ``job``, ``error``."""
 
-job_timed_out = Signal()
+job_timed_out = _Signal()
 """An attempt ran longer than its timeout. ``job``, ``error``, ``duration``."""
 
-job_cancelled = Signal()
+job_cancelled = _Signal()
 """A job was cancelled. ``job``."""
 
-batch_finished = Signal()
+batch_finished = _Signal()
 """No member of a batch is pending for the first time, and that is stored. ``batch``. The sender is
 `JobBatch`."""
 
-worker_started = Signal()
+worker_started = _Signal()
 """A worker is about to reserve its first job. ``worker``: its name, ``connection``, ``queues``."""
 
-worker_looping = Signal()
+worker_looping = _Signal()
 """A worker is about to look for jobs. ``worker``, ``connection``, ``queues``."""
 
-worker_stopping = Signal()
+worker_stopping = _Signal()
 """A worker ends and holds no jobs. ``worker``, ``connection``, ``queues``, ``reason``."""
 
-queue_failed_over = Signal()
+queue_failed_over = _Signal()
 """A failover connection passed jobs on because a member failed. The sender is the driver's class.
 ``connection``: its name; ``failed`` and ``used``: names of members; ``error``: a
 `djqueue.errors.QueueUnavailable` whose ``ambiguous`` says whether the jobs may run twice."""
 
-queue_busy = Signal()
+queue_busy = _Signal()
 """``queue_monitor`` found too many jobs waiting, or a job waiting too long. ``connection``,
 ``queue``, ``size``, ``oldest``: the longest wait in seconds, or None where nothing waits."""
 
@@ -99,13 +110,20 @@ def announce(signal: Signal, sender: Any, **arguments: Any) -> None:
         return
     for receiver, answer in answers:
         if isinstance(answer, Exception):
+            hides = getattr(arguments.get("job"), "is_encrypted", False)
             logger.error(
-                "A receiver of the %s signal raised %s: %r. The job is not affected.",
+                "A receiver of the %s signal raised %s: %r. The job is not affected.%s",
                 _name(signal),
                 type(answer).__name__,
                 receiver,
-                exc_info=answer,
+                _frames(answer) if hides else "",
+                exc_info=None if hides else answer,
             )
+
+
+def _frames(error: Exception) -> str:
+    """Return where it was raised, without its words: the job is encrypted."""
+    return "\n" + "".join(traceback.format_tb(error.__traceback__)).rstrip()
 
 
 def _name(signal: Signal) -> str:

@@ -22,6 +22,7 @@ from djqueue.payload.encryption import decrypted_value, is_encrypted_value, refu
 from djqueue.payload.ids import Moment
 from djqueue.payload.links import Links, read_links
 from djqueue.results.running import KeepsResults
+from djqueue.text.marks import in_own_words
 
 if TYPE_CHECKING:
     from djqueue.jobs.definition.spec import JobInstance, JobSpec
@@ -112,7 +113,9 @@ class Bound(KeepsResults):
         if batch := read.batch or read.follows:
             job.set_batch(batch, lambda: find(batch))
         if read.batch and not read.retried and self._cancelled.holds(read.batch):
-            raise BatchCancelled(f"Batch {read.batch} is cancelled: {job.name} was not run.")
+            raise in_own_words(
+                BatchCancelled(f"Batch {read.batch} is cancelled: {job.name} was not run.")
+            )
         if read.chain:
             job.chain = RunningChain(read, self._count, job)
         if read.previous is not None:

@@ -244,9 +244,11 @@ def text_for_job(key: str, option: PerJob, job: JobInstance) -> str:
     Raises `InvalidJob` for a function that returns anything but a text of the allowed length.
     """
     value: Any = option(job) if callable(option) else option
+    hides = callable(option) and spec_of(job).options.encrypted
     if not isinstance(value, str) or len(value) > _LONGEST:
+        shown = f"of type {type(value).__name__}" if hides else f"{value!r:.150}"
         raise InvalidJob(
-            f"The {key} of {type(job).__qualname__} is {value!r:.150}, not a text of at most "
+            f"The {key} of {type(job).__qualname__} is {shown}, not a text of at most "
             f"{_LONGEST} characters. Nothing was queued."
         )
-    return hidden_key(value) if callable(option) and spec_of(job).options.encrypted else str(value)
+    return hidden_key(value) if hides else str(value)

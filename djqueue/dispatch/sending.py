@@ -120,9 +120,11 @@ def announce_queued(connection: str, jobs: Sequence[Sendable]) -> None:
     """Send the signal ``job_queued`` for each of `jobs`."""
     if not job_queued.receivers:
         return
-    for outgoing, instance, *_ in jobs:
+    for outgoing, instance, plan, *_ in jobs:
         job = CurrentJob(outgoing.id, outgoing.name, outgoing.queue, connection, 0)
         job.instance = instance
+        if plan.encrypts:
+            job.is_encrypted = True
         announce(job_queued, type(instance), job=job, delay=outgoing.delay)
 
 

@@ -27,7 +27,9 @@ def announce(
         teller.cancelled(job, notice.context)
         return False
     error, described = raised, notice.error
-    hides = described is not None and limits_of(notice.reservation.payload).encrypted
+    hides = described is not None and (
+        bool(described.encrypted) or limits_of(notice.reservation.payload).encrypted
+    )
     if described is not None and (hides or error is None):
         error = exception_of(described)
     if isinstance(notice, Failed):

@@ -20,6 +20,7 @@ from djqueue.payload.keyring import keyring
 from djqueue.payload.packing import LEVEL, inflate, split, with_encrypted
 from djqueue.payload.parts import find_part
 from djqueue.payload.payload import encode_more
+from djqueue.text.marks import in_own_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +78,7 @@ def _opened(token: str, limit: int, whose: Mapping[str, str]) -> str:
     try:
         data = keyring().decrypt(token)
     except MissingPackage as error:
-        raise Undecryptable(f"This process cannot decrypt. {error}") from None
+        raise in_own_words(Undecryptable(f"This process cannot decrypt. {error}")) from None
     header, _, text = inflate(data, limit).partition("\n")
     try:
         made_for = json.loads(header)

@@ -63,6 +63,8 @@ class Entry(NamedTuple):
     message: str
     stopped: bool = False
     """It was interrupted by the orderly end of its worker."""
+    encrypted: str = ""
+    """A token with the message, of an encrypted job. The newest entry alone keeps it."""
 
     @property
     def is_error(self) -> bool:
@@ -76,7 +78,9 @@ def last_error(past: History) -> Entry | None:
         kind, attempt = entry.get("kind"), entry.get("attempt")
         if kind in _ERRORS and isinstance(attempt, int):
             name, message = str(entry.get("class", "")), str(entry.get("message", ""))
-            return Entry(attempt, str(kind), name, message)
+            return Entry(
+                attempt, str(kind), name, message, encrypted=str(entry.get("encrypted", ""))
+            )
     return None
 
 
@@ -97,5 +101,9 @@ def add(past: History, entry: Entry, *, instead: bool = False) -> str:
         "class": entry.class_name,
         "message": entry.message[:MESSAGE_LIMIT],
     }
+    if entry.encrypted:
+        for each in attempts:
+            each.pop("encrypted", None)
+        new["encrypted"] = entry.encrypted
     data["attempts"] = [*attempts, new][-KEEP:]
     return json.dumps(data, separators=(",", ":"))

@@ -16,6 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from djqueue.conf import settings
 from djqueue.errors import MissingPackage, Undecryptable
+from djqueue.text.marks import in_own_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ class Keyring:
         try:
             from cryptography.fernet import Fernet, InvalidToken, MultiFernet
         except ImportError:
-            raise MissingPackage(MISSING) from None
+            raise in_own_words(MissingPackage(MISSING)) from None
         self._invalid = InvalidToken
         self._fernet = MultiFernet([Fernet(key) for key in keys])
 
@@ -45,10 +46,12 @@ class Keyring:
         try:
             return self._fernet.decrypt(token.encode())
         except (self._invalid, ValueError):
-            raise Undecryptable(
-                "None of the keys decrypts what this job carries: its key is gone, or it was"
-                ' altered. Put the former key back, last in DJQUEUE["ENCRYPTION_KEYS"] or in'
-                " SECRET_KEY_FALLBACKS, and retry the job."
+            raise in_own_words(
+                Undecryptable(
+                    "None of the keys decrypts what this job carries: its key is gone, or it was"
+                    ' altered. Put the former key back, last in DJQUEUE["ENCRYPTION_KEYS"] or in'
+                    " SECRET_KEY_FALLBACKS, and retry the job."
+                )
             ) from None
 
 

@@ -24,6 +24,7 @@ from djqueue.errors import LeaseLost
 from djqueue.payload.links import needs_guard
 from djqueue.runner.decision import DONE, Action, Ending
 from djqueue.runner.outcome import End, Outcome
+from djqueue.text.marks import in_own_words
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Session
@@ -240,9 +241,11 @@ def database_of(wanted: bool | str, connection: str, session: Session) -> str:
 
 
 def _lost(reservation: Reservation) -> LeaseLost:
-    return LeaseLost(
-        f"{reservation.name} {reservation.id} was taken over or deleted while it ran; what it"
-        " wrote in its transaction was rolled back."
+    return in_own_words(
+        LeaseLost(
+            f"{reservation.name} {reservation.id} was taken over or deleted while it ran; what it"
+            " wrote in its transaction was rolled back."
+        )
     )
 
 

@@ -220,4 +220,5 @@ def _why_not_begun(name: str, reservation: Reservation, facts: Facts) -> ErrorRe
         last.message,
         f"{last.class_name}: {last.message}\n\nThat was attempt {last.attempt}, whose traceback is"
         f" not kept. {text} {advice}\n",
+        encrypted=last.encrypted,
     )

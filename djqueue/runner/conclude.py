@@ -15,9 +15,10 @@ from djqueue.payload.backoff import Backoff
 from djqueue.payload.history import History
 from djqueue.payload.payload import Limits
 from djqueue.runner.decision import RELEASED, Action, Ending, Facts, decide
-from djqueue.runner.encrypted.errors import hidden_report
+from djqueue.runner.encrypted.errors import hidden_report, short_token
 from djqueue.runner.outcome import ErrorReport, Outcome, report
 from djqueue.runner.rules import Rules
+from djqueue.text.marks import is_marked
 
 
 class Case(Protocol):
@@ -83,6 +84,8 @@ def conclude(
     text = None
     if _is_remembered(ending, facts, decision.action):
         entry = _entry(case, ending, described)
+        if described.encrypted and isinstance(error, BaseException):
+            entry = entry._replace(encrypted=short_token(error, case.reservation))
         text = history.add(past, entry, instead=ending is Ending.HELD_BACK)
     if decision.action is Action.FAIL and ending in _INTERRUPTIONS:
         described = _too_often(case, facts, described)
@@ -91,7 +94,11 @@ def conclude(
 
 
 def _described(error: BaseException, case: Case) -> ErrorReport:
-    return hidden_report(error, case.reservation) if case.hides else report(error)
+    """Describe an exception; without its words if those are of an encrypted job, of this one or of
+    one that ran inside it.
+    """
+    hides = case.hides or is_marked(error)
+    return hidden_report(error, case.reservation) if hides else report(error)
 
 
 _INTERRUPTIONS = (Ending.INTERRUPTED, Ending.STOPPED)

@@ -33,11 +33,12 @@ from djqueue.runner.conclude import conclude
 from djqueue.runner.coroutines import run_coroutine
 from djqueue.runner.current import UNWATCHED, CurrentJob, Watch, current
 from djqueue.runner.decision import DONE, RETURNED, TIMED_OUT, Action, Ending
-from djqueue.runner.encrypted.errors import public_error
+from djqueue.runner.encrypted.errors import public_error, revealed
 from djqueue.runner.outcome import ErrorReport, Outcome, exception_of
 from djqueue.runner.rules import Rules
 from djqueue.runner.telling import Teller
 from djqueue.runner.timer import Timer
+from djqueue.text.marks import in_own_words
 from djqueue.tracing.running import run_traced
 from djqueue.tracing.tracing import tracing
 
@@ -175,7 +176,9 @@ class Runner:
     ) -> Outcome:
         outcome = conclude(attempt, ending, error, self.rules, time.time())
         if outcome.error is not None:
-            attempt.error = exception_of(error) if isinstance(error, ErrorReport) else error
+            if isinstance(error, ErrorReport):
+                error = exception_of(revealed(error, attempt.reservation))
+            attempt.error = error
         return outcome
 
     # -- what was raised -----------------------------------------------------------------------
@@ -233,7 +236,7 @@ class Runner:
         )
         if not isinstance(rang, JobTimeout):  # the job made another error of it
             late.__cause__ = rang
-        late = late.with_traceback(rang.__traceback__)
+        late = in_own_words(late.with_traceback(rang.__traceback__))
         shown = public_error(late, hides=attempt.hides)
         signals.announce(
             signals.job_timed_out, attempt.sender, job=job, error=shown, duration=attempt.timeout

@@ -92,11 +92,18 @@ class Teller:
         _enter(job, carried)
         signals.announce(signals.job_cancelled, registry.class_of(job.name), job=job)
 
+    def _job(self, reservation: Reservation) -> CurrentJob:
+        """Return the job, after making it the current one."""
+        job = CurrentJob.of(reservation, self._connection)
+        if limits_of(reservation.payload).encrypted:
+            job.is_encrypted = True
+        _enter(job, context_text(reservation.payload))
+        return job
+
     def _failed(
         self, reservation: Reservation, error: BaseException, own: BaseException, unseen: bool
     ) -> None:
-        job = CurrentJob.of(reservation, self._connection)
-        _enter(job, context_text(reservation.payload))
+        job = self._job(reservation)
         if self.logs:
             log.given_up(job, error)
 
@@ -111,15 +118,14 @@ class Teller:
 
         if unseen:
             self._announce_timeout(reservation, job, error)
-        hides = limits_of(reservation.payload).encrypted
-        self._in_time(self.time_to_announce(reservation), tell, f"{job.name}.failed()", hides)
+        seconds, what = self.time_to_announce(reservation), f"{job.name}.failed()"
+        self._in_time(seconds, tell, what, job.is_encrypted)
         signals.announce(signals.job_failed, registry.class_of(job.name), job=job, error=error)
 
     def _released(
         self, reservation: Reservation, error: BaseException | None, delay: float, unseen: bool
     ) -> None:
-        job = CurrentJob.of(reservation, self._connection)
-        _enter(job, context_text(reservation.payload))
+        job = self._job(reservation)
         if unseen and error is not None:
             self._announce_timeout(reservation, job, error)
         if isinstance(error, LimitReached):
@@ -168,6 +174,8 @@ class Teller:
 def _enter(job: CurrentJob, carried: str) -> None:
     """Make `job` the current one, with its context as far as that can be read."""
     current.set(job)
+    if registry.is_encrypted(job.name):
+        job.is_encrypted = True
     if carried:
         with suppress(QueueError, ValueError):  # the job has failed for that reason
             kept = json.loads(carried)

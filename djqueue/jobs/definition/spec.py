@@ -292,7 +292,8 @@ class JobSpec:
             return ""
         value: object = job.display_name()
         if not isinstance(value, (str, Promise)):
-            raise InvalidJob(f"{self.name}.display_name() returned {value!r:.150}, not a text.")
+            shown = type(value).__name__ if self.options.encrypted else f"{value!r:.150}"
+            raise InvalidJob(f"{self.name}.display_name() returned {shown}, not a text.")
         return str(value)[:LONGEST_NAME]
 
     def unique_key(self, job: JobInstance) -> str:

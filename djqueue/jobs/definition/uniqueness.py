@@ -75,8 +75,9 @@ def key_of_id(name: str, id: object, *, hides: bool = False) -> str:
     digest of that. Raises `InvalidJob` for anything but a text, a whole number or a UUID.
     """
     if isinstance(id, bool) or not isinstance(id, (str, int, UUID)):
+        shown = type(id).__name__ if hides else f"{id!r:.150}"
         raise InvalidJob(
-            f"{name}.unique_id() returned {id!r:.150}, not a text, a whole number or a UUID. "
+            f"{name}.unique_id() returned {shown}, not a text, a whole number or a UUID. "
             "Nothing was queued."
         )
     return _bounded(name, hidden_key(str(id)) if hides else str(id))

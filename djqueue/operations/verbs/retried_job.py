@@ -11,7 +11,7 @@ from django.db import transaction
 from djqueue.dispatch.dispatch import text_for_job
 from djqueue.drivers.base import OutgoingJob
 from djqueue.drivers.types import UniqueKey
-from djqueue.errors import PayloadError, QueueUnavailable
+from djqueue.errors import PayloadError, QueueUnavailable, Undecryptable
 from djqueue.jobs import registry
 from djqueue.jobs.definition.durations import seconds_until
 from djqueue.jobs.definition.spec import JobSpec
@@ -81,6 +81,11 @@ def _ask(spec: JobSpec, text: str, what: str, function: Callable[[JobInstance], 
         # A savepoint: a query that fails in there must not break an open transaction for the rest.
         with transaction.atomic(using=failed_jobs.store()):
             return function(spec.load(payload_store.unpacked(payload.decode(text)).arguments))
+    except Undecryptable as error:
+        raise RefusedError(
+            f"its {what} is asked of its arguments, and this process has no key for them. Retry it"
+            " where the workers run."
+        ) from error
     except PayloadError:
         return None  # it cannot run either; the next attempt says so
     except QueueUnavailable:

@@ -67,10 +67,16 @@ def find(text: str, connection: str | None = None) -> Found:
 
 def copy(found: Found) -> DispatchedJob[Any]:
     """Dispatch a job of the same class with the same arguments, to the same queue, under an id of
-    its own. It is no step of a chain and no member of a batch.
+    its own. It is no step of a chain and no member of a batch. Raises `Unsupported` where the copy
+    of an encrypted job would be stored in plain.
     """
     spec = registry.find(found.name)
     read = payload_store.unpacked(payload.decode(found.payload))
+    if read.head.limits.encrypted and not spec.options.encrypted:
+        raise Unsupported(
+            f"This job is encrypted, and {spec.name} is not any more: a copy would be stored in"
+            " plain. Give the class encrypted=True, or retry the job when it has failed."
+        )
     job = cast("Job", spec.load(read.arguments))
     return dispatch(job.using(connection=found.connection, queue=found.queue))
 

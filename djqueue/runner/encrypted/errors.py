@@ -8,9 +8,9 @@ import json
 import traceback
 from typing import TYPE_CHECKING
 
-from djqueue import errors
 from djqueue.errors import MissingPackage, QueueError
 from djqueue.payload.encryption import SHOWN, decrypt, encrypt
+from djqueue.payload.history import MESSAGE_LIMIT
 from djqueue.runner.outcome import (
     TRACEBACK_LIMIT,
     ErrorReport,
@@ -18,29 +18,13 @@ from djqueue.runner.outcome import (
     exception_of,
     report,
 )
+from djqueue.text.marks import is_in_own_words, is_marked, mark
 
 if TYPE_CHECKING:
     from djqueue.drivers.base import Reservation
 
-__all__ = ["hidden_report", "public_error", "revealed"]
+__all__ = ["hidden_report", "public_error", "revealed", "short_token"]
 
-_OURS = frozenset(
-    {
-        errors.BatchCancelled,
-        errors.LeaseLost,
-        errors.MaxAttemptsExceeded,
-        errors.MemoryExceeded,
-        errors.MissingPackage,
-        errors.ProcessDied,
-        errors.TimeoutExceeded,
-        errors.Undecryptable,
-        errors.UnknownJob,
-        errors.WorkerLost,
-    }
-)
-"""Classes whose words are djqueue's own."""
-_MARK = "_djqueue_is_encrypted"
-"""An attribute of exceptions that have left an encrypted job, which may reach its caller."""
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
@@ -49,16 +33,28 @@ def hidden_report(error: BaseException, job: Reservation) -> ErrorReport:
     """Describe an exception of an encrypted job, and remember of it that it is one. Without the
     package its text is lost.
     """
-    object.__setattr__(error, _MARK, True)
+    mark(error)
     whole = report(error)
-    words = json.dumps([whole.message, whole.traceback])
-    try:
-        token = encrypt(words, level=1, kind="error", job=job.name, id=job.id)
-    except MissingPackage:
-        token = ""
     return whole._replace(
-        message=_words(error, whole), traceback=cleaned_traceback(_outline(error)), encrypted=token
+        message=_words(error, whole),
+        traceback=cleaned_traceback(_outline(error)),
+        encrypted=_token(whole.message, whole.traceback, job),
     )
+
+
+def short_token(error: BaseException, job: Reservation) -> str:
+    """Return a token that has the message alone, for the history of the job."""
+    whole = report(error)
+    message = whole.message[:MESSAGE_LIMIT]
+    return _token(message, f"{whole.class_name}: {message}\n", job)
+
+
+def _token(message: str, traceback: str, job: Reservation) -> str:
+    words = json.dumps([message, traceback])
+    try:
+        return encrypt(words, level=1, kind="error", job=job.name, id=job.id)
+    except MissingPackage:
+        return ""
 
 
 def revealed(described: ErrorReport, job: Reservation) -> ErrorReport:
@@ -78,9 +74,9 @@ def revealed(described: ErrorReport, job: Reservation) -> ErrorReport:
 
 def public_error(error: BaseException, *, hides: bool) -> BaseException:
     """Return what logs, signals and spans are given of an exception: without its text and frames if
-    the job `hides` them, or if it has left an encrypted job.
+    the job `hides` them, or if it, or an exception behind it, has left an encrypted job.
     """
-    if not hides and not _is_marked(error):
+    if not hides and not is_marked(error):
         return error
     whole = report(error)
     return exception_of(
@@ -88,15 +84,8 @@ def public_error(error: BaseException, *, hides: bool) -> BaseException:
     )
 
 
-def _is_marked(error: BaseException) -> bool:
-    try:
-        return bool(object.__getattribute__(error, _MARK))
-    except AttributeError:
-        return False
-
-
 def _words(error: BaseException, whole: ErrorReport) -> str:
-    return whole.message if type(error) in _OURS else SHOWN
+    return whole.message if is_in_own_words(error) else SHOWN
 
 
 def _outline(error: BaseException) -> str:
@@ -119,7 +108,7 @@ def _add(error: BaseException, found: list[str], seen: set[int]) -> None:
     name = type(error).__qualname__
     if type(error).__module__ != "builtins":
         name = f"{type(error).__module__}.{name}"
-    found.append(f"{name}: {error if type(error) in _OURS else SHOWN}\n")
+    found.append(f"{name}: {error if is_in_own_words(error) else SHOWN}\n")
     for each in getattr(error, "exceptions", ()):
         if isinstance(each, BaseException) and id(each) not in seen and len(seen) < _MOST:
             found.append("\nOne of the group:\n\n")
