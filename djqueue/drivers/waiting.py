@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from django.db.models import Q
+from django.db.models import Q, Subquery
 
 from djqueue.databases import counting
 from djqueue.drivers import parking
@@ -58,12 +58,15 @@ class WithParked(Inspector):
         if state is not State.DELAYED:
             return self._store.peek(queue, state, limit, after)
         rows = self._rows(queue).order_by("due_at", "id")
-        last = None if after is None else rows.filter(uuid__in=parking.uuids([after])).first()
+        here = rows.filter(uuid__in=[] if after is None else parking.uuids([after]))
+        last = here.first()
         found = []
         if last is None:
             found = self._store.peek(queue, state, limit, after)
         else:
-            rows = rows.filter(Q(due_at__gt=last.due_at) | Q(due_at=last.due_at, pk__gt=last.pk))
+            # Compared in the database: SQLite has times as texts, and writes its own ones shorter.
+            due = Subquery(here.order_by().values("due_at")[:1])
+            rows = rows.filter(Q(due_at__gt=due) | Q(due_at=due, pk__gt=last.pk))
         return [*found, *parking.described(rows[: limit - len(found)])]
 
     def find(self, ids: Sequence[str]) -> list[StoredJob]:
