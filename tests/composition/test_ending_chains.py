@@ -13,7 +13,7 @@ from djqueue.composition.chains import steps
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.dispatch.outbox.outbox import Written
-from djqueue.drivers.guard.ends import note_removals
+from djqueue.drivers.guard.ends import note_removals, removing_from
 from djqueue.models import FailedJob, JobBatch, JobResult, Outbox, QueuedJob, Run
 from djqueue.operations import batches
 from djqueue.operations.changes import delete
@@ -228,6 +228,78 @@ def test_a_worker_that_does_not_know_the_connection_ends_nothing_of_it(half_remo
     settings.DJQUEUE = known
     prune()
     assert is_gone()
+
+
+@pytest.fixture
+def silent(settings):
+    """A store that cannot be reached, beside the others."""
+
+    def add():
+        known = settings.DJQUEUE["CONNECTIONS"]
+        away = {"DRIVER": "redis", "URL": "redis://127.0.0.1:1/0"}
+        settings.DJQUEUE = {**settings.DJQUEUE, "CONNECTIONS": {"silent": away, **known}}
+        return known
+
+    return add
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_removal_is_not_ended_while_another_store_may_have_the_job(
+    half_removed, silent, settings
+):
+    known = silent()
+    prune()
+    assert Outbox.objects.exists(), "it may have been moved there"
+    assert Run.objects.exclude(held_as="").exists()
+    settings.DJQUEUE = {**settings.DJQUEUE, "CONNECTIONS": known}
+    prune()
+    assert is_gone()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_note_is_forgotten_of_a_job_that_a_store_has_while_another_one_is_silent(
+    redis_connection, silent
+):
+    numbers(1, 2).using(connection=redis_connection).dispatch()
+    (first,) = queues[redis_connection].peek()
+    note_removals(steps.store(), redis_connection, {first.id: first.payload})
+    Run.objects.update(updated_at=timezone.now() - timedelta(minutes=2))
+    silent()
+    prune()
+    assert not Run.objects.exclude(held_as="").exists()
+    assert Outbox.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_members_of_a_cancelled_batch_go_from_the_stores_that_answer(
+    redis_connection, silent, caplog
+):
+    caplog.set_level("INFO", "djqueue")
+    later = jobs.number.using(delay=3600).bind(1)
+    row = batch([later, later]).using(connection=redis_connection).dispatch()
+    silent()
+    row.cancel()
+    row.refresh_from_db()
+    assert (row.pending_jobs, row.finished) == (0, True)
+    assert queues[redis_connection].size() == 0
+    assert "Jobs of connection silent are left to the next time" in caplog.text
+
+
+@pytest.mark.parametrize(("hours", "ends"), [(1, False), (25, True)])
+def test_a_note_of_a_connection_that_no_settings_have_ends_after_a_day(hours, ends):
+    numbers(1, 2).dispatch()
+    row = QueuedJob.objects.get()
+    note_removals(steps.store(), "renamed", {str(row.uuid): row.payload})
+    row.delete()
+    Run.objects.update(updated_at=timezone.now() - timedelta(hours=hours))
+    prune()
+    assert is_gone() == ends
+
+
+def test_two_long_names_of_connections_are_two():
+    one, other = removing_from("a" * 100 + "b"), removing_from("a" * 100 + "c")
+    assert one != other
+    assert max(map(len, (one, other, removing_from("a" * 90)))) <= 100
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,12 +8,14 @@ also name the bound jobs that a process is about to remove.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.db.models import Q
 
 from djqueue.composition import removing
 from djqueue.composition.batches import counting
@@ -23,6 +25,7 @@ from djqueue.databases.now import UtcNow
 from djqueue.dispatch.connections import driver_of, queues
 from djqueue.drivers.base import Change, State
 from djqueue.drivers.guard.ends import removing_from
+from djqueue.errors import QueueUnavailable
 from djqueue.payload.links import Links, links_of, read_links, stored_links
 
 if TYPE_CHECKING:
@@ -32,11 +35,16 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import Driver, OutgoingJob, StoredJob
     from djqueue.models import Run
 
+    _Found = Sequence[tuple[QueueConnection, Sequence[StoredJob]]]
+
 __all__ = ["end_removed", "note", "remove"]
 
 PAGE = 500
 UNFINISHED = timedelta(minutes=1)
 """A removal that began so long ago, and has not ended, was interrupted."""
+LEFT_OVER = timedelta(days=1)
+"""After that time the connection is known to no worker: it was renamed, or is not used any more."""
+logger = logging.getLogger("djqueue")
 
 
 def note(alias: str, driver: Driver, jobs: Sequence[OutgoingJob]) -> None:
@@ -69,51 +77,80 @@ def _kept_of(job: OutgoingJob) -> str:
 
 def remove(alias: str, batch: str) -> Iterator[int]:
     """Remove the members of a batch that wait in other stores, a page at a time. Yields the number
-    of each page.
+    of each page. Those in a store that does not answer stay.
     """
     left = _on_record(alias).filter(batch_id=batch).order_by("uuid")
+    stores = _Stores(alias)
     while page := [str(id) for id in left.values_list("uuid", flat=True)[:PAGE]]:
-        yield _remove(alias, batch, page)
+        # Those that wait are removed, and those that are nowhere end: a process may have died when
+        # it had removed them from their store, and a store may have lost them.
+        found, lost = stores.look_for(page)
+        yield stores.remove_waiting(found) + _end_lost(alias, lost)
         left = left.filter(uuid__gt=page[-1])
-
-
-def _remove(alias: str, batch: str, ids: Sequence[str]) -> int:
-    """Remove those members that wait, and end those that are nowhere: a process may have died when
-    it had removed them from their store, and a store may have lost them.
-    """
-    # A worker notes the end of a job before it removes it from its store.
-    found, lost = _looked_for(_stores(alias), ids)
-    removed = sum(_remove_waiting(connection, jobs) for connection, jobs in found)
-    return removed + _end_lost(alias, lost)
-
-
-def _looked_for(
-    stores: Sequence[QueueConnection], ids: Sequence[str]
-) -> tuple[list[tuple[QueueConnection, Sequence[StoredJob]]], set[str]]:
-    """Return what `stores` have of these jobs, and the ids of those that are nowhere."""
-    # The outbox is asked before the stores, as jobs go from there to them; and after them, as an
-    # operator may move a job from one store to another. What has left the outbox between these two
-    # looks has another push: it is noted that the one of this row has ended.
-    lost = set(ids) - _in_outbox(ids)
-    found: list[tuple[QueueConnection, Sequence[StoredJob]]]
-    found = [(connection, connection.inspector.find(ids)) for connection in stores]
-    lost -= {job.id for _, jobs in found for job in jobs}
-    return found, lost - _in_outbox(lost) if lost else lost
 
 
 def end_removed() -> None:
     """End the jobs that processes have removed from other stores before they died, and forget that
-    they meant to where they had not. Those of a connection that only others know are left to them.
+    they meant to where they had not. Those of a connection that only others know are left to them
+    for a day. While a store does not answer, nothing ends.
     """
     alias = steps.store()
-    stores = _stores(alias)
-    known = [removing_from(each.name) for each in stores]
-    begun = _on_record(alias).filter(held_as__in=known, batch_id__isnull=False)
-    begun = begun.filter(updated_at__lt=UtcNow() - UNFINISHED)
-    while page := [str(id) for id in begun.values_list("uuid", flat=True)[:PAGE]]:
-        _, lost = _looked_for(stores, page)
+    stores = _Stores(alias)
+    known = [removing_from(each.name) for each in stores.asked]
+    here = Q(held_as__in=known, updated_at__lt=UtcNow() - UNFINISHED)
+    left_over = Q(held_as__startswith=removing_from(""), updated_at__lt=UtcNow() - LEFT_OVER)
+    begun = _on_record(alias).filter(here | left_over, batch_id__isnull=False).order_by("uuid")
+    left = begun
+    while page := [str(id) for id in left.values_list("uuid", flat=True)[:PAGE]]:
+        found, lost = stores.look_for(page)
         _end_lost(alias, lost)
-        begun.filter(pk__in=page).update(held_as="")
+        sure = [job.id for _, jobs in found for job in jobs] if stores.silent else page
+        begun.filter(pk__in=sure).order_by().update(held_as="")
+        left = left.filter(uuid__gt=page[-1])
+
+
+class _Stores:
+    """The other stores, as long as they answer."""
+
+    def __init__(self, alias: str) -> None:
+        self.asked = _stores(alias)
+        self.silent = False
+        """Whether one did not answer. It is not asked again."""
+
+    def look_for(self, ids: Sequence[str]) -> tuple[_Found, set[str]]:
+        """Return what the stores have of these jobs, and the ids of those that are nowhere: none if
+        a store did not answer.
+        """
+        # The outbox is asked before the stores, as jobs go from there to them; and after them, as
+        # an operator may move a job from one store to another. What has left the outbox between
+        # these two looks has another push: it is noted that the one of this row has ended.
+        # A worker notes the end of a job before it removes it from its store.
+        lost = set(ids) - _in_outbox(ids)
+        found: list[tuple[QueueConnection, Sequence[StoredJob]]] = []
+        for connection in list(self.asked):
+            try:
+                found.append((connection, connection.inspector.find(ids)))
+            except QueueUnavailable as error:
+                self._note_silent(connection, error)
+        if self.silent:
+            return found, set()
+        lost -= {job.id for _, jobs in found for job in jobs}
+        return found, lost - _in_outbox(lost) if lost else lost
+
+    def remove_waiting(self, found: _Found) -> int:
+        """Remove the jobs that wait. Return their number."""
+        removed = 0
+        for connection, jobs in found:
+            try:
+                removed += _remove_waiting(connection, jobs)
+            except QueueUnavailable as error:
+                self._note_silent(connection, error)
+        return removed
+
+    def _note_silent(self, connection: QueueConnection, error: QueueUnavailable) -> None:
+        self.silent = True
+        self.asked.remove(connection)
+        logger.info("Jobs of connection %s are left to the next time: %s", connection.name, error)
 
 
 def _remove_waiting(connection: QueueConnection, found: Sequence[StoredJob]) -> int:

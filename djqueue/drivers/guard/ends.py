@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid as uuids
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from djqueue.models import Run
+
+
+LONGEST = 90
+"""Characters of a connection's name that a row has room for."""
 
 
 class EndRow:
@@ -115,7 +120,9 @@ def removing_from(connection: str) -> str:
     """Return what holds the row of a job that is about to be removed from the store of
     `connection`. Whether it was, only those who know that connection can tell.
     """
-    return f"removing:{connection}"[:100]
+    if len(connection) > LONGEST:
+        connection = f"{connection[: LONGEST - 33]}:{sha256(connection.encode()).hexdigest()[:32]}"
+    return f"removing:{connection}"
 
 
 def note_removals(alias: str, connection: str, payloads: Mapping[str, str]) -> None:
