@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SLICE = 100
 """Jobs that one promotion moves, so that no call keeps the server from others for long."""
 
-SCANNED = b"5000"
+SCANNED = b"3000"
 """Ids that one call compares, in about as many microseconds."""
 
 
@@ -74,12 +74,15 @@ class RedisInspector(Inspector):
     def search(self, part: str, limit: int = 20) -> list[StoredJob]:
         """Do as `Inspector.search`. The server compares the ids, and reads no other jobs."""
         self._calls.begin()
-        patterns = (f"{short_ids.as_begin(part)}*", f"*{short_ids.as_end(part)}")
+        begin, end = short_ids.as_begin(part), short_ids.as_end(part)
+        # A short part has no hyphen in it, whatever its place: then one look is enough.
+        patterns = (f"*{part}*",) if begin == end == part else (f"{begin}*", f"*{end}")
         found: dict[str, None] = {}
 
         def look(queue: str) -> None:
             for pattern in patterns:
-                found.update(dict.fromkeys(self._like(queue, pattern, limit - len(found))))
+                ids = self._like(queue, pattern, limit - len(found))
+                found.update((id, None) for id in ids if id.startswith(begin) or id.endswith(end))
 
         silent = self._calls.each(self._calls.names.all(), always(look))
         if silent is not None and not found:
