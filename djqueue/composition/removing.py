@@ -21,6 +21,7 @@ from djqueue.composition.ended import Ended, How
 from djqueue.composition.following import follow
 from djqueue.composition.pushing import push
 from djqueue.conf import settings
+from djqueue.dispatch.commits import open_aliases
 from djqueue.drivers import make_driver, parking, unique_keys
 from djqueue.drivers.base import Change, State
 from djqueue.drivers.guard.ends import (
@@ -30,7 +31,7 @@ from djqueue.drivers.guard.ends import (
     write_ends_unless_taken,
 )
 from djqueue.drivers.waiting import WithParked
-from djqueue.errors import Unsupported
+from djqueue.errors import QueueError, Unsupported
 from djqueue.jobs import registry
 from djqueue.payload.links import LINKS_MARK, links_of, may_be_linked, needs_guard
 from djqueue.payload.parts import id_in
@@ -158,6 +159,8 @@ def clear(driver: Driver, queue: str) -> int:
             after = None
             while page := inspector.peek(queue, state, PAGE, after):
                 linked = _linked(page)
+                if linked:
+                    _refuse_in_transaction(driver)
                 cleared += len(change(driver, Change.DELETE, queue, dict.fromkeys(linked, "")))
                 # The next page begins behind a job that is still there.
                 after = next((j.id for j in reversed(page) if (j.key or j.id) not in linked), after)
@@ -174,6 +177,18 @@ def clear(driver: Driver, queue: str) -> int:
     if keys:
         unique_keys.free_all(alias, keys.values(), keys)
     return cleared
+
+
+def _refuse_in_transaction(driver: Driver) -> None:
+    """Raise `QueueError` in a transaction whose rollback would undo a part of a removal."""
+    together = driver.shares_transaction_with(steps.store())
+    if not together and (aliases := open_aliases()):
+        raise QueueError(
+            f'Connection "{driver.settings.name}" has jobs from which something follows (in a '
+            "chain, a batch, a kept result), and keeps them elsewhere than what follows, so that a "
+            f'rollback on database "{aliases[0]}" would undo a part of their removal. Clear it '
+            "outside of the transaction. Nothing was deleted."
+        )
 
 
 def _clear_parked(driver: Driver, queue: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from django.db import connections, transaction
@@ -11,9 +11,11 @@ from djqueue.databases.transactions import in_transaction
 from djqueue.errors import QueueError
 
 if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
     from djqueue.drivers.base import Driver
 
-__all__ = ["aliases_to_wait_for", "open_aliases", "when_all_commit"]
+__all__ = ["aliases_to_wait_for", "open_aliases", "open_aliases_for", "when_all_commit"]
 
 
 def aliases_to_wait_for(driver: Driver) -> list[str]:
@@ -28,15 +30,30 @@ def aliases_to_wait_for(driver: Driver) -> list[str]:
     found = list(filter(in_transaction, connections.all(initialized_only=True)))
     if not found or (len(found) == 1 and driver.shares_transaction_with(found[0].alias)):
         return []
+    hint = (
+        "Use transaction.atomic(), or dispatch with using(after_commit=False). Nothing was queued."
+    )
+    return _announced(found, driver, hint)
+
+
+def _announced(found: Iterable[BaseDatabaseWrapper], driver: Driver, hint: str) -> list[str]:
+    """Return the aliases of transactions, of whose ends Django will tell."""
     for connection in found:
         if not connection.in_atomic_block:
             raise QueueError(
                 f'The transaction on database "{connection.alias}" is managed by hand (autocommit '
                 f'is off), so nothing tells connection "{driver.settings.name}" when it commits. '
-                "Use transaction.atomic(), or dispatch with using(after_commit=False). Nothing "
-                "was queued."
+                f"{hint}"
             )
     return [connection.alias for connection in found]
+
+
+def open_aliases_for(driver: Driver, hint: str) -> list[str]:
+    """Return the database aliases in a transaction. Raises `QueueError` with `hint` for one that is
+    managed by hand.
+    """
+    found = list(filter(in_transaction, connections.all(initialized_only=True)))
+    return _announced(found, driver, hint)
 
 
 def open_aliases() -> list[str]:

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from djqueue.composition import removing
 from djqueue.composition.chains import steps
 from djqueue.conf import settings
-from djqueue.dispatch.commits import open_aliases, when_all_commit
+from djqueue.dispatch.commits import open_aliases_for, when_all_commit
 from djqueue.dispatch.connections import driver_of, queues
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import parking
@@ -202,9 +202,15 @@ class DispatchedJob(Generic[R]):
             return self._cancel_unseen()
         connection = self._connection
         if aliases := _to_wait_for(found, queues[connection].driver):
-            when_all_commit(aliases, lambda: self._cancel_found(found, connection))
+            when_all_commit(aliases, self._cancel_where_it_is)
             return True
         return self._cancel_found(found, connection)
+
+    def _cancel_where_it_is(self) -> None:
+        """Cancel the job after a commit, until which it may have been moved."""
+        found = self._locate()
+        if found is not None and self._connection is not None:
+            self._cancel_found(found, self._connection)
 
     def _cancel_found(self, found: _Found, connection: str) -> bool:
         if not self._remove(found, connection):
@@ -320,9 +326,11 @@ def _to_wait_for(found: _Found, driver: Driver) -> list[str]:
     alias = steps.store()
     if found.in_outbox or not needs_guard(found.job.payload):
         return []
-    if driver.shares_transaction_with(alias) or driver.session().guards(alias):
+    if driver.shares_transaction_with(alias):
         return []  # its removal is a part of the transaction
-    return [each for each in open_aliases() if each == alias]
+    hint = "Use transaction.atomic(), or cancel the job after the commit. It was not cancelled."
+    aliases = open_aliases_for(driver, hint)
+    return [] if aliases == [alias] and driver.session().guards(alias) else aliases
 
 
 def _has_failed(id: str) -> bool:
