@@ -21,7 +21,7 @@ from djqueue.composition.ended import Ended, How
 from djqueue.composition.following import follow
 from djqueue.composition.pushing import push
 from djqueue.conf import settings
-from djqueue.dispatch.commits import open_aliases
+from djqueue.databases.transactions import open_aliases
 from djqueue.drivers import make_driver, parking, unique_keys
 from djqueue.drivers.base import Change, State
 from djqueue.drivers.guard.ends import (

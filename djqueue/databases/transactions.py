@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db import connections
+
 from djqueue.compat import is_of_testcase
 
 if TYPE_CHECKING:
@@ -17,3 +19,9 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     if connection.in_atomic_block:
         return not all(map(is_of_testcase, connection.atomic_blocks))
     return connection.connection is not None and not connection.autocommit
+
+
+def open_aliases() -> list[str]:
+    """Return the database aliases in a transaction. Those of `TestCase` do not count."""
+    found = filter(in_transaction, connections.all(initialized_only=True))
+    return [connection.alias for connection in found]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from djqueue.drivers.base import Driver
 
-__all__ = ["aliases_to_wait_for", "open_aliases", "open_aliases_for", "when_all_commit"]
+__all__ = ["aliases_to_wait_for", "open_aliases_for", "when_all_commit"]
 
 
 def aliases_to_wait_for(driver: Driver) -> list[str]:
@@ -54,12 +54,6 @@ def open_aliases_for(driver: Driver, hint: str) -> list[str]:
     """
     found = list(filter(in_transaction, connections.all(initialized_only=True)))
     return _announced(found, driver, hint)
-
-
-def open_aliases() -> list[str]:
-    """Return the database aliases in a transaction. Those of `TestCase` do not count."""
-    found = filter(in_transaction, connections.all(initialized_only=True))
-    return [connection.alias for connection in found]
 
 
 def when_all_commit(aliases: list[str], publish: Callable[[], object]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
-from djqueue.dispatch.commits import open_aliases, when_all_commit
+from djqueue.databases.transactions import open_aliases
+from djqueue.dispatch.commits import when_all_commit
 from djqueue.events.base import Event, is_event
 from djqueue.events.deferring import Deferred, deferred
 from djqueue.events.recording import recorders

@@ -98,19 +98,28 @@ def _change(what: Change, connection: str, queue: str, targets: Sequence[Target]
     meant = {each.id: each for each in targets if not compares or each.seen is not None}
     try:
         seen = {each.id: each.seen or "" if compares else "" for each in meant.values()}
-        changed = removing.change(queues[connection].driver, what, queue, seen) if seen else set()
-        missed = [id for id in meant if id not in changed]
+        ids = removing.change(queues[connection].driver, what, queue, seen) if seen else set()
+    except QueueError as error:
+        return _stopped(error, (), targets)
+    changed = [target for id, target in meant.items() if id in ids]
+    missed = [id for id in meant if id not in ids]
+    try:
         found = queues[connection].inspector.find(missed) if missed else ()
         after = {job.key or job.id: job for job in found}
-    except QueueError as error:
-        stopped = Reason(str(error), str(error))
-        left = [Left(stopped, {}, each) for each in targets]
-        return Result((), left, stopped if isinstance(error, QueueUnavailable) else None)
+    except QueueError as error:  # after some were changed
+        return _stopped(error, changed, [*unseen, *(meant[id] for id in missed)])
     return Result(
-        [target for id, target in meant.items() if id in changed],
+        changed,
         [Left(results.NOT_SEEN, {}, each) for each in unseen]
         + [_left(what, meant[id], after.get(id)) for id in missed],
     )
+
+
+def _stopped(error: QueueError, changed: Sequence[Target], left: Sequence[Target]) -> Result:
+    """Return that a store did not answer for those that are `left`."""
+    why = Reason(str(error), str(error))
+    ends = why if isinstance(error, QueueUnavailable) else None
+    return Result(changed, [Left(why, {}, each) for each in left], ends)
 
 
 def _left(what: Change, target: Target, job: StoredJob | None) -> Left:

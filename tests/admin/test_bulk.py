@@ -317,3 +317,32 @@ def test_what_was_done_before_an_exception_is_on_record(monkeypatch, caplog):
     assert FailedJob.objects.count() == 2
     (record,) = (each for each in caplog.records if each.name == "djqueue.audit")
     assert "2" in record.getMessage()
+
+
+def test_two_acts_in_two_windows_go_on_side_by_side(slow):
+    for queue in ("mail", "pdf"):
+        for _ in range(5):
+            failed(queue=queue)
+    browser = client(*ALL)
+    steps = [
+        answer(browser, ask(browser, FAILED, "forget", f"?queue={queue}"))
+        for queue in ("mail", "pdf")
+    ]
+    for step in steps:
+        assert "data-djq-continue" in browser.get(step.url).content.decode()
+    for step in steps:
+        assert "data-djq-continue" not in browser.get(step.url).content.decode()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="others wait for a row that is written")
+def test_a_step_on_sqlite_begins_with_a_write(slow):
+    for _ in range(3):
+        waiting()
+    browser = client(*ALL)
+    question = ask(browser, JOBS, "delete")
+    with CaptureQueriesContext(connection) as queries:
+        answer(browser, question)
+    texts = [each["sql"] for each in queries]
+    at = next(at for at, sql in enumerate(texts) if sql.startswith("DELETE"))
+    begun = max(before for before, sql in enumerate(texts[:at]) if sql.startswith("SAVEPOINT"))
+    assert texts[begun + 1].startswith("UPDATE")

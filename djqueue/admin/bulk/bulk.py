@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
 from django.utils import timezone
 
-from djqueue.admin.audit import log_alias
+from djqueue.admin.audit import log_alias, together
 from djqueue.admin.bulk.matching import Cursor
 from djqueue.admin.lists.selection import key_of
 from djqueue.operations import audit
@@ -160,7 +159,7 @@ def step(entry: LogEntry, bulk: Bulk, verb: Verb, rows: Matching, about: Selecti
             alone = verb.commits_alone(some)
             done = verb.apply(some) if alone and keys else Result()
             total += done  # before anything else can fail: it is committed
-            with transaction.atomic(using=log_alias()):
+            with together():
                 if not alone and keys:
                     done = verb.apply(some)
                 _count(bulk, done, part, rows)

@@ -74,9 +74,10 @@ class Screen(Protocol):
 
 SHOWN = 10
 """Rows that the question names."""
-_GOES_ON = "djqueue_bulk"
-"""In the session: the act of which a step was done just now. Its page, when it is loaded next, goes
-on by itself; not when it is loaded once more, from a bookmark or by the Back button."""
+_GOES_ON = "djqueue_bulk_"
+"""In the session, with the number of an act: a step of it was done just now. Its page, when it is
+loaded next, goes on by itself; not when it is loaded again, from a bookmark or by the Back button.
+"""
 _NO_FILTERS = ("p", "o", "e")
 """Parameters of a list that leave its rows as they are."""
 
@@ -167,7 +168,7 @@ def _go_on(admin: Screen, request: HttpRequest, verb: Verb, entry: LogEntry) -> 
     result = acts.step(entry, bulk, verb, rows, _about(admin, request, query))
     if not bulk.ended:
         if not bulk.stopped:
-            request.session[_GOES_ON] = entry.pk
+            request.session[f"{_GOES_ON}{entry.pk}"] = True
         return HttpResponseRedirect(_url(admin, entry.pk))
     if bulk.done == len(result.changed) + len(result.left):  # the first step was the last
         tell(request, admin.admin_site.name, verb.wording, result)
@@ -252,7 +253,7 @@ def _progress(admin: Screen, request: HttpRequest, verb: Verb, bulk: Bulk, pk: i
         "left": [(verb.wording.left(count), why) for why, count in bulk.why.items()],
         "stopped": text.one_line(masked_text(bulk.stopped)),
         "filter": _in_words(bulk.filter),
-        "goes_on": request.session.pop(_GOES_ON, None) == pk and not bulk.ended,
+        "goes_on": request.session.pop(f"{_GOES_ON}{pk}", False) and not bulk.ended,
         "url": _url(admin, pk),
         "back": list_url(admin, bulk.query),
         "lasts": acts.LASTS.days * 24,

@@ -34,7 +34,8 @@ from djqueue.composition.chains.staging import Place, Places, Stageable
 from djqueue.composition.chains.steps import ON_FAILURE, Waiting
 from djqueue.composition.ended import Turn
 from djqueue.conf import did_you_mean
-from djqueue.dispatch.commits import open_aliases, when_all_commit
+from djqueue.databases.transactions import open_aliases
+from djqueue.dispatch.commits import when_all_commit
 from djqueue.dispatch.dispatch import prepare_as, refuse_event_loop
 from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.recording import recorders

@@ -20,7 +20,7 @@ from djqueue.composition.chains.beginning import EncodedChain, waiting_batch
 from djqueue.composition.chains.chain import Chain, with_options
 from djqueue.composition.chains.staging import BatchStep, Places
 from djqueue.composition.chains.steps import MEMBER, Waiting
-from djqueue.dispatch.commits import open_aliases
+from djqueue.databases.transactions import open_aliases
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import prepare_as
 from djqueue.dispatch.large import shrunk

@@ -10,7 +10,8 @@ from django.db import transaction
 
 from djqueue.composition import inline
 from djqueue.composition.pushing import push
-from djqueue.dispatch.commits import open_aliases, when_all_commit
+from djqueue.databases.transactions import open_aliases
+from djqueue.dispatch.commits import when_all_commit
 from djqueue.dispatch.connections import driver_of, queues
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from djqueue.composition.batches.publishing import settle
 from djqueue.composition.chains import steps
 from djqueue.composition.chains.staging import BatchStep, Places
 from djqueue.composition.chains.steps import ON_FAILURE, Waiting
-from djqueue.dispatch.commits import aliases_to_wait_for, open_aliases, when_all_commit
+from djqueue.databases.transactions import open_aliases
+from djqueue.dispatch.commits import aliases_to_wait_for, when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.outbox.outbox import Written

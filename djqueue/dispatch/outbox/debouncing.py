@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, transaction
 
 from djqueue.composition.chains import steps
-from djqueue.dispatch.commits import open_aliases, when_all_commit
+from djqueue.databases.transactions import open_aliases
+from djqueue.dispatch.commits import when_all_commit
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.large import shrunk
 from djqueue.dispatch.sending import announce_queued
