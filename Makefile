@@ -1,7 +1,8 @@
 # make test     the whole suite, on SQLite, PostgreSQL and MariaDB
 # make demo     the demonstration project, with a worker, in a browser
 # make demo-admin  the admin of the demonstration after a bad night: jobs in every state
-# make ui       the browser proofs, and pictures of every screen of that night in the folder UI
+# make ui       the browser proofs, and pictures of every screen of that night in the folder UI;
+#               with DOCS=1 those of docs/images too
 # make check    lint, types, migrations, layers
 # make bench    throughput and latency
 # make messages  the catalogues of the admin's languages: what is new in the code, and compiled
@@ -44,7 +45,7 @@ demo-admin:
 
 ui: services test-venv
 	@$(BIN)/python -m pytest -q tests/admin/browser $(ARGS)
-	@$(BIN)/python -m tests.admin.browser.pictures $(UI)
+	@$(BIN)/python -m tests.admin.browser.pictures $(UI) $(if $(DOCS),--docs)
 
 check: lint types migrations layers
 
