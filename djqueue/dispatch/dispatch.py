@@ -36,6 +36,7 @@ from djqueue.payload.ids import Moment
 from djqueue.payload.keyring import hidden_key
 from djqueue.payload.links import KEEPS_RESULT
 from djqueue.payload.payload import encode, encode_more
+from djqueue.text.marks import mark
 from djqueue.tracing.dispatching import send_traced
 from djqueue.tracing.tracing import tracing
 
@@ -186,35 +187,34 @@ def prepare_as(
     when, tags, until, shown = options.delay, options.tags, options.retry_until, ""
     if using:
         when, tags = using.get("delay", when), using.get("tags", tags)
-    if spec.per_instance:
-        tags, until = spec.tags(job, tags), spec.retry_until(job)
-        shown = spec.display_name(job)
-    delay = 0.0 if when is None else seconds_until(when, moment.seconds)
-    more = encode_more(display_name=shown) + carried if shown else carried
-    if delay or tags or until is not None:
-        last = None if until is None else moment.seconds + seconds_until(until, moment.seconds)
-        more += encode_more(due=delay and moment.seconds + delay, retry_until=last, tags=tags)
-    if plan.keeps_result:
-        more = KEEPS_RESULT + more
-    payload = encode(plan.head, id, moment.text, spec.encode(job), more)
-    if plan.encrypts:
-        payload = encrypted(payload, spec.name, plan.sizes.compress_above, plan.keeps_result)
+    try:
+        if spec.per_instance:
+            tags, until = spec.tags(job, tags), spec.retry_until(job)
+            shown = spec.display_name(job)
+        delay = 0.0 if when is None else seconds_until(when, moment.seconds)
+        more = encode_more(display_name=shown) + carried if shown else carried
+        if delay or tags or until is not None:
+            last = None if until is None else moment.seconds + seconds_until(until, moment.seconds)
+            more += encode_more(due=delay and moment.seconds + delay, retry_until=last, tags=tags)
+        if plan.keeps_result:
+            more = KEEPS_RESULT + more
+        payload = encode(plan.head, id, moment.text, spec.encode(job), more)
+        if plan.encrypts:
+            payload = encrypted(payload, spec.name, plan.sizes.compress_above, plan.keeps_result)
+        group, deduplication = options.message_group, options.deduplication_id
+        if group is not None:
+            group = text_for_job("message_group", group, job)
+        if deduplication is not None:
+            deduplication = text_for_job("deduplication_id", deduplication, job)
+    except Exception as error:
+        # Methods of the job raised it, or it tells of an argument.
+        mark(error, encrypted=plan.encrypts)
+        raise
     if plan.max_delay is not None and delay > plan.max_delay:
         raise _too_late(plan.connection, plan.max_delay, spec.name, delay)
+    queue, priority = plan.queue, plan.priority
     outgoing = OutgoingJob(
-        id,
-        plan.queue,
-        spec.name,
-        payload,
-        delay,
-        plan.priority,
-        None
-        if options.message_group is None
-        else text_for_job("message_group", options.message_group, job),
-        None
-        if options.deduplication_id is None
-        else text_for_job("deduplication_id", options.deduplication_id, job),
-        batch=batch,
+        id, queue, spec.name, payload, delay, priority, group, deduplication, batch=batch
     )
     return Sendable(outgoing, job, plan)
 

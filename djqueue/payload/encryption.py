@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from djqueue.conf import PayloadSettings, settings
 from djqueue.errors import InvalidPayload, MissingPackage, NotSerializable, Undecryptable
 from djqueue.payload.keyring import keyring
-from djqueue.payload.packing import LEVEL, inflate, split, with_encrypted
+from djqueue.payload.packing import LEVEL, digest, inflate, split, with_encrypted
 from djqueue.payload.parts import find_part
 from djqueue.payload.payload import encode_more
 from djqueue.text.marks import in_own_words
@@ -37,7 +37,7 @@ __all__ = [
     "encrypt",
 ]
 __all__ += ["encrypted", "encrypted_value", "is_encrypted_value"]
-__all__ += ["refuse_plain", "refuse_plain_value"]
+__all__ += ["context_digest", "is_trace_id", "refuse_plain", "refuse_plain_value"]
 
 SHOWN = "encrypted"
 """What people read in place of what is encrypted."""
@@ -48,7 +48,7 @@ ENCRYPTED_CONTEXT = "encrypted"
 TRACE = "trace"
 """What a payload's context has for `djqueue.tracing`, beside values, language and time zone."""
 _TRACE_IDS = frozenset({"traceparent", "tracestate", "b3", "uber-trace-id", "x-amzn-trace-id"})
-"""Headers of a trace without values of the project, which baggage has."""
+_OF_B3 = "x-b3-"
 _LARGEST = 16 << 20
 """Bytes that a token of anything but arguments may hold."""
 _SMALL = 1_000
@@ -93,6 +93,26 @@ def _opened(token: str, limit: int, whose: Mapping[str, str]) -> str:
     return text
 
 
+def is_trace_id(header: str) -> bool:
+    """Return whether a header of a trace has ids alone; baggage has values of the project."""
+    name = header.casefold()
+    return name in _TRACE_IDS or name.startswith(_OF_B3)
+
+
+def context_digest(context: Mapping[str, Any]) -> str:
+    """Return the digest of an encrypted context, by which arguments know theirs; an empty text for
+    a payload without one. Raises `InvalidPayload` for a plain one.
+    """
+    if not context:
+        return ""
+    token = context.get(ENCRYPTED_CONTEXT)
+    if not isinstance(token, str):
+        raise InvalidPayload(
+            "The payload is encrypted, and its context is not: it was altered in its store."
+        )
+    return digest(token.encode(errors="replace"))[:32]
+
+
 def encrypted(text: str, name: str, compress_above: int | None, keeps_user: bool) -> str:
     """Return the payload of a job called `name` with its arguments and its context encrypted.
 
@@ -109,23 +129,25 @@ def encrypted(text: str, name: str, compress_above: int | None, keeps_user: bool
             "file's name) in place of the data. Nothing was queued."
         )
     level = LEVEL if compress_above and len(text) > compress_above else 0
-    token = encrypt(arguments, level=level, kind=ARGUMENTS, job=name)
-    return with_encrypted(_with_context(text, name, keeps_user), token)
+    text, kept = _with_context(text, name, keeps_user)
+    whose = {"kind": ARGUMENTS, "job": name, "context": context_digest(kept)}
+    return with_encrypted(text, encrypt(arguments, level=level, **whose))
 
 
-def _with_context(text: str, name: str, keeps_user: bool) -> str:
+def _with_context(text: str, name: str, keeps_user: bool) -> tuple[str, Mapping[str, Any]]:
+    """Return the payload with its context encrypted, and what stands for that."""
     part = find_part(text, "context")
     if part is None:
-        return text
+        return text, {}
     whole = text[part.value : part.end]
     kept: dict[str, object] = {ENCRYPTED_CONTEXT: encrypt(whole, kind=CONTEXT, job=name)}
     found = json.loads(whole)
-    if trace := {key: each for key, each in found.get(TRACE, {}).items() if key in _TRACE_IDS}:
+    if trace := {key: each for key, each in found.get(TRACE, {}).items() if is_trace_id(key)}:
         kept[TRACE] = trace
     user = found.get("values", {}).get("user_id")
     if keeps_user and user is not None:
         kept["values"] = {"user_id": user}
-    return f"{text[: part.start]}{encode_more(context=kept)}{text[part.end :]}"
+    return f"{text[: part.start]}{encode_more(context=kept)}{text[part.end :]}", kept
 
 
 def encrypted_value(value: Any, **whose: str) -> dict[str, str]:

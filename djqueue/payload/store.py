@@ -23,7 +23,7 @@ from django.utils import timezone
 from djqueue.compat import delete_rows
 from djqueue.conf import PayloadSettings, settings
 from djqueue.errors import ConfigurationError, InvalidPayload, QueueUnavailable
-from djqueue.payload.encryption import ARGUMENTS, decrypt
+from djqueue.payload.encryption import ARGUMENTS, context_digest, decrypt
 from djqueue.payload.packing import (
     ENCRYPTED,
     STORED,
@@ -84,8 +84,9 @@ def unpacked(payload: Payload, limit: int | None = None) -> Payload:
             return inflated(payload, body, limit)
         how, text = ENCRYPTED, body.decode("ascii", "replace")
     if how == ENCRYPTED:
-        name = payload.head.name
-        return with_arguments(payload, decrypt(text, limit=limit + 4096, kind=ARGUMENTS, job=name))
+        whose = {"job": payload.head.name, "context": context_digest(payload.context)}
+        plain = decrypt(text, limit=limit + 4096, kind=ARGUMENTS, **whose)
+        return with_arguments(payload, plain)
     raise InvalidPayload(
         f"The payload's arguments are packed in an unknown way: {how!r:.100}. It was "
         "probably dispatched by a newer release: update the workers, then retry it."

@@ -19,9 +19,10 @@ _MOST = 1_000
 E = TypeVar("E", bound=BaseException)
 
 
-def mark(error: BaseException) -> None:
-    """Note that the words of an exception are those of an encrypted job."""
-    _set(error, _ENCRYPTED)
+def mark(error: BaseException, *, encrypted: bool = True) -> None:
+    """Note that the words of an exception are those of an encrypted job, if it is one."""
+    if encrypted:
+        _set(error, _ENCRYPTED)
 
 
 def is_marked(error: BaseException) -> bool:

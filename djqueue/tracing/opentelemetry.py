@@ -14,6 +14,7 @@ from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from djqueue.conf import settings
+from djqueue.payload.encryption import is_trace_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +35,10 @@ _NAMES = {
     "error": "error.type",
 }
 """Attributes that the conventions have; all others are djqueue's own."""
+
+
+_LARGEST = 4 * 1024
+"""Characters of the headers that a job carries beside its context, which has a limit of its own."""
 
 
 class OpenTelemetrySpan:
@@ -85,7 +90,7 @@ class OpenTelemetry:
             propagate.inject(found)
         except Exception:  # a propagator of the project's
             logger.exception("The trace of a dispatch could not be carried into its job.")
-        return _headers(found)
+        return _fitting(_headers(found))
 
     @contextmanager
     def sending(self, connection: str | None, queue: str | None) -> Iterator[OpenTelemetrySpan]:
@@ -174,6 +179,19 @@ def _attributes(
 
 def _named(name: str) -> str:
     return _NAMES.get(name) or f"djqueue.{name}"
+
+
+def _fitting(headers: dict[str, str]) -> dict[str, str]:
+    """Leave out baggage, and what else has no ids, where it is too large to travel with jobs."""
+    size = sum(map(len, headers.values()))
+    if size <= _LARGEST:
+        return headers
+    logger.warning(
+        "The headers of a trace have %d characters, and a job carries %d: its baggage is left out.",
+        size,
+        _LARGEST,
+    )
+    return {key: value for key, value in headers.items() if is_trace_id(key)}
 
 
 def _headers(found: Mapping[str, object]) -> dict[str, str]:

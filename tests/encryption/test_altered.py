@@ -93,6 +93,30 @@ def test_an_encrypted_context_is_not_decrypted_for_a_plain_job(own_jobs, setting
     assert seen == []
 
 
+def test_a_context_goes_with_its_arguments(plain_ledger):
+    """That of another job of the class, none, and a plain one are refused."""
+    with context.scope(note="a"):
+        secret.keeps_secret.dispatch(MARK)
+    with context.scope(note="b"):
+        secret.keeps_secret.dispatch(MARK)
+    secret.keeps_secret.dispatch(MARK)
+    first, second, third = QueuedJob.objects.order_by("id")
+    other = json.loads(second.payload)["context"]
+    forged = {"values": {"note": "forged"}}
+    for row, given in ((first, other), (second, None), (third, forged)):
+        data = json.loads(row.payload)
+        data.pop("context", None)
+        arguments, packed = data.pop("arguments"), data.pop("packed")
+        more = {} if given is None else {"context": given}
+        row.payload = json.dumps({**data, **more, "packed": packed, "arguments": arguments})
+        with pytest.raises(InvalidPayload):
+            unpacked(decode(row.payload))
+        row.save()
+    work()
+    assert FailedJob.objects.count() == 3
+    assert not plain_ledger.lines()
+
+
 def test_a_failed_row_without_its_flag_is_not_shown_edited_or_set(plain_ledger):
     sent = secret.FailsWithSecret(MARK).dispatch()
     work(delayed=True)
@@ -246,4 +270,4 @@ def test_log_records_have_no_context_of_encrypted_jobs_nor_do_jobs_they_dispatch
     assert not any(reveals(value) for _, value in tables("default"))
     work()
     assert seen == [({"user_id": 7}, MARK)] * 2
-    assert records == [{}]
+    assert records == [{"user_id": 7}]

@@ -8,13 +8,14 @@ import sys
 import pytest
 from cryptography.fernet import Fernet
 
-from djqueue import Job, current_job, dispatch_sync, job, signals
+from djqueue import Job, batch, chain, current_job, dispatch_many, dispatch_sync, job, signals
 from djqueue.errors import BatchCancelled, InvalidJob, MissingPackage, Unsupported
 from djqueue.jobs import registry
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.operations.retrying import retry
 from djqueue.operations.verbs import running
 from djqueue.payload import history
+from djqueue.runner.encrypted.errors import public_error
 from djqueue.testing import work
 from djqueue.text.marks import is_marked, mark
 from tests.app import secret
@@ -156,9 +157,11 @@ class SaysOurs(Job, name="inside.SaysOurs", encrypted=True, tries=1):
 
 @pytest.fixture(scope="module", autouse=True)
 def jobs_of_module():
-    registry.register(SaysOurs._spec)
+    for each in (SaysOurs, Raises):
+        registry.register(each._spec)
     yield
-    registry.unregister(SaysOurs._spec.name)
+    for each in (SaysOurs, Raises):
+        registry.unregister(each._spec.name)
 
 
 @pytest.mark.parametrize("how", ["UnknownJob", "MissingPackage", "BatchCancelled"])
@@ -227,6 +230,43 @@ def test_what_a_method_returns_that_is_wrong_is_not_in_the_message(method, own_j
     with pytest.raises(InvalidJob, match="returned list") as refused:
         Wrong(MARK).dispatch()
     assert not reveals(str(refused.value))
+
+
+class Raises(Job, name="inside.Raises", encrypted=True, unique=True):
+    """Its methods raise with its argument."""
+
+    text: str
+    where: str
+
+    def unique_id(self):
+        return self._raise("unique_id")
+
+    def tags(self):
+        return self._raise("tags") or []
+
+    def _raise(self, where):
+        if self.where == where:
+            raise ValueError(self.text)
+
+    def handle(self):
+        pass
+
+
+@pytest.mark.parametrize("where", ["unique_id", "tags"])
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda sent: sent.dispatch(),
+        lambda sent: dispatch_many([sent]),
+        lambda sent: batch([sent]).dispatch(),
+        lambda sent: chain([secret.keeps_secret.bind("x"), sent]).dispatch(),
+    ],
+)
+def test_what_methods_raise_at_a_dispatch_is_an_encrypted_job_s(where, send):
+    with pytest.raises(ValueError, match=MARK) as raised:
+        send(Raises(MARK, where))
+    shown = public_error(raised.value, hides=False)
+    assert not reveals(f"{shown} {shown.__cause__}")
 
 
 # -- what operators do -----------------------------------------------------------------------------

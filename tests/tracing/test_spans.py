@@ -16,8 +16,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from djqueue import batch, chain, current_job, dispatch_many, dispatch_sync, job
 from djqueue.checks import errors
-from djqueue.errors import UnknownConnection
+from djqueue.errors import InvalidJob, UnknownConnection
 from djqueue.models import FailedJob, QueuedJob
+from djqueue.payload.encryption import is_trace_id
 from djqueue.testing import work
 from djqueue.tracing.tracing import tracing
 from tests.app import jobs, secret
@@ -350,6 +351,49 @@ def test_the_traces_of_a_payload_are_w3c(database, spans):
     trace_id, span_id = sent.context.trace_id, sent.context.span_id
     assert list(kept) == ["traceparent"]
     assert kept["traceparent"].startswith(f"00-{trace_id:032x}-{span_id:016x}-")
+
+
+def test_errors_of_dispatches_of_encrypted_jobs_are_in_no_span(database, spans, own_jobs):
+    @job(name="spans.grouped", encrypted=True, message_group=lambda given: [MARK])
+    def grouped(text):
+        pass
+
+    for dispatch in (dispatch_many, lambda jobs: batch(jobs).dispatch()):
+        with pytest.raises(InvalidJob):
+            dispatch([grouped.bind(MARK)])
+    found = spans("send")
+    assert len(found) == 2
+    assert not reveals([span.to_json() for span in found])
+
+
+@pytest.mark.parametrize(
+    ("header", "has_ids"),
+    [
+        ("X-Amzn-Trace-Id", True),
+        ("X-B3-TraceId", True),
+        ("x-b3-sampled", True),
+        ("traceparent", True),
+        ("baggage", False),
+        ("uberctx-who", False),
+    ],
+)
+def test_headers_with_ids_alone_stay_readable(header, has_ids):
+    assert is_trace_id(header) is has_ids
+
+
+def test_large_baggage_does_not_travel(database, spans, caplog):
+    around = context.get_current()
+    for number in range(80):
+        around = baggage.set_baggage(f"key{number}", "v" * 120, around)
+    token = context.attach(around)
+    try:
+        jobs.nothing.dispatch()
+    finally:
+        context.detach(token)
+    payload = QueuedJob.objects.get().payload
+    assert len(payload) < 2_000
+    assert "traceparent" in payload
+    assert "its baggage is left out" in caplog.text
 
 
 def test_spans_of_encrypted_jobs_have_no_value(database, spans):

@@ -19,6 +19,7 @@ from djqueue.jobs.definition.options import checked
 from djqueue.jobs.definition.shown import call_repr
 from djqueue.jobs.definition.uniqueness import key_of_arguments, key_of_id, key_of_name
 from djqueue.payload.encryption import SHOWN
+from djqueue.text.marks import mark
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -301,7 +302,7 @@ class JobSpec:
         says or a digest of the arguments. Raises `InvalidJob`.
         """
         if "unique_id" in self.per_instance:
-            return key_of_id(self.name, job.unique_id(), hides=self.options.encrypted)
+            return key_of_id(self.name, self._unique_id(job), hides=self.options.encrypted)
         return key_of_arguments(self.name, self.encode(job), hides=self.options.encrypted)
 
     def debounce_key(self, job: JobInstance) -> str:
@@ -309,8 +310,15 @@ class JobSpec:
         where there is one. Raises `InvalidJob`.
         """
         if "unique_id" in self.per_instance:
-            return key_of_id(self.name, job.unique_id(), hides=self.options.encrypted)
+            return key_of_id(self.name, self._unique_id(job), hides=self.options.encrypted)
         return key_of_name(self.name)
+
+    def _unique_id(self, job: JobInstance) -> object:
+        try:
+            return job.unique_id()
+        except Exception as error:
+            mark(error, encrypted=self.options.encrypted)
+            raise
 
     def _computed(self, name: str, value: Any) -> Any:
         return checked({name: value}, f"{self.name}.{name}()")[name]
