@@ -263,6 +263,15 @@ def order():
     registry.unregister("edit.Order")
 
 
+@pytest.mark.parametrize("sent", [None, ""])
+def test_a_form_that_lacks_a_choice_is_refused(sent):
+    row, browser = invoice(), client(*MAY)
+    values = on_page(browser.get(address(row)).content.decode())
+    values["argument-speed"] = [] if sent is None else [sent]
+    page = browser.post(address(row), values).content.decode()
+    assert "This field is required." in page
+
+
 def test_the_tags_the_name_and_the_key_are_those_of_the_new_arguments(order):
     order(1).dispatch()
     work()

@@ -20,6 +20,7 @@ from djqueue.finish.failed import GivenUp
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.operations import failed_jobs, retrying
 from djqueue.operations.failed_jobs import Selection
+from djqueue.operations.verbs.edited_rows import EditedRows
 from djqueue.payload import history, payload
 from djqueue.runner.outcome import report
 from tests.dispatch.jobs import Grouped, Optioned, Write
@@ -422,7 +423,8 @@ def test_jobs_that_cannot_go_back_stay_with_a_reason(connection, reason):
 
 def test_a_row_that_somebody_else_took_is_not_pushed(monkeypatch):
     ids = [fail() for _ in range(3)]
-    ready = retrying._ready(list(FailedJob.objects.order_by("id")), {}, retrying.How(), 0)
+    rows = list(FailedJob.objects.order_by("id"))
+    ready = retrying._ready(rows, {}, retrying.How(), 0, EditedRows())
     FailedJob.objects.filter(uuid=ids[1]).delete()
     assert retrying._move(queues["database"].driver, ready).moved == 2
     pushed = {str(job.uuid) for job in QueuedJob.objects.all()}

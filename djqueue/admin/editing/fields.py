@@ -180,6 +180,8 @@ class _Choice(_Field, forms.ChoiceField):
     def changed(self, value: Any) -> Any:
         """Return the JSON value."""
         self.validate(value)
+        if not value:  # no browser sends that
+            raise ValidationError(self.error_messages["required"], code="required")
         return self.values[int(value)]
 
 
