@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError, connections
 from django.db.transaction import non_atomic_requests
 from django.http import (
@@ -22,7 +21,6 @@ from django.http import (
     HttpResponseBase,
     HttpResponseForbidden,
     JsonResponse,
-    StreamingHttpResponse,
 )
 from django.utils.cache import patch_vary_headers
 from django.utils.crypto import constant_time_compare
@@ -36,9 +34,9 @@ from djqueue.errors import QueueError
 from djqueue.metrics.exposition import CONTENT_TYPE, exposition
 from djqueue.metrics.families import families
 from djqueue.operations.reports import health as reports
-from djqueue.results import asking, pages
+from djqueue.results import asking
 from djqueue.results.asking import JobStatus
-from djqueue.results.watch import State, state_of, unknown
+from djqueue.results.streams import stream_of
 
 if TYPE_CHECKING:
     from djqueue.models import JobResult
@@ -96,9 +94,6 @@ def _scope_of(request: HttpRequest) -> AbstractContextManager[None]:
     return request_scope({"request_id": request_id}, {"user_id": user_id})
 
 
-_EVENTS = "text/event-stream"
-
-
 @require_safe
 @cache_control(private=True, no_store=True)
 def result(request: HttpRequest, id: UUID) -> HttpResponseBase:
@@ -113,44 +108,11 @@ def result(request: HttpRequest, id: UUID) -> HttpResponseBase:
     user = getattr(request, "user", None)
     if row is None or user is None or not row.owner or row.owner != _key_of(user):
         return JsonResponse({"error": "There is no such job."}, status=404)
-    response = _events(request, row) or JsonResponse(
+    response = stream_of(request, row, _status_of) or JsonResponse(
         asking.shown(row, asking.ended_as(row) or _status_of(row))
     )
     patch_vary_headers(response, ["Accept"])
     return response
-
-
-def _events(request: HttpRequest, row: JobResult) -> HttpResponseBase | None:
-    """Return the stream of a page; None where it is not asked for, or cannot be."""
-    accepts = _EVENTS in request.headers.get("Accept", "")
-    if not isinstance(request, ASGIRequest) or request.method != "GET" or not accepts:
-        return None
-    if request.headers.get("Last-Event-ID") == pages.END:
-        return HttpResponse(status=204)  # an EventSource does not come back then
-    page = pages.Page(row.owner, {str(row.pk): state_of(row), **_states_of_others(request, row)})
-    if not pages.room.admit(page, settings().streams):
-        return None
-    headers = {
-        "Cache-Control": "no-transform",
-        "Content-Encoding": "identity",  # packed events are held back
-        "X-Accel-Buffering": "no",
-    }
-    return StreamingHttpResponse(page, content_type=_EVENTS, headers=headers)
-
-
-def _states_of_others(request: HttpRequest, row: JobResult) -> dict[str, State]:
-    given = [_uuid(text) for text in request.GET.getlist("also")[: pages.JOBS - 1]]
-    ids = [id for id in dict.fromkeys(given) if id not in ("", str(row.pk))]
-    found = asking.read_some(ids)
-    own = {id: state_of(each) for id, each in found.items() if each.owner == row.owner}
-    return {id: own.get(id) or unknown(id) for id in ids}
-
-
-def _uuid(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        return ""
 
 
 def _key_of(user: Any) -> str:
@@ -201,7 +163,7 @@ def health(request: HttpRequest) -> JsonResponse:
 
 
 for _alias in connections:
-    for _view in (metrics, health):
+    for _view in (result, metrics, health):
         non_atomic_requests(_alias)(_view)
 
 

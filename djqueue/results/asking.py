@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from djqueue.models import JobResult
 
 __all__ = [
+    "FINAL",
     "JobStatus",
     "NotYet",
     "Progress",
@@ -58,6 +59,12 @@ class JobStatus(str, enum.Enum):
     """Its store has no such job. It may be done, deleted, or never have been there."""
 
     __str__ = str.__str__
+
+
+FINAL = frozenset(
+    {JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.UNKNOWN},
+)
+"""Where a job stands that nothing more is heard of."""
 
 
 class Progress(NamedTuple):

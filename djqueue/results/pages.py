@@ -5,25 +5,31 @@ them in a process.
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from weakref import WeakSet
+from typing import Any
+from weakref import ReferenceType, WeakSet, ref
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth.signals import user_logged_out
 from django.db import connections
+from django.dispatch import receiver
 
-from djqueue.results.watch import State, Watch
+from djqueue.results.watch import State, Watch, unknown
 
 __all__ = ["END", "JOBS", "Page", "Room", "room"]
 
 KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment is sent, for proxies that end what is idle."""
-LIFE = 300.0
-"""Seconds after which a stream ends. The page then begins another, if its user is still logged in
-and may see the job.
+LIFE = 60.0
+"""Seconds after which a stream ends, at most: they do not all end at once. The page then begins
+another, if its user is still logged in and may see the job.
 """
+MARGIN = 10.0
+"""Seconds that the end of a stream may wait for its reader. Then it has no place any more."""
 JOBS = 50
 """Jobs of one page."""
 PER_USER = 200
@@ -38,16 +44,26 @@ class Page:
     It keeps only the newest state of each job, so a page that reads slowly takes no memory.
     """
 
-    def __init__(self, owner: str, states: Mapping[str, State]) -> None:
-        """`states` are those of its jobs, by their ids: these are its first events."""
+    def __init__(self, owner: str) -> None:
         self.owner = owner
-        self._known = dict(states)
-        self._news = dict(states)
-        self._waits_for = {id for id, state in states.items() if not state.has_ended}
-        self._until = time.monotonic() + LIFE
+        self._known: dict[str, State] = {}
+        self._news: dict[str, State] = {}
+        self._waits_for: set[str] = set()
+        self._until = time.monotonic() + LIFE * random.uniform(0.75, 1.0)
         self._wake = asyncio.Event()
         self._watch: Watch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end: asyncio.TimerHandle | None = None
+
+    def begin_with(
+        self, states: Mapping[str, State], known: Mapping[str, State] | None = None
+    ) -> None:
+        """Take the states of its jobs, by their ids: these are its first events. `known` are those
+        that the watch has of them, where they differ.
+        """
+        self._news = dict(states)
+        self._known = {**states, **(known or {})}
+        self._waits_for = {id for id, state in states.items() if not state.has_ended}
 
     @property
     def waits_for(self) -> frozenset[str]:
@@ -68,24 +84,36 @@ class Page:
             state = self._news.pop(id)
             last = "" if self._news or self._waits_for else f"id: {END}\n"
             return f"{last}data: {state.text}\n\n".encode()
-        if not self._waits_for or time.monotonic() >= self._until:
+        if not self._waits_for or not self.left():
             raise StopAsyncIteration
         return b":\n\n"
 
     async def _begin(self) -> None:
         await sync_to_async(_close_connections)()
         self._loop = asyncio.get_running_loop()
+        self._end = self._loop.call_later(self.left() + MARGIN, _end_of, ref(self))
         self._watch = Watch.here()
         self._watch.add(self)
 
+    def left(self) -> float:
+        """Return the seconds until the stream ends."""
+        return max(0.0, self._until - time.monotonic())
+
     async def _news_or_silence(self) -> None:
-        longest = max(0.0, min(KEEP_ALIVE, self._until - time.monotonic()))
         self._wake.clear()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), longest)
+        # Not `asyncio.wait_for`: before Python 3.12 it loses a cancellation that comes with news.
+        silence = asyncio.get_running_loop().call_later(
+            min(KEEP_ALIVE, self.left()), self._wake.set
+        )
+        try:
+            await self._wake.wait()
+        finally:
+            silence.cancel()
 
     def hear(self, id: str, state: State) -> None:
         """Take the state of a job. What the page knows is no news."""
+        if state.owner not in (None, self.owner):
+            state = unknown(id)
         if state.has_ended:
             self._waits_for.discard(id)
         if state != self._known.get(id):
@@ -97,12 +125,36 @@ class Page:
         self._until = 0.0
         self._wake.set()
 
+    def stop_soon(self) -> None:
+        """Do as `stop`, from any thread."""
+        if self._loop is None:
+            self.stop()  # nobody reads it yet
+            return
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self.stop)
+
+    def give_up(self) -> None:
+        """Free the place, with all that was not read in time. The watch forgets it as well."""
+        room.leave(self)
+        if self._end is not None:
+            self._end.cancel()
+        if self._watch is not None:
+            self._watch.remove(self)
+        self._news.clear()
+        self.stop()
+
     def close(self) -> None:
         """Free the place. Django calls it when the client has left, or at the end, in a thread."""
         room.leave(self)
-        if self._loop is not None and self._watch is not None:
+        if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._watch.remove, self)
+                self._loop.call_soon_threadsafe(self.give_up)
+
+
+def _end_of(page: ReferenceType[Page]) -> None:
+    """End a page whose reader does not read. The timer keeps none that was dropped."""
+    if (found := page()) is not None:
+        found.give_up()
 
 
 def _close_connections() -> None:
@@ -133,6 +185,11 @@ class Room:
             self._pages.add(page)
             return True
 
+    def of_owner(self, owner: str) -> list[Page]:
+        """Return the open pages of a user."""
+        with self._lock:
+            return [each for each in self._pages if each.owner == owner]
+
     def leave(self, page: Page) -> None:
         """Make room for another page."""
         with self._lock:
@@ -140,3 +197,12 @@ class Room:
 
 
 room = Room()
+"""One for the process, as its bounds are: requests share nothing else. It has a lock of its own."""
+
+
+@receiver(user_logged_out)
+def _end_pages_of(sender: type | None, user: Any, **kwargs: Any) -> None:
+    """End the streams of a user who logs out. Their other sessions begin new ones."""
+    if user is not None:
+        for page in room.of_owner(str(user.pk)):
+            page.stop_soon()

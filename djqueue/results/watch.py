@@ -5,10 +5,11 @@ in a thread of its own. A process has one watch for each event loop, while pages
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, WeakSet
@@ -21,12 +22,12 @@ from djqueue.results import asking, rows
 if TYPE_CHECKING:
     from djqueue.models import JobResult
 
-__all__ = ["State", "Watch", "Watcher", "state_of", "unknown"]
+__all__ = ["State", "Watch", "Watcher", "state_of", "state_or_unknown", "unknown"]
 
 EVERY = 0.55
 """Seconds from an answer of the database to the next question: at most two in any second."""
-AT_ONCE = 900
-"""Jobs in one statement, for SQLite's sake. More than that take turns."""
+AT_ONCE = 900, 10_000
+"""Jobs in one statement, on SQLite and elsewhere. More than that take turns."""
 NAME = "djqueue-watch"
 """Of the task, and of its thread."""
 
@@ -39,13 +40,24 @@ class State(NamedTuple):
     text: str
     """JSON."""
     has_ended: bool
+    owner: str | None = None
+    """Who may hear it; None: everybody."""
 
 
-def state_of(row: JobResult) -> State:
-    """Return how the job stands, from its row alone."""
-    ended = asking.ended_as(row)
-    running = asking.JobStatus.WAITING if row.done is None else asking.JobStatus.RUNNING
-    return State(_text(asking.shown(row, ended or running)), ended is not None)
+def state_of(row: JobResult, status: asking.JobStatus | None = None) -> State:
+    """Return how the job stands, from its row; before its end with that status."""
+    from_row = asking.JobStatus.WAITING if row.done is None else asking.JobStatus.RUNNING
+    known = asking.ended_as(row) or status or from_row
+    return State(_text(asking.shown(row, known)), known in asking.FINAL, row.owner)
+
+
+def state_or_unknown(row: JobResult) -> State:
+    """Return the same of a row among others', to which it must do no harm."""
+    try:
+        return state_of(row)
+    except Exception as error:  # noqa: BLE001 - whatever a row has in it, the others are shown
+        logger.warning("The result of job %s could not be read: %r", row.pk, error)
+        return unknown(str(row.pk))
 
 
 def unknown(id: str) -> State:
@@ -63,7 +75,7 @@ def _ask(ids: Sequence[str]) -> dict[str, State]:
     if alias is None:
         return {id: unknown(id) for id in ids}
     try:
-        found = {str(row.pk): state_of(row) for row in rows.table(alias).filter(pk__in=ids)}
+        found = {str(row.pk): state_or_unknown(row) for row in rows.table(alias).filter(pk__in=ids)}
     except Error:
         connections[alias].close()  # the next question opens another
         raise
@@ -74,7 +86,7 @@ class Watcher(Protocol):
     """A page that waits for news. Its methods are called on the event loop."""
 
     @property
-    def waits_for(self) -> Iterable[str]:
+    def waits_for(self) -> Collection[str]:
         """The ids of its jobs that have not ended."""
 
     def hear(self, id: str, state: State) -> None:
@@ -88,6 +100,7 @@ class Watch:
     """Asks how the jobs of the open pages of an event loop stand, and tells the pages."""
 
     _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
+    """One for all pages of a loop, whichever request opened them. A loop that is gone has none."""
 
     @classmethod
     def here(cls) -> Watch:
@@ -110,7 +123,9 @@ class Watch:
         for id in page.waits_for:
             self._pages.setdefault(id, WeakSet()).add(page)
         if self._pages and self._task is None:
-            self._task = asyncio.create_task(self._run(), name=NAME)
+            # The context of the request that begins it is not that of the other pages.
+            empty = contextvars.Context()
+            self._task = empty.run(asyncio.create_task, self._run(), name=NAME)
 
     def remove(self, page: Watcher) -> None:
         """Watch them for this page no longer."""
@@ -140,7 +155,9 @@ class Watch:
 
     def _turn(self) -> list[str]:
         """Return the jobs to ask for, and let them be the last ones next time."""
-        ids = list(self._pages)[:AT_ONCE]
+        alias = rows.store()
+        at_once = AT_ONCE[alias is not None and connections[alias].vendor != "sqlite"]
+        ids = list(self._pages)[:at_once]
         if len(self._pages) > len(ids):
             for id in ids:
                 self._pages[id] = self._pages.pop(id)
@@ -157,7 +174,7 @@ class Watch:
             return
         self._is_away = False
         for id, state in states.items():
-            for page in self._pages.get(id, ()):
+            for page in tuple(self._pages.get(id, ())):
                 page.hear(id, state)
-            if state.has_ended:
-                self._pages.pop(id, None)
+                if id not in page.waits_for:
+                    self._pages[id].discard(page)

@@ -1,7 +1,6 @@
 """The result of a job as events, for its owner's open pages: with Django's clients."""
 
 import asyncio
-import gc
 import itertools
 import time
 import uuid
@@ -14,72 +13,29 @@ from django.contrib.auth.models import User
 from django.core.asgi import get_asgi_application
 from django.db import OperationalError, connection, connections
 from django.test import AsyncClient, Client
-from django.utils import timezone
 
 from djqueue.models import JobResult
-from djqueue.results import pages, rows, watch
+from djqueue.results import pages, watch
 from djqueue.testing import work
 from tests.composition import jobs
-from tests.results.support import EVENTS, dispatched_by, in_a_loop, new_connections, parsed
+from tests.results.support import (
+    EVENTS,
+    Stream,
+    ask,
+    dispatched_by,
+    in_a_loop,
+    new_connections,
+    opened,
+    parsed,
+    reported,
+)
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.anywhere, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def owner():
-    return User.objects.create_user("owner")
-
-
-@pytest.fixture
-def waiting(owner):
-    """A job of the owner."""
-    return dispatched_by(owner, jobs.adds.bind(1, 2)).id
-
-
-@pytest.fixture(autouse=True)
-def everybody_has_left():
-    yield
-    gc.collect()
-    assert len(pages.room) == 0
-
-
-class Stream:
-    """An open page. Close it in the event loop that it was opened in."""
-
-    def __init__(self, answer):
-        self.answer = answer
-        self._parts = aiter(answer)
-
-    async def next(self, timeout=10):
-        return parsed((await asyncio.wait_for(anext(self._parts), timeout)).decode())
-
-    async def rest(self):
-        return [parsed(part.decode()) async for part in self._parts]
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        await sync_to_async(self.answer.close)()
-        await asyncio.sleep(0)
-
-
-async def ask(id, user, method="get", **headers):
-    client = AsyncClient()
-    if user is not None:
-        await client.aforce_login(user)
-    return await getattr(client, method)(f"/jobs/{id}/", headers={"Accept": EVENTS, **headers})
-
-
-async def opened(id, user, **headers):
-    answer = await ask(id, user, **headers)
-    assert answer["Content-Type"] == EVENTS
-    return Stream(answer)
-
-
-def reported(id, done, message=""):
-    return sync_to_async(rows.reported)("default", {str(id): (done, 10.0, message)})
+pytestmark = [
+    pytest.mark.anywhere,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("everybody_leaves"),
+]
 
 
 @in_a_loop
@@ -211,11 +167,11 @@ async def test_whom_there_is_no_room_for_asks(bound, owner, waiting, settings, m
 
 
 def test_a_page_that_nobody_reads_leaves_no_trace():
-    page = pages.Page("1", {})
+    page = pages.Page("1")
     assert pages.room.admit(page, 1)
-    assert not pages.room.admit(pages.Page("2", {}), 1)
+    assert not pages.room.admit(pages.Page("2"), 1)
     del page
-    assert pages.room.admit(pages.Page("2", {}), 1)
+    assert pages.room.admit(pages.Page("2"), 1)
 
 
 @in_a_loop
@@ -290,7 +246,7 @@ async def test_a_page_holds_no_connection_to_a_database(owner, waiting):
 
 @in_a_loop
 async def test_more_jobs_than_a_statement_takes_have_turns(owner, monkeypatch):
-    monkeypatch.setattr(watch, "AT_ONCE", 2)
+    monkeypatch.setattr(watch, "AT_ONCE", (2, 2))
     ids = [(await sync_to_async(dispatched_by)(owner, jobs.adds.bind(1, 2))).id for _ in range(5)]
     streams = [await opened(id, owner) for id in ids]
     for each in streams:
@@ -368,18 +324,11 @@ async def test_the_watch_is_over_when_nobody_watches(owner, waiting):
 
 def test_the_watch_is_over_when_its_pages_were_dropped(waiting):
     async def drop():
-        page = pages.Page("1", {waiting: watch.unknown(waiting)._replace(has_ended=False)})
+        page = pages.Page("1")
+        page.begin_with({waiting: watch.unknown(waiting)._replace(has_ended=False)})
         await anext(page)
         [task] = [each for each in asyncio.all_tasks() if each.get_name() == watch.NAME]
         del page
         await asyncio.wait_for(task, 2)
 
     asyncio.run(drop())
-
-
-@in_a_loop
-async def test_a_watch_that_breaks_ends_its_pages(owner, waiting, caplog):
-    page = await opened(waiting, owner)
-    await page.next()
-    await JobResult.objects.aupdate(value="{", status="done", finished_at=timezone.now())
-    assert await page.rest() == []
