@@ -17,7 +17,7 @@ from django.utils import timezone
 from djqueue.conf import settings
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.large import seconds_until_check
-from djqueue.errors import QueueUnavailable
+from djqueue.errors import QueueError
 from djqueue.payload import store as payload_store
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def prune_payloads(budget: float = 2.0) -> int:
     number. The call takes about `budget` seconds at most; the next call goes on with the rest.
 
     An entry that is still needed is not looked at again for a while (`seconds_until_check`). One
-    whose connection cannot be asked for a job, or is not configured here, goes by its age.
+    whose connection cannot be asked for a job, or is not configured here, goes by its age. While a
+    connection that can be asked is away, what the others do not have is left for later.
     """
     known = settings()
     if known.payloads is None or known.prune_payloads is None:
@@ -66,18 +67,16 @@ def _orphans(age: timedelta) -> Iterator[list[str]]:
     """Return slices of the entries that are due for a check and not needed. Needed ones are
     postponed for a day.
     """
-    silent: set[str] = set()
     while True:
-        rows = list(_due(age, silent).order_by("check_at")[:SLICE])
+        rows = list(_due(age).order_by("check_at")[:SLICE])
         if not rows:
             return
         connection = rows[0].connection
         uuids = [row.uuid for row in rows if row.connection == connection]
         try:
             needed = still_needed(connection, uuids)
-        except QueueUnavailable:
-            silent.add(connection)
-            continue
+        except QueueError:
+            return  # the jobs may be there: each connection has to say that they are not
         payload_store.postpone_check(needed, seconds_until_check(connection))
         yield [str(uuid) for uuid in uuids if uuid not in needed]
 
@@ -88,9 +87,9 @@ def _table() -> QuerySet[Payload]:
     return Payload.objects.using(settings().payload_database)
 
 
-def _due(age: timedelta, silent: set[str]) -> QuerySet[Payload]:
+def _due(age: timedelta) -> QuerySet[Payload]:
     now = timezone.now()
-    known = Q(connection__in=set(settings().connections) - silent, check_at__lt=now)
+    known = Q(connection__in=settings().connections, check_at__lt=now)
     # Of a project with other settings, perhaps, which looks after its own in time.
     foreign = ~Q(connection__in=settings().connections) & Q(check_at__lt=now - age)
     return _table().filter(known | foreign).defer("body")
@@ -99,11 +98,17 @@ def _due(age: timedelta, silent: set[str]) -> QuerySet[Payload]:
 def still_needed(connection: str, uuids: list[UUID]) -> set[UUID]:
     """Return the ids that have a job, or a row that stands for one. Failed rows are read before and
     after the others: a job that is retried meanwhile moves from one place to the other.
+
+    The job is looked for on `connection` first, and what is not there on every other one: a move
+    that broke off, or the restore of a backup, may have left a row that names the wrong one. Raises
+    `QueueError` if one of those that have to be asked cannot be.
     """
     needed = _failed(uuids)
     needed |= _parked(uuids)
     needed |= _guarded(uuids)
-    needed |= _queued(connection, uuids)
+    for name in (connection, *(settings().connections.keys() - {connection})):
+        if left := [uuid for uuid in uuids if uuid not in needed]:
+            needed |= _queued(name, left)
     return needed | _failed(uuids)
 
 

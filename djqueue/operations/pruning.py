@@ -17,7 +17,7 @@ from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch.outbox import outbox
 from djqueue.drivers import debounced, unique_keys
-from djqueue.errors import QueueError, QueueUnavailable
+from djqueue.errors import QueueError
 from djqueue.operations import batches, failed_jobs
 from djqueue.operations.payload_pruning import still_needed
 from djqueue.operations.reports import finished
@@ -108,7 +108,7 @@ def _prune_lost(alias: str, connection: str, some: list[JobResult]) -> None:
     every = [row.id for row in some]
     try:
         kept = still_needed(connection, every)
-    except QueueUnavailable:
+    except QueueError:
         kept = set(every)
     later = UtcNow() + timedelta(days=1)
     rows.table(alias).filter(pk__in=kept).update(keep_until=later)

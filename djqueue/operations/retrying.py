@@ -45,6 +45,7 @@ from djqueue.results import rows as result_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from uuid import UUID
 
     from djqueue.drivers.base import Driver
     from djqueue.models import FailedJob
@@ -125,12 +126,11 @@ def retry(
             controls.forget_stops(str(row.uuid) for row in rows)  # they were about earlier runs
             edits = EditedRows()
             ready = _ready(rows, refused, how, how.first + seen, edits)
-            done = _move(queues[connection].driver, ready)
+            done = _move(queues[connection].driver, ready, how)
             edits.moved(done.keys)
             moved += done.moved
             gone += done.gone
             on_moved(done.keys)
-            _note_place([row for row in rows if row.pk in done.keys], how)
             for text, count in done.refused.items():
                 refused[text] = refused.get(text, 0) + count
             if done.error is not None:
@@ -149,19 +149,26 @@ def _by_connection(keys: Sequence[int], how: How) -> dict[str, list[FailedJob]]:
     return rows
 
 
-def _note_place(rows: Sequence[FailedJob], how: How) -> None:
-    """Note for those that have been moved elsewhere where their large arguments belong, and where
-    their results come from.
+def _note_place(rows: Iterable[FailedJob], how: How) -> None:
+    """Note for those that are moved elsewhere where their large arguments belong, and where their
+    results come from: before the push, or in its transaction. Pruning looks there for the job.
     """
-    if not rows or (how.connection is None and how.queue is None):
+    if how.connection is None and how.queue is None:
         return
     alias = result_rows.store()
+    large: dict[str, list[str]] = {}
+    results: dict[tuple[str, str], list[UUID]] = {}
     for row in rows:
         if is_stored(row.payload):
-            payload_store.moved([str(row.uuid)], row.connection)
-        if alias is not None and links_of(row.payload).result:
-            place = {"connection": row.connection, "queue": row.queue}
-            result_rows.table(alias).filter(pk=row.uuid).update(**place)
+            large.setdefault(row.connection, []).append(str(row.uuid))
+        if links_of(row.payload).result:
+            results.setdefault((row.connection, row.queue), []).append(row.uuid)
+    for connection, ids in large.items():
+        payload_store.moved(ids, connection)
+    if alias is not None:
+        for (connection, queue), keys in results.items():
+            there = result_rows.table(alias).filter(pk__in=keys)
+            there.update(connection=connection, queue=queue)
 
 
 def _refusal(connection: str) -> str | None:
@@ -222,23 +229,23 @@ class _Moved(NamedTuple):
         return _Moved(self.moved + more.moved, self.gone + more.gone, refused, more.error, keys)
 
 
-def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+def _move(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]], how: How) -> _Moved:
     if not ready:
         return _Moved()
     if driver.shares_transaction_with(failed_jobs.store()):
-        return _move_together(driver, ready)
+        return _move_together(driver, ready, how)
     if keeps_keys_in_sql(driver):
         bound = [each for each in ready if needs_guard(each[0].payload) or each[1].unique]
     else:  # whether a key is free is known when its store is asked
         bound = [each for each in ready if needs_guard(each[0].payload) and not each[1].unique]
     others = [each for each in ready if each not in bound] if bound else ready
-    done = _move_bound(driver, bound) if bound else _Moved()
+    done = _move_bound(driver, bound, how) if bound else _Moved()
     if not others or done.error is not None:
         return done
-    return done.plus(_move_apart(driver, others))
+    return done.plus(_move_apart(driver, others, how))
 
 
-def _move_bound(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+def _move_bound(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]], how: How) -> _Moved:
     """Move jobs that are bound to others, which have rows in SQL too: in one transaction into the
     outbox, and from there to their store.
     """
@@ -257,15 +264,16 @@ def _move_bound(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) 
             written.write([job for _row, job in jobs])
             failures.restore(alias, found)
             _keep(found)
+            _note_place(found, how)
     if kept_out:
         left = [(row, job) for row, job in ready if job.id not in kept_out]
-        done = _move_bound(driver, left) if left else _Moved()
+        done = _move_bound(driver, left, how) if left else _Moved()
         return done.without(map(why_kept_out, kept_out.values()))
     written.move([job for _row, job in jobs], driver)  # what is left is moved by a worker
     return _Moved(len(found), len(ready) - len(found), keys=sorted(there))
 
 
-def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]], how: How) -> _Moved:
     """Move jobs to another store: their rows are held meanwhile, and deleted after the push."""
     by = new_holder()
     keys = failed_jobs.take(by, [row for row, _job in ready])
@@ -273,6 +281,7 @@ def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) 
     pushed = Pushed()
     # Before the push: the job may end at once.
     failures.restore_results(failed_jobs.store(), [row for row, _job in taken])
+    _note_place([row for row, _job in taken], how)
     try:
         if taken:
             pushed = push(driver, [job for _row, job in taken], failed_jobs.HOLD / 6)
@@ -281,9 +290,11 @@ def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) 
         _keep(rows)
         moved = failed_jobs.gone(by, [row.pk for row in rows])
         failed_jobs.let_go(by, keys)
-        failures.fail_again(
-            failed_jobs.store(), [row for row, job in taken if job.id not in pushed.stored]
-        )
+        left = [row for row, job in taken if job.id not in pushed.stored]
+        failures.fail_again(failed_jobs.store(), left)
+        if left:  # the rows in the store say where they were
+            there = failed_jobs.table().filter(failed_jobs.same(left))
+            _note_place(there.defer("exception", "history"), how)
     gone = len(ready) - len(taken)
     refused = Counter(error.message for error in pushed.refused.values())
     numbers = [row.pk for row in rows]
@@ -291,7 +302,9 @@ def _move_apart(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) 
     return done.without(map(why_kept_out, pushed.kept_out.values()))
 
 
-def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]]) -> _Moved:
+def _move_together(
+    driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]], how: How
+) -> _Moved:
     """Move jobs in one transaction. The delete comes first, and its row count decides which of two
     operators moves them.
     """
@@ -303,9 +316,10 @@ def _move_together(driver: Driver, ready: Sequence[tuple[FailedJob, OutgoingJob]
             push_all(driver, bound)
             failures.restore(failed_jobs.store(), taken)
             _keep(taken)
+            _note_place(taken, how)
     except KeysTaken as error:  # nothing is moved yet: then without those
         left = [(row, job) for row, job in ready if job.id not in error.holders]
-        return _move(driver, left).without(map(why_kept_out, error.holders.values()))
+        return _move(driver, left, how).without(map(why_kept_out, error.holders.values()))
     except QueueUnavailable as error:
         return _Moved(error=error)
     return _Moved(len(taken), len(ready) - len(taken), keys=[row.pk for row in taken])

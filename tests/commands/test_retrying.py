@@ -15,6 +15,7 @@ from djqueue import queues
 from djqueue.dispatch import controls
 from djqueue.management.options import group, pace
 from djqueue.models import FailedJob, JobResult, QueuedJob, Worker
+from djqueue.operations.retrying import How, retry
 from djqueue.payload import payload
 from djqueue.testing import work
 from tests.commands.jobs import Send, keep
@@ -232,6 +233,20 @@ def test_a_result_says_where_its_job_is_now(run):
     assert str(id) == given.id
     assert run("queue_retry", given.id, "--on", "database:slow").code == 0
     assert JobResult.objects.get(pk=id).queue == "slow"
+
+
+@pytest.mark.parametrize("place", ["memory", "database"])
+def test_a_result_says_it_also_where_the_process_dies_right_after_the_retry(run, place):
+    given = keep.dispatch(1)
+    work(connection="database")
+
+    def die(keys):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retry(on_moved=die, how=How(connection=place, queue="slow"))
+    row = JobResult.objects.get(pk=given.id)
+    assert (row.connection, row.queue) == (place, "slow")
 
 
 def test_a_group_is_listed_and_retried(run, fail):

@@ -30,7 +30,7 @@ from djqueue.models import FailedJob, Outbox, Payload, QueuedJob, Run
 from djqueue.operations import failed_jobs, payload_pruning
 from djqueue.operations.describe import show
 from djqueue.operations.payload_pruning import prune_payloads
-from djqueue.operations.retrying import retry
+from djqueue.operations.retrying import How, RetryStopped, retry
 from djqueue.payload import payload
 from djqueue.payload import store as payload_store
 from djqueue.payload.packing import is_stored, pack
@@ -84,7 +84,10 @@ def small(change):
 
 def _connections():
     database = {**DJQUEUE["CONNECTIONS"]["database"], "COMPRESS_ABOVE": None, "STORE_ABOVE": 1000}
-    return {**DJQUEUE["CONNECTIONS"], "database": database}
+    apart = {**DJQUEUE["CONNECTIONS"]["apart"], "STORE_ABOVE": 1000, "COMPRESS_ABOVE": None}
+    known = {**DJQUEUE["CONNECTIONS"], "database": database, "apart": apart}
+    del known["down"]
+    return known
 
 
 @pytest.fixture
@@ -447,6 +450,7 @@ def age(**by):
 
 
 def test_what_is_young_is_left_alone(small):
+    small()
     payload_store.write("database", [payload_store.Entry(str(uuid4()), b"")])
     assert prune_payloads() == 0
     age(minutes=1)
@@ -484,6 +488,7 @@ def test_what_has_a_job_or_a_failed_row_is_needed(small):
 
 
 def test_many_orphans_go_in_slices(small, monkeypatch):
+    small()
     monkeypatch.setattr(payload_pruning, "SLICE", 3)
     entries = [payload_store.Entry(str(uuid4()), b"") for _ in range(10)]
     payload_store.write("database", entries)
@@ -534,15 +539,56 @@ def test_a_job_that_was_begun_and_is_not_over_keeps_them_where_its_store_cannot_
     assert prune_payloads() == 1
 
 
-def test_a_connection_that_is_down_is_left_for_later(small):
-    for name in ("down", "database"):
+def test_nothing_is_pruned_while_a_connection_that_may_have_the_job_is_down(small, change):
+    small()
+    for name in ("memory", "database"):
         payload_store.write(name, [payload_store.Entry(str(uuid4()), b"")])
     age(minutes=1)
-    assert prune_payloads() == 1
-    assert Payload.objects.get().connection == "down"
+    down = DJQUEUE["CONNECTIONS"]["down"]
+    for broken in (down, {**down, "DRIVER": "djqueue.nowhere.Driver"}):
+        change(CONNECTIONS={**_connections(), "down": broken})
+        assert prune_payloads() == 0
+    small()
+    assert prune_payloads() == 2
+
+
+@pytest.mark.parametrize("place", ["memory", "apart"])
+def test_a_job_is_looked_for_on_every_connection(small, place):
+    """A move that broke off leaves a row that names the wrong one."""
+    small()
+    write(NOISE).using(connection=place).dispatch()
+    Payload.objects.update(connection="database")
+    age(minutes=1)
+    assert prune_payloads() == 0
+
+
+@pytest.mark.parametrize("place", ["memory", "apart", "database"])
+def test_a_process_that_dies_right_after_a_retry_elsewhere_loses_no_arguments(small, place):
+    small()
+    before = "apart" if place == "database" else "database"
+    LargeFail(LARGE).using(connection=before, queue="f").dispatch()
+    work(before, queue="f")
+
+    def die(keys):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retry(on_moved=die, how=How(connection=place, queue="g"))
+    assert not FailedJob.objects.exists()
+    assert Payload.objects.get().connection == place
+
+
+def test_a_retry_that_another_store_did_not_take_leaves_the_arguments_where_they_were(small):
+    small()
+    LargeFail(LARGE).using(connection="database", queue="f").dispatch()
+    work("database", queue="f")
+    with pytest.raises(RetryStopped):
+        retry(how=How(connection="memory", queue="down"))
+    assert Payload.objects.get().connection == "database"
 
 
 def test_another_projects_entries_are_left_to_it_for_some_time(small):
+    small()
     payload_store.write("theirs", [payload_store.Entry(str(uuid4()), b"")])
     age(days=14)
     assert prune_payloads() == 0

@@ -10,10 +10,11 @@ from djqueue.drivers.base import Change, State
 from djqueue.drivers.redis.driver import RedisDriver
 from djqueue.errors import QueueUnavailable
 from djqueue.jobs import registry
-from djqueue.models import JobBatch, Outbox, QueuedJob
+from djqueue.models import JobBatch, JobResult, Outbox, Payload, QueuedJob
 from djqueue.operations import results, selection
 from djqueue.operations.verbs.moving import Destination, move
 from djqueue.payload import history
+from djqueue.payload import store as payload_store
 from djqueue.testing import work
 from tests.app import jobs
 
@@ -112,6 +113,67 @@ def test_a_process_that_dies_between_two_stores_loses_nothing(redis, ledger, mon
     assert outbox.replay() == 1
     assert work("database") == 1
     assert ledger.details("end") == ["1"]
+
+
+@job(name="moving.keep", store_result=True)
+def keep(text: str) -> None:
+    """Do nothing."""
+
+
+def _noted(id):
+    return (
+        Payload.objects.get(pk=id).connection,
+        JobResult.objects.values_list("connection", "queue").get(pk=id),
+    )
+
+
+def test_a_job_leaves_the_database_together_with_the_note_where_it_goes(redis, monkeypatch):
+    """Else pruning would look for it where it was, and delete its arguments."""
+    sent = keep.dispatch("x")
+    payload_store.write("database", [payload_store.Entry(sent.id, b"x")])
+
+    def die(ids, connection):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(payload_store, "moved", die)
+        with pytest.raises(KeyboardInterrupt):
+            move(targets(sent), Destination("redis", "b"))
+    assert QueuedJob.objects.filter(uuid=sent.id).exists()
+    assert not Outbox.objects.exists()
+    assert _noted(sent.id) == ("database", ("database", "default"))
+    assert len(move(targets(sent), Destination("redis", "b")).changed) == 1
+    assert _noted(sent.id) == ("redis", ("redis", "b"))
+
+
+def test_a_process_that_dies_before_the_outbox_is_asked_has_noted_it(redis, monkeypatch):
+    sent = keep.using(connection="redis").dispatch("x")
+    payload_store.write("redis", [payload_store.Entry(sent.id, b"x")])
+    change = type(queues["redis"].inspector).change
+
+    def die(self, what: Change, queue, seen):
+        change(self, what, queue, seen)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(type(queues["redis"].inspector), "change", die)
+        with pytest.raises(KeyboardInterrupt):
+            move(targets(sent), Destination("database", "b"))
+    assert _noted(sent.id) == ("database", ("database", "b"))
+
+
+def test_a_job_that_its_store_did_not_let_go_is_noted_where_it_was(redis, monkeypatch):
+    sent = keep.using(connection="redis").dispatch("x")
+    payload_store.write("redis", [payload_store.Entry(sent.id, b"x")])
+
+    def away(self, what, queue, seen):
+        raise QueueUnavailable("It is away.", ambiguous=False)
+
+    found = targets(sent)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(queues["redis"].inspector), "change", away)
+        assert len(move(found, Destination("database", "b")).left) == 1
+    assert _noted(sent.id) == ("redis", ("redis", "default"))
 
 
 @pytest.mark.parametrize("ran_there", [True, False])

@@ -81,6 +81,13 @@ class Destination(NamedTuple):
     """Seconds from now."""
 
 
+class _Place(NamedTuple):
+    """What the rows beside a job say of where it is."""
+
+    connection: str
+    queue: str | None
+
+
 def move(
     targets: Sequence[Target],
     to: Destination,
@@ -187,7 +194,7 @@ class _Moves:
         with transaction.atomic(using=self._source.settings.database):
             place = Placement(self._to.queue, self._to.priority, self._to.delay)
             moved = self._inspector.place(self._queue, list(jobs), place)
-            self._rename([jobs[id].id for id in moved or ()])
+            self._rename([jobs[id].id for id in moved or ()], self._there)
         return moved
 
     def _carry(self, jobs: dict[str, StoredJob]) -> set[str]:
@@ -202,12 +209,13 @@ class _Moves:
             with transaction.atomic(using=alias):
                 moved = self._inspector.change(Change.DELETE, self._queue, seen)
                 written.write([outgoing[id] for id in moved])
+                self._rename([jobs[id].id for id in moved], self._there)
         else:
             written = Written(alias, name)
             with transaction.atomic(using=alias):
                 written.write(list(outgoing.values()))
+                self._rename([job.id for job in jobs.values()], self._there)
             moved = self._removed(written, seen, jobs)
-        self._rename([jobs[id].id for id in moved])
         written.move([outgoing[id] for id in moved], self._goal)  # what is left a worker moves
         return moved
 
@@ -227,6 +235,7 @@ class _Moves:
             moved, stopped = set(), error
         for id in jobs.keys() - moved:
             written.withdraw(jobs[id].id)
+        self._rename([jobs[id].id for id in jobs.keys() - moved], self._here, self._there)
         if stopped is not None:
             raise stopped
         return moved
@@ -247,16 +256,26 @@ class _Moves:
             job.id, queue, job.name, text, delay, priority, push_id=push, batch=batch
         )
 
-    def _rename(self, ids: Sequence[str]) -> None:
-        """Let the rows beside the jobs say where these are."""
+    @property
+    def _here(self) -> _Place:
+        return _Place(self._source.settings.name, self._queue)
+
+    @property
+    def _there(self) -> _Place:
+        return _Place(self._goal.settings.name, self._to.queue)
+
+    def _rename(self, ids: Sequence[str], to: _Place, noted: _Place | None = None) -> None:
+        """Let the rows beside the jobs say where these are: before they are gone from where they
+        were, or in the same transaction. With `noted`, only the rows that say that.
+        """
         if not ids or not self._leaves:
             return
-        place = {"connection": self._goal.settings.name, "queue": self._to.queue}
-        known = settings()
-        unique_keys.table(known.shared_database).filter(job__in=ids).update(**place)
+        place, said = to._asdict(), noted._asdict() if noted else {}
+        keys = unique_keys.table(settings().shared_database)
+        keys.filter(job__in=ids, **said).update(**place)
         if (alias := result_rows.store()) is not None:
-            result_rows.table(alias).filter(pk__in=ids).update(**place)
-        payload_store.moved(ids, self._goal.settings.name)
+            result_rows.table(alias).filter(pk__in=ids, **said).update(**place)
+        payload_store.moved(ids, to.connection)
 
 
 def _delay(job: StoredJob) -> float:
