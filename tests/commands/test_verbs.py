@@ -63,6 +63,19 @@ def test_a_copy_is_another_job_with_the_same_arguments(run, fail):
     assert run("queue_run", "aaaaaaaa", "--copy").code == 3
 
 
+def test_a_part_of_the_ids_of_a_stored_and_of_a_failed_job_runs_neither(run, fail):
+    id = Send(1).dispatch().id
+    fail(number=3, text="x", note=None, loud=False)
+    other = f"{id[:-4]}0000"
+    FailedJob.objects.update(uuid=other)
+    done = run("queue_run", id[:13], "--copy")
+    assert done.code == 3
+    assert id in done.err
+    assert other in done.err
+    assert QueuedJob.objects.count() == 1
+    assert run("queue_run", id, "--copy").code == 0
+
+
 def test_a_failed_job_runs_here_and_nothing_is_changed(run, fail, monkeypatch):
     id = fail(number=3, text="x", note=None, loud=False)
     assert run("queue_run", id, "--here").out == "Done: '3 x -'.\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from djqueue.conf import settings
 from djqueue.context import without
 from djqueue.dispatch.connections import queues
 from djqueue.dispatch.dispatch import dispatch
@@ -18,6 +19,7 @@ from djqueue.payload.links import NO_LINKS, may_be_linked, with_links
 from djqueue.runner.outcome import Outcome
 from djqueue.runner.rules import Rules
 from djqueue.runner.runner import Runner
+from djqueue.text.short_ids import digits
 
 if TYPE_CHECKING:
     from djqueue.dispatch.dispatched import DispatchedJob
@@ -51,7 +53,7 @@ class Replayed(NamedTuple):
 
 def find(text: str, connection: str | None = None) -> Found:
     """Return the stored or failed job whose id is `text`, or begins or ends with it. Raises
-    `JobNotFound`.
+    `JobNotFound`, also for a part of the ids of a stored and a failed job.
     """
     try:
         name, job = selection.locate(text, connection)
@@ -62,6 +64,9 @@ def find(text: str, connection: str | None = None) -> Found:
             raise error from None
         place = (row.connection, row.queue, row.payload)
         return Found(str(row.uuid), row.name, *place, failed=True)
+    failed = failed_jobs.fitting(digits(text)) if settings().failed_jobs is not None else []
+    if others := [str(row.uuid) for row in failed if str(row.uuid) != job.id]:
+        raise failed_jobs.not_found("job", text, [job.id, *others])
     return Found(job.id, job.name, name, job.queue, job.payload, failed=False)
 
 
