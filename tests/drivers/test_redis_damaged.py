@@ -105,6 +105,7 @@ def test_garbage_beside_a_job_costs_neither_the_job_nor_its_neighbours(driver, c
             driver.exchange([], ["default"], 3)
             spoil(client, keys(driver), jobs[1].id, garbage)
             _look_everywhere(driver, [each.id for each in jobs])
+            time.sleep(0.005)  # the leases of a millisecond are over
             held = driver.recover(10)
             assert {r.id for r in held} == {each.id for each in jobs}, (spoil, garbage)
             _put_back(driver, held)
