@@ -426,7 +426,7 @@ def test_a_row_that_somebody_else_took_is_not_pushed(monkeypatch):
     rows = list(FailedJob.objects.order_by("id"))
     ready = retrying._ready(rows, {}, retrying.How(), 0, EditedRows())
     FailedJob.objects.filter(uuid=ids[1]).delete()
-    assert retrying._move(queues["database"].driver, ready).moved == 2
+    assert retrying._move(queues["database"].driver, ready, retrying.How()).moved == 2
     pushed = {str(job.uuid) for job in QueuedJob.objects.all()}
     assert pushed == {ids[0], ids[2]}
 
