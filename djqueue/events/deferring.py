@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from djqueue.events.base import Event
 
-__all__ = ["Deferred", "deferred"]
+__all__ = ["Deferred", "deferred", "take"]
 
 
 class Deferred:
@@ -30,6 +30,16 @@ class Deferred:
             return False
         self.events.append(given)
         return True
+
+
+def take(given: Event) -> bool:
+    """Keep an event in the innermost block that runs and whose events are of its kind. Return
+    whether there is one.
+    """
+    block = deferred.get()
+    while block is not None and not block.take(given):
+        block = block.outer
+    return block is not None
 
 
 deferred: ContextVar[Deferred | None] = ContextVar("djqueue_deferred_events", default=None)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ContextDecorator
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from inspect import isasyncgenfunction, isgeneratorfunction
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from djqueue.databases.transactions import open_aliases
 from djqueue.dispatch.commits import when_all_commit
 from djqueue.events.base import Event, is_event
-from djqueue.events.deferring import Deferred, deferred
+from djqueue.events.deferring import Deferred, deferred, take
 from djqueue.events.recording import recorders
 from djqueue.events.registry import listeners_of
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from djqueue.events.registry import Registration
 
 __all__ = ["aevent", "auntil", "defer", "event", "until"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def event(given: Event) -> list[Any]:
@@ -72,13 +76,32 @@ class defer(ContextDecorator):  # noqa: N801 - used like a function
             order.save()
 
     An exception that leaves the block drops them. A block inside another one fires its own events
-    when it ends. `event` returns an empty list for an event that waits. In a coroutine write
-    ``async with defer():``, so that listeners do not run on the event loop's thread but on the one
-    that Django's ORM uses.
+    when it ends; those that are not of its `kinds` wait for the outer one. `event` returns an empty
+    list for an event that waits. In a coroutine write ``async with defer():``, so that listeners do
+    not run on the event loop's thread but on the one that Django's ORM uses. ``@defer()`` makes a
+    function such a block, sync or async.
     """
 
     def __init__(self, *kinds: type[Event]) -> None:
         self._kinds = kinds
+
+    def __call__(self, function: _Function) -> _Function:
+        """Return `function` as a block. Raises `TypeError` for a generator function."""
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            name = getattr(function, "__name__", repr(function))
+            raise TypeError(
+                f"@defer() cannot be around {name}, a generator function: the block would end "
+                "before its code begins. Write with defer(): inside of it."
+            )
+        if not iscoroutinefunction(function):
+            return super().__call__(function)
+
+        @wraps(function)
+        async def in_block(*args: Any, **kwargs: Any) -> Any:
+            async with type(self)(*self._kinds):
+                return await function(*args, **kwargs)
+
+        return cast("_Function", in_block)
 
     def __enter__(self) -> None:
         deferred.set(Deferred(self._kinds, deferred.get()))
@@ -120,8 +143,7 @@ def _waits(given: Event) -> bool:
     """Return whether the event was taken by a test, a block of `defer` or a transaction."""
     if recorders and _is_recorded(given):
         return True
-    block = deferred.get()
-    return (block is not None and block.take(given)) or _waits_for_commit(given)
+    return take(given) or _waits_for_commit(given)
 
 
 def _is_recorded(given: Event) -> bool:

@@ -61,6 +61,42 @@ def test_a_block_inside_another_fires_its_own_at_its_end(heard):
     assert heard == [2, 1, 3]
 
 
+def test_what_the_inner_block_lets_pass_waits_for_the_outer_one(heard):
+    with defer():
+        with defer(OrderLost):
+            event(OrderLost(1))
+            event(OrderShipped(2))
+            assert heard == []
+        assert heard == [1]
+    assert heard == [1, 2]
+
+
+def test_what_the_inner_block_lets_pass_is_dropped_with_the_outer_one(heard):
+    def fails():
+        with defer(), defer(OrderLost):
+            event(OrderShipped(1))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert heard == []
+
+
+def test_what_no_block_is_for_waits_for_none(heard):
+    with defer(OrderPaid), defer(OrderLost):
+        event(OrderShipped(1))
+        assert heard == [1]
+
+
+def test_a_context_that_outlives_the_inner_block_is_held_by_the_outer_one(heard):
+    with defer():
+        with defer():
+            copied = copy_context()
+        copied.run(event, OrderShipped(1))
+        assert heard == []
+    assert heard == [1]
+
+
 def test_a_context_that_outlives_the_block_fires_at_once(heard):
     with defer():
         copied = copy_context()
@@ -89,6 +125,38 @@ def test_a_block_may_be_around_a_function(heard):
 
 
 class TestInCoroutines:
+    def test_a_block_may_be_around_a_function(self, heard):
+        @defer()
+        async def ships(order):
+            event(OrderShipped(order))
+            await asyncio.sleep(0)
+            assert heard == []
+            return order
+
+        assert asyncio.run(ships(1)) == 1
+        assert heard == [1]
+
+    def test_an_exception_drops_those_of_a_function(self, heard):
+        @defer(OrderShipped)
+        async def fails():
+            event(OrderShipped(1))
+            raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            asyncio.run(fails())
+        assert heard == []
+
+    @pytest.mark.parametrize("kind", ["generator", "asynchronous generator"])
+    def test_a_generator_is_refused(self, kind):
+        def plain():
+            yield
+
+        async def asynchronous():
+            yield
+
+        with pytest.raises(TypeError, match=r"with defer\(\):"):
+            defer()(plain if kind == "generator" else asynchronous)
+
     def test_listeners_are_off_the_thread_of_the_event_loop(self, heard):
         listen(OrderShipped)(lambda given: heard.append(threading.get_ident()))
 
