@@ -118,6 +118,39 @@ def test_its_pages_show_an_import_to_the_user_who_began_it_and_what_was_sent(tmp
     assert output.rstrip().endswith("404")
 
 
+ORDERS = """
+from unittest.mock import patch
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from demo_project.shop import jobs, models
+
+call_command("migrate", verbosity=0)
+client = Client(SERVER_NAME="localhost", raise_request_exception=False)
+client.force_login(User.objects.create_superuser("anna", "anna@example.com"))
+customer = models.Customer.objects.create(name="Ada", email="a@example.com", address="London")
+order = {"customer": customer.pk, "article": "A lamp", "total": "45"}
+print(client.post("/order/", {**order, "total": "-5"}).status_code, models.Order.objects.count())
+with patch.object(jobs.BookParcel, "dispatch", side_effect=RuntimeError):
+    print(client.post("/order/", order).status_code, models.Order.objects.count())
+print(client.post("/order/", order).status_code, models.Order.objects.count())
+"""
+
+
+def test_an_order_is_stored_with_its_jobs_or_not_at_all_and_costs_no_less_than_nothing(tmp_path):
+    environment = {
+        **{key: value for key, value in os.environ.items() if "DJANGO" not in key},
+        "DEMO_FOLDER": str(tmp_path / "demo"),
+    }
+    command = [sys.executable, "manage.py", "shell", "-c", ORDERS]
+    output = subprocess.check_output(command, cwd=ROOT, env=environment, text=True)
+    assert [line for line in output.splitlines() if re.fullmatch(r"\d+ \d+", line)] == [
+        "200 0",  # the form again
+        "500 0",
+        "302 1",
+    ]
+
+
 @pytest.mark.scenario
 def test_the_admin_is_filled_with_every_state(tmp_path):
     environment = {

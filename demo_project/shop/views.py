@@ -67,6 +67,10 @@ class OrderPage(Page, CreateView):
     def get_initial(self) -> dict[str, Any]:
         return {"customer": self.request.GET.get("customer")}
 
+    @transaction.atomic  # the order and its jobs as well
+    def form_valid(self, form: ModelForm) -> HttpResponse:
+        return super().form_valid(form)
+
     def get_success_url(self) -> str:
         return reverse("customers")
 
