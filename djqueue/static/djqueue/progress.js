@@ -2,13 +2,16 @@
 // the server sends, or by asking once a second where it sends none.
 (() => {
   "use strict";
-  const [EVERY, AWAY] = [1000, 5000];
+  const [EVERY, HIDDEN] = [1000, 15000]; // between two questions, and those of a hidden tab
+  const [AWAY, LONGEST] = [5000, 60000]; // first and longest wait for a server that is away
   const [FIRST, SILENT] = [10000, 40000]; // longest waits for the first event, and for the next
+  const AGAIN = 30000; // until a page that was not given a stream tries it again
   const TOGETHER = 50; // jobs of one stream
   const ENDED = ["done", "failed", "cancelled", "unknown"];
+  const GONE = [401, 403, 404, 410]; // no such result, or another user's
   const EVENTS = "text/event-stream";
-  const streams = new Set();
-  let streaming = true;
+  const [streams, sleeping] = [new Set(), new Set()];
+  let streamsFrom = 0;
 
   const idOf = box => box.dataset.djqueueUrl.split("/").at(-2);
   const waits = box => !ENDED.includes(box.dataset.status);
@@ -27,8 +30,8 @@
 
   async function take(box, answer) {
     if (answer.ok) show(box, await answer.json());
-    else if (answer.status < 500) box.dataset.status = "unknown"; // no such result, or another user's
-    else throw new Error(answer.status);
+    else if (!GONE.includes(answer.status)) throw new Error(answer.status); // it may be better later
+    else show(box, { id: idOf(box), status: "unknown", progress: null, value: null, error: null, finished_at: null });
   }
 
   const ask = async box => take(box, await fetch(box.dataset.djqueueUrl, { credentials: "same-origin" }));
@@ -37,12 +40,13 @@
   async function listen(boxes) {
     const [stream, url] = [new AbortController(), new URL(boxes[0].dataset.djqueueUrl, location.href)];
     boxes.slice(1).forEach(box => url.searchParams.append("also", idOf(box)));
-    let timer = setTimeout(() => { streaming = false; stream.abort(); }, FIRST); // a proxy holds it back
+    let timer = setTimeout(() => { streamsFrom = Infinity; stream.abort(); }, FIRST); // a proxy holds it back
     streams.add(stream);
     try {
       const headers = { Accept: `${EVENTS}, application/json` };
       const answer = await fetch(url, { credentials: "same-origin", headers, signal: stream.signal });
       if (!(answer.headers.get("Content-Type") || "").startsWith(EVENTS)) {
+        if (answer.ok) streamsFrom = Date.now() + AGAIN; // there is no room, or no ASGI
         await take(boxes[0], answer);
         return boxes.slice(1);
       }
@@ -70,16 +74,26 @@
     }
   }
 
+  // Ends early when a hidden tab is seen again.
+  const sleep = wait => new Promise(resolve => {
+    const wake = () => { clearTimeout(timer); sleeping.delete(wake); resolve(); };
+    const timer = setTimeout(wake, wait);
+    sleeping.add(wake);
+  });
+
   async function follow(boxes) {
-    let wait = EVERY * (1 + Math.random() / 4);
-    try {
-      const rest = streaming && !document.hidden ? await listen(boxes) : boxes;
-      await Promise.all(rest.map(ask));
-    } catch {
-      wait = AWAY; // the server is away
+    for (let away = AWAY; boxes.length; boxes = boxes.filter(waits)) {
+      let wait = EVERY * (1 + Math.random() / 4); // pages that a server ended together come back apart
+      try {
+        const rest = Date.now() >= streamsFrom && !document.hidden ? await listen(boxes) : boxes;
+        await Promise.all(rest.map(ask));
+        away = AWAY;
+      } catch {
+        wait = away * (0.5 + Math.random());
+        away = Math.min(2 * away, LONGEST);
+      }
+      if (boxes.some(waits)) await sleep(document.hidden ? Math.max(wait, HIDDEN) : wait);
     }
-    const left = boxes.filter(waits);
-    if (left.length) setTimeout(follow, wait, left);
   }
 
   function begin() {
@@ -90,6 +104,7 @@
   // A browser has few connections to a site: a page in a hidden tab leaves them to others, and asks.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) streams.forEach(stream => stream.abort());
+    else sleeping.forEach(wake => wake());
   });
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
   else begin();
