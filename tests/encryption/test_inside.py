@@ -252,15 +252,18 @@ class Raises(Job, name="inside.Raises", encrypted=True, unique=True):
         pass
 
 
-@pytest.mark.parametrize("where", ["unique_id", "tags"])
+SENDS = [
+    lambda sent: sent.dispatch(),
+    lambda sent: dispatch_many([sent]),
+    lambda sent: batch([sent]).dispatch(),
+    lambda sent: chain([secret.keeps_secret.bind("x"), sent]).dispatch(),
+]
+
+
 @pytest.mark.parametrize(
-    "send",
-    [
-        lambda sent: sent.dispatch(),
-        lambda sent: dispatch_many([sent]),
-        lambda sent: batch([sent]).dispatch(),
-        lambda sent: chain([secret.keeps_secret.bind("x"), sent]).dispatch(),
-    ],
+    ("where", "send"),
+    # steps and members are not unique
+    [("tags", send) for send in SENDS] + [("unique_id", send) for send in SENDS[:2]],
 )
 def test_what_methods_raise_at_a_dispatch_is_an_encrypted_job_s(where, send):
     with pytest.raises(ValueError, match=MARK) as raised:
