@@ -334,7 +334,6 @@ def test_the_error_of_a_receiver_is_logged_without_words(caplog, settings):
         signals.job_errored.disconnect(fails)
     assert "A receiver of the job_errored signal raised RuntimeError" in caplog.text
     assert "in fails" in caplog.text
-    assert "a receiver's own" not in caplog.text.partition('raise RuntimeError("')[0]  # its frames
     assert not seen.reveals(caplog.text)
 
 
