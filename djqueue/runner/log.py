@@ -11,7 +11,6 @@ import logging
 
 from djqueue.errors import LimitReached
 from djqueue.runner.current import CurrentJob
-from djqueue.runner.encrypted.errors import public_error
 from djqueue.runner.outcome import exception_of, report
 from djqueue.text.printable import one_line
 
@@ -100,10 +99,9 @@ def raised_after_commit(job: CurrentJob, error: BaseException) -> None:
 
 
 def _shown(error: BaseException) -> BaseException:
-    """Return the exception without its secrets: its class, its text masked or left out, its
-    traceback as a text.
+    """Return the exception without its secrets: its class, its text masked, its traceback as a
+    text.
     """
-    error = public_error(error, hides=False)
     return error if error.__traceback__ is None else exception_of(report(error))
 
 
