@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
+from django.db import OperationalError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client
@@ -134,6 +136,19 @@ def operator(*permissions: str, view: bool = True) -> User:
     assert found.count() == len(set(codes)), codes
     user.user_permissions.set(found)
     return user
+
+
+@contextmanager
+def unreadable(table):
+    """No statement with that table is answered."""
+
+    def away(execute, sql, params, many, context):
+        if table in sql:
+            raise OperationalError("no route to db://me:secret@host")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(away):
+        yield
 
 
 def client(*permissions: str, view: bool = True) -> Client:

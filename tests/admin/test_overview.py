@@ -22,6 +22,7 @@ from tests.admin.support import (
     failed,
     said,
     stuck,
+    unreadable,
     waiting,
     worker,
 )
@@ -223,6 +224,30 @@ def test_a_store_that_is_away_is_shown_and_holds_up_nothing():
     response = page()
     assert problems(response)[0].startswith("Connection cache could not be asked.")
     assert "database:mail" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("table", "kept"),
+    [
+        ("djqueue_controls", ["queues", "groups", "parked"]),
+        ("djqueue_workers", ["groups", "parked", "pauses"]),
+        ("djqueue_outbox", ["queues", "groups", "pauses"]),
+        ("failed_jobs", ["queues", "parked", "pauses"]),
+    ],
+)
+def test_a_database_that_is_away_is_said_and_the_rest_is_shown(table, kept):
+    waiting()
+    failed()
+    controls.pause("database", "other")
+    parked = {"connection": "cache", "queue": "q", "uuid": "0" * 32, "name": "n", "payload": ""}
+    Outbox.objects.create(**parked, created_at=Now(), due_at=Now(), parked=True)
+    with unreadable(table):
+        response = page()
+    assert any("no route to db" in each for each in problems(response))
+    assert "secret" not in response.content.decode()
+    shown = response.context["overview"]
+    for each in ("queues", "groups", "parked", "pauses"):
+        assert bool(getattr(shown, each)) == (each in kept), each
 
 
 def test_a_store_that_is_silent_is_given_up_after_its_time():

@@ -11,7 +11,7 @@ import pytest
 from djqueue.statistics.histogram import COUNTS, times
 from djqueue.statistics.tally import Counts
 from djqueue.statistics.writing import write
-from tests.admin.support import FAILED, JOBS, OVERVIEW, client, failed, waiting
+from tests.admin.support import FAILED, JOBS, OVERVIEW, client, failed, unreadable, waiting
 
 pytestmark = [pytest.mark.django_db, pytest.mark.anywhere]
 
@@ -115,3 +115,18 @@ def test_a_job_says_how_long_it_usually_takes():
         assert facts["Usually takes"] == "1.50 s; 95 % of 1,000 within 1.95 s"
     other = client().get(f"{JOBS}{waiting('shop.Other').pk}/change/")
     assert "Usually takes" not in other.content.decode()
+
+
+def test_statistics_that_cannot_be_read_are_said_and_other_pages_do_without():
+    count(0, runtime_7=100)
+    row = failed("shop.Send", queue="mail")
+    with unreadable("djqueue_minutes"):
+        answer = client().get(PAGE)
+        html = answer.content.decode()
+        assert answer.status_code == 200
+        assert "The statistics cannot be read" in html
+        assert 'class="djq-svg"' not in html
+        page = client().get(f"{FAILED}{row.pk}/change/")
+        assert page.status_code == 200
+        assert "unknown: the statistics cannot be read." in page.content.decode()
+    assert "cannot be read" not in client().get(PAGE).content.decode()

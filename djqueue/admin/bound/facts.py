@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.db import DatabaseError
 from django.utils import formats, timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -53,7 +54,10 @@ def key_facts(row: Any) -> Facts:
 
 def usual_fact(connection: str | None, queue: str, name: str) -> Facts:
     """Return how long the job usually takes, as far as that was counted in the last day."""
-    known = of_job(connection, queue, name) if connection and settings().statistics else None
+    try:
+        known = of_job(connection, queue, name) if connection and settings().statistics else None
+    except DatabaseError:  # it may be another one than that of the row, and is no part of its page
+        return [(_("Usually takes"), gettext("unknown: the statistics cannot be read."))]
     if known is None or known.runtime.p50 is None or known.runtime.p95 is None:
         return []
     words = gettext("%(p50)s; 95 %% of %(number)s within %(p95)s")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -129,8 +129,13 @@ class OverviewAdmin(_ModelAdmin):
             raise PermissionDenied
         span = request.GET.get("span", "")
         span = span if span in charts.SPANS else "1h"
-        places = {f"{name}:{queue}": (name, queue) for name, queue in counted_queues()}
         place = request.GET.get("queue", "")
+        places, drawn, unread = {}, [], False
+        try:
+            places = {f"{name}:{queue}": (name, queue) for name, queue in counted_queues()}
+            drawn = charts.charts(span, *places.get(place, (None, None)))
+        except DatabaseError:
+            unread = True
         seconds, _step = charts.SPANS[span]
         now = timezone.now()
         request.current_app = self.admin_site.name
@@ -143,7 +148,8 @@ class OverviewAdmin(_ModelAdmin):
             "spans": [("1h", gettext("the last hour")), ("24h", gettext("the last 24 hours"))],
             "place": place,
             "places": sorted(places),
-            "charts": charts.charts(span, *places.get(place, (None, None))),
+            "charts": drawn,
+            "unread": unread,
             "width": charts.WIDTH,
             "height": charts.HEIGHT,
             "first": now - timedelta(seconds=seconds),

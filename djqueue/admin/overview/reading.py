@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.text import capfirst
@@ -41,6 +43,7 @@ GROUPS = 10
 HOUR = timedelta(hours=1)
 KEEP_FOR = 4.0
 """Seconds for which a process shows the same answer to all who look."""
+_Part = TypeVar("_Part")
 AT_MOST = 10_000
 """Jobs that are counted one by one in a state of a queue, or of a connection."""
 
@@ -151,9 +154,12 @@ class _Failures(NamedTuple):
     number: int
     more: int
     capped: bool
+    unread: Sequence[str] = ()
+    """Why they could not be read."""
 
 
 _NO_FAILURES = _Failures((), 0, 0, capped=False)
+_NOTHING = status.Report([], [], [], [])
 
 
 class _Facts(NamedTuple):
@@ -162,6 +168,8 @@ class _Facts(NamedTuple):
     at: datetime
     report: status.Report
     parked: Sequence[Parked]
+    unread: Sequence[str]
+    """Why something of it could not be read."""
 
 
 _FACTS: Kept[_Facts] = Kept()
@@ -172,17 +180,20 @@ def look(site: str, user: User) -> Overview:
     """Ask every store, if that was not done a moment ago for another viewer. Failed jobs are shown
     to those who may see their list. A pause shows at once.
     """
-    found = controls.pauses()
-    now, report, late = _FACTS.get((settings(), found), KEEP_FOR, lambda: _facts(found))
+    unread: list[str] = []
+    found: list[controls.Pause] = _read(controls.pauses, [], unread)
+    now, report, late, more = _FACTS.get((settings(), found), KEEP_FOR, lambda: _facts(found))
     sees_failed = user.has_perm("djqueue.view_failedjob")  # type: ignore[union-attr]
     failed = _NO_FAILURES
     if sees_failed and settings().failed_jobs:
         failed = _FAILED.get(settings(), KEEP_FOR, _failures)
+    unread = [*unread, *more, *failed.unread]
     pauses = [each._replace(reason=text.one_line(masked_text(each.reason))) for each in found]
     groups = [_group(each, site, now) for each in failed.groups]
     return Overview(
         at=now,
         problems=[
+            *map(_silent, dict.fromkeys(unread)),
             *map(_unreachable, report.unreachable),
             *(_problem(each, site) for each in report.problems),
             *(_late(each, now) for each in late if each.late),
@@ -203,14 +214,36 @@ def look(site: str, user: User) -> Overview:
 
 
 def _facts(found: Sequence[controls.Pause]) -> _Facts:
-    report = status.report(within=WITHIN, at_most=AT_MOST + 1, pauses=found)
-    return _Facts(timezone.now(), report, parked.parked(AT_MOST + 1))
+    unread: list[str] = []
+    ask = partial(status.report, within=WITHIN, at_most=AT_MOST + 1, pauses=found)
+    report = _read(ask, _NOTHING, unread)
+    late: list[Parked] = _read(partial(parked.parked, AT_MOST + 1), [], unread)
+    return _Facts(timezone.now(), report, late, unread)
 
 
 def _failures() -> _Failures:
     rows = table().filter(failed_at__gte=UtcNow() - HOUR)
-    found = failures.groups(rows, GROUPS)
+    try:
+        found = failures.groups(rows, GROUPS)
+    except DatabaseError as error:
+        return _NO_FAILURES._replace(unread=[str(error)])
     return _Failures(found.groups, found.number, found.more, found.capped)
+
+
+def _read(what: Callable[[], _Part], otherwise: _Part, unread: list[str]) -> _Part:
+    """Return a part of what SQL says; if its database does not answer, `otherwise`, with the reason
+    in `unread`. The other databases are shown.
+    """
+    try:
+        return what()
+    except DatabaseError as error:
+        unread.append(str(error))
+        return otherwise
+
+
+def _silent(why: str) -> Problem:
+    words = gettext("A database could not be asked: %s") % text.one_line(masked_text(why))
+    return Problem(words, gettext("What is there is not shown. The rest is up to date."))
 
 
 def _unreachable(why: str) -> Problem:

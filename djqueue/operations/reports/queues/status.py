@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.db import DatabaseError
+
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
 from djqueue.dispatch import controls
@@ -72,13 +74,13 @@ def report(
             capabilities = queues[name].driver.capabilities
             if connection is not None or not (capabilities.inline or capabilities.discards):
                 asked.append(_ask(name, found_pauses, within, at_most))
-        except QueueError as error:
+        except (QueueError, DatabaseError) as error:
             unreachable.append(_unreachable(name, error))
     found: list[QueueStatus] = []
     for each in asked:
         try:
             found += _statuses(each)
-        except QueueError as error:
+        except (QueueError, DatabaseError) as error:
             unreachable.append(_unreachable(each.connection, error))
     workers = [worker for each in asked for worker in each.workers]
     return Report(
@@ -86,7 +88,7 @@ def report(
     )
 
 
-def _unreachable(connection: str, error: QueueError) -> str:
+def _unreachable(connection: str, error: Exception) -> str:
     return f"Connection {connection} could not be asked. {error}"
 
 
