@@ -84,7 +84,7 @@ def conclude(
     text = None
     if _is_remembered(ending, facts, decision.action):
         entry = _entry(case, ending, described)
-        if described.encrypted and isinstance(error, BaseException):
+        if entry.is_error and described.encrypted and isinstance(error, BaseException):
             entry = entry._replace(encrypted=short_token(error, case.reservation))
         text = history.add(past, entry, instead=ending is Ending.HELD_BACK)
     if decision.action is Action.FAIL and ending in _INTERRUPTIONS:
