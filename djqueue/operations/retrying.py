@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from djqueue.drivers.base import Driver
     from djqueue.models import FailedJob
 
-__all__ = ["How", "Retried", "RetryStopped", "as_read", "retry"]
+__all__ = ["How", "Retried", "RetryStopped", "as_read", "refusal", "retry"]
 
 
 class Retried(NamedTuple):
@@ -119,7 +119,7 @@ def retry(
     refused: dict[str, int] = {}
     for keys in failed_jobs.slices(selection):
         for connection, rows in _by_connection(keys, how).items():
-            reason = _refusal(connection)
+            reason = refusal(connection, how.queue)
             if reason is not None:
                 refused[reason] = refused.get(reason, 0) + len(rows)
                 continue
@@ -171,10 +171,13 @@ def _note_place(rows: Iterable[FailedJob], how: How) -> None:
             there.update(connection=connection, queue=queue)
 
 
-def _refusal(connection: str) -> str | None:
-    """Return why jobs that failed on `connection` cannot go back there; None if they can."""
+def refusal(connection: str, queue: str | None = None) -> str | None:
+    """Return why failed jobs cannot go to `connection`, or not to that `queue` of it; None if they
+    can.
+    """
     try:
         capabilities = queues[connection].driver.capabilities
+        queues[connection].check(queue)
     except QueueError as error:
         return str(error)
     if not capabilities.keeps_jobs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -233,6 +234,48 @@ def test_a_result_says_where_its_job_is_now(run):
     assert str(id) == given.id
     assert run("queue_retry", given.id, "--on", "database:slow").code == 0
     assert JobResult.objects.get(pk=id).queue == "slow"
+
+
+@pytest.mark.parametrize("place", [":", "nowhere:", "a b", "sync:", "memory:{a}b", "database:{a}b"])
+def test_a_place_that_cannot_be_is_refused_before_the_question(run, fail, place):
+    fail()
+    done = run("queue_retry", "all", "--on", place, answer="n", terminal=True)
+    assert done.code
+    assert "This retries" not in done.out
+    dry = run("queue_retry", "all", "--on", place, "--dry-run")
+    assert (dry.code, dry.out) == (done.code, "")
+
+
+def test_the_rules_of_a_queue_are_those_of_the_connection_that_the_job_goes_to(run, fail):
+    """On Redis a name may have a tag, and in a database none: the default does not decide it."""
+    id = fail()
+    done = run("queue_retry", id, "--on", "{a}b")
+    assert done.code == 1
+    assert "is not a queue name" in done.err
+    assert FailedJob.objects.filter(uuid=id).exists()
+    assert not QueuedJob.objects.exists()
+
+
+def test_a_tagged_queue_is_one_where_the_connection_takes_it(run, fail, monkeypatch):
+    tagged = replace(MemoryDriver.capabilities, tagged_queues=True)
+    monkeypatch.setattr(MemoryDriver, "capabilities", tagged)
+    id = fail()
+    FailedJob.objects.update(connection="memory")
+    assert run("queue_retry", id, "--on", "{a}b").code == 0
+    [job] = MemoryDriver.stores["memory"]
+    assert job.queue == "{a}b"
+
+
+def test_a_record_a_question_and_a_dry_run_say_where_the_jobs_go(run, fail, caplog):
+    fail(queue="mail")
+    dry = run("queue_retry", "--queue", "mail", "--on", "memory:slow", "--dry-run")
+    assert dry.out.startswith("1 failed job would be retried on memory:slow.")
+    asked = run("queue_retry", "all", "--on", "memory:", answer="n", terminal=True)
+    assert "This retries 1 failed job on memory." in asked.out + asked.err
+    with caplog.at_level("INFO", "djqueue.audit"):
+        assert run("queue_retry", "--queue", "mail", "--on", "memory:slow", "--force").code == 0
+    [record] = [each.message for each in caplog.records if each.name == "djqueue.audit"]
+    assert "to=memory:slow" in record
 
 
 @pytest.mark.parametrize("place", ["memory", "database"])

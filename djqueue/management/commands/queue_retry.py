@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from djqueue.dispatch.connections import queues
 from djqueue.jobs import registry
 from djqueue.management.base import QueueCommand, printable_error
 from djqueue.management.options import (
@@ -23,9 +22,10 @@ from djqueue.management.typed import values_of
 from djqueue.operations import audit as auditing
 from djqueue.operations import failed_jobs
 from djqueue.operations.failed_jobs import ALL, Selection
-from djqueue.operations.retrying import How, retry
+from djqueue.operations.retrying import How, refusal, retry
 from djqueue.operations.verbs.editing import edited
 from djqueue.operations.words import number_of, span
+from djqueue.payload.queue_names import check_queue_name
 from djqueue.text.printable import one_line
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Command(QueueCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         ids, filters = options["ids"], failed_selection(options)
+        self._place(options["on"])  # before any question
         by_id = ids != ["all"] and bool(ids)
         if by_id and ("all" in ids or filters != ALL):
             raise self.usage("Give ids, or the word all, or filters such as --queue: one of them.")
@@ -98,7 +99,8 @@ class Command(QueueCommand):
             return
         if not options["dry_run"]:
             which = failed_jobs.named(filters)
-            self.confirm(f"{which}\nThis retries {number_of(count, 'failed job')}.", options)
+            what = f"{number_of(count, 'failed job')}{_on(options)}"
+            self.confirm(f"{which}\nThis retries {what}.", options)
         self._retry(filters, count, options)
 
     def _edit(self, ids: list[str], options: dict[str, Any]) -> None:
@@ -131,9 +133,13 @@ class Command(QueueCommand):
         connection, colon, queue = given.rpartition(":")
         if not connection and (colon or not queue):
             raise self.usage('--on takes a queue, or "connection:queue". Nothing was changed.')
-        if queue:
-            queues[connection or None].check(queue)
-        return queues[connection].settings.name if connection else None, queue or None
+        if connection:
+            reason = refusal(connection, queue or None)
+            if reason is not None:
+                raise CommandError(f"{printable_error(reason)} Nothing was changed.")
+        else:  # each connection that a job failed on has its own rules: `retry` asks them
+            check_queue_name(queue, tagged=True)
+        return connection or None, queue or None
 
     def _retry(
         self,
@@ -147,7 +153,8 @@ class Command(QueueCommand):
         connection, queue = self._place(options["on"])
         which = failed_jobs.named(selection)
         if options["dry_run"]:
-            self.stdout.write(f"{number_of(count, 'failed job')} would be retried.\n    {which}")
+            what = f"{number_of(count, 'failed job')} would be retried{_on(options)}"
+            self.stdout.write(f"{what}.\n    {which}")
             return
         ids = failed_jobs.some_ids(selection, auditing.MOST_IDS)
         pace = options["spread"] or 0.0
@@ -156,11 +163,11 @@ class Command(QueueCommand):
         with Progress(count) as progress:
             done = retry(selection, progress, how=how)
         kept = done.gone + sum(done.refused.values())
-        self.audit("retry", done.moved, kept=kept, filters=selection.described(), ids=ids)
+        filters = {**selection.described(), "to": options["on"]}
+        self.audit("retry", done.moved, kept=kept, filters=filters, ids=ids)
         named = f"\n    {which}" if done.moved == count else ""
-        on = f" on {options['on'].rstrip(':')}" if options["on"] else ""
         over = f" The last one is due in {span(how.pace * (count - 1))}." if how.pace else ""
-        self.stdout.write(f"Retried {number_of(done.moved, 'job')}{on}.{over}{named}")
+        self.stdout.write(f"Retried {number_of(done.moved, 'job')}{_on(options)}.{over}{named}")
         if done.gone:
             self.stderr.write(
                 f"{number_of(done.gone, 'job')} had been retried or forgotten by another operator."
@@ -172,6 +179,11 @@ class Command(QueueCommand):
                     for reason, number in done.refused.items()
                 )
             )
+
+
+def _on(options: Mapping[str, Any]) -> str:
+    """Return where the jobs go, for a sentence; empty if each goes to where it failed."""
+    return f" on {options['on'].rstrip(':')}" if options["on"] else ""
 
 
 def _written(value: Any) -> str:
