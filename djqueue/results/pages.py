@@ -99,6 +99,11 @@ class Page:
         """Return the seconds until the stream ends."""
         return max(0.0, self._until - time.monotonic())
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its reader has let the margin pass after its end."""
+        return time.monotonic() >= self._until + MARGIN
+
     async def _news_or_silence(self) -> None:
         self._wake.clear()
         # Not `asyncio.wait_for`: before Python 3.12 it loses a cancellation that comes with news.
@@ -179,6 +184,9 @@ class Room:
     def admit(self, page: Page, limit: int) -> bool:
         """Return whether there was room for `page`, of `limit` in all. Then it is in."""
         with self._lock:
+            for each in tuple(self._pages):
+                if each.is_overdue:  # a server holds its answer back: no timer runs yet
+                    self._pages.discard(each)
             of_owner = sum(each.owner == page.owner for each in self._pages)
             if len(self._pages) >= limit or of_owner >= PER_USER:
                 return False

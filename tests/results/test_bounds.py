@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+import time
 import uuid
 import weakref
 
@@ -130,6 +131,16 @@ async def test_a_reader_that_does_not_read_keeps_no_place(owner, waiting, settin
     await said.put({"type": "http.disconnect"})
     await serving
     await asyncio.wait(watching, timeout=2)
+
+
+def test_a_page_that_is_never_begun_keeps_no_place(monkeypatch):
+    monkeypatch.setattr(pages, "LIFE", 0.0)
+    monkeypatch.setattr(pages, "MARGIN", 0.3)
+    held, second, third = pages.Page("1"), pages.Page("1"), pages.Page("1")
+    assert pages.room.admit(held, 1)
+    assert not pages.room.admit(second, 1)
+    time.sleep(0.4)
+    assert pages.room.admit(third, 1)
 
 
 @in_a_loop
