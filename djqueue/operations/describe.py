@@ -229,7 +229,7 @@ def held_back(job_history: str, state: State, until: datetime | None) -> HeldBac
 
 def _past(job: StoredJob) -> dict[str, Any]:
     """Return the earlier attempts, and why a limit holds the job back, which is no attempt."""
-    attempts = masked(history.read(job.history).attempts)
+    attempts = masked(history.shown(job.history))
     held = held_back(job.history, job.state, job.available_at)
     if held is None:
         return {"history": attempts}
@@ -246,7 +246,7 @@ def failed(row: FailedJob) -> dict[str, Any]:
         "duration": row.duration,
         **_chain(row.payload),
         **_content(row.payload, row.name),
-        "history": masked(history.read(row.history).attempts),
+        "history": masked(history.shown(row.history)),
         "exception": masked_text(without_token(row.exception)),
     }
 

@@ -39,6 +39,14 @@ def read(text: str) -> History:
         return History(0, [])
 
 
+def shown(text: str) -> list[dict[str, Any]]:
+    """Return the entries of a history for people, without what needs a key."""
+    return [
+        {key: value for key, value in entry.items() if key != "encrypted"}
+        for entry in read(text).attempts
+    ]
+
+
 _ERRORS = ("raised", "timed out", "died", "failed")
 """The kinds of entries that are errors, not interruptions."""
 

@@ -18,6 +18,7 @@ from djqueue.errors import (
 )
 from djqueue.jobs import registry
 from djqueue.models import FailedJob, QueuedJob
+from djqueue.operations.describe import show
 from djqueue.operations.retrying import retry
 from djqueue.operations.verbs import running
 from djqueue.payload import history
@@ -200,10 +201,13 @@ def test_the_last_error_is_kept_when_no_try_is_left(own_jobs):
     row = QueuedJob.objects.get()
     tokens = ["encrypted" in each for each in history.read(row.history).attempts]
     assert tokens == [False, True, False]  # the last was held back, which is no error
+    assert "gAAAA" in row.history
+    assert "gAAAA" not in str(show(str(row.uuid)))
     row.attempts = 20
     row.save()
     work(delayed=True)
     failed = FailedJob.objects.get()
+    assert "gAAAA" not in str(show(str(failed.uuid))["history"])
     assert failed.exception_message == "encrypted"
     assert heard == [MARK]
     assert failed.decrypted_exception() == f"ValueError: {MARK}\n"
