@@ -41,7 +41,7 @@ from djqueue.admin.operator import OperatorAdmin
 from djqueue.admin.verbs.failed import COPY, EDIT, FORGET, RETRY, SPREAD
 from djqueue.conf import settings
 from djqueue.finish.failed import table
-from djqueue.operations.words import took
+from djqueue.operations.words import grouped, took
 from djqueue.text import printable as text
 from djqueue.text.masking import masked_text
 
@@ -222,7 +222,7 @@ def _alike(row: Any, site: str) -> list[tuple[Any, Any]]:
     if not count:
         return []
     words = ngettext("%(count)s other", "%(count)s others", count)
-    number = f"{MOST_ALIKE:,}+" if count > MOST_ALIKE else f"{count:,}"
+    number = f"{grouped(MOST_ALIKE)}+" if count > MOST_ALIKE else grouped(count)
     url = links.failed_jobs(site, group=row.fingerprint)
     return [(_("Alike"), format_html('<a href="{}">{}</a>', url, words % {"count": number}))]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import uuid
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.translation import override
 
 from djqueue.models import FailedJob
 from djqueue.testing import work
@@ -69,6 +71,17 @@ def test_others_of_its_group_are_one_click_away():
     assert "1 other" in facts["Alike"]
     rows = client().get(FAILED, {"group": "a" * 40}).context["cl"].result_list
     assert {each.pk for each in rows} == {row.pk, other.pk}
+
+
+def test_many_others_are_counted_as_the_language_writes_numbers():
+    row = failed(fingerprint="a" * 40)
+    columns = FailedJob.objects.values().get(pk=row.pk)
+    del columns["id"]
+    others = [FailedJob(**{**columns, "uuid": uuid.uuid4()}) for _ in range(1001)]
+    FailedJob.objects.bulk_create(others)
+    with override("de"):
+        facts = {str(label): str(value) for label, value in page(row).context["facts"]}
+    assert any("1.000+" in value for value in facts.values())
 
 
 def test_retry_is_the_button_that_shines():

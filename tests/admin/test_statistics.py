@@ -7,7 +7,10 @@ import time
 from html import unescape
 
 import pytest
+from django.utils import timezone
+from django.utils.translation import override
 
+from djqueue.admin.overview.charts import charts as drawn
 from djqueue.statistics.histogram import COUNTS, times
 from djqueue.statistics.tally import Counts
 from djqueue.statistics.writing import write
@@ -130,3 +133,48 @@ def test_statistics_that_cannot_be_read_are_said_and_other_pages_do_without():
         assert page.status_code == 200
         assert "unknown: the statistics cannot be read." in page.content.decode()
     assert "cannot be read" not in client().get(PAGE).content.decode()
+
+
+def test_a_description_says_no_more_than_the_lines_show():
+    count(3, runtime_0=999, runtime_14=1)  # one of a thousand took minutes
+    found, _html = charts()
+    assert "longest" not in found["runtime"].text
+    assert found["runtime"].text.endswith(f"which reaches {found['runtime'].most}.")
+
+
+def test_a_single_failure_is_seen_beside_many_releases():
+    count(5, failed=1, released=50_000)
+    count(3, failed=1)
+    found, _html = charts()
+    failures = [bar for bar in found["failed"].bars if bar.kind == "failed"]
+    assert [bar.height for bar in failures] == [1.5, 1.5]
+    assert all(bar.y >= 0 for bar in found["failed"].bars)
+    [released] = [bar for bar in found["failed"].bars if bar.kind == "released"]
+    assert released.y + released.height == failures[0].y
+
+
+def test_large_numbers_are_written_as_the_language_does():
+    count(2, done=12_345_678)
+    with override("de"):
+        chart = {each.name: each for each in drawn("1h")}["done"]
+    assert chart.text.count("12.345.678") == 2
+    assert (chart.most, cells(chart)) == ("12.345.678", [["12.345.678"]])
+
+
+@pytest.mark.parametrize(("query", "seconds"), [({}, 60), ({"span": "24h"}, 3600)])
+def test_the_axis_says_what_the_edges_of_the_drawing_are(query, seconds):
+    count(0, done=5)
+    found, html = charts(query)
+    chart = found["done"]
+    begin, end = chart.begin.timestamp(), chart.end.timestamp()
+    assert (begin % seconds, end % seconds) == (0, 0)
+    assert end - begin == {60: 3600, 3600: 86400}[seconds]
+    [(at, _cells)] = chart.rows
+    assert (at.timestamp() - begin) / seconds == pytest.approx(
+        chart.bars[0].x / (600 * seconds / (end - begin))
+    )
+    shown = re.search(
+        r'<p class="djq-axis djq-quiet" dir="ltr"><span>([^<]*)</span> <span>([^<]*)', html
+    )
+    local = [timezone.localtime(each) for each in (chart.begin, chart.end)]
+    assert shown.groups() == (f"{local[0]:%Y-%m-%d %H:%M}", f"{local[1]:%H:%M}")

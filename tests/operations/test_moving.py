@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from django.utils.translation import override
 
 from djqueue import batch, chain, job, queues
 from djqueue.dispatch.outbox import outbox
@@ -234,6 +237,14 @@ def test_what_cannot_be_moved_is_said_with_the_reason(redis):
     found = targets(waits)
     waits.cancel()
     assert move(found, Destination(queue="b")).left[0].reason is results.FINISHED
+
+
+def test_a_size_is_written_as_the_language_does(redis, monkeypatch):
+    small = replace(RedisDriver.capabilities, max_payload=1_000)
+    monkeypatch.setattr(RedisDriver, "capabilities", small)
+    with override("de"):
+        (left,) = move(targets(keep.dispatch("x" * 2_000)), Destination("redis")).left
+        assert "1.000" in left.why
 
 
 def test_a_debounced_job_waits_where_it_is():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.translation import gettext, ngettext
 
-from djqueue.operations.words import took
+from djqueue.operations.words import grouped, took
 from djqueue.statistics.reading import DAY, LAST_HOUR, Bucket, in_buckets
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ WIDTH, HEIGHT = 600, 120
 """The coordinates of a drawing; the style sheet scales it."""
 SPANS = {"1h": (LAST_HOUR, 60), "24h": (DAY, 3600)}
 """Seconds that are shown, and seconds of a bucket."""
+LEAST = 1.5
+"""The height of a bar that stands for anything: one failure beside many releases is to be seen."""
 
 
 class Bar(NamedTuple):
@@ -63,6 +65,10 @@ class Chart(NamedTuple):
     lines: Sequence[Line]
     rows: Sequence[tuple[datetime, Sequence[str]]]
     """The cells of the table, by the beginning of the bucket."""
+    begin: datetime
+    """What the left edge of the drawing stands for."""
+    end: datetime
+    """What its right edge stands for: the end of the bucket that is not over."""
 
     @property
     def table(self) -> list[tuple[datetime, list[tuple[str, str]]]]:
@@ -84,6 +90,12 @@ class _Axis(NamedTuple):
     @property
     def width(self) -> float:
         return WIDTH / self.number
+
+    @property
+    def edges(self) -> tuple[datetime, datetime]:
+        ends = (self.first, self.first + self.step * self.number)
+        begin, end = (datetime.fromtimestamp(each, timezone.utc) for each in ends)
+        return begin, end
 
 
 def charts(span: str, connection: str | None = None, queue: str | None = None) -> list[Chart]:
@@ -138,22 +150,30 @@ def _counts(
     bars = []
     for bucket in found:
         top = float(HEIGHT)
-        for kind, _label, number in kinds:
-            height = HEIGHT * number(bucket) / most if most else 0
+        heights = _heights([number(bucket) for _k, _l, number in kinds], most)
+        for (kind, _label, _number), height in zip(kinds, heights, strict=True):
             top -= height
             if height:
                 left = axis.place(bucket.at) * axis.width
                 bars.append(Bar(kind, *_rounded(left, top, axis.width * 0.8, height)))
-    rows = [(each.at, [f"{of(each):,}" for _k, _l, of in kinds]) for each in found]
+    rows = [(each.at, [grouped(of(each)) for _k, _l, of in kinds]) for each in found]
     total = sum(of(each) for each in found for _k, _l, of in kinds)
     words = ngettext(
-        "%(total)d in all, at most %(most)d at a time.",
-        "%(total)d in all, at most %(most)d at a time.",
+        "%(total)s in all, at most %(most)s at a time.",
+        "%(total)s in all, at most %(most)s at a time.",
         total,
     )
-    text = words % {"total": total, "most": most}
+    text = words % {"total": grouped(total), "most": grouped(most)}
     series = [Series(kind, label) for kind, label, _of in kinds]
-    return Chart(name, title, text, f"{most:,}", series, bars, [], rows)
+    return Chart(name, title, text, grouped(most), series, bars, [], rows, *axis.edges)
+
+
+def _heights(numbers: Sequence[int], most: int) -> list[float]:
+    """Return the heights of bars that stand on each other, together no higher than the drawing."""
+    heights = [max(HEIGHT * each / most, LEAST) if each else 0.0 for each in numbers]
+    if (over := sum(heights) - HEIGHT) > 0:
+        heights[heights.index(max(heights))] -= over
+    return heights
 
 
 def _durations(
@@ -170,11 +190,12 @@ def _durations(
     nearly = _points(axis, [(each.at, of(each).p95 or 0.0) for each in known], most)
     lines = [*(Line("p50", each) for each in halves), *(Line("p95", each) for each in nearly)]
     rows = [(each.at, [_took(of(each).p50), _took(of(each).p95)]) for each in known]
-    text = gettext("Half of them at most, and 95 %% of them at most. The longest is %(most)s.") % {
-        "most": took(most)
-    }
+    text = gettext(
+        "Half of them are within the lower line, and 95 %% of them within the upper one, which"
+        " reaches %(most)s."
+    ) % {"most": took(most)}
     series = [Series("p50", gettext("half of them")), Series("p95", gettext("95 % of them"))]
-    return Chart(name, title, text, took(most), series, [], lines, rows)
+    return Chart(name, title, text, took(most), series, [], lines, rows, *axis.edges)
 
 
 def _points(axis: _Axis, values: Sequence[tuple[datetime, float]], most: float) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -11,7 +10,6 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
 from django.utils.translation import gettext
@@ -136,8 +134,6 @@ class OverviewAdmin(_ModelAdmin):
             drawn = charts.charts(span, *places.get(place, (None, None)))
         except DatabaseError:
             unread = True
-        seconds, _step = charts.SPANS[span]
-        now = timezone.now()
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
@@ -152,8 +148,6 @@ class OverviewAdmin(_ModelAdmin):
             "unread": unread,
             "width": charts.WIDTH,
             "height": charts.HEIGHT,
-            "first": now - timedelta(seconds=seconds),
-            "last": now,
         }
         return Page(request, "admin/djqueue/statistics.html", context)
 

@@ -31,7 +31,7 @@ from djqueue.errors import QueueError, QueueUnavailable
 from djqueue.operations import results
 from djqueue.operations.changes import by_slices, details
 from djqueue.operations.results import Left, Reason, Result, Target
-from djqueue.operations.words import since
+from djqueue.operations.words import grouped, since
 from djqueue.payload import store as payload_store
 from djqueue.payload.ids import new_push_id
 from djqueue.payload.links import links_of, may_be_linked, with_links
@@ -173,7 +173,7 @@ class _Moves:
 
     @property
     def _most(self) -> str:
-        return f"{self._goal.capabilities.max_payload or 0:,}"
+        return grouped(self._goal.capabilities.max_payload or 0)
 
     def _is_as_asked(self, job: StoredJob) -> bool:
         """Return whether a job is where it is to be, and how: another operator was faster."""
