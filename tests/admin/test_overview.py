@@ -250,6 +250,16 @@ def test_a_database_that_is_away_is_said_and_the_rest_is_shown(table, kept):
         assert bool(getattr(shown, each)) == (each in kept), each
 
 
+@pytest.mark.parametrize("table", ["djqueue_workers", "jobs", "djqueue_"])
+def test_a_connection_whose_database_is_away_is_named_and_each_reason_is_said_once(table):
+    browser = client()
+    waiting()
+    with unreadable(table):
+        found = problems(browser.get(OVERVIEW))
+    assert [each for each in found if each.startswith("Connection database could not be asked.")]
+    assert len(found) == len(set(found))
+
+
 def test_a_store_that_is_silent_is_given_up_after_its_time():
     answer = deadlines.in_thread(lambda: time.sleep(0.5), "cache", 0.01)
     with pytest.raises(Exception, match=r"did not answer within 0.01 s"):

@@ -159,7 +159,6 @@ class _Failures(NamedTuple):
 
 
 _NO_FAILURES = _Failures((), 0, 0, capped=False)
-_NOTHING = status.Report([], [], [], [])
 
 
 class _Facts(NamedTuple):
@@ -215,8 +214,7 @@ def look(site: str, user: User) -> Overview:
 
 def _facts(found: Sequence[controls.Pause]) -> _Facts:
     unread: list[str] = []
-    ask = partial(status.report, within=WITHIN, at_most=AT_MOST + 1, pauses=found)
-    report = _read(ask, _NOTHING, unread)
+    report = status.report(within=WITHIN, at_most=AT_MOST + 1, pauses=found)
     late: list[Parked] = _read(partial(parked.parked, AT_MOST + 1), [], unread)
     return _Facts(timezone.now(), report, late, unread)
 

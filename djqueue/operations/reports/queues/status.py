@@ -80,7 +80,7 @@ def report(
     for each in asked:
         try:
             found += _statuses(each)
-        except (QueueError, DatabaseError) as error:
+        except QueueError as error:  # also where it is a database
             unreachable.append(_unreachable(each.connection, error))
     workers = [worker for each in asked for worker in each.workers]
     return Report(
