@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import builtins
 import json
 import pickle
@@ -275,6 +276,14 @@ def test_what_other_code_has_encrypted_is_refused(data):
         unpacked(decode(text.replace(json.loads(text)["arguments"], token)))
 
 
+def _bytes_of(token):
+    """What a token stands for: its last character has bits that stand for nothing."""
+    try:
+        return base64.urlsafe_b64decode(token)
+    except ValueError:
+        return token
+
+
 def test_altered_payloads_are_refused_and_nothing_is_unpickled_or_imported(monkeypatch):
     """10,000 of them: characters changed, cut out, swapped and added anywhere behind the head."""
 
@@ -293,7 +302,7 @@ def test_altered_payloads_are_refused_and_nothing_is_unpickled_or_imported(monke
         at, to = sorted(chance.randrange(len(token)) for _ in range(2))
         instead = "".join(chance.choices(letters, k=chance.randrange(4)))
         forged = token[:at] + instead + token[to:]
-        if forged in (token, token + "="):
+        if _bytes_of(forged) == _bytes_of(token):
             continue
         with pytest.raises(PayloadError):
             unpacked(decode(text.replace(token, forged)))
