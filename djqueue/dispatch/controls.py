@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import connections
+from django.db import IntegrityError, connections
 from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
 
 from djqueue.conf import settings
@@ -226,10 +226,15 @@ def request_stop(id: str, by: str = "") -> bool:
 
 
 def _request(rows: QuerySet[Control], scope: str, by: str, **columns: int) -> bool:
-    """Write a request that is void after an hour. Return False if it is in force already."""
+    """Write a request that is void after an hour. Return False if it is in force already, or has
+    been met at this moment.
+    """
     until = ExpressionWrapper(UtcNow() + Value(STOP_FOR), output_field=DateTimeField())
     values: dict[str, Any] = {"until": until, "by": by[:255], "updated_at": UtcNow(), **columns}
-    row, created = rows.get_or_create(scope=scope, defaults=values)
+    try:
+        row, created = rows.get_or_create(scope=scope, defaults=values)
+    except IntegrityError:  # another's stood in the way, and a worker has met it since
+        return False
     return created or bool(rows.filter(pk=row.pk, until__lte=UtcNow()).update(**values))
 
 

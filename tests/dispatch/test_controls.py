@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from djqueue import queues
@@ -128,3 +129,16 @@ def test_a_request_to_one_worker_is_no_other_s_business():
 def test_queue_restart_asks_every_worker():
     call_command("queue_restart")
     assert controls.read("database", "web-1:7").generation == 1
+
+
+def test_a_request_that_another_made_and_a_worker_met_at_the_same_moment_is_no_error(monkeypatch):
+    """The insert finds that row in its way, and the look after it finds it gone."""
+
+    def get(self, **conditions):
+        raise Control.DoesNotExist
+
+    controls.request_stop("a", by="ann")
+    with monkeypatch.context() as patch:
+        patch.setattr(QuerySet, "get", get)
+        assert not controls.request_stop("a", by="ben")
+    assert controls.stops() == {"a"}
