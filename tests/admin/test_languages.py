@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client, override_settings
 from django.utils import translation
-from django.utils.translation import _trans
+from django.utils.translation import _trans, trans_real
 from django.utils.translation.trans_real import CONTEXT_SEPARATOR
 
 from djqueue.admin.failed import FailedJobAdmin
@@ -99,6 +99,9 @@ def marked(monkeypatch):
         ("npgettext", 0, 2),
     ):
         monkeypatch.setattr(_trans, name, _marking(name, slice(begin, end), asked), raising=False)
+    yield
+    known = {key[0] if isinstance(key, tuple) else key for key, _text in _catalogue("de")}
+    assert not {text for text in asked if text and text not in known}
 
 
 def _marking(name, key, asked):
@@ -109,6 +112,10 @@ def _marking(name, key, asked):
         return f"⟦{usual(*given)}⟧"
 
     return mark
+
+
+def _catalogue(language):
+    return trans_real.translation(language)._catalog.items()
 
 
 def _unmarked(page: str) -> list[str]:

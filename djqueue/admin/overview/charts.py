@@ -194,7 +194,7 @@ def _durations(
         "Half of them are within the lower line, and 95 %% of them within the upper one, which"
         " reaches %(most)s."
     ) % {"most": took(most)}
-    series = [Series("p50", gettext("half of them")), Series("p95", gettext("95 % of them"))]
+    series = [Series("p50", gettext("half of them")), Series("p95", gettext("nearly all (95 %)"))]
     return Chart(name, title, text, took(most), series, [], lines, rows, *axis.edges)
 
 
