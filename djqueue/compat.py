@@ -268,6 +268,13 @@ def may_have_language() -> bool:
     return not _ARE_READABLE or _translations._active._storage._data.get(None) is not None
 
 
+def has_language() -> bool:
+    """Return whether a language has been activated here, so that ``override()`` has something to
+    restore: without one it would activate that of LANGUAGE_CODE at its end.
+    """
+    return getattr(getattr(_translations, "_active", None), "value", None) is not None
+
+
 def may_have_time_zone() -> bool:
     """Return False if no time zone has been activated here. Without it, ``get_current_timezone()``
     is asked each time.

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
-from django.utils import translation
 
 from djqueue.compat import stream_of
 from djqueue.conf import settings
@@ -23,7 +22,7 @@ from djqueue.management.help import ManPage, describe
 from djqueue.management.options import USAGE
 from djqueue.management.output import Printable, json_line, write_entries, write_rows
 from djqueue.operations import audit as auditing
-from djqueue.operations.words import listed, number_of
+from djqueue.operations.words import in_english, listed, number_of
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
 
@@ -76,7 +75,7 @@ class QueueCommand(BaseCommand):
             if self.changes and not options.pop("skip_own_checks", False):
                 refuse_errors()
             # In English, as the rest of what Django's commands print.
-            with translation.override(None):
+            with in_english():
                 done = super().execute(*args, **options)
             self.stdout.flush()
             return done

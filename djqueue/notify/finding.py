@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connections
-from django.utils import translation
 
 from djqueue.conf import settings
 from djqueue.databases.now import UtcNow
@@ -16,7 +15,7 @@ from djqueue.dispatch import controls
 from djqueue.operations import failed_jobs
 from djqueue.operations.reports.queues.problems import resume_command
 from djqueue.operations.reports.queues.status import Report, report
-from djqueue.operations.words import number_of, span
+from djqueue.operations.words import in_english, number_of, span
 from djqueue.text import shell
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
@@ -46,7 +45,7 @@ class Found(NamedTuple):
 def find() -> tuple[list[Found], bool]:
     """Return what is wrong, and whether every connection could be asked."""
     seen = report()
-    with translation.override(None):  # in English, whatever reads it
+    with in_english():  # in English, whatever reads it
         found = [*_lost_workers(), *_long_waits(seen), *_failures(), *_forgotten_pauses()]
     return found, not seen.unreachable
 

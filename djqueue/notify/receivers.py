@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from django.core.mail import mail_admins
-from django.utils import translation
 from django.utils.module_loading import import_string
 
 from djqueue.mail.real import past_the_queue
-from djqueue.operations.words import number_of, span
+from djqueue.operations.words import in_english, number_of, span
 from djqueue.text.masking import masked_text
 
 __all__ = ["MAIL", "Message", "is_url", "send"]
@@ -46,7 +45,7 @@ class Message(NamedTuple):
     def text(self) -> str:
         """Return all of it, a line each."""
         lines = [f"PROBLEM: {text}" for text in self.problems]
-        with translation.override(None):
+        with in_english():
             lines += [f"RESOLVED after {span(seconds)}: {text}" for text, seconds in self.resolved]
         return masked_text("\n\n".join(lines))
 

@@ -6,9 +6,11 @@ import datetime as dt
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from django.utils import translation
 from django.utils.formats import number_format
 from django.utils.translation import get_language, gettext, gettext_lazy, pgettext
 
+from djqueue.compat import has_language
 from djqueue.databases.now import aware
 from djqueue.drivers.base import State
 from djqueue.text.printable import one_line
@@ -18,7 +20,17 @@ if TYPE_CHECKING:
 
     from djqueue.compat import LazyText
 
-__all__ = ["STATES", "grouped", "listed", "number_of", "relative", "since", "span", "took"]
+__all__ = [
+    "STATES",
+    "grouped",
+    "in_english",
+    "listed",
+    "number_of",
+    "relative",
+    "since",
+    "span",
+    "took",
+]
 
 STATES: dict[State, LazyText] = {
     State.WAITING: gettext_lazy("Waiting"),
@@ -27,6 +39,13 @@ STATES: dict[State, LazyText] = {
     State.STUCK: gettext_lazy("Stuck"),
 }
 """What operators call the states; a reserved job is one that runs."""
+
+
+def in_english() -> translation.override:
+    """Return a context in which every text is in English. After it, the language that was active is
+    so again; if none was, none is.
+    """
+    return translation.override(None, deactivate=not has_language())
 
 
 def span(seconds: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from django.conf import settings
@@ -31,7 +33,8 @@ class QueuedMails:
 
     def __enter__(self) -> list[EmailMessage]:
         self._settings = override_settings(**_overridden())
-        self._settings.enable()
+        with _without_warnings():
+            self._settings.enable()
         if not hasattr(mail, "outbox"):
             mail.outbox = []
         return mail.outbox
@@ -42,11 +45,20 @@ class QueuedMails:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._settings.disable()
+        with _without_warnings():
+            self._settings.disable()
 
     def __call__(self, target: Decorated) -> Decorated:
         """Decorate a test function, or a class for each of its tests."""
         return decorated(target, QueuedMails, "queued_mails")
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Django 6.1 warns of EMAIL_BACKEND, which a project without ``MAILERS`` has anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        yield
 
 
 def _overridden() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from django.utils.translation.trans_real import CONTEXT_SEPARATOR
 
 from djqueue.admin.failed import FailedJobAdmin
 from djqueue.admin.jobs import QueuedJobAdmin
+from djqueue.compat import has_language
 from djqueue.dispatch import controls
 from djqueue.models import Outbox
 from djqueue.operations.reports.finding import why
@@ -215,3 +216,10 @@ def test_commands_speak_english_and_the_screens_do_not_learn_from_them():
         call_command("queue_why", str(row.uuid), stdout=out)
         assert out.getvalue().startswith("No worker reads database:default.")
         assert translation.get_language() == "de"
+
+
+def test_a_command_leaves_no_language_behind():
+    """Not even that of LANGUAGE_CODE, which jobs would then carry as if somebody had chosen it."""
+    translation.deactivate()
+    call_command("queue_status", stdout=StringIO())
+    assert not has_language()

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.utils import translation
 
 from djqueue.conf import settings
 from djqueue.dispatch.connections import QueueConnection, members, queues
@@ -22,7 +21,7 @@ from djqueue.dispatch.outbox import outbox
 from djqueue.errors import QueueError
 from djqueue.operations.reports.queues.status import report
 from djqueue.operations.reports.workers import workers
-from djqueue.operations.words import number_of
+from djqueue.operations.words import in_english, number_of
 from djqueue.text import shell
 from djqueue.text.masking import masked_text
 from djqueue.text.printable import one_line
@@ -154,7 +153,7 @@ def deep(connection: str | None = None) -> list[Check]:
             with suppress(QueueError):  # a package is missing: the report says so
                 stack.enter_context(queues[name].driver.patient(PATIENCE))
         found = report(connection)
-    with translation.override(None):  # machines read it
+    with in_english():  # machines read it
         wrong = [*map(str, found.problems), *found.unreachable]
     checks += [Check("queues", ok=False, text=text) for text in wrong]
     if not wrong:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import django
+
 SECRET_KEY = "not a secret: it is for tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -18,3 +20,6 @@ INSTALLED_APPS = [
 ]
 
 DJQUEUE = {"CLOSURE_KEYS": ["a key for the examples, which has no secrets"]}
+
+if django.VERSION >= (6, 1):  # which warns of EMAIL_BACKEND
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend"}}
