@@ -59,8 +59,10 @@ def new_connections(wrapper):
             connection.execute_wrappers.append(wrapper)
 
     connection_created.connect(opened)
-    yield found
-    connection_created.disconnect(opened)
+    try:
+        yield found
+    finally:
+        connection_created.disconnect(opened)
 
 
 class Stream:
