@@ -41,9 +41,10 @@ def formatted(error: BaseException) -> str:
     grouped = getattr(error, "exceptions", None) is not None
     if error.__traceback__ is None or not alone or grouped or isinstance(error, _EXPLAINED):
         whole = traceback.format_exception(type(error), error, error.__traceback__)
-        return "".join([*whole, *_notes(error)])
+        return _with_notes("".join(whole), error)
     last = traceback.format_exception_only(type(error), error)
-    return "".join([f"{_HEAD}\n", _passed(_Passed(error.__traceback__)), *last, *_notes(error)])
+    text = "".join([f"{_HEAD}\n", _passed(_Passed(error.__traceback__)), *last])
+    return _with_notes(text, error)
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -53,10 +54,13 @@ def add_note(error: BaseException, note: str) -> None:
     error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined,unused-ignore]
 
 
-def _notes(error: BaseException) -> list[str]:
-    """Return the notes of an exception where Python shows none."""
-    notes = () if sys.version_info >= (3, 11) else getattr(error, "__notes__", ())
-    return [f"{note}\n" for note in notes]
+def _with_notes(text: str, error: BaseException) -> str:
+    """Return a traceback with the notes of its exception, which Python shows from 3.11 on, and
+    before where the package exceptiongroup is loaded.
+    """
+    own = () if sys.version_info >= (3, 11) else getattr(error, "__notes__", ())
+    notes = "".join(f"{note}\n" for note in own)
+    return text if text.endswith(notes) else text + notes
 
 
 _EXPLAINED = NameError, ImportError

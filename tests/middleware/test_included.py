@@ -126,7 +126,7 @@ def test_rate_limited(limits):
     define("packing", allow=2, every=60)
     runs = [run_middleware(RateLimited("packing"), Pack()) for _ in range(3)]
     assert [run.ran for run in runs] == [True, True, False]
-    assert 50 < runs[2].released <= 60
+    assert 50 < runs[2].released < 60.01  # by the clock of the database
     assert run_middleware(RateLimited("packing", skip=True), Pack()).skipped
 
 

@@ -101,7 +101,7 @@ def test_each_replacement_stands_for_one_lost_worker(told):
 @pytest.mark.django_db
 def test_a_replacement_may_be_lost_itself(told):
     worker("web-1:7", -400, started=-900)
-    worker("web-1:8", -200, started=-420)
+    worker("web-1:8", -200, started=-410)
     watch.look(elected=True)
     worker("web-1:9", 60, started=-180)
     watch.look(elected=True)

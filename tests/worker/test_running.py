@@ -167,15 +167,6 @@ def test_a_worker_whose_process_has_the_number_of_another_one_goes_on(ledger):
         assert second.is_running
 
 
-@pytest.mark.scenario
-@pytest.mark.parametrize("store", ["redis"], indirect=True)
-def test_a_restart_ends_the_worker_of_another_store(store):
-    with start_worker("--name", "alone") as worker:
-        wait_until(lambda: Worker.objects.exists())
-        run_command("queue_restart", "alone", check=True)
-        assert worker.wait(3) == 0
-
-
 @pytest.mark.anywhere
 def test_a_worker_stops_after_so_many_jobs(ledger):
     dispatch_many(jobs.record.bind(number) for number in range(20))

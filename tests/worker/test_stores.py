@@ -9,7 +9,7 @@ import pytest
 
 from djqueue import dispatch_many, find, queues
 from djqueue.drivers.beanstalkd.client import put
-from djqueue.models import FailedJob
+from djqueue.models import FailedJob, Worker
 from tests.app import jobs, untidy
 from tests.support import run_command, start_worker, wait_until
 from tests.torture.sizes import STORES
@@ -116,3 +116,12 @@ def test_a_job_twice_as_long_as_its_lease_runs_once(request, settings, ledger):
 def test_a_free_child_is_woken_beside_a_busy_one(store, ledger):
     # SQS calls nobody who has something in hand.
     free_child_is_woken_beside_a_busy_one(ledger, 1 if store == "sqs" else 30)
+
+
+@pytest.mark.scenario
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+def test_a_restart_ends_the_worker_of_another_store(store):
+    with start_worker("--name", "alone") as worker:
+        wait_until(lambda: Worker.objects.exists())
+        run_command("queue_restart", "alone", check=True)
+        assert worker.wait(3) == 0

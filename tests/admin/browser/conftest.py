@@ -15,8 +15,9 @@ def server(django_db_setup, request):
     """
     from tests.admin.browser import driving
 
-    with driving.policed():  # the middleware is read when the server starts
-        yield request.getfixturevalue("live_server").url
+    # They are read when the server starts. The tests after these have no such middleware.
+    with driving.policed():
+        return request.getfixturevalue("live_server").url
 
 
 @pytest.fixture(scope="package")
@@ -38,9 +39,10 @@ def sits(chromium, server):
         seated.append(driving.Operator(chromium, server, **context))
         return seated[-1]
 
-    yield sit
-    for operator in seated:
-        operator.close()
+    with driving.policy():
+        yield sit
+        for operator in seated:
+            operator.close()
 
 
 @pytest.fixture

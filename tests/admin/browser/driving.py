@@ -28,7 +28,7 @@ __all__ = [
     "WIDE",
     "Operator",
 ]
-__all__ += ["Screen", "chromium", "expect", "policed"]
+__all__ += ["Screen", "chromium", "expect", "policed", "policy"]
 
 # All that drives a browser does so once: on the newest pair, on one database.
 MARKS = [
@@ -90,16 +90,20 @@ def with_policy(get_response: Any) -> Any:
 
 
 def policed() -> override_settings:
-    """Settings under which each response has the policy, and the browser chooses the language."""
-    rows = (each.split(" ", 1) for each in POLICY.split("; "))
+    """Settings with which a server has to start so that its responses have the policy, and browsers
+    choose the language.
+    """
     ours = f"{__name__}.{with_policy.__name__}"
     own = "django.middleware.csp.ContentSecurityPolicyMiddleware"
     first, second, *rest = [ours if django.VERSION < (6,) else own, *settings.MIDDLEWARE]
     locale = "django.middleware.locale.LocaleMiddleware"  # after sessions
-    return override_settings(
-        MIDDLEWARE=[first, second, locale, *rest],
-        SECURE_CSP={name: [value] for name, value in rows},
-    )
+    return override_settings(MIDDLEWARE=[first, second, locale, *rest])
+
+
+def policy() -> override_settings:
+    """Settings with which Django's own middleware, of 6.0 and later, answers."""
+    rows = (each.split(" ", 1) for each in POLICY.split("; "))
+    return override_settings(SECURE_CSP={name: [value] for name, value in rows})
 
 
 class Operator:
