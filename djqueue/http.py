@@ -104,7 +104,14 @@ def result(request: HttpRequest, id: UUID) -> HttpResponseBase:
     also of the jobs in ``?also=``, ``unknown`` of others' ones. Where there is no room for another
     such page, the answer is JSON.
     """
-    row = asking.read(str(id))
+    try:
+        return _result(request, str(id))
+    except QueueError:  # the page comes back later
+        return JsonResponse({"error": "The results cannot be read now."}, status=503)
+
+
+def _result(request: HttpRequest, id: str) -> HttpResponseBase:
+    row = asking.read(id)
     user = getattr(request, "user", None)
     if row is None or user is None or not row.owner or row.owner != _key_of(user):
         return JsonResponse({"error": "There is no such job."}, status=404)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["clear", "count", "described", "find", "insert", "make_due", "park", "parked", "remove"]
 __all__ += ["remove_members", "search", "uuids"]
+
+MOMENT = timedelta(seconds=1)
 
 
 def park(alias: str, connection: str, jobs: Sequence[OutgoingJob], reservation: int = 0) -> None:
@@ -99,8 +101,11 @@ def search(rows: QuerySet[Outbox], part: str) -> QuerySet[Outbox]:
 
 
 def make_due(rows: QuerySet[Outbox]) -> int:
-    """Let jobs run now that would run later. Return their number."""
-    return rows.filter(due_at__gt=UtcNow()).update(due_at=UtcNow())
+    """Let jobs run now that would run later. Return their number. Another operator who asks for it
+    at the same moment may have an earlier "now", and has to find them due: so they are a `MOMENT`
+    before this one.
+    """
+    return rows.filter(due_at__gt=UtcNow()).update(due_at=UtcNow() - MOMENT)
 
 
 def _stored(row: Outbox, now: datetime) -> StoredJob:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,8 @@ __all__ = [
     "stored_value",
     "value_of",
 ]
+
+logger = logging.getLogger("djqueue")
 
 
 class JobStatus(str, enum.Enum):
@@ -177,8 +180,9 @@ def shown(row: JobResult, status: JobStatus) -> dict[str, Any]:
     progress = progress_of(row)
     try:
         value, error = plain(stored_value(row, owner=row.owner)), row.error
-    except PayloadError as problem:
-        value, error = None, str(problem)
+    except PayloadError as problem:  # what is to be done about it is for operators
+        logger.warning("The result of job %s cannot be shown: %s", row.pk, problem)
+        value, error = None, "The value cannot be read."
     return {
         "id": str(row.pk),
         "status": status,

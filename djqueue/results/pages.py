@@ -133,7 +133,7 @@ class Page:
     def stop_soon(self) -> None:
         """Do as `stop`, from any thread."""
         if self._loop is None:
-            self.stop()  # nobody reads it yet
+            self.stop()  # its reader has not begun
             return
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self.stop)
@@ -163,8 +163,8 @@ def _end_of(page: ReferenceType[Page]) -> None:
 
 
 def _close_connections() -> None:
-    """Close the connections that the request has opened for its user and its view. A page is open
-    for minutes, and a database has few of them.
+    """Close the connections that the request has opened for its user and its view. A stream is
+    open for up to a minute, and a database has few connections.
     """
     for each in connections.all(initialized_only=True):
         if not each.in_atomic_block:
@@ -172,7 +172,7 @@ def _close_connections() -> None:
 
 
 class Room:
-    """The open pages of a process. One that was dropped without a word has left as well."""
+    """The open pages of a process. A page that was garbage-collected is no longer counted."""
 
     def __init__(self) -> None:
         self._pages: WeakSet[Page] = WeakSet()

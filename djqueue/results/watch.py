@@ -41,7 +41,7 @@ class State(NamedTuple):
     """JSON."""
     has_ended: bool
     owner: str | None = None
-    """Who may hear it; None: everybody."""
+    """Who may hear it; None: every page that asked for it."""
 
 
 def state_of(row: JobResult, status: asking.JobStatus | None = None) -> State:

@@ -24,8 +24,9 @@ _OUTCOMES = {
     Action.RETRY: "released",
     Action.FAIL: "failed",
     Action.INTERRUPT: "interrupted",
-    Action.CANCEL: "cancelled",
 }
+_BY_ENDING = {Ending.DELETED: "deleted", Ending.LOST: "lost"}
+"""What the action does not tell."""
 
 
 def run_traced(tracer: Tracer, run: Callable[[Attempt], Outcome], attempt: Attempt) -> Outcome:
@@ -39,8 +40,7 @@ def run_traced(tracer: Tracer, run: Callable[[Attempt], Outcome], attempt: Attem
         ending, error = outcome.ending, outcome.error
         if error is not None and ending is not Ending.HELD_BACK:
             span.failed(error.class_name, error.message, error.traceback)
-        deleted = ending is Ending.DELETED
-        span.tell(outcome="deleted" if deleted else _OUTCOMES[outcome.decision.action])
+        span.tell(outcome=_BY_ENDING.get(ending) or _OUTCOMES[outcome.decision.action])
     return outcome
 
 

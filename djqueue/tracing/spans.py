@@ -39,10 +39,10 @@ class NoSpan:
     """Where there are none."""
 
     def tell(self, **attributes: str | int | None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def failed(self, kind: str, message: str, traceback: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 NO_SPAN = NoSpan()

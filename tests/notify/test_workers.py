@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import quopri
 import time
 from contextlib import ExitStack
 
@@ -51,7 +52,7 @@ def start(overrides):
 
 
 def words(mail: str) -> str:
-    return " ".join(mail.replace("=\n", "").split())
+    return " ".join(quopri.decodestring(mail).decode().split())
 
 
 def problems_of(mails: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from django.test import Client
 
 from djqueue import context
 from djqueue.testing import work
+from tests.admin.support import unreadable
 from tests.app.jobs import keeping
 from tests.composition import jobs
 
@@ -105,3 +106,11 @@ def test_the_tags_are_one_element_and_one_script(owner):
     html = Template(text).render(Context({"job": dispatched, "csp_nonce": "n0nce"}))
     assert html.count(f'data-djqueue-url="/jobs/{dispatched.id}/"') == 2
     assert '<script src="/static/djqueue/progress.js" defer nonce="n0nce"></script>' in html
+
+
+def test_results_whose_database_is_away_are_a_503_after_which_pages_come_back(owner, ask):
+    dispatched = dispatched_by(owner, jobs.adds.bind(1, 2))
+    with unreadable("djqueue_results"):
+        answer = ask(dispatched.id, owner)
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "The results cannot be read now."}

@@ -19,6 +19,9 @@ from djqueue.checks import errors
 from djqueue.errors import InvalidJob, UnknownConnection
 from djqueue.models import FailedJob, QueuedJob
 from djqueue.payload.encryption import is_trace_id
+from djqueue.runner.decision import Ending, decide
+from djqueue.runner.outcome import Outcome
+from djqueue.runner.runner import Runner
 from djqueue.testing import work
 from djqueue.tracing.tracing import tracing
 from tests.app import jobs, secret
@@ -414,3 +417,12 @@ def test_spans_of_encrypted_jobs_have_no_value(database, spans):
     assert not reveals([span.to_json() for span in found])
     assert any(span.links for span in spans("process default"))  # ids of the trace are readable
     assert "ValueError: encrypted" in str([span.status.description for span in found])
+
+
+def test_an_attempt_that_was_rolled_back_for_another_worker_is_lost(database, spans, monkeypatch):
+    lost = Outcome(Ending.LOST, decide(Ending.LOST))
+    monkeypatch.setattr(Runner, "_run", lambda runner, attempt: lost)
+    jobs.nothing.dispatch()
+    work(max_jobs=1)
+    (span,) = spans("process default")
+    assert span.attributes["djqueue.outcome"] == "lost"

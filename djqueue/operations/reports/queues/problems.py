@@ -1,5 +1,5 @@
-"""What is wrong with a queue, and what to do about it: in the language of who reads it, as one
-report is shown to many.
+"""What is wrong with a queue, and what to do about it. The texts are made when they are read, in
+the reader's language: one report is shown to several users.
 """
 
 from __future__ import annotations
