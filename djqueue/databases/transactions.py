@@ -21,7 +21,11 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     return connection.connection is not None and not connection.autocommit
 
 
+def open_connections() -> list[BaseDatabaseWrapper]:
+    """Return the connections of this thread that are in a transaction."""
+    return list(filter(in_transaction, connections.all(initialized_only=True)))
+
+
 def open_aliases() -> list[str]:
     """Return the database aliases in a transaction. Those of `TestCase` do not count."""
-    found = filter(in_transaction, connections.all(initialized_only=True))
-    return [connection.alias for connection in found]
+    return [connection.alias for connection in open_connections()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from django.db import connections, transaction
+from django.db import transaction
 
-from djqueue.databases.transactions import in_transaction
+from djqueue.databases.transactions import open_connections
 from djqueue.errors import QueueError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def aliases_to_wait_for(driver: Driver) -> list[str]:
 
     Raises `QueueError` for a transaction that is managed by hand: Django does not announce its end.
     """
-    found = list(filter(in_transaction, connections.all(initialized_only=True)))
+    found = open_connections()
     if not found or (len(found) == 1 and driver.shares_transaction_with(found[0].alias)):
         return []
     hint = (
@@ -52,8 +52,7 @@ def open_aliases_for(driver: Driver, hint: str) -> list[str]:
     """Return the database aliases in a transaction. Raises `QueueError` with `hint` for one that is
     managed by hand.
     """
-    found = list(filter(in_transaction, connections.all(initialized_only=True)))
-    return _announced(found, driver, hint)
+    return _announced(open_connections(), driver, hint)
 
 
 def when_all_commit(aliases: list[str], publish: Callable[[], object]) -> None:
